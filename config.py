@@ -1,0 +1,292 @@
+"""Settings: `.env` beside bot.py and the environment, read once into one frozen `Settings`.
+
+The real environment wins over `.env`. No other folder is searched. All problems are reported at once, each
+with the setting's name, its value (never the token) and what is expected.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+
+from text import parse_amount
+
+T = TypeVar("T")
+
+ENV_FILE = Path(__file__).resolve().parent / ".env"
+
+SOURCE_DEFAULTS = {
+    "binance": "https://data-api.binance.vision",
+    "binance_api": "https://api.binance.com",
+    "coinbase": "https://api.exchange.coinbase.com",
+    "kraken": "https://api.kraken.com",
+}
+NAMES = (
+    "TELEGRAM_BOT_TOKEN",
+    "TELEGRAM_API_URL",
+    "OWNER_ID",
+    "ALLOWED_USERS",
+    "DATA_DIR",
+    "SYMBOLS",
+    "WHALE_MIN_USD",
+    "WHALE_INTERVAL",
+    *(f"{name.upper()}_URL" for name in SOURCE_DEFAULTS),
+    "ON_CONFLICT",
+    "CONFLICT_PATIENCE",
+    "STALE_AFTER_MINUTES",
+    "DROP_PENDING_UPDATES",
+    "SEND_RATE",
+    "LOCK_SCOPE",
+    "LOG_LEVEL",
+)
+# Names that people bring from other bots; difflib alone would not link them to ours.
+_ALIASES = {"BOT_TOKEN": "TELEGRAM_BOT_TOKEN", "TOKEN": "TELEGRAM_BOT_TOKEN", "API_TOKEN": "TELEGRAM_BOT_TOKEN"}
+
+_TOKEN = re.compile(r"^\d{3,}:[A-Za-z0-9_-]{3,}$")
+_SYMBOL = re.compile(r"^[A-Z0-9]{2,15}$")
+
+
+class ConfigError(Exception):
+    """The settings cannot be used. `problems` holds one sentence each; str() joins them, one a line."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True)
+class WhaleMin:
+    """Thresholds from WHALE_MIN_USD: call it with a symbol for its US dollars, None for automatic."""
+
+    default: float | None = None
+    per_symbol: Mapping[str, float | None] = field(default_factory=dict)
+
+    def __call__(self, symbol: str) -> float | None:
+        return self.per_symbol.get(symbol, self.default)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Everything the bot was told. `warnings` are sentences to log once the log is open."""
+
+    token: str = field(repr=False)
+    api_url: str = "https://api.telegram.org"
+    owner_id: int | None = None
+    allowed_users: frozenset[int] = frozenset()
+    data_dir: Path | None = None
+    symbols: tuple[str, ...] = ("BTC", "ETH", "SOL", "BNB", "XRP", "DOGE", "ADA", "AVAX", "LINK", "TON")
+    whale_min: WhaleMin = WhaleMin()
+    whale_interval: float = 15.0
+    source_urls: Mapping[str, str] = field(default_factory=lambda: dict(SOURCE_DEFAULTS))
+    on_conflict: str = "keep-alerting"
+    conflict_patience: float = 15.0
+    stale_after_minutes: float = 10.0
+    drop_pending_updates: bool = False
+    send_rate: float = 30.0
+    machine_wide_lock: bool = True
+    log_level: str = "INFO"
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def bot_id(self) -> int:
+        """The public, numeric half of the token: the key of everything kept for this bot."""
+        return int(self.token.split(":", 1)[0])
+
+
+def load(env_file: Path = ENV_FILE, *, environ: Mapping[str, str] | None = None) -> Settings:
+    """Read `env_file` and the environment. Raises ConfigError with every problem found; changes nothing."""
+    reader = _Reader(env_file, os.environ if environ is None else environ)
+    owner_id = reader.get("OWNER_ID", _user_id, None, "your numeric Telegram user id, like 123456789")
+    nobody: frozenset[int] = frozenset()
+    allowed_users = reader.get(
+        "ALLOWED_USERS", _user_ids, nobody, "numeric user ids separated by commas, like 123456789,987654321"
+    )
+    if owner_id is None and not allowed_users and not reader.bad & {"OWNER_ID", "ALLOWED_USERS"}:
+        reader.problems.append(
+            "OWNER_ID and ALLOWED_USERS are both empty: nobody could use this bot. "
+            "Set OWNER_ID to your numeric Telegram user id (the bot @userinfobot tells it to you)."
+        )
+    settings = Settings(
+        token=reader.token(),
+        api_url=reader.get("TELEGRAM_API_URL", _url, Settings.api_url, "a URL like https://api.telegram.org"),
+        owner_id=owner_id,
+        allowed_users=allowed_users,
+        data_dir=reader.get("DATA_DIR", _folder, None, "a folder's full path"),
+        symbols=reader.get("SYMBOLS", _symbols, Settings.symbols, "coins separated by commas, like BTC,ETH,SOL"),
+        whale_min=reader.get(
+            "WHALE_MIN_USD", _whale_min, Settings.whale_min, "`auto`, an amount like 500k or 2m, or BTC=2m,ETH=1m"
+        ),
+        whale_interval=reader.get("WHALE_INTERVAL", _between(0.2, 3600), 15.0, "seconds from 0.2 to 3600"),
+        source_urls={
+            name: reader.get(f"{name.upper()}_URL", _url, default, f"a URL like {default}")
+            for name, default in SOURCE_DEFAULTS.items()
+        },
+        on_conflict=reader.get(
+            "ON_CONFLICT",
+            _one_of("keep-alerting", "pause", "exit"),
+            Settings.on_conflict,
+            "keep-alerting, pause or exit",
+        ),
+        conflict_patience=reader.get("CONFLICT_PATIENCE", _between(0.05, 10080), 15.0, "minutes from 0.05 to 10080"),
+        stale_after_minutes=reader.get(
+            "STALE_AFTER_MINUTES", _between(0.05, 1440), 10.0, "minutes from 0.05 to 1440 (Telegram keeps 24 h)"
+        ),
+        drop_pending_updates=reader.get("DROP_PENDING_UPDATES", _yes_no, False, "true or false"),
+        send_rate=reader.get("SEND_RATE", _between(0, 1000), 30.0, "messages a second from 0 (no pacing) to 1000"),
+        machine_wide_lock=reader.get("LOCK_SCOPE", _one_of("machine", "folder"), "machine", "machine or folder")
+        == "machine",
+        log_level=reader.get("LOG_LEVEL", _level, Settings.log_level, "DEBUG, INFO, WARNING or ERROR"),
+        warnings=reader.typos(),
+    )
+    if reader.problems:
+        raise ConfigError(reader.problems)
+    return settings
+
+
+class _Reader:
+    def __init__(self, env_file: Path, environ: Mapping[str, str]) -> None:
+        self.problems: list[str] = []
+        self.bad: set[str] = set()
+        self._env_file = env_file
+        self._file: dict[str, str | None] = {}
+        self._environ = environ
+        try:
+            if env_file.exists():
+                # No interpolation: a `$` in a value is a `$`. utf-8-sig: Notepad writes a BOM.
+                self._file = dotenv_values(env_file, encoding="utf-8-sig", interpolate=False)
+        except (OSError, UnicodeDecodeError) as error:
+            reason = "it is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else error.strerror
+            self.problems.append(f"{env_file} could not be read: {reason}. Save it as UTF-8, readable by this user.")
+
+    def raw(self, name: str) -> str:
+        value = self._environ.get(name)
+        return (self._file.get(name) or "" if value is None else value).strip()
+
+    def get(self, name: str, parse: Callable[[str], T], default: T, expected: str) -> T:
+        value = self.raw(name)
+        if not value:
+            return default
+        try:
+            return parse(value)
+        except ValueError:
+            self.bad.add(name)
+            self.problems.append(f"{name}={_shown(value)}: expected {expected}.")
+            return default
+
+    def token(self) -> str:
+        value = self.raw("TELEGRAM_BOT_TOKEN")
+        if _TOKEN.match(value):
+            return value
+        if value:
+            self.problems.append(
+                "TELEGRAM_BOT_TOKEN does not look like a token (the value is not shown here): expected digits, "
+                "a colon and letters, as @BotFather gave it."
+            )
+        else:
+            self.problems.append(
+                f"TELEGRAM_BOT_TOKEN is not set: without it there is no bot to run. Get a token from @BotFather in "
+                f"Telegram and put the line TELEGRAM_BOT_TOKEN=<token> into {self._env_file}."
+            )
+        return "0:none"
+
+    def typos(self) -> tuple[str, ...]:
+        """Names that are not ours but look like ours, with the name that was probably meant."""
+        found = []
+        for name in sorted({*self._file, *self._environ} - set(NAMES)):
+            meant = _ALIASES.get(name) if name in self._file else None
+            close = difflib.get_close_matches(name, NAMES, n=1, cutoff=0.88)
+            meant = meant or (close[0] if close else None)
+            if meant is not None and not self.raw(meant):
+                found.append(f"{name} is not a setting of this bot and is ignored; did you mean {meant}?")
+        if self.problems:
+            self.problems += found
+        return tuple(found)
+
+
+def _shown(value: str) -> str:
+    # A token pasted into the wrong line must not be echoed.
+    return "(hidden: it looks like a token)" if re.search(r"\d{5,}:[\w-]{20,}", value) else repr(value)
+
+
+def _user_id(value: str) -> int:
+    if not re.fullmatch(r"\d{1,15}", value) or int(value) == 0:
+        raise ValueError(value)
+    return int(value)
+
+
+def _user_ids(value: str) -> frozenset[int]:
+    return frozenset(_user_id(part.strip()) for part in value.split(",") if part.strip())
+
+
+def _url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError(value)
+    return value.rstrip("/")
+
+
+def _folder(value: str) -> Path:
+    path = Path(value).expanduser()
+    # A relative folder would depend on where the bot is started from, and two starts would not meet.
+    return path if path.is_absolute() else ENV_FILE.parent / path
+
+
+def _symbols(value: str) -> tuple[str, ...]:
+    symbols = tuple(dict.fromkeys(part.strip().upper() for part in value.split(",") if part.strip()))
+    if not symbols or not all(_SYMBOL.match(symbol) for symbol in symbols):
+        raise ValueError(value)
+    return symbols
+
+
+def _whale_min(value: str) -> WhaleMin:
+    default: float | None = None
+    per_symbol: dict[str, float | None] = {}
+    for part in value.split(","):
+        symbol, equals, amount = part.strip().rpartition("=")
+        parsed = None if amount.strip().lower() == "auto" else parse_amount(amount)
+        if not equals:
+            default = parsed
+        elif _SYMBOL.match(symbol.strip().upper()):
+            per_symbol[symbol.strip().upper()] = parsed
+        else:
+            raise ValueError(value)
+    return WhaleMin(default, per_symbol)
+
+
+def _between(low: float, high: float) -> Callable[[str], float]:
+    def parse(value: str) -> float:
+        number = float(value)
+        if not low <= number <= high:
+            raise ValueError(value)
+        return number
+
+    return parse
+
+
+def _one_of(*words: str) -> Callable[[str], str]:
+    def parse(value: str) -> str:
+        if value.lower() not in words:
+            raise ValueError(value)
+        return value.lower()
+
+    return parse
+
+
+def _yes_no(value: str) -> bool:
+    if value.lower() in ("true", "yes", "on", "1"):
+        return True
+    if value.lower() in ("false", "no", "off", "0"):
+        return False
+    raise ValueError(value)
+
+
+def _level(value: str) -> str:
+    return _one_of("debug", "info", "warning", "error")(value).upper()

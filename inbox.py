@@ -1,0 +1,182 @@
+"""From a raw update to its effect, exactly once: gate, command, replies and the mark in one transaction.
+
+A kill at any instant leaves an update either untouched (Telegram delivers it again) or fully handled with its
+replies in the outbox. An update that cannot be read, or whose command has a bug, is set aside alone.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import text
+from access import Access, Update
+from commands import Commands, Reply
+from store import Store, StoreError
+
+log = logging.getLogger(__name__)
+
+GONE = ("left", "kicked")
+
+
+class Inbox:
+    """Takes raw updates one by one. `now` is Telegram's time as well as we know it, in unix seconds."""
+
+    def __init__(
+        self,
+        store: Store,
+        access: Access,
+        commands: Commands,
+        *,
+        stale_after: float,
+        now: Callable[[], float],
+    ) -> None:
+        self._store = store
+        self._access = access
+        self._commands = commands
+        self._stale_after = stale_after
+        self._now = now
+
+    def take(self, raw: dict[str, Any]) -> None:
+        """Handle one update. Raises StoreError when it could not be kept: then it must be fetched again."""
+        update_id = raw["update_id"]
+        try:
+            update = parse(raw)
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            log.warning("Update %d could not be read (%s); it is skipped alone", update_id, type(error).__name__)
+            update = Update(update_id=update_id)
+        with self._store.transaction():
+            if self._store.handled(update_id):
+                return
+            self._store.mark_handled(update_id, now=self._now())
+            try:
+                with self._store.savepoint():
+                    self._handle(update)
+            except StoreError:
+                raise
+            except Exception:
+                log.exception("Update %d: the handler failed; the bot goes on", update_id)
+                if self._access.admits(update) and update.chat_id:
+                    sorry = "Something went wrong inside the bot; its log tells more. Nothing was changed."
+                    self._say(update, Reply(text=sorry))
+
+    def _handle(self, update: Update) -> None:
+        if update.kind == "migration" and update.migrate_to is not None:
+            self._store.migrate_chat(update.chat_id, update.migrate_to)
+        elif update.kind == "membership" and update.status in GONE:
+            # Whoever removed the bot: it only takes away.
+            if self._store.chat(update.chat_id) is not None:
+                self._store.unsubscribe(update.chat_id, note="unsubscribed: the bot was removed or blocked there")
+        elif not self._access.admits(update):
+            for reply in self._commands.stranger(update):
+                self._say(update, reply)
+        elif update.kind == "membership":
+            for reply in self._commands.joined(update) if update.status == "member" else []:
+                self._say(update, reply)
+        elif update.kind == "message" and self._now() - update.at > self._stale_after:
+            if update.text.startswith("/"):
+                self._store.add_stale(update.chat_id, thread_id=update.thread_id, at=update.at)
+        elif update.kind in ("message", "callback"):
+            for reply in self._commands.run(update):
+                self._say(update, reply)
+
+    def tell_stale(self, *, away_since: float | None) -> bool:
+        """One line to each chat whose commands were too old to run. True if there was any."""
+        with self._store.transaction():
+            rows = self._store.take_stale()
+            now = self._now()
+            for row in rows:
+                since = min(away_since or row["first_at"], row["first_at"])
+                asked = text.count(row["commands"], "command")
+                line = (
+                    f"I was away from {text.clock(since, now=now)} to {text.clock(now, now=now)}. {asked} of yours "
+                    f"from that time {'was' if row['commands'] == 1 else 'were'} not run; please send again what you "
+                    f"still want."
+                )
+                self._say(Update(update_id=0, chat_id=row["chat_id"], thread_id=row["thread_id"]), Reply(text=line))
+        return bool(rows)
+
+    def _say(self, update: Update, reply: Reply) -> None:
+        now = self._now()
+        if reply.toast:
+            payload: dict[str, Any] = {"callback_query_id": update.callback_id, "text": text.clip(reply.text, 200)}
+            self._store.enqueue(update.chat_id, "answerCallbackQuery", payload, now=now)
+            return
+        for part in text.split(reply.text):
+            payload = {"text": part}
+            if reply.html:
+                payload["parse_mode"] = "HTML"
+            if reply.buttons:
+                rows = [{"text": label, "callback_data": data} for label, data in reply.buttons]
+                payload["reply_markup"] = {"inline_keyboard": [rows]}
+            if reply.chat_id is None and update.thread_id is not None:
+                payload["message_thread_id"] = update.thread_id
+            self._store.enqueue(reply.chat_id or update.chat_id, "sendMessage", payload, now=now)
+
+
+def parse(raw: dict[str, Any]) -> Update:
+    """Our Update from a Bot API Update object. Raises KeyError, TypeError or ValueError when it is malformed.
+
+    Only commands that a person typed count: edited, forwarded and inline-bot messages and captions are `other`.
+    """
+    update_id = int(raw["update_id"])
+    if "callback_query" in raw:
+        query = raw["callback_query"]
+        message = query.get("message") or {}
+        return Update(
+            update_id=update_id,
+            kind="callback",
+            callback_id=str(query["id"]),
+            text=str(query.get("data") or ""),
+            message_id=message.get("message_id"),
+            **_chat(message["chat"]),
+            **_person(query["from"]),
+        )
+    if "my_chat_member" in raw:
+        change = raw["my_chat_member"]
+        status = str(change["new_chat_member"]["status"])
+        came = str(change["old_chat_member"]["status"]) in GONE and status in ("member", "administrator")
+        return Update(
+            update_id=update_id,
+            kind="membership",
+            status=status if status in GONE else "member" if came else "",
+            **_chat(change["chat"]),
+            **_person(change["from"]),
+        )
+    if "message" not in raw:
+        return Update(update_id=update_id)
+    message = raw["message"]
+    chat = _chat(message["chat"])
+    if "migrate_to_chat_id" in message:
+        return Update(update_id=update_id, kind="migration", migrate_to=int(message["migrate_to_chat_id"]), **chat)
+    person = _person(message.get("from") or {"id": 0})
+    typed = not any(name in message for name in ("forward_origin", "forward_date", "via_bot", "sender_chat"))
+    return Update(
+        update_id=update_id,
+        kind="message" if typed and isinstance(message.get("text"), str) else "other",
+        text=str(message.get("text") or ""),
+        at=float(message["date"]),
+        message_id=int(message["message_id"]),
+        thread_id=int(message["message_thread_id"]) if message.get("is_topic_message") else None,
+        **chat,
+        **person,
+    )
+
+
+def _chat(chat: dict[str, Any]) -> dict[str, Any]:
+    title = chat.get("title") or chat.get("username") or chat.get("first_name") or ""
+    return {"chat_id": _id(chat["id"]), "chat_kind": str(chat["type"]), "chat_title": str(title)}
+
+
+def _person(user: dict[str, Any]) -> dict[str, Any]:
+    names = [user.get("first_name"), user.get("last_name")]
+    handle = f"@{user['username']}" if user.get("username") else None
+    shown = " ".join(str(name) for name in (*names, handle) if name)
+    return {"user_id": 0 if user.get("is_bot") else _id(user["id"]), "user_name": shown}
+
+
+def _id(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not -(2**52) < value < 2**52:
+        raise ValueError(value)
+    return value

@@ -1,0 +1,60 @@
+"""The log: console and a rotating UTF-8 file, without the token in any line, also not in a traceback."""
+
+from __future__ import annotations
+
+import logging
+import logging.handlers
+import re
+import sys
+from pathlib import Path
+
+_TOKEN_LIKE = re.compile(r"\b\d{5,}:[A-Za-z0-9_-]{20,}")
+_FORMAT = "%(asctime)s %(levelname)-7s %(message)s"
+
+
+class Redacting(logging.Formatter):
+    """Formats a record, then takes out the token: a filter would not see the text of an exception."""
+
+    def __init__(self, token: str) -> None:
+        super().__init__(_FORMAT, datefmt="%Y-%m-%d %H:%M:%S")
+        self._secret = token.partition(":")[2]
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = _TOKEN_LIKE.sub("<token>", super().format(record))
+        return line.replace(self._secret, "<token>") if self._secret else line
+
+
+def to_console(token: str, level: str) -> None:
+    """Log to stderr. Without one (pythonw, a detached start) only the file will tell."""
+    root = logging.getLogger()
+    root.setLevel(level)
+    # At DEBUG these would write every request with its URL, and the URL holds the token.
+    for name in ("urllib3", "requests", "schedule", "filelock"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    if sys.stderr is not None:
+        _reconfigure()
+        _add(logging.StreamHandler(sys.stderr), token)
+
+
+def to_file(path: Path, token: str) -> None:
+    """Log to `path` as well: at most 5 files of 2 MB. A folder that cannot be written is said, not fatal."""
+    try:
+        handler = logging.handlers.RotatingFileHandler(
+            path, maxBytes=2_000_000, backupCount=4, encoding="utf-8", errors="backslashreplace"
+        )
+    except OSError as error:
+        logging.getLogger(__name__).warning("The log file %s cannot be written: %s", path, error.strerror)
+        return
+    _add(handler, token)
+
+
+def _add(handler: logging.Handler, token: str) -> None:
+    handler.setFormatter(Redacting(token))
+    logging.getLogger().addHandler(handler)
+
+
+def _reconfigure() -> None:
+    # A Windows pipe is cp1252: a character it lacks must not cost the line.
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")

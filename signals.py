@@ -1,0 +1,63 @@
+"""Signals and Windows console events, turned into numbers on one queue.
+
+A handler does nothing but put a number on a `SimpleQueue`: setting an Event from a handler can deadlock the
+thread that waits on it, and doing real work there can interrupt anything.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import sys
+import threading
+from types import FrameType
+
+NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")  # each where the platform has it
+CLOSE_EVENTS = (2, 5, 6)  # Windows: console closed, logoff, shutdown
+CLOSE_GRACE = 4.0  # Windows ends the process 5 s after the console was closed
+
+
+class Signals:
+    """Asks the process to stop. The first signal is put on `events`; the second ends the process at once."""
+
+    def __init__(self, events: queue.SimpleQueue[object]) -> None:
+        self._events = events
+        self._asked = False
+        self._done = threading.Event()
+        self._console_handler: object = None
+
+    def install(self) -> None:
+        """To be called from the main thread. SIGINT is taken even where the parent had it ignored (nohup, &)."""
+        for name in NAMES:
+            number = getattr(signal, name, None)
+            if number is not None and not (name == "SIGHUP" and signal.getsignal(number) is signal.SIG_IGN):
+                signal.signal(number, self._on_signal)
+        if sys.platform == "win32":
+            self._install_console_handler()
+
+    def done(self) -> None:
+        """The process has cleaned up: a console that is being closed need not wait any more."""
+        self._done.set()
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self._asked:
+            os._exit(128 + number)
+        self._asked = True
+        self._events.put(number)
+
+    def _install_console_handler(self) -> None:
+        if sys.platform != "win32":
+            return
+        import ctypes
+
+        # Called in a thread of its own; when it returns from a close event, Windows ends the process.
+        def on_event(event: int) -> int:
+            if event not in CLOSE_EVENTS:
+                return 0  # Ctrl-C and Ctrl-Break come as signals
+            self._events.put(event)
+            self._done.wait(CLOSE_GRACE)
+            return 1
+
+        self._console_handler = ctypes.WINFUNCTYPE(ctypes.c_int, ctypes.c_uint)(on_event)
+        ctypes.windll.kernel32.SetConsoleCtrlHandler(self._console_handler, 1)

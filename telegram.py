@@ -1,0 +1,308 @@
+"""The Bot API over HTTP, for polling and for sending: connections that can be cut, errors of our own kinds.
+
+Every call of the process takes one road, telebot's own calls too (its public hook CUSTOM_REQUEST_SENDER leads
+here): parameters travel in the body (never in the URL, where a log would show them), a long poll can be ended
+from another thread in a millisecond, and what fails is one of five `TelegramError` kinds whose text never holds
+the token.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+import telebot
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import NameResolutionError
+
+CONNECT_TIMEOUT = 5.0
+CALL_TIMEOUT = 20.0  # seconds for a call that is no long poll
+ALLOWED_UPDATES = ("message", "callback_query", "my_chat_member")
+
+apihelper: Any = telebot.apihelper  # the module has no type hints
+
+# telebot brings a console handler of its own: with the root logger's every line would appear twice.
+telebot.logger.removeHandler(telebot.console_output_handler)
+telebot.logger.setLevel(logging.WARNING)
+
+
+class TelegramError(Exception):
+    """A Bot API call failed. str() is safe to log: no token, no URL, no message text."""
+
+
+class Unreachable(TelegramError):
+    """No usable answer: network, TLS, a proxy's page, a 5xx. `status` is the HTTP status if there was one."""
+
+    def __init__(self, reason: str, *, status: int | None = None) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+class TooManyRequests(TelegramError):
+    """429: wait `retry_after` seconds before the next try (Bot API `ResponseParameters`)."""
+
+    def __init__(self, retry_after: float) -> None:
+        super().__init__(f"Telegram asks to wait {retry_after:g} s")
+        self.retry_after = retry_after
+
+
+class TokenRefused(TelegramError):
+    """401 or 404 for every call: the token is wrong or was revoked."""
+
+
+class Conflict(TelegramError):
+    """409 of getUpdates. `by_webhook` tells a webhook from a second poller."""
+
+    def __init__(self, description: str) -> None:
+        super().__init__(description)
+        self.by_webhook = "webhook" in description.lower()
+
+
+class Rejected(TelegramError):
+    """The call itself was refused (4xx). `migrate_to` is a group's new id when that is the reason."""
+
+    def __init__(self, code: int, description: str, *, migrate_to: int | None = None) -> None:
+        super().__init__(f"{code} {description}")
+        self.code = code
+        self.description = description
+        self.migrate_to = migrate_to
+
+
+@dataclass(frozen=True)
+class Webhook:
+    """What getWebhookInfo told: the webhook's URL ("" when none) and how many updates wait for a reader."""
+
+    url: str
+    pending: int
+
+    @property
+    def host(self) -> str:
+        return urlsplit(self.url).hostname or self.url
+
+
+class Telegram:
+    """One bot's road to its Bot API server. Thread-safe. Installs itself as telebot's request sender."""
+
+    def __init__(self, token: str, api_url: str, *, now: Callable[[], float] = time.time) -> None:
+        self.clock_offset = 0.0  # the server's clock minus ours, seconds, as of the last long poll
+        self.answer_age = 0.0  # how long, in seconds, that poll's answer had waited for this process
+        self._answered = False
+        self._token = token
+        self._api_url = api_url
+        self._now = now
+        self._line = _Line()
+        self._poll_session = _session(CuttableAdapter(self._line))
+        self._session = _session(HTTPAdapter(pool_maxsize=16))
+        # Proxies and certificates from the environment, looked up once: requests would do it for every call.
+        self._road = requests.Session().merge_environment_settings(api_url, {}, None, None, None)
+        apihelper.API_URL = api_url + "/bot{0}/{1}"
+        apihelper.CUSTOM_REQUEST_SENDER = self._request
+
+    def updates(
+        self, offset: int, *, timeout: int, limit: int = 100, within: float = CALL_TIMEOUT
+    ) -> list[dict[str, Any]]:
+        """Raw updates from `offset` on; confirms all before it. Waits up to `timeout` seconds for one to come.
+
+        timeout 0 is a short poll: it is not ended by `cut`, and has `within` seconds to be answered.
+        """
+        params = {"offset": offset, "limit": limit, "timeout": timeout, "allowed_updates": list(ALLOWED_UPDATES)}
+        found = self._call("getUpdates", params, timeout=timeout + 5 if timeout else within)
+        if not isinstance(found, list):
+            raise Unreachable("an answer that is not the Bot API's")
+        return [update for update in found if isinstance(update, dict)]
+
+    def webhook(self) -> Webhook:
+        """getWebhookInfo: disturbs no poller."""
+        info = self._call("getWebhookInfo")
+        pending = info.get("pending_update_count") if isinstance(info, dict) else None
+        if not isinstance(pending, int):
+            raise Unreachable("an answer that is not the Bot API's")
+        return Webhook(str(info.get("url") or ""), pending)
+
+    def drop_pending(self) -> None:
+        """deleteWebhook with drop_pending_updates: every waiting update is thrown away."""
+        self._call("deleteWebhook", {"drop_pending_updates": True})
+
+    def set_commands(self, commands: Sequence[tuple[str, str]]) -> None:
+        menu = [{"command": name, "description": text} for name, text in commands]
+        self._call("setMyCommands", {"commands": menu})
+
+    def send(self, method: str, payload: dict[str, Any]) -> int | None:
+        """Make one sending call; the message_id of what was sent, None for a method that makes no message."""
+        result = self._call(method, payload)
+        return result.get("message_id") if isinstance(result, dict) else None
+
+    def cut(self) -> None:
+        """End the long poll in flight, at once and for good; what was being received counts as not received."""
+        self._line.cut()
+
+    def _call(self, method: str, params: dict[str, Any] | None = None, *, timeout: float = CALL_TIMEOUT) -> Any:
+        url = f"{self._api_url}/bot{self._token}/{method}"
+        return self._request("post", url, params=params, timeout=(CONNECT_TIMEOUT, timeout)).json()["result"]
+
+    def _request(
+        self,
+        method: str,
+        url: str,
+        *,
+        params: Any = None,
+        files: Any = None,
+        timeout: Any = None,
+        proxies: Any = None,
+    ) -> requests.Response:
+        """One HTTP request, parameters in the body. Returns only what says ok; raises TelegramError otherwise."""
+        long_poll = bool(params) and url.endswith("/getUpdates") and params.get("timeout") != 0
+        body = {"data": params, "files": files} if files else {"json": params or {}}
+        session = self._poll_session if long_poll else self._session
+        try:
+            answer = session.request("POST", url, timeout=timeout, **body, **self._road)
+        except requests.RequestException as error:
+            # The text of a requests error holds the URL and so the token: only its kind goes on.
+            raise Unreachable(_network_reason(error)) from None
+        try:
+            content = answer.json()
+            if content["ok"] is True and "result" in content:
+                if long_poll:
+                    self._note_date(answer.headers.get("Date", ""))
+                return answer
+            failure = _failure(content)
+        except (KeyError, TypeError, ValueError, AttributeError):
+            page = f"HTTP {answer.status_code} with an answer that is not the Bot API's"
+            failure = Unreachable(page, status=answer.status_code)
+        raise failure
+
+    def _note_date(self, date: str) -> None:
+        try:
+            offset = email.utils.parsedate_to_datetime(date).timestamp() - self._now()
+        except ValueError:
+            return  # no usable Date header: our own clock is all there is
+        # A process that was frozen reads an old answer: the server's clock seems to have fallen behind.
+        self.answer_age = max(0.0, self.clock_offset - offset) if self._answered else 0.0
+        self.clock_offset = offset
+        self._answered = True
+
+
+def _session(adapter: HTTPAdapter) -> requests.Session:
+    session = requests.Session()
+    session.trust_env = False
+    session.mount("http://", adapter)
+    session.mount("https://", adapter)
+    return session
+
+
+def _failure(content: dict[str, Any]) -> TelegramError:
+    """Our error for an answer whose `ok` is false; KeyError or TypeError when it is no Bot API answer."""
+    code, description = int(content["error_code"]), str(content["description"])
+    parameters = content.get("parameters") or {}
+    if code == 409:
+        return Conflict(description)
+    if code == 401 or (code == 404 and description == "Not Found"):
+        return TokenRefused(f"{code} {description}")
+    if code == 429:
+        return TooManyRequests(float(parameters.get("retry_after") or 5))
+    if code >= 500:
+        return Unreachable(f"HTTP {code}", status=code)
+    return Rejected(code, description, migrate_to=parameters.get("migrate_to_chat_id"))
+
+
+def _network_reason(error: requests.RequestException) -> str:
+    cause = error.args[0] if error.args else None
+    if isinstance(getattr(cause, "reason", None), NameResolutionError):
+        return "the server's name could not be resolved"
+    for kind, words in (
+        (requests.exceptions.ProxyError, "the proxy did not connect"),
+        (requests.exceptions.SSLError, "no secure connection (TLS) could be made"),
+        (requests.exceptions.ConnectTimeout, "no connection within the time limit"),
+        (requests.exceptions.ReadTimeout, "no answer within the time limit"),
+        (requests.exceptions.ConnectionError, "the connection was refused or broke"),
+    ):
+        if isinstance(error, kind):
+            return words
+    return f"the request failed ({type(error).__name__})"
+
+
+class _Line:
+    """The live sockets of the long poll, so that another thread can end it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._sockets: set[socket.socket] = set()
+        self._cut = False
+
+    def add(self, sock: socket.socket) -> socket.socket:
+        """Keep a duplicate: TLS wrapping detaches the original, shutdown() works on the connection itself."""
+        twin = sock.dup()
+        with self._lock:
+            self._sockets.add(twin)
+            cut = self._cut
+        if cut:  # the cut raced with the connect
+            _shut(twin)
+        return twin
+
+    def drop(self, twin: socket.socket) -> None:
+        with self._lock:
+            self._sockets.discard(twin)
+        twin.close()
+
+    def cut(self) -> None:
+        with self._lock:
+            self._cut = True
+            for sock in self._sockets:
+                _shut(sock)
+
+
+def _shut(sock: socket.socket) -> None:
+    try:
+        sock.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass  # it was closed already
+
+
+class CuttableAdapter(HTTPAdapter):
+    """requests' adapter whose connections register their socket before the TLS handshake begins."""
+
+    def __init__(self, line: _Line) -> None:
+        self._pools = {
+            "http": type("Pool", (HTTPConnectionPool,), {"ConnectionCls": _cuttable(HTTPConnection, line)}),
+            "https": type("Pool", (HTTPSConnectionPool,), {"ConnectionCls": _cuttable(HTTPSConnection, line)}),
+        }
+        super().__init__()
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = self._pools
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        manager = super().proxy_manager_for(proxy, **kwargs)
+        if not proxy.lower().startswith("socks"):
+            manager.pool_classes_by_scheme = self._pools
+        return manager
+
+
+def _cuttable(base: type[HTTPConnection], line: _Line) -> type[HTTPConnection]:
+    class Cuttable(base):  # type: ignore[misc, valid-type]
+        twin: socket.socket | None = None
+
+        def _new_conn(self) -> socket.socket:
+            # urllib3's own hook for "make the TCP connection" (1.26 and 2.x); test_telegram.py fails if it moves.
+            sock: socket.socket = super()._new_conn()
+            self.twin = line.add(sock)
+            return sock
+
+        def close(self) -> None:
+            super().close()
+            if self.twin is not None:
+                line.drop(self.twin)
+                self.twin = None
+
+    return Cuttable

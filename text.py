@@ -1,0 +1,142 @@
+"""Words and numbers as people read them: amounts, prices, durations, times, and safe HTML for Telegram.
+
+Pure functions, no state. Sources: message length and HTML rules from the Bot API's "Formatting options"
+and `sendMessage` (1-4096 characters after entities are parsed).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import UTC, datetime
+
+MESSAGE_LIMIT = 4096
+
+_AMOUNT = re.compile(r"^\$?\s*(\d+(?:\.\d+)?)\s*([kmb]?)$", re.IGNORECASE)
+_DURATION = re.compile(r"^(\d+(?:\.\d+)?)\s*(m|min|h|d)$", re.IGNORECASE)
+_FACTORS = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9}
+_SECONDS = {"m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def parse_amount(text: str) -> float:
+    """US dollars from `250000`, `250,000`, `500k`, `1.5m`, `2B` or `$2m`. Raises ValueError for anything else."""
+    match = _AMOUNT.match(text.strip().replace(",", "").replace("_", ""))
+    if match is None:
+        raise ValueError(f"not an amount: {text!r}")
+    amount = float(match[1]) * _FACTORS[match[2].lower()]
+    if not 0 < amount < 1e15:
+        raise ValueError(f"not a usable amount: {text!r}")
+    return amount
+
+
+def parse_duration(text: str) -> float:
+    """Seconds from `30m`, `2h` or `1d`, at most 365 days. Raises ValueError for anything else."""
+    match = _DURATION.match(text.strip())
+    if match is None:
+        raise ValueError(f"not a duration: {text!r}")
+    seconds = float(match[1]) * _SECONDS[match[2].lower()]
+    if not 0 < seconds <= 365 * 86400:
+        raise ValueError(f"not a usable duration: {text!r}")
+    return seconds
+
+
+def usd(amount: float) -> str:
+    """A compact dollar amount without the sign: 950, 84.2k, 840k, 1.25M, 2.1B."""
+    for limit, factor, unit in ((1e9, 1e9, "B"), (1e6, 1e6, "M"), (1e3, 1e3, "k")):
+        # 999,950 and up would round to "1000k": it belongs to the next unit.
+        if abs(amount) >= limit * 0.9995:
+            return f"{_digits(amount / factor, 3)}{unit}"
+    return f"{amount:.0f}"
+
+
+def price(value: float) -> str:
+    """A price with what matters of it: 76,980 or 1,234.5 or 0.0821 (three significant digits when small)."""
+    if value >= 10_000:
+        return f"{value:,.0f}"
+    if value >= 100:
+        return _trim(f"{value:,.2f}")
+    if value >= 1:
+        return _trim(f"{value:,.4f}")
+    if value <= 0:
+        return "0"
+    return f"{value:.{2 - math.floor(math.log10(value))}f}"
+
+
+def duration(seconds: float) -> str:
+    """A length of time in at most two units: 0.03 s, 12 s, 4 min, 2 h 13 min, 3 d 4 h."""
+    if seconds < 10:
+        return f"{seconds:.2f}".rstrip("0").rstrip(".") + " s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes = whole // 60
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 24:
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    days, hours = divmod(hours, 24)
+    return f"{days} d {hours} h" if hours else f"{days} d"
+
+
+def clock(at: float, *, now: float | None = None) -> str:
+    """A UTC time of day, `14:03:07 UTC`; with the date in front when `now` is given and is another day."""
+    moment = datetime.fromtimestamp(at, UTC)
+    if now is not None and moment.date() != datetime.fromtimestamp(now, UTC).date():
+        return moment.strftime("%Y-%m-%d %H:%M:%S UTC")
+    return moment.strftime("%H:%M:%S UTC")
+
+
+def count(number: int, noun: str) -> str:
+    """`1 order`, `7 orders`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def escape(raw: str) -> str:
+    """Text of others made safe inside Telegram HTML."""
+    return raw.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
+
+
+def clip(raw: str, limit: int) -> str:
+    """At most `limit` characters, with an ellipsis when something was cut."""
+    return raw if len(raw) <= limit else raw[: limit - 1] + "…"
+
+
+def split(message: str, limit: int = MESSAGE_LIMIT) -> list[str]:
+    """Parts of at most `limit` UTF-16 units, cut at line ends. Our HTML never spans lines, so tags stay whole.
+
+    Telegram counts UTF-16 code units; a single line longer than the limit is cut where it must be.
+    """
+    parts: list[str] = []
+    current = ""
+    for whole in message.split("\n"):
+        line = whole
+        while _units(line) > limit:
+            room = limit
+            while _units(line[:room]) > limit:
+                room -= 1
+            parts, current = ([*parts, current] if current else parts), ""
+            parts.append(line[:room])
+            line = line[room:]
+        joined = f"{current}\n{line}" if current else line
+        if _units(joined) > limit:
+            parts.append(current)
+            current = line
+        else:
+            current = joined
+    if current or not parts:
+        parts.append(current)
+    return parts
+
+
+def _units(value: str) -> int:
+    return len(value) + sum(1 for char in value if ord(char) > 0xFFFF)
+
+
+def _digits(value: float, significant: int) -> str:
+    whole = len(str(int(abs(value))))
+    return _trim(f"{value:.{max(0, significant - whole)}f}")
+
+
+def _trim(number: str) -> str:
+    return number.rstrip("0").rstrip(".") if "." in number else number
