@@ -156,11 +156,13 @@ class Poller:
         patience: float = 900.0,
         drop_pending: bool = False,
         alone_here: bool = True,
+        long_poll: int = LONG_POLL,
+        probe_poll: int = PROBE_POLL,
         now: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        self.loop = Loop("polling", self._step, on_death=on_death)
+        self.loop = Loop("polling", self.step, on_death=on_death)
         self.username = ""
         self.last_good_at: float | None = None
         self._telegram = telegram
@@ -171,6 +173,7 @@ class Poller:
         self._tell_owner = tell_owner
         self._on_conflict, self._patience, self._drop_pending = on_conflict, patience, drop_pending
         self._alone_here = alone_here
+        self._long_poll, self._probe_poll = long_poll, probe_poll
         self._now, self._monotonic, self._jitter = now, monotonic, jitter
         self._bot = PollingBot(token, telegram, store, inbox, on_poll=self._polled, on_handled=self._handled, now=now)
         self._state: Callable[[], float] = self._connect
@@ -227,7 +230,7 @@ class Poller:
 
     # The thread
 
-    def _step(self) -> float:
+    def step(self) -> float:
         try:
             return self._state()
         except TokenRefused as error:
@@ -278,7 +281,7 @@ class Poller:
 
     def _poll(self) -> float:
         self._polling_since = self._monotonic()
-        trouble = self._bot.run_until_trouble(long_poll=PROBE_POLL if self._episode else LONG_POLL)
+        trouble = self._bot.run_until_trouble(long_poll=self._probe_poll if self._episode else self._long_poll)
         if trouble is None:
             return 0.0
         if isinstance(trouble, Conflict):
@@ -290,13 +293,13 @@ class Poller:
         now = self._now()
         if self._failing_since is not None:
             log.info("Polling: Telegram answers again after %s", text.duration(max(0.0, now - self._failing_since)))
-        elif not self._running:
+        if not self._running:
             log.info("Polling: running as @%s", self.username)
         if self.last_good_at is not None and now - self.last_good_at > 60:
             self._away_since = self.last_good_at
         self._running, self._failing_since, self._failures = True, None, 0
         self.last_good_at = now
-        if self._episode is not None and self._monotonic() - self._polling_since >= PROBE_POLL - 0.5:
+        if self._episode is not None and self._monotonic() - self._polling_since >= self._probe_poll - 0.5:
             self._conflict_over(self._episode)
         if updates < 100:
             if updates == 0:

@@ -1,0 +1,139 @@
+"""What every test may use: a simulator on loopback and the bot as a real process against it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from simulator import SimBot, Simulator
+
+ROOT = Path(__file__).resolve().parent.parent
+TOKEN = "123456789:TEST-token-of-nobody-000000000000000"
+OTHER_TOKEN = "987654321:TEST-token-of-somebody-00000000000"
+SECRETS = [token.partition(":")[2] for token in (TOKEN, OTHER_TOKEN)]
+OWNER = 7
+FRIEND = 8
+
+
+class BotProcess:
+    """`python bot.py` as a real process. Its output is read all the time; `kill` is for the end of a test."""
+
+    def __init__(self, environment: Mapping[str, str], folder: Path, *arguments: str, before: str = "") -> None:
+        # `before` is Python run ahead of the bot, to shorten one of its waits.
+        code = f"import sys; sys.argv[0] = 'bot.py'; {before or 'pass'}\nimport bot; sys.exit(bot.main())"
+        no_settings = folder / "no.env"
+        no_settings.touch()
+        self.output = ""
+        self._changed = threading.Condition()
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", code, "--env-file", str(no_settings), *arguments],
+            cwd=ROOT,
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            with self._changed:
+                self.output += line
+                self._changed.notify_all()
+
+    def wait_output(self, part: str, *, times: int = 1, timeout: float = 15.0) -> str:
+        with self._changed:
+            found = self._changed.wait_for(lambda: self.output.count(part) >= times, timeout)
+        assert found, f"{part!r} not in the output within {timeout} s:\n{self.output}"
+        return self.output
+
+    def wait_exit(self, timeout: float = 15.0) -> int:
+        code = self.process.wait(timeout)
+        self._reader.join(5)
+        return code
+
+    def stop(self, number: int = signal.SIGTERM, *, timeout: float = 10.0) -> tuple[int, float]:
+        """Signal the bot; its exit code and the seconds until it was gone."""
+        began = time.monotonic()
+        self.process.send_signal(number)
+        code = self.wait_exit(timeout)
+        return code, time.monotonic() - began
+
+    def kill(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.wait_exit()
+
+
+@pytest.fixture
+def sim() -> Iterator[Simulator]:
+    with Simulator() as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def chat(sim: Simulator) -> SimBot:
+    """The bot's account at the simulated Telegram."""
+    return sim.bot(TOKEN)
+
+
+Run = Callable[..., BotProcess]
+
+
+@pytest.fixture
+def run_bot(sim: Simulator, tmp_path: Path) -> Iterator[Run]:
+    """Start the bot: `run_bot("--wait", ON_CONFLICT="exit", DATA_DIR=...)`. All are ended after the test."""
+    started: list[BotProcess] = []
+
+    def run(*arguments: str, before: str = "", **settings: str) -> BotProcess:
+        environment = clean_environment() | {
+            "TELEGRAM_BOT_TOKEN": TOKEN,
+            "TELEGRAM_API_URL": sim.url,
+            "OWNER_ID": str(OWNER),
+            "ALLOWED_USERS": str(FRIEND),
+            "DATA_DIR": str(tmp_path / "data"),
+            "SYMBOLS": "BTC,ETH",
+            "WHALE_MIN_USD": "1m",
+            "WHALE_INTERVAL": "0.2",
+            "BINANCE_URL": sim.market_url("binance"),
+            "BINANCE_API_URL": sim.market_url("binance_api"),
+            "COINBASE_URL": sim.market_url("coinbase"),
+            "KRAKEN_URL": sim.market_url("kraken"),
+            **settings,
+        }
+        bot = BotProcess(environment, tmp_path, *arguments, before=before)
+        started.append(bot)
+        return bot
+
+    yield run
+    for bot in started:
+        bot.kill()
+    told = "".join(bot.output for bot in started)
+    logged = "".join(
+        path.read_text(encoding="utf-8", errors="replace")
+        for path in tmp_path.rglob("*")
+        if path.is_file() and path.suffix in (".log", ".json")
+    )
+    for secret in SECRETS:
+        assert secret not in told + logged, "the token was written to an output"
+
+
+def clean_environment() -> dict[str, str]:
+    """This process's environment without anything a supervisor or a real bot's settings left in it."""
+    keep = ("PATH", "HOME", "LANG", "LC_ALL", "SYSTEMROOT", "TEMP", "TMP", "PYTHONDONTWRITEBYTECODE", "WINEPREFIX")
+    return {name: os.environ[name] for name in keep if name in os.environ}

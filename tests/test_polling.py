@@ -1,0 +1,402 @@
+"""The poller, step by step, against the simulator's real 409, offset and webhook rules."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import telebot
+from conftest import OWNER, TOKEN
+
+import polling
+from access import Access
+from commands import Commands
+from inbox import Inbox
+from polling import Poller
+from simulator import SimBot, Simulator
+from store import Store, StoreError
+from telegram import Telegram
+
+
+@pytest.fixture
+def sim() -> Iterator[Simulator]:
+    with Simulator(conflict_hold=0.1) as simulator:  # the server's 3 s between two 409s, shortened
+        yield simulator
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.mono = 1000.0
+        self.ahead = 0.0  # how far our clock is ahead of the server's
+
+    def now(self) -> float:
+        return time.time() + self.ahead
+
+    def monotonic(self) -> float:
+        return self.mono
+
+
+class Rig:
+    """A Poller with its neighbours; `step()` runs one step in a thread, as the Loop would."""
+
+    def __init__(self, sim: Simulator, chat: SimBot, store: Store, **options: Any) -> None:
+        self.sim, self.chat, self.store = sim, chat, store
+        self.clock = Clock()
+        self.told: list[str] = []
+        self.ended: list[tuple[int, str]] = []
+        self.news = 0
+        self.telegram = Telegram(TOKEN, sim.url, now=self.clock.now)
+        access = Access(store, owner_id=OWNER, allowed_users=frozenset(), now=self.server_time)
+        commands = Commands(
+            store, access, symbols=("BTC",), now=self.server_time, default_min=lambda symbol: 1e6, status=list
+        )
+        self.inbox = Inbox(store, access, commands, stale_after=600.0, now=self.server_time)
+        self.poller = Poller(
+            TOKEN,
+            self.telegram,
+            store,
+            self.inbox,
+            on_connected=lambda username: None,
+            on_end=lambda code, words: self.ended.append((code, words)),
+            on_death=lambda name: None,
+            tell_owner=self.told.append,
+            on_news=self._count,
+            now=self.clock.now,
+            monotonic=self.clock.monotonic,
+            jitter=lambda: 0.5,
+            long_poll=options.pop("long_poll", 20),
+            probe_poll=options.pop("probe_poll", 1),
+            **options,
+        )
+
+    def _count(self) -> None:
+        self.news += 1
+
+    def server_time(self) -> float:
+        return self.clock.now() + self.telegram.clock_offset
+
+    def begin(self) -> Callable[[], float]:
+        """Start a step; the returned function waits for its end and gives the rest it asked for."""
+        rest: list[float] = []
+        thread = threading.Thread(target=lambda: rest.append(self.poller.step()), daemon=True)
+        thread.start()
+
+        def finish() -> float:
+            thread.join(10)
+            assert rest, "the step did not end"
+            return rest[0]
+
+        return finish
+
+    def connect(self) -> None:
+        """Connect and clear the webhook: the next step polls."""
+        assert self.poller.step() == 0
+        assert self.poller.step() == 0
+
+    def polling(self) -> Callable[[], float]:
+        """Begin a poll and wait until it lies at the server."""
+        finish = self.begin()
+        self.sim.wait(lambda: self.chat.polling, what="a long poll in flight")
+        return finish
+
+    def grown_up(self) -> None:
+        """The poller was started long ago."""
+        self.clock.mono += 3600
+
+    def answers(self) -> list[str]:
+        return [self.store.delivery(row[0]).payload["text"] for row in self.store.pending()]  # type: ignore[union-attr]
+
+
+@pytest.fixture
+def make(sim: Simulator, chat: SimBot, tmp_path: Path) -> Iterator[Callable[..., Rig]]:
+    rigs: list[Rig] = []
+    store = Store(tmp_path / "bot.db")
+
+    def build(**options: Any) -> Rig:
+        rigs.append(Rig(sim, chat, store, **options))
+        return rigs[-1]
+
+    yield build
+    for rig in rigs:
+        rig.poller.stop(1.0)
+    store.close()
+
+
+@pytest.fixture
+def rig(make: Callable[..., Rig]) -> Rig:
+    return make()
+
+
+def rival_polls_once(rig: Rig) -> None:
+    """Another program's getUpdates, without waiting for its end."""
+    rig.chat.rival(timeout=30, pause=3600)
+
+
+def test_the_one_private_flag_of_the_library_is_still_there() -> None:
+    bot = telebot.TeleBot(TOKEN, threaded=False)
+    flag = bot._TeleBot__stop_polling  # type: ignore[attr-defined]
+    assert isinstance(flag, threading.Event)
+    bot.stop_polling()  # type: ignore[no-untyped-call]
+    assert flag.is_set()
+
+
+def test_the_start_checks_the_token_removes_the_webhook_and_verifies_it(rig: Rig) -> None:
+    rig.connect()
+    made = [call.method for call in rig.chat.calls]
+    assert sorted(made[:2]) == ["getMe", "getWebhookInfo"]
+    assert made[2:] == ["setWebhook", "getWebhookInfo"]
+
+
+def test_polling_counts_as_running_only_after_a_good_answer(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    rig.connect()
+    rig.sim.fault(method="getUpdates", kind="html502", times=1)
+    rig.poller.step()
+    assert "running" not in caplog.text
+    rig.chat.send_text(chat_id=OWNER, text="/ping")
+    finish = rig.begin()
+    rig.sim.wait(lambda: "running as" in caplog.text, what="the line that polling runs")
+    rig.poller.stop(1.0)
+    finish()
+
+
+def test_a_webhook_at_the_start_is_named_removed_and_its_waiting_updates_are_answered(rig: Rig) -> None:
+    rig.chat.set_webhook_as_foreigner("https://hook.example.net/secret-path")
+    rig.chat.send_text(chat_id=OWNER, text="/ping one")
+    rig.connect()
+    finish = rig.begin()
+    rig.sim.wait(lambda: rig.answers() == ["pong one"], what="the answer")
+    assert rig.chat.webhook_url == ""
+    assert len(rig.told) == 1
+    assert "hook.example.net" in rig.told[0]
+    assert "secret-path" not in rig.told[0]
+    rig.poller.stop(1.0)
+    finish()
+
+
+def test_a_conflict_just_after_the_start_is_retried_three_times_then_stood_by(rig: Rig) -> None:
+    rig.connect()
+    finish = rig.polling()
+    rivals = [rig.chat.rival(timeout=30, pause=0.0)]
+    rests = [finish()]
+    while rests[-1] == polling.RETRY_REST:
+        rests.append(rig.poller.step())
+    assert rests == [polling.RETRY_REST] * 3 + [polling.STANDBY_REST]
+    assert len(rig.told) == 1
+    assert rivals
+
+
+def test_an_older_copy_stands_by_at_once_and_then_asks_for_no_updates(rig: Rig) -> None:
+    rig.connect()
+    finish = rig.polling()
+    rig.grown_up()
+    rival_polls_once(rig)
+    assert finish() == polling.STANDBY_REST
+    before = rig.chat.count("getUpdates")
+    for _ in range(5):
+        assert rig.poller.step() == polling.STANDBY_REST
+    assert rig.chat.count("getUpdates") == before
+    assert len(rig.told) == 1
+    assert "not run on this machine" in rig.told[0]
+
+
+def test_standby_takes_over_when_updates_lie_unread_at_two_looks(rig: Rig) -> None:
+    rig.connect()
+    finish = rig.polling()
+    rig.grown_up()
+    rival = rig.chat.rival(timeout=30, pause=3600)
+    finish()
+    rival.kill()
+    rig.chat.send_text(chat_id=OWNER, text="/ping again")
+    assert rig.poller.step() == polling.STANDBY_REST
+    assert rig.poller.step() == 0  # the second look: take over
+    finish = rig.begin()
+    rig.sim.wait(lambda: rig.answers() == ["pong again"], what="the answer")
+    rig.clock.mono += 1
+    rig.sim.wait(lambda: len(rig.told) == 2, what="the all-clear")
+    assert "over" in rig.told[1]
+    rig.poller.stop(1.0)
+    finish()
+
+
+def test_repeated_fights_ask_for_a_third_look_before_a_take_over(rig: Rig) -> None:
+    rig.connect()
+    rig.grown_up()
+    for _ in range(3):
+        finish = rig.polling()
+        rival = rig.chat.rival(timeout=30, pause=3600)
+        assert finish() == polling.STANDBY_REST
+        rival.kill()
+        rig.chat.send_text(chat_id=OWNER, text="/ping")
+        looks = 1
+        while rig.poller.step() != 0:
+            looks += 1
+        rig.store.take_stale()
+    assert looks == 3
+    assert len(rig.told) == 1  # one message an hour, however many fights
+
+
+def test_a_webhook_set_while_polling_is_removed_at_once_and_the_owner_told_once(rig: Rig) -> None:
+    rig.connect()
+    finish = rig.polling()
+    rig.chat.set_webhook_as_foreigner("https://hook.example.net/x")
+    assert finish() == 0  # text (b): terminated by setWebhook
+    assert rig.poller.step() == 0
+    assert rig.chat.webhook_url == ""
+    finish = rig.polling()
+    rig.poller.stop(1.0)
+    finish()
+    assert [("hook.example.net" in words) for words in rig.told] == [True]
+
+
+def test_a_webhook_that_is_already_active_is_told_from_a_second_poller(rig: Rig) -> None:
+    rig.connect()
+    rig.chat.set_webhook_as_foreigner("https://hook.example.net/x")
+    assert rig.poller.step() == 0  # text (c): can't use getUpdates while a webhook is active
+    assert rig.poller.step() == 0
+    assert rig.chat.webhook_url == ""
+    assert "webhook" in rig.told[0]
+
+
+def test_a_webhook_war_slows_down_and_tells_the_owner_no_more_than_twice(rig: Rig) -> None:
+    rig.connect()
+    rests = []
+    for _ in range(8):
+        rig.chat.set_webhook_as_foreigner("https://hook.example.net/x")
+        rests.append(rig.poller.step())  # the poll meets the webhook
+        rig.poller.step()  # it is removed
+        rig.clock.mono += rests[-1]
+    assert rests[:2] == [0, 0]
+    assert rests[2] == 30
+    assert max(rests) <= 600
+    assert len(rig.told) == 2
+
+
+def test_with_exit_the_bot_gives_up_with_69_after_its_patience(make: Callable[..., Rig]) -> None:
+    rig = make(on_conflict="exit", patience=60.0)
+    rig.connect()
+    finish = rig.polling()
+    rig.grown_up()
+    rival_polls_once(rig)
+    finish()
+    rig.clock.ahead = 30
+    rig.poller.step()
+    assert rig.ended == []
+    rig.clock.ahead = 61
+    rig.poller.step()
+    assert [code for code, _ in rig.ended] == [69]
+
+
+@pytest.mark.parametrize("when", ["at the start", "in mid-run"])
+def test_a_refused_token_ends_the_bot_with_77(rig: Rig, when: str) -> None:
+    if when == "in mid-run":
+        rig.connect()
+    rig.sim.revoke(TOKEN)
+    rig.poller.step()
+    assert [code for code, _ in rig.ended] == [77]
+    assert TOKEN not in rig.ended[0][1]
+
+
+@pytest.mark.parametrize("kind", ["html502", "garbage200", "null", "not_ok_without_fields", "reset", "close"])
+def test_an_unusable_answer_is_retried_after_growing_rests_and_logged_once(
+    rig: Rig, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    rig.connect()
+    fault = rig.sim.fault(method="getUpdates", kind=kind)
+    rests = [rig.poller.step() for _ in range(9)]
+    assert rests[:4] == [1, 2, 4, 8]
+    assert rests[-1] == 60
+    assert caplog.text.count("Tries go on") == 1
+    fault.clear()
+    rig.chat.send_text(chat_id=OWNER, text="/ping")
+    finish = rig.begin()
+    rig.sim.wait(lambda: rig.answers() == ["pong"], what="the answer after the trouble")
+    assert "answers again" in caplog.text
+    rig.poller.stop(1.0)
+    finish()
+
+
+def test_a_429_is_obeyed_to_the_second(rig: Rig) -> None:
+    rig.connect()
+    rig.sim.fault(method="getUpdates", kind="retry_after", retry_after=17, times=1)
+    assert rig.poller.step() == pytest.approx(17.1)
+
+
+def test_an_update_that_cannot_be_read_costs_no_neighbour(rig: Rig) -> None:
+    rig.chat.send_text(chat_id=OWNER, text="/ping before")
+    rig.chat.raw_update({"message": {"message_id": "?", "date": None, "chat": []}})
+    rig.chat.send_text(chat_id=OWNER, text="/ping after")
+    rig.connect()
+    finish = rig.begin()
+    rig.sim.wait(lambda: rig.answers() == ["pong before", "pong after"], what="both neighbours answered")
+    rig.sim.wait(lambda: rig.chat.pending == 0, what="all three confirmed")
+    rig.poller.stop(1.0)
+    finish()
+
+
+def test_what_the_store_could_not_take_is_not_confirmed_and_comes_again(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(raw: dict[str, Any]) -> None:
+        raise StoreError("the disk is full")
+
+    rig.connect()
+    rig.chat.send_text(chat_id=OWNER, text="/ping kept")
+    with monkeypatch.context() as patch:
+        patch.setattr(rig.inbox, "take", full)
+        assert rig.poller.step() == 1
+    assert rig.chat.pending == 1
+    finish = rig.begin()
+    rig.sim.wait(lambda: rig.answers() == ["pong kept"], what="the command after the trouble")
+    rig.poller.stop(1.0)
+    finish()
+
+
+def test_a_stop_in_a_quiet_poll_sends_no_farewell(rig: Rig) -> None:
+    rig.connect()
+    finish = rig.polling()
+    before = rig.chat.count("getUpdates")
+    rig.poller.stop(1.0)
+    finish()
+    assert rig.chat.count("getUpdates") == before
+
+
+def test_commands_older_than_the_limit_are_not_run_but_told_of_once(rig: Rig) -> None:
+    old = rig.clock.now() - 3600
+    for n in range(3):
+        rig.chat.send_text(chat_id=OWNER, text=f"/ping {n}", date=int(old))
+    rig.chat.send_text(chat_id=OWNER, text="/ping now")
+    rig.connect()
+    finish = rig.begin()
+    rig.sim.wait(lambda: len(rig.answers()) == 2, what="one answer and one line")
+    assert rig.answers()[0] == "pong now"
+    assert "3 commands" in rig.answers()[1]
+    rig.poller.stop(1.0)
+    finish()
+
+
+def test_a_wrong_clock_makes_no_command_look_old(rig: Rig) -> None:
+    rig.clock.ahead = 7200.0
+    rig.connect()
+    rig.chat.send_text(chat_id=OWNER, text="/ping")
+    finish = rig.begin()
+    rig.sim.wait(lambda: rig.answers() == ["pong"], what="the answer")
+    rig.poller.stop(1.0)
+    finish()
+
+
+def test_after_a_week_without_updates_the_old_offset_is_not_trusted(rig: Rig, make: Callable[..., Rig]) -> None:
+    rig.store.set_value("inbox", f"900000000 {rig.clock.now() - 8 * 86400}")
+    later = make()
+    later.connect()
+    later.chat.send_text(chat_id=OWNER, text="/ping")  # the simulator's ids are lower than the old mark
+    finish = later.begin()
+    later.sim.wait(lambda: later.answers() == ["pong"], what="the answer")
+    later.poller.stop(1.0)
+    finish()
