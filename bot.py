@@ -35,7 +35,7 @@ from polling import Poller
 from signals import Signals
 from sources import default_sources
 from store import Store, StoreError
-from telegram import Telegram, TelegramError
+from telegram import Telegram
 
 log = logging.getLogger("bot")
 
@@ -155,7 +155,6 @@ class Bot:
         self._store = store
         self._events = events
         self._started_at = time.time()
-        self._menu_sent = False
         self._pruned_at = 0.0
         self.telegram = Telegram(settings.token, settings.api_url)
         self.access = Access(
@@ -244,6 +243,10 @@ class Bot:
     def _connected(self, username: str) -> None:
         self.commands.username = username
         self._lock.name = username
+        menu = [{"command": name, "description": words} for name, words in commands.menu()]
+        # Through the outbox, which tries until Telegram has taken it: the first poll need not wait for it.
+        self._store.enqueue(0, "setMyCommands", {"commands": menu}, now=self._server_time())
+        self.outbox.wake()
         log.info(
             "This is @%s (bot %d). Folder: %s. Watching %s every %g s",
             *(username, self._settings.bot_id, self._lock.folder),
@@ -273,12 +276,6 @@ class Bot:
             return
         if warning is not None:
             log.error("%s", warning)
-        if self.poller.username and not self._menu_sent:
-            try:
-                self.telegram.set_commands(commands.menu())
-                self._menu_sent = True
-            except TelegramError as error:
-                log.info("The command menu could not be set yet: %s", error)
         now = time.time()
         if now - self._pruned_at > 86400:
             self._store.prune(now=now)

@@ -270,7 +270,7 @@ class Outbox:
 
     def _send(self, delivery: Delivery) -> int | None:
         payload = delivery.payload
-        if delivery.method != "answerCallbackQuery":
+        if delivery.method in ("sendMessage", "editMessageText"):
             payload = {"chat_id": delivery.chat_id, "link_preview_options": {"is_disabled": True}, **payload}
         while True:
             try:

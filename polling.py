@@ -29,6 +29,7 @@ from telegram import Conflict, Telegram, TelegramError, TokenRefused, TooManyReq
 log = logging.getLogger(__name__)
 
 LONG_POLL = 20  # seconds; the Bot API server allows up to 50
+FIRST_POLL = 1
 PROBE_POLL = 5  # after a conflict: a poll that nobody ends for so long means that nobody is there
 JUST_STARTED = 30.0
 RETRIES = 3
@@ -51,6 +52,7 @@ class PollingBot(telebot.TeleBot):
         store: Store,
         inbox: Inbox,
         *,
+        poll_length: Callable[[], int],
         on_poll: Callable[[int], None],
         on_handled: Callable[[], None],
         now: Callable[[], float],
@@ -61,22 +63,21 @@ class PollingBot(telebot.TeleBot):
         self._telegram = telegram
         self._store = store
         self._inbox = inbox
+        self._poll_length = poll_length
         self._on_poll = on_poll
         self._on_handled = on_handled
         self._now = now
         self._ended = False
-        self._long_poll = LONG_POLL
         mark, _, at = (store.value("inbox") or "-1 0").partition(" ")
         self.handled_id, self._last_at = int(mark), float(at)
 
-    def run_until_trouble(self, *, long_poll: int) -> Exception | None:
+    def run_until_trouble(self) -> Exception | None:
         """Poll until `end()` (None) or until something goes wrong (the error). Never sleeps."""
         self.trouble = None
-        self._long_poll = long_poll
         # The library sets this flag to leave infinity_polling and offers no way to take it back.
         self._TeleBot__stop_polling.clear()  # type: ignore[attr-defined]
         if not self._ended:
-            self.infinity_polling(timeout=5, long_polling_timeout=long_poll, logger_level=None)
+            self.infinity_polling(logger_level=None)
         return self.trouble
 
     def end(self) -> None:
@@ -95,7 +96,7 @@ class PollingBot(telebot.TeleBot):
             return self._leave(None)
         try:
             self.offset_sent = self.next_offset()
-            updates = self._telegram.updates(self.offset_sent, timeout=self._long_poll)
+            updates = self._telegram.updates(self.offset_sent, timeout=self._poll_length())
         except Exception as error:
             return self._leave(None if self._ended else error)
         if updates and self._telegram.answer_age > OLD_ANSWER:
@@ -175,7 +176,16 @@ class Poller:
         self._alone_here = alone_here
         self._long_poll, self._probe_poll = long_poll, probe_poll
         self._now, self._monotonic, self._jitter = now, monotonic, jitter
-        self._bot = PollingBot(token, telegram, store, inbox, on_poll=self._polled, on_handled=self._handled, now=now)
+        self._bot = PollingBot(
+            token,
+            telegram,
+            store,
+            inbox,
+            poll_length=self._poll_length,
+            on_poll=self._polled,
+            on_handled=self._handled,
+            now=now,
+        )
         self._state: Callable[[], float] = self._connect
         self._running = False
         self._failures = 0
@@ -281,12 +291,18 @@ class Poller:
 
     def _poll(self) -> float:
         self._polling_since = self._monotonic()
-        trouble = self._bot.run_until_trouble(long_poll=self._probe_poll if self._episode else self._long_poll)
+        trouble = self._bot.run_until_trouble()
         if trouble is None:
             return 0.0
         if isinstance(trouble, Conflict):
             return self._conflict(trouble)
         raise trouble
+
+    def _poll_length(self) -> int:
+        """Seconds the next getUpdates waits: short at first, so that it is soon known whether polling works."""
+        if self._episode is not None:
+            return self._probe_poll
+        return self._long_poll if self._running else FIRST_POLL
 
     def _polled(self, updates: int) -> None:
         """A getUpdates was answered well."""

@@ -14,7 +14,7 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -135,10 +135,6 @@ class Telegram:
     def drop_pending(self) -> None:
         """deleteWebhook with drop_pending_updates: every waiting update is thrown away."""
         self._call("deleteWebhook", {"drop_pending_updates": True})
-
-    def set_commands(self, commands: Sequence[tuple[str, str]]) -> None:
-        menu = [{"command": name, "description": text} for name, text in commands]
-        self._call("setMyCommands", {"commands": menu})
 
     def send(self, method: str, payload: dict[str, Any]) -> int | None:
         """Make one sending call; the message_id of what was sent, None for a method that makes no message."""

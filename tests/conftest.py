@@ -88,15 +88,17 @@ def sim() -> Iterator[Simulator]:
 
 @pytest.fixture
 def chat(sim: Simulator) -> SimBot:
-    """The bot's account at the simulated Telegram."""
-    return sim.bot(TOKEN)
+    """The bot's account at the simulated Telegram; its owner wrote to it once (a bot cannot write first)."""
+    account = sim.bot(TOKEN)
+    account.add_chat(OWNER)
+    return account
 
 
 Run = Callable[..., BotProcess]
 
 
 @pytest.fixture
-def run_bot(sim: Simulator, tmp_path: Path) -> Iterator[Run]:
+def run_bot(sim: Simulator, chat: SimBot, tmp_path: Path) -> Iterator[Run]:
     """Start the bot: `run_bot("--wait", ON_CONFLICT="exit", DATA_DIR=...)`. All are ended after the test."""
     started: list[BotProcess] = []
 
