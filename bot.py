@@ -21,7 +21,6 @@ from typing import NoReturn
 
 import commands
 import config
-import demo
 import logs
 import supervisor
 import text
@@ -66,6 +65,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--env-file", type=Path, default=config.ENV_FILE, help="settings file (default: %(default)s)")
     arguments = parser.parse_args(argv)
     if arguments.demo:
+        import demo  # the bot itself does not need it
+
         return demo.run(interactive=sys.stdin is not None and sys.stdin.isatty())
     try:
         settings = config.load(arguments.env_file)
@@ -219,6 +220,7 @@ class Bot:
 
     def stop(self) -> None:
         """Within the shortest limit of a supervisor (PM2: 1.6 s): cut the poll, drain what can go, end threads."""
+        self.monitor.stop()
         self.scheduler.stop()
         self.poller.stop(0.6)
         self.outbox.stop(0.6)

@@ -7,6 +7,7 @@ with the setting's name, its value (never the token) and what is expected.
 from __future__ import annotations
 
 import difflib
+import io
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -161,7 +162,8 @@ class _Reader:
         try:
             if env_file.exists():
                 # No interpolation: a `$` in a value is a `$`. utf-8-sig: Notepad writes a BOM.
-                self._file = dotenv_values(env_file, encoding="utf-8-sig", interpolate=False)
+                content = io.StringIO(env_file.read_text(encoding="utf-8-sig"))
+                self._file = dotenv_values(stream=content, interpolate=False)
         except (OSError, UnicodeDecodeError) as error:
             reason = "it is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else error.strerror
             self.problems.append(f"{env_file} could not be read: {reason}. Save it as UTF-8, readable by this user.")
@@ -247,18 +249,15 @@ def _symbols(value: str) -> tuple[str, ...]:
 
 
 def _whale_min(value: str) -> WhaleMin:
-    default: float | None = None
-    per_symbol: dict[str, float | None] = {}
+    amounts: dict[str, float | None] = {}  # "" is the one for every other coin
     for part in value.split(","):
-        symbol, equals, amount = part.strip().rpartition("=")
-        parsed = None if amount.strip().lower() == "auto" else parse_amount(amount)
-        if not equals:
-            default = parsed
-        elif _SYMBOL.match(symbol.strip().upper()):
-            per_symbol[symbol.strip().upper()] = parsed
-        else:
+        name, equals, amount = part.strip().rpartition("=")
+        symbol = name.strip().upper()
+        # A second amount of one kind is a mistake, often a comma inside a number.
+        if symbol in amounts or (equals and not _SYMBOL.match(symbol)):
             raise ValueError(value)
-    return WhaleMin(default, per_symbol)
+        amounts[symbol] = None if amount.strip().lower() == "auto" else parse_amount(amount)
+    return WhaleMin(amounts.pop("", None), amounts)
 
 
 def _between(low: float, high: float) -> Callable[[str], float]:

@@ -374,7 +374,7 @@ class Poller:
             else "It may run on this machine or on another one (LOCK_SCOPE=folder)."
         )
         does = (
-            "I try again in some seconds."
+            "I try again in some seconds; if it keeps on polling, I stand by and take over when nobody reads."
             if retry
             else "I stand by without disturbing it; the other copy answers your commands. As soon as nobody reads "
             "them I take over by myself."

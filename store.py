@@ -133,15 +133,18 @@ class Store:
         self._lock = threading.RLock()
         self._depth = 0
         try:
-            self._db = self._open()
-        except sqlite3.DatabaseError as error:
-            if not _is_corrupt(error):
-                raise StoreError(
-                    f"The database {path} could not be opened: {error}. Nothing was changed. Check that the disk has "
-                    f"room, that this user may write there and that no other program holds the file."
-                ) from None
-            self.set_aside = self._set_corrupt_file_aside()
-            self._db = self._open()
+            try:
+                self._db = self._open()
+            except sqlite3.DatabaseError as error:
+                if not _is_corrupt(error):
+                    raise
+                self.set_aside = self._set_corrupt_file_aside()
+                self._db = self._open()
+        except (OSError, sqlite3.Error) as error:
+            raise StoreError(
+                f"The database {path} could not be opened: {error}. Nothing in it was changed. Check that the disk has "
+                f"room, that this user may write there and that no other program holds the file."
+            ) from None
 
     def _open(self) -> sqlite3.Connection:
         known = self.path.exists() and self.path.stat().st_size > 0
@@ -150,7 +153,9 @@ class Store:
             db.row_factory = sqlite3.Row
             application = db.execute("PRAGMA application_id").fetchone()[0]
             version = db.execute("PRAGMA user_version").fetchone()[0]
-            if known and application != APPLICATION_ID:
+            # A kill or a full disk at the very first start can leave a file that has a head and nothing in it.
+            empty = application == 0 and db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
+            if known and application != APPLICATION_ID and not empty:
                 raise StoreError(
                     f"{self.path} is a database of another program. The bot does not touch it. "
                     f"Move it away, or point DATA_DIR to another folder."
@@ -181,6 +186,8 @@ class Store:
     def _set_corrupt_file_aside(self) -> Path:
         stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
         aside = self.path.with_name(f"{self.path.name}.corrupt-{stamp}")
+        while aside.exists():  # rename() would overwrite it
+            aside = aside.with_name(f"{aside.name}x")
         for suffix in ("", "-wal", "-shm"):
             source = self.path.with_name(self.path.name + suffix)
             if source.exists():
@@ -223,10 +230,11 @@ class Store:
             try:
                 yield
             except BaseException:
-                self._db.execute("ROLLBACK TO inner")
+                if self._db.in_transaction:  # on a full disk SQLite may have undone everything by itself
+                    self._db.execute("ROLLBACK TO inner")
+                    self._db.execute("RELEASE inner")
                 raise
-            finally:
-                self._db.execute("RELEASE inner")
+            self._db.execute("RELEASE inner")
 
     def _write(self, sql: str, *values: Any) -> sqlite3.Cursor:
         with self.transaction():

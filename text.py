@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 
 MESSAGE_LIMIT = 4096
 
-_AMOUNT = re.compile(r"^\$?\s*(\d+(?:\.\d+)?)\s*([kmb]?)$", re.IGNORECASE)
+# A comma must separate thousands: `1,5m` may mean 1.5 million, and is no 15 million.
+_AMOUNT = re.compile(r"^\$?\s*((?:\d+|\d{1,3}(?:[,_]\d{3})+)(?:\.\d+)?)\s*([kmb]?)$", re.IGNORECASE)
 _DURATION = re.compile(r"^(\d+(?:\.\d+)?)\s*(m|min|h|d)$", re.IGNORECASE)
 _FACTORS = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9}
 _SECONDS = {"m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
@@ -20,10 +21,10 @@ _SECONDS = {"m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 
 def parse_amount(text: str) -> float:
     """US dollars from `250000`, `250,000`, `500k`, `1.5m`, `2B` or `$2m`. Raises ValueError for anything else."""
-    match = _AMOUNT.match(text.strip().replace(",", "").replace("_", ""))
+    match = _AMOUNT.match(text.strip())
     if match is None:
         raise ValueError(f"not an amount: {text!r}")
-    amount = float(match[1]) * _FACTORS[match[2].lower()]
+    amount = float(match[1].replace(",", "")) * _FACTORS[match[2].lower()]
     if not 0 < amount < 1e15:
         raise ValueError(f"not a usable amount: {text!r}")
     return amount

@@ -1,0 +1,247 @@
+"""Measures CryptoSat as a whole process, side by side with a bare echo bot, against the simulator on loopback.
+
+`python benchmarks/run.py [--runs 5] [--quick] [--bot PATH]` prints a Markdown table of medians; each run's figures
+go to stderr as they come. A run is: a fresh simulator, a fresh folder, one bot; the two bots take turns, and which of
+them goes first changes with every run. Bytecode is compiled in an uncounted start before. Answers are checked, not
+only counted: a bot that loses, doubles or alters one ends the benchmark. Never leaves loopback, never needs a token,
+never touches a real bot's folder. Exit code 1 when a bot did not do what was measured; its last output is shown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import os
+import platform
+import random
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+ROOT = Path(__file__).resolve().parent.parent
+ECHO_BOT = Path(__file__).resolve().with_name("echo_bot.py")
+OWNER = 7
+PATIENCE = 20.0  # seconds for anything that takes well under one
+KEPT = ("PATH", "HOME", "LANG", "SYSTEMROOT", "TEMP", "TMP", "USERPROFILE", "LOCALAPPDATA", "LD_LIBRARY_PATH")
+HAS_PROC = Path("/proc/self/status").exists()
+HAS_SIGTERM = os.name == "posix"  # on Windows `terminate` is a kill: there is nothing to measure
+ROWS = (  # key, title, format
+    ("start", "Start to first getUpdates, s", ".2f"),
+    ("memory", "Idle memory (RSS), MiB", ".1f"),
+    ("p50", "`/ping` round trip, p50, ms", ".1f"),
+    ("p99", "`/ping` round trip, p99, ms", ".1f"),
+    ("answers", "{commands:,} queued commands, answers/s (more is better)", ",.0f"),
+    ("stop", "SIGTERM to exit in an idle poll, s", ".3f"),
+)
+Figures = dict[str, float]
+
+
+class Sizes(NamedTuple):
+    """How much of everything. `idle` is seconds."""
+
+    runs: int
+    idle: float = 4.0
+    round_trips: int = 300
+    commands: int = 5000
+
+
+class Failed(Exception):
+    """The simulator or a bot did not do its part; the text says which and what."""
+
+
+class Simulator:
+    """The control API of `simulator.py`, running as its own process."""
+
+    def __init__(self, line: str) -> None:
+        told = json.loads(line)
+        self.url: str = told["url"]
+        self.markets: dict[str, str] = told["markets"]
+
+    def ask(self, name: str, *, patience: float = PATIENCE, **given: Any) -> Any:
+        """POST /sim/NAME. Raises Failed with the simulator's words, or when it stays silent."""
+        # http.client, not urllib: a proxy set in the environment must not come between.
+        connection = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=patience + 5)
+        try:
+            connection.request("POST", f"/sim/{name}", json.dumps(given), {"Content-Type": "application/json"})
+            answer = json.loads(connection.getresponse().read())
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise Failed(f"the simulator did not answer {name}: {error!r}") from error
+        finally:
+            connection.close()
+        if not answer["ok"]:
+            raise Failed(f"{name}: {answer['error']}")
+        return answer["result"]
+
+    def until_idle(self) -> None:
+        """Wait until nothing is queued and a long poll is parked. Raises Failed."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            stats = self.ask("stats")
+            if stats["polling"] and not stats["pending"]:
+                return
+            if time.monotonic() > deadline:
+                raise Failed("the bot does not poll")
+            rest(0.05)
+
+
+def rest(seconds: float) -> None:
+    threading.Event().wait(seconds)
+
+
+@contextmanager
+def child(*command: object, env: dict[str, str], **streams: Any) -> Iterator[subprocess.Popen[str]]:
+    """A Python process that is gone when the block ends, whatever happened in it."""
+    arguments = [sys.executable, *map(str, command)]
+    with subprocess.Popen(arguments, env=env, stdin=subprocess.DEVNULL, text=True, **streams) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@contextmanager
+def deadline(process: subprocess.Popen[str]) -> Iterator[None]:
+    """Kill `process` if the block takes longer than PATIENCE: a blocking wait in it always ends."""
+    timer = threading.Timer(PATIENCE, process.kill)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def measure(script: Path, sizes: Sizes) -> Figures:
+    """One run of one bot. Raises Failed, with the end of the bot's output."""
+    # A number of its own each time: the machine-wide lock is on, and another test may hold a common one.
+    token = f"{random.randrange(10**9, 10**10)}:TEST-token-of-nobody"
+    clean = {name: os.environ[name] for name in KEPT if name in os.environ}
+    with (
+        tempfile.TemporaryDirectory(prefix="cryptosat-benchmark-") as folder,
+        (Path(folder) / "output.txt").open("w+", encoding="utf-8", errors="replace") as output,
+        child(ROOT / "simulator.py", "--port", 0, "--token", token, env=clean, stdout=subprocess.PIPE) as server,
+    ):
+        with deadline(server):
+            line = server.stdout.readline() if server.stdout else ""
+        if not line:
+            raise Failed("the simulator did not start")
+        sim = Simulator(line)
+        env = clean | {
+            "TELEGRAM_BOT_TOKEN": token,
+            "TELEGRAM_API_URL": sim.url,
+            "OWNER_ID": str(OWNER),
+            "DATA_DIR": str(Path(folder) / "data"),
+            "SEND_RATE": "0",
+            **{f"{name.upper()}_URL": url for name, url in sim.markets.items()},
+        }
+        env_file = Path(folder) / "empty.env"
+        env_file.touch()
+        command = [script] if script == ECHO_BOT else [script, "--env-file", env_file]
+        started = time.time()  # the simulator's log has wall clock times
+        with child(*command, env=env, stdout=output, stderr=output) as bot:
+            try:
+                return _figures(sim, bot, sizes, started=started)
+            except Failed as failure:
+                state = "is running" if bot.poll() is None else f"ended with exit code {bot.returncode}"
+                output.seek(0)
+                raise Failed(f"{script.name} ({state}): {failure}\n{output.read()[-2000:]}") from failure
+
+
+def _figures(sim: Simulator, bot: subprocess.Popen[str], sizes: Sizes, *, started: float) -> Figures:
+    figures: Figures = {}
+    sim.ask("wait", called="getUpdates", timeout=PATIENCE)
+    figures["start"] = sim.ask("calls", method="getUpdates")[0]["at"] - started
+    rest(sizes.idle)
+    if HAS_PROC:
+        figures["memory"] = _resident_mib(bot.pid)
+    sim.ask("round_trips", chat_id=OWNER, text="/ping warm", count=20, patience=20 * 5)
+    times = sim.ask(
+        "round_trips", chat_id=OWNER, text="/ping x", count=sizes.round_trips, patience=sizes.round_trips * 5
+    )
+    cuts = statistics.quantiles(times, n=100, method="inclusive")
+    figures["p50"], figures["p99"] = cuts[49], cuts[98]
+    sim.ask("forget")
+    burst = sim.ask("burst", chat_id=OWNER, text="/ping {n}", count=sizes.commands, timeout=60, patience=60)
+    figures["answers"] = burst["per_second"]
+    sim.until_idle()
+    answers = [sent["params"]["text"] for sent in sim.ask("sent")]
+    if sorted(answers) != sorted(f"pong {number}" for number in range(sizes.commands)):
+        raise Failed(f"{sizes.commands} commands, {len(answers)} answers, and they are not the right ones")
+    if HAS_SIGTERM:
+        rest(0.5)
+        stopped = time.perf_counter()
+        with deadline(bot):
+            bot.send_signal(signal.SIGTERM)
+            bot.wait()  # without a timeout: with one, subprocess looks only every 50 ms
+        figures["stop"] = time.perf_counter() - stopped
+        if bot.returncode not in (0, -signal.SIGTERM):
+            raise Failed(f"SIGTERM was not obeyed within {PATIENCE:g} s, or not with success")
+    return figures
+
+
+def _resident_mib(pid: int) -> float:
+    for line in Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) / 1024
+    raise Failed(f"process {pid} is gone")
+
+
+def table(results: dict[str, list[Figures]], sizes: Sizes) -> str:
+    """The Markdown table of medians, with a line about the machine and one about the baseline."""
+    lines = ["| Measured | CryptoSat | echo bot | ratio |", "|---|--:|--:|--:|"]
+    for key, template, form in ROWS:
+        title = template.format(commands=sizes.commands)
+        if key not in results["echo bot"][0]:
+            lines.append(f"| {title} | not measured on {platform.system()} | | |")
+            continue
+        ours, bare = (statistics.median(run[key] for run in results[name]) for name in ("CryptoSat", "echo bot"))
+        lines.append(f"| {title} | {ours:{form}} | {bare:{form}} | {ours / bare:.2f} |")
+    lines += [
+        "",
+        f"Medians of {sizes.runs}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}, "
+        f"Python {platform.python_version()}, pyTelegramBotAPI {version('pyTelegramBotAPI')}.",
+        "The echo bot keeps nothing and has no SIGTERM handler: it simply dies. CryptoSat commits every command "
+        "and its answer, and stops in order.",
+    ]
+    return "\n".join(lines)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="CryptoSat and a bare echo bot, measured side by side.")
+    parser.add_argument("--runs", type=int, default=5, help="runs of each bot (default: %(default)s)")
+    parser.add_argument("--quick", action="store_true", help="one small run: does everything work?")
+    parser.add_argument("--bot", type=Path, default=ROOT / "bot.py", help="measure the bot.py of another checkout")
+    options = parser.parse_args()
+    sizes = Sizes(1, idle=1.0, round_trips=50, commands=500) if options.quick else Sizes(max(1, options.runs))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the children are ended then too
+    order = [("CryptoSat", options.bot.resolve()), ("echo bot", ECHO_BOT)]
+    results: dict[str, list[Figures]] = {name: [] for name, _ in order}
+    try:
+        for _, script in order:
+            measure(script, Sizes(1, idle=0, round_trips=2, commands=10))
+        for number in range(sizes.runs):
+            for name, script in order:
+                figures = measure(script, sizes)
+                results[name].append(figures)
+                told = ", ".join(f"{key} {value:.4g}" for key, value in figures.items())
+                print(f"{number + 1}/{sizes.runs} {name}: {told}", file=sys.stderr, flush=True)
+            order.reverse()
+    except Failed as failure:
+        print(failure, file=sys.stderr)
+        return 1
+    print(table(results, sizes))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,398 @@
+"""One instance of a bot per machine: the right to run, held by the kernel.
+
+The key is the numeric bot id, never the token. Two guards; both are gone the instant the process is gone,
+however it ends, so nothing left behind can block a start:
+
+- A: filelock on `bot.lock` in the bot's folder. It excludes every other start by the same OS user.
+- B: guard.py. It crosses OS users and folders and survives `rm bot.lock`. On macOS, and where a sandbox forbids
+  it, A stands alone. Containers exclude each other by a shared volume (A) only.
+
+Order: A, then B; B refused lets A go. Source for /proc/locks: proc(5).
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import stat
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+
+from filelock import FileLock, Timeout
+
+import holder as records
+from guard import APP, Guard
+from holder import Holder, refusal, user_name
+from supervisor import Supervisor
+
+if sys.platform != "win32":
+    import pwd
+
+__all__ = ["Holder", "InstanceLock", "LockError", "LockLost", "Supervisor", "bot_folder", "refusal"]
+
+log = logging.getLogger(__name__)
+
+POLL = 0.05  # seconds between two tries of a waiting start
+TOUCH_EVERY = 3600.0  # seconds; cleaners of old files must see that this one is in use
+
+
+class LockError(Exception):
+    """The lock cannot be used for a reason the user can mend: what happened, what it means, what to do."""
+
+
+class LockLost(LockError):
+    """The lock file vanished under a running bot and no second guard is left: a second copy may be running."""
+
+
+class InstanceLock:
+    """The right to run as bot `bot_id` on this machine. Making the object touches nothing.
+
+    It lasts until `release()` or the end of the process, not for the life of a variable. A forked child does
+    not hold it: daemonise first, lock after. `machine_wide=False` leaves guard B off: the folder alone decides.
+    """
+
+    def __init__(self, folder: Path, bot_id: int, *, name: str = "", machine_wide: bool = True) -> None:
+        self.folder = folder
+        self.path = folder / "bot.lock"
+        self.record_path = folder / "holder.json"
+        self.bot_id = bot_id
+        self.name = name
+        self._guard = Guard(bot_id) if machine_wide else None
+        self._file: FileLock | None = None
+        self._held = False
+        self._seen = (0, 0)
+        self._touched = 0.0
+        self._told: str | None = None
+        self._mutex = threading.RLock()  # check() runs in another thread than release()
+
+    @property
+    def held(self) -> bool:
+        """Whether this process holds the lock through this object."""
+        return self._held
+
+    def acquire(self, timeout: float = 0.0, *, cancelled: Callable[[], bool] | None = None) -> bool:
+        """Try for `timeout` seconds (math.inf: as a standby); True when this process now holds the lock.
+
+        False when another holds it to the end, or when `cancelled()` (asked every 0.05 s) turned true. Raises
+        LockError when the lock cannot be used at all, which never counts as free.
+        """
+        with self._mutex:
+            if not self._held:
+                self._file = None  # one made before a fork would refuse to work in the child
+        deadline = time.monotonic() + timeout
+        pause = threading.Event()
+        while not (cancelled is not None and cancelled()):
+            with self._mutex:
+                if self._held or self._try():
+                    return True
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            pause.wait(min(POLL, left))
+        return False
+
+    def release(self) -> None:
+        """Let go, the file lock last; the lock file stays. Again, or in a forked child: no effect."""
+        with self._mutex:
+            if not self._held:
+                return
+            self._held = False
+            # After a lost lock the record may already be a successor's.
+            if (records.read_record(self.record_path) or {}).get("pid") == os.getpid():
+                try:
+                    self.record_path.unlink()
+                except OSError as error:
+                    log.debug("%s was not removed: %s", self.record_path, error)
+            self._let_go()
+
+    def __enter__(self) -> InstanceLock:
+        if not self.acquire():
+            raise LockError(refusal(self.holder(), self.bot_id, self.name))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+    def holder(self) -> Holder | None:
+        """Who runs the bot, by the best witness there is; None when nobody is known to.
+
+        Asked in turn: the peer of guard B (across OS users), /proc/locks, holder.json. Never tries the lock, so it
+        can make no start fail.
+        """
+        record = records.read_record(self.record_path)
+        pid, user = self._guard.peer() if self._guard is not None else (None, "")
+        if not pid:
+            pid = _flock_holder(self.path)
+        if pid:
+            return records.of_process(pid, user=user or _owner(Path(f"/proc/{pid}")), record=record)
+        if record is not None and not records.is_left_over(record):
+            return records.of_record(record)
+        return Holder(user=user, sure=True) if user else None  # seen, but in another container
+
+    def check(self) -> str | None:
+        """Look whether the lock file is still the locked one; to be called about every 30 s while held.
+
+        None when all is well, or when there is nothing new to tell. If the file was deleted or replaced and guard B
+        is held, a new one is locked at once and a sentence for the log is returned. Without guard B a second copy
+        may run already: raises LockLost, and the bot must stop polling. Touches the file once an hour.
+        """
+        with self._mutex:
+            if not self._held:
+                return None
+            if self._guard is not None:
+                self._guard.drain()
+            damage = self._damage()
+            if damage is None:
+                self._touch()
+                self._told = None
+                return None
+            if self._guard is None or not self._guard.taken:
+                raise LockLost(
+                    f"The lock file {self.path} {damage} while the bot ran, and there is no machine-wide guard. "
+                    "A second copy may have started, so this one must stop. Start it again and leave the lock file "
+                    "alone: deleting it stops no bot."
+                )
+            told, self._told = self._told, self._relock(damage)
+            return self._told if self._told != told else None
+
+    def _try(self) -> bool:
+        _HOLDERS.add(self)  # before the socket exists: no fork may carry it away
+        try:
+            self._held = self._try_file() and (self._guard is None or self._guard.take() is not False)
+        finally:
+            if not self._held:
+                self._let_go()
+        if self._held:
+            self._touched = time.monotonic()
+            self._told = None
+            self._write_record()
+        return self._held
+
+    def _try_file(self) -> bool:
+        if self._file is None:
+            self._file = self._new_file_lock()
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._file.acquire(blocking=False)
+        except Timeout:
+            return False
+        except OSError as error:
+            # Another account's file proves nothing either way; guard B knows. It never counts as free.
+            denied = isinstance(error, PermissionError)
+            if denied and self._guard is not None and self._guard.take() is False:
+                return False
+            raise LockError(_explain(self.path, error)) from error
+        return True
+
+    def _let_go(self) -> None:
+        if self._guard is not None:
+            self._guard.drop()
+        if self._file is not None:
+            self._file.release(force=True)
+        _HOLDERS.discard(self)
+
+    def _forget(self) -> None:
+        # In a forked child. filelock closes its own descriptor there and refuses to be used again.
+        self._held = False
+        self._file = None
+        self._mutex = threading.RLock()  # another thread may have been inside it
+        if self._guard is not None:
+            self._guard.drop()
+
+    def _new_file_lock(self) -> FileLock:
+        return FileLock(
+            self.path,
+            mode=0o600,
+            thread_local=False,
+            preserve_lock_file=True,
+            fallback_to_soft=False,
+            on_acquired=self._remember,
+        )
+
+    def _remember(self, descriptor: int) -> None:
+        found = os.fstat(descriptor)
+        self._seen = (found.st_dev, found.st_ino)
+
+    def _damage(self) -> str | None:
+        if sys.platform == "win32":  # nobody can delete or replace a file that is held open there
+            return None
+        try:
+            found = self.path.lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            return "was deleted"
+        except OSError as error:
+            log.debug("%s cannot be looked at just now: %s", self.path, error)
+            return None
+        return None if (found.st_dev, found.st_ino) == self._seen else "was replaced"
+
+    def _touch(self) -> None:
+        if time.monotonic() - self._touched < TOUCH_EVERY:
+            return
+        self._touched = time.monotonic()
+        try:
+            os.utime(self.path)
+        except OSError as error:
+            log.debug("%s was not touched: %s", self.path, error)
+
+    def _relock(self, damage: str) -> str:
+        warning = f"The lock file {self.path} {damage} while the bot ran; the second guard keeps other copies out."
+        fresh = self._new_file_lock()
+        deadline = time.monotonic() + 0.5
+        while True:
+            try:
+                self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                fresh.acquire(blocking=False)
+                break
+            except Timeout:  # a second start holds it for the instant that it takes to be refused by guard B
+                reason = "another process holds it"
+            except OSError as error:
+                reason = error.strerror or str(error)
+            if time.monotonic() >= deadline:
+                return f"{warning} It could not be locked again ({reason}); that is tried at every check."
+            threading.Event().wait(POLL)
+        self._file, old = fresh, self._file
+        if old is not None:
+            old.release(force=True)
+        self._write_record()
+        return f"{warning} It is locked again. Leave it alone: deleting it stops no bot."
+
+    def _write_record(self) -> None:
+        records.write_record(self.record_path, bot_id=self.bot_id, name=self.name, lock=self.path)
+
+
+def bot_folder(bot_id: int, data_dir: Path | None = None) -> Path:
+    """The folder of everything this bot keeps, made with mode 0700.
+
+    The same for every start by one OS user: it hangs on the password database, not on HOME, TMPDIR or the working
+    directory. `data_dir` replaces the part before the id. Where the home is missing or read-only it is below
+    $STATE_DIRECTORY, else in a private folder of the temporary one; a warning says so. Raises LockError.
+    """
+    if data_dir is not None:
+        return _made(data_dir.absolute() / str(bot_id))
+    usual = _state_folder()
+    try:
+        usual.parent.mkdir(parents=True, exist_ok=True)
+        usual.mkdir(mode=0o700, exist_ok=True)
+        if sys.platform != "win32" and os.statvfs(usual).f_flag & os.ST_RDONLY:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        (usual / str(bot_id)).mkdir(mode=0o700, exist_ok=True)
+        return usual / str(bot_id)
+    except OSError as error:
+        folder = _fallback_folder() / str(bot_id)
+        log.warning(
+            "The usual folder %s cannot be used (%s). This bot's data goes to %s instead. "
+            "Set DATA_DIR to a lasting folder that this account may write.",
+            usual,
+            error.strerror or error,
+            folder,
+        )
+        return _made(folder)
+
+
+def _state_folder() -> Path:
+    if sys.platform == "win32":
+        local = os.environ.get("LOCALAPPDATA")
+        return (Path(local) if local else Path.home() / "AppData" / "Local") / APP
+    else:  # noqa: RET505 - mypy skips only a whole branch for another platform
+        try:
+            home = Path(pwd.getpwuid(os.geteuid()).pw_dir)
+        except KeyError:  # a container run with a bare uid
+            home = Path("/nonexistent")
+        return home / ("Library/Application Support" if sys.platform == "darwin" else ".local/state") / APP
+
+
+def _fallback_folder() -> Path:
+    given = os.environ.get("STATE_DIRECTORY", "").split(":")[0]  # systemd lists several with colons
+    if Path(given).is_absolute():
+        return Path(given)
+    if sys.platform == "win32":
+        return Path(tempfile.gettempdir()) / APP
+    folder = _made(Path(tempfile.gettempdir()) / f"{APP}-{os.geteuid()}")
+    found = folder.lstat()
+    # Anybody may make a folder of this name in /tmp: use it only if it is ours and closed to others.
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
+        raise LockError(
+            f"{folder} is not a private folder of {user_name()}. The bot's data would be in others' hands there. "
+            "Set DATA_DIR to a folder that only this account may write."
+        )
+    return folder
+
+
+def _made(folder: Path) -> Path:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise LockError(
+            f"The folder {folder} cannot be made ({error.strerror or error}). The bot keeps its lock and its data "
+            f"there, so it does not start. Make it writable for {user_name()}, or set DATA_DIR to another folder."
+        ) from error
+    return folder
+
+
+def _explain(path: Path, error: OSError) -> str:
+    mode = _mode(path)
+    if stat.S_ISLNK(mode):
+        what, fix = "is a symbolic link, not a file", "Remove the link"
+    elif stat.S_ISDIR(mode):
+        what, fix = "is a folder, not a file", "Remove or rename it"
+    elif isinstance(error, PermissionError):
+        owner = _owner(path) or _owner(path.parent) or "another account"
+        what = f"may not be written by {user_name()}; it belongs to {owner}"
+        fix = f"Start the bot as {owner}, or give {path.parent} to {user_name()}, or set DATA_DIR to another folder"
+    else:
+        what = f"cannot be locked ({error.strerror or error})"
+        fix = "Free or mend the disk it is on, or set DATA_DIR to a folder on a local disk"
+    return f"The lock file {path} {what}. Only it keeps a second copy out, so the bot does not start. {fix}."
+
+
+def _mode(path: Path) -> int:
+    try:
+        return path.lstat().st_mode
+    except OSError:
+        return 0
+
+
+def _owner(path: Path) -> str:
+    try:
+        return user_name(path.lstat().st_uid) if sys.platform != "win32" else ""
+    except OSError:
+        return ""
+
+
+def _flock_holder(path: Path) -> int | None:
+    """The pid that /proc/locks names for the file (Linux; None elsewhere, and for a holder in another container)."""
+    if sys.platform == "linux":
+        try:
+            found = path.lstat()
+            table = Path("/proc/locks").read_text(encoding="utf-8")
+        except OSError:
+            return None
+        # "1: FLOCK  ADVISORY  WRITE 4321 fe:00:260072 0 EOF"; a waiter's line has "->" for its second word.
+        wanted = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
+        for line in table.splitlines():
+            words = line.split()
+            if len(words) > 5 and words[1] == "FLOCK" and words[5] == wanted and int(words[4]) > 0:
+                return int(words[4])
+    return None
+
+
+# Keeps every held lock alive, and tells a forked child what it must not carry on.
+_HOLDERS: set[InstanceLock] = set()
+
+
+def _forget_in_child() -> None:
+    for lock in _HOLDERS:
+        lock._forget()
+    _HOLDERS.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_in_child)

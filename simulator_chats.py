@@ -1,0 +1,341 @@
+"""The simulator's chats of one bot: their messages and members, and the Bot API methods that act on them.
+
+Words of errors are the real server's. Not simulated: Markdown (taken as it is), inline mode, payments, games.
+The lock of the simulator must be held around every call.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from simulator_html import commands, parse_html, utf16
+from simulator_http import Hub, Params, Upload
+from simulator_updates import ApiError, integer
+
+REFUSALS = {
+    "blocked": (403, "Forbidden: bot was blocked by the user"),
+    "deactivated": (403, "Forbidden: user is deactivated"),
+    "kicked": (403, "Forbidden: bot was kicked from the {type} chat"),
+    "not_member": (403, "Forbidden: bot is not a member of the {type} chat"),
+    "no_rights": (400, "Bad Request: not enough rights to send text messages to the chat"),
+    "no_thread": (400, "Bad Request: message thread not found"),
+}
+_KEEP = 5_000  # messages a chat remembers
+_NOT_MODIFIED = (
+    "Bad Request: message is not modified: specified new message content and reply markup are exactly the same "
+    "as a current content and reply markup of the message"
+)
+
+
+@dataclass(frozen=True)
+class Sent:
+    """Something the bot delivered. `text` is what a person reads; `params["text"]` what was sent."""
+
+    method: str
+    chat_id: int
+    text: str
+    params: Params
+    message_id: int
+    at: float  # unix seconds
+    buttons: tuple[tuple[str, str], ...] = ()  # (label, callback data or URL), row by row
+
+
+@dataclass
+class Chat:
+    """A chat as the server keeps it; `about` is its Bot API object."""
+
+    about: dict[str, Any]
+    refusal: str | None = None
+    migrated_to: int | None = None
+    messages: dict[int, dict[str, Any]] = field(default_factory=dict)
+    members: dict[int, str] = field(default_factory=dict)
+
+    def refuse(self, reason: str | None) -> None:
+        if reason is not None and reason not in REFUSALS:
+            raise ValueError(f"no refusal {reason!r}; there are {', '.join(REFUSALS)}")
+        self.refusal = reason
+
+
+class Chats:
+    """All chats a bot knows, and what it delivered there."""
+
+    def __init__(self, hub: Hub, *, bot_id: int, username: str, keep: int) -> None:
+        self.me: dict[str, Any] = {
+            "id": bot_id,
+            "is_bot": True,
+            "first_name": username,
+            "username": username,
+            "can_join_groups": True,
+            "can_read_all_group_messages": False,
+            "supports_inline_queries": False,
+        }
+        self.known: dict[int, Chat] = {}
+        self.sent: deque[Sent] = deque(maxlen=keep)
+        self.delivered = 0
+        self.flood_refused = 0
+        self.commands: list[dict[str, str]] = []
+        self.callbacks: set[str] = set()
+        self.callbacks_expire = False
+        self.limits: Limits | None = None
+        self._hub = hub
+        self._author = {key: self.me[key] for key in ("id", "is_bot", "first_name", "username")}
+        self._users: dict[int, dict[str, Any]] = {}
+        self._message_id = 0
+
+    def methods(self) -> dict[str, Callable[[Params], object]]:
+        """Bot API methods by their lower-case names."""
+        return {
+            "getme": lambda _: self.me,
+            "sendmessage": lambda params: self._send("sendMessage", params),
+            "sendphoto": lambda params: self._send("sendPhoto", params, media="photo"),
+            "senddocument": lambda params: self._send("sendDocument", params, media="document"),
+            "editmessagetext": lambda params: self._edit("editMessageText", params),
+            "editmessagereplymarkup": lambda params: self._edit("editMessageReplyMarkup", params),
+            "deletemessage": self._delete,
+            "answercallbackquery": self._answer_callback,
+            "setmycommands": self._set_commands,
+            "getmycommands": lambda _: self.commands,
+            "getchat": lambda params: self._chat(params).about,
+            "getchatmember": lambda params: self._member(self._chat(params), integer(params, "user_id")),
+            "getchatadministrators": self._administrators,
+            "getchatmembercount": lambda params: len(self._chat(params).members),
+            "leavechat": self._leave,
+        }
+
+    def add(self, chat_id: int, *, chat_type: str = "private", name: str = "Ann") -> Chat:
+        """Make a chat known to the bot; harmless when it is."""
+        chat = self.known.get(chat_id)
+        if chat is None:
+            label = {"first_name": name} if chat_type == "private" else {"title": name}
+            chat = self.known[chat_id] = Chat({"id": chat_id, "type": chat_type, **label})
+        return chat
+
+    def post(self, chat: Chat, message: dict[str, Any]) -> dict[str, Any]:
+        """Give a message its id and put it into its chat."""
+        self._message_id += 1
+        message = {"message_id": self._message_id, **message}
+        chat.messages[self._message_id] = message
+        if len(chat.messages) > _KEEP:
+            del chat.messages[next(iter(chat.messages))]
+        return message
+
+    def user(self, user_id: int, name: str) -> dict[str, Any]:
+        user = {"id": user_id, "is_bot": False, "first_name": name, "language_code": "en"}
+        return self._users.setdefault(user_id, user)
+
+    def _send(self, method: str, params: Params, *, media: str = "") -> dict[str, Any]:
+        chat = self._chat(params)
+        name, limit = ("caption", 1024) if media else ("text", 4096)
+        text, entities = _formatted(params, name)
+        if not media and not text:
+            raise ApiError(400, "Bad Request: message text is empty")
+        if utf16(text) > limit:
+            raise ApiError(400, f"Bad Request: message {'caption ' if media else ''}is too long")
+        if media and not params.get(media):
+            raise ApiError(400, f"Bad Request: there is no {media} in the request")
+        markup = _markup(params)
+        self._check_chat(chat)
+        message: dict[str, Any] = {"from": self._author, "chat": chat.about, "date": int(time.time())}
+        if thread := integer(params, "message_thread_id"):
+            message |= {"message_thread_id": thread, "is_topic_message": True}
+        if text:
+            message[name] = text
+        if entities:
+            message["caption_entities" if media else "entities"] = entities
+        if markup is not None:
+            message["reply_markup"] = markup
+        if media:
+            message[media] = _file(media, params[media])
+        message = self.post(chat, message)
+        self._log(method, chat, params, message)
+        return message
+
+    def _edit(self, method: str, params: Params) -> dict[str, Any]:
+        chat = self._chat(params)
+        old = chat.messages.get(integer(params, "message_id"))
+        if old is None:
+            raise ApiError(400, "Bad Request: message to edit not found")
+        if old["from"]["id"] != self.me["id"]:
+            raise ApiError(400, "Bad Request: message can't be edited")
+        new = {key: value for key, value in old.items() if key != "reply_markup"}
+        if method == "editMessageText":
+            text, entities = _formatted(params, "text")
+            if not text:
+                raise ApiError(400, "Bad Request: message text is empty")
+            if utf16(text) > 4096:
+                raise ApiError(400, "Bad Request: message is too long")
+            new["text"] = text
+            new.pop("entities", None)
+            if entities:
+                new["entities"] = entities
+        markup = _markup(params)
+        if markup is not None and markup.get("inline_keyboard"):
+            new["reply_markup"] = markup
+        if {**new, "edit_date": 0} == {**old, "edit_date": 0}:
+            raise ApiError(400, _NOT_MODIFIED)
+        self._check_chat(chat)
+        new["edit_date"] = int(time.time())
+        chat.messages[new["message_id"]] = new
+        self._log(method, chat, params, new)
+        return new
+
+    def _delete(self, params: Params) -> bool:
+        chat = self._chat(params)
+        if chat.messages.pop(integer(params, "message_id"), None) is None:
+            raise ApiError(400, "Bad Request: message to delete not found")
+        self._hub.touch()
+        return True
+
+    def _answer_callback(self, params: Params) -> bool:
+        query_id = str(params.get("callback_query_id", ""))
+        if self.callbacks_expire or query_id not in self.callbacks:
+            raise ApiError(400, "Bad Request: query is too old and response timeout expired or query ID is invalid")
+        text = str(params.get("text", ""))
+        self._deliver(Sent("answerCallbackQuery", 0, text, params, 0, time.time()))
+        return True
+
+    def _set_commands(self, params: Params) -> bool:
+        given = _json(params, "commands", "Bad Request: can't parse commands JSON object")
+        for command in given if isinstance(given, list) else []:
+            if not re.fullmatch(r"[a-z0-9_]{1,32}", str(command.get("command", ""))):
+                raise ApiError(400, "Bad Request: BOT_COMMAND_INVALID")
+            if not 1 <= len(str(command.get("description", ""))) <= 256:
+                raise ApiError(400, "Bad Request: BOT_COMMAND_DESCRIPTION_INVALID")
+        if "scope" not in params and "language_code" not in params:
+            self.commands = given
+        return True
+
+    def _administrators(self, params: Params) -> list[dict[str, Any]]:
+        chat = self._chat(params)
+        if chat.about["type"] == "private":
+            raise ApiError(400, "Bad Request: there are no administrators in the private chat")
+        return [
+            self._member(chat, user_id)
+            for user_id, status in chat.members.items()
+            if status in ("creator", "administrator")
+        ]
+
+    def _member(self, chat: Chat, user_id: int) -> dict[str, Any]:
+        user = self.me if user_id == self.me["id"] else self.user(user_id, "Ann")
+        return {"user": user, "status": chat.members.get(user_id, "left")}
+
+    def _leave(self, params: Params) -> bool:
+        chat = self._chat(params)
+        chat.refusal = "not_member"
+        chat.members[self.me["id"]] = "left"
+        self._hub.touch()
+        return True
+
+    def _chat(self, params: Params) -> Chat:
+        if not params.get("chat_id"):
+            raise ApiError(400, "Bad Request: chat_id is empty")
+        chat = self.known.get(integer(params, "chat_id"))
+        if chat is None:
+            raise ApiError(400, "Bad Request: chat not found")
+        return chat
+
+    def _check_chat(self, chat: Chat) -> None:
+        if chat.migrated_to is not None:
+            raise ApiError(
+                400, "Bad Request: group chat was upgraded to a supergroup chat", migrate_to_chat_id=chat.migrated_to
+            )
+        if chat.refusal is not None:
+            code, words = REFUSALS[chat.refusal]
+            raise ApiError(code, words.format(type=chat.about["type"]))
+        if self.limits is not None:
+            pause = self.limits.take(chat.about["id"], group=chat.about["type"] != "private")
+            if pause > 0:
+                self.flood_refused += 1
+                seconds = math.ceil(pause)
+                raise ApiError(429, f"Too Many Requests: retry after {seconds}", retry_after=seconds)
+
+    def _log(self, method: str, chat: Chat, params: Params, message: dict[str, Any]) -> None:
+        text = message.get("text") or message.get("caption") or ""
+        rows = message.get("reply_markup", {}).get("inline_keyboard", [])
+        buttons = tuple(
+            (button.get("text", ""), button.get("callback_data") or button.get("url", ""))
+            for row in rows
+            for button in row
+        )
+        self._deliver(Sent(method, chat.about["id"], text, params, message["message_id"], time.time(), buttons))
+
+    def _deliver(self, sent: Sent) -> None:
+        self.sent.append(sent)
+        self.delivered += 1
+        self._hub.touch()
+
+
+class Limits:
+    """Token buckets: overall, for each chat, and for each group a minute."""
+
+    def __init__(self, overall: float, per_chat: float, burst: float, group_a_minute: float) -> None:
+        self._overall = (overall, overall)
+        self._chat = (per_chat, burst)
+        self._group = (group_a_minute / 60, group_a_minute)
+        self._levels: dict[tuple[str, int], tuple[float, float]] = {}
+
+    def take(self, chat_id: int, *, group: bool) -> float:
+        """Seconds to wait; 0 when the message may pass, and only then it is counted."""
+        now = time.monotonic()
+        wanted = {("all", 0): self._overall, ("chat", chat_id): self._chat}
+        if group:
+            wanted["group", chat_id] = self._group
+        levels: dict[tuple[str, int], float] = {}
+        pause = 0.0
+        for key, (rate, size) in wanted.items():
+            level, at = self._levels.get(key, (size, now))
+            levels[key] = min(size, level + (now - at) * rate)
+            if levels[key] < 1:
+                pause = max(pause, (1 - levels[key]) / rate)
+        if pause == 0:
+            self._levels.update({key: (level - 1, now) for key, level in levels.items()})
+        return pause
+
+
+def _formatted(params: Params, name: str) -> tuple[str, list[dict[str, Any]]]:
+    raw = str(params.get(name, ""))
+    mode = str(params.get("parse_mode", "")).lower()
+    if mode == "html":
+        try:
+            text, entities = parse_html(raw)
+        except ValueError as error:
+            raise ApiError(400, f"Bad Request: can't parse entities: {error}") from None
+        return text.rstrip(), entities
+    if mode not in ("", "none", "markdown", "markdownv2"):
+        raise ApiError(400, "Bad Request: unsupported parse_mode")
+    return raw.rstrip(), commands(raw)
+
+
+def _markup(params: Params) -> dict[str, Any] | None:
+    if not params.get("reply_markup"):
+        return None
+    markup = _json(params, "reply_markup", "Bad Request: can't parse reply keyboard markup JSON object")
+    if not isinstance(markup, dict):
+        raise ApiError(400, "Bad Request: object expected as reply markup")
+    for row in markup.get("inline_keyboard", []):
+        for button in row:
+            if "callback_data" in button and not 1 <= len(button["callback_data"].encode()) <= 64:
+                raise ApiError(400, "Bad Request: BUTTON_DATA_INVALID")
+    return markup if "inline_keyboard" in markup else {}
+
+
+def _json(params: Params, name: str, complaint: str) -> Any:
+    try:
+        return json.loads(str(params.get(name, "")))
+    except ValueError:
+        raise ApiError(400, complaint) from None
+
+
+def _file(media: str, given: str | Upload) -> Any:
+    size = given.size if isinstance(given, Upload) else 0
+    about: dict[str, Any] = {"file_id": f"{media}-{size}", "file_unique_id": f"u{size}", "file_size": size}
+    if media == "photo":
+        return [about | {"width": 800, "height": 400}]
+    return about | {"file_name": given.name if isinstance(given, Upload) else "file"}

@@ -1,0 +1,239 @@
+"""How the simulated venues answer: Binance spot, Coinbase Exchange and Kraken, trades, volumes and errors.
+
+A feed is one function `(market, path, params) -> Answer` in `FEEDS`, plus its words in `error_answer`. Shapes and
+error codes follow the venues' public documentation.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from simulator_http import Answer, Params, html_answer, json_answer
+from simulator_market import Market, Trade
+
+_KRAKEN = {"BTC": ("XBTUSD", "XXBTZUSD"), "ETH": ("ETHUSD", "XETHZUSD"), "XRP": ("XRPUSD", "XXRPZUSD")} | {
+    "DOGE": ("XDGUSD", "XDGUSD")
+}
+_NO_TRADE_ID = "Illegal characters found in parameter 'fromId'; legal range is '^[0-9]{1,20}$'."
+
+
+def error_answer(venue: str, status: int, *, retry_after: int | None = None) -> Answer:
+    """How this venue words a refusal with `status`; 403 and 5xx come as a proxy's HTML page."""
+    wait = () if retry_after is None else (("Retry-After", str(retry_after)),)
+    if status == 403 or status >= 500:
+        return html_answer(status)
+    if venue == "kraken":  # errors come with HTTP 200
+        words = {429: "EGeneral:Too many requests", 404: "EQuery:Unknown asset pair"}
+        return json_answer({"error": [words.get(status, "EService:Busy")]})
+    if venue == "coinbase":
+        message = {404: "NotFound", 429: "Public rate limit exceeded"}.get(status, "BadRequest")
+        return json_answer({"message": message}, status=status, headers=wait)
+    code, words_of_binance = {
+        429: (-1003, "Too much request weight used; current limit is 6000 request weight per 1 MINUTE."),
+        418: (-1003, "Way too much request weight used; IP banned until 1789309016002."),
+        451: (0, "Service unavailable from a restricted location according to 'b. Eligibility'."),
+    }.get(status, (-1000, "An unknown error occurred while processing the request."))
+    return json_answer({"code": code, "msg": words_of_binance}, status=status, headers=wait)
+
+
+def _binance(market: Market, path: str, params: Params) -> Answer:
+    if path == "/api/v3/ping":
+        return json_answer({})
+    if path == "/api/v3/time":
+        return json_answer({"serverTime": int(time.time() * 1000)})
+    if path == "/api/v3/aggTrades":
+        return _binance_trades(market, params)
+    if path not in ("/api/v3/ticker/24hr", "/api/v3/exchangeInfo"):
+        return html_answer(404)
+    try:
+        names = json.loads(str(params["symbols"])) if "symbols" in params else None
+    except ValueError:
+        return _binance_error(-1100, "Illegal characters found in parameter 'symbols'.")
+    if names is None:
+        names = [str(params["symbol"])] if "symbol" in params else [f"{symbol}USDT" for symbol in market.volumes]
+    symbols = [name.removesuffix("USDT") for name in names]
+    if not all(market.knows("binance", symbol) for symbol in symbols):
+        return _binance_error(-1121, "Invalid symbol.")
+    if path == "/api/v3/exchangeInfo":
+        rows = [
+            {"symbol": f"{symbol}USDT", "status": "TRADING", "baseAsset": symbol, "quoteAsset": "USDT"}
+            for symbol in symbols
+        ]
+        limit = {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": 6000}
+        now = int(time.time() * 1000)
+        return json_answer({"timezone": "UTC", "serverTime": now, "rateLimits": [limit], "symbols": rows})
+    tickers = [_binance_ticker(market, symbol) for symbol in symbols]
+    body = tickers[0] if "symbol" in params else tickers
+    return json_answer(body, headers=(("X-MBX-USED-WEIGHT-1M", str(market.weigh(2))),))
+
+
+def _binance_trades(market: Market, params: Params) -> Answer:
+    name = str(params.get("symbol", ""))
+    if not name:
+        return _binance_error(-1102, "Mandatory parameter 'symbol' was not sent, was empty/null, or malformed.")
+    symbol = name.removesuffix("USDT")
+    if not name.endswith("USDT") or not market.knows("binance", symbol):
+        return _binance_error(-1121, "Invalid symbol.")
+    if "fromId" in params and ("startTime" in params or "endTime" in params):
+        return _binance_error(-1128, "Combination of optional parameters invalid.")
+    try:
+        limit = min(max(int(str(params.get("limit", "500"))), 1), 1000)
+        if "fromId" in params:
+            trades = market.since_id("binance", symbol, int(str(params["fromId"])), limit)
+        elif "startTime" in params or "endTime" in params:
+            start, end = int(str(params.get("startTime", "0"))), int(str(params.get("endTime", "9" * 15)))
+            found = [trade for trade in market.trades("binance", symbol) if start <= trade.ms <= end]
+            trades = found[:limit] if "startTime" in params else found[-limit:]
+        else:
+            trades = market.newest("binance", symbol, limit)
+    except ValueError:
+        return _binance_error(-1100, _NO_TRADE_ID)
+    rows = [
+        _spoil(
+            {
+                "a": trade.id,
+                "p": f"{trade.price:.8f}",
+                "q": f"{trade.quantity:.8f}",
+                "f": trade.id * 2,
+                "l": trade.id * 2,
+                "T": trade.ms,
+                "m": trade.side == "sell",
+                "M": True,
+            },
+            trade.poison,
+        )
+        for trade in trades
+    ]
+    return json_answer(rows, headers=(("X-MBX-USED-WEIGHT-1M", str(market.weigh(4))),))
+
+
+def _binance_ticker(market: Market, symbol: str) -> dict[str, Any]:
+    price, volume, now = market.prices[symbol], market.volumes[symbol], int(time.time() * 1000)
+    return {
+        "symbol": f"{symbol}USDT",
+        "lastPrice": f"{price:.8f}",
+        "volume": f"{volume / price:.8f}",
+        "quoteVolume": f"{volume:.8f}",
+        "openTime": now - 86_400_000,
+        "closeTime": now,
+        "count": 1_000_000,
+    }
+
+
+def _binance_error(code: int, words: str) -> Answer:
+    return json_answer({"code": code, "msg": words}, status=400)
+
+
+def _coinbase(market: Market, path: str, params: Params) -> Answer:
+    parts = path.strip("/").split("/")
+    symbol = parts[1].removesuffix("-USD") if len(parts) == 3 and parts[1].endswith("-USD") else None
+    if symbol is None or not market.knows("coinbase", symbol) or parts[0] != "products":
+        return error_answer("coinbase", 404)
+    if parts[2] == "stats":
+        price, volume = market.prices[symbol], market.volumes[symbol] / 4
+        numbers = {"open": price, "high": price, "low": price, "last": price, "volume": volume / price}
+        return json_answer({name: f"{number:.8f}" for name, number in numbers.items()})
+    if parts[2] != "trades":
+        return error_answer("coinbase", 404)
+    try:
+        limit = min(max(int(str(params.get("limit", "1000"))), 1), 1000)
+        after = int(str(params["after"])) if "after" in params else None
+        before = int(str(params["before"])) if "before" in params else None
+    except ValueError:
+        return error_answer("coinbase", 400)
+    trades = market.trades("coinbase", symbol)
+    # `before` gives the newest page above it, not the next one: documented, and a trap.
+    trades = [
+        trade for trade in trades if (after is None or trade.id < after) and (before is None or trade.id > before)
+    ][-limit:][::-1]
+    rows = [
+        _spoil(
+            {
+                "time": datetime.fromtimestamp(trade.ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+                "trade_id": trade.id,
+                "price": f"{trade.price:.8f}",
+                "size": f"{trade.quantity:.8f}",
+                "side": "sell" if trade.side == "buy" else "buy",  # the maker's side
+            },
+            trade.poison,
+        )
+        for trade in trades
+    ]
+    pages = (("CB-BEFORE", str(trades[0].id)), ("CB-AFTER", str(trades[-1].id))) if trades else ()
+    return json_answer(rows, headers=pages)
+
+
+def _kraken(market: Market, path: str, params: Params) -> Answer:
+    if path not in ("/0/public/Trades", "/0/public/Ticker"):
+        return json_answer({"error": ["EGeneral:Unknown method"]})
+    pairs = {symbol: _KRAKEN.get(symbol, (f"{symbol}USD",) * 2) for symbol in market.volumes}
+    asked = str(params.get("pair", ""))
+    found = next((symbol for symbol, names in pairs.items() if asked in names), None)
+    if found is None or not market.knows("kraken", found):
+        return error_answer("kraken", 404)
+    key = pairs[found][1]
+    if path == "/0/public/Ticker":
+        price, volume = f"{market.prices[found]:.5f}", f"{market.volumes[found] / 20 / market.prices[found]:.8f}"
+        ticker = {"c": [price, "0.01"], "v": [volume, volume], "p": [price, price], "t": [9000, 9000], "o": price}
+        return json_answer({"error": [], "result": {key: ticker}})
+    try:
+        count = min(max(int(str(params.get("count", "1000"))), 1), 1000)
+        since = int(str(params["since"])) if "since" in params else None
+    except ValueError:
+        return json_answer({"error": ["EGeneral:Invalid arguments"]})
+    trades = market.trades("kraken", found)
+    if since is None:
+        trades = trades[-count:]
+    else:
+        inclusive = market.kraken_since_inclusive
+        trades = [trade for trade in trades if _ns(trade) > since or (inclusive and _ns(trade) == since)][:count]
+    rows = [
+        _spoil(
+            [
+                f"{trade.price:.5f}",
+                f"{trade.quantity:.8f}",
+                trade.ms / 1000,
+                trade.side[0],
+                "m",
+                "",
+                trade.id,
+            ],
+            trade.poison,
+        )
+        for trade in trades
+    ]
+    last = _ns(trades[-1]) if trades else since or 0
+    return json_answer({"error": [], "result": {key: rows, "last": str(last)}})
+
+
+def _ns(trade: Trade) -> int:
+    return trade.ms * 1_000_000
+
+
+def _spoil(row: dict[str, Any] | list[Any], kind: str) -> Any:
+    """The row as it is, or with what `kind` says wrong with its price."""
+    if not kind:
+        return row
+    if kind == "null":
+        return None
+    if kind == "list":
+        return [[]]
+    key: Any = 0 if isinstance(row, list) else "p" if "p" in row else "price"
+    if kind == "missing":
+        del row[key]
+    else:
+        row[key] = {"text": "a price", "nan": "NaN", "negative": "-1.0"}[kind]
+    return row
+
+
+FEEDS: dict[str, Callable[[Market, str, Params], Answer]] = {
+    "binance": _binance,
+    "binance_api": _binance,
+    "coinbase": _coinbase,
+    "kraken": _kraken,
+}
+VENUES = tuple(FEEDS)

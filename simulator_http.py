@@ -1,0 +1,332 @@
+"""The wire of the simulator: a small threaded HTTP/1.1 server on loopback, and the lock its parts share.
+
+One thread a connection, keep-alive, TCP_NODELAY, a `Date` header in every answer. Bodies need a Content-Length
+(no chunked requests, no TLS). It can also behave like a bad network: refuse, reset, or swallow everything.
+Standard library only; `http.server` answers too slowly to be sure that the bot is what a benchmark measures.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl, unquote
+
+_LENGTH = re.compile(rb"\r\ncontent-length:\s*(\d+)", re.IGNORECASE)
+_TYPE = re.compile(rb"\r\ncontent-type:\s*([^\r]*)", re.IGNORECASE)
+_CLOSE = re.compile(rb"\r\nconnection:\s*close", re.IGNORECASE)
+_FIELD = re.compile(rb';\s*name="([^"]*)"')
+_FILE = re.compile(rb';\s*filename="([^"]*)"')
+_HEAD_LIMIT = 1 << 20
+_REASONS = {status.value: status.phrase for status in HTTPStatus}
+_encode = json.JSONEncoder(separators=(",", ":")).encode  # json.dumps would build an encoder each time
+
+
+class Upload(NamedTuple):
+    """A file of a multipart request."""
+
+    name: str
+    data: bytes
+
+    @property
+    def size(self) -> int:
+        return len(self.data)
+
+
+Params = dict[str, "str | Upload"]
+
+
+class Request(NamedTuple):
+    """What a client asked: `path` is unquoted, `params` hold query and body as text (JSON values as JSON)."""
+
+    path: str
+    params: Params
+    port: int
+
+
+class Answer(NamedTuple):
+    """What is written back."""
+
+    status: int
+    body: bytes
+    content_type: str = "application/json"
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+class Drop(Exception):
+    """Raised by a handler to end the connection without an answer; `reset` sends RST instead of FIN."""
+
+    def __init__(self, *, reset: bool = False) -> None:
+        super().__init__("no answer")
+        self.reset = reset
+
+
+def json_text(value: object) -> bytes:
+    return _encode(value).encode()
+
+
+def json_answer(value: object, *, status: int = 200, headers: tuple[tuple[str, str], ...] = ()) -> Answer:
+    return Answer(status, json_text(value), headers=headers)
+
+
+def html_answer(status: int) -> Answer:
+    """The page a proxy in front of a service shows."""
+    title = f"{status} {_reason(status)}"
+    page = f"<html><head><title>{title}</title></head>\r\n<body><center><h1>{title}</h1></center></body></html>\r\n"
+    return Answer(status, page.encode(), "text/html")
+
+
+class Hub:
+    """One lock for all state of a simulator, a bell that rings when any of it changed, and the closing flag."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.changed = threading.Condition(self.lock)
+        self.closing = threading.Event()
+        self.version = 0
+
+    def touch(self) -> None:
+        """Say that something changed. Call it with the lock held."""
+        self.version += 1
+        self.changed.notify_all()
+
+    def rest(self, seconds: float) -> None:
+        """Hold an answer back; raises Drop when the simulator closes meanwhile. Call it without the lock."""
+        if self.closing.wait(max(0.0, seconds)):
+            raise Drop
+
+    def wait(self, predicate: Callable[[], Any], *, timeout: float, what: str) -> Any:
+        """The first true value of `predicate`. Raises AssertionError, naming `what`, after `timeout` seconds.
+
+        It is called without the lock on every change, and every 50 ms: it may look at a process or a file too.
+        """
+        deadline = time.monotonic() + timeout
+        while True:
+            with self.lock:
+                seen = self.version
+            value = predicate()
+            if value:
+                return value
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise AssertionError(f"not within {timeout:g} s: {what}")
+            with self.lock:
+                if self.version == seen:
+                    self.changed.wait(min(left, 0.05))
+
+
+class HttpServer:
+    """Serves `handler` on 127.0.0.1. The handler runs in the connection's own thread and may block."""
+
+    def __init__(self, handler: Callable[[Request], Answer], *, hub: Hub, port: int = 0) -> None:
+        self._handler = handler
+        self._hub = hub
+        self._lock = threading.Lock()
+        self._connections: dict[socket.socket, int] = {}
+        self._listener: socket.socket | None = None
+        self._network = threading.Event()  # cleared: bytes go nowhere
+        self._network.set()
+        self._severed = 0  # connections numbered below this stay dead for ever
+        self._number = 0
+        self._date = (0, "")
+        self.port = port
+        self.online()
+
+    def online(self) -> None:
+        """Listen (again), on the same port as before."""
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        if hasattr(socket, "SO_EXCLUSIVEADDRUSE"):  # Windows: SO_REUSEADDR would let a stranger share the port
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
+        else:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", self.port))
+        listener.listen(256)
+        self.port = listener.getsockname()[1]
+        self._listener = listener
+        threading.Thread(target=self._accept, args=(listener,), name="simulator-accept", daemon=True).start()
+
+    def offline(self) -> None:
+        """Refuse new connections and reset the open ones, as a server that is down does."""
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            try:  # a blocked accept() is not woken by close() everywhere; a connection wakes it
+                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+            except OSError:
+                pass
+            listener.close()
+        with self._lock:
+            connections = list(self._connections)
+        for connection in connections:
+            _hang_up(connection, reset=True)
+
+    def cut(self, *, sever: bool) -> None:
+        """Lose the network without a reset: nothing is answered until `restore`.
+
+        With `sever` the connections open now stay dead after it (another Wi-Fi, a NAT that forgot them).
+        Connections made meanwhile are answered late. (Loopback cannot lose a SYN: a connect still succeeds.)
+        """
+        with self._lock:
+            if sever:
+                self._severed = self._number + 1
+            self._network.clear()
+
+    def restore(self) -> None:
+        self._network.set()
+
+    def _accept(self, listener: socket.socket) -> None:
+        while True:
+            try:
+                connection, (_, port) = listener.accept()
+            except OSError:
+                return
+            if self._listener is not listener:
+                connection.close()
+                return
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            with self._lock:
+                self._number += 1
+                self._connections[connection] = self._number
+            threading.Thread(
+                target=self._converse, args=(connection, port), name="simulator-http", daemon=True
+            ).start()
+
+    def _converse(self, connection: socket.socket, port: int) -> None:
+        reset = False
+        try:
+            self._serve(connection, port)
+        except Drop as drop:
+            reset = drop.reset
+        except OSError:
+            pass  # the client went away: its business
+        finally:
+            with self._lock:
+                self._connections.pop(connection, None)
+            _hang_up(connection, reset=reset)
+            connection.close()
+
+    def _serve(self, connection: socket.socket, port: int) -> None:
+        buffer = b""
+        while True:
+            while (end := buffer.find(b"\r\n\r\n")) < 0:
+                chunk = connection.recv(65536)
+                if not chunk or len(buffer) > _HEAD_LIMIT:
+                    return
+                buffer += chunk
+            head, buffer = buffer[: end + 2], buffer[end + 4 :]
+            length = int(match[1]) if (match := _LENGTH.search(head)) else 0
+            if len(buffer) < length:
+                parts = [buffer]
+                missing = length - len(buffer)
+                while missing > 0:
+                    chunk = connection.recv(min(missing, 1 << 20))
+                    if not chunk:
+                        return
+                    parts.append(chunk)
+                    missing -= len(chunk)
+                buffer = b"".join(parts)
+            body, buffer = buffer[:length], buffer[length:]
+            if not self._network.is_set():
+                self._blocked(connection)
+            answer = self._handler(_request(head, body, port))
+            if self._severed or not self._network.is_set():
+                self._blocked(connection)
+            connection.sendall(self._head(answer) + answer.body)
+            if _CLOSE.search(head):
+                return
+
+    def _blocked(self, connection: socket.socket) -> None:
+        """Wait while the network is gone; a severed connection waits until the simulator closes."""
+        with self._lock:
+            severed = self._connections.get(connection, 0) < self._severed
+        if severed:
+            self._hub.closing.wait()
+            raise Drop
+        while not self._network.wait(0.1):
+            if self._hub.closing.is_set():
+                raise Drop
+
+    def _head(self, answer: Answer) -> bytes:
+        now = int(time.time())
+        if self._date[0] != now:
+            self._date = (now, formatdate(now, usegmt=True))
+        extra = "".join([f"\r\n{name}: {value}" for name, value in answer.headers])
+        return (
+            f"HTTP/1.1 {answer.status} {_reason(answer.status)}\r\nDate: {self._date[1]}\r\n"
+            f"Content-Type: {answer.content_type}\r\nContent-Length: {len(answer.body)}{extra}\r\n\r\n"
+        ).encode("latin-1")
+
+
+def _request(head: bytes, body: bytes, port: int) -> Request:
+    words = head[: head.find(b"\r\n")].split(b" ")
+    if len(words) != 3:
+        raise Drop
+    target = words[1].decode("latin-1")
+    path, _, query = target.partition("?")
+    params: Params = {}
+    if query:
+        params.update(parse_qsl(query, keep_blank_values=True))
+    if body:
+        kind = match[1] if (match := _TYPE.search(head)) else b""
+        if kind.startswith(b"multipart/form-data"):
+            params.update(_multipart(kind, body))
+        elif kind.startswith(b"application/json"):
+            params.update(_json(body))
+        else:
+            params.update(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
+    return Request(unquote(path) if "%" in path else path, params, port)
+
+
+def _json(body: bytes) -> dict[str, str]:
+    try:
+        values = json.loads(body)
+    except ValueError:
+        return {}
+    if not isinstance(values, dict):
+        return {}
+    return {
+        name: value if isinstance(value, str) else json.dumps(value)
+        for name, value in values.items()
+        if value is not None
+    }
+
+
+def _multipart(kind: bytes, body: bytes) -> Params:
+    params: Params = {}
+    boundary = b"--" + kind.partition(b"boundary=")[2].split(b";")[0].strip(b' "')
+    for part in body.split(boundary)[1:]:
+        head, found, data = part.partition(b"\r\n\r\n")
+        name = _FIELD.search(head)
+        if not found or name is None:
+            continue
+        data = data.removesuffix(b"\r\n")
+        file = _FILE.search(head)
+        key = name[1].decode("utf-8", "replace")
+        params[key] = (
+            data.decode("utf-8", "replace") if file is None else Upload(file[1].decode("utf-8", "replace"), data)
+        )
+    return params
+
+
+def _reason(status: int) -> str:
+    return _REASONS.get(status, "Unknown")
+
+
+def _hang_up(connection: socket.socket, *, reset: bool) -> None:
+    try:
+        if reset:
+            linger = struct.pack("hh" if hasattr(socket, "SO_EXCLUSIVEADDRUSE") else "ii", 1, 0)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            # Only the reading half is shut: it wakes a recv() in another thread and sends no FIN before the RST.
+            connection.shutdown(socket.SHUT_RD)
+            connection.close()
+        else:
+            connection.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass

@@ -1,0 +1,235 @@
+"""The simulator's markets: books of trades with contiguous ids, filled by tests or by a background flow.
+
+How a venue shows its book over HTTP is in simulator_feeds.py. `binance` and `binance_api` are two hosts of one
+venue: same trades, separate faults. All trades are synthetic.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from simulator_http import Hub, Params
+
+# Price and 24 h volume in US dollars, of the right order of magnitude.
+COINS = {
+    "BTC": (77_000.0, 2.1e9),
+    "ETH": (2_500.0, 1.2e9),
+    "SOL": (150.0, 5.0e8),
+    "BNB": (650.0, 1.5e8),
+    "XRP": (2.2, 4.0e8),
+    "DOGE": (0.17, 1.5e8),
+    "ADA": (0.65, 8.0e7),
+    "AVAX": (20.0, 6.0e7),
+    "LINK": (14.0, 7.0e7),
+    "TON": (3.1, 4.0e7),
+}
+_SIDES = ("buy", "sell")
+_KEEP = 200_000  # trades a book remembers
+
+
+class Trade(NamedTuple):
+    """One fill. `side` is the taker's; `poison` names what is wrong with the row that shows it."""
+
+    id: int
+    ms: int
+    side: str
+    price: float
+    quantity: float
+    poison: str = ""
+
+
+@dataclass
+class MarketCall:
+    """One market request; `status` is None while it waits, 0 when it was dropped without an answer."""
+
+    venue: str
+    path: str
+    params: Params
+    at: float
+    status: int | None = None
+
+
+@dataclass
+class _Book:
+    trades: list[Trade] = field(default_factory=list)
+    next_id: int = 3_000_001
+
+
+class Market:
+    """All books. Venues are named by their setting: binance (also serves binance_api), coinbase, kraken."""
+
+    def __init__(self, hub: Hub) -> None:
+        self.volumes = {symbol: volume for symbol, (_, volume) in COINS.items()}
+        self.prices = {symbol: price for symbol, (price, _) in COINS.items()}
+        self.delisted: set[tuple[str, str]] = set()  # (venue, symbol) the venue says it does not know
+        self.kraken_since_inclusive = True  # not documented either way: a client must not depend on it
+        self._hub = hub
+        self._calls: deque[MarketCall] = deque(maxlen=50_000)
+        self._books: dict[tuple[str, str], _Book] = {}
+        self._weight = (0, 0)
+
+    @property
+    def calls(self) -> list[MarketCall]:
+        """The requests to all venues, oldest first."""
+        with self._hub.lock:
+            return list(self._calls)
+
+    def log_call(self, call: MarketCall) -> None:
+        with self._hub.lock:
+            self._calls.append(call)
+
+    def trade(
+        self, venue: str, symbol: str, side: str, price: float, quantity: float, *, at_ms: int | None = None
+    ) -> Trade:
+        """One fill now, or at `at_ms`."""
+        return self._add(venue, symbol, side, price, quantity, at_ms=at_ms)
+
+    def sweep(
+        self,
+        venue: str,
+        symbol: str,
+        side: str,
+        *,
+        usd: float,
+        fills: int = 40,
+        price: float | None = None,
+        at_ms: int | None = None,
+        span_ms: int = 0,
+    ) -> list[Trade]:
+        """A whale: one order of `usd` dollars in `fills` fills, the price moving with it, over `span_ms`."""
+        start = price or self.prices[symbol]
+        first = int(time.time() * 1000) if at_ms is None else at_ms
+        step = 0.00002 if side == "buy" else -0.00002
+        with self._hub.lock:
+            return [
+                self._add(
+                    venue,
+                    symbol,
+                    side,
+                    start * (1 + step * number),
+                    usd / fills / (start * (1 + step * number)),
+                    at_ms=first + (span_ms * number // (fills - 1) if fills > 1 else 0),
+                )
+                for number in range(fills)
+            ]
+
+    def skip_ids(self, venue: str, symbol: str, count: int) -> None:
+        """A gap: the next trade's id is `count` further on than it should be."""
+        with self._hub.lock:
+            self._book(venue, symbol).next_id += count
+
+    def poison(self, venue: str, symbol: str, kind: str = "missing") -> Trade:
+        """A row no parser can use: missing (a field), text (as price), nan, negative, null, or a bare list."""
+        return self._add(venue, symbol, "buy", self.prices[symbol], 0.001, poison=kind)
+
+    def trades(self, venue: str, symbol: str) -> list[Trade]:
+        with self._hub.lock:
+            return list(self._book(venue, symbol).trades)
+
+    def start_flow(
+        self,
+        rate: float,
+        symbols: tuple[str, ...] = ("BTC", "ETH", "SOL"),
+        *,
+        seed: int = 1,
+        whale_every: float | None = None,
+        venues: tuple[str, ...] = ("binance",),
+        whale_usd: float = 1_500_000,
+    ) -> threading.Event:
+        """Background trades, `rate` a second over all symbols, until the returned event is set.
+
+        Background trades are worth 20 to 1,000 dollars each and never add up to a whale; real ones come only
+        every `whale_every` seconds.
+        """
+        stop = threading.Event()
+        for symbol in symbols:  # a venue that has traded before: a first reader finds a newest trade
+            for venue in venues:
+                self._background(random.Random(seed), venue, symbol)
+        arguments = (stop, rate, symbols, random.Random(seed), whale_every, venues, whale_usd)
+        threading.Thread(target=self._flow, args=arguments, name="simulator-flow", daemon=True).start()
+        return stop
+
+    def newest(self, venue: str, symbol: str, count: int) -> list[Trade]:
+        trades = self._book(venue, symbol).trades
+        return trades[-count:]
+
+    def since_id(self, venue: str, symbol: str, first: int, count: int) -> list[Trade]:
+        """At most `count` trades with ids from `first`, oldest first."""
+        trades = self._book(venue, symbol).trades
+        low, high = 0, len(trades)
+        while low < high:
+            middle = (low + high) // 2
+            low, high = (middle + 1, high) if trades[middle].id < first else (low, middle)
+        return trades[low : low + count]
+
+    def knows(self, venue: str, symbol: str | None) -> bool:
+        return symbol in self.volumes and (venue, symbol) not in self.delisted
+
+    def weigh(self, weight: int) -> int:
+        """Binance's request weight of this minute so far, `weight` included."""
+        minute = int(time.time() // 60)
+        used = self._weight[1] if self._weight[0] == minute else 0
+        self._weight = (minute, used + weight)
+        return used + weight
+
+    def _book(self, venue: str, symbol: str) -> _Book:
+        venue = "binance" if venue == "binance_api" else venue
+        return self._books.setdefault((venue, symbol), _Book())
+
+    def _add(
+        self,
+        venue: str,
+        symbol: str,
+        side: str,
+        price: float,
+        quantity: float,
+        *,
+        at_ms: int | None = None,
+        poison: str = "",
+    ) -> Trade:
+        if side not in _SIDES:
+            raise ValueError(f"side is buy or sell, not {side!r}")
+        with self._hub.lock:
+            book = self._book(venue, symbol)
+            at_ms = int(time.time() * 1000) if at_ms is None else at_ms
+            trade = Trade(book.next_id, at_ms, side, price, quantity, poison)
+            book.next_id += 1
+            book.trades.append(trade)
+            if len(book.trades) > _KEEP:
+                del book.trades[: _KEEP // 2]
+            self._hub.touch()
+            return trade
+
+    def _background(self, chance: random.Random, venue: str, symbol: str) -> None:
+        price = self.prices[symbol] * (1 + chance.uniform(-0.0002, 0.0002))
+        self.prices[symbol] = price
+        self._add(venue, symbol, chance.choice(_SIDES), price, chance.uniform(20, 1000) / price)
+
+    def _flow(
+        self,
+        stop: threading.Event,
+        rate: float,
+        symbols: tuple[str, ...],
+        chance: random.Random,
+        whale_every: float | None,
+        venues: tuple[str, ...],
+        whale_usd: float,
+    ) -> None:
+        due = whale_at = time.monotonic()
+        while not self._hub.closing.is_set():
+            due += 1 / rate
+            if stop.wait(max(0.0, due - time.monotonic())):
+                return
+            for venue in venues:
+                self._background(chance, venue, chance.choice(symbols))
+            if whale_every is not None and time.monotonic() - whale_at >= whale_every:
+                whale_at = time.monotonic()
+                usd = whale_usd * chance.uniform(1, 3)
+                self.sweep(
+                    venues[0], chance.choice(symbols), chance.choice(_SIDES), usd=usd, fills=chance.randint(5, 60)
+                )

@@ -1,0 +1,322 @@
+"""Who started a process and would start it again, and the exact command that stops it there.
+
+Everything here is read, nothing is changed: `/proc` on Linux, a process snapshot on Windows, the environment
+elsewhere. The answers are for people and for the choice between exit and standby; no lock rests on them.
+
+A marker in the environment is inherited by every descendant (PM2 started by systemd has both), so the
+nearest ancestor decides. Sources: systemd.exec(5) for SYSTEMD_EXEC_PID, supervisord's documentation for
+SUPERVISOR_*, PM2's God.js for pm_id, proc(5) for the fields of `stat`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Process(NamedTuple):
+    """One process of the tree: its short name and its command line ("" when it cannot be read)."""
+
+    pid: int
+    name: str
+    command: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Supervisor:
+    """What runs a process. `restarts`: it would start the process again if that ended by itself."""
+
+    kind: str
+    name: str
+    stop_command: str
+    restarts: bool = False
+
+
+# Between a container's pid 1 and the bot these change nothing: the container still is what restarts it.
+_INITS = frozenset({"tini", "docker-init", "dumb-init", "catatonit", "sh", "bash", "dash", "ash"})
+_CRON = frozenset({"cron", "crond", "anacron"})
+# Beyond one of these lies the machinery of a login, not a supervisor of the bot.
+_LOGIN = frozenset({"tmux", "screen", "sshd", "login"})
+
+
+def detect(
+    pid: int | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    ancestors: Sequence[Process] | None = None,
+    cgroup: str | None = None,
+    terminal: str | None = None,
+    container: str | None = None,
+) -> Supervisor | None:
+    """What runs process `pid` (default: this one); None when nothing is known. Never raises.
+
+    `ancestors` is nearest first; an empty `environ` means that it could not be read; `cgroup` is the text of
+    /proc/PID/cgroup; `terminal` the controlling terminal or ""; `container` is docker, podman, Kubernetes or "".
+    """
+    pid = os.getpid() if pid is None else pid
+    environ = environment(pid) if environ is None else environ
+    ancestors = process_ancestors(pid) if ancestors is None else ancestors
+    terminal = controlling_terminal(pid) if terminal is None else terminal
+    container = _container() if container is None else container
+    unit = "" if terminal else _systemd_unit(_read(f"/proc/{pid}/cgroup") if cgroup is None else cgroup)
+    systemd_pid = environ.get("SYSTEMD_EXEC_PID", "")
+
+    if unit and systemd_pid == str(pid):
+        return _systemd(unit)
+    for ancestor in ancestors:
+        name = ancestor.name.lower()
+        if _is_pm2(ancestor, environ):
+            return _pm2(environ)
+        if _is_supervisord(ancestor):
+            return _supervisord(environ)
+        if name in _CRON:
+            stop = f"take its line out with `crontab -e`, then: {kill_command(pid)}"
+            return Supervisor(kind="cron", name=name, stop_command=stop)
+        if name in ("svchost.exe", "taskeng.exe"):
+            return Supervisor(kind="Task Scheduler", name="task", stop_command=kill_command(pid))
+        if name == "nssm.exe":
+            return Supervisor(kind="NSSM", name="service", stop_command="nssm stop SERVICE", restarts=True)
+        if name.split(":")[0].split("-")[0] in _LOGIN:  # "tmux: server", "sshd-session"
+            break
+        if unit and (systemd_pid == str(ancestor.pid) or (not environ and name == "systemd")):
+            return _systemd(unit) if unit.removesuffix(".service") not in _CRON else None  # an orphan of cron's
+    if not ancestors and pid != 1:  # the tree cannot be read here (macOS): the markers are all there is
+        if "pm_id" in environ:
+            return _pm2(environ)
+        if environ.get("SUPERVISOR_ENABLED"):
+            return _supervisord(environ)
+    if "pm_id" in environ and ancestors and ancestors[0].pid == 1:
+        name = f"{environ.get('name', '?')} (orphan: PM2 has lost it and cannot stop it)"
+        return Supervisor(kind="PM2", name=name, stop_command=kill_command(pid))
+    if container and pid == 1:
+        return _contained(container)
+    if terminal:
+        where = next((word for mark, word in _TERMINALS if environ.get(mark)), "terminal")
+        stop = f"Ctrl-C in that terminal, or: {kill_command(pid)}"
+        return Supervisor(kind=where, name=terminal, stop_command=stop)
+    inits = {ancestor.name for ancestor in ancestors}
+    if container and ancestors and ancestors[-1].pid == 1 and inits <= _INITS:
+        return _contained(container)
+    return None
+
+
+_TERMINALS = (("TMUX", "tmux"), ("STY", "screen"), ("SSH_CONNECTION", "ssh"))
+
+
+def kill_command(pid: int) -> str:
+    """The command that ends process `pid` without any supervisor: gently where the system can."""
+    if sys.platform == "win32":
+        return f"taskkill /PID {pid} /F (a hard stop: nothing is lost, nothing is said)"
+    return f"kill -TERM {pid}"
+
+
+def _is_pm2(ancestor: Process, environ: Mapping[str, str]) -> bool:
+    if not environ:
+        return "God Daemon" in ancestor.command
+    # pm2-runtime (in containers) and Windows show a plain node; pm_id makes it PM2.
+    return "pm_id" in environ and ("pm2" in ancestor.command.lower() or ancestor.name in ("node", "node.exe"))
+
+
+def _pm2(environ: Mapping[str, str]) -> Supervisor:
+    name = environ.get("name") or environ.get("pm_id") or "NAME"
+    home = environ.get("PM2_HOME", "")
+    if sys.platform == "win32":
+        stop = f'pm2 stop "{name}"'
+    else:
+        other_home = home and Path(home) != Path(environ.get("HOME", "")) / ".pm2"
+        prefix = f"PM2_HOME={shlex.quote(home)} " if other_home else ""
+        stop = f"{prefix}pm2 stop {shlex.quote(name)}"
+    return Supervisor(kind="PM2", name=name, stop_command=stop, restarts=True)
+
+
+def _is_supervisord(ancestor: Process) -> bool:
+    # As a Python script it is the second word; a mention further on (a log file's name) proves nothing.
+    words = [ancestor.name, *ancestor.command.split()[:2]]
+    return any(word.rpartition("/")[2] == "supervisord" for word in words)
+
+
+def _supervisord(environ: Mapping[str, str]) -> Supervisor:
+    process = environ.get("SUPERVISOR_PROCESS_NAME", "NAME")
+    group = environ.get("SUPERVISOR_GROUP_NAME", process)
+    name = process if group == process else f"{group}:{process}"
+    return Supervisor(kind="supervisord", name=name, stop_command=f"supervisorctl stop {name}", restarts=True)
+
+
+def _systemd_unit(cgroup: str) -> str:
+    """`app.service`, `--user app.service`, or "" for a process that no service unit runs (a session, a scope)."""
+    for line in cgroup.splitlines():
+        number, controllers, path = [*line.split(":", 2), "", ""][:3]
+        parts = path.split("/")
+        if (number == "0" or controllers == "name=systemd") and parts[-1] != "":
+            units = [part for part in parts if part.endswith(".service") and not part.startswith("user@")]
+            if units and not parts[-1].endswith(".scope"):
+                return f"--user {units[-1]}" if any(part.startswith("user@") for part in parts) else units[-1]
+    return ""
+
+
+def _systemd(unit: str) -> Supervisor:
+    name = unit.removeprefix("--user ")
+    if name != unit:
+        stop = f"systemctl --user stop {name}"
+        return Supervisor(kind="systemd user unit", name=name, stop_command=stop, restarts=True)
+    return Supervisor(kind="systemd unit", name=name, stop_command=f"sudo systemctl stop {name}", restarts=True)
+
+
+def _container() -> str:
+    if os.environ.get("KUBERNETES_SERVICE_HOST"):
+        return "Kubernetes"
+    if Path("/run/.containerenv").exists():
+        return "podman"
+    return "docker" if Path("/.dockerenv").exists() else ""
+
+
+def _contained(container: str) -> Supervisor:
+    host = socket.gethostname()
+    if container == "Kubernetes":
+        # A Deployment's pods are called <name>-<replica set>-<pod>.
+        match = re.fullmatch(r"(.+)-[a-z0-9]{6,10}-[a-z0-9]{5}", host)
+        stop = f"kubectl scale deployment {match[1] if match else 'NAME'} --replicas=0"
+    else:
+        stop = f"{container} stop {host}"
+    return Supervisor(kind=f"{container} container", name=host, stop_command=stop, restarts=True)
+
+
+def environment(pid: int) -> Mapping[str, str]:
+    """The environment of a process; empty when it is gone or another account's."""
+    if pid == os.getpid():
+        return os.environ
+    pairs = (entry.partition("=") for entry in _read(f"/proc/{pid}/environ").split("\0"))
+    return {name: value for name, equals, value in pairs if equals}
+
+
+def process_ancestors(pid: int) -> list[Process]:
+    """Parent, grandparent and so on, nearest first; empty where the tree cannot be read."""
+    if sys.platform == "win32":
+        return _windows_ancestors(pid)
+    found: list[Process] = []
+    parent = int(_stat(pid, 4) or 0)
+    while parent > 0 and len(found) < 64:
+        command = command_line(parent)
+        found.append(Process(parent, _read(f"/proc/{parent}/comm").strip(), command))
+        parent = int(_stat(parent, 4) or 0)
+    return found
+
+
+def command_line(pid: int) -> str:
+    """The command line of a process as one string, "" when it cannot be read. May hold secrets: redact it."""
+    return _read(f"/proc/{pid}/cmdline").rstrip("\0").replace("\0", " ")
+
+
+def controlling_terminal(pid: int) -> str:
+    """`pts/3`, `tty1`, `console` (Windows and macOS, of this process only), or ""."""
+    if not sys.platform.startswith("linux"):
+        streams = (sys.stdin, sys.stdout) if pid == os.getpid() else ()
+        return "console" if any(stream is not None and stream.isatty() for stream in streams) else ""
+    number = int(_stat(pid, 7) or 0)
+    major, minor = (number >> 8) & 0xFFF, (number & 0xFF) | ((number >> 12) & 0xFFF00)
+    if number == 0:
+        return ""
+    return f"pts/{minor}" if major == 136 else f"tty{minor}" if major == 4 else "terminal"
+
+
+def start_ticks(pid: int) -> int | None:
+    """When a process began, in clock ticks since boot: with the pid and the boot it names a process for good."""
+    field = _stat(pid, 22)
+    return int(field) if field else None
+
+
+def started_at(pid: int) -> float | None:
+    """When a process began, in unix seconds (to about a second); None when unknown."""
+    if sys.platform != "win32":
+        ticks = start_ticks(pid)
+        booted = re.search(r"^btime (\d+)", _read("/proc/stat"), re.MULTILINE)
+        if ticks is not None and booted is not None:
+            return int(booted[1]) + ticks / os.sysconf("SC_CLK_TCK")
+    return None
+
+
+def is_alive(pid: int) -> bool:
+    """Whether some process has this pid now, perhaps a later one. For systems without /proc; True when unsure."""
+    if sys.platform == "win32":  # never os.kill(pid, 0) there: it can end the process
+        processes = windows_processes()
+        return pid in processes or not processes
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass
+    return True
+
+
+def boot_id() -> str:
+    """The kernel's name for this boot; "" where there is none."""
+    return _read("/proc/sys/kernel/random/boot_id").strip()
+
+
+def _stat(pid: int, number: int) -> str:
+    # proc(5) counts from 1; the second field is a name in brackets that may itself hold blanks and brackets.
+    fields = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()
+    return fields[number - 3] if len(fields) > number - 3 else ""
+
+
+def _read(path: str) -> str:
+    if sys.platform == "win32":  # under Wine there is a /proc, but not of these processes
+        return ""
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+if sys.platform == "win32":
+    import ctypes
+    from ctypes import wintypes
+
+    class _Entry(ctypes.Structure):  # PROCESSENTRY32W
+        _fields_ = (
+            ("size", wintypes.DWORD),
+            ("usage", wintypes.DWORD),
+            ("pid", wintypes.DWORD),
+            ("heap", ctypes.c_void_p),
+            ("module", wintypes.DWORD),
+            ("threads", wintypes.DWORD),
+            ("parent", wintypes.DWORD),
+            ("priority", wintypes.LONG),
+            ("flags", wintypes.DWORD),
+            ("name", wintypes.WCHAR * 260),
+        )
+
+    def windows_processes() -> dict[int, tuple[int, str]]:
+        """Every process: pid -> (parent's pid, name of its program). Empty when Windows refuses."""
+        kernel = ctypes.WinDLL("kernel32", use_last_error=True)
+        kernel.CreateToolhelp32Snapshot.restype = wintypes.HANDLE
+        kernel.Process32FirstW.argtypes = kernel.Process32NextW.argtypes = [wintypes.HANDLE, ctypes.c_void_p]
+        kernel.CloseHandle.argtypes = [wintypes.HANDLE]
+        snapshot = kernel.CreateToolhelp32Snapshot(2, 0)  # TH32CS_SNAPPROCESS
+        if snapshot == wintypes.HANDLE(-1).value:
+            return {}
+        entry = _Entry(size=ctypes.sizeof(_Entry))
+        found: dict[int, tuple[int, str]] = {}
+        more = kernel.Process32FirstW(snapshot, ctypes.byref(entry))
+        while more:
+            found[entry.pid] = (entry.parent, entry.name)
+            more = kernel.Process32NextW(snapshot, ctypes.byref(entry))
+        kernel.CloseHandle(snapshot)
+        return found
+
+    def _windows_ancestors(pid: int) -> list[Process]:
+        processes = windows_processes()
+        found: list[Process] = []
+        parent = processes.get(pid, (0, ""))[0]
+        while parent in processes and parent and len(found) < 64:
+            found.append(Process(parent, processes[parent][1].lower()))
+            parent = processes[parent][0]
+        return found

@@ -1,0 +1,109 @@
+"""The house stands: imports go down only, each library has its doors, files name their encoding, nothing sleeps."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+FLOORS = (  # a module imports only modules below it
+    *("bot", "demo", "polling", "inbox", "commands", "monitors", "outbox", "alerts", "whales", "access", "sources"),
+    *(
+        "fetch",
+        "trades",
+        "store",
+        "telegram",
+        "lock",
+        "guard",
+        "holder",
+        "supervisor",
+        "signals",
+        "logs",
+        "loop",
+        "config",
+        "text",
+    ),
+)
+DOORS = {  # library: the modules that may import it
+    "telebot": {"telegram", "polling"},
+    "schedule": {"monitors"},
+    "requests": {"telegram", "fetch"},
+    "urllib3": {"telegram", "fetch"},
+    "sqlite3": {"store"},
+    "filelock": {"lock"},
+    "dotenv": {"config"},
+}
+MODULES = {path.stem: path for path in sorted(ROOT.glob("*.py"))}
+OURS = [name for name in MODULES if not name.startswith("simulator")]
+EVERY_FILE = [*MODULES.values(), *sorted((ROOT / "tests").glob("*.py")), *sorted((ROOT / "benchmarks").glob("*.py"))]
+
+
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
+def imports(path: Path) -> set[str]:
+    """Top-level names of all that the file imports, also inside functions."""
+    found = set()
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name}: a relative import in a flat house"
+            found.add((node.module or "").split(".")[0])
+    return found
+
+
+def calls(path: Path) -> Iterator[tuple[str, ast.Call]]:
+    """Every call with the dotted name of what is called, `.name` when it is called on an expression."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            yield node.func.id, node
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            owner = node.func.value
+            yield f"{owner.id if isinstance(owner, ast.Name) else ''}.{node.func.attr}", node
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_a_module_imports_only_modules_below_it(name: str) -> None:
+    assert name in FLOORS, f"{name}.py has no floor: give it a place in FLOORS"
+    below = set(FLOORS[FLOORS.index(name) + 1 :])
+    allowed = below | {module for module in MODULES if module.startswith("simulator") and name == "demo"}
+    assert imports(MODULES[name]) & set(MODULES) <= allowed
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name.startswith("simulator")])
+def test_the_simulator_knows_nothing_of_the_bot(name: str) -> None:
+    assert not imports(MODULES[name]) & set(FLOORS)
+
+
+@pytest.mark.parametrize("library", DOORS)
+def test_a_library_enters_by_its_doors_only(library: str) -> None:
+    assert {name for name, path in MODULES.items() if library in imports(path)} <= DOORS[library]
+
+
+@pytest.mark.parametrize("path", EVERY_FILE, ids=lambda path: path.name)
+def test_nothing_sleeps(path: Path) -> None:
+    assert not [node.lineno for name, node in calls(path) if name in ("time.sleep", "sleep")]
+
+
+@pytest.mark.parametrize("path", EVERY_FILE, ids=lambda path: path.name)
+def test_every_text_file_is_opened_with_a_named_encoding(path: Path) -> None:
+    nameless = []
+    for name, node in calls(path):
+        mode_at = {"open": 1, "read_text": None, "write_text": None}.get(name.rpartition(".")[2], -1)
+        if mode_at == -1 or name == "os.open":
+            continue
+        positional = node.args[(mode_at if name == "open" else 0) :][:1] if mode_at is not None else []
+        modes = [*positional, *(keyword.value for keyword in node.keywords if keyword.arg == "mode")]
+        binary = any(isinstance(mode, ast.Constant) and "b" in str(mode.value) for mode in modes)
+        if not binary and "encoding" not in {keyword.arg for keyword in node.keywords}:
+            nameless.append(node.lineno)
+    assert not nameless, f"{path.name}, lines {nameless}: name the encoding"
+
+
+def test_the_table_of_floors_names_no_module_twice() -> None:
+    assert len(set(FLOORS)) == len(FLOORS)

@@ -1,0 +1,648 @@
+"""One instance per machine, shown with real processes that are really killed."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import queue
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import lock as lock_module
+from guard import Guard
+from lock import Holder, InstanceLock, LockError, LockLost, bot_folder, refusal
+
+ROOT = Path(__file__).resolve().parent.parent
+TOKEN = "123456789:TEST-token-of-nobody-000000000000000"
+NOBODY = 65534
+WAIT = 20.0  # seconds; far beyond anything that works
+
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's abstract sockets and /proc")
+posix_only = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX files and fork")
+root_only = pytest.mark.skipif(
+    sys.platform == "win32" or os.geteuid() != 0, reason="needs root to become another user"
+)
+
+# A bot reduced to its lock. It says what it got and obeys one-word orders from stdin.
+BOT = """
+import gc, os, subprocess, sys, threading, time
+from pathlib import Path
+from lock import InstanceLock, LockError, refusal
+
+sys.stdout.reconfigure(encoding="utf-8")
+folder, bot_id, timeout, flags = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), sys.argv[4]
+if uid := int(sys.argv[5]):  # become another OS user, after the imports: Python itself may be closed to it
+    os.setgroups([])
+    os.setgid(uid)
+    os.setuid(uid)
+lock = InstanceLock(folder, bot_id, name="test_bot", machine_wide="folder" not in flags)
+if "barrier" in flags:
+    print("ready", flush=True)
+    sys.stdin.readline()
+try:
+    if lock.acquire(timeout):
+        print("held", time.monotonic(), flush=True)
+    else:
+        print("refused", refusal(lock.holder(), bot_id, "test_bot").replace(chr(10), " | "), flush=True)
+except LockError as error:
+    print("error", error, flush=True)
+if "drop" in flags:
+    del lock
+    gc.collect()
+for line in sys.stdin:
+    order = line.strip()
+    if order == "check":
+        try:
+            print(lock.check(), flush=True)
+        except LockError as error:
+            print(type(error).__name__, error, flush=True)
+    elif order == "release":
+        lock.release()
+        print("released", flush=True)
+    elif order in ("fork", "fork and release"):
+        if os.fork() == 0:
+            held = lock.held
+            if "release" in order:
+                lock.release()
+            print("forked", held, os.getpid(), flush=True)
+            threading.Event().wait(60)
+            os._exit(0)
+    elif order == "spawn":
+        child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, close_fds=False)
+        print("spawned", child.pid, flush=True)
+"""
+
+FOLDER = f"""
+import os
+from lock import bot_folder
+os.setgroups([])
+os.setgid({NOBODY})
+os.setuid({NOBODY})
+print(bot_folder(42))
+"""
+
+
+class Bot:
+    """A running copy of BOT. It is killed at the end of the test that started it."""
+
+    def __init__(
+        self,
+        folder: Path,
+        bot_id: int,
+        *,
+        timeout: float = 0,
+        flags: str = "-",
+        uid: int | None = None,
+        extra: str = "",
+    ) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", BOT, str(folder), str(bot_id), str(timeout), flags, str(uid or 0), extra],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            encoding="utf-8",
+            env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
+            cwd=ROOT,
+        )
+        self.pid = self.process.pid
+        self._lines: queue.Queue[str] = queue.Queue()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def line(self) -> str:
+        return self._lines.get(timeout=WAIT)
+
+    def silent(self, seconds: float) -> bool:
+        try:
+            self._lines.get(timeout=seconds)
+        except queue.Empty:
+            return True
+        return False
+
+    def ask(self, order: str) -> str:
+        assert self.process.stdin is not None
+        self.process.stdin.write(order + "\n")
+        self.process.stdin.flush()
+        return self.line()
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait(WAIT)
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self._lines.put(line.rstrip("\n"))
+
+
+Start = Callable[..., Bot]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    bots: list[Bot] = []
+
+    def begin(folder: Path, bot_id: int, **options: object) -> Bot:
+        bots.append(Bot(folder, bot_id, **options))  # type: ignore[arg-type]
+        return bots[-1]
+
+    yield begin
+    for bot in bots:
+        bot.kill()
+
+
+@pytest.fixture
+def bot_id() -> int:
+    """An id that no other test, and no real bot, holds on this machine."""
+    return 10**12 + secrets.randbelow(10**12)
+
+
+@pytest.fixture
+def shared_folder() -> Iterator[Path]:
+    """A folder that another OS user can reach; pytest's own are closed to others."""
+    folder = Path(tempfile.mkdtemp(prefix="lock-test-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def test_second_start_is_refused_and_names_the_holder(tmp_path: Path, bot_id: int, start: Start) -> None:
+    first = start(tmp_path, bot_id)
+    assert first.line().startswith("held")
+    answer = start(tmp_path, bot_id).line()
+    assert answer.startswith("refused")
+    assert f"Bot {bot_id} (@test_bot) is already running" in answer
+    assert f"pid {first.pid}" in answer
+    assert "python bot.py --wait" in answer
+
+
+def test_different_bots_run_side_by_side(tmp_path: Path, bot_id: int, start: Start) -> None:
+    assert start(tmp_path / "one", bot_id).line().startswith("held")
+    assert start(tmp_path / "two", bot_id + 1).line().startswith("held")
+
+
+def test_a_waiting_start_gives_up_after_its_timeout(tmp_path: Path, bot_id: int, start: Start) -> None:
+    assert start(tmp_path, bot_id).line().startswith("held")
+    began = time.monotonic()
+    assert not InstanceLock(tmp_path, bot_id).acquire(0.3)
+    assert 0.3 <= time.monotonic() - began < 5
+
+
+def test_a_released_lock_is_free_at_once_and_its_record_is_gone(tmp_path: Path, bot_id: int, start: Start) -> None:
+    first = start(tmp_path, bot_id)
+    assert first.line().startswith("held")
+    assert (tmp_path / "holder.json").exists()
+    assert first.ask("release") == "released"
+    assert first.ask("release") == "released"
+    assert not (tmp_path / "holder.json").exists()
+    assert (tmp_path / "bot.lock").exists()
+    assert start(tmp_path, bot_id).line().startswith("held")
+
+
+@pytest.mark.skipif(sys.platform not in ("linux", "win32"), reason="no second guard on this system")
+def test_one_id_in_two_folders_is_refused_by_the_machine_wide_guard(
+    tmp_path: Path, bot_id: int, start: Start
+) -> None:
+    first = start(tmp_path / "one", bot_id)
+    assert first.line().startswith("held")
+    second = InstanceLock(tmp_path / "two", bot_id)
+    assert not second.acquire()
+    # The loser keeps nothing: its own folder's file lock is free for the next try.
+    alone = InstanceLock(tmp_path / "two", bot_id, machine_wide=False)
+    assert alone.acquire()
+    alone.release()
+
+
+def test_folder_scope_lets_two_folders_run_one_id_and_still_guards_each(
+    tmp_path: Path, bot_id: int, start: Start
+) -> None:
+    assert start(tmp_path / "one", bot_id, flags="folder").line().startswith("held")
+    assert start(tmp_path / "two", bot_id, flags="folder").line().startswith("held")
+    assert start(tmp_path / "two", bot_id, flags="folder").line().startswith("refused")
+
+
+def test_kill_9_frees_the_lock_within_a_second(tmp_path: Path, bot_id: int, start: Start) -> None:
+    first = start(tmp_path, bot_id)
+    assert first.line().startswith("held")
+    first.process.kill()
+    began = time.monotonic()
+    with_lock = InstanceLock(tmp_path, bot_id)
+    assert with_lock.acquire(WAIT)
+    assert time.monotonic() - began < 1
+    with_lock.release()
+
+
+def test_standby_takes_over_when_the_holder_is_killed(tmp_path: Path, bot_id: int, start: Start) -> None:
+    first = start(tmp_path, bot_id)
+    assert first.line().startswith("held")
+    standby = start(tmp_path, bot_id, timeout=math.inf)
+    assert standby.silent(0.5)
+    killed_at = time.monotonic()
+    first.process.kill()
+    word, at = standby.line().split()
+    assert word == "held"
+    assert float(at) - killed_at < 1  # 0.05 s between tries; the rest is for a busy machine
+
+
+def test_of_eight_that_start_together_exactly_one_wins(tmp_path: Path, bot_id: int, start: Start) -> None:
+    bots = [start(tmp_path / f"checkout{number % 2}", bot_id, flags="barrier") for number in range(8)]
+    if sys.platform not in ("linux", "win32"):
+        pytest.skip("no second guard on this system")
+    for bot in bots:
+        assert bot.line() == "ready"
+    for bot in bots:
+        assert bot.process.stdin is not None
+        bot.process.stdin.write("go\n")
+        bot.process.stdin.flush()
+    answers = [bot.line().split()[0] for bot in bots]
+    assert sorted(answers) == ["held"] + ["refused"] * 7
+
+
+def test_the_lock_outlives_the_variable_that_held_it(tmp_path: Path, bot_id: int, start: Start) -> None:
+    assert start(tmp_path, bot_id, flags="drop").line().startswith("held")
+    assert not InstanceLock(tmp_path, bot_id, machine_wide=False).acquire(0.2)
+
+
+def test_a_cancelled_wait_returns_quickly(tmp_path: Path, bot_id: int, start: Start) -> None:
+    assert start(tmp_path, bot_id).line().startswith("held")
+    stop_at = time.monotonic() + 0.2
+    assert not InstanceLock(tmp_path, bot_id).acquire(WAIT, cancelled=lambda: time.monotonic() > stop_at)
+    assert time.monotonic() - stop_at < 1
+
+
+def test_a_start_that_is_already_cancelled_takes_nothing(tmp_path: Path, bot_id: int) -> None:
+    lock = InstanceLock(tmp_path, bot_id)
+    assert not lock.acquire(WAIT, cancelled=lambda: True)
+    assert not lock.held
+
+
+@linux_only
+def test_a_deleted_lock_file_lets_no_second_start_in_and_the_holder_locks_it_again(
+    tmp_path: Path, bot_id: int, start: Start
+) -> None:
+    first = start(tmp_path, bot_id)
+    assert first.line().startswith("held")
+    (tmp_path / "bot.lock").unlink()
+    second = start(tmp_path, bot_id).line()
+    assert second.startswith("refused")
+    assert f"pid {first.pid}" in second
+    # The refused start has left a new file behind.
+    assert "was replaced" in (told := first.ask("check"))
+    assert "locked again" in told
+    assert first.ask("check") == "None"
+    assert not InstanceLock(tmp_path, bot_id, machine_wide=False).acquire(0.2)
+
+
+@linux_only
+def test_a_deleted_folder_is_made_and_locked_again(tmp_path: Path, bot_id: int) -> None:
+    folder = tmp_path / "bot"
+    with InstanceLock(folder, bot_id) as lock:
+        shutil.rmtree(folder)
+        assert "was deleted" in (lock.check() or "")
+        assert lock.check() is None
+        assert (folder / "holder.json").exists()
+        assert folder.stat().st_mode & 0o777 == 0o700
+
+
+@linux_only
+def test_a_lock_file_that_cannot_be_locked_again_is_told_once_and_mended_later(tmp_path: Path, bot_id: int) -> None:
+    with InstanceLock(tmp_path, bot_id) as lock:
+        lock.path.unlink()
+        squatter = InstanceLock(tmp_path, bot_id, machine_wide=False)
+        assert squatter.acquire()
+        assert "could not be locked again" in (lock.check() or "")
+        assert lock.check() is None
+        squatter.release()
+        assert "It is locked again" in (lock.check() or "")
+        assert lock.check() is None
+
+
+@posix_only
+@pytest.mark.parametrize("damage", ["delete", "replace"])
+def test_without_the_second_guard_a_lost_lock_file_stops_the_bot(tmp_path: Path, bot_id: int, damage: str) -> None:
+    lock = InstanceLock(tmp_path, bot_id, machine_wide=False)
+    assert lock.acquire()
+    assert lock.check() is None
+    if damage == "delete":
+        lock.path.unlink()
+    else:
+        lock.path.rename(tmp_path / "moved.lock")
+        lock.path.touch()
+    with pytest.raises(LockLost, match="second copy may have started"):
+        lock.check()
+    lock.release()
+
+
+@posix_only
+def test_a_lost_lock_does_not_remove_the_record_of_its_successor(tmp_path: Path, bot_id: int, start: Start) -> None:
+    lock = InstanceLock(tmp_path, bot_id, machine_wide=False)
+    assert lock.acquire()
+    lock.path.unlink()
+    successor = start(tmp_path, bot_id, flags="folder")
+    assert successor.line().startswith("held")
+    lock.release()
+    assert json.loads((tmp_path / "holder.json").read_text(encoding="utf-8"))["pid"] == successor.pid
+
+
+def test_the_lock_file_is_touched_once_an_hour(tmp_path: Path, bot_id: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    with InstanceLock(tmp_path, bot_id) as lock:
+        os.utime(lock.path, (0, 0))
+        assert lock.check() is None
+        assert lock.path.stat().st_mtime == 0
+        monkeypatch.setattr(lock_module, "TOUCH_EVERY", 0.0)
+        assert lock.check() is None
+        assert lock.path.stat().st_mtime > time.time() - 60
+
+
+@pytest.mark.parametrize("garbage", ['{"pid": 1, "start_ticks": 3}', "{", "[1]", '{"pid": "x"}', "\x00\xff", ""])
+def test_left_over_files_never_block_a_start(tmp_path: Path, bot_id: int, garbage: str) -> None:
+    (tmp_path / "bot.lock").write_text("4321\n", encoding="utf-8")
+    (tmp_path / "holder.json").write_bytes(garbage.encode("latin-1"))
+    lock = InstanceLock(tmp_path, bot_id)
+    lock.holder()
+    assert lock.acquire()
+    assert json.loads(lock.record_path.read_text(encoding="utf-8"))["pid"] == os.getpid()
+    lock.release()
+
+
+@linux_only
+@pytest.mark.parametrize("scope", ["-", "folder"])
+@pytest.mark.parametrize("record", [None, "garbage", '{"pid": 1, "user": "mallory", "argv": ["other"]}'])
+def test_the_holder_is_named_truly_whatever_its_record_says(
+    tmp_path: Path, bot_id: int, start: Start, record: str | None, scope: str
+) -> None:
+    bot = start(tmp_path, bot_id, flags=scope)
+    assert bot.line().startswith("held")
+    (tmp_path / "holder.json").unlink()
+    if record is not None:
+        (tmp_path / "holder.json").write_text(record, encoding="utf-8")
+    holder = InstanceLock(tmp_path, bot_id, machine_wide=scope == "-").holder()
+    assert holder is not None
+    assert holder.pid == bot.pid
+    assert holder.sure
+    assert holder.user != "mallory"
+    assert str(bot_id) in holder.command
+    assert abs((holder.since or 0) - time.time()) < 60
+
+
+@linux_only
+def test_questions_that_fill_the_guards_queue_are_cleared_by_the_next_check(tmp_path: Path, bot_id: int) -> None:
+    asker = Guard(bot_id)
+    with InstanceLock(tmp_path, bot_id) as lock:
+        asked = 0
+        while asker.peer()[0] is not None:
+            asked += 1
+        assert asked >= 100
+        assert (held := lock.holder()) is not None
+        assert held.pid == os.getpid()  # by /proc/locks then
+        lock.check()
+        assert asker.peer()[0] == os.getpid()
+
+
+def test_nobody_is_named_when_nobody_runs(tmp_path: Path, bot_id: int, start: Start) -> None:
+    bot = start(tmp_path, bot_id)
+    assert bot.line().startswith("held")
+    bot.kill()
+    assert (tmp_path / "holder.json").exists()
+    assert InstanceLock(tmp_path, bot_id).holder() is None
+
+
+def test_asking_for_the_holder_makes_no_start_fail(tmp_path: Path, bot_id: int) -> None:
+    stop = threading.Event()
+
+    def ask() -> None:
+        while not stop.is_set():
+            InstanceLock(tmp_path, bot_id).holder()
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        for _ in range(100):
+            lock = InstanceLock(tmp_path, bot_id)
+            assert lock.acquire()
+            lock.release()
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_the_token_is_never_in_the_record(tmp_path: Path, bot_id: int, start: Start) -> None:
+    bot = start(tmp_path, bot_id, extra=f"--token={TOKEN} https://host/bot{TOKEN}/getMe {TOKEN.replace(':', '%3A')}")
+    assert bot.line().startswith("held")
+    raw = (tmp_path / "holder.json").read_text(encoding="utf-8")
+    assert "TEST-token-of-nobody" not in raw
+    assert raw.count("<token>") == 3
+    holder = InstanceLock(tmp_path, bot_id).holder()
+    (tmp_path / "holder.json").unlink()
+    seen = InstanceLock(tmp_path, bot_id).holder()  # from the process itself, without the record
+    assert "TEST-token-of-nobody" not in repr(holder) + repr(seen)
+
+
+@posix_only
+@pytest.mark.parametrize("scope", ["-", "folder"])
+@pytest.mark.parametrize("order", ["fork", "fork and release"])
+def test_a_forked_child_that_lives_on_does_not_keep_the_lock(
+    tmp_path: Path, bot_id: int, start: Start, scope: str, order: str
+) -> None:
+    bot = start(tmp_path, bot_id, flags=scope)
+    assert bot.line().startswith("held")
+    word, held, child = bot.ask(order).split()
+    try:
+        assert (word, held) == ("forked", "False")
+        # The child has taken nothing from its parent either.
+        assert not InstanceLock(tmp_path, bot_id, machine_wide=scope == "-").acquire(0.2)
+        assert (tmp_path / "holder.json").exists()
+        bot.kill()
+        lock = InstanceLock(tmp_path, bot_id, machine_wide=scope == "-")
+        assert lock.acquire(WAIT)
+        lock.release()
+    finally:
+        os.kill(int(child), signal.SIGKILL)  # raises if it has not lived on
+
+
+def test_an_executed_child_that_lives_on_does_not_keep_the_lock(tmp_path: Path, bot_id: int, start: Start) -> None:
+    bot = start(tmp_path, bot_id)
+    assert bot.line().startswith("held")
+    child = int(bot.ask("spawn").split()[1])
+    try:
+        if sys.platform != "win32":
+            os.kill(child, signal.SIGSTOP)  # alive beyond doubt while the lock is tried
+        bot.kill()
+        lock = InstanceLock(tmp_path, bot_id)
+        assert lock.acquire(WAIT)
+        lock.release()
+    finally:
+        if sys.platform != "win32":
+            os.kill(child, signal.SIGKILL)
+
+
+@posix_only
+def test_a_process_that_forked_before_can_lock(tmp_path: Path, bot_id: int) -> None:
+    lock = InstanceLock(tmp_path, bot_id)
+    assert lock.acquire()
+    lock.release()
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if lock.acquire() else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_a_lock_path_that_is_a_folder_is_a_clear_error(tmp_path: Path, bot_id: int) -> None:
+    (tmp_path / "bot.lock").mkdir()
+    with pytest.raises(LockError, match=r"bot\.lock is a folder, not a file\..*Remove or rename it\."):
+        InstanceLock(tmp_path, bot_id).acquire()
+
+
+@posix_only
+def test_a_lock_path_that_is_a_link_is_a_clear_error_and_is_not_followed(tmp_path: Path, bot_id: int) -> None:
+    (tmp_path / "bot.lock").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(LockError, match=r"is a symbolic link.*Remove the link\."):
+        InstanceLock(tmp_path, bot_id).acquire()
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_folder_path_that_is_a_file_is_a_clear_error(tmp_path: Path, bot_id: int) -> None:
+    (tmp_path / "taken").touch()
+    with pytest.raises(LockError, match="set DATA_DIR"):
+        bot_folder(bot_id, tmp_path / "taken")
+
+
+def test_an_error_leaves_nothing_locked(tmp_path: Path, bot_id: int) -> None:
+    (tmp_path / "bot.lock").mkdir()
+    lock = InstanceLock(tmp_path, bot_id)
+    with pytest.raises(LockError):
+        lock.acquire()
+    assert not lock.held
+    with InstanceLock(tmp_path / "other", bot_id) as other:
+        assert other.held
+
+
+@root_only
+@linux_only
+def test_an_unwritable_folder_is_a_clear_error_for_another_user(
+    shared_folder: Path, bot_id: int, start: Start
+) -> None:
+    (shared_folder / "bot").mkdir(mode=0o755)
+    answer = start(shared_folder / "bot", bot_id, uid=NOBODY).line()
+    assert answer.startswith("error The lock file")
+    assert "may not be written by" in answer
+    assert "belongs to root" in answer
+    assert "set DATA_DIR" in answer
+
+
+@root_only
+@linux_only
+@pytest.mark.parametrize("place", ["same", "other"])
+def test_another_os_user_is_refused_and_told_the_holder(
+    shared_folder: Path, bot_id: int, start: Start, place: str
+) -> None:
+    first = start(shared_folder / "root", bot_id)
+    assert first.line().startswith("held")
+    (shared_folder / "open").mkdir()
+    (shared_folder / "open").chmod(0o777)
+    folder = shared_folder / ("root" if place == "same" else "open")
+    answer = start(folder, bot_id, uid=NOBODY).line()
+    assert answer.startswith("refused")
+    assert f"pid {first.pid}, user root" in answer
+    first.kill()
+    # The first user's folder is closed to the second: never free, and never "running" either.
+    answer = start(folder, bot_id, uid=NOBODY).line()
+    assert answer.startswith("error" if place == "same" else "held")
+
+
+@linux_only
+def test_a_squatter_of_the_guards_name_is_named(tmp_path: Path, bot_id: int) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as squatter:
+        squatter.bind(f"\0cryptosat-lock/{bot_id}")
+        squatter.listen()
+        lock = InstanceLock(tmp_path, bot_id)
+        assert not lock.acquire()
+        holder = lock.holder()
+    assert holder is not None
+    assert holder.pid == os.getpid()
+
+
+@linux_only
+def test_a_forbidden_second_guard_is_a_warning_and_the_file_alone_excludes(
+    tmp_path: Path, bot_id: int, start: Start, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(*_: object) -> socket.socket:
+        raise PermissionError(1, "Operation not permitted")
+
+    with monkeypatch.context() as sandbox, caplog.at_level(logging.WARNING):
+        sandbox.setattr(socket, "socket", forbidden)
+        lock = InstanceLock(tmp_path, bot_id)
+        assert lock.acquire()
+    assert "No machine-wide guard" in caplog.text
+    assert start(tmp_path, bot_id).line().startswith("refused")
+    lock.path.unlink()
+    with pytest.raises(LockLost):
+        lock.check()
+    lock.release()
+
+
+def test_the_context_manager_refuses_in_words(tmp_path: Path, bot_id: int, start: Start) -> None:
+    assert start(tmp_path, bot_id).line().startswith("held")
+    with pytest.raises(LockError, match="already running"), InstanceLock(tmp_path, bot_id):
+        pass
+
+
+def test_the_refusal_is_reachable_from_the_lock_module() -> None:
+    assert "Do not delete the lock file" in refusal(Holder(), 1, "")
+
+
+@posix_only
+def test_the_folder_is_private_and_keyed_by_the_bot_id(tmp_path: Path) -> None:
+    folder = bot_folder(42, tmp_path / "data")
+    assert folder == tmp_path / "data" / "42"
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+@root_only
+@linux_only
+@pytest.mark.parametrize("given", ["", "state"])
+def test_without_a_home_the_folder_is_elsewhere_and_that_is_said(shared_folder: Path, given: str) -> None:
+    place = shared_folder / given
+    place.mkdir(exist_ok=True)
+    place.chmod(0o777)
+    environ = {**os.environ, "TMPDIR": str(shared_folder), "HOME": str(shared_folder / "not-asked")}
+    if given:
+        environ["STATE_DIRECTORY"] = str(place)
+    run = subprocess.run(
+        [sys.executable, "-c", FOLDER],
+        cwd=ROOT,
+        env=environ,
+        capture_output=True,
+        encoding="utf-8",
+        check=True,
+    )
+    assert Path(run.stdout.strip()) == (place / "42" if given else shared_folder / f"cryptosat-{NOBODY}" / "42")
+    assert "cannot be used" in run.stderr
+
+
+@root_only
+@linux_only
+def test_a_temporary_folder_made_by_somebody_else_is_not_used(shared_folder: Path) -> None:
+    shared_folder.chmod(0o1777)
+    (shared_folder / f"cryptosat-{NOBODY}").mkdir()
+    run = subprocess.run(
+        [sys.executable, "-c", FOLDER],
+        cwd=ROOT,
+        env={**os.environ, "TMPDIR": str(shared_folder)},
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert run.returncode != 0
+    assert "is not a private folder" in run.stderr

@@ -1,0 +1,433 @@
+"""The store: nothing committed is lost, nothing half is kept, no foreign or damaged file is overwritten."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+from store import ALERTS, ANSWERS, Chat, Delivery, Store, StoreError, User
+
+NOW = 1_750_000_000.0
+DAY = 86400.0
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "bot.db"
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[Store]:
+    store = Store(path)
+    yield store
+    store.close()
+
+
+def say(store: Store, chat_id: int, text: str, *, lane: int = ANSWERS, bundle: str | None = None) -> int:
+    return store.enqueue(chat_id, "sendMessage", {"text": text}, now=NOW, lane=lane, bundle=bundle)
+
+
+def pending(store: Store) -> list[Delivery]:
+    found = [store.delivery(delivery_id) for delivery_id, _, _ in store.pending()]
+    return [delivery for delivery in found if delivery is not None]
+
+
+def texts(store: Store) -> list[str]:
+    return [delivery.payload["text"] for delivery in pending(store)]
+
+
+def full_disk(store: Store, *, full: bool = True) -> None:
+    """From now on the file may not grow: SQLite's own "database or disk is full"."""
+    pages = store._db.execute("PRAGMA page_count").fetchone()[0]
+    store._db.execute(f"PRAGMA max_page_count = {pages if full else 10**6}")
+
+
+# Transactions
+
+
+def test_what_is_in_one_transaction_is_kept_together_or_not_at_all(store: Store, path: Path) -> None:
+    with pytest.raises(RuntimeError), store.transaction():
+        store.mark_handled(1, now=NOW)
+        say(store, 7, "pong")
+        raise RuntimeError("a bug")
+    assert not store.handled(1)
+    assert texts(store) == []
+    with store.transaction():
+        store.mark_handled(1, now=NOW)
+        say(store, 7, "pong")
+    other = Store(path)
+    assert other.handled(1)
+    assert texts(other) == ["pong"]
+    other.close()
+
+
+def test_a_transaction_inside_another_is_undone_with_it(store: Store) -> None:
+    with pytest.raises(RuntimeError), store.transaction():
+        with store.transaction():
+            store.set_value("inner", "1")
+        raise RuntimeError("a bug")
+    assert store.value("inner") is None
+
+
+def test_nobody_sees_a_transaction_before_it_is_committed(store: Store, path: Path) -> None:
+    reader = sqlite3.connect(path)
+    with store.transaction():
+        store.set_value("name", "new")
+        assert reader.execute("SELECT count(*) FROM facts").fetchone() == (0,)
+    assert reader.execute("SELECT count(*) FROM facts").fetchone() == (1,)
+    reader.close()
+
+
+def test_a_savepoint_undoes_only_what_is_inside(store: Store) -> None:
+    with store.transaction():
+        store.set_value("outside", "kept")
+        with pytest.raises(RuntimeError), store.savepoint():
+            store.set_value("inside", "undone")
+            raise RuntimeError("a bug")
+    assert store.value("outside") == "kept"
+    assert store.value("inside") is None
+
+
+def test_the_cause_is_told_when_sqlite_gave_up_the_whole_transaction_by_itself(store: Store) -> None:
+    """It does so on a full disk; the savepoint is gone then, and that must not hide the first error."""
+    with pytest.raises(StoreError, match="first"), store.transaction(), store.savepoint():
+        store.set_value("name", "1")
+        store._db.execute("ROLLBACK")
+        raise StoreError("the first error")
+    assert store.value("name") is None
+
+
+def test_a_bug_in_our_own_values_stays_a_bug_and_leaves_the_store_usable(store: Store) -> None:
+    with pytest.raises(sqlite3.Error):
+        store.enqueue(None, "sendMessage", {}, now=NOW)  # type: ignore[arg-type]
+    assert say(store, 7, "on") == 1
+
+
+def test_a_full_disk_is_a_store_error_and_nothing_half_is_kept(store: Store) -> None:
+    full_disk(store)
+    with pytest.raises(StoreError, match="free space"), store.transaction():
+        store.mark_handled(1, now=NOW)
+        say(store, 7, "x" * 100_000)
+    assert not store.handled(1)
+    full_disk(store, full=False)
+    say(store, 7, "room again")
+    assert texts(store) == ["room again"]
+
+
+def test_threads_do_not_mix_their_transactions(store: Store) -> None:
+    def work(number: int) -> None:
+        for turn in range(50):
+            with store.transaction():
+                count = int(store.value("count") or 0)
+                say(store, number, str(turn))
+                store.set_value("count", str(count + 1))
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(1, 5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert store.value("count") == "200"
+    rows = pending(store)
+    for number in range(1, 5):
+        mine = [row.payload["text"] for row in rows if row.chat_id == number]
+        assert mine == [str(turn) for turn in range(50)], "each chat's messages keep their order"
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from store import Store
+store = Store(Path(sys.argv[1]))
+number = 0
+while True:
+    number += 1
+    with store.transaction(durable=number % 10 == 0):
+        store.mark_handled(number, now=1.0)
+        store.enqueue(7, "sendMessage", {"text": str(number)}, now=1.0)
+        store.set_value("last", str(number))
+    print(number, flush=True)
+"""
+
+
+def test_kill_9_loses_nothing_that_was_committed_and_keeps_nothing_half(path: Path) -> None:
+    writer = subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(path)], cwd=ROOT, stdout=subprocess.PIPE, encoding="utf-8"
+    )
+    assert writer.stdout is not None
+    try:
+        for line in writer.stdout:
+            if int(line) == 100:
+                break
+    finally:
+        writer.kill()
+    told = [int(line) for line in writer.stdout.read().split("\n")[:-1]] or [100]
+    writer.wait(10)
+    store = Store(path)
+    last = int(store.value("last") or 0)
+    assert last >= told[-1] >= 100
+    assert texts(store) == [str(number) for number in range(1, last + 1)]
+    assert store.handled(last)
+    assert not store.handled(last + 1)
+    assert store.set_aside is None
+    store.close()
+
+
+# The file
+
+
+def test_a_database_of_another_program_is_refused_and_not_changed(path: Path) -> None:
+    foreign = sqlite3.connect(path)
+    foreign.execute("CREATE TABLE recipes (name TEXT)")
+    foreign.commit()
+    foreign.close()
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match="another program"):
+        Store(path)
+    assert path.read_bytes() == before
+    assert [entry.name for entry in path.parent.iterdir()] == ["bot.db"]
+
+
+@pytest.mark.parametrize("begun", ["", "PRAGMA journal_mode = WAL"])
+def test_a_file_whose_making_was_cut_off_is_made_anew(path: Path, begun: str) -> None:
+    """A kill or a full disk at the first start must not leave a file that looks like another program's."""
+    half = sqlite3.connect(path)
+    half.execute(begun)
+    half.close()
+    path.touch()
+    store = Store(path)
+    store.set_value("name", "1")
+    assert store.value("name") == "1"
+    store.close()
+
+
+def test_a_newer_versions_file_is_refused_and_left_as_it_is(store: Store, path: Path) -> None:
+    store.set_value("name", "kept")
+    store._db.execute("PRAGMA user_version = 99")
+    store.close()
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match=r"newer version.*schema 99"):
+        Store(path)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("where", ["the head", "the middle", "no database at all"])
+def test_a_damaged_file_is_set_aside_and_kept_and_the_bot_goes_on_with_a_new_one(path: Path, where: str) -> None:
+    store = Store(path)
+    for number in range(300):
+        say(store, number + 1, "x" * 200)
+    store.close()
+    content = bytearray(path.read_bytes())
+    if where == "no database at all":
+        content = bytearray(b"this is a letter to a friend\n" * 100)
+    else:
+        start = 16 if where == "the head" else len(content) // 2
+        content[start : start + 8192] = b"\xa5" * 8192
+    path.write_bytes(content)
+    store = Store(path)
+    assert store.set_aside is not None
+    assert store.set_aside.read_bytes() == bytes(content)
+    assert store.pending() == []
+    say(store, 7, "new")
+    store.close()
+    again = Store(path)
+    assert again.set_aside is None
+    assert texts(again) == ["new"]
+    again.close()
+
+
+def test_a_second_damaged_file_does_not_overwrite_the_first(path: Path) -> None:
+    kept = set()
+    for content in (b"first damage " * 100, b"second damage " * 100):
+        path.write_bytes(content)
+        store = Store(path)
+        assert store.set_aside is not None
+        kept.add(store.set_aside)
+        store.close()
+    assert sorted(aside.read_bytes()[:6] for aside in kept) == [b"first ", b"second"]
+
+
+def test_a_path_that_cannot_be_a_database_is_told_as_a_store_error(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="could not be opened"):
+        Store(tmp_path / "missing" / "bot.db")
+    (tmp_path / "bot.db").mkdir()
+    with pytest.raises(StoreError, match="could not be opened"):
+        Store(tmp_path / "bot.db")
+
+
+def test_everything_is_there_after_a_restart(store: Store, path: Path) -> None:
+    chat = Chat(
+        chat_id=-100,
+        kind="supergroup",
+        title="鲸",
+        thread_id=5,
+        added_by=7,
+        since=NOW,
+        symbols=frozenset({"BTC", "ETH"}),
+        thresholds={"BTC": 2e6, "*": 5e5},
+        muted_until=NOW + 60,
+        symbol_mutes={"ETH": NOW + 3600},
+    )
+    user = User(user_id=9, name="Eve", state="denied", at=NOW, answered_at=NOW - 1, asked_at=NOW - 2)
+    store.put_chat(chat)
+    store.put_user(user)
+    store.set_cursor("Binance spot", "BTC", "123", at=NOW)
+    store.add_gap("Binance spot", "BTC", missed=None, start=NOW - 60, end=NOW)
+    store.close()
+    again = Store(path)
+    assert again.chat(-100) == chat
+    assert again.user(9) == user
+    cursor = again.cursor("Binance spot", "BTC")
+    assert cursor is not None
+    assert (cursor.text, cursor.at) == ("123", NOW)
+    assert [(gap["venue"], gap["missed"]) for gap in again.gaps(since=0)] == [("Binance spot", None)]
+    assert again.cursor("Kraken", "BTC") is None
+    again.close()
+
+
+def test_every_symbol_and_no_symbol_are_different_choices(store: Store) -> None:
+    store.put_chat(Chat(chat_id=1, added_by=1, symbols=None))
+    store.put_chat(Chat(chat_id=2, added_by=2, symbols=frozenset()))
+    everything, nothing = store.chats()
+    assert everything.follows("BTC")
+    assert not nothing.follows("BTC")
+
+
+# Outbox rows
+
+
+def test_pending_messages_come_in_the_order_they_were_enqueued(store: Store) -> None:
+    ids = [say(store, 7, "a"), say(store, 8, "b"), say(store, 7, "c", lane=ALERTS)]
+    assert store.pending() == [(ids[0], 7, ANSWERS), (ids[1], 8, ANSWERS), (ids[2], 7, ALERTS)]
+    assert store.pending(after=ids[0]) == [(ids[1], 8, ANSWERS), (ids[2], 7, ALERTS)]
+
+
+def test_an_id_is_never_used_twice_even_after_the_newest_row_is_gone(store: Store) -> None:
+    first = say(store, 7, "a")
+    store.settle_buried(first, reason="x", now=NOW)
+    store.prune(now=NOW + 4 * DAY)
+    assert say(store, 7, "b") > first
+
+
+def deliver(store: Store, message_id: int) -> Delivery:
+    """The outbox's part: read, (send), settle."""
+    delivery = pending(store)[0]
+    store.settle_sent(delivery, message_id=message_id, now=NOW)
+    return delivery
+
+
+def test_a_message_revised_before_it_is_sent_is_sent_once_in_its_new_form(store: Store) -> None:
+    made = say(store, 7, "one", lane=ALERTS)
+    store.revise(made, {"text": "one and two"}, now=NOW)
+    assert deliver(store, 11).payload["text"] == "one and two"
+    assert store.pending() == []
+
+
+def test_a_message_revised_after_it_was_sent_gets_exactly_one_edit_with_the_newest_content(store: Store) -> None:
+    made = say(store, 7, "one", lane=ALERTS)
+    deliver(store, 11)
+    store.revise(made, {"text": "two"}, now=NOW)
+    store.revise(made, {"text": "three"}, now=NOW)
+    (edit,) = pending(store)
+    assert (edit.method, edit.payload) == ("editMessageText", {"text": "three", "message_id": 11})
+    assert edit.lane == ALERTS
+    deliver(store, 11)
+    assert store.pending() == []
+
+
+def test_a_message_revised_while_it_is_being_sent_gets_exactly_one_edit(store: Store) -> None:
+    made = say(store, 7, "one", lane=ALERTS)
+    in_flight = pending(store)[0]
+    store.revise(made, {"text": "two"}, now=NOW)
+    store.settle_sent(in_flight, message_id=11, now=NOW)
+    in_flight = pending(store)[0]
+    assert in_flight.payload == {"text": "two", "message_id": 11}
+    store.revise(made, {"text": "three"}, now=NOW)  # now the edit is in flight
+    store.settle_sent(in_flight, message_id=11, now=NOW)
+    (edit,) = pending(store)
+    assert edit.payload == {"text": "three", "message_id": 11}
+    deliver(store, 11)
+    assert store.pending() == []
+
+
+def test_unsubscribing_takes_back_waiting_alerts_but_no_answer_and_keeps_the_settings(store: Store) -> None:
+    store.put_chat(Chat(chat_id=7, added_by=7, thresholds={"BTC": 1e6}))
+    say(store, 7, "whale", lane=ALERTS)
+    say(store, 7, "pong")
+    say(store, 8, "whale of another", lane=ALERTS)
+    store.unsubscribe(7, note="blocked")
+    assert texts(store) == ["pong", "whale of another"]
+    chat = store.chat(7)
+    assert chat is not None
+    assert (chat.subscribed, chat.note, chat.thresholds) == (False, "blocked", {"BTC": 1e6})
+    assert store.chats() == []
+    assert store.outbox_counts(since=0) == {"pending": 2, "sent": 0, "buried": 1}
+
+
+def test_a_group_that_became_a_supergroup_keeps_settings_and_waiting_messages(store: Store) -> None:
+    store.put_chat(Chat(chat_id=-5, kind="group", added_by=7, thresholds={"*": 3e6}, thread_id=None))
+    say(store, -5, "waiting", lane=ALERTS)
+    for _ in range(2):  # both Telegram's update and a refused send may tell
+        store.migrate_chat(-5, -1005)
+    assert store.chat(-5) is None
+    chat = store.chat(-1005)
+    assert chat is not None
+    assert (chat.kind, chat.thresholds, chat.subscribed) == ("supergroup", {"*": 3e6}, True)
+    assert [delivery.chat_id for delivery in pending(store)] == [-1005]
+
+
+def test_a_bundle_stays_open_from_its_beginning_unless_it_was_buried(store: Store) -> None:
+    made = say(store, 7, "whale", lane=ALERTS, bundle="whale:BTC")
+    assert store.open_bundle(7, "whale:BTC", since=NOW - 1) == made
+    assert store.open_bundle(7, "whale:BTC", since=NOW) is None
+    assert store.open_bundle(7, "whale:ETH", since=NOW - 1) is None
+    assert store.open_bundle(8, "whale:BTC", since=NOW - 1) is None
+    deliver(store, 11)
+    assert store.open_bundle(7, "whale:BTC", since=NOW - 1) == made
+    store.settle_buried(made, reason="refused", now=NOW)
+    assert store.open_bundle(7, "whale:BTC", since=NOW - 1) is None
+
+
+def test_an_alert_is_known_by_its_key_and_listed_newest_first(store: Store) -> None:
+    assert store.add_alert("k1", "BTC", at=NOW, body={"n": 1}, now=NOW)
+    assert not store.add_alert("k1", "BTC", at=NOW, body={"n": 9}, now=NOW)
+    assert store.add_alert("k2", "ETH", at=NOW + 2, body={"n": 2}, now=NOW)
+    assert store.add_alert("k3", "BTC", at=NOW + 1, body={"n": 3}, now=NOW)
+    assert [body["n"] for body in store.alerts()] == [2, 3, 1]
+    assert [body["n"] for body in store.alerts("BTC", limit=1)] == [3]
+
+
+def test_stale_commands_are_counted_for_each_chat_and_taken_once(store: Store) -> None:
+    for at in (NOW, NOW - 50, NOW - 20):
+        store.add_stale(7, thread_id=None, at=at)
+    store.add_stale(8, thread_id=3, at=NOW)
+    rows = {row["chat_id"]: tuple(row)[1:] for row in store.take_stale()}
+    assert rows == {7: (None, 3, NOW - 50, NOW), 8: (3, 1, NOW, NOW)}
+    assert store.take_stale() == []
+
+
+def test_pruning_forgets_what_is_settled_and_old_and_nothing_that_waits(store: Store) -> None:
+    waiting, sent, recent = say(store, 7, "waits"), say(store, 7, "sent"), say(store, 7, "recent")
+    for delivery_id, at in ((sent, NOW), (recent, NOW + 3 * DAY)):
+        delivery = store.delivery(delivery_id)
+        assert delivery is not None
+        store.settle_sent(delivery, message_id=1, now=at)
+    store.mark_handled(1, now=NOW)
+    store.mark_handled(2, now=NOW + 3 * DAY)
+    store.add_alert("old", "BTC", at=NOW - 31 * DAY, body={}, now=NOW)
+    store.add_alert("new", "BTC", at=NOW, body={}, now=NOW)
+    store.put_chat(Chat(chat_id=7, added_by=7))
+    store.prune(now=NOW + 3.5 * DAY)
+    assert [row[0] for row in store.pending()] == [waiting]
+    assert store.outbox_counts(since=0) == {"pending": 1, "sent": 1, "buried": 0}
+    assert (store.handled(1), store.handled(2)) == (False, True)
+    assert not store.add_alert("new", "BTC", at=NOW, body={}, now=NOW), "an alert of today stays known"
+    assert store.add_alert("old", "BTC", at=NOW, body={}, now=NOW)
+    assert store.chat(7) is not None
