@@ -215,7 +215,7 @@ class _Reader:
 
 def _shown(value: str) -> str:
     # A token pasted into the wrong line must not be echoed.
-    return "(hidden: it looks like a token)" if re.search(r"\d{5,}:[\w-]{20,}", value) else repr(value)
+    return "(hidden: it looks like a token)" if re.search(r"\d{5,}(?::|%3A)[\w-]{20,}", value) else repr(value)
 
 
 def _user_id(value: str) -> int:

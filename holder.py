@@ -44,6 +44,7 @@ class Holder:
     command: str = ""
     cwd: str = ""
     host: str = ""
+    username: str = ""  # the bot's
     supervisor: Supervisor | None = None
     sure: bool = False
 
@@ -96,6 +97,7 @@ def of_record(record: Mapping[str, object]) -> Holder:
         command=" ".join(str(word) for word in argv) if isinstance(argv, list) else "",
         cwd=_text(record, "cwd"),
         host=_text(record, "host"),
+        username=_text(record, "username"),
         supervisor=Supervisor(
             kind=_text(runs, "kind"),
             name=_text(runs, "name"),
@@ -120,7 +122,7 @@ def is_left_over(record: Mapping[str, object]) -> bool:
     return not supervisor.is_alive(pid)
 
 
-def write_record(path: Path, *, bot_id: int, name: str, lock: Path) -> None:
+def write_record(path: Path, *, bot_id: int, name: str, lock: Path, since: float) -> None:
     """Write this process's record, whole or not at all. A failure is logged, never raised: it is only a hint."""
     runs = supervisor.detect()
     record = {
@@ -135,7 +137,7 @@ def write_record(path: Path, *, bot_id: int, name: str, lock: Path) -> None:
         "argv": [redact(word) for word in sys.orig_argv],
         "cwd": redact(_cwd()),
         "python": sys.version.split()[0],
-        "since": datetime.now(UTC).isoformat(timespec="seconds"),
+        "since": datetime.fromtimestamp(since, UTC).isoformat(timespec="seconds"),
         "lock": str(lock),
         "supervisor": None
         if runs is None
@@ -172,7 +174,8 @@ def read_record(path: Path) -> dict[str, object] | None:
 def refusal(holder: Holder | None, bot_id: int, name: str = "", *, now: float | None = None) -> str:
     """What a refused start says: who runs the bot, since when, the command that stops it. For stderr and the log."""
     holder = holder or Holder()
-    bot = f"{bot_id} (@{name.removeprefix('@')})" if name else str(bot_id)
+    name = (name or holder.username).removeprefix("@")
+    bot = f"{bot_id} (@{name})" if name else str(bot_id)
     facts = [f"{'pid' if holder.sure else 'probably pid'} {holder.pid}" if holder.pid else "an unknown process"]
     if holder.user:
         facts.append(f"user {holder.user}")

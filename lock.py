@@ -62,11 +62,12 @@ class InstanceLock:
         self.path = folder / "bot.lock"
         self.record_path = folder / "holder.json"
         self.bot_id = bot_id
-        self.name = name
+        self._name = name
         self._guard = Guard(bot_id) if machine_wide else None
         self._file: FileLock | None = None
         self._held = False
         self._seen = (0, 0)
+        self._since = 0.0
         self._touched = 0.0
         self._told: str | None = None
         self._mutex = threading.RLock()  # check() runs in another thread than release()
@@ -75,6 +76,19 @@ class InstanceLock:
     def held(self) -> bool:
         """Whether this process holds the lock through this object."""
         return self._held
+
+    @property
+    def name(self) -> str:
+        """The bot's user name, for people. Usually known only after the lock is held; set then, it is recorded."""
+        return self._name
+
+    @name.setter
+    def name(self, name: str) -> None:
+        with self._mutex:
+            if name != self._name:
+                self._name = name
+                if self._held:
+                    self._write_record()
 
     def acquire(self, timeout: float = 0.0, *, cancelled: Callable[[], bool] | None = None) -> bool:
         """Try for `timeout` seconds (math.inf: as a standby); True when this process now holds the lock.
@@ -171,8 +185,7 @@ class InstanceLock:
             if not self._held:
                 self._let_go()
         if self._held:
-            self._touched = time.monotonic()
-            self._told = None
+            self._since, self._touched, self._told = time.time(), time.monotonic(), None
             self._write_record()
         return self._held
 
@@ -265,7 +278,7 @@ class InstanceLock:
         return f"{warning} It is locked again. Leave it alone: deleting it stops no bot."
 
     def _write_record(self) -> None:
-        records.write_record(self.record_path, bot_id=self.bot_id, name=self.name, lock=self.path)
+        records.write_record(self.record_path, bot_id=self.bot_id, name=self._name, lock=self.path, since=self._since)
 
 
 def bot_folder(bot_id: int, data_dir: Path | None = None) -> Path:

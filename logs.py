@@ -8,7 +8,7 @@ import re
 import sys
 from pathlib import Path
 
-_TOKEN_LIKE = re.compile(r"\b\d{5,}:[A-Za-z0-9_-]{20,}")
+_TOKEN_LIKE = re.compile(r"\d{5,}(?::|%3A)[A-Za-z0-9_-]{20,}")
 _FORMAT = "%(asctime)s %(levelname)-7s %(message)s"
 
 

@@ -7,9 +7,9 @@
         sim.fault(method="sendMessage", kind="retry_after", retry_after=2, times=1)
         sim.market.sweep("binance", "BTC", "buy", usd=2_000_000)     # BINANCE_URL is sim.market_url("binance")
 
-Server rules come from tdlib/telegram-bot-api (see simulator_updates.py); the rest of the parts are in
-simulator_http.py (wire), simulator_bot.py (people), simulator_chats.py (methods), simulator_market.py and
-simulator_feeds.py (trades and how venues show them), simulator_control.py (the API below).
+Server rules come from tdlib/telegram-bot-api (see simulation/updates.py); the rest of the parts are in
+simulation/http.py (wire), simulation/account.py (people), simulation/chats.py (methods), simulation/market.py and
+simulation/feeds.py (trades and how venues show them), simulation/control.py (the API below).
 
 Alone: `python simulator.py --port 8081 --token TOKEN [--flow N]` prints one JSON line with its URLs and runs until
 it is stopped. Then `POST /sim/NAME` with a JSON body does what the Python API does; `token` may be left out
@@ -38,13 +38,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from simulator_bot import Call, SimBot
-from simulator_chats import Sent
-from simulator_control import control
-from simulator_feeds import FEEDS, VENUES, error_answer
-from simulator_http import Answer, Drop, HttpServer, Hub, Params, Request, html_answer, json_answer, json_text
-from simulator_market import Market, MarketCall
-from simulator_updates import ApiError, Described, RawJson, Rival
+from simulation.account import Call, SimBot
+from simulation.chats import Sent
+from simulation.control import control
+from simulation.feeds import FEEDS, VENUES, error_answer
+from simulation.http import Answer, Drop, HttpServer, Hub, Params, Request, html_answer, json_answer, json_text
+from simulation.market import Market, MarketCall
+from simulation.updates import ApiError, Described, RawJson, Rival
 
 __all__ = ["Call", "Fault", "Sent", "SimBot", "Simulator"]
 

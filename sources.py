@@ -97,6 +97,8 @@ class BinanceSpot:
 
     def at(self, symbol: str, at_ms: int) -> str | None:
         rows, venue_ms = self._trades(symbol, startTime=at_ms, limit=1)
+        if not rows:  # nothing since then: what follows the newest trade is the first
+            return self.head(symbol)
         read = self._parse(rows, symbol, wanted=0, venue_ms=venue_ms)
         return str(read.trades[0].trade_id) if read.trades else None
 

@@ -142,8 +142,8 @@ class Store:
                 self._db = self._open()
         except (OSError, sqlite3.Error) as error:
             raise StoreError(
-                f"The database {path} could not be opened: {error}. Nothing in it was changed. Check that the disk has "
-                f"room, that this user may write there and that no other program holds the file."
+                f"The database {path} could not be opened: {error}. Nothing in it was changed. Check that the disk "
+                f"has room, that this user may write there and that no other program holds the file."
             ) from None
 
     def _open(self) -> sqlite3.Connection:

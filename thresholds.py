@@ -27,11 +27,12 @@ class Thresholds:
         self._volumes: dict[str, float] = {}
         self._read_at = 0.0
         self._retry_at = 0.0
-        for symbol in settings.symbols:
+        self._automatic = [symbol for symbol in settings.symbols if settings.whale_min(symbol) is None]
+        for symbol in self._automatic:
             stored = store.value(f"volume:{symbol}")
             if stored is not None:
                 self._volumes[symbol] = float(stored)
-        if len(self._volumes) == len(settings.symbols):  # else a coin is new: do not wait a day for it
+        if len(self._volumes) == len(self._automatic):  # else a coin is new: do not wait a day for it
             self._read_at = float(store.value("volume:at") or 0.0)
 
     def default(self, symbol: str) -> float:
@@ -53,12 +54,11 @@ class Thresholds:
 
     def refresh(self, source: Source, *, now: float) -> None:
         """Ask for the volumes when a day has passed and an automatic threshold needs them. Raises no SourceError."""
-        wanted = [symbol for symbol in self._settings.symbols if self._settings.whale_min(symbol) is None]
-        if not wanted or abs(now - self._read_at) < EVERY or now < self._retry_at:
+        if not self._automatic or abs(now - self._read_at) < EVERY or now < self._retry_at:
             return
         self._retry_at = now + RETRY
         try:
-            volumes = source.volume_usd(wanted)
+            volumes = source.volume_usd(self._automatic)
         except SourceError as error:
             log.info("The volumes of 24 hours could not be read, thresholds stay: %s", error)
             return

@@ -6,12 +6,11 @@ import json
 import re
 import signal
 import sqlite3
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from conftest import FRIEND, OTHER_TOKEN, OWNER, ROOT, SECRETS, TOKEN, Run, clean_environment
+from conftest import FRIEND, OTHER_TOKEN, OWNER, SECRETS, TOKEN, Demo, Run
 
 import commands
 from simulator import SimBot, Simulator
@@ -20,6 +19,11 @@ linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks i
 POLLING = "Polling: running"
 # A copy that was started long ago does not retry after a 409; a test cannot wait 30 s for that.
 OLD = "import polling; polling.JUST_STARTED = 0"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def begin_the_demo_early(demo: Demo) -> None:
+    """The last test of this file looks at how it ended."""
 
 
 def folder(tmp_path: Path, data: str = "data") -> Path:
@@ -378,19 +382,10 @@ def test_the_token_is_in_no_process_list_and_in_no_file_of_ours(run_bot: Run, ch
 # The demo
 
 
-def test_the_demo_plays_its_story_with_no_terminal_and_exits_0(tmp_path: Path) -> None:
-    environment = clean_environment() | {"HOME": str(tmp_path), "TELEGRAM_BOT_TOKEN": TOKEN}
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "bot.py"), "--demo"],
-        env=environment,
-        cwd=tmp_path,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        encoding="utf-8",
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert SECRETS[0] not in done.stdout + done.stderr
-    assert "Traceback" not in done.stdout + done.stderr
-    assert not any(tmp_path.rglob("bot.db")), list(tmp_path.iterdir())
+def test_the_demo_plays_its_story_with_no_terminal_and_exits_0(demo: Demo) -> None:
+    process, home = demo
+    told, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, told
+    assert SECRETS[0] not in told
+    assert "Traceback" not in told
+    assert not any(home.rglob("bot.db")), "the demo touched a real bot's folder"

@@ -34,6 +34,10 @@ def test_the_refusal_says_who_since_when_and_how_to_stop_it() -> None:
     ]
 
 
+def test_the_bots_name_is_taken_from_the_record_when_the_refused_start_has_none() -> None:
+    assert refusal(Holder(username="my_bot"), 42).startswith("Bot 42 (@my_bot) is already")
+
+
 @pytest.mark.parametrize("holder", [None, Holder(), Holder(user="alice", sure=True)])
 def test_the_refusal_works_when_little_is_known(holder: Holder | None) -> None:
     message = refusal(holder, 42)
@@ -69,13 +73,15 @@ def test_the_stop_command_is_made_for_the_user_who_reads_it(own: str, for_others
 
 def test_a_record_comes_back_as_the_holder_it_describes(tmp_path: Path) -> None:
     path = tmp_path / "holder.json"
-    records.write_record(path, bot_id=42, name="my_bot", lock=tmp_path / "bot.lock")
+    records.write_record(path, bot_id=42, name="my_bot", lock=tmp_path / "bot.lock", since=SINCE)
     record = records.read_record(path)
     assert record is not None
     assert not records.is_left_over(record)
     found = records.of_record(record)
     assert found.pid == os.getpid()
     assert found.user == ME
+    assert found.since == SINCE
+    assert found.username == "my_bot"
     assert found.cwd == str(Path.cwd())
     assert found.host == socket.gethostname()
     assert found.supervisor == supervisor.detect()
@@ -87,7 +93,7 @@ def test_a_record_comes_back_as_the_holder_it_describes(tmp_path: Path) -> None:
 @pytest.mark.parametrize("change", [{"start_ticks": 1}, {"boot_id": "another"}, {"pid": 0}, {"pid": None}])
 def test_a_record_of_a_process_that_is_gone_is_left_over(tmp_path: Path, change: dict[str, object]) -> None:
     path = tmp_path / "holder.json"
-    records.write_record(path, bot_id=42, name="", lock=tmp_path / "bot.lock")
+    records.write_record(path, bot_id=42, name="", lock=tmp_path / "bot.lock", since=SINCE)
     assert records.is_left_over({**(records.read_record(path) or {}), **change})
 
 
@@ -110,7 +116,7 @@ def test_a_record_of_wrong_types_is_read_for_what_it_is_worth(record: dict[str, 
 
 def test_a_record_that_cannot_be_written_is_a_warning_only(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "holder.json").mkdir()
-    records.write_record(tmp_path / "holder.json", bot_id=42, name="", lock=tmp_path / "bot.lock")
+    records.write_record(tmp_path / "holder.json", bot_id=42, name="", lock=tmp_path / "bot.lock", since=SINCE)
     assert "was not written" in caplog.text
     assert [entry.name for entry in tmp_path.iterdir()] == ["holder.json"]
 

@@ -10,26 +10,13 @@ import pytest
 from conftest import ROOT
 
 FLOORS = (  # a module imports only modules below it
-    *("bot", "demo", "polling", "inbox", "commands", "monitors", "outbox", "alerts", "whales", "access", "sources"),
-    *(
-        "fetch",
-        "trades",
-        "store",
-        "telegram",
-        "lock",
-        "guard",
-        "holder",
-        "supervisor",
-        "signals",
-        "logs",
-        "loop",
-        "config",
-        "text",
-    ),
+    *("bot", "demo", "polling", "inbox", "commands", "monitors", "scheduler", "thresholds", "health"),
+    *("outbox", "alerts", "whales", "access", "sources", "fetch", "trades", "store", "telegram"),
+    *("lock", "guard", "holder", "supervisor", "signals", "logs", "loop", "config", "text"),
 )
 DOORS = {  # library: the modules that may import it
     "telebot": {"telegram", "polling"},
-    "schedule": {"monitors"},
+    "schedule": {"scheduler"},
     "requests": {"telegram", "fetch"},
     "urllib3": {"telegram", "fetch"},
     "sqlite3": {"store"},
@@ -37,8 +24,10 @@ DOORS = {  # library: the modules that may import it
     "dotenv": {"config"},
 }
 MODULES = {path.stem: path for path in sorted(ROOT.glob("*.py"))}
-OURS = [name for name in MODULES if not name.startswith("simulator")]
-EVERY_FILE = [*MODULES.values(), *sorted((ROOT / "tests").glob("*.py")), *sorted((ROOT / "benchmarks").glob("*.py"))]
+OURS = [name for name in MODULES if name != "simulator"]
+SIMULATOR = [MODULES["simulator"], *sorted((ROOT / "simulation").glob("*.py"))]
+OTHERS = [path for folder in ("simulation", "tests", "benchmarks") for path in sorted((ROOT / folder).glob("*.py"))]
+EVERY_FILE = [*MODULES.values(), *OTHERS]
 
 
 def tree(path: Path) -> ast.Module:
@@ -71,13 +60,13 @@ def calls(path: Path) -> Iterator[tuple[str, ast.Call]]:
 def test_a_module_imports_only_modules_below_it(name: str) -> None:
     assert name in FLOORS, f"{name}.py has no floor: give it a place in FLOORS"
     below = set(FLOORS[FLOORS.index(name) + 1 :])
-    allowed = below | {module for module in MODULES if module.startswith("simulator") and name == "demo"}
+    allowed = below | ({"simulator"} if name == "demo" else set())
     assert imports(MODULES[name]) & set(MODULES) <= allowed
 
 
-@pytest.mark.parametrize("name", [name for name in MODULES if name.startswith("simulator")])
-def test_the_simulator_knows_nothing_of_the_bot(name: str) -> None:
-    assert not imports(MODULES[name]) & set(FLOORS)
+@pytest.mark.parametrize("path", SIMULATOR, ids=lambda path: path.stem)
+def test_the_simulator_knows_nothing_of_the_bot(path: Path) -> None:
+    assert not imports(path) & set(FLOORS)
 
 
 @pytest.mark.parametrize("library", DOORS)

@@ -16,8 +16,8 @@ from urllib.parse import urlencode
 
 import pytest
 
+from simulation.html import commands, parse_html
 from simulator import SimBot, Simulator
-from simulator_html import commands, parse_html
 
 TOKEN = "123456789:TEST-token-of-nobody-000000000000000"
 OTHER_POLLER = "Conflict: terminated by other getUpdates request; make sure that only one bot instance is running"

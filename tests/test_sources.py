@@ -7,7 +7,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -24,12 +24,6 @@ from sources import BinanceSpot, CoinbaseExchange, Kraken, Source, SourceError, 
 from trades import Trade, UnknownSymbol
 
 FEEDS: dict[str, Callable[..., Source]] = {"binance": BinanceSpot, "coinbase": CoinbaseExchange, "kraken": Kraken}
-
-
-@pytest.fixture
-def sim() -> Iterator[Simulator]:
-    with Simulator() as simulator:
-        yield simulator
 
 
 class Scripted:

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from simulator_http import Answer, Params, html_answer, json_answer
-from simulator_market import Market, Trade
+from simulation.http import Answer, Params, html_answer, json_answer
+from simulation.market import Market, Trade
 
 _KRAKEN = {"BTC": ("XBTUSD", "XXBTZUSD"), "ETH": ("ETHUSD", "XETHZUSD"), "XRP": ("XRPUSD", "XXRPZUSD")} | {
     "DOGE": ("XDGUSD", "XDGUSD")

@@ -15,9 +15,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from simulator_html import commands, parse_html, utf16
-from simulator_http import Hub, Params, Upload
-from simulator_updates import ApiError, integer
+from simulation.html import commands, parse_html, utf16
+from simulation.http import Hub, Params, Upload
+from simulation.updates import ApiError, integer
 
 REFUSALS = {
     "blocked": (403, "Forbidden: bot was blocked by the user"),

@@ -9,8 +9,8 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
-from simulator_bot import SimBot
-from simulator_http import Answer, Params, json_answer
+from simulation.account import SimBot
+from simulation.http import Answer, Params, json_answer
 
 if TYPE_CHECKING:
     from simulator import Simulator

@@ -15,7 +15,7 @@ from collections import deque
 from itertools import islice
 from typing import Any
 
-from simulator_http import Drop, Hub, Params, json_text
+from simulation.http import Drop, Hub, Params, json_text
 
 OTHER_POLLER = "Conflict: terminated by other getUpdates request; make sure that only one bot instance is running"
 WEBHOOK_SET = "Conflict: terminated by setWebhook request"

@@ -1,6 +1,6 @@
 """The simulator's markets: books of trades with contiguous ids, filled by tests or by a background flow.
 
-How a venue shows its book over HTTP is in simulator_feeds.py. `binance` and `binance_api` are two hosts of one
+How a venue shows its book over HTTP is in simulation/feeds.py. `binance` and `binance_api` are two hosts of one
 venue: same trades, separate faults. All trades are synthetic.
 """
 
@@ -13,7 +13,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from simulator_http import Hub, Params
+from simulation.http import Hub, Params
 
 # Price and 24 h volume in US dollars, of the right order of magnitude.
 COINS = {

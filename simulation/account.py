@@ -8,10 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from simulator_chats import Chat, Chats, Limits, Sent
-from simulator_html import commands
-from simulator_http import Hub, Params
-from simulator_updates import ApiError, Rival, Updates
+from simulation.chats import Chat, Chats, Limits, Sent
+from simulation.html import commands
+from simulation.http import Hub, Params
+from simulation.updates import ApiError, Rival, Updates
 
 _JUST_TRUE = frozenset(  # accepted, and without effect here
     {

@@ -1,0 +1,1 @@
+"""The parts of simulator.py: wire, updates and conflicts, chats, people, markets."""

@@ -1,0 +1,164 @@
+"""Who may: closed by default, one answer a day to a stranger, a few questions an hour to the owner, kept for good."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import FRIEND, OWNER
+
+from access import Access, Role, Update
+from store import ALERTS, Chat, Store
+
+STRANGER = 99
+HOUR, DAY = 3600.0, 86400.0
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.at = 1_750_000_000.0
+
+    def __call__(self) -> float:
+        return self.at
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    store = Store(tmp_path / "bot.db")
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def access(store: Store, clock: Clock) -> Access:
+    return Access(store, owner_id=OWNER, allowed_users=frozenset({FRIEND}), now=clock)
+
+
+def message(user_id: int, *, kind: str = "message", chat_kind: str = "private", name: str = "Eve") -> Update:
+    return Update(
+        update_id=1, kind=kind, chat_id=user_id, chat_kind=chat_kind, user_id=user_id, user_name=name, text="/start"
+    )
+
+
+@pytest.mark.parametrize("kind", ["message", "callback", "membership", "migration", "other", "a kind of the future"])
+def test_every_kind_of_update_is_closed_to_all_but_owner_and_allowed_users(access: Access, kind: str) -> None:
+    admitted = [user for user in (OWNER, FRIEND, STRANGER, 0, -5) if access.admits(message(user, kind=kind))]
+    assert admitted == [OWNER, FRIEND]
+
+
+def test_an_update_of_nobody_is_nobodys_even_without_an_owner(store: Store, clock: Clock) -> None:
+    access = Access(store, owner_id=None, allowed_users=frozenset({FRIEND}), now=clock)
+    assert not access.admits(message(0))
+    assert access.role(0) is Role.STRANGER
+
+
+def test_a_stranger_is_answered_once_a_day(access: Access, clock: Clock) -> None:
+    assert [access.knock(message(STRANGER))[0] for _ in range(3)] == [True, False, False]
+    clock.at += DAY - 1
+    assert not access.knock(message(STRANGER))[0]
+    clock.at += 1
+    assert access.knock(message(STRANGER))[0]
+
+
+def test_the_owner_is_asked_at_most_five_times_an_hour(access: Access, clock: Clock) -> None:
+    asked = []
+    for user_id in range(100, 110):
+        asked.append(access.knock(message(user_id)))
+        clock.at += 60
+    assert asked == [(True, True)] * 5 + [(True, False)] * 5, "those over the limit are still answered"
+    clock.at += HOUR
+    assert access.knock(message(110)) == (True, True)
+
+
+def test_the_owner_is_asked_about_the_same_stranger_once_a_week(access: Access, clock: Clock) -> None:
+    asked = []
+    for _ in range(9):
+        asked.append(access.knock(message(STRANGER))[1])
+        clock.at += DAY + 1
+    assert asked == [True, *[False] * 6, True, False]
+
+
+def test_without_an_owner_nobody_is_asked(store: Store, clock: Clock) -> None:
+    access = Access(store, owner_id=None, allowed_users=frozenset({FRIEND}), now=clock)
+    assert access.knock(message(STRANGER)) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("kind", "chat_kind"), [("message", "supergroup"), ("callback", "private"), ("other", "private")]
+)
+def test_only_a_private_message_is_a_knock(access: Access, kind: str, chat_kind: str) -> None:
+    assert access.knock(message(STRANGER, kind=kind, chat_kind=chat_kind)) == (False, False)
+
+
+def test_a_denied_user_is_not_answered_at_all(access: Access) -> None:
+    access.deny(STRANGER)
+    assert access.knock(message(STRANGER)) == (False, False)
+
+
+def test_decisions_and_counts_outlive_the_process(store: Store, clock: Clock, tmp_path: Path) -> None:
+    before = Access(store, owner_id=OWNER, allowed_users=frozenset({FRIEND}), now=clock)
+    before.allow(STRANGER)
+    before.deny(FRIEND)
+    for user_id in range(100, 105):
+        before.knock(message(user_id))
+    store.close()
+    again = Store(tmp_path / "bot.db")
+    after = Access(again, owner_id=OWNER, allowed_users=frozenset({FRIEND}), now=clock)
+    assert after.role(STRANGER) is Role.ALLOWED
+    assert after.role(FRIEND) is Role.DENIED, "the owner's decision goes before the settings' list"
+    assert after.knock(message(100)) == (False, False), "answered before the restart"
+    assert after.knock(message(105)) == (True, False), "five were asked about before the restart"
+    again.close()
+
+
+def test_a_decision_can_be_changed_and_keeps_the_name(access: Access, store: Store) -> None:
+    access.knock(message(STRANGER, name="Eve @eve"))
+    access.deny(STRANGER)
+    access.allow(STRANGER)
+    assert access.role(STRANGER) is Role.ALLOWED
+    user = store.user(STRANGER)
+    assert user is not None
+    assert user.name == "Eve @eve"
+
+
+def test_the_owner_cannot_be_denied(access: Access) -> None:
+    access.deny(OWNER)
+    assert access.role(OWNER) is Role.OWNER
+
+
+def test_denying_a_user_ends_every_chat_that_was_theirs_and_no_other(access: Access, store: Store) -> None:
+    access.allow(STRANGER)
+    for chat_id, user_id in ((STRANGER, STRANGER), (-100, STRANGER), (FRIEND, FRIEND), (-200, OWNER)):
+        store.put_chat(Chat(chat_id=chat_id, added_by=user_id))
+    store.enqueue(-100, "sendMessage", {"text": "whale"}, now=0, lane=ALERTS)
+    assert {chat.chat_id for chat in access.deny(STRANGER)} == {STRANGER, -100}
+    assert {chat.chat_id for chat in store.chats()} == {FRIEND, -200}
+    assert store.pending() == []
+
+
+def test_a_user_who_left_the_settings_loses_the_alerts(store: Store, clock: Clock) -> None:
+    store.put_chat(Chat(chat_id=FRIEND, added_by=FRIEND))
+    assert not Access(store, owner_id=OWNER, allowed_users=frozenset({FRIEND}), now=clock).sweep()
+    (ended,) = Access(store, owner_id=OWNER, allowed_users=frozenset(), now=clock).sweep()
+    assert ended.chat_id == FRIEND
+    chat = store.chat(FRIEND)
+    assert chat is not None
+    assert "no longer use this bot" in chat.note
+
+
+def test_the_list_of_users_names_everyone_decided_about_by_role(access: Access) -> None:
+    access.knock(message(STRANGER))
+    access.allow(50)
+    access.deny(40)
+    assert [(role, user.user_id) for role, user in access.users()] == [
+        (Role.OWNER, OWNER),
+        (Role.ALLOWED, FRIEND),
+        (Role.ALLOWED, 50),
+        (Role.DENIED, 40),
+    ]
