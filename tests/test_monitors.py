@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import TOKEN
 
 import text
 from config import Settings, WhaleMin
@@ -19,7 +20,6 @@ from monitors import WhaleMonitor
 from simulator import Simulator
 from sources import BinanceSpot, CoinbaseExchange, Kraken, Source
 from store import Chat, Store, StoreError
-from tests.conftest import TOKEN
 
 VENUE = "Binance spot"
 VENUES = ("binance", "coinbase", "kraken")
