@@ -1,0 +1,399 @@
+"""Every command and every argument that can be wrong: one helpful answer each, and no word to those not meant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+from conftest import FRIEND, OWNER
+from hypothesis import given
+from hypothesis import strategies as st
+
+import commands
+from access import Access, Role, Update
+from alerts import Alert
+from commands import TABLE, Commands, Reply
+from store import Chat, Store
+
+NOW = 1_750_000_000.0
+GROUP = -100
+EVERYONES = [row for row in TABLE if not row.owner_only]
+OWNERS = [row for row in TABLE if row.owner_only]
+
+
+class Desk:
+    """Commands with a real store; `say` gives the text of the only reply."""
+
+    def __init__(self, folder: Path) -> None:
+        self.store = Store(folder / "bot.db")
+        self.access = Access(self.store, owner_id=OWNER, allowed_users=frozenset({FRIEND}), now=lambda: NOW)
+        self.commands = Commands(
+            self.store,
+            self.access,
+            symbols=("BTC", "ETH", "DOGE"),
+            now=lambda: NOW,
+            default_min={"BTC": 1.05e6, "ETH": 6.4e5, "DOGE": 1e5}.__getitem__,
+            status=lambda: ["Up for 3 h."],
+        )
+        self.commands.username = "whale_test_bot"
+
+    def replies(self, text: str, *, user_id: int = FRIEND, chat_id: int | None = None) -> list[Reply]:
+        chat_id = user_id if chat_id is None else chat_id
+        kind = "private" if chat_id > 0 else "supergroup"
+        update = Update(
+            update_id=1, kind="message", chat_id=chat_id, chat_kind=kind, chat_title="Ann", user_id=user_id, text=text
+        )
+        return self.commands.run(update)
+
+    def say(self, text: str, *, user_id: int = FRIEND, chat_id: int | None = None) -> str:
+        (reply,) = self.replies(text, user_id=user_id, chat_id=chat_id)
+        return reply.text
+
+    def press(self, data: str, *, user_id: int = FRIEND, chat_id: int | None = None) -> list[Reply]:
+        chat_id = user_id if chat_id is None else chat_id
+        return self.commands.run(
+            Update(update_id=1, kind="callback", chat_id=chat_id, user_id=user_id, text=data, callback_id="5")
+        )
+
+    def chat(self, chat_id: int = FRIEND) -> Chat:
+        chat = self.store.chat(chat_id)
+        assert chat is not None
+        return chat
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    desk = Desk(tmp_path)
+    yield desk
+    desk.store.close()
+
+
+@pytest.fixture
+def started(desk: Desk) -> Desk:
+    """A friend's chat that has alerts on."""
+    desk.say("/start")
+    return desk
+
+
+def whale(number: int, symbol: str = "BTC") -> Alert:
+    at = int(NOW * 1000) + number * 1000
+    return Alert(
+        **{"key": f"{symbol}{number}", "symbol": symbol, "side": "buy", "usd": 1e6 + number * 1e5, "price": 76_980.0},
+        **{"low": 1.0, "high": 2.0, "first_price": 1.0, "last_price": 2.0, "quantity": 1.0, "fills": 1},
+        **{"first_ms": at, "last_ms": at, "venue": "A & B", "url": "https://x"},  # type: ignore[arg-type]
+    )
+
+
+# Which words are a command to us
+
+
+@pytest.mark.parametrize("text", ["/ping", "/PING", " /ping ", "/ping@whale_test_bot", "/ping@Whale_Test_Bot"])
+def test_a_command_is_known_in_any_case_and_by_the_bots_name(desk: Desk, text: str) -> None:
+    assert desk.say(text) == "pong"
+
+
+@pytest.mark.parametrize("chat_id", [FRIEND, GROUP])
+def test_a_command_for_another_bot_is_ignored(desk: Desk, chat_id: int) -> None:
+    assert desk.replies("/ping@other_bot", chat_id=chat_id) == []
+    assert desk.replies("/start@other_bot", chat_id=chat_id) == []
+    assert desk.store.chats() == []
+
+
+def test_before_the_bot_knows_its_name_no_named_command_is_taken_for_its_own(desk: Desk) -> None:
+    desk.commands.username = ""
+    assert desk.replies("/ping@whale_test_bot") == []
+
+
+def test_an_unknown_command_gets_one_line_with_an_example_where_it_is_surely_ours(desk: Desk) -> None:
+    line = "I do not know /wales. /help lists what I do, for example /whales BTC."
+    assert desk.say("/wales BTC") == line
+    assert desk.say("/wales@whale_test_bot", chat_id=GROUP) == line
+    assert desk.replies("/wales", chat_id=GROUP) == [], "in a group it is probably for another bot"
+
+
+@pytest.mark.parametrize("text", ["hello", "/", "/ ping", "//ping", "/пинг", "ping", "/ping-me", "." * 4096])
+def test_other_words_get_a_hint_in_private_and_silence_in_a_group(desk: Desk, text: str) -> None:
+    assert "/help" in desk.say(text)
+    assert desk.replies(text, chat_id=GROUP) == []
+
+
+# One table
+
+
+def test_help_and_menu_come_from_the_table(desk: Desk) -> None:
+    listed = [line.split()[0].lstrip("/") for line in desk.say("/help").split("\n")]
+    assert listed == [row.name for row in EVERYONES] == [name for name, _ in commands.menu()]
+    for row, (_, summary) in zip(EVERYONES, commands.menu(), strict=True):
+        assert summary == row.summary
+        assert row.summary in desk.say("/help")
+
+
+def test_the_table_has_every_command_that_is_promised() -> None:
+    promised = "start stop help ping status whales watch unwatch threshold mute id allow deny users"
+    assert {row.name for row in TABLE} == set(promised.split())
+    assert {row.name for row in OWNERS} == {"allow", "deny", "users"}
+
+
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: row.name)
+def test_a_row_fits_telegrams_menu_and_its_example_works(desk: Desk, row: commands.Command) -> None:
+    assert row.name.isascii()
+    assert row.name == row.name.lower()
+    assert 1 <= len(row.summary) <= 256
+    assert row.example.split()[0] == f"/{row.name}"
+    desk.say("/start", user_id=OWNER)
+    assert "Example:" not in desk.say(row.example, user_id=OWNER)
+
+
+@pytest.mark.parametrize("row", OWNERS, ids=lambda row: row.name)
+def test_the_owners_commands_are_unknown_to_everyone_else(desk: Desk, row: commands.Command) -> None:
+    assert desk.say(row.example) == f"I do not know /{row.name}. /help lists what I do, for example /whales BTC."
+    assert f"/{row.name}" not in desk.say("/help")
+    assert f"/{row.name}" in desk.say("/help", user_id=OWNER)
+    assert row.name not in dict(commands.menu())
+
+
+BAD = [
+    *("/whales 0", "/whales 21", "/whales XYZ", "/whales BTC 2 5x"),
+    *("/watch", "/watch ,", "/watch XYZ", "/watch BTC XYZ", "/unwatch", "/unwatch XYZ"),
+    *("/threshold much", "/threshold BTC", "/threshold BTC much", "/threshold XYZ 1m", "/threshold BTC ETH 1m"),
+    *("/threshold 9999", "/threshold -1m", "/threshold 1,5m", "/threshold nan"),
+    *("/mute", "/mute 2", "/mute forever", "/mute 0h", "/mute 999d", "/mute XYZ 2h", "/mute BTC ETH 2h"),
+    *("/allow", "/allow me", "/allow 1 2", "/allow 0", "/allow -5", f"/allow {'9' * 20}", f"/allow {OWNER}"),
+    *("/deny", "/deny ٣", f"/deny {OWNER}"),
+]
+
+
+@pytest.mark.parametrize("text", BAD)
+def test_a_bad_argument_gets_one_line_with_an_example_and_changes_nothing(desk: Desk, text: str) -> None:
+    desk.say("/start", user_id=OWNER)
+    before, users = desk.chat(OWNER), desk.access.users()
+    answer = desk.say(text, user_id=OWNER)
+    name = text.split()[0].lstrip("/")
+    (row,) = [row for row in TABLE if row.name == name]
+    assert answer.endswith(f" Example: {row.example}")
+    assert "\n" not in answer
+    assert desk.chat(OWNER) == before
+    assert desk.access.users() == users
+
+
+@pytest.mark.parametrize(
+    "text", ["/watch BTC", "/unwatch BTC", "/threshold", "/threshold 1m", "/mute 2h", "/mute off"]
+)
+def test_settings_of_a_chat_without_alerts_point_to_start(desk: Desk, text: str) -> None:
+    assert "switch them on first with /start" in desk.say(text)
+    assert desk.store.chat(FRIEND) is None
+
+
+@given(st.sampled_from([*(row.name for row in TABLE), "nonsense", ""]), st.text(max_size=40), st.booleans())
+def test_nothing_that_people_type_raises(name: str, rest: str, owner: bool) -> None:
+    for update in (
+        Update(update_id=1, kind="message", chat_id=7, chat_kind="private", user_id=OWNER, text=f"/{name} {rest}"),
+        Update(update_id=1, kind="callback", chat_id=7, user_id=OWNER if owner else FRIEND, text=f"{name}:{rest}"),
+    ):
+        for reply in SHARED.commands.run(update):
+            assert reply.text.strip()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def shared_desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    global SHARED
+    SHARED = Desk(tmp_path_factory.mktemp("desk"))
+    SHARED.say("/start", user_id=OWNER)
+    yield
+    SHARED.store.close()
+
+
+SHARED: Desk
+
+
+# Each command
+
+
+def test_start_subscribes_with_defaults_and_says_what_will_come_and_how_to_change_it(desk: Desk) -> None:
+    said = desk.say("/start")
+    assert "BTC 1.05M, ETH 640k, DOGE 100k USD or more" in said
+    assert "/threshold" in said
+    assert "/stop" in said
+    chat = desk.chat()
+    assert (chat.subscribed, chat.added_by, chat.symbols, dict(chat.thresholds)) == (True, FRIEND, None, {})
+    assert desk.say("/start").startswith("Alerts were on already.")
+
+
+def test_a_group_becomes_a_target_of_the_one_who_starts_it(desk: Desk) -> None:
+    desk.say("/start@whale_test_bot", chat_id=GROUP)
+    chat = desk.chat(GROUP)
+    assert (chat.kind, chat.added_by, chat.title) == ("supergroup", FRIEND, "Ann")
+
+
+def test_stop_ends_the_alerts_and_start_brings_them_back_with_the_settings(started: Desk) -> None:
+    started.say("/threshold BTC 2m")
+    assert "Alerts are off" in started.say("/stop")
+    assert started.store.chats() == []
+    assert "off already" in started.say("/stop")
+    assert started.say("/start").startswith("Whale alerts are on")
+    assert started.chat().thresholds == {"BTC": 2e6}
+
+
+def test_ping_gives_back_the_text_as_it_was_typed(desk: Desk) -> None:
+    assert desk.say("/ping") == "pong"
+    assert desk.say("/ping two  <b>spaces</b>\nand a line") == "pong two  <b>spaces</b>\nand a line"
+    assert not desk.replies("/ping <b>x</b>")[0].html
+    assert len(desk.say("/ping " + "x" * 4090)) <= 4096
+
+
+def test_id_tells_user_chat_and_topic(desk: Desk) -> None:
+    assert desk.say("/id", chat_id=GROUP) == f"Your id is {FRIEND}; this chat is {GROUP}."
+
+
+def test_status_tells_the_bots_lines_and_the_chats_own(started: Desk) -> None:
+    assert started.say("/status").split("\n")[0] == "Up for 3 h."
+    assert "1.05M" in started.say("/status")
+    started.say("/mute ETH 1h")
+    assert "Muted: ETH." in started.say("/status")
+    started.say("/mute 2h")
+    assert "Muted until 17:06:40 UTC." in started.say("/status")
+    started.say("/stop")
+    assert "alerts are off" in started.say("/status")
+
+
+def test_a_chat_that_was_lost_is_told_to_the_owner_only(started: Desk) -> None:
+    started.store.unsubscribe(FRIEND, note="unsubscribed by Telegram: blocked")
+    assert f"Chat {FRIEND} Ann: unsubscribed by Telegram: blocked" in started.say("/status", user_id=OWNER)
+    assert "Chat 8" not in started.say("/status")
+
+
+def test_whales_lists_the_newest_first_by_coin_and_number(desk: Desk) -> None:
+    assert "No whale orders seen yet" in desk.say("/whales")
+    for number in range(8):
+        found = whale(number, "BTC" if number % 2 else "ETH")
+        desk.store.add_alert(found.key, found.symbol, at=found.last_ms / 1000, body=asdict(found), now=NOW)
+    (reply,) = desk.replies("/whales")
+    lines = reply.text.split("\n")
+    assert len(lines) == 5
+    assert lines[0] == "15:06:47 UTC 🟢 BTC buy 1.7M USD at 76,980 · A &amp; B"
+    assert reply.html
+    assert all(" BTC " in line for line in desk.say("/whales btc 3").split("\n"))
+    assert len(desk.say("/whales 3 $BTC").split("\n")) == 3
+    assert "No whale orders of DOGE" in desk.say("/whales DOGE")
+
+
+def test_watch_and_unwatch_change_the_coins_of_this_chat(started: Desk) -> None:
+    assert started.say("/unwatch doge") == "Watching BTC, ETH."
+    assert started.chat().symbols == {"BTC", "ETH"}
+    assert started.say("/unwatch BTC,ETH").startswith("Watching nothing")
+    assert started.chat().symbols == frozenset()
+    assert started.say("/watch $btc ETHUSDT") == "Watching BTC, ETH."
+    assert started.say("/watch DOGE/USDT") == "Watching BTC, ETH, DOGE."
+    assert started.chat().symbols is None, "all of them means also those that the settings add later"
+    started.say("/unwatch BTC")
+    assert started.say("/watch all") == "Watching all: BTC, ETH, DOGE."
+    assert started.chat().symbols is None
+
+
+@pytest.mark.parametrize("text", ["/threshold", "/threshold 1m", "/start", "/status"])
+def test_a_chat_that_watches_nothing_is_told_so_instead_of_an_empty_list(started: Desk, text: str) -> None:
+    started.say("/unwatch BTC ETH DOGE")
+    assert "no coin is watched" in started.say(text)
+    assert "  " not in started.say(text)
+
+
+def test_a_threshold_is_one_for_all_coins_or_for_one(started: Desk) -> None:
+    assert "BTC 2M, ETH 640k, DOGE 100k USD or more" in started.say("/threshold btc 2m")
+    assert "orders of 500k USD or more" in started.say("/threshold 500k")
+    assert started.chat().thresholds == {"*": 5e5}, "one for all replaces those for one"
+    assert "BTC 2M, ETH 500k, DOGE 500k" in started.say("/threshold BTC 2m")
+    assert "BTC 2M" in started.say("/threshold")
+    assert "BTC 1.05M, ETH 640k" in started.say("/threshold auto")
+    assert started.chat().thresholds == {}
+
+
+def test_auto_for_one_coin_is_automatic_for_it_whatever_the_others_have(started: Desk) -> None:
+    started.say("/threshold BTC 2m")
+    assert "BTC 1.05M" in started.say("/threshold BTC auto")
+
+
+def test_mute_is_for_all_or_for_one_coin_and_off_ends_both(started: Desk) -> None:
+    assert started.say("/mute 2h") == "All alerts muted here until 17:06:40 UTC. /mute off ends it."
+    assert started.chat().muted_until == NOW + 7200
+    assert started.say("/mute eth 1d").startswith("ETH muted here until 2025-06-16 15:06:40 UTC.")
+    assert started.chat().symbol_mutes == {"ETH": NOW + 86400}
+    assert "alerts come again" in started.say("/mute OFF")
+    assert (started.chat().muted_until, dict(started.chat().symbol_mutes)) == (0, {})
+
+
+# People
+
+
+def test_the_owner_lets_in_and_shuts_out_by_command(desk: Desk) -> None:
+    assert desk.say("/allow 99", user_id=OWNER) == "99 may use this bot now."
+    assert desk.access.role(99) is Role.ALLOWED
+    desk.store.put_chat(Chat(chat_id=99, added_by=99))
+    assert desk.say("/deny 99", user_id=OWNER) == "99 may not use this bot. Alerts ended in 1 chat."
+    assert desk.access.role(99) is Role.DENIED
+    assert desk.say("/users", user_id=OWNER).split("\n") == ["7 (owner)", "8 (allowed)", "99 (denied)"]
+
+
+def stranger(desk: Desk, user_id: int, name: str = "Eve") -> list[Reply]:
+    return desk.commands.stranger(
+        Update(update_id=1, kind="message", chat_id=user_id, chat_kind="private", user_id=user_id, user_name=name)
+    )
+
+
+def test_a_stranger_is_told_their_id_and_the_owner_gets_two_buttons(desk: Desk) -> None:
+    answer, question = stranger(desk, 99, "Eve @eve")
+    assert answer.text == "This bot is private. Your id is 99. The owner was asked."
+    assert answer.chat_id is None
+    assert (question.chat_id, question.text) == (OWNER, "Eve @eve (id 99) wants to use this bot.")
+    assert question.buttons == (("Allow", "allow:99"), ("Deny", "deny:99"))
+    assert stranger(desk, 99) == []
+
+
+def test_the_owners_button_decides_and_tells_the_stranger(desk: Desk) -> None:
+    stranger(desk, 99)
+    toast, confirmed, told = desk.press("allow:99", user_id=OWNER)
+    assert toast.toast
+    assert confirmed.text == "Eve (99) may use this bot now."
+    assert told.chat_id == 99
+    assert desk.access.role(99) is Role.ALLOWED
+    toast, _ = desk.press("deny:99", user_id=OWNER)
+    assert toast.toast
+    assert desk.access.role(99) is Role.DENIED
+
+
+def test_only_those_who_wrote_first_are_written_to(desk: Desk) -> None:
+    for _ in range(2):
+        assert [reply.chat_id for reply in desk.replies("/allow 99", user_id=OWNER)] == [None]
+
+
+@pytest.mark.parametrize(
+    "data", ["allow:99", "deny:7", "users:", "allow:", "mute:XYZ:1h", "mute:BTC:9h", "", ":", "x"]
+)
+def test_a_forged_button_of_a_friend_does_nothing(started: Desk, data: str) -> None:
+    before = started.chat()
+    (reply,) = started.press(data)
+    assert (reply.toast, reply.text) == (True, "This button does nothing any more.")
+    assert started.chat() == before
+    assert started.access.role(99) is Role.STRANGER
+
+
+@pytest.mark.parametrize("data", [f"allow:{OWNER}", f"deny:{OWNER}", f"allow:{'9' * 50}", "allow:0", "deny:-1"])
+def test_a_button_of_the_owner_that_cannot_be_obeyed_is_answered_all_the_same(desk: Desk, data: str) -> None:
+    (reply,) = desk.press(data, user_id=OWNER)
+    assert reply.toast
+    assert desk.access.role(OWNER) is Role.OWNER
+
+
+def test_the_mute_buttons_of_an_alert_mute_this_coin_here(started: Desk) -> None:
+    (reply,) = started.press("mute:BTC:1h")
+    assert reply.toast
+    assert started.chat().symbol_mutes == {"BTC": NOW + 3600}
+    started.press("mute:BTC:24h")
+    assert started.chat().symbol_mutes == {"BTC": NOW + 86400}
+
+
+def test_a_group_is_told_how_to_begin_when_the_bot_joins(desk: Desk) -> None:
+    group = Update(update_id=1, kind="membership", chat_id=GROUP, chat_kind="group", user_id=OWNER, status="member")
+    (reply,) = desk.commands.joined(group)
+    assert "/start" in reply.text
