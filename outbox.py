@@ -264,7 +264,9 @@ class Outbox:
             return self._rejected(delivery, error)
         self._reached()
         self._unmarked[delivery.id] = message_id
-        self._store.settle_sent(delivery, message_id=message_id, now=self._now())
+        if self._store.settle_sent(delivery, message_id=message_id, now=self._now()):
+            with self._lock:
+                self._news = True  # the edit that follows
         del self._unmarked[delivery.id]
         return 0.0
 

@@ -476,16 +476,18 @@ class Store:
             **{name: row[name] for name in ("attempts", "bundle", "parent")},
         )
 
-    def settle_sent(self, delivery: Delivery, *, message_id: int | None, now: float) -> None:
-        """Telegram took the message. If its content was revised meanwhile, an edit is enqueued."""
+    def settle_sent(self, delivery: Delivery, *, message_id: int | None, now: float) -> bool:
+        """Telegram took the message. If its content was revised meanwhile an edit is enqueued: then True."""
         with self.transaction():
             self._db.execute(
                 "UPDATE deliveries SET state = 'sent', settled_at = ?, message_id = ? WHERE id = ?",
                 (now, message_id, delivery.id),
             )
             row = self._db.execute("SELECT revision, payload FROM deliveries WHERE id = ?", (delivery.id,)).fetchone()
-            if row is not None and row["revision"] != delivery.revision:
+            revised = row is not None and row["revision"] != delivery.revision
+            if revised:
                 self._enqueue_edit(delivery.parent or delivery.id, row["payload"], now=now)
+            return revised
 
     def settle_buried(self, delivery_id: int, *, reason: str, now: float) -> None:
         """The message can never be delivered: keep why."""

@@ -1,0 +1,106 @@
+"""The road to the Bot API: errors of our own kinds without the token, a long poll that can be cut."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+from conftest import OWNER, TOKEN
+
+from simulator import SimBot, Simulator
+from telegram import Conflict, Rejected, Telegram, TelegramError, TokenRefused, TooManyRequests, Unreachable
+
+
+@pytest.fixture
+def telegram(sim: Simulator, chat: SimBot) -> Telegram:
+    return Telegram(TOKEN, sim.url)
+
+
+def failure(do: Callable[[], object]) -> TelegramError:
+    with pytest.raises(TelegramError) as caught:
+        do()
+    assert TOKEN.partition(":")[2] not in repr(caught.value) + str(caught.value.__cause__)
+    return caught.value
+
+
+def test_a_message_is_sent_and_its_id_returned(telegram: Telegram, chat: SimBot) -> None:
+    message_id = telegram.send("sendMessage", {"chat_id": OWNER, "text": "<b>hi</b>", "parse_mode": "HTML"})
+    assert message_id == chat.sent[0].message_id
+
+
+@pytest.mark.parametrize("kind", ["html502", "garbage200", "null", "not_ok_without_fields", "reset", "close"])
+def test_an_unusable_answer_is_unreachable_and_names_no_token(telegram: Telegram, sim: Simulator, kind: str) -> None:
+    sim.fault(method="getWebhookInfo", kind=kind)
+    assert isinstance(failure(telegram.webhook), Unreachable)
+
+
+def test_a_server_that_is_gone_is_unreachable_and_names_no_token(telegram: Telegram, sim: Simulator) -> None:
+    sim.close()
+    assert isinstance(failure(telegram.webhook), Unreachable)
+
+
+def test_a_name_that_does_not_resolve_is_said_in_words(sim: Simulator) -> None:
+    lost = Telegram(TOKEN, "http://no-such-host.invalid")
+    assert str(failure(lost.webhook)) in (
+        "the server's name could not be resolved",
+        "the connection was refused or broke",  # where a resolver hides the reason
+        "the proxy did not connect",
+    )
+
+
+def test_429_carries_the_seconds_to_wait(telegram: Telegram, sim: Simulator) -> None:
+    sim.fault(method="sendMessage", kind="retry_after", retry_after=7)
+    error = failure(lambda: telegram.send("sendMessage", {"chat_id": OWNER, "text": "x"}))
+    assert isinstance(error, TooManyRequests)
+    assert error.retry_after == 7
+
+
+def test_a_revoked_token_is_refused(telegram: Telegram, sim: Simulator) -> None:
+    sim.revoke(TOKEN)
+    assert isinstance(failure(telegram.webhook), TokenRefused)
+
+
+def test_a_webhooks_409_is_told_from_a_pollers(telegram: Telegram, chat: SimBot) -> None:
+    chat.set_webhook_as_foreigner("https://hook.example.net/x")
+    error = failure(lambda: telegram.updates(0, timeout=1))
+    assert isinstance(error, Conflict)
+    assert error.by_webhook
+
+
+def test_a_blocked_chat_is_rejected_with_403(telegram: Telegram, chat: SimBot) -> None:
+    chat.block(OWNER)
+    error = failure(lambda: telegram.send("sendMessage", {"chat_id": OWNER, "text": "x"}))
+    assert isinstance(error, Rejected)
+    assert error.code == 403
+
+
+def test_a_long_poll_is_cut_from_another_thread_at_once(telegram: Telegram, sim: Simulator, chat: SimBot) -> None:
+    """Fails when urllib3 moves the hook that the cut depends on."""
+    ended: list[TelegramError] = []
+
+    def poll() -> None:
+        ended.append(failure(lambda: telegram.updates(0, timeout=30)))
+
+    thread = threading.Thread(target=poll, daemon=True)
+    thread.start()
+    sim.wait(lambda: chat.polling, what="a long poll")
+    began = time.monotonic()
+    telegram.cut()
+    thread.join(5)
+    assert isinstance(ended[0], Unreachable)
+    assert time.monotonic() - began < 1.0
+
+
+def test_after_the_cut_the_last_updates_can_still_be_confirmed(telegram: Telegram, chat: SimBot) -> None:
+    first = chat.send_text(chat_id=OWNER, text="/ping")
+    telegram.cut()
+    telegram.updates(first + 1, timeout=0, limit=1, within=2.0)
+    assert chat.pending == 0
+
+
+def test_the_servers_clock_is_learnt_from_a_poll(sim: Simulator, chat: SimBot) -> None:
+    telegram = Telegram(TOKEN, sim.url, now=lambda: time.time() + 3600)
+    telegram.updates(0, timeout=1)
+    assert telegram.clock_offset == pytest.approx(-3600, abs=3)
