@@ -80,9 +80,21 @@ def started(desk: Desk) -> Desk:
 def whale(number: int, symbol: str = "BTC") -> Alert:
     at = int(NOW * 1000) + number * 1000
     return Alert(
-        **{"key": f"{symbol}{number}", "symbol": symbol, "side": "buy", "usd": 1e6 + number * 1e5, "price": 76_980.0},
-        **{"low": 1.0, "high": 2.0, "first_price": 1.0, "last_price": 2.0, "quantity": 1.0, "fills": 1},
-        **{"first_ms": at, "last_ms": at, "venue": "A & B", "url": "https://x"},  # type: ignore[arg-type]
+        key=f"{symbol}{number}",
+        symbol=symbol,
+        side="buy",
+        usd=1e6 + number * 1e5,
+        price=76_980.0,
+        low=1.0,
+        high=2.0,
+        first_price=1.0,
+        last_price=2.0,
+        quantity=1.0,
+        fills=1,
+        first_ms=at,
+        last_ms=at,
+        venue="A & B",
+        url="https://x",
     )
 
 
@@ -281,7 +293,7 @@ def test_whales_lists_the_newest_first_by_coin_and_number(desk: Desk) -> None:
 
 def test_watch_and_unwatch_change_the_coins_of_this_chat(started: Desk) -> None:
     assert started.say("/unwatch doge") == "Watching BTC, ETH."
-    assert started.chat().symbols == {"BTC", "ETH"}
+    assert started.chat().symbols == frozenset({"BTC", "ETH"})
     assert started.say("/unwatch BTC,ETH").startswith("Watching nothing")
     assert started.chat().symbols == frozenset()
     assert started.say("/watch $btc ETHUSDT") == "Watching BTC, ETH."
