@@ -127,7 +127,7 @@ class Commands:
             "Whale alerts are on in this chat."
             if known is None or not known.subscribed
             else "Alerts were on already.",
-            f"You will hear of single market orders of {self._amounts(chat)} or more.",
+            f"You will hear of {self._hears(chat)}.",
             "",
             "Change it: /threshold BTC 2m, /unwatch DOGE, /mute 2h. All commands: /help. End it: /stop.",
         ]
@@ -182,7 +182,7 @@ class Commands:
     def threshold(self, update: Update, arguments: list[str]) -> list[Reply]:
         chat = self._need_chat(update)
         if not arguments:
-            return [Reply(text=f"This chat hears of orders of {self._amounts(chat)} or more.")]
+            return [Reply(text=f"This chat hears of {self._hears(chat)}.")]
         if len(arguments) > 2:
             raise Usage("I need an amount, or a coin and an amount.")
         symbol = self._symbol(arguments[0]) if len(arguments) == 2 else "*"
@@ -202,7 +202,7 @@ class Commands:
                 thresholds.clear()
             thresholds[symbol] = amount
         chat = replace(chat, thresholds=thresholds)
-        return self._save(chat, f"This chat now hears of orders of {self._amounts(chat)} or more.")
+        return self._save(chat, f"This chat now hears of {self._hears(chat)}.")
 
     def mute(self, update: Update, arguments: list[str]) -> list[Reply]:
         chat = self._need_chat(update)
@@ -236,8 +236,11 @@ class Commands:
 
     def _press(self, update: Update) -> list[Reply]:
         verb, _, rest = update.text.partition(":")
-        if verb in ("allow", "deny") and self._is_owner(update) and rest.isascii() and rest.isdigit():
-            said = self._decide(int(rest), allowed=verb == "allow")
+        if verb in ("allow", "deny") and self._is_owner(update):
+            try:
+                said = self._decide(self._user_id([rest]), allowed=verb == "allow")
+            except Usage as problem:
+                return [Reply(text=str(problem), toast=True)]
             return [replace(said[0], toast=True), *said]
         if verb == "mute":
             symbol, _, length = rest.partition(":")
@@ -260,7 +263,7 @@ class Commands:
         if allowed:
             self._access.allow(user_id)
             replies = [Reply(text=f"{who} may use this bot now.")]
-            if user is not None:  # only those who wrote first can be written to
+            if user is not None and user.answered_at:  # only those who wrote first can be written to
                 replies.append(Reply(text="You may use this bot now. /start switches alerts on.", chat_id=user_id))
             return replies
         ended = self._access.deny(user_id)
@@ -316,13 +319,17 @@ class Commands:
             chat = replace(chat, symbol_mutes={**chat.symbol_mutes, symbol: until})
         return self._save(chat, f"{what} muted here until {ends}. /mute off ends it.")
 
-    def _amounts(self, chat: Chat) -> str:
-        """`BTC 1.05M, ETH 640k USD`: what each watched coin needs to be told here."""
+    def _hears(self, chat: Chat) -> str:
+        """`market orders of BTC 1.05M, ETH 640k USD or more`: what each watched coin needs to be told here."""
         watched = self._watched(chat)
+        if not watched:
+            return "nothing: no coin is watched (/watch all)"
         amounts = {symbol: alerts.threshold(chat, symbol, self._default_min(symbol)) for symbol in self._symbols}
         if len(set(amounts.values())) == 1 and len(watched) == len(self._symbols):
-            return f"{text.usd(next(iter(amounts.values())))} USD"
-        return ", ".join(f"{symbol} {text.usd(amounts[symbol])}" for symbol in amounts if symbol in watched) + " USD"
+            sizes = text.usd(next(iter(amounts.values())))
+        else:
+            sizes = ", ".join(f"{symbol} {text.usd(amounts[symbol])}" for symbol in amounts if symbol in watched)
+        return f"market orders of {sizes} USD or more"
 
     def _chat_status(self, update: Update) -> list[str]:
         chat = self._store.chat(update.chat_id)
@@ -332,7 +339,7 @@ class Commands:
         else:
             now = self._now()
             muted = [symbol for symbol, until in chat.symbol_mutes.items() if until > now]
-            lines = [f"This chat: alerts from {self._amounts(chat)}."]
+            lines = [f"This chat hears of {self._hears(chat)}."]
             if chat.muted_until > now:
                 lines.append(f"Muted until {text.clock(chat.muted_until, now=now)}.")
             elif muted:

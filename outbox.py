@@ -116,7 +116,8 @@ class Outbox:
     # What others call
 
     def start(self) -> None:
-        self._start_one()
+        with self._lock:
+            self._start_one()
 
     def wake(self) -> None:
         """There is something new in the store. Never blocks for long; safe from any thread."""
@@ -151,8 +152,8 @@ class Outbox:
     # The threads
 
     def _start_one(self) -> None:
-        self._loops[self._started].start()
-        self._started += 1
+        self._started += 1  # before the thread runs: its first step may start the next one
+        self._loops[self._started - 1].start()
 
     def _busy(self) -> bool:
         answers = (self._news or bool(self._ready[ANSWERS])) and self._hold_until <= self._monotonic()
