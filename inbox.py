@@ -128,7 +128,7 @@ def parse(raw: dict[str, Any]) -> Update:
             update_id=update_id,
             kind="callback",
             callback_id=str(query["id"]),
-            text=str(query.get("data") or ""),
+            text=_words(query.get("data")),
             message_id=message.get("message_id"),
             **_chat(message["chat"]),
             **_person(query["from"]),
@@ -155,7 +155,7 @@ def parse(raw: dict[str, Any]) -> Update:
     return Update(
         update_id=update_id,
         kind="message" if typed and isinstance(message.get("text"), str) else "other",
-        text=str(message.get("text") or ""),
+        text=_words(message.get("text")),
         at=float(message["date"]),
         message_id=int(message["message_id"]),
         thread_id=int(message["message_thread_id"]) if message.get("is_topic_message") else None,
@@ -166,14 +166,19 @@ def parse(raw: dict[str, Any]) -> Update:
 
 def _chat(chat: dict[str, Any]) -> dict[str, Any]:
     title = chat.get("title") or chat.get("username") or chat.get("first_name") or ""
-    return {"chat_id": _id(chat["id"]), "chat_kind": str(chat["type"]), "chat_title": str(title)}
+    return {"chat_id": _id(chat["id"]), "chat_kind": str(chat["type"]), "chat_title": _words(title)}
 
 
 def _person(user: dict[str, Any]) -> dict[str, Any]:
     names = [user.get("first_name"), user.get("last_name")]
     handle = f"@{user['username']}" if user.get("username") else None
-    shown = " ".join(str(name) for name in (*names, handle) if name)
+    shown = " ".join(_words(name) for name in (*names, handle) if name)
     return {"user_id": 0 if user.get("is_bot") else _id(user["id"]), "user_name": shown}
+
+
+def _words(value: Any) -> str:
+    # Half of a surrogate pair can stand in JSON but neither in SQLite nor in an answer.
+    return str(value or "").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _id(value: Any) -> int:
