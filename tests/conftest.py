@@ -16,8 +16,9 @@ import pytest
 from simulator import SimBot, Simulator
 
 ROOT = Path(__file__).resolve().parent.parent
-TOKEN = "123456789:TEST-token-of-nobody-000000000000000"
-OTHER_TOKEN = "987654321:TEST-token-of-somebody-00000000000"
+# The lock holds for the whole machine: two test runs at once must not be the same bot.
+TOKEN = f"{100_000_000 + os.getpid()}:TEST-token-of-nobody-000000000000000"
+OTHER_TOKEN = f"{200_000_000 + os.getpid()}:TEST-token-of-somebody-00000000000"
 SECRETS = [token.partition(":")[2] for token in (TOKEN, OTHER_TOKEN)]
 OWNER = 7
 FRIEND = 8
