@@ -346,8 +346,6 @@ class Poller:
         if error.by_webhook:
             return self._webhook_found(self._telegram.webhook())
         now = self._monotonic()
-        self._score = self._score * 0.5 ** ((now - self._scored_at) / 600) + 1
-        self._scored_at = now
         episode = self._episode
         if episode is None:
             episode = self._episode = _Episode(since=self._now())
@@ -361,6 +359,8 @@ class Poller:
             self._retries += 1
             return RETRY_REST * (0.8 + self._jitter() * 0.4)
         if self._state != self._standby:
+            self._score = self._score * 0.5 ** ((now - self._scored_at) / 600) + 1
+            self._scored_at = now
             self._state = self._standby
             self._unread = 0
             self._on_standby(True)

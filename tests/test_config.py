@@ -31,7 +31,7 @@ def problems(env_file: Path, **environ: str) -> list[str]:
 
 def test_token_and_owner_are_enough_and_the_rest_has_the_defaults_that_are_promised(env_file: Path) -> None:
     settings = load(env_file)
-    assert settings.bot_id == 123456789
+    assert settings.bot_id == int(TOKEN.partition(":")[0])
     assert settings.owner_id == 7
     assert settings.symbols == ("BTC", "ETH", "SOL", "BNB", "XRP", "DOGE", "ADA", "AVAX", "LINK", "TON")
     assert settings.whale_min("BTC") is None
