@@ -68,6 +68,8 @@ def main(argv: list[str] | None = None) -> int:
         import demo  # the bot itself does not need it
 
         return demo.run(interactive=sys.stdin is not None and sys.stdin.isatty())
+    if arguments.env_file != config.ENV_FILE and not arguments.env_file.exists():
+        parser.error(f"the settings file {arguments.env_file} does not exist")
     try:
         settings = config.load(arguments.env_file)
     except ConfigError as error:

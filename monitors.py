@@ -277,7 +277,7 @@ class WhaleMonitor:
         read = [(0.0, "")]
         for venue in {source.venue for source in self._sources} - {feed.venue}:
             known = self._feeds.get((venue, feed.symbol)) or self._store.cursor(venue, feed.symbol)
-            if known is not None:
+            if known is not None and known.at > 0:  # begun, but never answered yet: it was not read
                 read.append((known.at, venue))
         return max(read)
 

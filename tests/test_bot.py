@@ -74,6 +74,12 @@ def test_a_bad_argument_ends_with_64(run_bot: Run) -> None:
     assert "--help" in bot.output
 
 
+def test_a_settings_file_that_was_named_and_is_not_there_ends_with_64(run_bot: Run, tmp_path: Path) -> None:
+    bot = run_bot("--env-file", str(tmp_path / "nowhere.env"))
+    assert bot.wait_exit() == 64
+    assert "nowhere.env does not exist" in bot.output
+
+
 def test_a_refused_token_ends_with_77_at_the_start_and_in_mid_run(run_bot: Run, sim: Simulator, chat: SimBot) -> None:
     bot = run_bot()
     bot.wait_output(POLLING)

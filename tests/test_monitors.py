@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 from conftest import TOKEN
 
+import config
 import text
 from config import Settings, WhaleMin
 from health import SourceHealth
 from monitors import WhaleMonitor
 from simulator import Simulator
-from sources import BinanceSpot, CoinbaseExchange, Kraken, Source
+from sources import BinanceSpot, CoinbaseExchange, Kraken, Source, default_sources
 from store import Chat, Store, StoreError
 
 VENUE = "Binance spot"
@@ -552,3 +553,20 @@ def test_a_stop_ends_the_tick_before_the_next_request_and_keeps_what_was_read(wa
     watch.tick(after=15)
     assert watch.asked("binance") == asked
     assert watch.notices == []
+
+
+def test_a_first_run_that_only_the_last_source_answers_tells_of_no_outage(sim: Simulator, tmp_path: Path) -> None:
+    for venue in ("binance", "binance_api", "coinbase"):
+        sim.fault(market=venue, kind="status", code=451)
+    sim.market.trade("kraken", "BTC", "buy", 50_000.0, 0.01)
+    names = ("binance", "binance_api", "coinbase", "kraken")
+    urls = {f"{name.upper()}_URL": sim.market_url(name) for name in names}
+    environ = {"TELEGRAM_BOT_TOKEN": TOKEN, "OWNER_ID": "7", "SYMBOLS": "BTC", **urls}
+    loaded = config.load(tmp_path / "no.env", environ=environ)
+    store = Store(tmp_path / "bot.db")
+    monitor = WhaleMonitor(loaded, store, default_sources(loaded.source_urls))
+    for _ in range(3):
+        monitor.tick()
+    assert any(view.venue == "Kraken" and view.state == "ok" for view in monitor.health())
+    assert store.gaps(since=0.0) == []
+    store.close()
