@@ -15,28 +15,36 @@ from store import ALERTS, Chat, Store
 
 BUNDLE_SECONDS = 60.0
 LISTED = 25  # orders of a bundle that get a line of their own
+# What was bought or forced to be bought back is green, what was sold or forced to be sold is red.
+MARKS = {"buy": "🟢", "short": "🟢", "sell": "🔴", "long": "🔴"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Alert:
-    """One whale order. side: `buy` or `sell` (the taker's); usd and prices in quote dollars; `*_ms` unix ms."""
+    """Something that happened on a market, worded once for everybody.
+
+    key: its identity, the same after a restart. side: `buy` or `sell` for orders, `long` or `short` for positions,
+    "" where there is none. usd: the size that is compared with thresholds. headline, facts: plain text, no time of
+    day in them (each chat has its own zone). at_ms: when it happened, unix ms. price: in quote dollars, 0 for none.
+    """
 
     key: str
+    monitor: str
     symbol: str
     side: str
     usd: float
-    price: float
-    low: float
-    high: float
-    first_price: float
-    last_price: float
-    quantity: float
-    fills: int
-    first_ms: int
-    last_ms: int
+    headline: str
+    facts: str = ""
+    at_ms: int
     venue: str
     url: str
+    price: float = 0.0
     late: bool = False
+
+    @property
+    def at(self) -> float:
+        """When it happened, unix seconds."""
+        return self.at_ms / 1000
 
 
 def publish(store: Store, alert: Alert, *, now: float, default_min: float) -> bool:
@@ -44,7 +52,7 @@ def publish(store: Store, alert: Alert, *, now: float, default_min: float) -> bo
 
     default_min: US dollars from which chats without a threshold of their own hear this symbol.
     """
-    if not store.add_alert(alert.key, alert.symbol, at=alert.last_ms / 1000, body=asdict(alert), now=now):
+    if not store.add_alert(alert.key, alert.monitor, alert.symbol, at=alert.at, body=asdict(alert), now=now):
         return False
     for chat in store.chats():
         if wants(chat, alert, now=now, default_min=default_min):
@@ -52,17 +60,12 @@ def publish(store: Store, alert: Alert, *, now: float, default_min: float) -> bo
     return True
 
 
-def threshold(chat: Chat, symbol: str, default_min: float) -> float:
-    """From how many US dollars on this chat hears of the symbol."""
-    return chat.thresholds.get(symbol, chat.thresholds.get("*", default_min))
-
-
 def wants(chat: Chat, alert: Alert, *, now: float, default_min: float) -> bool:
     """Does the chat hear of this alert by its own settings?"""
     return (
         chat.follows(alert.symbol)
         and not chat.muted(alert.symbol, now)
-        and alert.usd >= threshold(chat, alert.symbol, default_min)
+        and alert.usd >= chat.threshold(alert.monitor, alert.symbol, default_min)
     )
 
 
@@ -75,7 +78,7 @@ def announce(store: Store, line: str, *, now: float, symbol: str | None = None) 
 
 
 def _deliver(store: Store, chat: Chat, alert: Alert, now: float) -> None:
-    bundle = f"whale:{alert.symbol}"
+    bundle = f"{alert.monitor}:{alert.symbol}"
     open_id = store.open_bundle(chat.chat_id, bundle, since=now - BUNDLE_SECONDS)
     if open_id is None:
         payload = _payload(chat, [alert], now)
@@ -113,28 +116,22 @@ def render(bundled: Sequence[Alert], *, now: float) -> str:
 
 
 def _single(alert: Alert, now: float) -> str:
-    happened = alert.last_ms / 1000
-    facts = [text.count(alert.fills, "fill")]
-    lasted = (alert.last_ms - alert.first_ms) / 1000
-    facts[0] += f" in {text.duration(lasted)}" if lasted > 0 else " at once" if alert.fills > 1 else ""
-    if alert.high > alert.low:
-        facts.append(f"price {text.price(alert.first_price)} → {text.price(alert.last_price)}")
-    where = [_link(alert), text.clock(happened, now=now)]
+    where = [_link(alert), text.clock(alert.at, now=now)]
     if alert.late:
-        where.append(f"late by {text.duration(max(0.0, now - happened))}")
-    return f"<b>{headline(alert)}</b>\n{' · '.join(facts)}\n{' · '.join(where)}"
+        where.append(f"late by {text.duration(max(0.0, now - alert.at))}")
+    facts = [text.escape(alert.facts)] if alert.facts else []
+    return "\n".join([f"<b>{headline(alert)}</b>", *facts, " · ".join(where)])
 
 
 def headline(alert: Alert) -> str:
-    """`BTC buy 2.3M USD at 76,981`, with a coloured mark in front."""
-    mark = "🟢" if alert.side == "buy" else "🔴"
-    return f"{mark} {text.escape(alert.symbol)} {alert.side} {text.usd(alert.usd)} USD at {text.price(alert.price)}"
+    """The first line in Telegram HTML: `BTC buy 2.3M USD at 76,981`, with a coloured mark in front."""
+    return f"{MARKS.get(alert.side, '🔵')} {text.escape(alert.headline)}"
 
 
 def _several(bundled: Sequence[Alert], now: float) -> str:
     net = sum(alert.usd if alert.side == "buy" else -alert.usd for alert in bundled)
     total = sum(alert.usd for alert in bundled)
-    span = (bundled[-1].last_ms - bundled[0].first_ms) / 1000
+    span = bundled[-1].at - bundled[0].at
     lines = [
         f"<b>{text.escape(bundled[0].symbol)}: {len(bundled)} whale orders, {text.usd(total)} USD, "
         f"net {'+' if net >= 0 else '-'}{text.usd(abs(net))}</b>",
@@ -144,8 +141,8 @@ def _several(bundled: Sequence[Alert], now: float) -> str:
     listed = sorted(bundled, key=lambda alert: alert.usd, reverse=True)[:LISTED]
     for alert in bundled:
         if alert in listed:
-            late = f" (late by {text.duration(max(0.0, now - alert.last_ms / 1000))})" if alert.late else ""
-            lines.append(f"{text.clock(alert.last_ms / 1000, now=now)} {headline(alert)}{late}")
+            late = f" (late by {text.duration(max(0.0, now - alert.at))})" if alert.late else ""
+            lines.append(f"{text.clock(alert.at, now=now)} {headline(alert)}{late}")
     rest = [alert for alert in bundled if alert not in listed]
     if rest:
         lines.append(f"and {len(rest)} smaller, {text.usd(sum(alert.usd for alert in rest))} USD together")

@@ -158,12 +158,12 @@ class Commands:
                     raise Usage("I list from 1 to 20 orders.")
             else:
                 symbol = self._symbol(argument)
-        found = [Alert(**body) for body in self._store.alerts(symbol, limit=limit)]
+        found = [Alert(**body) for body in self._store.alerts("whales", symbol, limit=limit)]
         if not found:
             return [Reply(text=f"No whale orders{f' of {symbol}' if symbol else ''} seen yet. I keep looking.")]
         now = self._now()
         lines = [
-            f"{text.clock(alert.last_ms / 1000, now=now)} {alerts.headline(alert)} · {text.escape(alert.venue)}"
+            f"{text.clock(alert.at, now=now)} {alerts.headline(alert)} · {text.escape(alert.venue)}"
             for alert in found
         ]
         return [Reply(text="\n".join(lines), html=True)]
@@ -186,7 +186,7 @@ class Commands:
         if len(arguments) > 2:
             raise Usage("I need an amount, or a coin and an amount.")
         symbol = self._symbol(arguments[0]) if len(arguments) == 2 else "*"
-        thresholds = dict(chat.thresholds)
+        thresholds = dict(chat.thresholds.get("whales", {}))
         if arguments[-1].lower() == "auto":
             if symbol == "*":
                 thresholds.clear()
@@ -201,7 +201,7 @@ class Commands:
             if symbol == "*":
                 thresholds.clear()
             thresholds[symbol] = amount
-        chat = replace(chat, thresholds=thresholds)
+        chat = replace(chat, thresholds={**chat.thresholds, "whales": thresholds})
         return self._save(chat, f"This chat now hears of {self._hears(chat)}.")
 
     def mute(self, update: Update, arguments: list[str]) -> list[Reply]:
@@ -324,7 +324,7 @@ class Commands:
         watched = self._watched(chat)
         if not watched:
             return "nothing: no coin is watched (/watch all)"
-        amounts = {symbol: alerts.threshold(chat, symbol, self._default_min(symbol)) for symbol in self._symbols}
+        amounts = {symbol: chat.threshold("whales", symbol, self._default_min(symbol)) for symbol in self._symbols}
         if len(set(amounts.values())) == 1 and len(watched) == len(self._symbols):
             sizes = text.usd(next(iter(amounts.values())))
         else:

@@ -22,6 +22,8 @@ from text import parse_amount
 
 T = TypeVar("T")
 
+VERSION = "0.2.0"  # the newest heading of CHANGELOG.md
+
 ENV_FILE = Path(__file__).resolve().parent / ".env"
 
 SOURCE_DEFAULTS = {

@@ -337,7 +337,7 @@ class WhaleMonitor:
                     self._store.add_gap(gap.venue, gap.symbol, missed=gap.missed, start=gap.start, end=gap.end)
                 for words, symbol in _outages(batch.gaps, now):
                     alerts.announce(self._store, words, now=now, symbol=symbol)
-                for alert in sorted(batch.alerts, key=lambda alert: (alert.last_ms, alert.key)):
+                for alert in sorted(batch.alerts, key=lambda alert: (alert.at_ms, alert.key)):
                     alerts.publish(self._store, alert, now=now, default_min=self.default_threshold(alert.symbol))
                 for feed in batch.feeds:
                     self._store.set_cursor(feed.venue, feed.symbol, feed.stored, at=feed.at)
@@ -384,22 +384,24 @@ class WhaleMonitor:
 
 
 def _alert(order: Order, source: Source, *, late: bool) -> Alert:
+    side, usd = order.taker_side, text.usd(order.notional)
+    lasted = (order.last_ms - order.first_ms) / 1000
+    facts = text.count(order.fills, "fill")
+    facts += f" in {text.duration(lasted)}" if lasted > 0 else " at once" if order.fills > 1 else ""
+    if order.high > order.low:
+        facts += f" · price {text.price(order.first_price)} → {text.price(order.last_price)}"
     return Alert(
         key=order.key,
+        monitor="whales",
         symbol=order.symbol,
-        side=order.taker_side,
+        side=side,
         usd=order.notional,
-        price=order.vwap,
-        low=order.low,
-        high=order.high,
-        first_price=order.first_price,
-        last_price=order.last_price,
-        quantity=order.quantity,
-        fills=order.fills,
-        first_ms=order.first_ms,
-        last_ms=order.last_ms,
+        headline=f"{order.symbol} {side} {usd} USD at {text.price(order.vwap)}",
+        facts=facts,
+        at_ms=order.last_ms,
         venue=order.venue,
         url=source.url(order.symbol),
+        price=order.vwap,
         late=late,
     )
 

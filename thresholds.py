@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 
-import alerts
 from config import Settings
 from sources import Source, SourceError
 from store import Store
@@ -49,7 +48,7 @@ class Thresholds:
         least = {}
         for symbol in self._settings.symbols:
             default = self.default(symbol)
-            least[symbol] = min([default, *(alerts.threshold(chat, symbol, default) for chat in chats)])
+            least[symbol] = min([default, *(chat.threshold("whales", symbol, default) for chat in chats)])
         return least
 
     def refresh(self, source: Source, *, now: float) -> None:

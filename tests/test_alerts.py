@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import alerts
+import text
 from alerts import Alert
 from simulation.html import parse_html
 from store import ALERTS, Chat, Store
@@ -32,18 +33,15 @@ def alert(key: str = "k1", **changes: Any) -> Alert:
         "side": "buy",
         "usd": 2_300_000.0,
         "price": 76_981.2,
-        "low": 76_980.0,
-        "high": 76_990.0,
-        "first_price": 76_980.0,
-        "last_price": 76_990.0,
-        "quantity": 29.9,
-        "fills": 40,
-        "first_ms": int(NOW * 1000) - 2090,
-        "last_ms": int(NOW * 1000) - 2000,
+        "monitor": "whales",
+        "facts": "40 fills in 0.09 s · price 76,980 → 76,990",
+        "at_ms": int(NOW * 1000) - 2000,
         "venue": "Binance spot",
         "url": "https://example.org/trade/BTC_USDT",
     }
-    return Alert(**values | changes)
+    values |= changes
+    words = f"{values['symbol']} {values['side']} {text.usd(values['usd'])} USD at {text.price(values['price'])}"
+    return Alert(**{"headline": words} | values)
 
 
 def publish(store: Store, *found: Alert, now: float = NOW, default_min: float = 1e6) -> list[bool]:
@@ -85,11 +83,11 @@ def test_a_known_key_is_told_nobody_again(store: Store) -> None:
         ({"symbols": frozenset({"BTC"})}, True),
         ({"symbols": frozenset({"ETH"})}, False),
         ({"symbols": frozenset()}, False),
-        ({"thresholds": {"*": 2_300_000.0}}, True),
-        ({"thresholds": {"*": 2_300_001.0}}, False),
-        ({"thresholds": {"*": 9e9, "BTC": 1e6}}, True),
-        ({"thresholds": {"*": 1e6, "BTC": 9e9}}, False),
-        ({"thresholds": {"ETH": 9e9}}, True),
+        ({"thresholds": {"whales": {"*": 2_300_000.0}}}, True),
+        ({"thresholds": {"whales": {"*": 2_300_001.0}}}, False),
+        ({"thresholds": {"whales": {"*": 9e9, "BTC": 1e6}}}, True),
+        ({"thresholds": {"whales": {"*": 1e6, "BTC": 9e9}}}, False),
+        ({"thresholds": {"whales": {"ETH": 9e9}, "funding": {"*": 9e9}}}, True),
         ({"muted_until": NOW + 1}, False),
         ({"muted_until": NOW}, True),
         ({"symbol_mutes": {"BTC": NOW + 1}}, False),
@@ -172,7 +170,7 @@ def test_a_bundle_that_was_sent_is_edited_once(store: Store) -> None:
 
 
 def test_each_chats_bundle_holds_only_what_that_chat_wants(store: Store) -> None:
-    subscribe(store, 1, thresholds={"BTC": 2e6})
+    subscribe(store, 1, thresholds={"whales": {"BTC": 2e6}})
     subscribe(store, 2)
     publish(store, alert("k1"), alert("k2", usd=1.1e6))
     texts = dict(waiting(store))
@@ -181,7 +179,7 @@ def test_each_chats_bundle_holds_only_what_that_chat_wants(store: Store) -> None
 
 
 def test_a_storm_fits_one_message_with_the_biggest_listed_and_the_rest_counted() -> None:
-    storm = [alert(f"k{n}", usd=1e6 + n * 1000, last_ms=int(NOW * 1000) + n, late=True) for n in range(100)]
+    storm = [alert(f"k{n}", usd=1e6 + n * 1000, at_ms=int(NOW * 1000) + n, late=True) for n in range(100)]
     told = alerts.render(storm, now=NOW + 86400 * 2)
     assert len(told) < 4096
     lines = shown(*storm)
@@ -199,16 +197,14 @@ def test_the_first_line_is_complete_in_a_phones_preview() -> None:
     assert shown(alert(side="sell"))[0] == "🔴 BTC sell 2.3M USD at 76,981"
 
 
-def test_the_lines_below_tell_fills_duration_prices_venue_and_time() -> None:
+def test_the_lines_below_tell_the_facts_the_venue_and_the_time() -> None:
     _, facts, where = shown(alert())
     assert facts == "40 fills in 0.09 s · price 76,980 → 76,990"
     assert where == "Binance spot · 15:06:38 UTC"
 
 
-def test_one_fill_at_one_price_claims_no_range_and_no_duration() -> None:
-    at = int(NOW * 1000)
-    _, facts, _ = shown(alert(fills=1, high=76_980.0, last_price=76_980.0, first_ms=at, last_ms=at))
-    assert facts == "1 fill"
+def test_an_alert_without_facts_has_no_empty_line() -> None:
+    assert len(shown(alert(facts=""))) == 2
 
 
 def test_a_late_alert_says_how_late_and_when_it_happened() -> None:

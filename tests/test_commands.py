@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import commands
+import text
 from access import Access, Role, Update
 from alerts import Alert
 from commands import TABLE, Commands, Reply
@@ -85,14 +86,9 @@ def whale(number: int, symbol: str = "BTC") -> Alert:
         side="buy",
         usd=1e6 + number * 1e5,
         price=76_980.0,
-        low=1.0,
-        high=2.0,
-        first_price=1.0,
-        last_price=2.0,
-        quantity=1.0,
-        fills=1,
-        first_ms=at,
-        last_ms=at,
+        monitor="whales",
+        headline=f"{symbol} buy {text.usd(1e6 + number * 1e5)} USD at 76,980",
+        at_ms=at,
         venue="A & B",
         url="https://x",
     )
@@ -245,7 +241,7 @@ def test_stop_ends_the_alerts_and_start_brings_them_back_with_the_settings(start
     assert started.store.chats() == []
     assert "off already" in started.say("/stop")
     assert started.say("/start").startswith("Whale alerts are on")
-    assert started.chat().thresholds == {"BTC": 2e6}
+    assert started.chat().thresholds == {"whales": {"BTC": 2e6}}
 
 
 def test_ping_gives_back_the_text_as_it_was_typed(desk: Desk) -> None:
@@ -280,7 +276,7 @@ def test_whales_lists_the_newest_first_by_coin_and_number(desk: Desk) -> None:
     assert "No whale orders seen yet" in desk.say("/whales")
     for number in range(8):
         found = whale(number, "BTC" if number % 2 else "ETH")
-        desk.store.add_alert(found.key, found.symbol, at=found.last_ms / 1000, body=asdict(found), now=NOW)
+        desk.store.add_alert(found.key, "whales", found.symbol, at=found.at, body=asdict(found), now=NOW)
     (reply,) = desk.replies("/whales")
     lines = reply.text.split("\n")
     assert len(lines) == 5
@@ -314,11 +310,11 @@ def test_a_chat_that_watches_nothing_is_told_so_instead_of_an_empty_list(started
 def test_a_threshold_is_one_for_all_coins_or_for_one(started: Desk) -> None:
     assert "BTC 2M, ETH 640k, DOGE 100k USD or more" in started.say("/threshold btc 2m")
     assert "orders of 500k USD or more" in started.say("/threshold 500k")
-    assert started.chat().thresholds == {"*": 5e5}, "one for all replaces those for one"
+    assert started.chat().thresholds == {"whales": {"*": 5e5}}, "one for all replaces those for one"
     assert "BTC 2M, ETH 500k, DOGE 500k" in started.say("/threshold BTC 2m")
     assert "BTC 2M" in started.say("/threshold")
     assert "BTC 1.05M, ETH 640k" in started.say("/threshold auto")
-    assert started.chat().thresholds == {}
+    assert started.chat().thresholds == {"whales": {}}
 
 
 def test_auto_for_one_coin_is_automatic_for_it_whatever_the_others_have(started: Desk) -> None:

@@ -11,7 +11,19 @@ from conftest import ROOT
 
 FLOORS = (  # a module imports only modules below it
     *("bot", "demo", "polling", "inbox", "commands", "monitors", "scheduler", "thresholds", "health"),
-    *("outbox", "alerts", "whales", "access", "sources", "fetch", "trades", "store", "telegram"),
+    *(
+        "outbox",
+        "alerts",
+        "whales",
+        "access",
+        "sources",
+        "fetch",
+        "trades",
+        "store",
+        "database",
+        "records",
+        "telegram",
+    ),
     *("lock", "guard", "holder", "supervisor", "signals", "logs", "loop", "config", "text"),
 )
 DOORS = {  # library: the modules that may import it
@@ -19,7 +31,7 @@ DOORS = {  # library: the modules that may import it
     "schedule": {"scheduler"},
     "requests": {"telegram", "fetch"},
     "urllib3": {"telegram", "fetch"},
-    "sqlite3": {"store"},
+    "sqlite3": {"database"},
     "filelock": {"lock"},
     "dotenv": {"config"},
 }

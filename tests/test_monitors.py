@@ -77,7 +77,7 @@ class Watch:
 
     @property
     def alerts(self) -> list[dict[str, Any]]:
-        return self.store.alerts(limit=100)[::-1]
+        return self.store.alerts("whales", limit=100)[::-1]
 
     @property
     def told(self) -> list[str]:
@@ -121,15 +121,30 @@ def test_a_whale_of_forty_fills_over_two_pages_is_one_alert_with_side_usd_and_vw
     fills = watch.sim.market.sweep("binance", "BTC", "sell", usd=2_400_000, fills=40, at_ms=now - 5000, span_ms=60)
     watch.tick(after=15)
     (alert,) = watch.alerts
-    assert (alert["side"], alert["fills"], alert["venue"], alert["late"]) == ("sell", 40, VENUE, False)
+    assert (alert["side"], alert["venue"], alert["late"]) == ("sell", VENUE, False)
     assert math.isclose(alert["usd"], 2_400_000, rel_tol=1e-6)
     assert math.isclose(alert["price"], 2_400_000 / sum(fill.quantity for fill in fills), rel_tol=1e-6)
-    assert (alert["first_ms"], alert["last_ms"]) == (now - 5000, now - 4940)
-    assert (alert["high"], alert["low"]) == pytest.approx((fills[0].price, fills[-1].price))
+    assert alert["at_ms"] == now - 4940
+    moved = f"{text.price(fills[0].price)} → {text.price(fills[-1].price)}"
+    assert alert["facts"] == f"40 fills in 0.06 s · price {moved}"
+    assert alert["headline"] == f"BTC sell 2.4M USD at {text.price(alert['price'])}"
     assert alert["key"] == f"{VENUE}:BTC:{fills[0].id}"
     assert alert["url"].startswith("https://")
     assert len(watch.told) == 1
     assert "BTC sell 2.4M USD" in watch.told[0]
+
+
+def fills_of(alert: dict[str, Any]) -> int:
+    return int(alert["facts"].split(" ")[0])
+
+
+def test_one_fill_at_one_price_claims_no_range_and_no_duration(watch: Watch) -> None:
+    watch.tick()
+    watch.whale(fills=1)
+    watch.tick()
+    watch.tick()
+    (alert,) = watch.alerts
+    assert alert["facts"] == "1 fill"
 
 
 def open_whale(watch: Watch, usd: float, fills: int) -> int:
@@ -147,7 +162,7 @@ def test_a_whale_across_two_ticks_is_one_alert(watch: Watch) -> None:
     watch.sim.market.sweep("binance", "BTC", "buy", usd=1.2e6, fills=20, at_ms=now)
     watch.sim.market.trade("binance", "BTC", "buy", 77_000, 0.001, at_ms=now + 2000)
     watch.tick(after=15)
-    assert [(alert["fills"], round(alert["usd"])) for alert in watch.alerts] == [(40, 2_400_000)]
+    assert [(fills_of(alert), round(alert["usd"])) for alert in watch.alerts] == [(40, 2_400_000)]
 
 
 def test_a_restart_in_the_middle_of_an_open_order_loses_and_doubles_nothing(watch: Watch) -> None:
@@ -170,7 +185,7 @@ def test_a_restart_in_the_middle_of_an_open_order_loses_and_doubles_nothing(watc
     watch.tick(after=15)
     watch.restart()
     watch.tick(after=15)
-    found = [(alert["side"], alert["fills"], round(alert["usd"])) for alert in watch.alerts]
+    found = [(alert["side"], fills_of(alert), round(alert["usd"])) for alert in watch.alerts]
     assert found == [("sell", 4, 2_200_000), ("buy", 12, 2_400_000)]
 
 
@@ -218,7 +233,7 @@ def test_a_backlog_beyond_twenty_pages_goes_on_at_the_next_tick(watch: Watch) ->
 
 
 def test_a_chat_with_a_lower_threshold_hears_of_what_others_do_not(watch: Watch) -> None:
-    watch.store.put_chat(Chat(chat_id=8, added_by=8, thresholds={"BTC": 50_000.0}))
+    watch.store.put_chat(Chat(chat_id=8, added_by=8, thresholds={"whales": {"BTC": 50_000.0}}))
     watch.tick()
     watch.whale(60_000)
     watch.tick(after=15)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import sqlite3
 import subprocess
 import sys
@@ -12,6 +14,8 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
+import database
+from alerts import Alert
 from store import ALERTS, ANSWERS, Chat, Delivery, Store, StoreError, User
 
 NOW = 1_750_000_000.0
@@ -208,6 +212,70 @@ def test_a_file_whose_making_was_cut_off_is_made_anew(path: Path, begun: str) ->
     store.close()
 
 
+def test_a_file_of_version_1_is_brought_up_to_date_and_a_copy_of_it_is_kept(path: Path) -> None:
+    whale = {"key": "k", "symbol": "BTC", "side": "sell", "usd": 2.31e6, "price": 64_210.0, "low": 1.0, "high": 2.0}
+    whale |= {"first_price": 1.0, "last_price": 2.0, "quantity": 9.0, "fills": 38, "first_ms": 1000, "last_ms": 2000}
+    whale |= {"venue": "Binance spot", "url": "https://x", "late": False}
+    with contextlib.closing(sqlite3.connect(path)) as old:
+        old.executescript(str(database._MIGRATIONS[0]))
+        old.execute("INSERT INTO alerts VALUES ('k', 'BTC', 2, ?, 2)", (json.dumps(whale),))
+        settings = json.dumps({"symbols": ["BTC"], "thresholds": {"BTC": 2e6}, "muted_until": 5.0})
+        old.execute("INSERT INTO chats VALUES (7, 'private', 'Ann', NULL, 7, 1, 0, '', ?)", (settings,))
+        old.execute(f"PRAGMA application_id = {database.APPLICATION_ID}")
+        old.execute("PRAGMA user_version = 1")
+        old.commit()
+    store = Store(path)
+    (body,) = store.alerts("whales")
+    alert = Alert(**body)
+    assert (alert.headline, alert.facts, alert.at_ms) == ("BTC sell 2.31M USD at 64,210", "38 fills", 2000)
+    chat = store.chat(7)
+    assert chat is not None
+    assert (chat.thresholds, chat.symbols, chat.muted_until) == ({"whales": {"BTC": 2e6}}, frozenset({"BTC"}), 5.0)
+    assert (chat.timezone, chat.digest_at) == ("UTC", None)
+    store.close()
+    with contextlib.closing(sqlite3.connect(path.with_name("bot.db.version-1"))) as kept:
+        assert kept.execute("PRAGMA user_version").fetchone() == (1,)
+        assert json.loads(kept.execute("SELECT body FROM alerts").fetchone()[0]) == whale
+
+
+def test_a_migration_that_fails_leaves_the_file_as_it_was(path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(path)) as old:
+        old.executescript(str(database._MIGRATIONS[0]))
+        old.execute("INSERT INTO alerts VALUES ('k', 'BTC', 2, 'no JSON', 2)")
+        old.execute(f"PRAGMA application_id = {database.APPLICATION_ID}")
+        old.execute("PRAGMA user_version = 1")
+        old.commit()
+    with pytest.raises(StoreError, match="could not be brought up to date"):
+        Store(path)
+    with contextlib.closing(sqlite3.connect(path)) as after:
+        assert after.execute("PRAGMA user_version").fetchone() == (1,)
+        assert after.execute("SELECT body FROM alerts").fetchone() == ("no JSON",)
+
+
+def test_every_setting_of_a_chat_survives(store: Store) -> None:
+    chat = Chat(
+        chat_id=-5,
+        kind="supergroup",
+        title="Desk",
+        thread_id=3,
+        added_by=7,
+        since=NOW,
+        symbols=frozenset({"BTC"}),
+        thresholds={"whales": {"*": 1e6}, "funding": {"BTC": 0.1}},
+        muted_until=1.0,
+        symbol_mutes={"ETH": 2.0},
+        levels={"whales": "loud"},
+        sides={"whales": "buy"},
+        timezone="Europe/Berlin",
+        quiet="22:00-07:00",
+        hourly_cap=20,
+        digest="09:00 mon-fri",
+        digest_at=NOW,
+    )
+    store.put_chat(chat)
+    assert store.chat(-5) == chat
+
+
 def test_a_newer_versions_file_is_refused_and_left_as_it_is(store: Store, path: Path) -> None:
     store.set_value("name", "kept")
     store._db.execute("PRAGMA user_version = 99")
@@ -271,7 +339,7 @@ def test_everything_is_there_after_a_restart(store: Store, path: Path) -> None:
         added_by=7,
         since=NOW,
         symbols=frozenset({"BTC", "ETH"}),
-        thresholds={"BTC": 2e6, "*": 5e5},
+        thresholds={"whales": {"BTC": 2e6, "*": 5e5}},
         muted_until=NOW + 60,
         symbol_mutes={"ETH": NOW + 3600},
     )
@@ -358,7 +426,7 @@ def test_a_message_revised_while_it_is_being_sent_gets_exactly_one_edit(store: S
 
 
 def test_unsubscribing_takes_back_waiting_alerts_but_no_answer_and_keeps_the_settings(store: Store) -> None:
-    store.put_chat(Chat(chat_id=7, added_by=7, thresholds={"BTC": 1e6}))
+    store.put_chat(Chat(chat_id=7, added_by=7, thresholds={"whales": {"BTC": 1e6}}))
     say(store, 7, "whale", lane=ALERTS)
     say(store, 7, "pong")
     say(store, 8, "whale of another", lane=ALERTS)
@@ -366,20 +434,20 @@ def test_unsubscribing_takes_back_waiting_alerts_but_no_answer_and_keeps_the_set
     assert texts(store) == ["pong", "whale of another"]
     chat = store.chat(7)
     assert chat is not None
-    assert (chat.subscribed, chat.note, chat.thresholds) == (False, "blocked", {"BTC": 1e6})
+    assert (chat.subscribed, chat.note, chat.thresholds) == (False, "blocked", {"whales": {"BTC": 1e6}})
     assert store.chats() == []
     assert store.outbox_counts(since=0) == {"pending": 2, "sent": 0, "buried": 1}
 
 
 def test_a_group_that_became_a_supergroup_keeps_settings_and_waiting_messages(store: Store) -> None:
-    store.put_chat(Chat(chat_id=-5, kind="group", added_by=7, thresholds={"*": 3e6}, thread_id=None))
+    store.put_chat(Chat(chat_id=-5, kind="group", added_by=7, thresholds={"whales": {"*": 3e6}}, thread_id=None))
     say(store, -5, "waiting", lane=ALERTS)
     for _ in range(2):  # both Telegram's update and a refused send may tell
         store.migrate_chat(-5, -1005)
     assert store.chat(-5) is None
     chat = store.chat(-1005)
     assert chat is not None
-    assert (chat.kind, chat.thresholds, chat.subscribed) == ("supergroup", {"*": 3e6}, True)
+    assert (chat.kind, chat.thresholds, chat.subscribed) == ("supergroup", {"whales": {"*": 3e6}}, True)
     assert [delivery.chat_id for delivery in pending(store)] == [-1005]
 
 
@@ -396,12 +464,12 @@ def test_a_bundle_stays_open_from_its_beginning_unless_it_was_buried(store: Stor
 
 
 def test_an_alert_is_known_by_its_key_and_listed_newest_first(store: Store) -> None:
-    assert store.add_alert("k1", "BTC", at=NOW, body={"n": 1}, now=NOW)
-    assert not store.add_alert("k1", "BTC", at=NOW, body={"n": 9}, now=NOW)
-    assert store.add_alert("k2", "ETH", at=NOW + 2, body={"n": 2}, now=NOW)
-    assert store.add_alert("k3", "BTC", at=NOW + 1, body={"n": 3}, now=NOW)
-    assert [body["n"] for body in store.alerts()] == [2, 3, 1]
-    assert [body["n"] for body in store.alerts("BTC", limit=1)] == [3]
+    assert store.add_alert("k1", "whales", "BTC", at=NOW, body={"n": 1}, now=NOW)
+    assert not store.add_alert("k1", "whales", "BTC", at=NOW, body={"n": 9}, now=NOW)
+    assert store.add_alert("k2", "whales", "ETH", at=NOW + 2, body={"n": 2}, now=NOW)
+    assert store.add_alert("k3", "whales", "BTC", at=NOW + 1, body={"n": 3}, now=NOW)
+    assert [body["n"] for body in store.alerts("whales")] == [2, 3, 1]
+    assert [body["n"] for body in store.alerts("whales", "BTC", limit=1)] == [3]
 
 
 def test_stale_commands_are_counted_for_each_chat_and_taken_once(store: Store) -> None:
@@ -421,13 +489,13 @@ def test_pruning_forgets_what_is_settled_and_old_and_nothing_that_waits(store: S
         store.settle_sent(delivery, message_id=1, now=at)
     store.mark_handled(1, now=NOW)
     store.mark_handled(2, now=NOW + 3 * DAY)
-    store.add_alert("old", "BTC", at=NOW - 31 * DAY, body={}, now=NOW)
-    store.add_alert("new", "BTC", at=NOW, body={}, now=NOW)
+    store.add_alert("old", "whales", "BTC", at=NOW - 31 * DAY, body={}, now=NOW)
+    store.add_alert("new", "whales", "BTC", at=NOW, body={}, now=NOW)
     store.put_chat(Chat(chat_id=7, added_by=7))
     store.prune(now=NOW + 3.5 * DAY)
     assert [row[0] for row in store.pending()] == [waiting]
     assert store.outbox_counts(since=0) == {"pending": 1, "sent": 1, "buried": 0}
     assert (store.handled(1), store.handled(2)) == (False, True)
-    assert not store.add_alert("new", "BTC", at=NOW, body={}, now=NOW), "an alert of today stays known"
-    assert store.add_alert("old", "BTC", at=NOW, body={}, now=NOW)
+    assert not store.add_alert("new", "whales", "BTC", at=NOW, body={}, now=NOW), "an alert of today stays known"
+    assert store.add_alert("old", "whales", "BTC", at=NOW, body={}, now=NOW)
     assert store.chat(7) is not None

@@ -1,0 +1,291 @@
+"""The bot's one SQLite file: opened, checked, migrated, and written in transactions. The only door to sqlite3.
+
+One connection, one re-entrant lock, WAL mode: every method may be called from any thread. A kill of the process
+at any instant leaves the file as it was at the last commit; `durable=True` also survives a loss of power. A file
+of another program or of a newer version is refused and left as it is; a damaged one is set aside, never deleted;
+before a migration the old file is kept beside the new one. Every failure leaves as `StoreError`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from text import count, price, usd
+
+log = logging.getLogger(__name__)
+
+Row = sqlite3.Row
+
+APPLICATION_ID = 0x43534154  # "CSAT": tells our file from any other SQLite database
+
+
+def _to_generic_alerts(db: sqlite3.Connection) -> None:
+    """Version 1 kept whale orders in fields of their own, and thresholds without the monitor's name."""
+    for key, text in db.execute("SELECT key, body FROM alerts").fetchall():
+        old = json.loads(text)
+        worded = {
+            "headline": f"{old['symbol']} {old['side']} {usd(old['usd'])} USD at {price(old['price'])}",
+            "facts": f"{count(old['fills'], 'fill')}",
+            "at_ms": old["last_ms"],
+            "monitor": "whales",
+        }
+        kept = {name: old[name] for name in ("key", "symbol", "side", "usd", "price", "venue", "url", "late")}
+        db.execute("UPDATE alerts SET body = ? WHERE key = ?", (json.dumps(kept | worded), key))
+    for chat_id, text in db.execute("SELECT chat_id, settings FROM chats").fetchall():
+        settings = json.loads(text)
+        thresholds = settings.get("thresholds") or {}
+        settings["thresholds"] = {"whales": thresholds} if thresholds else {}
+        db.execute("UPDATE chats SET settings = ? WHERE chat_id = ?", (json.dumps(settings), chat_id))
+
+
+# Version N of the schema is what the first N steps make; a step is never changed once it was released.
+_MIGRATIONS: tuple[str | Callable[[sqlite3.Connection], None], ...] = (
+    """
+    CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+    CREATE TABLE inbox (update_id INTEGER PRIMARY KEY, handled_at REAL NOT NULL);
+    CREATE TABLE stale (chat_id INTEGER PRIMARY KEY, thread_id INTEGER, commands INTEGER NOT NULL,
+                        first_at REAL NOT NULL, last_at REAL NOT NULL);
+    CREATE TABLE users (user_id INTEGER PRIMARY KEY, name TEXT NOT NULL, state TEXT NOT NULL, at REAL NOT NULL,
+                        answered_at REAL NOT NULL DEFAULT 0, asked_at REAL NOT NULL DEFAULT 0);
+    CREATE TABLE chats (chat_id INTEGER PRIMARY KEY, kind TEXT NOT NULL, title TEXT NOT NULL, thread_id INTEGER,
+                        added_by INTEGER NOT NULL, subscribed INTEGER NOT NULL, since REAL NOT NULL,
+                        note TEXT NOT NULL DEFAULT '', settings TEXT NOT NULL DEFAULT '{}');
+    CREATE TABLE cursors (venue TEXT NOT NULL, symbol TEXT NOT NULL, text TEXT NOT NULL, at REAL NOT NULL,
+                          PRIMARY KEY (venue, symbol)) WITHOUT ROWID;
+    CREATE TABLE gaps (venue TEXT NOT NULL, symbol TEXT NOT NULL, missed INTEGER, start REAL NOT NULL,
+                       end REAL NOT NULL, noted_at REAL NOT NULL);
+    CREATE TABLE alerts (key TEXT PRIMARY KEY, symbol TEXT NOT NULL, at REAL NOT NULL, body TEXT NOT NULL,
+                         created_at REAL NOT NULL) WITHOUT ROWID;
+    CREATE INDEX alerts_at ON alerts (at);
+    CREATE INDEX alerts_symbol ON alerts (symbol, at);
+    CREATE TABLE deliveries (id INTEGER PRIMARY KEY AUTOINCREMENT, chat_id INTEGER NOT NULL, lane INTEGER NOT NULL,
+                             method TEXT NOT NULL, payload TEXT NOT NULL, revision INTEGER NOT NULL DEFAULT 0,
+                             created_at REAL NOT NULL, attempts INTEGER NOT NULL DEFAULT 0, state TEXT NOT NULL,
+                             reason TEXT NOT NULL DEFAULT '', settled_at REAL, message_id INTEGER,
+                             bundle TEXT, parent INTEGER);
+    CREATE INDEX deliveries_pending ON deliveries (id) WHERE state = 'pending';
+    CREATE INDEX deliveries_bundle ON deliveries (chat_id, bundle, created_at) WHERE bundle IS NOT NULL;
+    CREATE INDEX deliveries_parent ON deliveries (parent) WHERE parent IS NOT NULL;
+    CREATE INDEX deliveries_settled ON deliveries (settled_at) WHERE settled_at IS NOT NULL;
+    CREATE TABLE bundled (delivery_id INTEGER NOT NULL, alert_key TEXT NOT NULL,
+                          PRIMARY KEY (delivery_id, alert_key)) WITHOUT ROWID;
+    """,
+    """
+    ALTER TABLE alerts ADD COLUMN monitor TEXT NOT NULL DEFAULT 'whales';
+    CREATE INDEX alerts_monitor ON alerts (monitor, at);
+    ALTER TABLE chats ADD COLUMN digest_at REAL;
+    CREATE INDEX chats_digest ON chats (digest_at) WHERE digest_at IS NOT NULL;
+    CREATE TABLE held (chat_id INTEGER NOT NULL, alert_key TEXT NOT NULL, why TEXT NOT NULL, at REAL NOT NULL,
+                       PRIMARY KEY (chat_id, alert_key)) WITHOUT ROWID;
+    CREATE TABLE bars (symbol TEXT NOT NULL, at INTEGER NOT NULL, open REAL NOT NULL, high REAL NOT NULL,
+                       low REAL NOT NULL, close REAL NOT NULL, buy_usd REAL NOT NULL, sell_usd REAL NOT NULL,
+                       PRIMARY KEY (symbol, at)) WITHOUT ROWID;
+    """,
+    _to_generic_alerts,
+)
+
+# These are mistakes in our own SQL or values, not the disk's: they stay what they are.
+_BUGS = (sqlite3.ProgrammingError, sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.DataError)
+
+
+class StoreError(Exception):
+    """The database cannot be used. str() says what happened, what it means and what to do."""
+
+
+class Database:
+    """The file at `path` (its folder exists). Raises StoreError when it cannot be used.
+
+    set_aside: where a damaged file was moved to, None when there was none.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.set_aside: Path | None = None
+        self._lock = threading.RLock()
+        self._depth = 0
+        try:
+            try:
+                self._connection = self._open()
+            except sqlite3.DatabaseError as error:
+                if not _is_corrupt(error):
+                    raise
+                self.set_aside = self._set_corrupt_file_aside()
+                self._connection = self._open()
+        except (OSError, sqlite3.Error) as error:
+            raise StoreError(
+                f"The database {path} could not be opened: {error}. Nothing in it was changed. Check that the disk "
+                f"has room, that this user may write there and that no other program holds the file."
+            ) from None
+
+    def _open(self) -> sqlite3.Connection:
+        known = self.path.exists() and self.path.stat().st_size > 0
+        db = sqlite3.connect(self.path, timeout=5.0, isolation_level=None, check_same_thread=False)
+        try:
+            db.row_factory = sqlite3.Row
+            application = db.execute("PRAGMA application_id").fetchone()[0]
+            version = db.execute("PRAGMA user_version").fetchone()[0]
+            # A kill or a full disk at the very first start can leave a file that has a head and nothing in it.
+            empty = application == 0 and db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
+            if known and application != APPLICATION_ID and not empty:
+                raise StoreError(
+                    f"{self.path} is a database of another program. The bot does not touch it. "
+                    f"Move it away, or point DATA_DIR to another folder."
+                )
+            if version > len(_MIGRATIONS):
+                raise StoreError(
+                    f"{self.path} was written by a newer version of this bot (schema {version}, this version knows "
+                    f"{len(_MIGRATIONS)}). It was left as it is. Update the bot, or point DATA_DIR to another folder."
+                )
+            # A small file is checked page by page at once; for a large one that would delay the start.
+            if known and self.path.stat().st_size < 32 * 1024 * 1024:
+                verdict = db.execute("PRAGMA quick_check(1)").fetchone()[0]
+                if verdict != "ok":
+                    raise sqlite3.DatabaseError(f"malformed: {verdict}")
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = NORMAL")
+            if version < len(_MIGRATIONS):
+                self._migrate(db, version)
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+    def _migrate(self, db: sqlite3.Connection, version: int) -> None:
+        """Bring the file to this version in one transaction; a copy of it as it was stays beside it."""
+        if version > 0:
+            kept = self.path.with_name(f"{self.path.name}.version-{version}")
+            log.info(
+                "The database is brought from version %d to %d; a copy is kept as %s",
+                *(version, len(_MIGRATIONS)),
+                kept,
+            )
+            self._copy(db, kept)
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            for step in _MIGRATIONS[version:]:
+                if callable(step):
+                    step(db)
+                else:
+                    for statement in step.split(";"):
+                        db.execute(statement)
+            db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            db.execute(f"PRAGMA user_version = {len(_MIGRATIONS)}")
+            db.execute("COMMIT")
+        except (KeyError, TypeError, ValueError) as error:
+            raise StoreError(
+                f"The database {self.path} could not be brought up to date: a row of version {version} is not as it "
+                f"should be ({type(error).__name__}). It was left as it is. Go back to the version of the bot that "
+                f"wrote it, or move the file away and begin a new one."
+            ) from error
+        finally:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+
+    def _copy(self, db: sqlite3.Connection, kept: Path) -> None:
+        unfinished = kept.with_name(f"{kept.name}.unfinished")
+        unfinished.unlink(missing_ok=True)
+        told = time.monotonic()
+
+        def progress(status: int, remaining: int, total: int) -> None:
+            nonlocal told
+            if time.monotonic() - told >= 3:
+                told = time.monotonic()
+                log.info("Copying the database: %d of %d pages", total - remaining, total)
+
+        target = sqlite3.connect(unfinished)
+        try:
+            db.backup(target, pages=4096, progress=progress, sleep=0)
+        finally:
+            target.close()
+        unfinished.replace(kept)
+
+    def _set_corrupt_file_aside(self) -> Path:
+        stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
+        aside = self.path.with_name(f"{self.path.name}.corrupt-{stamp}")
+        while aside.exists():  # rename() would overwrite it
+            aside = aside.with_name(f"{aside.name}x")
+        for suffix in ("", "-wal", "-shm"):
+            source = self.path.with_name(self.path.name + suffix)
+            if source.exists():
+                source.rename(aside.with_name(aside.name + suffix))
+        return aside
+
+    @contextmanager
+    def transaction(self, *, durable: bool = False) -> Iterator[None]:
+        """Commit everything inside together, or nothing when an exception leaves it. Nested ones join the outer.
+
+        durable: wait until the disk has it (this also covers every earlier commit). Raises StoreError.
+        """
+        with self._lock:
+            try:
+                if self._depth == 0:
+                    self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+                    self._connection.execute("BEGIN IMMEDIATE")
+                self._depth += 1
+                try:
+                    yield
+                finally:
+                    self._depth -= 1
+                if self._depth == 0:
+                    self._connection.execute("COMMIT")
+            except BaseException as error:
+                if self._depth == 0 and self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                if isinstance(error, sqlite3.Error) and not isinstance(error, _BUGS):
+                    raise StoreError(
+                        f"The database {self.path} could not be written: {error}. What was being done is undone and "
+                        f"will be tried again. Check the disk's free space and its permissions."
+                    ) from error
+                raise
+
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """Inside a transaction: undo what is inside when an exception leaves it, and nothing else."""
+        with self._lock:
+            self._connection.execute("SAVEPOINT inner")
+            try:
+                yield
+            except BaseException:
+                if self._connection.in_transaction:  # on a full disk SQLite may have undone everything by itself
+                    self._connection.execute("ROLLBACK TO inner")
+                    self._connection.execute("RELEASE inner")
+                raise
+            self._connection.execute("RELEASE inner")
+
+    def execute(self, sql: str, values: tuple[Any, ...] = ()) -> sqlite3.Cursor:
+        """One statement inside the caller's `transaction()`; there alone a failure leaves as StoreError."""
+        return self._connection.execute(sql, values)
+
+    def write(self, sql: str, *values: Any) -> sqlite3.Cursor:
+        """One statement as a transaction of its own, or as a part of the one around it."""
+        with self.transaction():
+            return self._connection.execute(sql, values)
+
+    def rows(self, sql: str, *values: Any) -> list[sqlite3.Row]:
+        with self._lock:
+            try:
+                return self._connection.execute(sql, values).fetchall()
+            except sqlite3.Error as error:
+                raise StoreError(
+                    f"The database {self.path} could not be read: {error}. Check the disk, then restart the bot."
+                ) from error
+
+    def row(self, sql: str, *values: Any) -> sqlite3.Row | None:
+        found = self.rows(sql, *values)
+        return found[0] if found else None
+
+    def close(self) -> None:
+        with self._lock:
+            self._connection.close()
+
+
+def _is_corrupt(error: sqlite3.DatabaseError) -> bool:
+    return "malformed" in str(error) or "not a database" in str(error)
