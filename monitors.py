@@ -16,8 +16,10 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import alerts
+import bars
 import text
 from alerts import Alert
+from bars import Bar
 from config import Settings
 from health import PATIENCE, Health, SourceHealth
 from scheduler import Scheduler
@@ -51,6 +53,7 @@ class _Feed:
     cursor: str | None
     at: float
     stored: str = ""
+    barred: int = 0  # trades with ids below this are in the bars already
     traded_at: float = 0.0  # when a trade last came, or the head was last looked at
 
 
@@ -71,6 +74,7 @@ class _Batch:
 
     alerts: list[Alert] = field(default_factory=list)
     gaps: list[_Gap] = field(default_factory=list)
+    bars: dict[tuple[str, int], Bar] = field(default_factory=dict)
     feeds: set[_Feed] = field(default_factory=set)
 
 
@@ -228,6 +232,7 @@ class WhaleMonitor:
             if stored is not None:
                 feed.cursor, counted = _unpack(stored.text)
                 feed.at = stored.at
+                feed.barred = counted.pop("bars", 0)
                 feed.clusterer.resume(counted)
             self._feeds[venue, symbol] = feed
         feed.clusterer.threshold = threshold
@@ -283,6 +288,7 @@ class WhaleMonitor:
 
     def _place(self, feed: _Feed, cursor: str, *, at: float) -> str:
         feed.cursor = feed.stored = cursor
+        feed.barred = 0
         feed.at = at
         feed.traded_at = self._now()
         self._batch.feeds.add(feed)
@@ -302,10 +308,12 @@ class WhaleMonitor:
         ]
         if page.trades:
             feed.traded_at = now
+            bars.add(self._batch.bars, (trade for trade in page.trades if trade.trade_id >= feed.barred))
+            feed.barred = max(feed.barred, page.trades[-1].trade_id + 1)
         first = feed.clusterer.open_since()
         feed.cursor = feed.stored = page.next_cursor
         if first is not None:
-            feed.stored = _pack(source.cursor_at(first), feed.clusterer.counted())
+            feed.stored = _pack(source.cursor_at(first), feed.clusterer.counted(), feed.barred)
         feed.at = now if page.head else page.trades[-1].at_ms / 1000 if page.trades else feed.at
         self._batch.feeds.add(feed)
         return page.next_cursor
@@ -339,6 +347,7 @@ class WhaleMonitor:
                     alerts.announce(self._store, words, now=now, symbol=symbol)
                 for alert in sorted(batch.alerts, key=lambda alert: (alert.at_ms, alert.key)):
                     alerts.publish(self._store, alert, now=now, default_min=self.default_threshold(alert.symbol))
+                self._store.add_bars(batch.bars.values())
                 for feed in batch.feeds:
                     self._store.set_cursor(feed.venue, feed.symbol, feed.stored, at=feed.at)
         except BaseException:
@@ -424,10 +433,10 @@ def _outages(gaps: Sequence[_Gap], now: float) -> list[tuple[str, str | None]]:
     return lines
 
 
-def _pack(cursor: str, counted: dict[str, int]) -> str:
-    return f"{cursor} {counted['buy']} {counted['sell']}"
+def _pack(cursor: str, counted: dict[str, int], barred: int) -> str:
+    return f"{cursor} {counted['buy']} {counted['sell']} {barred}"
 
 
 def _unpack(stored: str) -> tuple[str, dict[str, int]]:
     cursor, *ids = stored.split(" ")
-    return cursor, dict(zip(("buy", "sell"), map(int, ids), strict=False))
+    return cursor, dict(zip(("buy", "sell", "bars"), map(int, ids), strict=False))

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+from bars import Bar
 from database import Database, Row, StoreError
 from records import ALERTS, ANSWERS, Chat, Cursor, Delivery, User
 
@@ -113,6 +115,11 @@ class Store:
         rows = self._db.rows("SELECT * FROM chats WHERE subscribed = ? ORDER BY since, chat_id", int(subscribed))
         return [_chat(row) for row in rows]
 
+    def digests_due(self, now: float) -> list[Chat]:
+        """Chats with a subscription whose digest is due."""
+        rows = self._db.rows("SELECT * FROM chats WHERE digest_at <= ? AND subscribed = 1", now)
+        return [_chat(row) for row in rows]
+
     def put_chat(self, chat: Chat) -> None:
         settings = {
             "symbols": None if chat.symbols is None else sorted(chat.symbols),
@@ -167,6 +174,24 @@ class Store:
         """Rows (venue, symbol, missed, start, end) noted since then, newest first."""
         return self._db.rows("SELECT * FROM gaps WHERE noted_at > ? ORDER BY noted_at DESC", since)
 
+    # Bars of five minutes
+
+    def add_bars(self, bars: Iterable[Bar]) -> None:
+        """Count these into the bars that are kept: each trade must be in one of them only."""
+        with self.transaction():
+            for bar in bars:
+                self._db.execute(
+                    "INSERT INTO bars VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
+                    "high = max(high, excluded.high), low = min(low, excluded.low), close = excluded.close, "
+                    "buy_usd = buy_usd + excluded.buy_usd, sell_usd = sell_usd + excluded.sell_usd",
+                    (bar.symbol, bar.at, bar.open, bar.high, bar.low, bar.close, bar.buy_usd, bar.sell_usd),
+                )
+
+    def bars(self, symbol: str, *, since: float) -> list[Bar]:
+        """A coin's bars that began since then, oldest first."""
+        rows = self._db.rows("SELECT * FROM bars WHERE symbol = ? AND at >= ? ORDER BY at", symbol, since)
+        return [Bar(*row) for row in rows]
+
     # Alerts
 
     def add_alert(self, key: str, monitor: str, symbol: str, *, at: float, body: dict[str, Any], now: float) -> bool:
@@ -183,6 +208,11 @@ class Store:
         rows = self._db.rows(
             f"SELECT body FROM alerts WHERE monitor = ?{also} ORDER BY at DESC LIMIT ?", *(monitor, *values, limit)
         )
+        return [json.loads(row["body"]) for row in rows]
+
+    def alerts_between(self, since: float, until: float) -> list[dict[str, Any]]:
+        """Bodies of every monitor's alerts that happened in that time, oldest first."""
+        rows = self._db.rows("SELECT body FROM alerts WHERE at >= ? AND at < ? ORDER BY at, key", since, until)
         return [json.loads(row["body"]) for row in rows]
 
     def bundle(self, delivery_id: int) -> list[dict[str, Any]]:

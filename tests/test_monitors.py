@@ -134,6 +134,18 @@ def test_a_whale_of_forty_fills_over_two_pages_is_one_alert_with_side_usd_and_vw
     assert "BTC sell 2.4M USD" in watch.told[0]
 
 
+def test_a_restart_in_the_middle_of_an_order_counts_no_trade_twice_into_the_bars(watch: Watch) -> None:
+    watch.tick()
+    watch.whale(1.2e6, ago=0, fills=20)  # still open: a restart reads it again
+    watch.tick()
+    counted = sum(bar.buy_usd for bar in watch.store.bars("BTC", since=0))
+    assert counted == pytest.approx(1.2e6)
+    watch.restart()
+    watch.whale(3e5, ago=0, fills=1)
+    watch.tick()
+    assert sum(bar.buy_usd for bar in watch.store.bars("BTC", since=0)) == pytest.approx(1.5e6)
+
+
 def fills_of(alert: dict[str, Any]) -> int:
     return int(alert["facts"].split(" ")[0])
 
