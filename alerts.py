@@ -73,7 +73,7 @@ def announce(store: Store, line: str, *, now: float, symbol: str | None = None) 
     """One plain line for every subscribed chat (that follows the symbol, when one is named)."""
     for chat in store.chats():
         if symbol is None or (chat.follows(symbol) and not chat.muted(symbol, now)):
-            payload = _addressed(chat, {"text": line})
+            payload = addressed(chat, {"text": line})
             store.enqueue(chat.chat_id, "sendMessage", payload, now=now, lane=ALERTS)
 
 
@@ -96,7 +96,7 @@ def _payload(chat: Chat, bundled: Sequence[Alert], now: float) -> dict[str, Any]
         {"text": f"Mute {symbol} {length.replace('h', ' h')}", "callback_data": f"mute:{symbol}:{length}"}
         for length in ("1h", "24h")
     ]
-    return _addressed(
+    return addressed(
         chat,
         {
             "text": render(bundled, now=now),
@@ -106,7 +106,8 @@ def _payload(chat: Chat, bundled: Sequence[Alert], now: float) -> dict[str, Any]
     )
 
 
-def _addressed(chat: Chat, payload: dict[str, Any]) -> dict[str, Any]:
+def addressed(chat: Chat, payload: dict[str, Any]) -> dict[str, Any]:
+    """The parameters of a message for that chat: into the topic where it was subscribed."""
     return payload if chat.thread_id is None else payload | {"message_thread_id": chat.thread_id}
 
 

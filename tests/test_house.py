@@ -20,6 +20,7 @@ FLOORS = (  # a module imports only modules below it; one a line, so that two ad
     "thresholds",
     "health",
     "outbox",
+    "digest",
     "alerts",
     "whales",
     "access",

@@ -1,0 +1,153 @@
+"""Digests: what a stretch of time held, in one message, at the times a chat asked for.
+
+A chat's next time is in the store, so a restart forgets none; after an outage one digest covers all of it. The
+message and the next time are committed together: a kill neither loses nor doubles a digest.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+import alerts
+import schedules
+import text
+from alerts import Alert
+from records import ALERTS, Chat
+from store import Store
+
+log = logging.getLogger(__name__)
+
+TOP = 5  # orders, coins and liquidations that get a line
+
+
+class Digests:
+    """Writes the digests that are due. `default_min`: dollars from which an order of a coin is a whale."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        symbols: Sequence[str],
+        default_min: Callable[[str], float],
+        now: Callable[[], float],
+    ) -> None:
+        self._store = store
+        self._symbols = tuple(symbols)
+        self._default_min = default_min
+        self._now = now
+
+    def plan(self, chat: Chat) -> Chat:
+        """The chat with the time of its next digest, by its rule and zone. Raises ScheduleError."""
+        if not chat.digest:
+            return replace(chat, digest_at=None)
+        return replace(chat, digest_at=schedules.parse(chat.digest).next(self._now(), zone=chat.timezone))
+
+    def tick(self) -> bool:
+        """Enqueue every digest that is due; True when there was one."""
+        due = self._store.digests_due(self._now())
+        for chat in due:
+            with self._store.transaction():
+                self._tell(chat)
+        return bool(due)
+
+    def _tell(self, chat: Chat) -> None:
+        now = self._now()
+        assert chat.digest_at is not None
+        since = schedules.parse(chat.digest).previous(chat.digest_at, zone=chat.timezone)
+        for part in text.split(self.compose(chat, since=since, until=now)):
+            payload = alerts.addressed(chat, {"text": part, "parse_mode": "HTML"})
+            self._store.enqueue(chat.chat_id, "sendMessage", payload, now=now, lane=ALERTS)
+        self._store.put_chat(self.plan(chat))
+
+    def compose(self, chat: Chat, *, since: float, until: float) -> str:
+        """The digest of a time (unix seconds) as this chat follows the markets, in Telegram HTML."""
+        zone = schedules.time_zone(chat.timezone)
+
+        def clock(at: float) -> str:
+            moment = datetime.fromtimestamp(at, zone)
+            return moment.strftime("%H:%M") if until - since <= 86400 else moment.strftime("%a %H:%M")
+
+        ends = datetime.fromtimestamp(until, zone).strftime("%a %d %b %H:%M")
+        lines = [f"<b>Digest of {text.duration(until - since)} to {ends} {text.escape(chat.timezone)}</b>"]
+        happened = [Alert(**body) for body in self._store.alerts_between(since, until)]
+        heard = [
+            alert for alert in happened if chat.follows(alert.symbol) and chat.levels.get(alert.monitor) != "off"
+        ]
+        lines += self._whales(chat, [alert for alert in heard if alert.monitor == "whales"], clock)
+        lines += self._flows(chat, since)
+        lines += _liquidations([alert for alert in heard if alert.monitor == "liquidations"], clock)
+        lines += _funding([alert for alert in heard if alert.monitor == "funding"], clock)
+        lines += self._gaps(chat, since, clock)
+        return "\n".join(lines)
+
+    def _whales(self, chat: Chat, found: Sequence[Alert], clock: Callable[[float], str]) -> list[str]:
+        if chat.levels.get("whales") == "off":
+            return []
+        orders = [
+            order
+            for order in found
+            if order.usd >= chat.threshold("whales", order.symbol, self._default_min(order.symbol))
+        ]
+        if not orders:
+            return ["No whale orders."]
+        total = sum(order.usd for order in orders)
+        net = sum(order.usd if order.side == "buy" else -order.usd for order in orders)
+        lines = [f"<b>{text.count(len(orders), 'whale order')}</b>, {text.usd(total)} USD, net {signed(net)}"]
+        biggest = sorted(orders, key=lambda order: order.usd, reverse=True)[:TOP]
+        return [*lines, *(f"{clock(order.at)} {alerts.headline(order)}" for order in biggest)]
+
+    def _flows(self, chat: Chat, since: float) -> list[str]:
+        rows = []
+        for symbol in self._symbols:
+            seen = self._store.bars(symbol, since=since) if chat.follows(symbol) else []
+            if not seen:
+                continue
+            bought, sold = sum(bar.buy_usd for bar in seen), sum(bar.sell_usd for bar in seen)
+            moved = (seen[-1].close / seen[0].open - 1) * 100
+            line = f"{symbol} {signed(bought - sold)} of {text.usd(bought + sold)}, price {moved:+.1f} %"
+            rows.append((abs(bought - sold), text.escape(line)))
+        if not rows:
+            return []
+        rows.sort(reverse=True)
+        more = f"and {text.count(len(rows) - TOP, 'more coin')} with less" if len(rows) > TOP else ""
+        lines = ["<b>Net taker flow</b> (all trades seen, USD)", *(line for _, line in rows[:TOP])]
+        return [*lines, more] if more else lines
+
+    def _gaps(self, chat: Chat, since: float, clock: Callable[[float], str]) -> list[str]:
+        gaps = [gap for gap in self._store.gaps(since=since) if chat.follows(gap["symbol"])]
+        lines = []
+        for venue in dict.fromkeys(gap["venue"] for gap in gaps):
+            mine = [gap for gap in gaps if gap["venue"] == venue]
+            coins = ", ".join(sorted({gap["symbol"] for gap in mine}))
+            start, end = min(gap["start"] for gap in mine), max(gap["end"] for gap in mine)
+            missed = sum(gap["missed"] or 0 for gap in mine)
+            number = f", {text.count(missed, 'trade')}" if missed else ""
+            lines.append(f"{text.escape(venue)}: {clock(start)} to {clock(end)}, {text.escape(coins)}{number}")
+        return ["<b>Not seen</b>", *lines] if lines else []
+
+
+def _liquidations(found: Sequence[Alert], clock: Callable[[float], str]) -> list[str]:
+    if not found:
+        return []
+    venues = " and ".join(sorted({alert.venue for alert in found}))
+    biggest = sorted(found, key=lambda alert: alert.usd, reverse=True)[:TOP]
+    return [
+        f"<b>{text.count(len(found), 'liquidation alert')}</b> ({text.escape(venues)})",
+        *(f"{clock(alert.at)} {alerts.headline(alert)}" for alert in biggest),
+    ]
+
+
+def _funding(found: Sequence[Alert], clock: Callable[[float], str]) -> list[str]:
+    newest = {(alert.symbol, alert.venue): alert for alert in found}  # oldest first: the last of each stays
+    if not newest:
+        return []
+    shown = list(newest.values())[-TOP:]
+    return ["<b>Funding</b>", *(f"{clock(alert.at)} {alerts.headline(alert)}" for alert in reversed(shown))]
+
+
+def signed(usd: float) -> str:
+    """A dollar amount with its sign: +1.25M, -840k."""
+    return f"{'-' if usd < 0 else '+'}{text.usd(abs(usd))}"
