@@ -26,6 +26,7 @@ import supervisor
 import text
 from access import Access
 from config import ConfigError, Settings
+from desk import Desk
 from inbox import Inbox
 from lock import InstanceLock, LockError, bot_folder, refusal
 from monitors import Scheduler, WhaleMonitor
@@ -166,12 +167,12 @@ class Bot:
         self.monitor = WhaleMonitor(
             settings, store, default_sources(settings.source_urls), notify_owner=self._tell_owner
         )
-        self.commands = commands.Commands(
+        self.desk = Desk(
             store,
             self.access,
             symbols=settings.symbols,
             now=self._server_time,
-            default_min=self.monitor.default_threshold,
+            default_min=lambda monitor, symbol: self.monitor.default_threshold(symbol),
             status=self._status,
         )
         self.outbox = Outbox(
@@ -184,7 +185,7 @@ class Bot:
         inbox = Inbox(
             store,
             self.access,
-            self.commands,
+            commands.Commands(self.desk),
             stale_after=settings.stale_after_minutes * 60,
             now=self._server_time,
         )
@@ -245,7 +246,7 @@ class Bot:
         self.poller.loop.wake()
 
     def _connected(self, username: str) -> None:
-        self.commands.username = username
+        self.desk.username = username
         self._lock.name = username
         menu = [{"command": name, "description": words} for name, words in commands.menu()]
         # Through the outbox, which tries until Telegram has taken it: the first poll need not wait for it.

@@ -12,7 +12,8 @@ from typing import Any
 
 import text
 from access import Access, Update
-from commands import Commands, Reply
+from commands import Commands
+from desk import Keyboard, Reply
 from store import Store, StoreError
 
 log = logging.getLogger(__name__)
@@ -98,21 +99,37 @@ class Inbox:
         return bool(rows)
 
     def _say(self, update: Update, reply: Reply) -> None:
+        """Keep an answer to be sent. Only a text is ever longer than one message; the keyboard goes under its end."""
         now = self._now()
+        chat_id = reply.chat_id or update.chat_id
         if reply.toast:
             payload: dict[str, Any] = {"callback_query_id": update.callback_id, "text": text.clip(reply.text, 200)}
             self._store.enqueue(update.chat_id, "answerCallbackQuery", payload, now=now)
             return
-        for part in text.split(reply.text):
-            payload = {"text": part}
-            if reply.html:
-                payload["parse_mode"] = "HTML"
-            if reply.buttons:
-                rows = [{"text": label, "callback_data": data} for label, data in reply.buttons]
-                payload["reply_markup"] = {"inline_keyboard": [rows]}
-            if reply.chat_id is None and update.thread_id is not None:
-                payload["message_thread_id"] = update.thread_id
-            self._store.enqueue(reply.chat_id or update.chat_id, "sendMessage", payload, now=now)
+        if reply.edit and update.message_id is not None:
+            payload = {"text": reply.text, "message_id": update.message_id} | _form(reply, reply.keyboard)
+            self._store.enqueue(chat_id, "editMessageText", payload, now=now)
+            return
+        address: dict[str, Any] = {"disable_notification": True} if reply.silent else {}
+        if reply.chat_id is None and update.thread_id is not None:
+            address["message_thread_id"] = update.thread_id
+        if reply.attachment is not None:
+            payload = {"caption": reply.text, "attachment": dict(reply.attachment)} | _form(reply, reply.keyboard)
+            self._store.enqueue(chat_id, reply.method, payload | address, now=now)
+            return
+        parts = text.split(reply.text)
+        for part in parts:
+            payload = {"text": part} | _form(reply, reply.keyboard if part is parts[-1] else ())
+            self._store.enqueue(chat_id, reply.method, payload | address, now=now)
+
+
+def _form(reply: Reply, keyboard: Keyboard) -> dict[str, Any]:
+    """The parts of a payload that say how it looks."""
+    form: dict[str, Any] = {"parse_mode": "HTML"} if reply.html else {}
+    if keyboard:
+        rows = [[{"text": label, "callback_data": data} for label, data in row] for row in keyboard]
+        form["reply_markup"] = {"inline_keyboard": rows}
+    return form
 
 
 def parse(raw: dict[str, Any]) -> Update:
@@ -124,12 +141,14 @@ def parse(raw: dict[str, Any]) -> Update:
     if "callback_query" in raw:
         query = raw["callback_query"]
         message = query.get("message") or {}
+        within_reach = message.get("date") != 0  # Bot API InaccessibleMessage: it can be answered, not edited
         return Update(
             update_id=update_id,
             kind="callback",
             callback_id=str(query["id"]),
             text=_words(query.get("data")),
-            message_id=message.get("message_id"),
+            message_id=message.get("message_id") if within_reach else None,
+            thread_id=_thread(message),
             **_chat(message["chat"]),
             **_person(query["from"]),
         )
@@ -158,10 +177,14 @@ def parse(raw: dict[str, Any]) -> Update:
         text=_words(message.get("text")),
         at=float(message["date"]),
         message_id=int(message["message_id"]),
-        thread_id=int(message["message_thread_id"]) if message.get("is_topic_message") else None,
+        thread_id=_thread(message),
         **chat,
         **person,
     )
+
+
+def _thread(message: dict[str, Any]) -> int | None:
+    return int(message["message_thread_id"]) if message.get("is_topic_message") else None
 
 
 def _chat(chat: dict[str, Any]) -> dict[str, Any]:

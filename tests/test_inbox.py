@@ -11,10 +11,11 @@ from conftest import FRIEND, OWNER
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import commands
 from access import Access, Update
-from commands import Commands
+from commands import Commands, Reply
 from inbox import Inbox, parse
-from store import Store
+from store import Delivery, Store
 
 NOW = 1_790_000_000.0
 STRANGER = 99
@@ -24,9 +25,10 @@ class Desk:
     def __init__(self, folder: Path) -> None:
         self.store = Store(folder / "bot.db")
         self.access = Access(self.store, owner_id=OWNER, allowed_users=frozenset({FRIEND}), now=lambda: NOW)
-        self.commands = Commands(
-            self.store, self.access, symbols=("BTC", "ETH"), now=lambda: NOW, default_min=lambda symbol: 1e6
+        self.desk = commands.Desk(
+            self.store, self.access, symbols=("BTC", "ETH"), now=lambda: NOW, default_min=lambda monitor, symbol: 1e6
         )
+        self.commands = Commands(self.desk)
         self.inbox = Inbox(self.store, self.access, self.commands, stale_after=600.0, now=lambda: NOW)
 
     def answers(self) -> list[tuple[int, str]]:
@@ -161,6 +163,60 @@ def test_odd_button_data_is_answered_and_changes_nothing(desk: Desk, data: str) 
     desk.inbox.take(press(2, data, user_id=OWNER))
     assert desk.store.chats() == before
     assert len(desk.answers()) == 2
+
+
+# How an answer is put
+
+
+def answered_by(desk: Desk, monkeypatch: pytest.MonkeyPatch, raw: dict[str, Any], *said: Reply) -> list[Delivery]:
+    monkeypatch.setattr(desk.commands, "run", lambda update: list(said))
+    desk.inbox.take(raw)
+    found = [desk.store.delivery(row[0]) for row in desk.store.pending()]
+    return [one for one in found if one is not None]
+
+
+KEYS = ((("a", "x:1"), ("b", "x:2")), (("c", "x:3"),))
+
+
+def test_an_edit_changes_the_message_whose_button_was_pressed(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    (made,) = answered_by(
+        desk, monkeypatch, press(1, "x"), Reply(text="<b>new</b>", html=True, edit=True, keyboard=KEYS)
+    )
+    assert (made.method, made.chat_id) == ("editMessageText", FRIEND)
+    assert (made.payload["message_id"], made.payload["text"], made.payload["parse_mode"]) == (1, "<b>new</b>", "HTML")
+    rows = made.payload["reply_markup"]["inline_keyboard"]
+    assert [[button["callback_data"] for button in row] for row in rows] == [["x:1", "x:2"], ["x:3"]]
+
+
+def test_where_the_message_is_out_of_reach_an_edit_is_a_new_message(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = press(1, "x")
+    raw["callback_query"]["message"]["date"] = 0
+    (made,) = answered_by(desk, monkeypatch, raw, Reply(text="new", edit=True))
+    assert (made.method, made.payload) == ("sendMessage", {"text": "new"})
+
+
+def test_a_button_in_a_topic_is_answered_in_that_topic(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = press(1, "x")
+    raw["callback_query"]["message"] |= {"is_topic_message": True, "message_thread_id": 5}
+    (made,) = answered_by(desk, monkeypatch, raw, Reply(text="here", silent=True))
+    assert made.payload == {"text": "here", "message_thread_id": 5, "disable_notification": True}
+
+
+def test_a_file_is_a_wish_in_the_payload_with_the_text_as_its_caption(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reply = Reply(text="BTC", method="sendPhoto", attachment={"kind": "chart", "symbol": "BTC"})
+    (made,) = answered_by(desk, monkeypatch, message(1), reply)
+    assert made.method == "sendPhoto"
+    assert made.payload == {"caption": "BTC", "attachment": {"kind": "chart", "symbol": "BTC"}}
+
+
+def test_the_keyboard_of_a_long_answer_stands_under_its_end(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, last = answered_by(desk, monkeypatch, message(1), Reply(text="x" * 5000, keyboard=KEYS))
+    assert "reply_markup" not in first.payload
+    assert "reply_markup" in last.payload
 
 
 JSON = st.recursive(

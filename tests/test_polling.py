@@ -15,7 +15,7 @@ from conftest import OWNER, TOKEN
 
 import polling
 from access import Access
-from commands import Commands
+from commands import Commands, Desk
 from inbox import Inbox
 from polling import Poller
 from simulator import SimBot, Simulator
@@ -52,10 +52,8 @@ class Rig:
         self.news = 0
         self.telegram = Telegram(TOKEN, sim.url, now=self.clock.now)
         access = Access(store, owner_id=OWNER, allowed_users=frozenset(), now=self.server_time)
-        commands = Commands(
-            store, access, symbols=("BTC",), now=self.server_time, default_min=lambda symbol: 1e6, status=list
-        )
-        self.inbox = Inbox(store, access, commands, stale_after=600.0, now=self.server_time)
+        desk = Desk(store, access, symbols=("BTC",), now=self.server_time, default_min=lambda monitor, symbol: 1e6)
+        self.inbox = Inbox(store, access, Commands(desk), stale_after=600.0, now=self.server_time)
         self.poller = Poller(
             TOKEN,
             self.telegram,

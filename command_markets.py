@@ -1,0 +1,28 @@
+"""Commands that show what the markets did."""
+
+from __future__ import annotations
+
+import alerts
+import text
+from access import Update
+from alerts import Alert
+from desk import Desk, Reply, Usage
+
+
+def whales(desk: Desk, update: Update, arguments: list[str]) -> list[Reply]:
+    symbol, limit = None, 5
+    for argument in arguments:
+        if argument.isascii() and argument.isdigit():
+            limit = int(argument)
+            if not 1 <= limit <= 20:
+                raise Usage("I list from 1 to 20 orders.")
+        else:
+            symbol = desk.symbol(argument)
+    found = [Alert(**body) for body in desk.store.alerts("whales", symbol, limit=limit)]
+    if not found:
+        return [Reply(text=f"No whale orders{f' of {symbol}' if symbol else ''} seen yet. I keep looking.")]
+    now = desk.now()
+    lines = [
+        f"{text.clock(alert.at, now=now)} {alerts.headline(alert)} · {text.escape(alert.venue)}" for alert in found
+    ]
+    return [Reply(text="\n".join(lines), html=True)]
