@@ -15,8 +15,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from text import count, price, usd
 
@@ -289,3 +290,59 @@ class Database:
 
 def _is_corrupt(error: sqlite3.DatabaseError) -> bool:
     return "malformed" in str(error) or "not a database" in str(error)
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What a look at a database file told. `size` is in bytes, with the log beside it; `detail` is SQLite's words."""
+
+    verdict: Literal["sound", "damaged", "foreign", "newer", "not all looked at"]
+    size: int
+    detail: str = ""
+
+
+def inspect(path: Path, *, seconds: float = 3.0) -> Inspection:
+    """Check a database that may be in use just now, for at most `seconds`. Never writes, never bars a writer.
+
+    Raises FileNotFoundError when there is none, StoreError when it cannot be read.
+    """
+    log_file = path.with_name(f"{path.name}-wal")
+    size = path.stat().st_size + (log_file.stat().st_size if log_file.exists() else 0)
+    try:
+        found = _inspect(path, size, seconds, in_use=log_file.exists())
+        if found.verdict == "damaged" and log_file.exists():
+            # Opened as a file that nobody writes, while the bot was just starting: look again, in its company.
+            found = _inspect(path, size, seconds, in_use=True)
+    except sqlite3.Error as error:
+        raise StoreError(
+            f"The database {path} could not be looked at: {error}. That does not mean that it is damaged. Ask as "
+            f"the user who runs the bot."
+        ) from None
+    return found
+
+
+def _inspect(path: Path, size: int, seconds: float, *, in_use: bool) -> Inspection:
+    # Without its log the file is complete, and `immutable` makes SQLite create no file beside it.
+    how = "mode=ro" if in_use else "mode=ro&immutable=1"
+    ends_at = time.monotonic() + seconds
+    db = sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True, timeout=1.0)
+    try:
+        db.set_progress_handler(lambda: time.monotonic() > ends_at, 1000)
+        application = db.execute("PRAGMA application_id").fetchone()[0]
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        if application not in (APPLICATION_ID, 0):
+            return Inspection("foreign", size)
+        if version > len(_MIGRATIONS):
+            return Inspection("newer", size, f"schema {version}, this version knows {len(_MIGRATIONS)}")
+        told = str(db.execute("PRAGMA quick_check(1)").fetchone()[0])
+        return Inspection("sound", size) if told == "ok" else Inspection("damaged", size, told)
+    except sqlite3.OperationalError as error:
+        if "interrupted" in str(error):
+            return Inspection("not all looked at", size)
+        raise
+    except sqlite3.DatabaseError as error:
+        if _is_corrupt(error):
+            return Inspection("damaged", size, str(error))
+        raise
+    finally:
+        db.close()

@@ -43,6 +43,7 @@ FLOORS = (  # a module imports only modules below it; one a line, so that two ad
     "holder",
     "supervisor",
     "signals",
+    "notify",
     "logs",
     "loop",
     "config",

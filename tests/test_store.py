@@ -499,3 +499,59 @@ def test_pruning_forgets_what_is_settled_and_old_and_nothing_that_waits(store: S
     assert not store.add_alert("new", "whales", "BTC", at=NOW, body={}, now=NOW), "an alert of today stays known"
     assert store.add_alert("old", "whales", "BTC", at=NOW, body={}, now=NOW)
     assert store.chat(7) is not None
+
+
+# A look from outside (doctor)
+
+
+def files(path: Path) -> dict[str, bytes]:
+    return {found.name: found.read_bytes() for found in path.parent.iterdir() if not found.name.endswith("-shm")}
+
+
+def test_a_database_in_use_is_looked_at_without_a_trace_and_goes_on(store: Store, path: Path) -> None:
+    say(store, 7, "before")
+    before = files(path)
+    with store.transaction():
+        say(store, 7, "in the middle")
+        assert database.inspect(path).verdict == "sound"
+    say(store, 7, "after")
+    assert texts(store) == ["before", "in the middle", "after"]
+    assert set(files(path)) == set(before)
+
+
+def test_a_look_at_a_closed_database_makes_no_file_beside_it(store: Store, path: Path) -> None:
+    say(store, 7, "kept")
+    store.close()
+    before = files(path)
+    found = database.inspect(path)
+    assert (found.verdict, found.size) == ("sound", path.stat().st_size)
+    assert files(path) == before
+    assert {found.name for found in path.parent.iterdir()} == {"bot.db"}
+
+
+def test_a_look_tells_damaged_foreign_and_newer_files_apart_and_changes_none(store: Store, path: Path) -> None:
+    for number in range(300):
+        say(store, 7, f"filling {number} " * 40)
+    store.close()
+    whole = path.read_bytes()
+    path.write_bytes(whole[:8192] + b"\x55" * 12288 + whole[20480:])
+    assert database.inspect(path).verdict == "damaged"
+    path.write_bytes(b"this is no database at all, however long it is" * 100)
+    damaged = path.read_bytes()
+    assert database.inspect(path).verdict == "damaged"
+    assert path.read_bytes() == damaged
+    path.unlink()
+    for pragma, verdict in (("application_id = 77", "foreign"), ("user_version = 99", "newer")):
+        other = sqlite3.connect(path)
+        other.executescript(f"PRAGMA {pragma}; CREATE TABLE IF NOT EXISTS t (a);")
+        other.close()
+        assert database.inspect(path).verdict == verdict
+        path.unlink()
+    with pytest.raises(FileNotFoundError):
+        database.inspect(path)
+
+
+def test_a_look_ends_in_time_at_a_file_too_large_for_it(store: Store, path: Path) -> None:
+    for number in range(300):
+        say(store, 7, f"filling {number} " * 40)
+    assert database.inspect(path, seconds=-1).verdict == "not all looked at"
