@@ -18,7 +18,7 @@ SEND_TIMEOUT = 1.0  # seconds; systemd reads at once, a service manager that doe
 
 
 class Notifier:
-    """The line to the service manager. `watchdog` is its limit in seconds between two signs of life; None: no limit."""
+    """The line to the service manager. `watchdog` is its limit between two signs of life in seconds; None: none."""
 
     def __init__(
         self, environ: Mapping[str, str] | None = None, *, monotonic: Callable[[], float] = time.monotonic
