@@ -8,6 +8,8 @@ from access import Update
 from alerts import Alert
 from desk import Desk, Reply, Usage
 
+SHORTEST_CHART, LONGEST_CHART = 3600.0, 30 * 86400.0  # the bars are kept for so long
+
 
 def whales(desk: Desk, update: Update, arguments: list[str]) -> list[Reply]:
     symbol, limit = None, 5
@@ -26,3 +28,17 @@ def whales(desk: Desk, update: Update, arguments: list[str]) -> list[Reply]:
         f"{text.clock(alert.at, now=now)} {alerts.headline(alert)} · {text.escape(alert.venue)}" for alert in found
     ]
     return [Reply(text="\n".join(lines), html=True)]
+
+
+def chart(desk: Desk, update: Update, arguments: list[str]) -> list[Reply]:
+    symbol, seconds = desk.symbols[0], 86400.0
+    for argument in arguments:
+        try:
+            seconds = text.parse_duration(argument)
+        except ValueError:
+            symbol = desk.symbol(argument)
+    if not SHORTEST_CHART <= seconds <= LONGEST_CHART:
+        raise Usage("A chart covers from 1h to 30d.")
+    chat = desk.store.chat(update.chat_id)
+    wanted = {"kind": "chart", "symbol": symbol, "seconds": seconds, "zone": "UTC" if chat is None else chat.timezone}
+    return [Reply(text=f"{symbol}, the last {text.duration(seconds)}", method="sendPhoto", attachment=wanted)]

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import command_basics
+import command_digest
 import command_markets
 import command_people
 import command_settings
@@ -100,6 +101,14 @@ TABLE = (
     Command("start", "", "switch alerts on in this chat", "/start", command_basics.start, "Alerts"),
     Command("stop", "", "switch alerts off", "/stop", command_basics.stop, "Alerts"),
     Command("whales", "[COIN] [N]", "the latest whale orders", "/whales BTC 5", command_markets.whales, "Markets"),
+    Command(
+        *("chart", "[COIN] [24h]", "price, whale orders and net flow", "/chart BTC 24h"),
+        *(command_markets.chart, "Markets"),
+    ),
+    Command(
+        *("digest", "09:00 | every 4h | off", "a summary at these times", "/digest 09:00 mon-fri"),
+        *(command_digest.digest_, "Alerts"),
+    ),
     Command(
         "watch", "COIN...", "watch these coins too (or: all)", "/watch BTC ETH", command_settings.watch, "Settings"
     ),

@@ -23,6 +23,13 @@ log = logging.getLogger(__name__)
 TOP = 5  # orders, coins and liquidations that get a line
 
 
+def plan(chat: Chat, now: float) -> Chat:
+    """The chat with the time of its next digest, by its rule and its zone; to be done when either changes."""
+    if not chat.digest:
+        return replace(chat, digest_at=None)
+    return replace(chat, digest_at=schedules.parse(chat.digest).next(now, zone=chat.timezone))
+
+
 class Digests:
     """Writes the digests that are due. `default_min`: dollars from which an order of a coin is a whale."""
 
@@ -39,12 +46,6 @@ class Digests:
         self._default_min = default_min
         self._now = now
 
-    def plan(self, chat: Chat) -> Chat:
-        """The chat with the time of its next digest, by its rule and zone. Raises ScheduleError."""
-        if not chat.digest:
-            return replace(chat, digest_at=None)
-        return replace(chat, digest_at=schedules.parse(chat.digest).next(self._now(), zone=chat.timezone))
-
     def tick(self) -> bool:
         """Enqueue every digest that is due; True when there was one."""
         due = self._store.digests_due(self._now())
@@ -60,7 +61,7 @@ class Digests:
         for part in text.split(self.compose(chat, since=since, until=now)):
             payload = alerts.addressed(chat, {"text": part, "parse_mode": "HTML"})
             self._store.enqueue(chat.chat_id, "sendMessage", payload, now=now, lane=ALERTS)
-        self._store.put_chat(self.plan(chat))
+        self._store.put_chat(plan(chat, now))
 
     def compose(self, chat: Chat, *, since: float, until: float) -> str:
         """The digest of a time (unix seconds) as this chat follows the markets, in Telegram HTML."""

@@ -141,7 +141,7 @@ def test_help_and_menu_come_from_the_table(desk: Desk) -> None:
 
 
 def test_the_table_has_every_command_that_is_promised() -> None:
-    promised = "start stop help ping status whales watch unwatch threshold mute id allow deny users"
+    promised = "start stop help ping status whales watch unwatch threshold mute id allow deny users chart digest"
     assert {row.name for row in TABLE} == set(promised.split())
     assert {row.name for row in OWNERS} == {"allow", "deny", "users"}
 
@@ -407,3 +407,40 @@ def test_a_group_is_told_how_to_begin_when_the_bot_joins(desk: Desk) -> None:
     group = Update(update_id=1, kind="membership", chat_id=GROUP, chat_kind="group", user_id=OWNER, status="member")
     (reply,) = desk.commands.joined(group)
     assert "/start" in reply.text
+
+
+# Digests and charts
+
+
+def test_digest_plans_shows_and_ends_summaries(started: Desk) -> None:
+    assert "No digest is planned" in started.say("/digest")
+    said = started.say("/digest 09:00 Europe/Berlin mon-fri")
+    assert said.startswith("Digests come 09:00 Europe/Berlin mon-fri: the next one Mon 16 Jun 09:00 Europe/Berlin")
+    assert "the next one Mon 16 Jun" in started.say("/digest")
+    assert started.say("/digest off") == "No more digests here."
+    assert (started.chat().digest, started.chat().digest_at) == ("", None)
+
+
+@pytest.mark.parametrize("typed", ["25:00", "every 5h", "cron 1 2 3", "soon", "09:00 Nowhere/Else"])
+def test_a_digest_that_cannot_be_is_told_and_changes_nothing(started: Desk, typed: str) -> None:
+    started.say("/digest every 4h")
+    before = started.chat()
+    assert "Example: /digest 09:00 mon-fri" in started.say(f"/digest {typed}")
+    assert started.chat() == before
+
+
+def test_a_digest_can_be_had_at_once(started: Desk) -> None:
+    (reply,) = started.replies("/digest now")
+    assert reply.html
+    assert reply.text.startswith("<b>Digest of 1 d to Sun 15 Jun")
+
+
+def test_a_chart_is_a_wish_for_a_photo_of_that_coin_and_time(started: Desk) -> None:
+    (reply,) = started.replies("/chart eth 7d")
+    assert reply.method == "sendPhoto"
+    assert reply.attachment == {"kind": "chart", "symbol": "ETH", "seconds": 7 * 86400.0, "zone": "UTC"}
+    assert started.replies("/chart 6h")[0].attachment == {
+        **{"kind": "chart", "symbol": "BTC", "seconds": 6 * 3600.0, "zone": "UTC"}
+    }
+    assert "from 1h to 30d" in started.say("/chart BTC 1m")
+    assert "is not watched here" in started.say("/chart PEPE")

@@ -12,7 +12,7 @@ import pytest
 
 from alerts import Alert
 from bars import Bar
-from digest import Digests
+from digest import Digests, plan
 from records import Chat
 from simulation.html import parse_html
 from store import Store
@@ -42,7 +42,7 @@ class Desk:
 
     def subscribe(self, chat_id: int = 7, *, digest: str = "09:00", **settings: object) -> None:
         chat = Chat(chat_id=chat_id, added_by=chat_id, digest=digest, **settings)  # type: ignore[arg-type]
-        self.store.put_chat(self.digests.plan(chat))
+        self.store.put_chat(plan(chat, self.clock))
 
     def alert(self, usd: float, *, side: str = "buy", symbol: str = "BTC", ago: float = 3600, **more: object) -> None:
         at_ms = int((self.clock - ago) * 1000)
@@ -202,4 +202,4 @@ def test_a_chat_that_stopped_gets_none_and_one_in_a_topic_gets_it_there(desk: De
 
 def test_without_a_rule_there_is_no_next_time(desk: Desk) -> None:
     chat = replace(Chat(chat_id=7, added_by=7), digest_at=5.0)
-    assert desk.digests.plan(chat).digest_at is None
+    assert plan(chat, desk.clock).digest_at is None

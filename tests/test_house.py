@@ -16,6 +16,7 @@ FLOORS = (  # a module imports only modules below it; one a line, so that two ad
     "inbox",
     "commands",
     "command_basics",
+    "command_digest",
     "command_markets",
     "command_people",
     "command_settings",
