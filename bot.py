@@ -29,11 +29,13 @@ from config import ConfigError, Settings
 from desk import Desk
 from inbox import Inbox
 from lock import InstanceLock, LockError, bot_folder, refusal
+from loop import Loop
 from monitors import Scheduler, WhaleMonitor
 from outbox import Outbox
 from polling import Poller
 from signals import Signals
 from sources import default_sources
+from state import Parts, State
 from store import Store, StoreError
 from telegram import Telegram
 
@@ -208,6 +210,7 @@ class Bot:
         self.scheduler = Scheduler(on_death=self._died)
         self.scheduler.add("whales", settings.whale_interval, self._watch_whales)
         self.scheduler.add("housekeeping", 30.0, self._keep_house)
+        self.state = State(lock.folder, bot_id=settings.bot_id, parts=self._parts(), on_death=self._died)
 
     def start(self) -> None:
         if self._store.set_aside is not None:
@@ -220,20 +223,36 @@ class Bot:
         self.poller.start()
         self.outbox.start()
         self.scheduler.start()
+        self.state.start()
 
     def stop(self) -> None:
         """Within the shortest limit of a supervisor (PM2: 1.6 s): cut the poll, drain what can go, end threads."""
+        self.state.stop()
         self.monitor.stop()
         self.scheduler.stop()
         self.poller.stop(0.6)
         self.outbox.stop(0.6)
         self.scheduler.join(0.3)
+        self.state.close(0.1)
 
     # What the parts ask for
 
     def _server_time(self) -> float:
         """Our clock corrected by Telegram's: a wrong clock must not make commands look old."""
         return time.time() + self.telegram.clock_offset
+
+    def _parts(self) -> Parts:
+        return Parts(
+            username=lambda: self.poller.username,
+            polling=self.poller.polling_state,
+            conflict=self.poller.conflict_state,
+            sources=self.monitor.health,
+            queue=lambda since: self._store.outbox_counts(since=since),
+            loops=self._loops,
+        )
+
+    def _loops(self) -> list[Loop]:
+        return [self.poller.loop, *self.scheduler.loops, *self.outbox.loops()]
 
     def _end(self, code: int, message: str) -> None:
         self._events.put(End(code, message))

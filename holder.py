@@ -148,17 +148,23 @@ def write_record(path: Path, *, bot_id: int, name: str, lock: Path, since: float
             "restarts": runs.restarts,
         },
     }
-    temporary: Path | None = None
     try:
-        descriptor, made = tempfile.mkstemp(dir=path.parent, prefix=".holder-")
-        temporary = Path(made)
+        write_json(path, record)
+    except OSError as error:
+        log.warning("%s was not written (%s): a refused second start will know less.", path, error)
+
+
+def write_json(path: Path, record: Mapping[str, object]) -> None:
+    """Write a file that others may read at any time: whole or not at all. Raises OSError, then leaves no trace."""
+    descriptor, made = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-")
+    temporary = Path(made)
+    try:
         with os.fdopen(descriptor, "w", encoding="utf-8", errors="replace") as file:
             json.dump(record, file, ensure_ascii=False, indent=1)
         _replace(temporary, path)
-    except OSError as error:
-        log.warning("%s was not written (%s): a refused second start will know less.", path, error)
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def read_record(path: Path) -> dict[str, object] | None:

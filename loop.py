@@ -14,6 +14,18 @@ from collections.abc import Callable
 
 log = logging.getLogger(__name__)
 
+_here = threading.local()
+
+
+def beat() -> None:
+    """The step that runs in this thread gets on: for steps that last, so that nobody takes them for stuck.
+
+    Does nothing in a thread that is no Loop.
+    """
+    loop: Loop | None = getattr(_here, "loop", None)
+    if loop is not None:
+        loop.beat()
+
 
 class Loop:
     """A thread that calls `step()` again and again and rests for the seconds each call returns.
@@ -21,6 +33,9 @@ class Loop:
     A step that raises is logged with its traceback and called again after `error_rest` seconds: a bug is
     visible and never ends the thread. Only a BaseException ends it; then `on_death(name)` is called, from
     the dying thread, so that the process can end with it.
+
+    For a watchdog: `beats` counts the signs of life (a step ends, a rest ends, `beat()` in a step), `progress_at` is
+    the monotonic time of the last one, `resting` the length of the present rest in seconds, 0 during a step.
     """
 
     def __init__(
@@ -33,6 +48,8 @@ class Loop:
     ) -> None:
         self.name = name
         self.progress_at = time.monotonic()
+        self.beats = 0
+        self.resting = 0.0
         self._step = step
         self._on_death = on_death
         self._error_rest = error_rest
@@ -59,7 +76,13 @@ class Loop:
             self._thread.join(timeout)
         return not self._thread.is_alive()
 
+    def beat(self) -> None:
+        """A sign of life. For the thread itself, which calls it through `beat()` of this module."""
+        self.beats += 1
+        self.progress_at = time.monotonic()
+
     def _run(self) -> None:
+        _here.loop = self
         clean = False
         try:
             while not self._stopping:
@@ -68,8 +91,11 @@ class Loop:
                 except Exception:
                     log.exception("Thread %s: a step failed; it goes on in %g s", self.name, self._error_rest)
                     rest = self._error_rest
-                self.progress_at = time.monotonic()
+                self.resting = max(0.0, rest)
+                self.beat()
                 self._rest(rest)
+                self.beat()  # before the next line: an hour's rest must not look like an hour's step
+                self.resting = 0.0
             clean = True
         finally:
             if not clean and self._on_death is not None:

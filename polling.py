@@ -14,6 +14,7 @@ import logging
 import random
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +23,8 @@ import telebot
 
 import text
 from inbox import Inbox
-from loop import Loop
+from loop import Loop, beat
+from state import ConflictState, Episode, PollingState
 from store import Store, StoreError
 from telegram import Conflict, Telegram, TelegramError, TokenRefused, TooManyRequests, Webhook
 
@@ -92,6 +94,7 @@ class PollingBot(telebot.TeleBot):
 
     def get_updates(self, *args: Any, **kwargs: Any) -> list[Any]:
         """One long poll. Every error is kept in `trouble` and ends infinity_polling; [] means nothing came."""
+        beat()  # a step lasts as long as all goes well
         if self._ended:
             return self._leave(None)
         try:
@@ -194,6 +197,7 @@ class Poller:
         self._started = monotonic()
         self._polling_since = 0.0
         self._episode: _Episode | None = None
+        self._episodes: deque[Episode] = deque(maxlen=100)  # those that are over, oldest first
         self._retries = 0
         self._unread = 0
         self._score, self._scored_at = 0.0, monotonic()
@@ -220,6 +224,28 @@ class Poller:
                 self._telegram.updates(handled, timeout=0, limit=1, within=left)
             except TelegramError:
                 log.info("The last updates could not be confirmed; they come again and are recognised as handled")
+
+    def polling_state(self) -> PollingState:
+        """How polling is, for status and health. Safe from any thread."""
+        if self._failing_since is not None:
+            state = "unreachable"
+        elif self._state == self._standby:
+            state = "standby"
+        elif self._state == self._clear_webhook and self._webhook_hits:
+            state = "webhook"
+        elif self._episode is not None:
+            state = "retrying"
+        else:
+            state = "running" if self._running else "connecting"
+        return PollingState(state=state, last_good_at=self.last_good_at, failing_since=self._failing_since)
+
+    def conflict_state(self) -> ConflictState:
+        """The conflict that is on and those that were, since the start. Safe from any thread."""
+        over, on = tuple(self._episodes), self._episode
+        if on is None:
+            return ConflictState(since=None, count=0, episodes=over)
+        episode = Episode(since=on.since, until=None, count=on.count)
+        return ConflictState(since=on.since, count=on.count, episodes=(*over, episode))
 
     def status(self) -> list[str]:
         """Lines of /status about polling and conflict."""
@@ -417,6 +443,7 @@ class Poller:
 
     def _conflict_over(self, episode: _Episode) -> None:
         self._episode = None
+        self._episodes.append(Episode(since=episode.since, until=self._now(), count=episode.count))
         self._retries = 0
         lasted = text.duration(max(0.0, self._now() - episode.since))
         log.info("Conflict: over after %s, %s", lasted, text.count(episode.count, "collision"))

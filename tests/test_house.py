@@ -24,6 +24,7 @@ FLOORS = (  # a module imports only modules below it; one a line, so that two ad
     "monitors",
     "scheduler",
     "thresholds",
+    "state",
     "health",
     "outbox",
     "chart",

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from loop import Loop
+from loop import Loop, beat
 
 FAR = 60.0  # a rest that would fail every deadline here
 
@@ -135,6 +135,29 @@ def test_a_hung_step_is_told_by_join_and_by_progress(start: Callable[..., Loop])
     go_on.set()
     assert loop.join(5)
     assert loop.progress_at > before
+
+
+def test_a_loop_tells_a_rest_from_a_step_and_counts_every_sign_of_life(start: Callable[..., Loop]) -> None:
+    inside, go_on = threading.Event(), threading.Event()
+
+    def step() -> float:
+        beat()
+        inside.set()
+        go_on.wait(5)
+        return FAR
+
+    loop = start(step)
+    assert inside.wait(5)
+    assert (loop.resting, loop.beats) == (0.0, 1)
+    go_on.set()
+    deadline = time.monotonic() + 5
+    while loop.beats < 2 and time.monotonic() < deadline:
+        threading.Event().wait(0.01)
+    assert (loop.resting, loop.beats) == (FAR, 2)
+
+
+def test_a_beat_in_a_thread_that_is_no_loop_does_nothing() -> None:
+    beat()
 
 
 def test_join_of_a_loop_that_never_began_is_true() -> None:

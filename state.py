@@ -1,0 +1,167 @@
+"""The running bot's state as one plain dict, and its file: `status.json` in the bot's folder.
+
+The file is a hint for people and for other commands (`status`, `doctor`): written every few seconds, whole or not
+at all, and removed at a clean stop. Whether a bot runs is the lock's word alone; a file that is there while nobody
+holds the lock was left by a kill. It holds no token and no message text.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import holder
+from config import VERSION
+from health import SourceHealth
+from loop import Loop
+from store import StoreError
+
+log = logging.getLogger(__name__)
+
+FILE = "status.json"
+SCHEMA = 1
+WRITE_EVERY = 5.0  # seconds
+_SOURCE_FIELDS = ("source", "venue", "host", "state", "since", "reason", "lag", "missed", "skipped")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PollingState:
+    """How polling is. Times are unix seconds.
+
+    state: `connecting` (since the start), `running`, `retrying` (polls again after a conflict, not yet sure to be
+    alone), `standby`, `unreachable` (Telegram gives no good answer) or `webhook` (someone set one).
+    """
+
+    state: str
+    last_good_at: float | None
+    failing_since: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Episode:
+    """A conflict from its first 409 to its end (None while it lasts), in unix seconds. count: how many 409s."""
+
+    since: float
+    until: float | None
+    count: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConflictState:
+    """The conflict that is on (`since` None when none is), and the latest episodes, oldest first, with it."""
+
+    since: float | None
+    count: int
+    episodes: tuple[Episode, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """Where the state comes from. Each is called from the state's own thread, some of them also from others."""
+
+    username: Callable[[], str]
+    polling: Callable[[], PollingState]
+    conflict: Callable[[], ConflictState]
+    sources: Callable[[], Sequence[SourceHealth]]
+    queue: Callable[[float], Mapping[str, int]]  # since when; gives `pending`, `sent`, `buried`
+    loops: Callable[[], Sequence[Loop]]
+
+
+class State:
+    """Collects the state and keeps its file. A disk that cannot be written costs the file, nothing else."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        bot_id: int,
+        parts: Parts,
+        on_death: Callable[[str], None] | None = None,
+        now: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.loop = Loop("state", self.step, on_death=on_death)
+        self.latest: dict[str, Any] = {}
+        self._folder = folder
+        self._path = folder / FILE
+        self._bot_id = bot_id
+        self._parts = parts
+        self._now, self._monotonic = now, monotonic
+        self._started_at = now()
+        self._failing = False
+
+    def start(self) -> None:
+        self.loop.start()
+
+    def stop(self) -> None:
+        """Ask the thread to end. Returns at once."""
+        self.loop.stop()
+
+    def close(self, timeout: float) -> None:
+        """Wait for the thread's end, at most `timeout` seconds, and remove the file."""
+        self.loop.join(timeout)
+        try:
+            self._path.unlink(missing_ok=True)
+        except OSError:
+            pass  # Windows: someone reads it; it is only a hint, and the lock tells that nobody runs
+
+    def step(self) -> float:
+        """Collect and write once; `latest` holds what was collected, for readers in this process."""
+        try:
+            self.latest = self.collect()
+        except StoreError:
+            return WRITE_EVERY  # who needs the store for more than a hint says so
+        try:
+            holder.write_json(self._path, self.latest)
+        except OSError as error:
+            if not self._failing:
+                log.warning("%s cannot be written (%s): `status` will know less", self._path, error.strerror)
+            self._failing = True
+        else:
+            self._failing = False
+        return WRITE_EVERY
+
+    def collect(self) -> dict[str, Any]:
+        """The state as JSON knows it. Times are unix seconds or None, ages and lags seconds. Raises StoreError."""
+        now, monotonic, parts = self._now(), self._monotonic(), self._parts
+        counts = parts.queue(now - 86400)
+        return {
+            "schema": SCHEMA,
+            "version": VERSION,
+            "bot_id": self._bot_id,
+            "username": parts.username(),
+            "pid": os.getpid(),
+            "started_at": self._started_at,
+            "written_at": now,
+            "polling": asdict(parts.polling()),
+            "conflict": asdict(parts.conflict()),
+            "sources": [
+                {name: getattr(source, name) for name in _SOURCE_FIELDS} | {"symbols": list(source.symbols)}
+                for source in parts.sources()
+            ],
+            "queue": {
+                "pending": counts["pending"],
+                "sent_24h": counts["sent"],
+                "buried_24h": counts["buried"],
+            },
+            "threads": [
+                {"name": loop.name, "age": round(max(0.0, monotonic - loop.progress_at), 3)} for loop in parts.loops()
+            ],
+            "folder": str(self._folder),
+        }
+
+
+def read(folder: Path) -> dict[str, Any] | None:
+    """What the file in a bot's folder says; None when there is none, or it is no state of a schema known here."""
+    try:
+        with (folder / FILE).open(encoding="utf-8") as file:
+            told = json.loads(file.read(1_000_000))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return told if isinstance(told, dict) and told.get("schema") == SCHEMA else None

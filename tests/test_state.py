@@ -1,0 +1,156 @@
+"""The state of a running bot: its shape, its file, and that the file is only a hint."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import OWNER, TOKEN, Run
+
+import state
+from config import VERSION
+from health import SourceHealth
+from loop import Loop
+from simulator import SimBot, Simulator
+from state import ConflictState, Episode, Parts, PollingState, State
+from store import StoreError
+
+SOURCE = SourceHealth(
+    source="binance",
+    venue="Binance spot",
+    host="example.org",
+    state="ok",
+    since=5.0,
+    reason="",
+    symbols=("BTC", "ETH"),
+    lag=1.5,
+    missed=2,
+    skipped=0,
+    last_ok=9.0,
+    retry_at=0.0,
+)
+
+
+def make(folder: Path, **parts: Callable[..., Any]) -> State:
+    idle = Loop("polling", lambda: 1.0)
+    idle.progress_at = 90.0
+    known: dict[str, Callable[..., Any]] = {
+        "username": lambda: "whale_test_bot",
+        "polling": lambda: PollingState(state="running", last_good_at=9.0, failing_since=None),
+        "conflict": lambda: ConflictState(since=None, count=0, episodes=(Episode(since=1.0, until=2.0, count=3),)),
+        "sources": lambda: [SOURCE],
+        "queue": lambda since: {"pending": 4, "sent": int(since), "buried": 6},
+        "loops": lambda: [idle],
+    }
+    return State(folder, bot_id=42, parts=Parts(**known | parts), now=lambda: 86500.0, monotonic=lambda: 100.0)
+
+
+def test_the_file_holds_the_whole_state_in_the_shape_that_others_read(tmp_path: Path) -> None:
+    make(tmp_path).step()
+    assert state.read(tmp_path) == {
+        "schema": 1,
+        "version": VERSION,
+        "bot_id": 42,
+        "username": "whale_test_bot",
+        "pid": os.getpid(),
+        "started_at": 86500.0,
+        "written_at": 86500.0,
+        "polling": {"state": "running", "last_good_at": 9.0, "failing_since": None},
+        "conflict": {"since": None, "count": 0, "episodes": [{"since": 1.0, "until": 2.0, "count": 3}]},
+        "sources": [
+            {
+                "source": "binance",
+                "venue": "Binance spot",
+                "host": "example.org",
+                "state": "ok",
+                "since": 5.0,
+                "reason": "",
+                "symbols": ["BTC", "ETH"],
+                "lag": 1.5,
+                "missed": 2,
+                "skipped": 0,
+            }
+        ],
+        "queue": {"pending": 4, "sent_24h": 100, "buried_24h": 6},
+        "threads": [{"name": "polling", "age": 10.0}],
+        "folder": str(tmp_path),
+    }
+
+
+def test_a_disk_that_cannot_be_written_is_said_once_and_hurts_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
+    hint = make(tmp_path / "gone")
+    for _ in range(3):
+        assert hint.step() == state.WRITE_EVERY
+    assert len(caplog.records) == 1
+    assert "status.json cannot be written (No such file or directory)" in caplog.text
+    assert hint.latest["bot_id"] == 42
+
+
+def test_a_store_that_fails_ends_nothing(tmp_path: Path) -> None:
+    def broken(since: float) -> dict[str, int]:
+        raise StoreError("the disk is gone")
+
+    assert make(tmp_path, queue=broken).step() == state.WRITE_EVERY
+    assert state.read(tmp_path) is None
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"schema": 99}', "[" * 100_000, "\x00"])
+def test_a_file_that_is_no_state_reads_as_none(tmp_path: Path, content: str) -> None:
+    (tmp_path / "status.json").write_text(content, encoding="utf-8")
+    assert state.read(tmp_path) is None
+
+
+def test_the_running_bot_tells_its_state_and_takes_the_file_away_when_it_stops(
+    run_bot: Run, chat: SimBot, sim: Simulator, tmp_path: Path
+) -> None:
+    folder = tmp_path / "data" / TOKEN.partition(":")[0]
+    sim.market.trade("binance", "BTC", "buy", 50_000.0, 0.01)
+    bot = run_bot(before="import state; state.WRITE_EVERY = 0.05")
+    bot.wait_output("Polling: running")
+    chat.send_text(chat_id=OWNER, text="/ping")
+    chat.wait_text("pong")
+
+    def told() -> dict[str, Any]:
+        return state.read(folder) or {}
+
+    sim.wait(lambda: told() and told()["polling"]["state"] == "running", what="a state that says running")
+    sim.wait(lambda: told()["queue"]["sent_24h"] >= 2, what="the menu and the pong counted as sent")
+    assert told()["pid"] == bot.pid
+    assert told()["username"] == "whale_test_bot"
+    assert {row["name"] for row in told()["threads"]} >= {"polling", "schedule", "whales", "housekeeping", "outbox-1"}
+    assert told()["polling"]["last_good_at"] is not None
+    assert bot.stop()[0] == 0
+    assert sorted(path.name for path in folder.iterdir() if "status" in path.name) == []
+
+
+def test_a_conflict_is_in_the_state_while_it_lasts_and_afterwards(
+    run_bot: Run, chat: SimBot, sim: Simulator, tmp_path: Path
+) -> None:
+    folder = tmp_path / "data" / TOKEN.partition(":")[0]
+    bot = run_bot(
+        before="import polling, state; polling.JUST_STARTED = 0; polling.PROBE_POLL = 1; state.WRITE_EVERY = 0.05"
+    )
+    bot.wait_output("Polling: running")
+    sim.wait(lambda: chat.polling, what="a long poll")
+
+    def conflict() -> dict[str, Any]:
+        return json.loads((folder / "status.json").read_text(encoding="utf-8"))["conflict"]  # type: ignore[no-any-return]
+
+    with chat.rival(timeout=30, pause=3600):
+        sim.wait(lambda: conflict()["since"], what="a conflict in the state")
+        sim.wait(lambda: (state.read(folder) or {})["polling"]["state"] == "standby", what="standby")
+        assert conflict()["episodes"][-1]["until"] is None
+    chat.send_text(chat_id=OWNER, text="/ping")
+    bot.wait_output("Conflict: over", timeout=20)
+    sim.wait(lambda: conflict()["since"] is None, what="no conflict any more")
+    [episode] = conflict()["episodes"]
+    assert episode["count"] == 1
+    assert episode["until"] > episode["since"]
