@@ -68,6 +68,15 @@ class Commands:
         except Usage as problem:
             return [Reply(text=f"{problem} Example: {command.example}")]
 
+    def would_run(self, update: Update) -> bool:
+        """Is this a command of ours, or at least one that is meant for this bot?"""
+        match = _COMMAND.match(update.text.strip())
+        if match is None:
+            return False
+        if match[2]:
+            return match[2].lower() == self.desk.username.lower()
+        return update.private or any(row.name == match[1].lower() for row in TABLE)
+
     def stranger(self, update: Update) -> list[Reply]:
         """The answers to one who is not admitted: at most one to them and one question to the owner."""
         return command_people.stranger(self.desk, update)

@@ -76,7 +76,7 @@ class Inbox:
             for reply in self._commands.joined(update) if update.status == "member" else []:
                 self._say(update, reply)
         elif update.kind == "message" and self._now() - update.at > self._stale_after:
-            if update.text.startswith("/"):
+            if self._commands.would_run(update):
                 self._store.add_stale(update.chat_id, thread_id=update.thread_id, at=update.at)
         elif update.kind in ("message", "callback"):
             for reply in self._commands.run(update):

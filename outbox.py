@@ -1,80 +1,74 @@
 """Delivers what the store holds: in order per chat, within Telegram's limits, until Telegram has taken it.
 
 A delivery leaves the store's queue only when Telegram answered or said that it never will take it. So a
-message is sent at least once; twice only when the process dies between Telegram's answer and the mark.
+message is sent at least once; twice only when the process dies between Telegram's answer and the mark. While the
+store cannot be written (a full disk) nothing more is sent, so that no answer of Telegram stays without its mark.
 
-Limits (Bot API FAQ, "My bot is hitting limits"): about 30 messages a second overall, one a second in a chat
-(short bursts pass), 20 a minute in a group. They are kept by pacing; a 429 is obeyed all the same.
+A delivery may wish for a file (payload key `attachment`), which is made in the sending thread at the moment of
+sending: the store holds the wish only.
 """
 
 from __future__ import annotations
 
-import heapq
+import html
 import logging
 import random
 import re
 import threading
 import time
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from loop import Loop
-from store import ALERTS, ANSWERS, Delivery, Store
-from telegram import Rejected, TokenRefused, TooManyRequests, Unreachable
+from pacing import Queues
+from records import Delivery
+from store import Store, StoreError
+from telegram import Rejected, TelegramError, TokenRefused, TooManyRequests, Unreachable
 from text import clip, duration
 
 log = logging.getLogger(__name__)
 
 SENDERS = 8
-MAX_ATTEMPTS = 20  # for one message that the server answers with 5xx again and again
-BURST = 3.0
-AFTER_FAILURE = 5.0  # seconds a chat rests when the bot itself failed at its message
+MAKERS = 4  # of the senders, so many may make a file at a time: the others go on sending
+MAX_ATTEMPTS = 60  # about an hour, for one message that a server that is well answers with 5xx again and again
+LONGEST_BACKOFF = 60.0
+AFTER_FAILURE = 5.0  # seconds to rest when the bot itself failed: at one message, or at its store
 GONE = ("chat not found", "user is deactivated", "group chat was deactivated", "group chat was deleted")
+EDIT_LOST = ("message to edit not found", "message can't be edited", "message_id_invalid")
+WITH_TEXT = ("sendMessage", "editMessageText")  # methods that take link_preview_options
+# What stays of a message whose file could not be made.
+ADDRESS = ("message_thread_id", "disable_notification", "reply_parameters")
+
+
+@dataclass(frozen=True)
+class Attachment:
+    """A file to send. field: the Bot API's name of the parameter (`photo` for sendPhoto, `document`)."""
+
+    field: str
+    filename: str
+    content: bytes
+
+
+class AttachmentError(Exception):
+    """The file cannot be made. str() is what the chat is told instead, in plain words."""
+
+
+Files = Mapping[str, tuple[str, bytes]]
+Maker = Callable[[dict[str, Any]], Attachment]  # from a delivery's `attachment`; may raise AttachmentError
 
 
 class Sender(Protocol):
     """What the outbox needs of Telegram."""
 
-    def send(self, method: str, payload: dict[str, Any]) -> int | None: ...
-
-
-class _Bucket:
-    """A budget that refills at `rate` a second up to `burst`; rate 0 means no limit."""
-
-    def __init__(self, rate: float, burst: float, now: float) -> None:
-        self._rate, self._burst, self._level, self._at = rate, burst, burst, now
-
-    def wait(self, now: float) -> float:
-        """Seconds until one may be taken."""
-        if self._rate == 0:
-            return 0.0
-        self._level = min(self._burst, self._level + (now - self._at) * self._rate)
-        self._at = now
-        # A hair of tolerance: floating point must not turn "now" into a wait of a nanosecond.
-        return max(0.0, (1.0 - self._level) / self._rate) if self._level < 1.0 - 1e-9 else 0.0
-
-    def take(self) -> None:
-        self._level -= 1.0
-
-
-class _Chat:
-    """The queue of one chat: two lanes of delivery ids, at most one message in flight."""
-
-    def __init__(self, bucket: _Bucket) -> None:
-        self.bucket = bucket
-        self.lanes: tuple[deque[int], deque[int]] = (deque(), deque())
-        self.in_flight = False
-        self.waits = False
-        self.hold_until = 0.0
-
-    def head(self) -> int | None:
-        lane = self.lanes[ANSWERS] or self.lanes[ALERTS]
-        return lane[0] if lane else None
+    def send(self, method: str, payload: dict[str, Any], *, files: Files | None = None) -> int | None: ...
 
 
 class Outbox:
-    """The sending threads and their queue. `send_rate` is messages a second overall, 0 for no pacing at all."""
+    """The sending threads. `send_rate` is messages a second overall, 0 for no pacing at all.
+
+    attachments: for each `kind` of attachment, how it is made. alerts_paused: answers go, alerts wait.
+    """
 
     def __init__(
         self,
@@ -82,6 +76,7 @@ class Outbox:
         telegram: Sender,
         *,
         send_rate: float = 30.0,
+        attachments: Mapping[str, Maker] | None = None,
         on_token_refused: Callable[[str], None] = lambda reason: None,
         on_death: Callable[[str], None] | None = None,
         now: Callable[[], float] = time.time,
@@ -91,23 +86,21 @@ class Outbox:
         self.alerts_paused = False
         self._store = store
         self._telegram = telegram
-        self._paced = send_rate > 0
+        self._makers = dict(attachments or {})
+        self._making = threading.BoundedSemaphore(MAKERS)
         self._on_token_refused = on_token_refused
         self._now, self._monotonic, self._jitter = now, monotonic, jitter
         self._lock = threading.Lock()
         self._given_back = threading.Condition(self._lock)
-        # A little under the limit: network jitter can press two paced messages into one of Telegram's seconds.
-        self._overall = _Bucket(send_rate * 0.97, 1.0, monotonic())
-        self._chats: dict[int, _Chat] = {}
-        self._ready: tuple[dict[int, None], dict[int, None]] = ({}, {})  # chats that may send now, in turn, by lane
-        self._waiting: list[tuple[float, int]] = []  # heap: when a chat may send again
+        self._queues = Queues(rate=send_rate, now=monotonic())
         self._last_id = 0
         self._news = True
-        self._hold_until = 0.0  # nothing at all is sent before this
-        self._failures = 0
+        self._taken = 0  # messages that Telegram has taken
+        self._failures = 0  # in a row, several at the same time counted once
         self._failing_since: float | None = None
+        self._failed_at: dict[int, int] = {}  # messages that got a 5xx: `_taken` at the first one
         self._flooded: tuple[int, float] = (0, 0.0)  # the chat of the last 429 and its end
-        self._unmarked: dict[int, int | None] = {}  # sent, but the store could not be told yet: message ids
+        self._unmarked: dict[int, tuple[Delivery, int | None]] = {}  # sent, but the store could not be told yet
         self._idle: set[Loop] = set()
         self._loops = [Loop(f"outbox-{n}", self._step_of(n), on_death=on_death) for n in range(1, SENDERS + 1)]
         self._started = 0
@@ -156,21 +149,35 @@ class Outbox:
         self._loops[self._started - 1].start()
 
     def _busy(self) -> bool:
-        answers = (self._news or bool(self._ready[ANSWERS])) and self._hold_until <= self._monotonic()
-        return answers or any(chat.in_flight for chat in self._chats.values())
+        now = self._monotonic()
+        news = self._news and self._queues.hold_until <= now
+        return news or self._queues.answers_due(now) or self._queues.in_flight > 0
 
     def _step_of(self, number: int) -> Callable[[], float]:
         return lambda: self._step(self._loops[number - 1])
 
     def _step(self, loop: Loop) -> float:
+        try:
+            self._mark()
+            return self._send_one(loop)
+        except StoreError:
+            return AFTER_FAILURE  # the store has told of it; nothing is sent that could not be marked
+
+    def _send_one(self, loop: Loop) -> float:
         with self._lock:
-            chat_id, delivery_id, rest = self._claim(self._monotonic())
+            if self._news:
+                self._take_news()
+            chat_id, delivery_id, rest = self._queues.claim(
+                self._monotonic(),
+                answers_only=self._draining or self.alerts_paused,
+                one_at_a_time=self._failing_since is not None,
+            )
             if delivery_id is None:
                 self._idle.add(loop)
                 self._given_back.notify_all()
                 return rest
             self._idle.discard(loop)
-            helper, more = next(iter(self._idle), None), any(self._ready)
+            helper, more = next(iter(self._idle), None), self._queues.more()
             if more and helper is None and self._started < SENDERS:
                 self._start_one()
         if more and helper is not None:
@@ -180,104 +187,94 @@ class Outbox:
             hold = self._deliver(chat_id, delivery_id)
         finally:
             with self._lock:
-                self._give_back(chat_id, delivery_id, hold)
+                self._queues.give_back(chat_id, delivery_id, hold, now=self._monotonic())
+                self._given_back.notify_all()
         return 0.0
 
-    def _claim(self, now: float) -> tuple[int, int | None, float]:
-        """The next message to send (its chat marked in flight), or None and the seconds until one may be due."""
-        if self._news:
-            self._news = False
-            for delivery_id, chat_id, lane in self._store.pending(after=self._last_id):
-                self._queue(chat_id).lanes[lane].append(delivery_id)
-                self._last_id = delivery_id
-                self._line_up(chat_id, now)
-        while self._waiting and self._waiting[0][0] <= now:
-            chat_id = heapq.heappop(self._waiting)[1]
-            self._chats[chat_id].waits = False
-            self._line_up(chat_id, now)
-        lanes = (ANSWERS,) if self._draining or self.alerts_paused else (ANSWERS, ALERTS)
-        chats = next((self._ready[lane] for lane in lanes if self._ready[lane]), None)
-        if chats is None:
-            return 0, None, min(60.0, self._waiting[0][0] - now) if self._waiting else 60.0
-        hold = max(self._hold_until - now, self._overall.wait(now))
-        if hold > 0:
-            return 0, None, hold
-        chat_id = next(iter(chats))
-        chat = self._chats[chat_id]
-        for ready in self._ready:
-            ready.pop(chat_id, None)
-        chat.in_flight = True
-        self._overall.take()
-        chat.bucket.take()
-        return chat_id, chat.head(), 0.0
-
-    def _queue(self, chat_id: int) -> _Chat:
-        chat = self._chats.get(chat_id)
-        if chat is None:
-            rate = 0.0 if not self._paced else 1.0 if chat_id > 0 else 17 / 60
-            chat = self._chats[chat_id] = _Chat(_Bucket(rate, BURST, self._monotonic()))
-        return chat
-
-    def _line_up(self, chat_id: int, now: float) -> None:
-        """Put a chat among those that may send now, or among those that wait for their time."""
-        chat = self._chats[chat_id]
-        if chat.in_flight or chat.waits or chat.head() is None:
-            return
-        due = max(chat.hold_until, now + chat.bucket.wait(now))
-        if due > now:
-            chat.waits = True
-            heapq.heappush(self._waiting, (due, chat_id))
-            return
-        lane = ANSWERS if chat.lanes[ANSWERS] else ALERTS
-        if lane == ANSWERS:
-            self._ready[ALERTS].pop(chat_id, None)
-        self._ready[lane][chat_id] = None
-
-    def _give_back(self, chat_id: int, delivery_id: int, hold: float) -> None:
-        """The send is over. A hold (seconds) keeps the message at the head of its lane; without, it is done with."""
-        chat = self._chats[chat_id]
-        chat.in_flight = False
+    def _take_news(self) -> None:
         now = self._monotonic()
-        chat.hold_until = now + hold if hold else 0.0
-        for lane in chat.lanes:
-            if not hold and lane and lane[0] == delivery_id:
-                lane.popleft()
-        self._line_up(chat_id, now)
-        self._given_back.notify_all()
+        for delivery_id, chat_id, lane in self._store.pending(after=self._last_id):
+            self._queues.add(delivery_id, chat_id, lane, now=now)
+            self._last_id = delivery_id
+        self._news = False
+
+    def _mark(self) -> None:
+        """Make up for marks that failed. Raises StoreError while the store still cannot be written."""
+        for delivery, message_id in tuple(self._unmarked.values()):
+            self._settle(delivery, message_id)
+
+    def _settle(self, delivery: Delivery, message_id: int | None) -> None:
+        revised = self._store.settle_sent(delivery, message_id=message_id, now=self._now())
+        with self._lock:
+            self._unmarked.pop(delivery.id, None)
+            self._news = self._news or revised  # the edit that follows
+
+    # One message
 
     def _deliver(self, chat_id: int, delivery_id: int) -> float:
         """Send one message and settle it in the store. Returns seconds to hold this chat, 0 when done with it."""
+        if delivery_id in self._unmarked:
+            return AFTER_FAILURE
         delivery = self._store.delivery(delivery_id)
         if delivery is None:
-            return 0.0  # it was taken back meanwhile
+            return 0.0  # it was taken back meanwhile, or its mark was made up for
+        failures = self._failures
         try:
-            # A mark that failed (a full disk) is made up for, the message is not sent again.
-            message_id = self._unmarked[delivery.id] if delivery.id in self._unmarked else self._send(delivery)
+            if "attachment" not in delivery.payload:
+                message_id = self._send(delivery, delivery.method, delivery.payload, None)
+            elif self._making.acquire(blocking=False):
+                try:
+                    message_id = self._send(delivery, *self._with_file(delivery))
+                finally:
+                    self._making.release()
+            else:
+                return 1.0
         except TooManyRequests as error:
             return self._flood(chat_id, error.retry_after)
         except TokenRefused as error:
             self._on_token_refused(str(error))
             return 60.0
         except Unreachable as error:
-            return self._unreachable(delivery, error)
+            return self._unreachable(delivery, error, failures)
         except Rejected as error:
             self._reached()
+            self._failed_at.pop(delivery.id, None)
             return self._rejected(delivery, error)
+        with self._lock:
+            self._taken += 1
+        self._failed_at.pop(delivery.id, None)
         self._reached()
-        self._unmarked[delivery.id] = message_id
-        if self._store.settle_sent(delivery, message_id=message_id, now=self._now()):
-            with self._lock:
-                self._news = True  # the edit that follows
-        del self._unmarked[delivery.id]
+        self._unmarked[delivery.id] = (delivery, message_id)
+        self._settle(delivery, message_id)
         return 0.0
 
-    def _send(self, delivery: Delivery) -> int | None:
-        payload = delivery.payload
-        if delivery.method in ("sendMessage", "editMessageText"):
-            payload = {"chat_id": delivery.chat_id, "link_preview_options": {"is_disabled": True}, **payload}
+    def _with_file(self, delivery: Delivery) -> tuple[str, dict[str, Any], Files | None]:
+        """The call that sends the file which the delivery wishes for, or words where it cannot be made."""
+        wish = delivery.payload["attachment"]
+        try:
+            maker = self._makers.get(wish["kind"])
+            if maker is None:
+                raise AttachmentError("This file can no longer be made: the bot was changed meanwhile.")
+            made = maker(wish)
+        except AttachmentError as error:
+            words = str(error)
+        except Exception:  # a bug in a maker must not stop the chat's other messages
+            log.exception("A file for chat %d could not be made", delivery.chat_id)
+            words = "The file could not be made; the bot's log tells more."
+        else:
+            payload = {name: value for name, value in delivery.payload.items() if name != "attachment"}
+            return delivery.method, payload, {made.field: (made.filename, made.content)}
+        kept = {name: delivery.payload[name] for name in ADDRESS if name in delivery.payload}
+        return "sendMessage", {"text": words, **kept}, None
+
+    def _send(self, delivery: Delivery, method: str, payload: dict[str, Any], files: Files | None) -> int | None:
+        if method.startswith(("send", "edit", "delete")):
+            payload = {"chat_id": delivery.chat_id, **payload}
+        if method in WITH_TEXT:
+            payload = {"link_preview_options": {"is_disabled": True}, **payload}
         while True:
             try:
-                return self._telegram.send(delivery.method, payload)
+                return self._telegram.send(method, payload, files=files)
             except Rejected as error:
                 if "message is not modified" in error.description:
                     return int(payload["message_id"])
@@ -295,28 +292,50 @@ class Outbox:
             other, until = self._flooded
             if other != chat_id and until > now:
                 # Two chats at once: the limit that was hit is the overall one.
-                self._hold_until = max(self._hold_until, now + retry_after)
+                self._queues.hold_until = max(self._queues.hold_until, now + retry_after)
             self._flooded = (chat_id, now + retry_after)
         log.info("Telegram asks for a pause of %g s in a chat", retry_after)
         return retry_after + 0.1
 
-    def _unreachable(self, delivery: Delivery, error: Unreachable) -> float:
+    def _unreachable(self, delivery: Delivery, error: Unreachable, failures: int) -> float:
+        """No usable answer: the message, the server or the way to it is to blame. Returns seconds to hold the chat.
+
+        An outage of hours must not bury a message, and one message that the server always fails at must not hold
+        the others. So an attempt counts against a message only when the server is well: others got through since
+        it failed first, or at least getMe does.
+        """
         if error.status is not None:
-            self._store.count_attempt(delivery.id)
-            if delivery.attempts + 1 >= MAX_ATTEMPTS:
-                log.error("A message was given up after %d answers of %s", MAX_ATTEMPTS, error)
-                self._store.settle_buried(delivery.id, reason=str(error), now=self._now())
-                return 0.0
+            alone = self._failed_at.setdefault(delivery.id, self._taken) == self._taken
+            if not alone or self._answers():
+                self._store.count_attempt(delivery.id)
+                if delivery.attempts + 1 >= MAX_ATTEMPTS:
+                    log.error("A message was given up after %d answers of %s", MAX_ATTEMPTS, error)
+                    self._store.settle_buried(delivery.id, reason=str(error), now=self._now())
+                    self._failed_at.pop(delivery.id, None)
+                    return 0.0
+            if not alone:
+                return self._backoff(delivery.attempts)
         with self._lock:
-            self._failures += 1
-            pause = min(60.0, 2.0 ** min(self._failures - 1, 6)) * (0.75 + self._jitter() / 2)
-            self._hold_until = max(self._hold_until, self._monotonic() + pause)
+            if failures == self._failures:  # else it failed together with one that was counted already
+                self._failures += 1
+                hold_until = self._monotonic() + self._backoff(failures)
+                self._queues.hold_until = max(self._queues.hold_until, hold_until)
             begins = self._failing_since is None
             if begins:
                 self._failing_since = self._now()
         if begins:
             log.warning("Sending: Telegram cannot be reached (%s). Messages wait in the queue; tries go on", error)
-        return pause
+        return 0.001  # no more: what holds all holds this chat too, and ends at once when another one gets through
+
+    def _backoff(self, failures: int) -> float:
+        return min(LONGEST_BACKOFF, 2.0 ** min(failures, 6)) * (0.75 + self._jitter() / 2)
+
+    def _answers(self) -> bool:
+        try:
+            self._telegram.send("getMe", {})
+        except TelegramError:
+            return False
+        return True
 
     def _reached(self) -> None:
         if self._failing_since is None:
@@ -324,7 +343,7 @@ class Outbox:
         with self._lock:
             since, self._failing_since = self._failing_since, None
             self._failures = 0
-            self._hold_until = 0.0
+            self._queues.hold_until = 0.0
         if since is not None:
             log.info("Sending: Telegram is reached again after %s", duration(max(0.0, self._now() - since)))
 
@@ -334,18 +353,22 @@ class Outbox:
             self._store.migrate_chat(delivery.chat_id, error.migrate_to)
             with self._lock:
                 # The moved rows keep their ids: the new chat's queue takes over what waits here.
-                old, new = self._chats[delivery.chat_id], self._queue(error.migrate_to)
-                for mine, theirs in zip(new.lanes, old.lanes, strict=True):
-                    mine.extend(theirs)
-                for lane in old.lanes:
-                    lane.clear()
-                self._line_up(error.migrate_to, self._monotonic())
+                self._queues.move(delivery.chat_id, error.migrate_to, now=self._monotonic())
             log.info("A group became a supergroup; its settings moved with it")
             return 0.0
+        said = reason.lower()
+        if delivery.parent is not None and any(words in said for words in EDIT_LOST):
+            # Someone deleted the message that was to grow: what is new would be lost with it.
+            self._store.send_anew(delivery, reason=reason, now=now)
+            with self._lock:
+                self._news = True
+            return 0.0
         self._store.settle_buried(delivery.id, reason=reason, now=now)
-        if error.code == 403 or any(words in reason.lower() for words in GONE):
+        if error.code == 403 or any(words in said for words in GONE):
             self._store.unsubscribe(delivery.chat_id, note=f"unsubscribed by Telegram: {reason}")
             log.warning("Chat %d cannot be reached any more (%s); it was unsubscribed", delivery.chat_id, reason)
+        elif any(words in said for words in EDIT_LOST):
+            log.info("A message in chat %d could not be changed: %s", delivery.chat_id, reason)
         elif delivery.method != "answerCallbackQuery":
             log.error("A message to chat %d was refused for good: %s", delivery.chat_id, reason)
         return 0.0
@@ -355,7 +378,12 @@ def _mended(payload: dict[str, Any], description: str) -> dict[str, Any] | None:
     """The message in a form that may pass where this one was refused; None when there is none."""
     if "can't parse entities" in description and "parse_mode" in payload:
         plain = {name: value for name, value in payload.items() if name != "parse_mode"}
-        return plain | {"text": re.sub(r"<[^>]*>", "", payload["text"])}
+        words = {name: _plain(plain[name]) for name in ("text", "caption") if name in plain}
+        return plain | words
     if "thread not found" in description and "message_thread_id" in payload:
         return {name: value for name, value in payload.items() if name != "message_thread_id"}
     return None
+
+
+def _plain(marked_up: str) -> str:
+    return html.unescape(re.sub(r"<[^>]*>", "", marked_up))

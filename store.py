@@ -302,15 +302,19 @@ class Store:
     def settle_sent(self, delivery: Delivery, *, message_id: int | None, now: float) -> bool:
         """Telegram took the message. If its content was revised meanwhile an edit is enqueued: then True."""
         with self.transaction():
+            row = self._db.execute(
+                "SELECT revision, payload, state FROM deliveries WHERE id = ?", (delivery.id,)
+            ).fetchone()
+            if row is None or row["state"] == "sent":
+                return False
             self._db.execute(
                 "UPDATE deliveries SET state = 'sent', settled_at = ?, message_id = ? WHERE id = ?",
                 (now, message_id, delivery.id),
             )
-            row = self._db.execute("SELECT revision, payload FROM deliveries WHERE id = ?", (delivery.id,)).fetchone()
-            revised = row is not None and row["revision"] != delivery.revision
+            revised = row["revision"] != delivery.revision
             if revised:
                 self._enqueue_edit(delivery.parent or delivery.id, row["payload"], now=now)
-            return revised
+            return bool(revised)
 
     def settle_buried(self, delivery_id: int, *, reason: str, now: float) -> None:
         """The message can never be delivered: keep why."""
@@ -320,6 +324,15 @@ class Store:
             now,
             delivery_id,
         )
+
+    def send_anew(self, edit: Delivery, *, reason: str, now: float) -> None:
+        """The message that an edit was for is gone from its chat: the content goes out as a new message."""
+        payload = {name: value for name, value in edit.payload.items() if name != "message_id"}
+        with self.transaction():
+            for delivery_id in (edit.id, edit.parent):
+                if delivery_id is not None:
+                    self.settle_buried(delivery_id, reason=reason, now=now)
+            self.enqueue(edit.chat_id, "sendMessage", payload, now=now, lane=edit.lane)
 
     def count_attempt(self, delivery_id: int) -> None:
         self._db.write("UPDATE deliveries SET attempts = attempts + 1 WHERE id = ?", delivery_id)

@@ -14,7 +14,7 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -136,18 +136,31 @@ class Telegram:
         """deleteWebhook with drop_pending_updates: every waiting update is thrown away."""
         self._call("deleteWebhook", {"drop_pending_updates": True})
 
-    def send(self, method: str, payload: dict[str, Any]) -> int | None:
-        """Make one sending call; the message_id of what was sent, None for a method that makes no message."""
-        result = self._call(method, payload)
+    def send(
+        self, method: str, payload: dict[str, Any], *, files: Mapping[str, tuple[str, bytes]] | None = None
+    ) -> int | None:
+        """Make one sending call; the message_id of what was sent, None for a method that makes no message.
+
+        files: parameter -> (file name, content), uploaded with it (Bot API, "Sending files").
+        """
+        result = self._call(method, payload, files=files)
         return result.get("message_id") if isinstance(result, dict) else None
 
     def cut(self) -> None:
         """End the long poll in flight, at once and for good; what was being received counts as not received."""
         self._line.cut()
 
-    def _call(self, method: str, params: dict[str, Any] | None = None, *, timeout: float = CALL_TIMEOUT) -> Any:
+    def _call(
+        self,
+        method: str,
+        params: dict[str, Any] | None = None,
+        *,
+        files: Mapping[str, tuple[str, bytes]] | None = None,
+        timeout: float = CALL_TIMEOUT,
+    ) -> Any:
         url = f"{self._api_url}/bot{self._token}/{method}"
-        return self._send("post", url, params=params, timeout=(CONNECT_TIMEOUT, timeout)).json()["result"]
+        answer = self._send("post", url, params=params, files=files, timeout=(CONNECT_TIMEOUT, timeout))
+        return answer.json()["result"]
 
     def _send(
         self,
@@ -193,7 +206,13 @@ class Telegram:
 
 
 def _form(url: str, params: Any, files: Any) -> requests.PreparedRequest:
-    return requests.Request("POST", url, data=params, files=files).prepare()
+    # In a form every value is text; what is none (a keyboard, a number, true) is JSON (Bot API, "Making requests").
+    fields = {
+        name: value if isinstance(value, str) else json.dumps(value)
+        for name, value in (params or {}).items()
+        if value is not None
+    }
+    return requests.Request("POST", url, data=fields, files=files).prepare()
 
 
 def _json(url: str, params: dict[str, Any]) -> requests.PreparedRequest:

@@ -28,6 +28,8 @@ REFUSALS = {
     "no_thread": (400, "Bad Request: message thread not found"),
 }
 _KEEP = 5_000  # messages a chat remembers
+_UPLOAD_MAX, _PHOTO_MAX = 50 << 20, 10 << 20  # bytes (Bot API, "Sending files")
+_IMAGES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF", b"BM")
 _NOT_MODIFIED = (
     "Bad Request: message is not modified: specified new message content and reply markup are exactly the same "
     "as a current content and reply markup of the message"
@@ -140,6 +142,8 @@ class Chats:
             raise ApiError(400, f"Bad Request: message {'caption ' if media else ''}is too long")
         if media and not params.get(media):
             raise ApiError(400, f"Bad Request: there is no {media} in the request")
+        if media and isinstance(upload := params[media], Upload):
+            _check_upload(media, upload)
         markup = _markup(params)
         self._check_chat(chat)
         message: dict[str, Any] = {"from": self._author, "chat": chat.about, "date": int(time.time())}
@@ -331,6 +335,18 @@ def _json(params: Params, name: str, complaint: str) -> Any:
         return json.loads(str(params.get(name, "")))
     except ValueError:
         raise ApiError(400, complaint) from None
+
+
+def _check_upload(media: str, upload: Upload) -> None:
+    if upload.size == 0:
+        raise ApiError(400, "Bad Request: file must be non-empty")
+    if upload.size > _UPLOAD_MAX:
+        raise ApiError(413, "Request Entity Too Large")
+    if media == "photo" and upload.size > _PHOTO_MAX:
+        words = f"file of size {upload.size} bytes is too big for a photo; the maximum size is {_PHOTO_MAX} bytes"
+        raise ApiError(400, f"Bad Request: {words}")
+    if media == "photo" and not upload.data.startswith(_IMAGES):
+        raise ApiError(400, "Bad Request: IMAGE_PROCESS_FAILED")
 
 
 def _file(media: str, given: str | Upload) -> Any:

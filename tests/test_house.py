@@ -27,6 +27,7 @@ FLOORS = (  # a module imports only modules below it; one a line, so that two ad
     "state",
     "health",
     "outbox",
+    "pacing",
     "chart",
     "digest",
     "alerts",

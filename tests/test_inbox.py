@@ -98,6 +98,20 @@ def test_commands_that_are_too_old_are_told_of_in_one_line_for_each_chat(desk: D
     assert not desk.inbox.tell_stale(away_since=None)
 
 
+@pytest.mark.parametrize("words", ["/start@other_bot", "/unknown", "/", "/ hello", "//"])
+def test_an_old_command_in_a_group_that_was_for_another_bot_is_not_told_of(desk: Desk, words: str) -> None:
+    desk.commands.desk.username = "whale_test_bot"
+    group = {"id": -5, "type": "group", "title": "Desk"}
+    desk.inbox.take(message(1, "/start", chat=group))
+    old: dict[str, Any] = {"chat": group, "date": int(NOW) - 3600}
+    before = desk.answers()
+    desk.inbox.take(message(2, words, **old))
+    assert not desk.inbox.tell_stale(away_since=None)
+    assert desk.answers() == before
+    desk.inbox.take(message(3, "/ping@whale_test_bot", **old))
+    assert desk.inbox.tell_stale(away_since=None)
+
+
 @pytest.mark.parametrize(
     "more",
     [

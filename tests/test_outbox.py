@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from outbox import Outbox
+from outbox import SENDERS, Attachment, AttachmentError, Files, Outbox
 from store import ALERTS, ANSWERS, Chat, Store, StoreError
 from telegram import Rejected, TelegramError, TokenRefused, TooManyRequests, Unreachable
 
@@ -24,24 +24,31 @@ class FakeTelegram:
 
     def __init__(self) -> None:
         self.sent: list[tuple[float, str, dict[str, Any]]] = []
+        self.files: list[Files | None] = []
+        self.dead = False  # nothing at all is answered
         self.fail: list[TelegramError] = []
         self.gate = threading.Event()
         self.gate.set()
         self.entered = threading.Event()
         self.changed = threading.Condition()
 
-    def send(self, method: str, payload: dict[str, Any]) -> int | None:
+    def send(self, method: str, payload: dict[str, Any], *, files: Files | None = None) -> int | None:
         self.entered.set()
         assert self.gate.wait(10)
         with self.changed:
+            if self.dead:
+                raise Unreachable("HTTP 502", status=502)
+            if method == "getMe":
+                return None
             if self.fail:
                 raise self.fail.pop(0)
             self.sent.append((time.monotonic(), method, payload))
+            self.files.append(files)
             self.changed.notify_all()
             return len(self.sent)
 
     def texts(self) -> list[str]:
-        return [payload["text"] for _, _, payload in self.sent]
+        return [payload.get("text", "") for _, _, payload in self.sent]
 
     def wait(self, count: int, timeout: float = 10.0) -> None:
         with self.changed:
@@ -96,6 +103,7 @@ def put(store: Store, text: str, chat_id: int = 1, lane: int = ANSWERS) -> int:
 def drive(outbox: Outbox, clock: Time, seconds: float, telegram: FakeTelegram) -> list[tuple[float, str]]:
     """Run the one sender by hand for so long on the given clock: when each text went out."""
     loop, ends, out = outbox._loops[0], clock.now + seconds, []
+    outbox._started = SENDERS  # no helping thread is started: what happens is a matter of the clock alone
     while clock.now < ends:
         before = len(telegram.sent)
         rest = outbox._step(loop)
@@ -222,10 +230,11 @@ def test_html_that_telegram_does_not_take_is_sent_as_plain_text(
     store: Store, telegram: FakeTelegram, make: Make
 ) -> None:
     telegram.fail = [Rejected(400, "Bad Request: can't parse entities: unexpected end tag")]
-    store.enqueue(1, "sendMessage", {"text": "<b>BTC</b> buy", "parse_mode": "HTML"}, now=0.0)
+    store.enqueue(1, "sendMessage", {"text": "<b>A &amp; B</b> &lt;3 buy", "parse_mode": "HTML"}, now=0.0)
     make().start()
     telegram.wait(1)
-    assert telegram.texts() == ["BTC buy"]
+    assert telegram.texts() == ["A & B <3 buy"]
+    assert "parse_mode" not in telegram.sent[0][2]
 
 
 def test_an_outage_keeps_everything_and_is_logged_once_at_its_begin_and_end(
@@ -255,13 +264,104 @@ def test_one_message_that_the_server_always_fails_on_does_not_stop_the_others(
     assert store.outbox_counts(since=0.0)["buried"] == 1
 
 
+def test_a_message_that_the_server_always_fails_on_is_given_up_in_a_chat_of_its_own_too(
+    store: Store, telegram: FakeTelegram, make: Make
+) -> None:
+    clock = Time()
+    outbox = make(monotonic=clock)
+    refuse_poison(telegram)
+    put(store, "poison")
+    put(store, "next")
+    drive(outbox, clock, 2 * 3600, telegram)
+    assert telegram.texts() == ["next"]
+
+
+def test_a_failing_message_slows_down_its_own_chat_only(
+    store: Store, telegram: FakeTelegram, make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = Time()
+    outbox = make(monotonic=clock)
+    refuse_poison(telegram)
+    put(store, "poison")
+    put(store, "fine", chat_id=2)
+    drive(outbox, clock, 60, telegram)
+    for n in range(5):
+        put(store, str(n), chat_id=2)
+        outbox.wake()
+        assert [text for _, text in drive(outbox, clock, 1, telegram)] == [str(n)]
+    assert caplog.text.count("cannot be reached") == 1
+
+
+@pytest.mark.parametrize("chats", [1, 50])
+def test_two_hours_of_502_bury_nothing(store: Store, telegram: FakeTelegram, make: Make, chats: int) -> None:
+    clock = Time()
+    outbox = make(monotonic=clock)
+    for n in range(50):
+        put(store, str(n), chat_id=1 + n % chats)
+    telegram.dead = True
+    assert drive(outbox, clock, 2 * 3600, telegram) == []
+    telegram.dead = False
+    back = clock.now
+    times = [at for at, _ in drive(outbox, clock, 200, telegram)]
+    assert len(times) == 50
+    assert times[0] - back <= 75  # the longest step of the back-off
+    assert store.outbox_counts(since=0.0)["buried"] == 0
+
+
+def test_sends_that_fail_together_lengthen_the_backoff_once(store: Store, telegram: FakeTelegram, make: Make) -> None:
+    clock = Time()
+    outbox = make(monotonic=clock)
+    for n in range(8):
+        put(store, str(n), chat_id=n + 1)
+    telegram.gate.clear()
+    outbox.start()
+    deadline = time.monotonic() + 10
+    while outbox._queues.in_flight < 8:
+        assert time.monotonic() < deadline
+        threading.Event().wait(0.005)
+    telegram.dead = True
+    telegram.gate.set()
+    while outbox._queues.in_flight:
+        assert time.monotonic() < deadline
+        threading.Event().wait(0.005)
+    assert outbox._queues.hold_until == clock.now + 1.0
+    clock.now += 1.0
+    outbox.wake()
+    while outbox._queues.hold_until <= clock.now:
+        assert time.monotonic() < deadline
+        threading.Event().wait(0.005)
+    assert outbox._queues.hold_until == clock.now + 2.0
+
+
+def test_during_an_outage_one_message_at_a_time_is_tried(store: Store, telegram: FakeTelegram, make: Make) -> None:
+    """Else a server that only hangs would have every thread wait for it when it comes back."""
+    clock = Time()
+    outbox = make(monotonic=clock)
+    for n in range(8):
+        put(store, str(n), chat_id=n + 1)
+    telegram.dead = True
+    drive(outbox, clock, 0.01, telegram)
+    outbox._started = 0
+    clock.now += 5
+    telegram.dead = False
+    telegram.gate.clear()
+    telegram.entered.clear()
+    outbox.start()
+    assert telegram.entered.wait(5)
+    assert outbox._step(outbox._loops[7]) == 60.0
+    assert outbox._queues.in_flight == 1
+    telegram.gate.set()
+    clock.now += 5
+    telegram.wait(8)
+
+
 def refuse_poison(telegram: FakeTelegram) -> None:
     take = telegram.send
 
-    def send(method: str, payload: dict[str, Any]) -> int | None:
-        if payload["text"] == "poison":
+    def send(method: str, payload: dict[str, Any], *, files: Files | None = None) -> int | None:
+        if payload.get("text") == "poison":
             raise Unreachable("HTTP 500", status=500)
-        return take(method, payload)
+        return take(method, payload, files=files)
 
     telegram.send = send  # type: ignore[method-assign]
 
@@ -275,11 +375,44 @@ def test_a_sent_message_that_cannot_be_marked_is_not_sent_again(
     loop = outbox._loops[0]
     with monkeypatch.context() as patch:
         patch.setattr(store, "settle_sent", _disk_full)
-        with pytest.raises(StoreError):
-            outbox._step(loop)
+        outbox._step(loop)
     drive(outbox, clock, 30, telegram)
     assert telegram.texts() == ["once"]
     assert store.pending() == []
+
+
+def test_while_the_store_cannot_be_written_nothing_more_is_sent(
+    store: Store, telegram: FakeTelegram, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each message sent without its mark would be sent again after a restart."""
+    clock = Time()
+    outbox = make(monotonic=clock)
+    for n in range(20):
+        put(store, str(n), chat_id=n + 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "settle_sent", _disk_full)
+        drive(outbox, clock, 600, telegram)
+        assert telegram.texts() == ["0"]
+    drive(outbox, clock, 30, telegram)
+    assert telegram.texts() == [str(n) for n in range(20)]
+    assert store.pending() == []
+
+
+def test_a_message_revised_before_its_late_mark_still_gets_its_edit(
+    store: Store, telegram: FakeTelegram, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Time()
+    outbox = make(monotonic=clock)
+    made = put(store, "1 order", lane=ALERTS)
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "settle_sent", _disk_full)
+        outbox._step(outbox._loops[0])
+    store.revise(made, {"text": "2 orders"}, now=1.0)
+    drive(outbox, clock, 60, telegram)
+    assert [(method, payload["text"]) for _, method, payload in telegram.sent] == [
+        ("sendMessage", "1 order"),
+        ("editMessageText", "2 orders"),
+    ]
 
 
 def _disk_full(*args: Any, **kwargs: Any) -> None:
@@ -356,3 +489,126 @@ def test_a_stop_sends_the_answers_that_are_ready_and_leaves_the_alerts_for_later
     outbox.stop(2.0)
     assert {f"answer {n}" for n in range(5)} <= set(telegram.texts())
     assert len(store.pending()) <= 1
+
+
+# Edits
+
+
+def test_an_edit_that_changes_nothing_counts_as_made(store: Store, telegram: FakeTelegram, make: Make) -> None:
+    telegram.fail = [Rejected(400, "Bad Request: message is not modified: specified new message content ...")]
+    store.enqueue(1, "editMessageText", {"message_id": 5, "text": "same"}, now=0.0)
+    make().start()
+    drain(store)
+    assert store.outbox_counts(since=0.0) == {"pending": 0, "sent": 1, "buried": 0}
+
+
+def test_an_edit_of_a_message_that_is_gone_is_dropped_and_the_chat_stays_subscribed(
+    store: Store, telegram: FakeTelegram, make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.put_chat(Chat(chat_id=1, added_by=1))
+    telegram.fail = [Rejected(400, "Bad Request: message to edit not found")]
+    store.enqueue(1, "editMessageText", {"message_id": 5, "text": "new"}, now=0.0)
+    put(store, "next")
+    make().start()
+    telegram.wait(1)
+    drain(store)
+    assert telegram.texts() == ["next"]
+    assert [chat.chat_id for chat in store.chats()] == [1]
+    assert "ERROR" not in caplog.text
+
+
+def test_what_was_to_be_added_to_a_deleted_message_comes_as_a_new_one(
+    store: Store, telegram: FakeTelegram, make: Make
+) -> None:
+    made = store.enqueue(1, "sendMessage", {"text": "1 order"}, now=0.0, lane=ALERTS, bundle="whales:BTC")
+    outbox = make()
+    outbox.start()
+    telegram.wait(1)
+    drain(store)
+    telegram.fail = [Rejected(400, "Bad Request: message to edit not found")]
+    store.revise(made, {"text": "2 orders"}, now=1.0)
+    outbox.wake()
+    telegram.wait(2)
+    drain(store)
+    assert [(method, payload["text"]) for _, method, payload in telegram.sent] == [
+        ("sendMessage", "1 order"),
+        ("sendMessage", "2 orders"),
+    ]
+    assert "message_id" not in telegram.sent[1][2]
+    assert store.open_bundle(1, "whales:BTC", since=-1.0) is None, "the next order begins a message of its own"
+
+
+# Attachments
+
+CHART = {"attachment": {"kind": "chart", "symbol": "BTC"}, "caption": "BTC", "disable_notification": True}
+
+
+def test_a_wished_for_file_is_made_when_it_is_sent(store: Store, telegram: FakeTelegram, make: Make) -> None:
+    def draw(wish: dict[str, Any]) -> Attachment:
+        return Attachment("photo", "chart.png", wish["symbol"].encode())
+
+    store.enqueue(1, "sendPhoto", CHART, now=0.0)
+    make(attachments={"chart": draw}).start()
+    telegram.wait(1)
+    drain(store)
+    _, method, payload = telegram.sent[0]
+    assert (method, payload) == ("sendPhoto", {"chat_id": 1, "caption": "BTC", "disable_notification": True})
+    assert telegram.files == [{"photo": ("chart.png", b"BTC")}]
+
+
+def _cannot(wish: dict[str, Any]) -> Attachment:
+    raise AttachmentError("No prices of BTC yet.")
+
+
+def _has_a_bug(wish: dict[str, Any]) -> Attachment:
+    raise ZeroDivisionError
+
+
+@pytest.mark.parametrize(
+    ("makers", "words"),
+    [
+        ({"chart": _cannot}, "No prices of BTC yet."),
+        ({"chart": _has_a_bug}, "The file could not be made; the bot's log tells more."),
+        ({}, "This file can no longer be made: the bot was changed meanwhile."),
+    ],
+)
+def test_a_file_that_cannot_be_made_becomes_a_message_that_says_so(
+    store: Store, telegram: FakeTelegram, make: Make, makers: dict[str, Any], words: str
+) -> None:
+    store.enqueue(1, "sendPhoto", {**CHART, "message_thread_id": 3}, now=0.0)
+    make(attachments=makers).start()
+    telegram.wait(1)
+    drain(store)
+    _, method, payload = telegram.sent[0]
+    assert method == "sendMessage"
+    assert payload["text"] == words
+    assert (payload["message_thread_id"], payload["disable_notification"]) == (3, True)
+    assert "caption" not in payload
+    assert telegram.files == [None]
+
+
+def test_files_that_take_long_to_make_do_not_hold_up_other_chats(
+    store: Store, telegram: FakeTelegram, make: Make
+) -> None:
+    go, begun = threading.Event(), threading.Semaphore(0)
+
+    def slow(wish: dict[str, Any]) -> Attachment:
+        begun.release()
+        assert go.wait(10)
+        return Attachment("photo", "chart.png", b"x")
+
+    for chat_id in range(1, 21):
+        store.enqueue(chat_id, "sendPhoto", CHART, now=0.0)
+    outbox = make(attachments={"chart": slow})
+    outbox.start()
+    try:
+        for _ in range(4):
+            assert begun.acquire(timeout=5)
+        put(store, "pong", chat_id=99)
+        outbox.wake()
+        telegram.wait(1, timeout=2.0)
+        assert telegram.texts() == ["pong"]
+    finally:
+        go.set()
+    telegram.wait(21)
+    drain(store)

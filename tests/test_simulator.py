@@ -364,6 +364,44 @@ def test_an_uploaded_file_arrives_whole(bot: SimBot, client: Client) -> None:
     assert (upload.name, upload.size, upload.data) == ("log.bin", len(data), data)
 
 
+@pytest.mark.parametrize(
+    ("method", "data", "words"),
+    [
+        ("sendDocument", b"", "400 Bad Request: file must be non-empty"),
+        ("sendPhoto", b"no picture", "400 Bad Request: IMAGE_PROCESS_FAILED"),
+        ("sendPhoto", b"\x89PNG" + bytes(10 << 20), "400 Bad Request: file of size 10485764 bytes is too big"),
+        ("sendDocument", bytes((50 << 20) + 1), "413 Request Entity Too Large"),
+    ],
+    ids=["empty", "no picture", "big picture", "big file"],
+)
+def test_an_upload_that_the_server_would_not_take_is_refused(
+    bot: SimBot, client: Client, method: str, data: bytes, words: str
+) -> None:
+    bot.add_chat(7)
+    head = (
+        '--x\r\nContent-Disposition: form-data; name="chat_id"\r\n\r\n7\r\n--x\r\nContent-Disposition: form-data; '
+        f'name="{method[4:].lower()}"; filename="file"\r\n\r\n'
+    )
+    status, body = client.post(method, head.encode() + data + b"\r\n--x--\r\n", "multipart/form-data; boundary=x")
+    assert f"{status} {body['description']}".startswith(words)
+    assert bot.sent == []
+
+
+def test_a_picture_is_shown_with_its_caption(bot: SimBot, client: Client) -> None:
+    bot.add_chat(7)
+    head = (
+        '--x\r\nContent-Disposition: form-data; name="chat_id"\r\n\r\n7\r\n'
+        '--x\r\nContent-Disposition: form-data; name="caption"\r\n\r\nBTC\r\n'
+        '--x\r\nContent-Disposition: form-data; name="photo"; filename="chart.png"\r\n\r\n'
+    )
+    status, body = client.post(
+        "sendPhoto", head.encode() + b"\x89PNG...\r\n--x--\r\n", "multipart/form-data; boundary=x"
+    )
+    assert (status, body["result"]["caption"]) == (200, "BTC")
+    assert body["result"]["photo"][0]["file_size"] == 7
+    assert bot.texts() == ["BTC"]
+
+
 # Sending
 
 

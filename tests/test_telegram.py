@@ -30,6 +30,27 @@ def test_a_message_is_sent_and_its_id_returned(telegram: Telegram, chat: SimBot)
     assert message_id == chat.sent[0].message_id
 
 
+def test_a_file_is_uploaded_with_its_text_parameters_in_the_body(telegram: Telegram, chat: SimBot) -> None:
+    keyboard = {"inline_keyboard": [[{"text": "Mute", "callback_data": "mute:BTC:1h"}]]}
+    payload = {"chat_id": OWNER, "caption": "<b>鲸</b> & Co", "disable_notification": True, "reply_markup": keyboard}
+    files = {"photo": ("chart.png", b"\x89PNG\r\n\r\n--x\r\n")}
+    message_id = telegram.send("sendPhoto", payload, files=files)
+    (sent,) = chat.sent
+    upload = sent.params["photo"]
+    assert not isinstance(upload, str)
+    assert (upload.name, upload.data) == files["photo"]
+    assert (sent.message_id, sent.text, sent.buttons) == (message_id, "<b>鲸</b> & Co", (("Mute", "mute:BTC:1h"),))
+    assert sent.params["disable_notification"] == "true"
+
+
+def test_an_upload_that_fails_names_no_token(telegram: Telegram, sim: Simulator) -> None:
+    files = {"document": ("log.txt", b"x" * 100_000)}
+    for kind in ("reset", "html502"):
+        sim.fault(method="sendDocument", kind=kind, times=1)
+        error = failure(lambda: telegram.send("sendDocument", {"chat_id": OWNER}, files=files))
+        assert isinstance(error, Unreachable)
+
+
 @pytest.mark.parametrize("kind", ["html502", "garbage200", "null", "not_ok_without_fields", "reset", "close"])
 def test_an_unusable_answer_is_unreachable_and_names_no_token(telegram: Telegram, sim: Simulator, kind: str) -> None:
     sim.fault(method="getWebhookInfo", kind=kind)
