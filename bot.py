@@ -1,325 +1,97 @@
 """CryptoSat: watches crypto markets for whales and tells the people it may tell. Run it with `python bot.py`.
 
-Takes the lock, wires the parts, starts their threads, waits for a signal, stops everything in order.
-Exit codes: 0 stopped, 1 crash, 64 bad arguments, 69 conflict given up, 75 already running, 77 token refused,
-78 settings.
+The command line: what was asked for, which settings file, which exit code (exits.py). The bot itself is app.py.
 """
 
 from __future__ import annotations
 
 import argparse
-import logging
-import math
-import os
-import queue
-import socket
+import importlib
 import sys
-import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-import commands
 import config
-import logs
-import supervisor
-import text
-from access import Access
-from config import ConfigError, Settings
-from desk import Desk
-from inbox import Inbox
-from lock import InstanceLock, LockError, bot_folder, refusal
-from loop import Loop
-from monitors import Scheduler, WhaleMonitor
-from outbox import Outbox
-from polling import Poller
-from signals import Signals
-from sources import default_sources
-from state import Parts, State
-from store import Store, StoreError
-from telegram import Telegram
-
-log = logging.getLogger("bot")
-
-STOPPED, CRASHED, BAD_ARGUMENTS, ALREADY_RUNNING, BAD_SETTINGS = 0, 1, 64, 75, 78
-START_GRACE = 2.0  # seconds a start waits for an instance that is just stopping
-
-
-@dataclass(frozen=True)
-class End:
-    """A reason to stop that came from inside: the exit code and what to tell."""
-
-    code: int
-    message: str
+import exits
+from config import ConfigError
 
 
 class _Arguments(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)
         print(f"bot.py: {message}. `python bot.py --help` lists what can be said.", file=sys.stderr)
-        raise SystemExit(BAD_ARGUMENTS)
+        raise SystemExit(exits.BAD_ARGUMENTS)
+
+
+@dataclass(frozen=True)
+class Subcommand:
+    """`python bot.py NAME`: the function `run(env_file, arguments) -> exit code` of a module of its own.
+
+    The module is imported only when it is asked for. It reads the settings it needs itself; a ConfigError that
+    leaves it is told as at a start (exit 78). `needs_file`: a settings file that was named must be there.
+    """
+
+    name: str
+    module: str
+    summary: str
+    options: Callable[[argparse.ArgumentParser], object] = lambda parser: None
+    needs_file: bool = True
+
+
+def _logs_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-f", "--follow", action="store_true", help="go on with what is written from now on")
+    parser.add_argument("-n", "--lines", type=int, default=40, metavar="N", help="how many lines (%(default)s)")
+
+
+SUBCOMMANDS = (Subcommand("logs", "tail", "show the end of the bot's log", _logs_options),)
 
 
 def main(argv: list[str] | None = None) -> int:
     """The command line; returns the exit code."""
-    parser = _Arguments(prog="bot.py", description="Watches crypto markets for whales and alerts on Telegram.")
-    parser.add_argument("--demo", action="store_true", help="show everything with no token and no internet")
-    parser.add_argument("--wait", action="store_true", help="if a copy runs already, wait and take over when it ends")
-    parser.add_argument("--env-file", type=Path, default=config.ENV_FILE, help="settings file (default: %(default)s)")
+    parser = _parser()
     arguments = parser.parse_args(argv)
     if arguments.demo:
         import demo  # the bot itself does not need it
 
         return demo.run(interactive=sys.stdin is not None and sys.stdin.isatty())
-    if arguments.env_file != config.ENV_FILE and not arguments.env_file.exists():
+    command = next((row for row in SUBCOMMANDS if row.name == arguments.command), None)
+    env_file = arguments.env_file.absolute()
+    if env_file != config.ENV_FILE and not env_file.exists() and (command is None or command.needs_file):
         parser.error(f"the settings file {arguments.env_file} does not exist")
     try:
-        settings = config.load(arguments.env_file)
+        if command is not None:
+            return int(importlib.import_module(command.module).run(env_file, arguments))
+        settings = config.load(env_file)
     except ConfigError as error:
         print("The bot did not start; its settings need a change:", file=sys.stderr)
         for problem in error.problems:
             print(f"  - {problem}", file=sys.stderr)
-        return BAD_SETTINGS
-    logs.to_console(settings.token, settings.log_level)
-    for warning in settings.warnings:
-        log.warning("%s", warning)
-    events: queue.SimpleQueue[object] = queue.SimpleQueue()
-    signals = Signals(events)
-    signals.install()
-    try:
-        folder = bot_folder(settings.bot_id, settings.data_dir)
-        lock = InstanceLock(folder, settings.bot_id, machine_wide=settings.machine_wide_lock)
-        if not _take(lock, events, wait=arguments.wait):
-            return STOPPED if not events.empty() else ALREADY_RUNNING
-        try:
-            logs.to_file(folder / "bot.log", settings.token)
-            return _run(settings, lock, events)
-        finally:
-            lock.release()
-    except (LockError, StoreError) as error:
-        print(error, file=sys.stderr)
-        return BAD_SETTINGS
-    finally:
-        signals.done()
-        logging.shutdown()
+        return exits.BAD_SETTINGS
+    import app  # and with it the libraries, which no subcommand should have to wait for
+
+    return app.run(settings, wait=arguments.wait)
 
 
-def _take(lock: InstanceLock, events: queue.SimpleQueue[object], *, wait: bool) -> bool:
-    """Take the lock, or say who has it. Waits without end when asked to, and under a supervisor that restarts."""
-
-    def stopped() -> bool:
-        return not events.empty()
-
-    if lock.acquire(START_GRACE, cancelled=stopped):
-        return True
-    if stopped():
-        return False
-    said = refusal(lock.holder(), lock.bot_id, lock.name)
-    around = supervisor.detect()
-    if not wait and not (around is not None and around.restarts):
-        print(said, file=sys.stderr)
-        return False
-    log.warning("Standing by until the running instance ends.\n%s", said)
-    return lock.acquire(math.inf, cancelled=stopped)
+def _parser() -> argparse.ArgumentParser:
+    described = "Watches crypto markets for whales and alerts on Telegram. Without a command: runs the bot."
+    parser = _Arguments(prog="bot.py", description=described)
+    parser.add_argument("--demo", action="store_true", help="show everything with no token and no internet")
+    parser.add_argument("--wait", action="store_true", help="if a copy runs already, wait and take over when it ends")
+    parser.add_argument("--version", action="version", version=f"CryptoSat {config.VERSION}")
+    _add_env_file(parser, config.ENV_FILE)
+    rows = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    for row in SUBCOMMANDS:
+        command = rows.add_parser(row.name, help=row.summary, description=f"{row.summary.capitalize()}.")
+        _add_env_file(command, argparse.SUPPRESS)  # may stand before the command or after it
+        row.options(command)
+    return parser
 
 
-def _run(settings: Settings, lock: InstanceLock, events: queue.SimpleQueue[object]) -> int:
-    """Everything between taking the lock and releasing it. Raises StoreError when the database cannot be used."""
-    store = Store(lock.folder / "bot.db")
-    bot = Bot(settings, lock, store, events)
-    try:
-        bot.start()
-        while True:
-            try:
-                # In slices: on Windows a wait without an end could not be interrupted by Ctrl-C.
-                event = events.get(timeout=0.5)
-                break
-            except queue.Empty:
-                continue
-        if isinstance(event, End):
-            log.error("%s", event.message)
-            code = event.code
-        else:
-            log.info("Stopping (signal %s)", event)
-            code = STOPPED
-        started = time.monotonic()
-        bot.stop()
-        log.info("Stopped in %.2f s", time.monotonic() - started)
-        return code
-    finally:
-        store.close()
-
-
-class Bot:
-    """The parts and their wiring."""
-
-    def __init__(
-        self, settings: Settings, lock: InstanceLock, store: Store, events: queue.SimpleQueue[object]
-    ) -> None:
-        self._settings = settings
-        self._lock = lock
-        self._store = store
-        self._events = events
-        self._started_at = time.time()
-        self._pruned_at = 0.0
-        self.telegram = Telegram(settings.token, settings.api_url)
-        self.access = Access(
-            store, owner_id=settings.owner_id, allowed_users=settings.allowed_users, now=self._server_time
-        )
-        self.monitor = WhaleMonitor(
-            settings, store, default_sources(settings.source_urls), notify_owner=self._tell_owner
-        )
-        self.desk = Desk(
-            store,
-            self.access,
-            symbols=settings.symbols,
-            now=self._server_time,
-            default_min=lambda monitor, symbol: self.monitor.default_threshold(symbol),
-            status=self._status,
-        )
-        self.outbox = Outbox(
-            store,
-            self.telegram,
-            send_rate=settings.send_rate,
-            on_token_refused=self._token_refused,
-            on_death=self._died,
-        )
-        inbox = Inbox(
-            store,
-            self.access,
-            commands.Commands(self.desk),
-            stale_after=settings.stale_after_minutes * 60,
-            now=self._server_time,
-        )
-        self.poller = Poller(
-            settings.token,
-            self.telegram,
-            store,
-            inbox,
-            on_connected=self._connected,
-            on_end=self._end,
-            on_death=self._died,
-            tell_owner=self._tell_owner,
-            on_news=self.outbox.wake,
-            on_standby=self._standby,
-            on_conflict=settings.on_conflict,
-            patience=settings.conflict_patience * 60,
-            drop_pending=settings.drop_pending_updates,
-            alone_here=settings.machine_wide_lock,
-        )
-        self.scheduler = Scheduler(on_death=self._died)
-        self.scheduler.add("whales", settings.whale_interval, self._watch_whales)
-        self.scheduler.add("housekeeping", 30.0, self._keep_house)
-        self.state = State(lock.folder, bot_id=settings.bot_id, parts=self._parts(), on_death=self._died)
-
-    def start(self) -> None:
-        if self._store.set_aside is not None:
-            self._tell_owner(
-                f"The bot's database was damaged. It was set aside as {self._store.set_aside.name} and a new one was "
-                f"begun: settings and subscriptions must be made again (/start)."
-            )
-        self.access.sweep()
-        # The poller first: it has the network's round trips to wait for, the others start meanwhile.
-        self.poller.start()
-        self.outbox.start()
-        self.scheduler.start()
-        self.state.start()
-
-    def stop(self) -> None:
-        """Within the shortest limit of a supervisor (PM2: 1.6 s): cut the poll, drain what can go, end threads."""
-        self.state.stop()
-        self.monitor.stop()
-        self.scheduler.stop()
-        self.poller.stop(0.6)
-        self.outbox.stop(0.6)
-        self.scheduler.join(0.3)
-        self.state.close(0.1)
-
-    # What the parts ask for
-
-    def _server_time(self) -> float:
-        """Our clock corrected by Telegram's: a wrong clock must not make commands look old."""
-        return time.time() + self.telegram.clock_offset
-
-    def _parts(self) -> Parts:
-        return Parts(
-            username=lambda: self.poller.username,
-            polling=self.poller.polling_state,
-            conflict=self.poller.conflict_state,
-            sources=self.monitor.health,
-            queue=lambda since: self._store.outbox_counts(since=since),
-            loops=self._loops,
-        )
-
-    def _loops(self) -> list[Loop]:
-        return [self.poller.loop, *self.scheduler.loops, *self.outbox.loops()]
-
-    def _end(self, code: int, message: str) -> None:
-        self._events.put(End(code, message))
-
-    def _died(self, thread: str) -> None:
-        self._end(CRASHED, f"The thread {thread} ended by itself; the process ends with it. Its error is above.")
-
-    def _token_refused(self, reason: str) -> None:
-        log.warning("Sending: the token was refused (%s)", reason)
-        self.poller.loop.wake()
-
-    def _connected(self, username: str) -> None:
-        self.desk.username = username
-        self._lock.name = username
-        menu = [{"command": name, "description": words} for name, words in commands.menu()]
-        # Through the outbox, which tries until Telegram has taken it: the first poll need not wait for it.
-        self._store.enqueue(0, "setMyCommands", {"commands": menu}, now=self._server_time())
-        self.outbox.wake()
-        log.info(
-            "This is @%s (bot %d). Folder: %s. Watching %s every %g s",
-            *(username, self._settings.bot_id, self._lock.folder),
-            *(", ".join(self._settings.symbols), self._settings.whale_interval),
-        )
-
-    def _tell_owner(self, words: str) -> None:
-        if self._settings.owner_id is not None:
-            payload = {"text": words}
-            self._store.enqueue(self._settings.owner_id, "sendMessage", payload, now=self._server_time())
-            self.outbox.wake()
-
-    def _standby(self, standby: bool) -> None:
-        self.outbox.alerts_paused = standby and self._settings.on_conflict == "pause"
-        self.outbox.wake()
-
-    def _watch_whales(self) -> None:
-        if not self.outbox.alerts_paused:
-            self.monitor.tick()
-            self.outbox.wake()
-
-    def _keep_house(self) -> None:
-        try:
-            warning = self._lock.check()
-        except LockError as error:
-            self._end(CRASHED, str(error))
-            return
-        if warning is not None:
-            log.error("%s", warning)
-        now = time.time()
-        if now - self._pruned_at > 86400:
-            self._store.prune(now=now)
-            self._pruned_at = now
-
-    def _status(self) -> list[str]:
-        now = time.time()
-        lines = [
-            f"Up {text.duration(now - self._started_at)}, pid {os.getpid()} on {socket.gethostname()}.",
-            *self.poller.status(),
-        ]
-        unreachable = self.outbox.unreachable_since()
-        if unreachable is not None:
-            lines.append(f"Sending: Telegram unreachable since {text.clock(unreachable, now=now)}.")
-        counts = self._store.outbox_counts(since=now - 86400)
-        lines.append(
-            f"Messages: {counts['pending']:,} waiting; in 24 h {counts['sent']:,} sent, "
-            f"{counts['buried']:,} undeliverable."
-        )
-        return [*lines, *(health.line(now) for health in self.monitor.health())]
+def _add_env_file(parser: argparse.ArgumentParser, default: object) -> None:
+    told = f"settings file (default: {config.ENV_FILE})"
+    parser.add_argument("--env-file", type=Path, default=default, metavar="FILE", help=told)
 
 
 if __name__ == "__main__":

@@ -104,6 +104,28 @@ class Settings:
         return int(self.token.split(":", 1)[0])
 
 
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Which bot, and where it keeps its files: all that is needed to look at one from outside."""
+
+    bot_id: int
+    data_dir: Path | None = None
+    machine_wide_lock: bool = True
+
+
+def place(env_file: Path = ENV_FILE, *, environ: Mapping[str, str] | None = None) -> Place:
+    """Like `load`, but only what a look from outside needs: raises ConfigError for problems with that alone."""
+    reader = _Reader(env_file, os.environ if environ is None else environ)
+    found = Place(
+        bot_id=int(reader.token().partition(":")[0]),
+        data_dir=_data_dir(reader),
+        machine_wide_lock=_machine_wide_lock(reader),
+    )
+    if reader.problems:
+        raise ConfigError(reader.problems)
+    return found
+
+
 def load(env_file: Path = ENV_FILE, *, environ: Mapping[str, str] | None = None) -> Settings:
     """Read `env_file` and the environment. Raises ConfigError with every problem found; changes nothing."""
     reader = _Reader(env_file, os.environ if environ is None else environ)
@@ -122,7 +144,7 @@ def load(env_file: Path = ENV_FILE, *, environ: Mapping[str, str] | None = None)
         api_url=reader.get("TELEGRAM_API_URL", _url, Settings.api_url, "a URL like https://api.telegram.org"),
         owner_id=owner_id,
         allowed_users=allowed_users,
-        data_dir=reader.get("DATA_DIR", _folder, None, "a folder's full path"),
+        data_dir=_data_dir(reader),
         symbols=reader.get("SYMBOLS", _symbols, Settings.symbols, "coins separated by commas, like BTC,ETH,SOL"),
         whale_min=reader.get(
             "WHALE_MIN_USD", _whale_min, Settings.whale_min, "`auto`, an amount like 500k or 2m, or BTC=2m,ETH=1m"
@@ -144,8 +166,7 @@ def load(env_file: Path = ENV_FILE, *, environ: Mapping[str, str] | None = None)
         ),
         drop_pending_updates=reader.get("DROP_PENDING_UPDATES", _yes_no, False, "true or false"),
         send_rate=reader.get("SEND_RATE", _between(0, 1000), 30.0, "messages a second from 0 (no pacing) to 1000"),
-        machine_wide_lock=reader.get("LOCK_SCOPE", _one_of("machine", "folder"), "machine", "machine or folder")
-        == "machine",
+        machine_wide_lock=_machine_wide_lock(reader),
         log_level=reader.get("LOG_LEVEL", _level, Settings.log_level, "DEBUG, INFO, WARNING or ERROR"),
         warnings=reader.typos(),
     )
@@ -213,6 +234,15 @@ class _Reader:
         if self.problems:
             self.problems += found
         return tuple(found)
+
+
+def _data_dir(reader: _Reader) -> Path | None:
+    return reader.get("DATA_DIR", _folder, None, "a folder's full path")
+
+
+def _machine_wide_lock(reader: _Reader) -> bool:
+    scope = reader.get("LOCK_SCOPE", _one_of("machine", "folder"), "machine", "machine or folder")
+    return scope == "machine"
 
 
 def _shown(value: str) -> str:

@@ -34,7 +34,7 @@ from supervisor import Supervisor
 if sys.platform != "win32":
     import pwd
 
-__all__ = ["Holder", "InstanceLock", "LockError", "LockLost", "Supervisor", "bot_folder", "refusal"]
+__all__ = ["Holder", "InstanceLock", "LockError", "LockLost", "Supervisor", "bot_folder", "find_folder", "refusal"]
 
 log = logging.getLogger(__name__)
 
@@ -310,25 +310,44 @@ def bot_folder(bot_id: int, data_dir: Path | None = None) -> Path:
         return _made(folder)
 
 
-def _state_folder() -> Path:
+def find_folder(bot_id: int, data_dir: Path | None = None, *, home: Path | None = None) -> Path:
+    """Where `bot_folder` has put this bot's files, or would put them; makes nothing and warns of nothing.
+
+    `home`: of another OS user (POSIX), to look at a bot of theirs.
+    """
+    if data_dir is not None:
+        return data_dir.absolute() / str(bot_id)
+    usual = _state_folder(home) / str(bot_id)
+    if usual.exists() or home is not None:
+        return usual
+    try:
+        other = _fallback_folder(make=False) / str(bot_id)
+        return other if other.exists() else usual
+    except (LockError, OSError):
+        return usual
+
+
+def _state_folder(home: Path | None = None) -> Path:
     if sys.platform == "win32":
         local = os.environ.get("LOCALAPPDATA")
         return (Path(local) if local else Path.home() / "AppData" / "Local") / APP
     else:  # noqa: RET505 - mypy skips only a whole branch for another platform
         try:
-            home = Path(pwd.getpwuid(os.geteuid()).pw_dir)
+            home = home or Path(pwd.getpwuid(os.geteuid()).pw_dir)
         except KeyError:  # a container run with a bare uid
             home = Path("/nonexistent")
         return home / ("Library/Application Support" if sys.platform == "darwin" else ".local/state") / APP
 
 
-def _fallback_folder() -> Path:
+def _fallback_folder(*, make: bool = True) -> Path:
     given = os.environ.get("STATE_DIRECTORY", "").split(":")[0]  # systemd lists several with colons
     if Path(given).is_absolute():
         return Path(given)
     if sys.platform == "win32":
         return Path(tempfile.gettempdir()) / APP
-    folder = _made(Path(tempfile.gettempdir()) / f"{APP}-{os.geteuid()}")
+    folder = Path(tempfile.gettempdir()) / f"{APP}-{os.geteuid()}"
+    if make:
+        _made(folder)
     found = folder.lstat()
     # Anybody may make a folder of this name in /tmp: use it only if it is ours and closed to others.
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:

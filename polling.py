@@ -21,6 +21,7 @@ from typing import Any
 
 import telebot
 
+import exits
 import text
 from inbox import Inbox
 from loop import Loop, beat
@@ -40,8 +41,6 @@ STANDBY_REST = 3.0
 OLD_ANSWER = 5.0  # an answer that waited longer for us may have been given to another copy meanwhile
 FORGOTTEN = 6 * 86400.0  # after a week without updates Telegram may number them anew (Bot API, Update)
 TELL_EVERY = 3600.0
-
-TOKEN_REFUSED, CONFLICT_GIVEN_UP = 77, 69  # exit codes
 
 
 class PollingBot(telebot.TeleBot):
@@ -271,7 +270,7 @@ class Poller:
             return self._state()
         except TokenRefused as error:
             self._on_end(
-                TOKEN_REFUSED,
+                exits.TOKEN_REFUSED,
                 f"Telegram refuses this bot's token ({error}): it is wrong or was revoked. Get the current token "
                 f"from @BotFather (/token), put it into TELEGRAM_BOT_TOKEN and start again.",
             )
@@ -420,7 +419,7 @@ class Poller:
         waited = self._now() - episode.since
         if self._on_conflict == "exit" and waited > self._patience:
             self._on_end(
-                CONFLICT_GIVEN_UP,
+                exits.CONFLICT_GIVEN_UP,
                 f"Another program has polled with this bot's token for {text.duration(waited)}; as ON_CONFLICT=exit "
                 f"asks, this copy gives up. Stop the other one, or get a new token with /revoke at @BotFather.",
             )

@@ -1,0 +1,290 @@
+"""The bot as one process: takes the lock, wires the parts, starts threads, waits for a signal, stops in order."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import queue
+import socket
+import sys
+import time
+from dataclasses import dataclass
+
+import commands
+import exits
+import logs
+import supervisor
+import text
+from access import Access
+from config import Settings
+from desk import Desk
+from inbox import Inbox
+from lock import InstanceLock, LockError, bot_folder, refusal
+from loop import Loop
+from monitors import Scheduler, WhaleMonitor
+from outbox import Outbox
+from polling import Poller
+from signals import Signals
+from sources import default_sources
+from state import Parts, State
+from store import Store, StoreError
+from telegram import Telegram
+
+log = logging.getLogger(__name__)
+
+START_GRACE = 2.0  # seconds a start waits for an instance that is just stopping
+
+
+@dataclass(frozen=True)
+class End:
+    """A reason to stop that came from inside: the exit code and what to tell."""
+
+    code: int
+    message: str
+
+
+def run(settings: Settings, *, wait: bool = False) -> int:
+    """Run the bot until a signal or its own end; returns the exit code. From the main thread only."""
+    logs.to_console(settings.token, settings.log_level)
+    for warning in settings.warnings:
+        log.warning("%s", warning)
+    events: queue.SimpleQueue[object] = queue.SimpleQueue()
+    signals = Signals(events)
+    signals.install()
+    try:
+        folder = bot_folder(settings.bot_id, settings.data_dir)
+        lock = InstanceLock(folder, settings.bot_id, machine_wide=settings.machine_wide_lock)
+        if not _take(lock, events, wait=wait):
+            return exits.STOPPED if not events.empty() else exits.ALREADY_RUNNING
+        try:
+            logs.to_file(folder / "bot.log", settings.token)
+            return _run(settings, lock, events)
+        finally:
+            lock.release()
+    except (LockError, StoreError) as error:
+        print(error, file=sys.stderr)
+        return exits.BAD_SETTINGS
+    finally:
+        signals.done()
+        logging.shutdown()
+
+
+def _take(lock: InstanceLock, events: queue.SimpleQueue[object], *, wait: bool) -> bool:
+    """Take the lock, or say who has it. Waits without end when asked to, and under a supervisor that restarts."""
+
+    def stopped() -> bool:
+        return not events.empty()
+
+    if lock.acquire(START_GRACE, cancelled=stopped):
+        return True
+    if stopped():
+        return False
+    said = refusal(lock.holder(), lock.bot_id, lock.name)
+    around = supervisor.detect()
+    if not wait and not (around is not None and around.restarts):
+        print(said, file=sys.stderr)
+        return False
+    log.warning("Standing by until the running instance ends.\n%s", said)
+    return lock.acquire(math.inf, cancelled=stopped)
+
+
+def _run(settings: Settings, lock: InstanceLock, events: queue.SimpleQueue[object]) -> int:
+    """Everything between taking the lock and releasing it. Raises StoreError when the database cannot be used."""
+    store = Store(lock.folder / "bot.db")
+    bot = Bot(settings, lock, store, events)
+    try:
+        bot.start()
+        while True:
+            try:
+                # In slices: on Windows a wait without an end could not be interrupted by Ctrl-C.
+                event = events.get(timeout=0.5)
+                break
+            except queue.Empty:
+                continue
+        if isinstance(event, End):
+            log.error("%s", event.message)
+            code = event.code
+        else:
+            log.info("Stopping (signal %s)", event)
+            code = exits.STOPPED
+        started = time.monotonic()
+        bot.stop()
+        log.info("Stopped in %.2f s", time.monotonic() - started)
+        return code
+    finally:
+        store.close()
+
+
+class Bot:
+    """The parts and their wiring."""
+
+    def __init__(
+        self, settings: Settings, lock: InstanceLock, store: Store, events: queue.SimpleQueue[object]
+    ) -> None:
+        self._settings = settings
+        self._lock = lock
+        self._store = store
+        self._events = events
+        self._started_at = time.time()
+        self._pruned_at = 0.0
+        self.telegram = Telegram(settings.token, settings.api_url)
+        self.access = Access(
+            store, owner_id=settings.owner_id, allowed_users=settings.allowed_users, now=self._server_time
+        )
+        self.monitor = WhaleMonitor(
+            settings, store, default_sources(settings.source_urls), notify_owner=self._tell_owner
+        )
+        self.desk = Desk(
+            store,
+            self.access,
+            symbols=settings.symbols,
+            now=self._server_time,
+            default_min=lambda monitor, symbol: self.monitor.default_threshold(symbol),
+            status=self._status,
+        )
+        self.outbox = Outbox(
+            store,
+            self.telegram,
+            send_rate=settings.send_rate,
+            on_token_refused=self._token_refused,
+            on_death=self._died,
+        )
+        inbox = Inbox(
+            store,
+            self.access,
+            commands.Commands(self.desk),
+            stale_after=settings.stale_after_minutes * 60,
+            now=self._server_time,
+        )
+        self.poller = Poller(
+            settings.token,
+            self.telegram,
+            store,
+            inbox,
+            on_connected=self._connected,
+            on_end=self._end,
+            on_death=self._died,
+            tell_owner=self._tell_owner,
+            on_news=self.outbox.wake,
+            on_standby=self._standby,
+            on_conflict=settings.on_conflict,
+            patience=settings.conflict_patience * 60,
+            drop_pending=settings.drop_pending_updates,
+            alone_here=settings.machine_wide_lock,
+        )
+        self.scheduler = Scheduler(on_death=self._died)
+        self.scheduler.add("whales", settings.whale_interval, self._watch_whales)
+        self.scheduler.add("housekeeping", 30.0, self._keep_house)
+        self.state = State(lock.folder, bot_id=settings.bot_id, parts=self._parts(), on_death=self._died)
+
+    def start(self) -> None:
+        if self._store.set_aside is not None:
+            self._tell_owner(
+                f"The bot's database was damaged. It was set aside as {self._store.set_aside.name} and a new one was "
+                f"begun: settings and subscriptions must be made again (/start)."
+            )
+        self.access.sweep()
+        # The poller first: it has the network's round trips to wait for, the others start meanwhile.
+        self.poller.start()
+        self.outbox.start()
+        self.scheduler.start()
+        self.state.start()
+
+    def stop(self) -> None:
+        """Within the shortest limit of a supervisor (PM2: 1.6 s): cut the poll, drain what can go, end threads."""
+        self.state.stop()
+        self.monitor.stop()
+        self.scheduler.stop()
+        self.poller.stop(0.6)
+        self.outbox.stop(0.6)
+        self.scheduler.join(0.3)
+        self.state.close(0.1)
+
+    # What the parts ask for
+
+    def _server_time(self) -> float:
+        """Our clock corrected by Telegram's: a wrong clock must not make commands look old."""
+        return time.time() + self.telegram.clock_offset
+
+    def _parts(self) -> Parts:
+        return Parts(
+            username=lambda: self.poller.username,
+            polling=self.poller.polling_state,
+            conflict=self.poller.conflict_state,
+            sources=self.monitor.health,
+            queue=lambda since: self._store.outbox_counts(since=since),
+            loops=self._loops,
+        )
+
+    def _loops(self) -> list[Loop]:
+        return [self.poller.loop, *self.scheduler.loops, *self.outbox.loops()]
+
+    def _end(self, code: int, message: str) -> None:
+        self._events.put(End(code, message))
+
+    def _died(self, thread: str) -> None:
+        self._end(
+            exits.CRASHED, f"The thread {thread} ended by itself; the process ends with it. Its error is above."
+        )
+
+    def _token_refused(self, reason: str) -> None:
+        log.warning("Sending: the token was refused (%s)", reason)
+        self.poller.loop.wake()
+
+    def _connected(self, username: str) -> None:
+        self.desk.username = username
+        self._lock.name = username
+        menu = [{"command": name, "description": words} for name, words in commands.menu()]
+        # Through the outbox, which tries until Telegram has taken it: the first poll need not wait for it.
+        self._store.enqueue(0, "setMyCommands", {"commands": menu}, now=self._server_time())
+        self.outbox.wake()
+        log.info(
+            "This is @%s (bot %d). Folder: %s. Watching %s every %g s",
+            *(username, self._settings.bot_id, self._lock.folder),
+            *(", ".join(self._settings.symbols), self._settings.whale_interval),
+        )
+
+    def _tell_owner(self, words: str) -> None:
+        if self._settings.owner_id is not None:
+            payload = {"text": words}
+            self._store.enqueue(self._settings.owner_id, "sendMessage", payload, now=self._server_time())
+            self.outbox.wake()
+
+    def _standby(self, standby: bool) -> None:
+        self.outbox.alerts_paused = standby and self._settings.on_conflict == "pause"
+        self.outbox.wake()
+
+    def _watch_whales(self) -> None:
+        if not self.outbox.alerts_paused:
+            self.monitor.tick()
+            self.outbox.wake()
+
+    def _keep_house(self) -> None:
+        try:
+            warning = self._lock.check()
+        except LockError as error:
+            self._end(exits.CRASHED, str(error))
+            return
+        if warning is not None:
+            log.error("%s", warning)
+        now = time.time()
+        if now - self._pruned_at > 86400:
+            self._store.prune(now=now)
+            self._pruned_at = now
+
+    def _status(self) -> list[str]:
+        now = time.time()
+        lines = [
+            f"Up {text.duration(now - self._started_at)}, pid {os.getpid()} on {socket.gethostname()}.",
+            *self.poller.status(),
+        ]
+        unreachable = self.outbox.unreachable_since()
+        if unreachable is not None:
+            lines.append(f"Sending: Telegram unreachable since {text.clock(unreachable, now=now)}.")
+        counts = self._store.outbox_counts(since=now - 86400)
+        lines.append(
+            f"Messages: {counts['pending']:,} waiting; in 24 h {counts['sent']:,} sent, "
+            f"{counts['buried']:,} undeliverable."
+        )
+        return [*lines, *(health.line(now) for health in self.monitor.health())]

@@ -1,0 +1,115 @@
+"""`python bot.py logs [-f] [-n N]`: the end of the bot's log, and what is added to it, across rotations.
+
+Each look opens the file, reads what is new and closes it again: on Windows a reader that keeps it open would keep
+the bot from rotating it. Reads only; the bot may run or not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import codecs
+import os
+import sys
+import threading
+from collections import deque
+from pathlib import Path
+
+import config
+import exits
+from lock import find_folder
+
+EVERY = 0.25  # seconds between two looks; on Windows also how long a Ctrl-C may take
+_CHUNK = 1 << 20
+
+
+class Follower:
+    """Gives what is appended to a log file that is rotated by renaming it to `NAME.1`.
+
+    `position` is a byte offset in the file that `identity` (device, inode) names; None: the file that comes next.
+    """
+
+    def __init__(self, path: Path, *, position: int = 0, identity: tuple[int, int] | None = None) -> None:
+        self._path = path
+        self._position = position
+        self._identity = identity
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")  # a look may end inside a character
+
+    def more(self) -> str:
+        """What was added since the last call, "" when nothing was. Never waits; a missing file gives nothing."""
+        found = self._read(self._path)
+        if found is None:
+            return ""
+        identity, new = found
+        rest = b""
+        if self._identity is not None and identity != self._identity:
+            # It was rotated: the end of the old file first, if it still is the one that was read last.
+            before = self._read(self._path.with_name(self._path.name + ".1"), only=self._identity)
+            rest, self._position = (before[1] if before is not None else b""), 0
+            new = (self._read(self._path, only=identity) or (identity, b""))[1]
+        self._identity = identity
+        self._position += len(new)
+        return self._decoder.decode(rest + new)
+
+    def _read(self, path: Path, *, only: tuple[int, int] | None = None) -> tuple[tuple[int, int], bytes] | None:
+        try:
+            with path.open("rb") as file:
+                found = os.fstat(file.fileno())
+                identity = (found.st_dev, found.st_ino)
+                if only is not None and identity != only:
+                    return None
+                if found.st_size < self._position:  # it was emptied in place
+                    self._position = 0
+                file.seek(self._position)
+                return identity, file.read(_CHUNK)
+        except OSError:  # between the two halves of a rotation there is none; on Windows it may be barred as well
+            return None
+
+
+def run(env_file: Path, arguments: argparse.Namespace) -> int:
+    """Print the last lines, then with `--follow` what comes. Ctrl-C and a closed pipe end it with 0."""
+    place = config.place(env_file)
+    path = find_folder(place.bot_id, place.data_dir) / "bot.log"
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a Windows pipe is cp1252
+    try:
+        return _show(path, max(0, arguments.lines), follow=arguments.follow)
+    except KeyboardInterrupt:
+        return exits.STOPPED
+    except BrokenPipeError:  # `logs | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return exits.STOPPED
+
+
+def _show(path: Path, lines: int, *, follow: bool) -> int:
+    last, follower = _last_lines(path, lines)
+    if last is None and not follow:
+        print(f"There is no log at {path}: the bot has not run there yet. Start it with `python bot.py`.")
+        return exits.CRASHED
+    if last is None:
+        print(f"There is no log at {path} yet; waiting for it. Ctrl-C ends this.", file=sys.stderr)
+    sys.stdout.write(last or "")
+    sys.stdout.flush()
+    pause = threading.Event()
+    while follow:
+        more = follower.more()
+        sys.stdout.write(more)
+        sys.stdout.flush()
+        if len(more) < _CHUNK // 4:
+            pause.wait(EVERY)
+    return exits.STOPPED
+
+
+def _last_lines(path: Path, lines: int) -> tuple[str | None, Follower]:
+    """The last lines, also out of the file before if this one is short, and a follower that goes on after them."""
+    try:
+        with path.open("rb") as file:
+            found = os.fstat(file.fileno())
+            content = file.read()
+    except FileNotFoundError:
+        return None, Follower(path)
+    kept = deque(content.splitlines(keepends=True), maxlen=lines)
+    before = path.with_name(path.name + ".1")
+    if len(kept) < lines and before.exists():
+        kept.extendleft(reversed(before.read_bytes().splitlines(keepends=True)[len(kept) - lines :]))
+    text = b"".join(kept).decode("utf-8", "replace")
+    return text, Follower(path, position=len(content), identity=(found.st_dev, found.st_ino))
