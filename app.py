@@ -11,14 +11,17 @@ import sys
 import time
 from dataclasses import dataclass
 
+import attachments
 import commands
 import exits
 import logs
+import once
 import supervisor
 import text
 from access import Access
 from config import Settings
 from desk import Desk
+from digest import Digests
 from inbox import Inbox
 from lock import InstanceLock, LockError, bot_folder, refusal
 from loop import Loop
@@ -44,8 +47,11 @@ class End:
     message: str
 
 
-def run(settings: Settings, *, wait: bool = False) -> int:
-    """Run the bot until a signal or its own end; returns the exit code. From the main thread only."""
+def run(settings: Settings, *, wait: bool = False, one_round: bool = False) -> int:
+    """Run the bot until a signal or its own end; returns the exit code. From the main thread only.
+
+    wait: if a copy runs already, stand by. one_round: check and deliver once, then end (once.py).
+    """
     logs.to_console(settings.token, settings.log_level)
     for warning in settings.warnings:
         log.warning("%s", warning)
@@ -55,6 +61,8 @@ def run(settings: Settings, *, wait: bool = False) -> int:
     try:
         folder = bot_folder(settings.bot_id, settings.data_dir)
         lock = InstanceLock(folder, settings.bot_id, machine_wide=settings.machine_wide_lock)
+        if one_round:
+            return _one_round(settings, lock, events)
         if not _take(lock, events, wait=wait):
             return exits.STOPPED if not events.empty() else exits.ALREADY_RUNNING
         try:
@@ -80,7 +88,12 @@ def _take(lock: InstanceLock, events: queue.SimpleQueue[object], *, wait: bool) 
         return True
     if stopped():
         return False
-    said = refusal(lock.holder(), lock.bot_id, lock.name)
+    holder = lock.holder()
+    if holder is not None and "--once" in holder.command.split():
+        log.info("A round of --once is just running; the bot starts when it has ended")
+        if lock.acquire(once.ROUND_TIME, cancelled=stopped):
+            return True
+    said = refusal(holder, lock.bot_id, lock.name)
     around = supervisor.detect()
     if not wait and not (around is not None and around.restarts):
         print(said, file=sys.stderr)
@@ -116,6 +129,35 @@ def _run(settings: Settings, lock: InstanceLock, events: queue.SimpleQueue[objec
         store.close()
 
 
+def _one_round(settings: Settings, lock: InstanceLock, events: queue.SimpleQueue[object]) -> int:
+    def pause(seconds: float) -> bool:
+        try:
+            events.get(timeout=seconds)
+        except queue.Empty:
+            return False
+        return True
+
+    began = time.time()
+    if lock.acquire():
+        try:
+            store = Store(lock.folder / "bot.db")
+            try:
+                return Bot(settings, lock, store, events).one_round(pause)
+            finally:
+                store.close()
+        finally:
+            lock.release()
+    if not lock.same_folder:
+        print(refusal(lock.holder(), lock.bot_id, lock.name), file=sys.stderr)
+        print("Its folder is another one, so --once cannot work beside it.", file=sys.stderr)
+        return exits.ALREADY_RUNNING
+    store = Store(lock.folder / "bot.db")
+    try:
+        return once.beside(store, since=began, patience=settings.whale_interval + once.ROUND_TIME, pause=pause)
+    finally:
+        store.close()
+
+
 class Bot:
     """The parts and their wiring."""
 
@@ -128,6 +170,7 @@ class Bot:
         self._events = events
         self._started_at = time.time()
         self._pruned_at = 0.0
+        self._token_is_refused = False
         self.telegram = Telegram(settings.token, settings.api_url)
         self.access = Access(
             store, owner_id=settings.owner_id, allowed_users=settings.allowed_users, now=self._server_time
@@ -149,6 +192,10 @@ class Bot:
             send_rate=settings.send_rate,
             on_token_refused=self._token_refused,
             on_death=self._died,
+            attachments=attachments.makers(store, lock.folder, now=time.time),
+        )
+        self.digests = Digests(
+            store, symbols=settings.symbols, default_min=self.monitor.default_threshold, now=self._server_time
         )
         inbox = Inbox(
             store,
@@ -175,6 +222,7 @@ class Bot:
         )
         self.scheduler = Scheduler(on_death=self._died)
         self.scheduler.add("whales", settings.whale_interval, self._watch_whales)
+        self.scheduler.add("digests", 15.0, self._tell_digests)
         self.scheduler.add("housekeeping", 30.0, self._keep_house)
         self.state = State(lock.folder, bot_id=settings.bot_id, parts=self._parts(), on_death=self._died)
 
@@ -190,6 +238,15 @@ class Bot:
         self.outbox.start()
         self.scheduler.start()
         self.state.start()
+
+    def one_round(self, pause: once.Pause) -> int:
+        """Instead of `start`: check the markets once, deliver, and leave; returns the exit code."""
+        checks = (self.monitor.tick, self.digests.tick)
+        code = once.alone(
+            *(checks, self.monitor.unfinished, self._store, self.outbox),
+            pause=lambda seconds: pause(seconds) or self._token_is_refused,
+        )
+        return exits.TOKEN_REFUSED if self._token_is_refused else code
 
     def stop(self) -> None:
         """Within the shortest limit of a supervisor (PM2: 1.6 s): cut the poll, drain what can go, end threads."""
@@ -229,7 +286,8 @@ class Bot:
         )
 
     def _token_refused(self, reason: str) -> None:
-        log.warning("Sending: the token was refused (%s)", reason)
+        log.warning("Sending: the token was refused (%s). Put the current one from @BotFather into .env", reason)
+        self._token_is_refused = True
         self.poller.loop.wake()
 
     def _connected(self, username: str) -> None:
@@ -258,6 +316,11 @@ class Bot:
     def _watch_whales(self) -> None:
         if not self.outbox.alerts_paused:
             self.monitor.tick()
+            self._store.set_value(once.CHECKED, str(time.time()))
+            self.outbox.wake()
+
+    def _tell_digests(self) -> None:
+        if not self.outbox.alerts_paused and self.digests.tick():
             self.outbox.wake()
 
     def _keep_house(self) -> None:

@@ -71,7 +71,7 @@ def main(argv: list[str] | None = None) -> int:
         return exits.BAD_SETTINGS
     import app  # and with it the libraries, which no subcommand should have to wait for
 
-    return app.run(settings, wait=arguments.wait)
+    return app.run(settings, wait=arguments.wait, one_round=arguments.once)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -79,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Arguments(prog="bot.py", description=described)
     parser.add_argument("--demo", action="store_true", help="show everything with no token and no internet")
     parser.add_argument("--wait", action="store_true", help="if a copy runs already, wait and take over when it ends")
+    parser.add_argument("--once", action="store_true", help="check and deliver once, then end (for cron)")
     parser.add_argument("--version", action="version", version=f"CryptoSat {config.VERSION}")
     _add_env_file(parser, config.ENV_FILE)
     rows = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")

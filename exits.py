@@ -4,7 +4,7 @@ STOPPED = 0
 CRASHED = 1
 NOT_RUNNING = 3  # of `status`, like `systemctl status`
 BAD_ARGUMENTS = 64
-CONFLICT_GIVEN_UP = 69
+CONFLICT_GIVEN_UP = UNAVAILABLE = 69  # UNAVAILABLE: of --once, not all could be done
 ALREADY_RUNNING = 75
 TOKEN_REFUSED = 77
 BAD_SETTINGS = 78

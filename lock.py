@@ -70,12 +70,18 @@ class InstanceLock:
         self._since = 0.0
         self._touched = 0.0
         self._told: str | None = None
+        self._same_folder = False
         self._mutex = threading.RLock()  # check() runs in another thread than release()
 
     @property
     def held(self) -> bool:
         """Whether this process holds the lock through this object."""
         return self._held
+
+    @property
+    def same_folder(self) -> bool:
+        """After a refusal: was it this folder's own lock file that another process holds?"""
+        return self._same_folder
 
     @property
     def name(self) -> str:
@@ -196,6 +202,7 @@ class InstanceLock:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._file.acquire(blocking=False)
         except Timeout:
+            self._same_folder = True
             return False
         except OSError as error:
             # Another account's file proves nothing either way; guard B knows. It never counts as free.

@@ -133,6 +133,10 @@ class WhaleMonitor:
         """Let the tick in progress end before its next request. What it has read is still committed."""
         self._stopping = True
 
+    def unfinished(self) -> bool:
+        """Is there an order that is a whale already and not yet known to be over?"""
+        return any(feed.clusterer.pending_usd >= feed.clusterer.threshold for feed in self._feeds.values())
+
     # The tick
 
     def tick(self) -> None:
