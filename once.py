@@ -41,7 +41,8 @@ def alone(
     began = monotonic()
     for check in checks:
         check()
-    while unfinished() and monotonic() - began < SETTLE and not pause(LOOK_AGAIN):
+    settled = monotonic() + SETTLE
+    while unfinished() and monotonic() < settled and not pause(LOOK_AGAIN):
         for check in checks:
             check()
     before = len(store.pending())
