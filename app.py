@@ -27,12 +27,13 @@ from lock import InstanceLock, LockError, bot_folder, refusal
 from loop import Loop
 from monitors import Scheduler, WhaleMonitor
 from outbox import Outbox
-from polling import Poller
+from polling import LONG_POLL, Poller
 from signals import Signals
 from sources import default_sources
 from state import Parts, State
 from store import Store, StoreError
 from telegram import Telegram
+from watchdog import PATIENCE, Watchdog
 
 log = logging.getLogger(__name__)
 
@@ -224,6 +225,12 @@ class Bot:
         self.scheduler.add("whales", settings.whale_interval, self._watch_whales)
         self.scheduler.add("digests", 15.0, self._tell_digests)
         self.scheduler.add("housekeeping", 30.0, self._keep_house)
+        self.watchdog = Watchdog(
+            self._loops,
+            limit=LONG_POLL + PATIENCE,
+            on_stuck=lambda words: self._end(exits.CRASHED, words),
+            on_death=self._died,
+        )
         self.state = State(lock.folder, bot_id=settings.bot_id, parts=self._parts(), on_death=self._died)
 
     def start(self) -> None:
@@ -238,6 +245,7 @@ class Bot:
         self.outbox.start()
         self.scheduler.start()
         self.state.start()
+        self.watchdog.start()
 
     def one_round(self, pause: once.Pause) -> int:
         """Instead of `start`: check the markets once, deliver, and leave; returns the exit code."""
@@ -250,6 +258,7 @@ class Bot:
 
     def stop(self) -> None:
         """Within the shortest limit of a supervisor (PM2: 1.6 s): cut the poll, drain what can go, end threads."""
+        self.watchdog.stop()
         self.state.stop()
         self.monitor.stop()
         self.scheduler.stop()

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import requests
 import urllib3.exceptions
 
+from loop import beat
 from trades import SourceError, UnknownSymbol
 
 BODY_LIMIT = 8 * 1024 * 1024
@@ -58,6 +59,8 @@ class Host:
             raise SourceError(self.name, "timeout") from None
         except (requests.RequestException, urllib3.exceptions.HTTPError, zlib.error) as error:
             raise self._broken(error) from None
+        finally:
+            beat()
         try:
             answer = json.loads(body)
             broken = ""

@@ -27,6 +27,8 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import NameResolutionError
 
+from loop import beat
+
 CONNECT_TIMEOUT = 5.0
 CALL_TIMEOUT = 20.0  # seconds for a call that is no long poll
 ALLOWED_UPDATES = ("message", "callback_query", "my_chat_member")
@@ -175,6 +177,7 @@ class Telegram:
         """One HTTP request, parameters in the body. Returns only what says ok; raises TelegramError otherwise."""
         long_poll = bool(params) and url.endswith("/getUpdates") and params.get("timeout") != 0
         adapter = self._poll_adapter if long_poll else self._adapter
+        beat()
         try:
             request = _form(url, params, files) if files else _json(url, params or {})
             answer = adapter.send(request, timeout=timeout, **self._road)
@@ -182,6 +185,8 @@ class Telegram:
         except requests.RequestException as error:
             # The text of a requests error holds the URL and so the token: only its kind goes on.
             raise Unreachable(_network_reason(error)) from None
+        finally:
+            beat()
         try:
             told = json.loads(content)
             if told["ok"] is True and "result" in told:

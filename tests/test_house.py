@@ -51,6 +51,7 @@ FLOORS = (  # a module imports only modules below it; one a line, so that two ad
     "supervisor",
     "signals",
     "notify",
+    "watchdog",
     "logs",
     "loop",
     "exits",
