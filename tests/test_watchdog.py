@@ -202,13 +202,13 @@ def test_a_process_that_was_frozen_for_longer_than_the_limit_goes_on(
     run_bot: Run, chat: SimBot, sim: Simulator
 ) -> None:
     """The worst moment: a poll is in flight that will not be answered, so nothing moves at once when it goes on."""
-    bot = run_bot(before=SOON + "watchdog.PATIENCE = 2.0")
+    bot = run_bot(before=SOON + "watchdog.PATIENCE = 4.0")
     bot.wait_output("Polling: running")
     fault = sim.fault(method="getUpdates", kind="hang", times=1)
     chat.send_text(chat_id=OWNER, text="/ping wake")  # ends the poll in flight; the next one hangs
     sim.wait(lambda: fault.hits, what="a poll that hangs")
     bot.process.send_signal(signal.SIGSTOP)
-    threading.Event().wait(4)  # longer than the limit of 3 s, shorter than the poll's own time limit of 6 s
+    threading.Event().wait(5.5)  # longer than the limit of 5 s, shorter than the poll's own time limit of 6 s
     bot.process.send_signal(signal.SIGCONT)
     chat.send_text(chat_id=OWNER, text="/ping again")
     chat.wait_text("pong again", timeout=10)
