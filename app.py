@@ -23,6 +23,7 @@ from config import Settings
 from desk import Desk
 from digest import Digests
 from inbox import Inbox
+from latency import Latency
 from lock import InstanceLock, LockError, bot_folder, refusal
 from loop import Loop
 from monitors import Scheduler, WhaleMonitor
@@ -172,6 +173,7 @@ class Bot:
         self._started_at = time.time()
         self._pruned_at = 0.0
         self._token_is_refused = False
+        self.latency = Latency()
         self.telegram = Telegram(settings.token, settings.api_url)
         self.access = Access(
             store, owner_id=settings.owner_id, allowed_users=settings.allowed_users, now=self._server_time
@@ -193,6 +195,7 @@ class Bot:
             send_rate=settings.send_rate,
             on_token_refused=self._token_refused,
             on_death=self._died,
+            on_sent=self.latency.add,
             attachments=attachments.makers(store, lock.folder, now=time.time),
         )
         self.digests = Digests(
@@ -225,13 +228,16 @@ class Bot:
         self.scheduler.add("whales", settings.whale_interval, self._watch_whales)
         self.scheduler.add("digests", 15.0, self._tell_digests)
         self.scheduler.add("housekeeping", 30.0, self._keep_house)
+        patience = LONG_POLL + PATIENCE
         self.watchdog = Watchdog(
             self._loops,
-            limit=LONG_POLL + PATIENCE,
+            limit=patience,
             on_stuck=lambda words: self._end(exits.CRASHED, words),
             on_death=self._died,
         )
-        self.state = State(lock.folder, bot_id=settings.bot_id, parts=self._parts(), on_death=self._died)
+        self.state = State(
+            lock.folder, bot_id=settings.bot_id, parts=self._parts(), patience=patience, on_death=self._died
+        )
 
     def start(self) -> None:
         if self._store.set_aside is not None:
@@ -281,6 +287,9 @@ class Bot:
             sources=self.monitor.health,
             queue=lambda since: self._store.outbox_counts(since=since),
             loops=self._loops,
+            stuck=self.watchdog.healthy,
+            latency=self.latency.spread,
+            alerts_by_hour=lambda since: self._store.alerts_by_hour(since=since),
         )
 
     def _loops(self) -> list[Loop]:
@@ -304,7 +313,7 @@ class Bot:
         self._lock.name = username
         menu = [{"command": name, "description": words} for name, words in commands.menu()]
         # Through the outbox, which tries until Telegram has taken it: the first poll need not wait for it.
-        self._store.enqueue(0, "setMyCommands", {"commands": menu}, now=self._server_time())
+        self._store.enqueue(0, "setMyCommands", {"commands": menu}, now=time.time())
         self.outbox.wake()
         log.info(
             "This is @%s (bot %d). Folder: %s. Watching %s every %g s",
@@ -315,7 +324,7 @@ class Bot:
     def _tell_owner(self, words: str) -> None:
         if self._settings.owner_id is not None:
             payload = {"text": words}
-            self._store.enqueue(self._settings.owner_id, "sendMessage", payload, now=self._server_time())
+            self._store.enqueue(self._settings.owner_id, "sendMessage", payload, now=time.time())
             self.outbox.wake()
 
     def _standby(self, standby: bool) -> None:

@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -49,6 +50,8 @@ NAMES = (
     "SEND_RATE",
     "LOCK_SCOPE",
     "LOG_LEVEL",
+    "HEALTH_PORT",
+    "HEALTH_HOST",
 )
 # Names that people bring from other bots; difflib alone would not link them to ours.
 _ALIASES = {"BOT_TOKEN": "TELEGRAM_BOT_TOKEN", "TOKEN": "TELEGRAM_BOT_TOKEN", "API_TOKEN": "TELEGRAM_BOT_TOKEN"}
@@ -96,6 +99,8 @@ class Settings:
     send_rate: float = 30.0
     machine_wide_lock: bool = True
     log_level: str = "INFO"
+    health_port: int = 0  # 0: no health server
+    health_host: str = "127.0.0.1"
     warnings: tuple[str, ...] = ()
 
     @property
@@ -168,6 +173,13 @@ def load(env_file: Path = ENV_FILE, *, environ: Mapping[str, str] | None = None)
         send_rate=reader.get("SEND_RATE", _between(0, 1000), 30.0, "messages a second from 0 (no pacing) to 1000"),
         machine_wide_lock=_machine_wide_lock(reader),
         log_level=reader.get("LOG_LEVEL", _level, Settings.log_level, "DEBUG, INFO, WARNING or ERROR"),
+        health_port=reader.get("HEALTH_PORT", _port, Settings.health_port, "a port from 1 to 65535, or 0 for off"),
+        health_host=reader.get(
+            "HEALTH_HOST",
+            _host,
+            Settings.health_host,
+            "an address of this machine like 127.0.0.1, or 0.0.0.0 for all",
+        ),
         warnings=reader.typos(),
     )
     if reader.problems:
@@ -300,6 +312,17 @@ def _between(low: float, high: float) -> Callable[[str], float]:
         return number
 
     return parse
+
+
+def _port(value: str) -> int:
+    if not re.fullmatch(r"\d{1,5}", value, re.ASCII) or int(value) > 65535:
+        raise ValueError(value)
+    return int(value)
+
+
+def _host(value: str) -> str:
+    # An address and no name: what a name means could change, and with it who can look in.
+    return str(ip_address("127.0.0.1" if value.lower() == "localhost" else value))
 
 
 def _one_of(*words: str) -> Callable[[str], str]:

@@ -7,6 +7,7 @@ replies in the outbox. An update that cannot be read, or whose command has a bug
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -22,7 +23,11 @@ GONE = ("left", "kicked")
 
 
 class Inbox:
-    """Takes raw updates one by one. `now` is Telegram's time as well as we know it, in unix seconds."""
+    """Takes raw updates one by one.
+
+    now: Telegram's time as well as we know it, in unix seconds, by which commands are judged. clock: our own, which
+    everything in the store is marked with.
+    """
 
     def __init__(
         self,
@@ -32,12 +37,14 @@ class Inbox:
         *,
         stale_after: float,
         now: Callable[[], float],
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
         self._access = access
         self._commands = commands
         self._stale_after = stale_after
         self._now = now
+        self._clock = clock
 
     def take(self, raw: dict[str, Any]) -> None:
         """Handle one update. Raises StoreError when it could not be kept: then it must be fetched again."""
@@ -100,7 +107,7 @@ class Inbox:
 
     def _say(self, update: Update, reply: Reply) -> None:
         """Keep an answer to be sent. Only a text is ever longer than one message; the keyboard goes under its end."""
-        now = self._now()
+        now = self._clock()
         chat_id = reply.chat_id or update.chat_id
         if reply.toast:
             payload: dict[str, Any] = {"callback_query_id": update.callback_id, "text": text.clip(reply.text, 200)}

@@ -68,6 +68,7 @@ class Outbox:
     """The sending threads. `send_rate` is messages a second overall, 0 for no pacing at all.
 
     attachments: for each `kind` of attachment, how it is made. alerts_paused: answers go, alerts wait.
+    on_sent: told for each message how many seconds after it was kept it was sent.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class Outbox:
         send_rate: float = 30.0,
         attachments: Mapping[str, Maker] | None = None,
         on_token_refused: Callable[[str], None] = lambda reason: None,
+        on_sent: Callable[[float], None] = lambda seconds: None,
         on_death: Callable[[str], None] | None = None,
         now: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
@@ -89,6 +91,7 @@ class Outbox:
         self._makers = dict(attachments or {})
         self._making = threading.BoundedSemaphore(MAKERS)
         self._on_token_refused = on_token_refused
+        self._on_sent = on_sent
         self._now, self._monotonic, self._jitter = now, monotonic, jitter
         self._lock = threading.Lock()
         self._given_back = threading.Condition(self._lock)
@@ -204,7 +207,9 @@ class Outbox:
             self._settle(delivery, message_id)
 
     def _settle(self, delivery: Delivery, message_id: int | None) -> None:
-        revised = self._store.settle_sent(delivery, message_id=message_id, now=self._now())
+        now = self._now()
+        revised = self._store.settle_sent(delivery, message_id=message_id, now=now)
+        self._on_sent(now - delivery.created_at)
         with self._lock:
             self._unmarked.pop(delivery.id, None)
             self._news = self._news or revised  # the edit that follows

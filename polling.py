@@ -197,6 +197,7 @@ class Poller:
         self._polling_since = 0.0
         self._episode: _Episode | None = None
         self._episodes: deque[Episode] = deque(maxlen=100)  # those that are over, oldest first
+        self._begun = self._answers = 0  # all episodes and all 409s of those that are over
         self._retries = 0
         self._unread = 0
         self._score, self._scored_at = 0.0, monotonic()
@@ -241,10 +242,16 @@ class Poller:
     def conflict_state(self) -> ConflictState:
         """The conflict that is on and those that were, since the start. Safe from any thread."""
         over, on = tuple(self._episodes), self._episode
+        begun, answers = self._begun, self._answers
         if on is None:
-            return ConflictState(since=None, count=0, episodes=over)
-        episode = Episode(since=on.since, until=None, count=on.count)
-        return ConflictState(since=on.since, count=on.count, episodes=(*over, episode))
+            return ConflictState(since=None, count=0, episodes=over, begun=begun, answers=answers)
+        return ConflictState(
+            since=on.since,
+            count=on.count,
+            episodes=(*over, Episode(since=on.since, until=None, count=on.count)),
+            begun=begun + 1,
+            answers=answers + on.count,
+        )
 
     def status(self) -> list[str]:
         """Lines of /status about polling and conflict."""
@@ -443,6 +450,7 @@ class Poller:
     def _conflict_over(self, episode: _Episode) -> None:
         self._episode = None
         self._episodes.append(Episode(since=episode.since, until=self._now(), count=episode.count))
+        self._begun, self._answers = self._begun + 1, self._answers + episode.count
         self._retries = 0
         lasted = text.duration(max(0.0, self._now() - episode.since))
         log.info("Conflict: over after %s, %s", lasted, text.count(episode.count, "collision"))

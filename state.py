@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -17,8 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import holder
+import text
 from config import VERSION
 from health import SourceHealth
+from latency import BOUNDS, Spread
 from loop import Loop
 from store import StoreError
 
@@ -27,6 +30,12 @@ log = logging.getLogger(__name__)
 FILE = "status.json"
 SCHEMA = 1
 WRITE_EVERY = 5.0  # seconds
+COUNT_EVERY = 30.0
+_DEAF = {
+    "running": "No answer of Telegram to polling",
+    "unreachable": "Telegram gives no good answer",
+    "webhook": "A webhook that someone sets again and again keeps this bot from polling",
+}
 _SOURCE_FIELDS = ("source", "venue", "host", "state", "since", "reason", "lag", "missed", "skipped")
 
 
@@ -54,11 +63,16 @@ class Episode:
 
 @dataclass(frozen=True, kw_only=True)
 class ConflictState:
-    """The conflict that is on (`since` None when none is), and the latest episodes, oldest first, with it."""
+    """The conflict that is on (`since` None when none is), and the latest episodes, oldest first, with it.
+
+    begun, answers: how many episodes and how many 409s there were since the start.
+    """
 
     since: float | None
     count: int
     episodes: tuple[Episode, ...] = ()
+    begun: int = 0
+    answers: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,10 +85,17 @@ class Parts:
     sources: Callable[[], Sequence[SourceHealth]]
     queue: Callable[[float], Mapping[str, int]]  # since when; gives `pending`, `sent`, `buried`
     loops: Callable[[], Sequence[Loop]]
+    stuck: Callable[[], Sequence[str]]
+    latency: Callable[[], Spread]
+    alerts_by_hour: Callable[[float], Mapping[int, int]]  # since when; gives numbers by the hour's beginning
 
 
 class State:
-    """Collects the state and keeps its file. A disk that cannot be written costs the file, nothing else."""
+    """Collects the state and keeps its file. A disk that cannot be written costs the file, nothing else.
+
+    patience: seconds after which polling without a good answer is a problem. latest: what was last collected, empty
+    before that. `problems` and `view` never wait for the store: they tell also of a bot whose store hangs.
+    """
 
     def __init__(
         self,
@@ -82,6 +103,7 @@ class State:
         *,
         bot_id: int,
         parts: Parts,
+        patience: float = 80.0,
         on_death: Callable[[str], None] | None = None,
         now: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
@@ -92,9 +114,12 @@ class State:
         self._path = folder / FILE
         self._bot_id = bot_id
         self._parts = parts
+        self._patience = patience
         self._now, self._monotonic = now, monotonic
         self._started_at = now()
         self._failing = False
+        self._hours: list[list[int]] = []
+        self._counted_at = -math.inf
 
     def start(self) -> None:
         self.loop.start()
@@ -115,6 +140,7 @@ class State:
         """Collect and write once; `latest` holds what was collected, for readers in this process."""
         try:
             self.latest = self.collect()
+            self._count_alerts()
         except StoreError:
             return WRITE_EVERY  # who needs the store for more than a hint says so
         try:
@@ -130,7 +156,7 @@ class State:
     def collect(self) -> dict[str, Any]:
         """The state as JSON knows it. Times are unix seconds or None, ages and lags seconds. Raises StoreError."""
         now, monotonic, parts = self._now(), self._monotonic(), self._parts
-        counts = parts.queue(now - 86400)
+        counts, conflict = parts.queue(now - 86400), asdict(parts.conflict())
         return {
             "schema": SCHEMA,
             "version": VERSION,
@@ -140,7 +166,7 @@ class State:
             "started_at": self._started_at,
             "written_at": now,
             "polling": asdict(parts.polling()),
-            "conflict": asdict(parts.conflict()),
+            "conflict": {name: conflict[name] for name in ("since", "count", "episodes")},
             "sources": [
                 {name: getattr(source, name) for name in _SOURCE_FIELDS} | {"symbols": list(source.symbols)}
                 for source in parts.sources()
@@ -155,6 +181,48 @@ class State:
             ],
             "folder": str(self._folder),
         }
+
+    def problems(self) -> list[str]:
+        """Why this bot does not do its work now, one sentence each; empty when it does. Never waits.
+
+        A bot in standby does its work: another copy reads the commands.
+        """
+        now, polling = self._now(), self._parts.polling()
+        found = [f"The thread {name} is stuck." for name in self._parts.stuck()]
+        if polling.state in ("standby", "retrying"):
+            return found
+        since = max(polling.last_good_at or self._started_at, polling.failing_since or 0.0)
+        quiet = text.duration(max(0.0, now - since))
+        if polling.last_good_at is None:
+            found.append(f"Not connected to Telegram yet, for {quiet}.")
+        elif now - since > self._patience:
+            found.append(f"{_DEAF.get(polling.state, _DEAF['running'])} for {quiet}.")
+        return found
+
+    def view(self) -> dict[str, Any]:
+        """All that can be shown: what was last collected, and how things are at this moment. Never waits."""
+        problems = self.problems()
+        return self.latest | {
+            "now": self._now(),
+            "healthy": not problems,
+            "problems": problems,
+            "stuck": list(self._parts.stuck()),
+            "polling": asdict(self._parts.polling()),
+            "conflict": asdict(self._parts.conflict()),
+            "alerts_by_hour": self._hours,
+            "latency": asdict(self._parts.latency()) | {"bounds": BOUNDS},
+            "started_at": self._started_at,
+        }
+
+    def _count_alerts(self) -> None:
+        """The last 24 clock hours with the present one as [unix time of its beginning, alerts]."""
+        now = self._now()
+        if 0 <= now - self._counted_at < COUNT_EVERY:
+            return
+        first = int(now // 3600 - 23) * 3600
+        counts = self._parts.alerts_by_hour(first)
+        self._hours = [[at, counts.get(at, 0)] for at in range(first, first + 86400, 3600)]
+        self._counted_at = now
 
 
 def read(folder: Path) -> dict[str, Any] | None:

@@ -215,6 +215,13 @@ class Store:
         rows = self._db.rows("SELECT body FROM alerts WHERE at >= ? AND at < ? ORDER BY at, key", since, until)
         return [json.loads(row["body"]) for row in rows]
 
+    def alerts_by_hour(self, *, since: float) -> dict[int, int]:
+        """How many alerts each hour had, by the unix time at which it began; hours without any are left out."""
+        rows = self._db.rows(
+            "SELECT CAST(at / 3600 AS INTEGER) AS hour, count(*) AS n FROM alerts WHERE at >= ? GROUP BY hour", since
+        )
+        return {row["hour"] * 3600: row["n"] for row in rows}
+
     def bundle(self, delivery_id: int) -> list[dict[str, Any]]:
         """Bodies of the alerts that one delivery tells of, in the order they happened."""
         rows = self._db.rows(

@@ -15,6 +15,7 @@ from conftest import OWNER, TOKEN, Run
 import state
 from config import VERSION
 from health import SourceHealth
+from latency import Latency
 from loop import Loop
 from simulator import SimBot, Simulator
 from state import ConflictState, Episode, Parts, PollingState, State
@@ -46,6 +47,9 @@ def make(folder: Path, **parts: Callable[..., Any]) -> State:
         "sources": lambda: [SOURCE],
         "queue": lambda since: {"pending": 4, "sent": int(since), "buried": 6},
         "loops": lambda: [idle],
+        "stuck": list,
+        "latency": Latency().spread,
+        "alerts_by_hour": lambda since: {},
     }
     return State(folder, bot_id=42, parts=Parts(**known | parts), now=lambda: 86500.0, monotonic=lambda: 100.0)
 

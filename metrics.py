@@ -1,0 +1,119 @@
+"""The state in Prometheus' text format. The only door to `prometheus_client`, which is optional.
+
+Figures are made at the moment of a scrape from what the bot keeps anyway; nothing is counted a second time.
+Source of the format and the naming rules: prometheus.io, "Exposition formats" and "Metric and label naming".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import accumulate
+from typing import Any
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+MISSING = (
+    "Prometheus metrics need one more package that is not installed here. On the bot's machine, in its folder: "
+    "pip install prometheus_client (the pip of the bot's own Python) - then ask again, no restart is needed."
+)
+_POLLING_STATES = ("connecting", "running", "retrying", "standby", "unreachable", "webhook")
+_SOURCE_STATES = ("ok", "resting", "blocked", "unused")
+
+
+class MetricsMissing(Exception):
+    """prometheus_client is not installed. str() says what to do."""
+
+
+def exposition(view: Mapping[str, Any]) -> bytes:
+    """The metrics of a state's view (`State.view`). Raises MetricsMissing."""
+    try:
+        from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+    except ImportError:
+        raise MetricsMissing(MISSING) from None
+    # A registry of its own for each scrape: nothing is left over from the one before.
+    registry = CollectorRegistry(auto_describe=False)
+    ProcessCollector(registry=registry)
+    registry.register(_Collector(view))
+    return generate_latest(registry)
+
+
+class _Collector:
+    def __init__(self, view: Mapping[str, Any]) -> None:
+        self._view = view
+
+    def describe(self) -> list[Any]:
+        return []
+
+    def collect(self) -> Iterator[Any]:
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
+
+        def gauge(name: str, words: str, value: float | None) -> Iterator[Any]:
+            if value is not None:
+                yield GaugeMetricFamily(f"cryptosat_{name}", words, value=value)
+
+        view, polling, conflict = self._view, self._view["polling"], self._view["conflict"]
+        queue = view.get("queue", {})
+        about = {name: str(view[name]) for name in ("version", "bot_id", "username") if name in view}
+        yield InfoMetricFamily("cryptosat", "The bot and its version", value=about)
+        yield from gauge("start_time_seconds", "When the bot was started, unix time", view["started_at"])
+        yield from gauge("healthy", "1 when /healthz answers 200", float(view["healthy"]))
+        states = GaugeMetricFamily("cryptosat_polling_state", "1 for the state polling is in", labels=["state"])
+        for state in _POLLING_STATES:
+            states.add_metric([state], float(state == polling["state"]))
+        yield states
+        good = polling["last_good_at"]
+        yield from gauge("last_poll_time_seconds", "When getUpdates was last answered well, unix time", good)
+        yield from gauge("conflict", "1 while another program polls", float(conflict["since"] is not None))
+        for name, words, value in (
+            ("conflicts", "Conflicts begun since the start", conflict["begun"]),
+            ("conflict_answers", "Answers 409 since the start", conflict["answers"]),
+        ):
+            yield CounterMetricFamily(f"cryptosat_{name}", words, value=value)
+        yield from gauge("queue_messages", "Messages that wait to be sent", queue.get("pending"))
+        yield from gauge("sent_24h_messages", "Messages sent in 24 h", queue.get("sent_24h"))
+        yield from gauge("buried_24h_messages", "Messages undeliverable in 24 h", queue.get("buried_24h"))
+        yield self._delivery()
+        alerts = sum(count for _, count in view["alerts_by_hour"])
+        yield from gauge("alerts_24h", "Alerts of the last 24 clock hours, this one included", alerts)
+        yield from self._sources()
+        threads = GaugeMetricFamily(
+            "cryptosat_thread_quiet_seconds", "Since a thread's last sign of life (a rest counts)", labels=["thread"]
+        )
+        for thread in view.get("threads", ()):
+            threads.add_metric([thread["name"]], thread["age"])
+        yield threads
+        yield from gauge("stuck_threads", "Threads that are stuck", len(view["stuck"]))
+
+    def _delivery(self) -> Any:
+        from prometheus_client.core import HistogramMetricFamily
+
+        latency = self._view["latency"]
+        bounds = [f"{bound:g}" for bound in latency["bounds"]] + ["+Inf"]
+        return HistogramMetricFamily(
+            "cryptosat_delivery_seconds",
+            "From a message being kept to Telegram having taken it",
+            buckets=list(zip(bounds, accumulate(latency["counts"]), strict=True)),
+            sum_value=latency["total"],
+        )
+
+    def _sources(self) -> Iterator[Any]:
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+        sources = self._view.get("sources", ())
+        labels = ["source", "venue"]
+        states = GaugeMetricFamily("cryptosat_source_state", "1 for the state of a source", labels=[*labels, "state"])
+        lag = GaugeMetricFamily(
+            "cryptosat_source_lag_seconds", "How far a source's slowest coin is behind", labels=labels
+        )
+        coins = GaugeMetricFamily("cryptosat_source_coins", "Coins that are read from a source", labels=labels)
+        missed = CounterMetricFamily("cryptosat_source_missed_trades", "Trades missing by their ids", labels=labels)
+        skipped = CounterMetricFamily("cryptosat_source_skipped_rows", "Rows that could not be read", labels=labels)
+        for row in sources:
+            name = [row["source"], row["venue"]]
+            for state in _SOURCE_STATES:
+                states.add_metric([*name, state], float(state == row["state"]))
+            if row["symbols"]:
+                lag.add_metric(name, row["lag"])
+            coins.add_metric(name, len(row["symbols"]))
+            missed.add_metric(name, row["missed"])
+            skipped.add_metric(name, row["skipped"])
+        yield from (states, lag, coins, missed, skipped)
