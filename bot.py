@@ -45,7 +45,23 @@ def _logs_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-n", "--lines", type=int, default=40, metavar="N", help="how many lines (%(default)s)")
 
 
-SUBCOMMANDS = (Subcommand("logs", "tail", "show the end of the bot's log", _logs_options),)
+def _doctor_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="for programs")
+
+
+def _install_options(parser: argparse.ArgumentParser) -> None:
+    kinds = ("systemd", "systemd-user", "pm2", "supervisor", "cron", "windows", "docker")
+    parser.add_argument("kind", nargs="?", choices=kinds, metavar="KIND", help=", ".join(kinds))
+    parser.add_argument("--write", action="store_true", help="write the file to its place instead of printing it")
+
+
+SUBCOMMANDS = (
+    Subcommand("logs", "tail", "show the end of the bot's log", _logs_options),
+    Subcommand(
+        "doctor", "doctor", "look for what is wrong and say how to mend it", _doctor_options, needs_file=False
+    ),
+    Subcommand("install", "install", "have the bot started by this machine", _install_options, needs_file=False),
+)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -17,8 +17,6 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from dotenv import dotenv_values
-
 from text import parse_amount
 
 T = TypeVar("T")
@@ -61,11 +59,15 @@ _SYMBOL = re.compile(r"^[A-Z0-9]{2,15}$")
 
 
 class ConfigError(Exception):
-    """The settings cannot be used. `problems` holds one sentence each; str() joins them, one a line."""
+    """The settings cannot be used. `problems` holds one sentence each; str() joins them, one a line.
 
-    def __init__(self, problems: list[str]) -> None:
+    `settings` is what could be understood, with the default in place of what could not: to look at, not to run with.
+    """
+
+    def __init__(self, problems: list[str], settings: Settings | None = None) -> None:
         super().__init__("\n".join(problems))
         self.problems = problems
+        self.settings = settings
 
 
 @dataclass(frozen=True)
@@ -183,8 +185,19 @@ def load(env_file: Path = ENV_FILE, *, environ: Mapping[str, str] | None = None)
         warnings=reader.typos(),
     )
     if reader.problems:
-        raise ConfigError(reader.problems)
+        raise ConfigError(reader.problems, settings)
     return settings
+
+
+def bot_id_in(env_file: Path) -> int | None:
+    """The bot id of the token in a settings file; None when the file or a token in it is missing or unreadable."""
+    token = _Reader(env_file, {}).raw("TELEGRAM_BOT_TOKEN")
+    return int(token.partition(":")[0]) if _TOKEN.match(token) else None
+
+
+def unknown_names(env_file: Path) -> list[str]:
+    """Names in a settings file that are no settings of this bot."""
+    return sorted(set(_Reader(env_file, {}).names()) - set(NAMES))
 
 
 class _Reader:
@@ -197,11 +210,16 @@ class _Reader:
         try:
             if env_file.exists():
                 # No interpolation: a `$` in a value is a `$`. utf-8-sig: Notepad writes a BOM.
+                from dotenv import dotenv_values  # here: without the package `doctor` still says that it is missing
+
                 content = io.StringIO(env_file.read_text(encoding="utf-8-sig"))
                 self._file = dotenv_values(stream=content, interpolate=False)
         except (OSError, UnicodeDecodeError) as error:
             reason = "it is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else error.strerror
             self.problems.append(f"{env_file} could not be read: {reason}. Save it as UTF-8, readable by this user.")
+
+    def names(self) -> list[str]:
+        return list(self._file)
 
     def raw(self, name: str) -> str:
         value = self._environ.get(name)

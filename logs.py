@@ -20,8 +20,13 @@ class Redacting(logging.Formatter):
         self._secret = token.partition(":")[2]
 
     def format(self, record: logging.LogRecord) -> str:
-        line = _TOKEN_LIKE.sub("<token>", super().format(record))
-        return line.replace(self._secret, "<token>") if self._secret else line
+        return redact(super().format(record), self._secret)
+
+
+def redact(line: str, secret: str) -> str:
+    """The line without anything that looks like a bot token, and without this bot's secret half ("": none)."""
+    line = _TOKEN_LIKE.sub("<token>", line)
+    return line.replace(secret, "<token>") if secret else line
 
 
 def to_console(token: str, level: str) -> None:

@@ -126,9 +126,18 @@ class Telegram:
             raise Unreachable("an answer that is not the Bot API's")
         return [update for update in found if isinstance(update, dict)]
 
-    def webhook(self) -> Webhook:
+    def me(self, *, within: float = CALL_TIMEOUT) -> tuple[dict[str, Any], float | None]:
+        """getMe: the bot's own account, and the server's clock in unix seconds when it told the time."""
+        url = f"{self._api_url}/bot{self._token}/getMe"
+        answer = self._send("post", url, timeout=(min(CONNECT_TIMEOUT, within), within))
+        account = answer.json()["result"]
+        if not isinstance(account, dict):
+            raise Unreachable("an answer that is not the Bot API's")
+        return account, _unix(answer.headers.get("Date", ""))
+
+    def webhook(self, *, within: float = CALL_TIMEOUT) -> Webhook:
         """getWebhookInfo: disturbs no poller."""
-        info = self._call("getWebhookInfo")
+        info = self._call("getWebhookInfo", timeout=within)
         pending = info.get("pending_update_count") if isinstance(info, dict) else None
         if not isinstance(pending, int):
             raise Unreachable("an answer that is not the Bot API's")
@@ -200,14 +209,22 @@ class Telegram:
         raise failure
 
     def _note_date(self, date: str) -> None:
-        try:
-            offset = email.utils.parsedate_to_datetime(date).timestamp() - self._now()
-        except ValueError:
-            return  # no usable Date header: our own clock is all there is
+        told = _unix(date)
+        if told is None:
+            return  # our own clock is all there is
+        offset = told - self._now()
         # A process that was frozen reads an old answer: the server's clock seems to have fallen behind.
         self.answer_age = max(0.0, self.clock_offset - offset) if self._answered else 0.0
         self.clock_offset = offset
         self._answered = True
+
+
+def _unix(date: str) -> float | None:
+    """Unix seconds from a Date header; None when it is none."""
+    try:
+        return email.utils.parsedate_to_datetime(date).timestamp()
+    except ValueError:
+        return None
 
 
 def _form(url: str, params: Any, files: Any) -> requests.PreparedRequest:

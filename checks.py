@@ -1,0 +1,289 @@
+"""The checks of `doctor` that look at this machine: Python, packages, settings, folder, database, memory.
+
+Each yields findings and changes nothing. Who else runs the bot is `copies`' question, the network `reach`'s.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import re
+import shutil
+import sys
+import tempfile
+import time
+import zoneinfo
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import text
+from findings import Finding, Level
+from machine import Machine, is_checkout, read
+
+if TYPE_CHECKING:
+    from config import Settings
+    from holder import Holder
+
+ROOT = Path(__file__).resolve().parent
+WINDOWS = sys.platform == "win32"
+
+# A package the bot runs without, and what it is for.
+OPTIONAL = {
+    "prometheus_client": "/metrics of HEALTH_PORT",
+    "psutil": "memory on Windows and macOS",
+}
+LOW_DISK, NO_DISK = 200e6, 20e6  # bytes free
+MUCH_MEMORY = 400e6  # bytes; the bot needs about 40 MB
+_NETWORK_DISKS = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "fuse.sshfs", "9p", "fuse.rclone", "drvfs")
+_SYNCED = ("onedrive", "dropbox", "google drive", "icloud", "nextcloud")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Patient:
+    """What is examined. `settings` are None when they could not be read at all; `holder` None when no bot runs."""
+
+    env_file: Path
+    settings: Settings | None
+    problems: Sequence[str]
+    folder: Path | None
+    holder: Holder | None
+    machine: Machine
+
+
+def python() -> list[Finding]:
+    version = ".".join(map(str, sys.version_info[:3]))
+    where = "" if sys.prefix != sys.base_prefix else ", in no virtual environment"
+    return [Finding("Python", "ok", f"{version}, {sys.executable}{where}")]
+
+
+def packages(requirements: Path = ROOT / "requirements.txt") -> Iterator[Finding]:
+    """Installed versions against requirements.txt; an optional package that is missing is only named."""
+    wanted = re.findall(r"^([\w.-]+)\s*~=\s*([\d.]+)", read(requirements), re.MULTILINE)
+    install = f"{sys.executable} -m pip install -r {requirements}"
+    good, missing = [], []
+    for name, version in wanted:
+        installed = _version(name)
+        if installed is None and name == "pytest":
+            yield Finding("packages", "ok", "pytest is not installed; only the tests need it")
+        elif installed is None:
+            missing.append(name)
+        elif not compatible(installed, version):
+            words = f"{name} {installed} is installed; the bot was made for ~={version}"
+            yield Finding("packages", "warning", words, install)
+        else:
+            good.append(f"{name} {installed}")
+    if missing:
+        yield Finding("packages", "problem", f"not installed: {', '.join(missing)}", install)
+    if _version("telebot") is not None:
+        words = "the package telebot is installed: another one, which takes the place of pyTelegramBotAPI's module"
+        fix = f"{sys.executable} -m pip uninstall telebot, then: {install} --force-reinstall"
+        yield Finding("packages", "problem", words, fix)
+    absent = [f"{name} ({purpose})" for name, purpose in OPTIONAL.items() if _version(name) is None]
+    rest = f"; optional and not installed: {', '.join(absent)}" if absent else ""
+    if good:
+        yield Finding("packages", "ok", f"{', '.join(good)}{rest}")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def compatible(installed: str, wanted: str) -> bool:
+    """PEP 440's `~=`: at least `wanted`, and the same up to its last but one number."""
+    have, want = ([int(number) for number in re.findall(r"\d+", version)] for version in (installed, wanted))
+    return have[: len(want)] >= want and have[: len(want) - 1] == want[:-1]
+
+
+def settings(patient: Patient) -> Iterator[Finding]:
+    if patient.settings is None:
+        return
+    import config
+
+    for problem in patient.problems:
+        yield Finding("settings", "problem", problem, "python bot.py setup" if "TOKEN" in problem else "")
+    for warning in patient.settings.warnings:
+        if warning not in patient.problems:
+            yield Finding("settings", "warning", warning)
+    told = " ".join([*patient.settings.warnings, *patient.problems])
+    strange = [name for name in config.unknown_names(patient.env_file) if name not in told]
+    if strange:
+        words = f"not settings of this bot, and ignored: {', '.join(strange)}"
+        yield Finding("settings", "warning", words, f"delete them from {patient.env_file}, or mend the spelling")
+    given = config.bot_id_in(patient.env_file)
+    if given is not None and given != patient.settings.bot_id:
+        words = (
+            f"the environment's TELEGRAM_BOT_TOKEN (bot {patient.settings.bot_id}) wins over the file's (bot {given})"
+        )
+        yield Finding("settings", "warning", words, "unset it there, or take it out of the file")
+    if not patient.problems:
+        owner = f"owner {patient.settings.owner_id}" if patient.settings.owner_id else "no owner"
+        yield Finding("settings", "ok", f"bot {patient.settings.bot_id}, {owner}")
+
+
+def env_file(patient: Patient) -> Iterator[Finding]:
+    """The settings file's permission, and other files that hold a token and are not read."""
+    path = patient.env_file
+    if not path.exists():
+        yield Finding("settings file", "ok", f"there is no {path}; the environment alone counts")
+    elif WINDOWS:
+        yield Finding("settings file", "ok", f"{path}; who may read it is the folder's matter")
+    else:
+        mode, owner = path.stat().st_mode & 0o777, path.stat().st_uid
+        others = "everybody on this machine" if mode & 0o007 else "the group" if mode & 0o070 else ""
+        if others:
+            words = f"{path} may be read by {others} (mode {mode:03o}), and the token is in it"
+            yield Finding("settings file", "warning", words, f"chmod 600 {path}")
+        elif owner not in (os.geteuid(), 0) and os.geteuid() != 0:
+            yield Finding("settings file", "warning", f"{path} belongs to another account (uid {owner})")
+        else:
+            yield Finding("settings file", "ok", f"{path}, mode {mode:03o}")
+    yield from _strays(patient)
+
+
+def _strays(patient: Patient) -> Iterator[Finding]:
+    import config
+
+    own = patient.settings.bot_id if patient.settings is not None else None
+    for folder in _other_folders(patient.machine):
+        stray = folder / ".env"
+        bot_id = config.bot_id_in(stray) if stray.resolve() != patient.env_file.resolve() else None
+        if bot_id is None:
+            continue
+        if is_checkout(folder) and bot_id == own:
+            words = f"{folder} is another copy of this bot with the same token"
+            yield Finding("settings file", "warning", words, "start only one of them; delete the other's .env")
+        elif not is_checkout(folder):
+            same = "the same bot's" if bot_id == own else f"bot {bot_id}'s"
+            words = f"{stray} holds {same} token and is not read: settings come from {patient.env_file} only"
+            yield Finding("settings file", "warning", words, f"delete it if nothing else uses it: {stray}")
+
+
+def _other_folders(machine: Machine) -> list[Path]:
+    """Where people put a second `.env`: here, above, at home, and in other copies of the project nearby."""
+    near = [Path.cwd(), Path.cwd().parent, ROOT.parent, machine.home]
+    near += [Path(machine.environ[name]) for name in ("OLDPWD",) if machine.environ.get(name)]
+    copies = []
+    for place in (ROOT.parent, machine.home):
+        try:
+            copies += [folder for folder in sorted(place.iterdir()) if folder != ROOT and is_checkout(folder)]
+        except OSError:
+            continue
+    return list(dict.fromkeys([*near, *copies]))
+
+
+def time_zones() -> list[Finding]:
+    try:
+        zoneinfo.ZoneInfo("Europe/Berlin")
+    except (zoneinfo.ZoneInfoNotFoundError, OSError):
+        words = "this system has no time zone data: zones other than UTC cannot be used"
+        return [Finding("time zones", "warning", words, f"{sys.executable} -m pip install tzdata")]
+    return [Finding("time zones", "ok", f"data is there; this machine's zone is {time.strftime('%Z, UTC%z')}")]
+
+
+def folder(patient: Patient) -> Iterator[Finding]:
+    """The bot's own folder: can it be written, has the disk room, is it a disk that a lock can trust."""
+    path = patient.folder
+    if path is None:
+        return
+    there = next(place for place in (path, *path.parents) if place.exists())
+    usage = shutil.disk_usage(there)
+    room = f"{usage.free / 1e9:,.1f} GB free" if usage.free >= 1e9 else f"{usage.free / 1e6:,.0f} MB free"
+    fix = "make it writable for this account, or set DATA_DIR to another folder"
+    if not _writable(there):
+        yield Finding("folder", "problem", f"{path} cannot be written by this account", fix)
+    elif usage.free < LOW_DISK:
+        level: Level = "problem" if usage.free < NO_DISK else "warning"
+        yield Finding("folder", level, f"{path}: only {room}", "free some space on that disk")
+    else:
+        yield Finding("folder", "ok", f"{path}{'' if there == path else ' (made at the first start)'}, {room}")
+    disk = _file_system(patient.machine, there)
+    if disk in _NETWORK_DISKS:
+        words = f"{path} is on a network disk ({disk}), where neither lock nor database is safe"
+        yield Finding("folder", "warning", words, "set DATA_DIR to a folder on a local disk")
+    synced = next((name for name in _SYNCED if name in str(path).lower()), None)
+    if synced is not None:
+        words = f"{path} is in a folder that {synced} keeps in step, which harms a database in use"
+        yield Finding("folder", "warning", words, "set DATA_DIR to a folder that is not synchronised")
+    if not WINDOWS and there == path and path.stat().st_mode & 0o077:
+        yield Finding("folder", "warning", f"{path} is open to other accounts", f"chmod 700 {path}")
+
+
+def _writable(place: Path) -> bool:
+    # Asked by doing: neither root's rights nor a read-only disk show in the mode.
+    try:
+        with tempfile.TemporaryFile(dir=place) as file:
+            file.write(b"x")
+    except OSError:
+        return False
+    return True
+
+
+def _file_system(machine: Machine, place: Path) -> str:
+    mounts = [line.split() for line in read(machine.root / "proc/mounts").splitlines()]
+    on = [(len(words[1]), words[2]) for words in mounts if len(words) > 2 and place.is_relative_to(words[1])]
+    return max(on, default=(0, ""))[1]
+
+
+def database(patient: Patient) -> Iterator[Finding]:
+    path = patient.folder / "bot.db" if patient.folder is not None else None
+    if path is None:
+        return
+    from database import StoreError, inspect
+
+    try:
+        found = inspect(path)
+    except FileNotFoundError:
+        yield Finding("database", "ok", "none yet; made at the first start")
+        return
+    except StoreError as error:
+        yield Finding("database", "problem", str(error))
+        return
+    size = f"{found.size / 1e6:,.1f} MB"
+    aside = sorted(path.parent.glob("bot.db.corrupt-*"))
+    kept = f"; {text.count(len(aside), 'damaged file')} set aside in the folder" if aside else ""
+    if found.verdict in ("sound", "not all looked at"):
+        part = "" if found.verdict == "sound" else "; too large to look at all of it now"
+        yield Finding("database", "ok", f"sound, {size}{part}{kept}")
+    elif found.verdict == "damaged":
+        fix = "at the next start it is set aside and a new one is begun; copy it away first if you want to mend it"
+        yield Finding("database", "problem", f"{path} is damaged ({text.clip(found.detail, 100)})", fix)
+    elif found.verdict == "foreign":
+        fix = "move it away, or set DATA_DIR to another folder"
+        yield Finding("database", "problem", f"{path} is another program's database", fix)
+    else:
+        fix = "update the bot, or set DATA_DIR to another folder"
+        yield Finding("database", "problem", f"{path} was written by a newer bot ({found.detail})", fix)
+
+
+def memory(patient: Patient) -> Iterator[Finding]:
+    free = re.search(r"^MemAvailable:\s+(\d+) kB", read(patient.machine.root / "proc/meminfo"), re.MULTILINE)
+    rest = f"; {int(free[1]) / 1e3:,.0f} MB are free on this machine" if free else ""
+    pid = patient.holder.pid if patient.holder is not None else None
+    used = _resident(pid) if pid else None
+    if used is not None:
+        level: Level = "warning" if used > MUCH_MEMORY else "ok"
+        fix = "restart the bot; if it grows again, tell its makers" if level == "warning" else ""
+        yield Finding("memory", level, f"the bot uses {used / 1e6:,.0f} MB{rest}", fix)
+    elif free:
+        low = int(free[1]) * 1e3 < 100e6
+        words = f"{int(free[1]) / 1e3:,.0f} MB are free on this machine; the bot needs about 50"
+        yield Finding("memory", "warning" if low else "ok", words)
+
+
+def _resident(pid: int) -> float | None:
+    found = re.search(r"^VmRSS:\s+(\d+) kB", read(Path(f"/proc/{pid}/status")), re.MULTILINE)
+    if found and not WINDOWS:
+        return int(found[1]) * 1e3
+    try:
+        import psutil  # type: ignore[import-untyped, unused-ignore]
+
+        return float(psutil.Process(pid).memory_info().rss)
+    except ImportError:
+        return None
+    except psutil.Error:
+        return None

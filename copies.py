@@ -1,0 +1,177 @@
+"""The checks of `doctor` about copies of the bot: who runs it, what it has met, what would start a second one.
+
+Everything is looked at, nothing is stopped: each finding names the command that would.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import launchers
+import supervisor
+import text
+from checks import ROOT, Patient
+from findings import Finding, at_once
+from machine import Launcher, read, starts_bot
+
+SILENT = 60.0  # seconds without a new status.json after which a running bot hangs
+RECENT = 86400.0
+
+
+def lock(patient: Patient) -> Iterator[Finding]:
+    """Who runs the bot; whether the lock file can be used; copies beside the holder."""
+    if patient.folder is None or patient.settings is None:
+        return
+    path, holder = patient.folder / "bot.lock", patient.holder
+    if path.is_symlink() or path.is_dir():
+        words = f"{path} is no file: no start can lock it"
+        yield Finding("lock", "problem", words, "remove the link" if path.is_symlink() else "remove or rename it")
+    elif path.exists() and not os.access(path, os.W_OK):
+        yield Finding("lock", "problem", f"{path} belongs to another account", "start the bot as that account")
+    elif holder is None:
+        yield Finding("lock", "ok", "free: this bot does not run on this machine")
+    else:
+        user = f", user {holder.user}" if holder.user else ""
+        age = f", for {text.duration(max(0.0, time.time() - holder.since))}" if holder.since is not None else ""
+        by = f", run by {holder.supervisor.kind} {holder.supervisor.name}".rstrip() if holder.supervisor else ""
+        host = f" on {holder.host}" if holder.host not in ("", socket.gethostname()) else ""
+        yield Finding("lock", "ok", f"the bot runs: pid {holder.pid or 'unknown'}{host}{user}{age}{by}")
+    if not patient.settings.machine_wide_lock:
+        words = "LOCK_SCOPE=folder: copies with another DATA_DIR or of another account are not kept out"
+        yield Finding("lock", "warning", words, "take LOCK_SCOPE out, unless a sandbox forbids the wider lock")
+    for pid, place in _running(patient):
+        waits = "it stands by or is another bot" if holder is not None else "it does not hold this bot's lock"
+        words = f"process {pid} also runs bot.py{f' in {place}' if place else ''}: {waits}"
+        yield Finding("lock", "warning", words, f"if you do not want it: {_stop(pid)}")
+
+
+def _stop(pid: int) -> str:
+    found = supervisor.detect(pid)
+    return found.stop_command if found is not None and found.stop_command else supervisor.kill_command(pid)
+
+
+def _running(patient: Patient) -> Iterator[tuple[int, Path | None]]:
+    """Processes that run this project's bot beside the holder; those of a folder with another token do not count."""
+    if not sys.platform.startswith("linux"):
+        return
+    known = {os.getpid(), os.getppid(), patient.holder.pid if patient.holder is not None else 0}
+    for entry in Path("/proc").glob("[0-9]*"):
+        pid = int(entry.name)
+        words = read(entry / "cmdline").rstrip("\0").split("\0")
+        if pid in known or not re.match(r"python|pypy", Path(words[0]).name):
+            continue
+        try:
+            cwd = str((entry / "cwd").readlink())
+        except OSError:
+            cwd = ""
+        # The script is the first word that is no option: a mention further on runs nothing.
+        script = next((number for number, word in enumerate(words[1:], 1) if not word.startswith("-")), len(words))
+        started = starts_bot(" ".join(f"'{word}'" for word in words[script:]), cwd) if script < len(words) else None
+        named = script < len(words) and words[script].endswith("bot.py")
+        if started is not None and named and _is_ours(patient, pid, started.folder):
+            yield pid, started.folder
+
+
+def _is_ours(patient: Patient, pid: int, place: Path | None) -> bool:
+    own = patient.settings.bot_id if patient.settings is not None else 0
+    told = supervisor.environment(pid).get("TELEGRAM_BOT_TOKEN", "").partition(":")[0]
+    return told == str(own) if told else _same_bot(patient, place) is not False
+
+
+def _same_bot(patient: Patient, place: Path | None) -> bool | None:
+    """Whether a folder's copy is the same bot; None when that cannot be told."""
+    if place is None:
+        return None
+    if place == ROOT:
+        return True
+    import config
+
+    theirs = config.bot_id_in(place / ".env")
+    if theirs is None or patient.settings is None:
+        return None
+    return theirs == patient.settings.bot_id
+
+
+def polling(patient: Patient) -> Iterator[Finding]:
+    """How the running bot polls, and the other pollers of this token that it has met; from its status.json."""
+    if patient.holder is None or patient.folder is None:
+        return
+    import state
+
+    told, now = state.read(patient.folder), time.time()
+    if told is None or told.get("pid") != patient.holder.pid:
+        yield Finding("polling", "ok", "the running bot has not said yet; ask again in some seconds")
+        return
+    silent = now - float(told["written_at"])
+    if silent > SILENT:
+        words = f"the running bot has not told how it is for {text.duration(silent)}: it hangs, or its disk is full"
+        yield Finding("polling", "problem", words, "restart it; its log tells more: python bot.py logs")
+        return
+    yield _how(told["polling"], now)
+    conflict = told["conflict"]
+    recent = [episode for episode in conflict["episodes"] if (episode["until"] or now) > now - RECENT]
+    if conflict["since"] is not None:
+        since = text.clock(conflict["since"], now=now)
+        words = f"another program polls with this token since {since} ({text.count(conflict['count'], 'collision')})"
+        yield Finding("conflict", "problem", f"{words}; it is not on this machine", _ELSEWHERE)
+    elif recent:
+        last = text.clock(recent[-1]["since"], now=now)
+        words = f"{text.count(len(recent), 'conflict')} with another poller in 24 h, the last at {last}; over now"
+        yield Finding("conflict", "warning", words, _ELSEWHERE)
+    else:
+        yield Finding("conflict", "ok", "no other poller was met since the start (of the last 24 h)")
+
+
+_ELSEWHERE = "stop the copy on the other computer or server; if you know of none, /revoke at @BotFather"
+
+
+def _how(polling: dict[str, Any], now: float) -> Finding:
+    last = polling["last_good_at"]
+    ago = f"last answer {text.duration(max(0.0, now - last))} ago" if last is not None else "no answer yet"
+    if polling["state"] == "unreachable":
+        words = f"the running bot does not reach Telegram ({ago})"
+        return Finding("polling", "problem", words, "it tries on by itself; the line Telegram below tells more")
+    if polling["state"] == "webhook":
+        return Finding("polling", "warning", f"the running bot is removing a webhook ({ago})")
+    return Finding("polling", "ok", f"{polling['state']}, {ago}")
+
+
+def starters(patient: Patient, *, deadline: float) -> Iterator[Finding]:
+    """What starts this bot by itself: one is good, two fight, one that may be another bot's is named."""
+    questions = {kind: (lambda look=look: look(patient.machine)) for kind, look in launchers.KINDS.items()}
+    sure: list[Launcher] = []
+    asked = []
+    for kind, answer in at_once(questions, deadline=deadline).items():
+        if isinstance(answer, Exception):
+            yield Finding("started by", "warning", f"{kind} could not be asked: {answer}")
+            continue
+        asked.append(kind)
+        for found in answer:
+            same = _same_bot(patient, found.folder)
+            if same:
+                sure.append(found)
+            elif same is None:
+                words = f"{_named(found)} starts a bot.py that cannot be seen from here; it may be this bot"
+                yield Finding("started by", "warning", words, f"if it is a second one: {found.remove}")
+    active = [found for found in sure if found.starts or found.running]
+    if len(active) > 1:
+        for found in active:
+            words = f"{_named(found)}, one of {len(active)} that start this bot; only one can have it"
+            yield Finding("started by", "problem", words, f"keep one. To take this one out: {found.remove}")
+    elif active:
+        how = "running now" if active[0].running else "at the next start of the machine or at its time"
+        yield Finding("started by", "ok", f"{_named(active[0])} ({how})")
+    else:
+        words = f"nothing starts it by itself (asked: {', '.join(asked)})"
+        yield Finding("started by", "ok", words, "python bot.py install shows how, if you want that")
+
+
+def _named(found: Launcher) -> str:
+    return f"{found.kind} {found.name}"

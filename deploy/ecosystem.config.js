@@ -1,0 +1,22 @@
+// The bot under PM2. `python bot.py install pm2` makes it from deploy/ecosystem.config.js.
+module.exports = {
+  apps: [
+    {
+      name: "cryptosat",
+      cwd: "@FOLDER@",
+      script: "@SCRIPT_PATH@",
+      args: [@OPTIONS@],
+      interpreter: "@PYTHON_PATH@",
+      exec_mode: "fork",
+      instances: 1,
+      watch: false,
+      autorestart: true,
+      // 0 stopped on request, 64 arguments, 75 runs already, 77 token refused, 78 settings: no new start.
+      stop_exit_codes: [0, 64, 75, 77, 78],
+      // A crash starts again after 0.2 s, then after longer and longer up to 15 s.
+      exp_backoff_restart_delay: 200,
+      // PM2 kills 1.6 s after it has asked; the bot needs less, a slow disk may need more.
+      kill_timeout: 8000,
+    },
+  ],
+};

@@ -1,0 +1,20 @@
+@echo off
+rem Starts the bot in a window that stays open when something is wrong. Double-click it.
+setlocal
+cd /d "%~dp0.."
+set "PYTHON=.venv\Scripts\python.exe"
+if not exist "%PYTHON%" (
+  echo There is no virtual environment in this folder yet. Open a Command Prompt here and type:
+  echo     py -m venv .venv
+  echo     .venv\Scripts\pip install -r requirements.txt
+  pause
+  exit /b 78
+)
+"%PYTHON%" bot.py %*
+set "CODE=%ERRORLEVEL%"
+if "%CODE%"=="0" exit /b 0
+echo.
+echo The bot ended with code %CODE%. The lines above say why; this looks for the cause:
+echo     .venv\Scripts\python bot.py doctor
+pause
+exit /b %CODE%

@@ -1,0 +1,93 @@
+"""`python bot.py doctor`: one screen that says what is well, what is odd, what is wrong, and what to do.
+
+It works while the bot runs and takes nothing away from it; it works when nothing is set up yet, and even when a
+package is missing: what cannot be looked at is said. It changes nothing. Exit code: 0 no problem, 1 a problem.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import shutil
+import sys
+import time
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import checks
+import copies
+import exits
+import reach
+from checks import Patient
+from findings import Check, Finding, as_json, examine, shown
+from machine import Machine
+
+DEADLINE = 8.0  # seconds for everything
+
+
+def run(env_file: Path, arguments: argparse.Namespace) -> int:
+    """Examine, print, and return the exit code."""
+    logging.getLogger().addHandler(logging.NullHandler())  # what the parts would log is said by the findings
+    began = time.monotonic()
+    patient, first = meet(env_file, Machine())
+    secret = patient.settings.token.partition(":")[2] if patient.settings is not None else ""
+    findings = [without(secret, finding) for finding in [*first, *examine(checks_of(patient), deadline=DEADLINE)]]
+    if arguments.json:
+        print(as_json(findings, now=time.time()))
+    else:
+        width = shutil.get_terminal_size((118, 24)).columns if sys.stdout.isatty() else 118
+        print(shown(findings, width=min(width, 140)))
+        print(f"Looked at in {time.monotonic() - began:.1f} s; nothing was changed.")
+    return exits.PROBLEM if any(finding.level == "problem" for finding in findings) else exits.STOPPED
+
+
+def checks_of(patient: Patient) -> dict[str, Check]:
+    """The checks in the order they are shown."""
+    return {
+        "Python": checks.python,
+        "packages": checks.packages,
+        "settings": partial(checks.settings, patient),
+        "settings file": partial(checks.env_file, patient),
+        "folder": partial(checks.folder, patient),
+        "lock": partial(copies.lock, patient),
+        "polling": partial(copies.polling, patient),
+        "started by": partial(copies.starters, patient, deadline=DEADLINE - 1),
+        "database": partial(checks.database, patient),
+        "memory": partial(checks.memory, patient),
+        "time zones": checks.time_zones,
+        "Telegram": partial(reach.telegram, patient),
+        "markets": partial(reach.markets, patient),
+    }
+
+
+def meet(env_file: Path, machine: Machine) -> tuple[Patient, list[Finding]]:
+    """Read the settings, find the folder and who holds the lock; findings when even that fails."""
+    patient = Patient(env_file=env_file, settings=None, problems=(), folder=None, holder=None, machine=machine)
+    try:
+        import config
+        import lock
+
+        settings: config.Settings | None
+        try:
+            settings, problems = config.load(env_file, environ=machine.environ), []
+        except config.ConfigError as error:
+            settings, problems = error.settings, error.problems
+        patient = replace(patient, settings=settings, problems=tuple(problems))
+        if settings is not None and settings.bot_id:
+            folder = lock.find_folder(settings.bot_id, settings.data_dir)
+            guard = lock.InstanceLock(folder, settings.bot_id, machine_wide=settings.machine_wide_lock)
+            patient = replace(patient, folder=folder, holder=guard.holder())
+    except ModuleNotFoundError as error:
+        fix = f"{sys.executable} -m pip install -r {checks.ROOT / 'requirements.txt'}"
+        return patient, [Finding("settings", "problem", f"not read: the package {error.name} is missing", fix)]
+    except Exception as error:  # whatever it is, the other checks shall be made
+        return patient, [Finding("settings", "problem", f"could not be looked at: {type(error).__name__}: {error}")]
+    return patient, []
+
+
+def without(secret: str, finding: Finding) -> Finding:
+    """The finding with every bot token, and this bot's secret, taken out: tools and errors may quote anything."""
+    from logs import redact
+
+    return replace(finding, text=redact(finding.text, secret), fix=redact(finding.fix, secret))

@@ -1,0 +1,307 @@
+"""`python bot.py install`: what makes the bot start by itself here, with this machine's paths filled in.
+
+The templates in deploy/ are the source. It prints, or with --write writes the one file; it never starts, enables or
+overwrites anything. The file goes to stdout and what to do with it to stderr, so that a pipe gets the file alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shlex
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from xml.sax.saxutils import escape
+
+import config
+import exits
+import lock
+from holder import user_name
+
+WINDOWS = sys.platform == "win32"
+ROOT = Path(__file__).resolve().parent
+DEPLOY = ROOT / "deploy"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where the bot is on this machine and as whom it shall run. `state`: its data's folder, above the bot ids."""
+
+    python: Path
+    folder: Path
+    user: str
+    home: Path
+    state: Path
+    options: tuple[str, ...] = ()
+
+    @property
+    def script(self) -> Path:
+        return self.folder / "bot.py"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """One way to have the bot started.
+
+    `raw` writes a value as this file wants it where it stands alone, `word` as one word of a command. `target`: where
+    the file belongs, None when it is not written. `steps`: the commands that enable it. `cannot`: what no path may
+    hold, because the file's grammar has no way to write it.
+    """
+
+    template: str
+    raw: Callable[[str], str] = str
+    word: Callable[[str], str] = shlex.quote
+    between: str = " "
+    target: Callable[[Place], Path | None]
+    steps: Callable[[Place], list[str]]
+    encoding: str = "utf-8"
+    cannot: str = "[\r\n]"
+
+
+def _systemd_raw(value: str) -> str:
+    return value.replace("%", "%%")
+
+
+def _systemd_word(value: str) -> str:
+    # systemd.service(5): quotes and C escapes; % begins a specifier, $ a variable.
+    value = value.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
+    return f'"{value}"' if re.search(r"[^\w/.:@%+=,-]", value) else value
+
+
+def _js(value: str) -> str:
+    return json.dumps(value)[1:-1]
+
+
+def _supervisor_word(value: str) -> str:
+    return shlex.quote(value).replace("%", "%%")
+
+
+def _cron_word(value: str) -> str:
+    return shlex.quote(value).replace("%", r"\%")
+
+
+def _windows_word(value: str) -> str:
+    return escape(f'"{value}"')
+
+
+def _q(path: Path) -> str:
+    return f'"{path}"' if WINDOWS else shlex.quote(str(path))
+
+
+_SYSTEMD_CANNOT = r"""[\r\n"'\\$]"""  # "Executable name contains special characters"
+
+KINDS: dict[str, Kind] = {
+    "systemd": Kind(
+        template="cryptosat.service",
+        cannot=_SYSTEMD_CANNOT,
+        raw=_systemd_raw,
+        word=_systemd_word,
+        target=lambda place: Path("/etc/systemd/system/cryptosat.service"),
+        steps=lambda place: [
+            f"sudo -u {place.user} mkdir -p -m 700 {_q(place.state)}",
+            "sudo systemctl daemon-reload",
+            "sudo systemctl enable --now cryptosat",
+        ],
+    ),
+    "systemd-user": Kind(
+        template="cryptosat-user.service",
+        cannot=_SYSTEMD_CANNOT,
+        raw=_systemd_raw,
+        word=_systemd_word,
+        target=lambda place: place.home / ".config/systemd/user/cryptosat.service",
+        steps=lambda place: [
+            "systemctl --user daemon-reload",
+            "systemctl --user enable --now cryptosat",
+            f"loginctl enable-linger {place.user}",
+        ],
+    ),
+    "pm2": Kind(
+        template="ecosystem.config.js",
+        raw=_js,
+        word=json.dumps,
+        between=", ",
+        target=lambda place: place.folder / "ecosystem.config.js",
+        steps=lambda place: [
+            f"pm2 start {_q(place.folder / 'ecosystem.config.js')}",
+            "pm2 save",
+            "pm2 startup   (prints a last one)",
+        ],
+    ),
+    "supervisor": Kind(
+        template="supervisor.conf",
+        cannot=r"[\r\n]|\s;",  # a comment begins there, in quotes too
+        raw=lambda value: value.replace("%", "%%"),
+        word=_supervisor_word,
+        target=lambda place: Path("/etc/supervisor/conf.d/cryptosat.conf"),
+        steps=lambda place: ["sudo supervisorctl reread", "sudo supervisorctl update"],
+    ),
+    "cron": Kind(
+        template="crontab",
+        raw=_cron_word,
+        word=_cron_word,
+        target=lambda place: None,
+        steps=lambda place: [
+            f"(crontab -l 2>/dev/null; {_q(place.python)} {_q(place.script)} install cron 2>/dev/null) | crontab -"
+        ],
+    ),
+    "windows": Kind(
+        template="windows-task.xml",
+        raw=escape,
+        word=_windows_word,
+        target=lambda place: place.folder / "cryptosat-task.xml",
+        steps=lambda place: [
+            f'schtasks /Create /TN CryptoSat /XML "{place.folder / "cryptosat-task.xml"}"',
+            "schtasks /Run /TN CryptoSat",
+        ],
+        encoding="utf-16",
+    ),
+    "docker": Kind(
+        template="Dockerfile",
+        target=lambda place: None,
+        steps=lambda place: [
+            f"cd {_q(place.folder)}",
+            "docker build -f deploy/Dockerfile -t cryptosat .",
+            "docker run -d --name cryptosat --restart on-failure:5 --stop-timeout 20 --env-file .env "
+            "-v cryptosat:/data cryptosat",
+        ],
+    ),
+}
+
+
+def run(env_file: Path, arguments: argparse.Namespace) -> int:
+    """Print the file and what to do with it, or write it; the exit code."""
+    name = arguments.kind or usual()
+    place = here(env_file)
+    kind = KINDS[name]
+    bad = next((path for path in map(str, (place.python, place.folder)) if re.search(kind.cannot, path)), None)
+    if bad is not None:
+        _say(f"{name} cannot run a program at {bad}: a character in it has another meaning there. Move the project.")
+        return exits.PROBLEM
+    content = filled(kind, place)
+    target = kind.target(place)
+    if not arguments.write:
+        print(content, end="")
+        _say("")
+        _guide(name, place, write_first=target)
+    elif target is None:
+        _say(f"There is no file of its own to write for {name}.")
+        _guide(name, place)
+    else:
+        trouble = written(target, content.encode(kind.encoding))
+        if trouble:
+            _say(trouble)
+            return exits.PROBLEM
+        _say(f"{target} is written; nothing was started.")
+        _guide(name, place)
+    for warning in warnings(env_file, place):
+        _say(f"Note: {warning}")
+    return exits.STOPPED
+
+
+def usual() -> str:
+    """The kind for this machine: what runs here and restarts what ends."""
+    if WINDOWS:
+        return "windows"
+    if Path("/run/systemd/system").is_dir():
+        return "systemd"
+    for tool, kind in (("pm2", "pm2"), ("supervisorctl", "supervisor")):
+        if shutil.which(tool):
+            return kind
+    return "cron"
+
+
+def here(env_file: Path) -> Place:
+    """This installation, and the user whose it is: under sudo the one who called sudo."""
+    user, home = user_name(), Path.home()
+    caller = os.environ.get("SUDO_USER", "")
+    if not WINDOWS and os.geteuid() == 0 and caller not in ("", "root"):
+        user, home = caller, Path(os.path.expanduser(f"~{caller}"))  # noqa: PTH111 - Path would ask the same
+    elif WINDOWS and os.environ.get("USERDOMAIN"):
+        user = f"{os.environ['USERDOMAIN']}\\{user}"
+    python = Path(sys.executable)
+    if WINDOWS and python.with_name("pythonw.exe").exists():
+        python = python.with_name("pythonw.exe")  # without a window
+    settings: config.Settings | None
+    try:
+        settings = config.load(env_file)
+    except config.ConfigError as error:
+        settings = error.settings
+    state = settings.data_dir if settings is not None else None
+    given = () if env_file == config.ENV_FILE else ("--env-file", str(env_file))
+    return Place(
+        python=python,
+        folder=ROOT,
+        user=user,
+        home=home,
+        state=state or lock.find_folder(0, home=home).parent,
+        options=given,
+    )
+
+
+def filled(kind: Kind, place: Place) -> str:
+    """The template with this place in it: each value as the file's own grammar wants it."""
+    values = {
+        "PYTHON": kind.word(str(place.python)),
+        "PYTHON_PATH": kind.raw(str(place.python)),
+        "SCRIPT": kind.word(str(place.script)),
+        "SCRIPT_PATH": kind.raw(str(place.script)),
+        "FOLDER": kind.raw(str(place.folder)),
+        "STATE": kind.word(str(place.state)),
+        "USER": kind.raw(place.user),
+        "OPTIONS": f" {kind.between.join(map(kind.word, place.options))}" if place.options else "",
+    }
+    template = (DEPLOY / kind.template).read_text(encoding="utf-8")
+    return re.sub("@([A-Z_]+)@", lambda found: values.get(found[1], found[0]), template)
+
+
+def written(target: Path, content: bytes) -> str:
+    """Write the file; "" or what is in the way. A file of another content is never overwritten."""
+    try:
+        if target.exists():
+            if target.read_bytes() == content:
+                return ""
+            return (
+                f"{target} is there already, with another content, and was left as it is. Compare it with what "
+                f"`python bot.py install` prints; move it away to have this one written."
+            )
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+    except PermissionError:
+        return f"{target} may not be written by {user_name()}. Do it as root: put sudo before the same command."
+    except OSError as error:
+        return f"{target} could not be written ({error.strerror or error}). Nothing was changed."
+    return ""
+
+
+def warnings(env_file: Path, place: Place) -> list[str]:
+    """What would make the service fail although the bot runs in this terminal."""
+    found = []
+    if os.environ.get("TELEGRAM_BOT_TOKEN") and config.bot_id_in(env_file) is None:
+        found.append(
+            f"the token is only in this terminal's environment, which a service does not see. Put it into {env_file}."
+        )
+    if sys.prefix == sys.base_prefix and not WINDOWS:
+        found.append(
+            f"this is the system's Python, not a virtual environment's; the service will use {place.python}."
+        )
+    if place.user == "root":
+        found.append("the bot would run as root, which it does not need. Run install as the user it shall run as.")
+    return found
+
+
+def _guide(name: str, place: Place, *, write_first: Path | None = None) -> None:
+    command = f"{_q(Path(sys.executable))} {_q(place.script)} install {name} --write"
+    root = write_first is not None and not WINDOWS and write_first.is_relative_to("/etc")
+    steps = [f"sudo {command}" if root else command] if write_first is not None else []
+    _say(f"To have the bot started by {name}:")
+    for step in [*steps, *KINDS[name].steps(place)]:
+        _say(f"    {step}")
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)

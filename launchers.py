@@ -1,0 +1,334 @@
+"""What on this machine starts the bot by itself: services, process managers, schedules, containers.
+
+Everything here is read or asked, nothing is started, stopped or changed. A tool is only asked when that is free of
+effects: `pm2` starts a daemon of its own when none runs, so its files are read first. Sources: systemd.unit(5),
+systemd.service(5), PM2's dump.pm2 and jlist, supervisord's configuration, crontab(5), MS-TSCH (task XML).
+"""
+
+from __future__ import annotations
+
+import configparser
+import itertools
+import json
+import re
+import shlex
+import sys
+import xml.etree.ElementTree as ET
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import supervisor
+from machine import Launcher, Machine, NoAnswer, read, starts_bot
+
+# systemd
+
+_UNITS = ("etc", "run", "usr/local/lib", "usr/lib", "lib")
+
+
+def systemd(machine: Machine) -> list[Launcher]:
+    """System units and user units with their timers."""
+    found = _units(machine, [machine.root / top / "systemd/system" for top in _UNITS], machine.home, "")
+    everyone = [machine.root / top / "systemd/user" for top in _UNITS]
+    for home in machine.homes():
+        own = [home / ".config/systemd/user", home / ".local/share/systemd/user"]
+        found += _units(machine, [*own, *(everyone if home == machine.home else [])], home, home.name)
+    return found
+
+
+def _units(machine: Machine, folders: list[Path], home: Path, user: str) -> list[Launcher]:
+    wanted = {link.name for folder in folders for link in folder.glob("*.[wr]*s/*")}  # .wants, .requires, .upholds
+    found: dict[str, Launcher] = {}
+    for path in (path for folder in folders for path in sorted(folder.glob("*.service"))):
+        texts = [read(path), *(read(more) for more in sorted(path.with_name(f"{path.name}.d").glob("*.conf")))]
+        commands, cwd = _service("\n".join(texts), home)
+        started = next(filter(None, (starts_bot(command, cwd) for command in commands)), None)
+        if started is None or path.name in found:
+            continue
+        names = {path.name, path.name.replace(".service", ".timer")}
+        if path.stem.endswith("@"):
+            names = {name for name in wanted if name.startswith(path.stem)}
+        # Another user's manager is not asked: only root may, and it may have to be started for the answer.
+        scope = ["--user"] if user else []
+        asked = machine.ask("systemctl", *scope, "is-active", path.name) if home == machine.home else None
+        control = "sudo systemctl" if not user else "systemctl --user"
+        if home != machine.home:
+            control = f"sudo systemctl --user -M {user}@"
+        found[path.name] = Launcher(
+            kind="systemd" if not user else f"systemd of user {user}",
+            name=path.name,
+            folder=started.folder,
+            starts=bool(names & wanted),
+            running=asked is not None and asked[1].strip() in ("active", "activating", "reloading"),
+            remove=f"{control} disable --now {path.name}",
+        )
+    return list(found.values())
+
+
+def _service(unit: str, home: Path) -> tuple[list[str], str]:
+    """The commands and the working directory of a unit's text."""
+    commands: list[str] = []
+    cwd = ""
+    section = ""
+    for line in map(str.strip, re.sub(r"\\\n", " ", unit).splitlines()):
+        if line.startswith("["):
+            section = line
+        name, equals, value = (part.strip() for part in line.partition("="))
+        if section != "[Service]" or not equals or line.startswith(("#", ";")):
+            continue
+        value = value.replace("%h", str(home)).replace("%%", "%").replace("$$", "$")
+        if name == "ExecStart":
+            commands = [*commands, value.lstrip("@-:+!|")] if value else []  # an empty one takes back the others
+        elif name == "WorkingDirectory":
+            cwd = value.lstrip("-").replace("~", str(home)).strip('"')
+    return commands, cwd
+
+
+# PM2
+
+
+def pm2(machine: Machine) -> list[Launcher]:
+    """Applications of a running PM2, and those that it would bring back after a boot."""
+    own = [Path(machine.environ["PM2_HOME"])] if machine.environ.get("PM2_HOME") else []
+    found: list[Launcher] = []
+    for home in list(dict.fromkeys([*own, *(home / ".pm2" for home in machine.homes())])):
+        mine = home in own or home.parent == machine.home
+        whose = "PM2" if mine else f"PM2 of user {home.parent.name}"
+        before = "" if mine else f"sudo -H -u {home.parent.name} "
+        saved = {app.name: app for app in _apps(_json(read(home / "dump.pm2")), whose, before)}
+        live: dict[str, Launcher] = {}
+        if mine and _daemon_runs(home):
+            asked = machine.ask("pm2", "jlist", PM2_HOME=str(home))
+            if asked is not None:
+                live = {app.name: app for app in _apps(_json(asked[1][max(0, asked[1].find("[{")) :]), whose, before)}
+        for name in saved | live:
+            running = name in live and live[name].running
+            if running or name in saved:
+                found.append(replace((saved | live)[name], starts=name in saved, running=running))
+    return found
+
+
+def _daemon_runs(home: Path) -> bool:
+    pid = read(home / "pm2.pid").strip()
+    if not pid.isdecimal() or not supervisor.is_alive(int(pid)):
+        return False
+    command = supervisor.command_line(int(pid))
+    return not command or "God Daemon" in command or "pm2" in command.lower()
+
+
+def _apps(listed: Any, kind: str, before: str) -> Iterator[Launcher]:
+    for entry in listed if isinstance(listed, list) else []:
+        if not isinstance(entry, dict):
+            continue
+        nested = entry.get("pm2_env")  # in jlist, not in the dump
+        app: dict[str, Any] = nested if isinstance(nested, dict) else entry
+        words = app.get("args") or []
+        words = words if isinstance(words, list) else [words]
+        command = shlex.join([str(app.get("pm_exec_path", "")), *map(str, words)])
+        started = starts_bot(command, str(app.get("pm_cwd", "")))
+        if started is not None:
+            name = str(app.get("name", "?"))
+            yield Launcher(
+                kind=kind,
+                name=name,
+                folder=started.folder,
+                starts=False,
+                running=app.get("status") in ("online", "launching", "waiting restart"),
+                remove=f"{before}pm2 delete {shlex.quote(name)} && {before}pm2 save --force",
+            )
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text or "null")
+    except ValueError:
+        return None
+
+
+# supervisord
+
+
+def supervisord(machine: Machine) -> list[Launcher]:
+    """Programs in supervisord's configuration: the usual files and those that running supervisords were given."""
+    etc = machine.root / "etc"
+    mains = [etc / "supervisor/supervisord.conf", etc / "supervisord.conf", *map(Path, _given(machine))]
+    found: dict[tuple[Path, str], Launcher] = {}
+    for main in dict.fromkeys(mains):
+        settings = _sections(main)
+        patterns = (settings.get("include", "files", fallback="") or "").replace("%(here)s", str(main.parent)).split()
+        included = [file for pattern in patterns for file in _glob(main.parent / pattern)]
+        for file in [main, *dict.fromkeys(included)]:
+            for name, program in _programs(_sections(file), file.parent):
+                started = starts_bot(program["command"], program["directory"])
+                if started is not None and (file, name) not in found:
+                    asked = machine.ask("supervisorctl", "-c", str(main), "status", name)
+                    found[file, name] = Launcher(
+                        kind="supervisord",
+                        name=name,
+                        folder=started.folder,
+                        starts=program["autostart"].lower() in ("true", "yes", "on", "1"),
+                        running=asked is not None and bool(re.search(r"\b(RUNNING|STARTING|BACKOFF)\b", asked[1])),
+                        remove=f"take [program:{name}] out of {file}, then: supervisorctl update",
+                    )
+    return list(found.values())
+
+
+def _glob(pattern: Path) -> list[Path]:
+    return sorted(Path(pattern.anchor).glob(str(pattern.relative_to(pattern.anchor))))
+
+
+def _sections(file: Path) -> configparser.RawConfigParser:
+    sections = configparser.RawConfigParser(strict=False, inline_comment_prefixes=(";",), allow_no_value=True)
+    try:
+        sections.read_string(read(file))
+    except configparser.Error:
+        sections.clear()
+    return sections
+
+
+def _programs(sections: configparser.RawConfigParser, here: Path) -> Iterator[tuple[str, dict[str, str]]]:
+    for section in sections.sections():
+        kind, _, name = section.partition(":")
+        if kind == "program":
+            given = {key: (value or "").replace("%(here)s", str(here)) for key, value in sections[section].items()}
+            told = {"command": "", "directory": "", "autostart": "true"} | given
+            yield name, {key: value.replace("%%", "%") for key, value in told.items()}
+
+
+def _given(machine: Machine) -> Iterator[str]:
+    for process in machine.root.glob("proc/[0-9]*/cmdline"):
+        words = read(process).split("\0")
+        if any(word.rpartition("/")[2] == "supervisord" for word in words[:2]):
+            yield from (after for word, after in itertools.pairwise(words) if word in ("-c", "--configuration"))
+
+
+# Schedules
+
+
+def cron(machine: Machine) -> list[Launcher]:
+    """Lines of the user's crontab, of the system's, and of every user's when root asks."""
+    etc, spool = machine.root / "etc", machine.root / "var/spool/cron"
+    texts = {str(path): read(path) for path in [etc / "crontab", etc / "anacrontab", *etc.glob("cron.d/*")]}
+    scripts = {str(path): read(path) for path in [*etc.glob("cron.*ly/*"), etc / "rc.local"]}
+    if machine.every_user:
+        spools = [*spool.glob("crontabs/*"), *(path for path in spool.glob("*") if path.is_file())]
+        texts |= {f"crontab of {path.name}": read(path) for path in spools}
+    else:
+        asked = machine.ask("crontab", "-l")
+        texts["crontab"] = asked[1] if asked is not None and asked[0] == 0 else ""
+    found = []
+    for where, text in (texts | scripts).items():
+        lines = text.splitlines() if where in texts else [text]
+        for line in lines:
+            if where in texts and line.lstrip().startswith("#"):
+                continue
+            started = starts_bot(line.replace(r"\%", "%"))
+            if started is not None:
+                tool = "crontab -e" if where == "crontab" else f"sudo crontab -e -u {where.split()[-1]}"
+                remove = (
+                    f"take its line out with: {tool}" if where.startswith("crontab") else f"take it out of {where}"
+                )
+                found.append(
+                    Launcher(
+                        kind="cron", name=where, folder=started.folder, starts=True, running=False, remove=remove
+                    )
+                )
+    return found
+
+
+def autostart(machine: Machine) -> list[Launcher]:
+    """What the desktop starts at log-on: XDG autostart, Windows' Startup folder."""
+    found = []
+    for path in machine.home.glob(".config/autostart/*.desktop"):
+        entry = dict(line.split("=", 1) for line in read(path).splitlines() if "=" in line and line[0] != "#")
+        if entry.get("Hidden", "").strip() != "true" and (
+            start := starts_bot(entry.get("Exec", ""), entry.get("Path", ""))
+        ):
+            found.append((path, start.folder))
+    startup = Path(machine.environ.get("APPDATA") or machine.home) / "Microsoft/Windows/Start Menu/Programs/Startup"
+    for path in startup.glob("*.*"):
+        raw = path.read_bytes()[:65536] if path.is_file() else b""
+        # A shortcut is binary; its paths are in it as they are.
+        if any(name.encode(code) in raw for name in ("bot.py", "start.bat") for code in ("ascii", "utf-16-le")):
+            found.append((path, None))
+    return [
+        Launcher(kind="autostart", name=path.name, folder=folder, starts=True, running=False, remove=f"delete {path}")
+        for path, folder in found
+    ]
+
+
+def task_scheduler(machine: Machine) -> list[Launcher]:
+    """Tasks of the Windows Task Scheduler."""
+    asked = machine.ask("schtasks", "/Query", "/XML", "ONE")
+    return tasks(asked[1]) if asked is not None else []
+
+
+def tasks(listed: str) -> list[Launcher]:
+    """The tasks in an answer of `schtasks /Query /XML ONE`, in which a comment before each names it."""
+    found = []
+    for name, task in re.findall(r"<!--\s*(.*?)\s*-->\s*(<Task\b.*?</Task>)", listed, re.DOTALL):
+        try:
+            tree = ET.fromstring(re.sub(r'\sxmlns="[^"]*"', "", task, count=1))
+        except ET.ParseError:
+            continue
+        enabled = tree.findtext("Settings/Enabled", "true").strip() != "false"
+        for action in tree.iterfind("Actions/Exec"):
+            program, words = action.findtext("Command", ""), action.findtext("Arguments", "")
+            started = starts_bot(f"{program} {words}", action.findtext("WorkingDirectory", "").strip('"'))
+            if started is not None and enabled:
+                remove = f'schtasks /Delete /TN "{name}"'
+                found.append(
+                    Launcher(
+                        kind="Task Scheduler",
+                        name=name,
+                        folder=started.folder,
+                        starts=tree.find("Triggers/*") is not None,
+                        running=False,
+                        remove=remove,
+                    )
+                )
+    return found
+
+
+# Containers
+
+
+def containers(machine: Machine) -> list[Launcher]:
+    """Containers of docker and podman that run, or that come back after a boot."""
+    found = []
+    for tool in ("docker", "podman"):
+        asked = machine.ask(
+            tool, "ps", "--all", "--no-trunc", "--format", "{{.Names}}\t{{.Image}}\t{{.Status}}\t{{.Command}}"
+        )
+        if asked is None:
+            continue
+        if asked[0] != 0 and "permission denied" in asked[2].lower():
+            raise NoAnswer(f"{tool} answers only its own users (permission denied)")
+        for line in asked[1].splitlines():
+            name, image, status, command = [*line.split("\t"), "", "", ""][:4]
+            if "cryptosat" not in f"{name} {image}".lower() and starts_bot(command.strip('"')) is None:
+                continue
+            policy = machine.ask(tool, "inspect", "--format", "{{.HostConfig.RestartPolicy.Name}}", name)
+            running = status.startswith(("Up", "Restarting"))
+            returns = policy is not None and policy[1].strip() in ("always", "unless-stopped")
+            if running or returns:
+                remove = f"{tool} rm -f {name}"
+                found.append(
+                    Launcher(kind=tool, name=name, folder=None, starts=returns, running=running, remove=remove)
+                )
+    return found
+
+
+KINDS: dict[str, Callable[[Machine], list[Launcher]]] = (
+    {"PM2": pm2, "Task Scheduler": task_scheduler, "autostart": autostart, "containers": containers}
+    if sys.platform == "win32"
+    else {
+        "systemd": systemd,
+        "PM2": pm2,
+        "supervisord": supervisord,
+        "cron": cron,
+        "autostart": autostart,
+        "containers": containers,
+    }
+)
