@@ -1,50 +1,34 @@
-"""An alert becomes messages: which chats hear it, in which words, bundled when several come at once.
+"""An alert becomes messages: bundled when several come at once, worded for each chat, or held back for later.
 
-Several orders of one symbol within a minute share one message in a chat, edited in place: a storm cannot
-flood a phone, and no order is left out. Everything here runs inside the caller's store transaction.
+Several alerts of one monitor and symbol within a minute share one message in a chat, edited in place: a storm
+cannot flood a phone, and none is left out. Everything here runs inside the caller's store transaction.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from datetime import tzinfo
 from typing import Any
 
+import preferences
 import text
-from store import ALERTS, Chat, Store
+from preferences import Heard
+from records import ALERTS, Alert, Chat
+from store import Store
+
+__all__ = ["Alert", "addressed", "announce", "headline", "noun", "payload", "publish", "render", "totals"]
 
 BUNDLE_SECONDS = 60.0
-LISTED = 25  # orders of a bundle that get a line of their own
+LISTED = 25  # alerts of a bundle that get a line of their own
 # What was bought or forced to be bought back is green, what was sold or forced to be sold is red.
 MARKS = {"buy": "🟢", "short": "🟢", "sell": "🔴", "long": "🔴"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Alert:
-    """Something that happened on a market, worded once for everybody.
-
-    key: its identity, the same after a restart. side: `buy` or `sell` for orders, `long` or `short` for positions,
-    "" where there is none. usd: the size that is compared with thresholds. headline, facts: plain text, no time of
-    day in them (each chat has its own zone). at_ms: when it happened, unix ms. price: in quote dollars, 0 for none.
-    """
-
-    key: str
-    monitor: str
-    symbol: str
-    side: str
-    usd: float
-    headline: str
-    facts: str = ""
-    at_ms: int
-    venue: str
-    url: str
-    price: float = 0.0
-    late: bool = False
-
-    @property
-    def at(self) -> float:
-        """When it happened, unix seconds."""
-        return self.at_ms / 1000
+NOUNS = {  # what one alert is called
+    "whales": "whale order",
+    "liquidations": "liquidation",
+    "funding": "funding alert",
+    "wallets": "wallet alert",
+}
 
 
 def publish(store: Store, alert: Alert, *, now: float, default_min: float) -> bool:
@@ -55,69 +39,85 @@ def publish(store: Store, alert: Alert, *, now: float, default_min: float) -> bo
     if not store.add_alert(alert.key, alert.monitor, alert.symbol, at=alert.at, body=asdict(alert), now=now):
         return False
     for chat in store.chats():
-        if wants(chat, alert, now=now, default_min=default_min):
-            _deliver(store, chat, alert, now)
+        heard = preferences.decide(chat, alert, now=now, default_min=default_min)
+        if heard in (Heard.LOUD, Heard.SILENT):
+            heard = _deliver(store, chat, alert, now=now, heard=heard)
+        if heard in (Heard.QUIET, Heard.CAP, Heard.MUTED):
+            store.hold(chat.chat_id, alert.key, why=heard.value, at=now)
     return True
 
 
-def wants(chat: Chat, alert: Alert, *, now: float, default_min: float) -> bool:
-    """Does the chat hear of this alert by its own settings?"""
-    return (
-        chat.follows(alert.symbol)
-        and not chat.muted(alert.symbol, now)
-        and alert.usd >= chat.threshold(alert.monitor, alert.symbol, default_min)
-    )
-
-
-def announce(store: Store, line: str, *, now: float, symbol: str | None = None) -> None:
-    """One plain line for every subscribed chat (that follows the symbol, when one is named)."""
+def announce(
+    store: Store,
+    words: Callable[[tzinfo], str],
+    *,
+    now: float,
+    symbol: str | None = None,
+    monitor: str = "whales",
+) -> None:
+    """One plain line, in the chat's zone, for every chat that hears of the monitor (and of the symbol, if named)."""
     for chat in store.chats():
-        if symbol is None or (chat.follows(symbol) and not chat.muted(symbol, now)):
-            payload = addressed(chat, {"text": line})
-            store.enqueue(chat.chat_id, "sendMessage", payload, now=now, lane=ALERTS)
+        if chat.levels.get(monitor) == "off" or (symbol and (not chat.follows(symbol) or chat.muted(symbol, now))):
+            continue
+        message: dict[str, Any] = {"text": words(chat.zone)}
+        if preferences.is_quiet(chat, now) or now < chat.muted_until:
+            message["disable_notification"] = True
+        store.enqueue(chat.chat_id, "sendMessage", addressed(chat, message), now=now, lane=ALERTS)
 
 
-def _deliver(store: Store, chat: Chat, alert: Alert, now: float) -> None:
-    bundle = f"{alert.monitor}:{alert.symbol}"
-    open_id = store.open_bundle(chat.chat_id, bundle, since=now - BUNDLE_SECONDS)
-    if open_id is None:
-        payload = _payload(chat, [alert], now)
-        made = store.enqueue(chat.chat_id, "sendMessage", payload, now=now, lane=ALERTS, bundle=bundle)
-        store.add_to_bundle(made, alert.key)
-        return
-    store.add_to_bundle(open_id, alert.key)
-    bundled = [Alert(**body) for body in store.bundle(open_id)]
-    store.revise(open_id, _payload(chat, bundled, now), now=now)
+def _deliver(store: Store, chat: Chat, alert: Alert, *, now: float, heard: Heard) -> Heard:
+    """Put the alert into the chat's open bundle or a new message; CAP, and nothing is done, when none may be made.
+
+    An edit makes no sound: a loud alert never hides in a silent message. A silent one joins either.
+    """
+    for sound in (Heard.LOUD, heard):
+        open_id = store.open_bundle(chat.chat_id, _bundle(alert, sound), since=now - BUNDLE_SECONDS)
+        if open_id is not None:
+            store.add_to_bundle(open_id, alert.key)
+            bundled = [Alert(**body) for body in store.bundle(open_id)]
+            store.revise(open_id, payload(chat, bundled, now=now, heard=sound), now=now)
+            return sound
+    if preferences.over_cap(chat, store.messages_since(chat.chat_id, preferences.hour_began(chat, now))):
+        return Heard.CAP
+    message = payload(chat, [alert], now=now, heard=heard)
+    made = store.enqueue(chat.chat_id, "sendMessage", message, now=now, lane=ALERTS, bundle=_bundle(alert, heard))
+    store.add_to_bundle(made, alert.key)
+    return heard
 
 
-def _payload(chat: Chat, bundled: Sequence[Alert], now: float) -> dict[str, Any]:
+def _bundle(alert: Alert, heard: Heard) -> str:
+    return f"{alert.monitor}:{alert.symbol}:{heard.value}"
+
+
+def payload(chat: Chat, bundled: Sequence[Alert], *, now: float, heard: Heard) -> dict[str, Any]:
+    """The parameters of the chat's message about these alerts of one monitor and symbol."""
     symbol = bundled[0].symbol
     mute = [
         {"text": f"Mute {symbol} {length.replace('h', ' h')}", "callback_data": f"mute:{symbol}:{length}"}
         for length in ("1h", "24h")
     ]
-    return addressed(
-        chat,
-        {
-            "text": render(bundled, now=now),
-            "parse_mode": "HTML",
-            "reply_markup": {"inline_keyboard": [mute]},
-        },
-    )
+    message: dict[str, Any] = {
+        "text": render(bundled, now=now, zone=chat.zone),
+        "parse_mode": "HTML",
+        "reply_markup": {"inline_keyboard": [mute]},
+    }
+    if heard is Heard.SILENT:
+        message["disable_notification"] = True
+    return addressed(chat, message)
 
 
-def addressed(chat: Chat, payload: dict[str, Any]) -> dict[str, Any]:
+def addressed(chat: Chat, message: dict[str, Any]) -> dict[str, Any]:
     """The parameters of a message for that chat: into the topic where it was subscribed."""
-    return payload if chat.thread_id is None else payload | {"message_thread_id": chat.thread_id}
+    return message if chat.thread_id is None else message | {"message_thread_id": chat.thread_id}
 
 
-def render(bundled: Sequence[Alert], *, now: float) -> str:
+def render(bundled: Sequence[Alert], *, now: float, zone: tzinfo) -> str:
     """The message in Telegram HTML. The first line says it all: a phone's preview shows no more."""
-    return _single(bundled[0], now) if len(bundled) == 1 else _several(bundled, now)
+    return _single(bundled[0], now, zone) if len(bundled) == 1 else _several(bundled, now, zone)
 
 
-def _single(alert: Alert, now: float) -> str:
-    where = [_link(alert), text.clock(alert.at, now=now)]
+def _single(alert: Alert, now: float, zone: tzinfo) -> str:
+    where = [_link(alert), text.clock(alert.at, now=now, zone=zone)]
     if alert.late:
         where.append(f"late by {text.duration(max(0.0, now - alert.at))}")
     facts = [text.escape(alert.facts)] if alert.facts else []
@@ -129,13 +129,32 @@ def headline(alert: Alert) -> str:
     return f"{MARKS.get(alert.side, '🔵')} {text.escape(alert.headline)}"
 
 
-def _several(bundled: Sequence[Alert], now: float) -> str:
-    net = sum(alert.usd if alert.side == "buy" else -alert.usd for alert in bundled)
-    total = sum(alert.usd for alert in bundled)
+def noun(monitor: str) -> str:
+    """What one alert of the monitor is called; `text.count` makes more of it."""
+    return NOUNS.get(monitor, "alert")
+
+
+def totals(found: Sequence[Alert]) -> str:
+    """`3 whale orders, 8.2M USD, net -1.2M`: what alerts of one monitor come to."""
+    monitor = found[0].monitor
+    words = [text.count(len(found), noun(monitor))]
+    if monitor in ("whales", "liquidations"):
+        words.append(f"{text.usd(sum(alert.usd for alert in found))} USD")
+    if monitor == "whales":
+        net = sum(alert.usd if alert.side == "buy" else -alert.usd for alert in found)
+        words.append(f"net {'+' if net >= 0 else '-'}{text.usd(abs(net))}")
+    if monitor == "liquidations":
+        # Never one sum of the two: a long's forced sale and a short's forced purchase do not offset each other.
+        for side in ("long", "short"):
+            usd = sum(alert.usd for alert in found if alert.side == side)
+            words += [f"{side}s {text.usd(usd)}"] if usd else []
+    return ", ".join(words)
+
+
+def _several(bundled: Sequence[Alert], now: float, zone: tzinfo) -> str:
     span = bundled[-1].at - bundled[0].at
     lines = [
-        f"<b>{text.escape(bundled[0].symbol)}: {len(bundled)} whale orders, {text.usd(total)} USD, "
-        f"net {'+' if net >= 0 else '-'}{text.usd(abs(net))}</b>",
+        f"<b>{text.escape(bundled[0].symbol)}: {totals(bundled)}</b>",
         f"within {text.duration(max(0.01, span))} · {_link(bundled[0])}",
     ]
     # The newest and the biggest must both be seen: the list keeps time order and drops the smallest first.
@@ -143,7 +162,7 @@ def _several(bundled: Sequence[Alert], now: float) -> str:
     for alert in bundled:
         if alert in listed:
             late = f" (late by {text.duration(max(0.0, now - alert.at))})" if alert.late else ""
-            lines.append(f"{text.clock(alert.at, now=now)} {headline(alert)}{late}")
+            lines.append(f"{text.clock(alert.at, now=now, zone=zone)} {headline(alert)}{late}")
     rest = [alert for alert in bundled if alert not in listed]
     if rest:
         lines.append(f"and {len(rest)} smaller, {text.usd(sum(alert.usd for alert in rest))} USD together")

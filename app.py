@@ -10,10 +10,12 @@ import socket
 import sys
 import time
 from dataclasses import dataclass
+from datetime import tzinfo
 
 import attachments
 import commands
 import exits
+import held
 import logs
 import once
 import supervisor
@@ -38,6 +40,7 @@ from watchdog import PATIENCE, Watchdog
 
 log = logging.getLogger(__name__)
 
+HELD_EVERY = 30.0  # seconds: how soon after quiet hours what they held is told
 START_GRACE = 2.0  # seconds a start waits for an instance that is just stopping
 
 
@@ -228,6 +231,7 @@ class Bot:
         self.scheduler.add("whales", settings.whale_interval, self._watch_whales)
         self.scheduler.add("digests", 15.0, self._tell_digests)
         self.scheduler.add("housekeeping", 30.0, self._keep_house)
+        self.scheduler.add("held", HELD_EVERY, self._tell_held)
         patience = LONG_POLL + PATIENCE
         self.watchdog = Watchdog(
             self._loops,
@@ -255,7 +259,7 @@ class Bot:
 
     def one_round(self, pause: once.Pause) -> int:
         """Instead of `start`: check the markets once, deliver, and leave; returns the exit code."""
-        checks = (self.monitor.tick, self.digests.tick)
+        checks = (self.monitor.tick, self.digests.tick, self._tell_held)
         code = once.alone(
             *(checks, self.monitor.unfinished, self._store, self.outbox),
             pause=lambda seconds: pause(seconds) or self._token_is_refused,
@@ -341,6 +345,10 @@ class Bot:
         if not self.outbox.alerts_paused and self.digests.tick():
             self.outbox.wake()
 
+    def _tell_held(self) -> None:
+        if not self.outbox.alerts_paused and held.tell_due(self._store, now=time.time()):
+            self.outbox.wake()
+
     def _keep_house(self) -> None:
         try:
             warning = self._lock.check()
@@ -354,18 +362,18 @@ class Bot:
             self._store.prune(now=now)
             self._pruned_at = now
 
-    def _status(self) -> list[str]:
+    def _status(self, zone: tzinfo) -> list[str]:
         now = time.time()
         lines = [
             f"Up {text.duration(now - self._started_at)}, pid {os.getpid()} on {socket.gethostname()}.",
-            *self.poller.status(),
+            *self.poller.status(zone),
         ]
         unreachable = self.outbox.unreachable_since()
         if unreachable is not None:
-            lines.append(f"Sending: Telegram unreachable since {text.clock(unreachable, now=now)}.")
+            lines.append(f"Sending: Telegram unreachable since {text.clock(unreachable, now=now, zone=zone)}.")
         counts = self._store.outbox_counts(since=now - 86400)
         lines.append(
             f"Messages: {counts['pending']:,} waiting; in 24 h {counts['sent']:,} sent, "
             f"{counts['buried']:,} undeliverable."
         )
-        return [*lines, *(health.line(now) for health in self.monitor.health())]
+        return [*lines, *(health.line(now, zone) for health in self.monitor.health())]

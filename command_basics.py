@@ -48,7 +48,7 @@ def id_(desk: Desk, update: Update, arguments: list[str]) -> list[Reply]:
 
 
 def status(desk: Desk, update: Update, arguments: list[str]) -> list[Reply]:
-    return [Reply(text="\n".join([*desk.status(), *_chat_status(desk, update)]))]
+    return [Reply(text="\n".join([*desk.status(desk.zone(update)), *_chat_status(desk, update)]))]
 
 
 def _chat_status(desk: Desk, update: Update) -> list[str]:
@@ -61,7 +61,7 @@ def _chat_status(desk: Desk, update: Update) -> list[str]:
         muted = [symbol for symbol, until in chat.symbol_mutes.items() if until > now]
         lines = [f"This chat hears of {desk.hears(chat)}."]
         if chat.muted_until > now:
-            lines.append(f"Muted until {text.clock(chat.muted_until, now=now)}.")
+            lines.append(f"Muted until {text.clock(chat.muted_until, now=now, zone=chat.zone)}.")
         elif muted:
             lines.append(f"Muted: {', '.join(sorted(muted))}.")
     if desk.is_owner(update):

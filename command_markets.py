@@ -23,10 +23,11 @@ def whales(desk: Desk, update: Update, arguments: list[str]) -> list[Reply]:
     found = [Alert(**body) for body in desk.store.alerts("whales", symbol, limit=limit)]
     if not found:
         return [Reply(text=f"No whale orders{f' of {symbol}' if symbol else ''} seen yet. I keep looking.")]
-    now = desk.now()
-    lines = [
-        f"{text.clock(alert.at, now=now)} {alerts.headline(alert)} · {text.escape(alert.venue)}" for alert in found
-    ]
+    now, zone = desk.now(), desk.zone(update)
+    lines = []
+    for alert in found:
+        at = text.clock(alert.at, now=now, zone=zone)
+        lines.append(f"{at} {alerts.headline(alert)} · {text.escape(alert.venue)}")
     return [Reply(text="\n".join(lines), html=True)]
 
 

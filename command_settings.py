@@ -74,7 +74,7 @@ def press_mute(desk: Desk, update: Update, rest: str) -> list[Reply]:
 
 def _mute(desk: Desk, chat: Chat, symbol: str | None, seconds: float) -> list[Reply]:
     until = desk.now() + seconds
-    what, ends = symbol or "All alerts", text.clock(until, now=desk.now())
+    what, ends = symbol or "All alerts", text.clock(until, now=desk.now(), zone=chat.zone)
     if symbol is None:
         chat = replace(chat, muted_until=until)
     else:

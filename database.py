@@ -91,6 +91,7 @@ _MIGRATIONS: tuple[str | Callable[[sqlite3.Connection], None], ...] = (
                        PRIMARY KEY (symbol, at)) WITHOUT ROWID;
     """,
     _to_generic_alerts,
+    "CREATE INDEX held_waiting ON held (chat_id, at) WHERE why IN ('quiet', 'cap')",
 )
 
 # These are mistakes in our own SQL or values, not the disk's: they stay what they are.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, tzinfo
 from typing import Any
 
 import text
@@ -47,7 +48,7 @@ class Desk:
 
     symbols: the coins of the settings. now: unix seconds by Telegram's clock. default_min: monitor and symbol to
     the dollars from which a chat without a threshold of its own hears of it. status: the lines of /status that
-    other parts know. username: the bot's own, known once Telegram told it.
+    other parts know, with times in a zone. username: the bot's own, known once Telegram told it.
     """
 
     store: Store
@@ -55,11 +56,16 @@ class Desk:
     symbols: Sequence[str]
     now: Callable[[], float]
     default_min: Callable[[str, str], float]
-    status: Callable[[], list[str]] = list
+    status: Callable[[tzinfo], list[str]] = lambda zone: []
     username: str = ""
 
     def is_owner(self, update: Update) -> bool:
         return self.access.role(update.user_id) is Role.OWNER
+
+    def zone(self, update: Update) -> tzinfo:
+        """The zone in which the chat wants its times."""
+        chat = self.store.chat(update.chat_id)
+        return UTC if chat is None else chat.zone
 
     def subscribed(self, update: Update) -> Chat | None:
         """The chat the update came from, if alerts are on there."""

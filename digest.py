@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import datetime
 
 import alerts
+import held
 import schedules
 import text
 from alerts import Alert
@@ -58,10 +59,15 @@ class Digests:
         now = self._now()
         assert chat.digest_at is not None
         since = schedules.parse(chat.digest).previous(chat.digest_at, zone=chat.timezone)
-        for part in text.split(self.compose(chat, since=since, until=now)):
+        for part in text.split(self._words(chat, since=since, until=now)):
             payload = alerts.addressed(chat, {"text": part, "parse_mode": "HTML"})
             self._store.enqueue(chat.chat_id, "sendMessage", payload, now=now, lane=ALERTS)
         self._store.put_chat(plan(chat, now))
+
+    def _words(self, chat: Chat, *, since: float, until: float) -> str:
+        kept_back = held.take(self._store, chat, now=until)
+        told = self.compose(chat, since=since, until=until)
+        return f"{told}\n\n{kept_back}" if kept_back else told
 
     def compose(self, chat: Chat, *, since: float, until: float) -> str:
         """The digest of a time (unix seconds) as this chat follows the markets, in Telegram HTML."""

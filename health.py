@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, tzinfo
 
 import text
 from trades import SourceError
@@ -41,15 +42,15 @@ class SourceHealth:
     last_ok: float | None
     retry_at: float
 
-    def line(self, now: float) -> str:
-        """One line for people."""
+    def line(self, now: float, zone: tzinfo = UTC) -> str:
+        """One line for people, times in their zone."""
         words = [f"{self.venue} ({self.host}): "]
         if self.state == "unused":
             words.append("not needed")
         elif self.state == "ok":
             words.append(f"ok, {text.count(len(self.symbols), 'coin')}, {text.duration(max(0.0, self.lag))} behind")
         else:
-            began = "" if self.since is None else f" since {text.clock(self.since, now=now)}"
+            began = "" if self.since is None else f" since {text.clock(self.since, now=now, zone=zone)}"
             words.append(f"{self.state}{began}: {self.reason}")
             if self.retry_at > now:
                 words.append(f", asked again in {text.duration(self.retry_at - now)}")

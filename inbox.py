@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from datetime import UTC
 from typing import Any
 
 import text
@@ -95,12 +96,14 @@ class Inbox:
             rows = self._store.take_stale()
             now = self._now()
             for row in rows:
+                known = self._store.chat(row["chat_id"])
+                zone = UTC if known is None else known.zone
                 since = min(away_since or row["first_at"], row["first_at"])
+                began, ended = (text.clock(at, now=now, zone=zone) for at in (since, now))
                 asked = text.count(row["commands"], "command")
                 line = (
-                    f"I was away from {text.clock(since, now=now)} to {text.clock(now, now=now)}. {asked} of yours "
-                    f"from that time {'was' if row['commands'] == 1 else 'were'} not run; please send again what you "
-                    f"still want."
+                    f"I was away from {began} to {ended}. {asked} of yours from that time "
+                    f"{'was' if row['commands'] == 1 else 'were'} not run; please send again what you still want."
                 )
                 self._say(Update(update_id=0, chat_id=row["chat_id"], thread_id=row["thread_id"]), Reply(text=line))
         return bool(rows)

@@ -8,11 +8,13 @@ there before the first run, replaying at most ten minutes after an outage, and s
 
 from __future__ import annotations
 
+import functools
 import logging
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import tzinfo
 from typing import NamedTuple
 
 import alerts
@@ -419,22 +421,25 @@ def _alert(order: Order, source: Source, *, late: bool) -> Alert:
     )
 
 
-def _outages(gaps: Sequence[_Gap], now: float) -> list[tuple[str, str | None]]:
+def _outages(gaps: Sequence[_Gap], now: float) -> list[tuple[Callable[[tzinfo], str], str | None]]:
     """One line for each venue that was not read, and the symbol when it is about one alone."""
-    lines: list[tuple[str, str | None]] = []
+    lines: list[tuple[Callable[[tzinfo], str], str | None]] = []
     for venue in dict.fromkeys(gap.venue for gap in gaps if gap.missed is None):
         out = [gap for gap in gaps if gap.venue == venue and gap.missed is None]
         start, end = min(gap.start for gap in out), max(gap.end for gap in out)
         symbols = sorted({gap.symbol for gap in out})
         instead = " and ".join(sorted({gap.instead for gap in out} - {""}))
-        words = (
-            f"Missed {text.clock(start, now=now)} to {text.clock(end, now=now)} ({text.duration(end - start)}) on "
-            f"{venue}: whale orders of that time are unknown for {', '.join(symbols)}."
-        )
+        rest = f"{venue}: whale orders of that time are unknown for {', '.join(symbols)}."
         if instead:
-            words += f" {instead} was read instead."
+            rest += f" {instead} was read instead."
+        words = functools.partial(_missed, start, end, now, rest)
         lines.append((words, symbols[0] if len(symbols) == 1 else None))
     return lines
+
+
+def _missed(start: float, end: float, now: float, rest: str, zone: tzinfo) -> str:
+    began, ended = (text.clock(at, now=now, zone=zone) for at in (start, end))
+    return f"Missed {began} to {ended} ({text.duration(end - start)}) on {rest}"
 
 
 def _pack(cursor: str, counted: dict[str, int], barred: int) -> str:

@@ -17,6 +17,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, tzinfo
 from typing import Any
 
 import telebot
@@ -253,20 +254,20 @@ class Poller:
             answers=answers + on.count,
         )
 
-    def status(self) -> list[str]:
-        """Lines of /status about polling and conflict."""
+    def status(self, zone: tzinfo = UTC) -> list[str]:
+        """Lines of /status about polling and conflict, times in that zone."""
         now = self._now()
         if self.last_good_at is None:
             lines = ["Polling: not yet; connecting."]
         else:
             lines = [f"Polling: last answer {text.duration(max(0.0, now - self.last_good_at))} ago."]
         if self._failing_since is not None:
-            lines.append(f"Telegram unreachable since {text.clock(self._failing_since, now=now)}.")
+            lines.append(f"Telegram unreachable since {text.clock(self._failing_since, now=now, zone=zone)}.")
         if self._episode is None:
             lines.append("Conflict: none.")
         else:
             state = "standing by" if self._state == self._standby else "polling again"
-            since = text.clock(self._episode.since, now=now)
+            since = text.clock(self._episode.since, now=now, zone=zone)
             lines.append(f"Conflict: another poller since {since}, {self._episode.count} times; {state}.")
         return lines
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import tzinfo
 from typing import Any
+
+import zones
 
 ANSWERS, ALERTS = 0, 1  # lanes of the outbox: answers to commands go first
 MONITORS = ("whales", "liquidations", "funding", "wallets")
@@ -41,6 +44,14 @@ class Chat:
     digest: str = ""
     digest_at: float | None = None
 
+    @property
+    def zone(self) -> tzinfo:
+        return zones.zone(self.timezone)
+
+    @property
+    def quiet_hours(self) -> zones.Hours | None:
+        return zones.hours(self.quiet) if self.quiet else None
+
     def follows(self, symbol: str) -> bool:
         return self.symbols is None or symbol in self.symbols
 
@@ -51,6 +62,45 @@ class Chat:
         """From how much on this chat hears of the symbol: its own amount for it, for all, or the default."""
         amounts = self.thresholds.get(monitor, {})
         return amounts.get(symbol, amounts.get("*", default))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alert:
+    """Something that happened on a market, worded once for everybody.
+
+    key: its identity, the same after a restart. side: `buy` or `sell` for orders, `long` or `short` for positions,
+    "" where there is none. usd: the size that is compared with thresholds. headline, facts: plain text, no time of
+    day in them (each chat has its own zone). at_ms: when it happened, unix ms. price: in quote dollars, 0 for none.
+    """
+
+    key: str
+    monitor: str
+    symbol: str
+    side: str
+    usd: float
+    headline: str
+    facts: str = ""
+    at_ms: int
+    venue: str
+    url: str
+    price: float = 0.0
+    late: bool = False
+
+    @property
+    def at(self) -> float:
+        """When it happened, unix seconds."""
+        return self.at_ms / 1000
+
+
+@dataclass(frozen=True)
+class Told:
+    """An alert in one chat. how: `sent`, `pending` or `buried` for a message; for a held one the store's `why`:
+    `quiet` or `cap` while it waits, then `told`; `muted`, or `dropped` when the chat stopped. at: when it came.
+    """
+
+    alert: Alert
+    how: str
+    at: float
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,9 +15,12 @@ from typing import Any
 
 from bars import Bar
 from database import Database, Row, StoreError
-from records import ALERTS, ANSWERS, Chat, Cursor, Delivery, User
+from records import ALERTS, ANSWERS, Alert, Chat, Cursor, Delivery, Told, User
 
-__all__ = ["ALERTS", "ANSWERS", "Chat", "Cursor", "Delivery", "Store", "StoreError", "User"]
+__all__ = ["ALERTS", "ANSWERS", "Alert", "Chat", "Cursor", "Delivery", "Store", "StoreError", "Told", "User"]
+
+# Held alerts that are still to be told. Written out: an index of just these serves it.
+_WAITING = "why IN ('quiet', 'cap')"
 
 _PLAIN_SETTINGS = ("timezone", "quiet", "hourly_cap", "digest")
 
@@ -147,6 +150,7 @@ class Store:
                 "AND state = 'pending'",
                 (note or "unsubscribed", time.time(), chat_id, ALERTS),
             )
+            self.settle_held(chat_id, "dropped")
 
     def migrate_chat(self, old: int, new: int) -> None:
         """A group became a supergroup: everything of the old chat id belongs to the new one."""
@@ -156,6 +160,7 @@ class Store:
             else:
                 self._db.execute("DELETE FROM chats WHERE chat_id = ?", (old,))
             self._db.execute("UPDATE deliveries SET chat_id = ? WHERE chat_id = ? AND state = 'pending'", (new, old))
+            self._db.execute("UPDATE OR IGNORE held SET chat_id = ? WHERE chat_id = ?", (new, old))
 
     # Market feeds
 
@@ -241,6 +246,57 @@ class Store:
             *(chat_id, bundle, since),
         )
         return None if row is None else int(row["id"])
+
+    def messages_since(self, chat_id: int, at: float) -> int:
+        """How many messages with alerts were made for the chat since then; an edit is none."""
+        row = self._db.row(
+            "SELECT count(*) AS n FROM deliveries WHERE chat_id = ? AND bundle IS NOT NULL AND created_at >= ? "
+            "AND state != 'buried'",
+            *(chat_id, at),
+        )
+        return 0 if row is None else int(row["n"])
+
+    def history(self, chat_id: int, *, limit: int) -> list[Told]:
+        """The newest alerts that concerned a chat, newest first, whatever became of them."""
+        rows = self._db.rows(
+            "SELECT body, d.state AS how, a.at AS happened, d.created_at AS came FROM deliveries d "
+            "JOIN bundled ON delivery_id = d.id JOIN alerts a ON key = alert_key "
+            "WHERE d.chat_id = ? AND bundle IS NOT NULL "
+            "UNION ALL SELECT body, why, alerts.at, held.at FROM held JOIN alerts ON key = alert_key "
+            "WHERE chat_id = ? ORDER BY happened DESC LIMIT ?",
+            *(chat_id, chat_id, limit),
+        )
+        return [Told(Alert(**json.loads(row["body"])), row["how"], row["came"]) for row in rows]
+
+    # Alerts held back
+
+    def hold(self, chat_id: int, alert_key: str, *, why: str, at: float) -> None:
+        """Keep an alert for later: `quiet` or `cap`; `muted` only counts it."""
+        self._db.write("INSERT OR IGNORE INTO held VALUES (?, ?, ?, ?)", chat_id, alert_key, why, at)
+
+    def held(self, chat_id: int) -> list[Told]:
+        """What waits to be told in a chat, in the order it was held."""
+        rows = self._db.rows(
+            f"SELECT body, why, held.at AS at FROM held JOIN alerts ON key = alert_key "
+            f"WHERE chat_id = ? AND {_WAITING} ORDER BY held.at, key",
+            chat_id,
+        )
+        return [Told(Alert(**json.loads(row["body"])), row["why"], row["at"]) for row in rows]
+
+    def chats_holding(self) -> list[int]:
+        """Ids of the chats for which something waits."""
+        return [row["chat_id"] for row in self._db.rows(f"SELECT DISTINCT chat_id FROM held WHERE {_WAITING}")]
+
+    def settle_held(self, chat_id: int, state: str) -> None:
+        """What waited in a chat was `told`, or `dropped`."""
+        self._db.write(f"UPDATE held SET why = ? WHERE chat_id = ? AND {_WAITING}", state, chat_id)
+
+    def muted_since(self, chat_id: int, at: float) -> int:
+        """How many alerts came since then while the chat, or their coin, was muted."""
+        row = self._db.row(
+            "SELECT count(*) AS n FROM held WHERE chat_id = ? AND why = 'muted' AND at >= ?", chat_id, at
+        )
+        return 0 if row is None else int(row["n"])
 
     # Outbox
 
@@ -353,13 +409,23 @@ class Store:
         return {"pending": 0, "sent": 0, "buried": 0} | {row["state"]: row["n"] for row in rows}
 
     def prune(self, *, now: float) -> None:
-        """Forget what is of no more use: settled messages and handled update ids after 3 days, alerts after 30."""
+        """Forget what is of no more use: settled messages and handled update ids after 3 days, alerts after 30.
+
+        Of a message with alerts it stays for those 30 days that it was sent (`history`); an alert that still
+        waits to be told stays as long as it waits.
+        """
         with self.transaction():
             old, older = now - 3 * 86400, now - 30 * 86400
-            self._db.execute("DELETE FROM deliveries WHERE settled_at < ?", (old,))
+            self._db.execute("DELETE FROM deliveries WHERE settled_at < ? AND bundle IS NULL", (old,))
+            self._db.execute("DELETE FROM deliveries WHERE settled_at < ?", (older,))
+            self._db.execute("UPDATE deliveries SET payload = '{}' WHERE settled_at < ? AND payload != '{}'", (old,))
             self._db.execute("DELETE FROM inbox WHERE handled_at < ?", (old,))
             self._db.execute("DELETE FROM gaps WHERE noted_at < ?", (older,))
-            self._db.execute("DELETE FROM alerts WHERE at < ?", (older,))
+            self._db.execute(
+                f"DELETE FROM alerts WHERE at < ? AND key NOT IN (SELECT alert_key FROM held WHERE {_WAITING})",
+                (older,),
+            )
+            self._db.execute("DELETE FROM held WHERE alert_key NOT IN (SELECT key FROM alerts)")
             self._db.execute("DELETE FROM bundled WHERE delivery_id NOT IN (SELECT id FROM deliveries)")
 
 

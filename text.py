@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, tzinfo
 
 MESSAGE_LIMIT = 4096
 
@@ -80,12 +80,25 @@ def duration(seconds: float) -> str:
     return f"{days} d {hours} h" if hours else f"{days} d"
 
 
-def clock(at: float, *, now: float | None = None) -> str:
-    """A UTC time of day, `14:03:07 UTC`; with the date in front when `now` is given and is another day."""
-    moment = datetime.fromtimestamp(at, UTC)
-    if now is not None and moment.date() != datetime.fromtimestamp(now, UTC).date():
-        return moment.strftime("%Y-%m-%d %H:%M:%S UTC")
-    return moment.strftime("%H:%M:%S UTC")
+def clock(at: float, *, now: float | None = None, zone: tzinfo = UTC, named: bool = True) -> str:
+    """A time of day, `14:03:07 UTC+1`; with the date in front when `now` is given and is another day there.
+
+    The zone's offset stands for its name: CST or IST are several zones, and many have no letters at all.
+    named: False leaves it out, for lists whose heading says it.
+    """
+    moment = datetime.fromtimestamp(at, zone)
+    day = now is not None and moment.date() != datetime.fromtimestamp(now, zone).date()
+    shown = moment.strftime("%Y-%m-%d %H:%M:%S" if day else "%H:%M:%S")
+    return f"{shown} {offset(moment)}" if named else shown
+
+
+def offset(moment: datetime) -> str:
+    """What a local time is ahead of Greenwich: `UTC`, `UTC+1`, `UTC-3:30`."""
+    minutes = round((moment.utcoffset() or timedelta()).total_seconds() / 60)
+    hours, rest = divmod(abs(minutes), 60)
+    if not minutes:
+        return "UTC"
+    return f"UTC{'-' if minutes < 0 else '+'}{hours}" + (f":{rest:02}" if rest else "")
 
 
 def count(number: int, noun: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ def waiting(store: Store) -> list[tuple[int, str]]:
 
 def shown(*bundled: Alert, now: float = NOW) -> list[str]:
     """The lines a person reads."""
-    plain: str = parse_html(alerts.render(bundled, now=now))[0]
+    plain: str = parse_html(alerts.render(bundled, now=now, zone=UTC))[0]
     return plain.split("\n")
 
 
@@ -134,9 +135,9 @@ def test_an_announcement_goes_to_those_whom_it_concerns(store: Store) -> None:
     subscribe(store, 2, symbols=frozenset({"ETH"}))
     subscribe(store, 3, muted_until=NOW + 60)
     subscribe(store, 4, subscribed=False)
-    alerts.announce(store, "missed", now=NOW, symbol="BTC")
+    alerts.announce(store, lambda zone: "missed", now=NOW, symbol="BTC")
     assert waiting(store) == [(1, "missed")]
-    alerts.announce(store, "for all", now=NOW)
+    alerts.announce(store, lambda zone: "for all", now=NOW)
     assert {chat_id for chat_id, text in waiting(store) if text == "for all"} == {1, 2, 3}
 
 
@@ -180,7 +181,7 @@ def test_each_chats_bundle_holds_only_what_that_chat_wants(store: Store) -> None
 
 def test_a_storm_fits_one_message_with_the_biggest_listed_and_the_rest_counted() -> None:
     storm = [alert(f"k{n}", usd=1e6 + n * 1000, at_ms=int(NOW * 1000) + n, late=True) for n in range(100)]
-    told = alerts.render(storm, now=NOW + 86400 * 2)
+    told = alerts.render(storm, now=NOW + 86400 * 2, zone=UTC)
     assert len(told) < 4096
     lines = shown(*storm)
     assert lines[0].startswith("BTC: 100 whale orders, 105M USD, net +105M")
@@ -223,7 +224,7 @@ words = st.text(alphabet=st.characters(exclude_categories=["Cs", "Cc"]), min_siz
 def test_names_of_others_cannot_break_or_fake_the_html(symbol: str, venue: str, url: str, late: bool) -> None:
     hostile = {"symbol": symbol, "venue": f"<b>&{venue}", "url": f'https://x/"><i>{url}', "late": late}
     for bundled in ([alert("a", **hostile)], [alert("a", **hostile), alert("b", **hostile)]):
-        plain, entities = parse_html(alerts.render(bundled, now=NOW))
+        plain, entities = parse_html(alerts.render(bundled, now=NOW, zone=UTC))
         assert symbol in plain
         assert f"<b>&{venue}" in plain
         assert sorted(entity["type"] for entity in entities) == ["bold", "text_link"]

@@ -36,7 +36,7 @@ class Desk:
             symbols=("BTC", "ETH", "DOGE"),
             now=lambda: NOW,
             default_min=lambda monitor, symbol: {"BTC": 1.05e6, "ETH": 6.4e5, "DOGE": 1e5}[symbol],
-            status=lambda: ["Up for 3 h."],
+            status=lambda zone: ["Up for 3 h."],
             username="whale_test_bot",
         )
         self.commands = Commands(self.desk)

@@ -42,7 +42,9 @@ FLOORS = (  # a module imports only modules below it; one a line, so that two ad
     "pacing",
     "chart",
     "digest",
+    "held",
     "alerts",
+    "preferences",
     "whales",
     "access",
     "sources",
@@ -68,6 +70,7 @@ FLOORS = (  # a module imports only modules below it; one a line, so that two ad
     "exits",
     "config",
     "schedules",
+    "zones",
     "text",
 )
 DOORS = {  # library: the modules that may import it

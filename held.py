@@ -1,0 +1,87 @@
+"""What was held back for a chat is told later, all of it: coins with counts and net, and the biggest by name.
+
+Held by quiet hours: told when they end. Held by the hourly cap: told in the chat's next digest or, where none is
+planned, when the hour is over. Taking and enqueueing are one transaction: a kill neither loses nor doubles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import alerts
+import preferences
+import text
+from preferences import Heard
+from records import ALERTS, Alert, Chat, Told
+from store import Store
+
+BIGGEST = 5  # alerts of one monitor that get a line of their own
+
+
+def tell_due(store: Store, *, now: float) -> bool:
+    """Enqueue what was held for every chat whose time has come. True if there was any."""
+    told = False
+    for chat_id in store.chats_holding():
+        with store.transaction():
+            chat = store.chat(chat_id)
+            if chat is None or not chat.subscribed or not is_due(chat, store.held(chat_id), now=now):
+                continue
+            for part in text.split(take(store, chat, now=now)):
+                payload = alerts.addressed(chat, {"text": part, "parse_mode": "HTML"})
+                store.enqueue(chat_id, "sendMessage", payload, now=now, lane=ALERTS)
+            told = True
+    return told
+
+
+def is_due(chat: Chat, waiting: Sequence[Told], *, now: float) -> bool:
+    """Is it time to tell? Never in quiet hours or while everything is muted."""
+    if not waiting or now < chat.muted_until or preferences.is_quiet(chat, now):
+        return False
+    if any(one.how == Heard.QUIET.value for one in waiting):
+        return True
+    # The next digest brings them.
+    if chat.digest_at is not None:
+        return False
+    return min(one.at for one in waiting) < preferences.hour_began(chat, now)
+
+
+def take(store: Store, chat: Chat, *, now: float) -> str:
+    """Word all that waits for the chat, as Telegram HTML in whole lines, "" for nothing; it no longer waits.
+
+    To be called in the transaction that enqueues the words.
+    """
+    waiting = store.held(chat.chat_id)
+    if not waiting:
+        return ""
+    store.settle_held(chat.chat_id, "told")
+    return words(chat, waiting, now=now)
+
+
+def words(chat: Chat, waiting: Sequence[Told], *, now: float) -> str:
+    first, last = (text.clock(one.at, now=now, zone=chat.zone) for one in (waiting[0], waiting[-1]))
+    over = sum(one.how == Heard.CAP.value for one in waiting)
+    whys = [f"quiet hours {len(waiting) - over:,}"] if over < len(waiting) else []
+    whys += [f"over the hourly cap {over:,}"] if over else []
+    lines = [
+        f"<b>Held back: {text.count(len(waiting), 'alert')}</b>",
+        f"{first} to {last}" if first != last else first,
+        text.escape(" · ".join(whys)),
+    ]
+    for monitor in dict.fromkeys(one.alert.monitor for one in waiting):
+        lines += ["", *_of_monitor(chat, [one.alert for one in waiting if one.alert.monitor == monitor], now=now)]
+    return "\n".join(lines)
+
+
+def _of_monitor(chat: Chat, found: Sequence[Alert], *, now: float) -> list[str]:
+    noun = alerts.noun(found[0].monitor)
+    lines = [f"<b>{text.count(len(found), noun)}</b>"]
+    coins = {symbol: [a for a in found if a.symbol == symbol] for symbol in dict.fromkeys(a.symbol for a in found)}
+    by_size = sorted(coins.items(), key=lambda coin: sum(alert.usd for alert in coin[1]), reverse=True)
+    lines += [text.escape(f"{symbol}: {alerts.totals(mine)}") for symbol, mine in by_size]
+    biggest = sorted(found, key=lambda alert: alert.usd, reverse=True)[:BIGGEST]
+    if len(found) > BIGGEST:
+        lines.append("The biggest:")
+    for alert in sorted(biggest, key=lambda alert: alert.at):
+        at = text.clock(alert.at, now=now, zone=chat.zone, named=False)
+        lines.append(f"{at} {alerts.headline(alert)} · {text.escape(alert.venue)}")
+    return lines
