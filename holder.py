@@ -6,7 +6,6 @@ wrong, left over or garbage changes no decision.
 
 from __future__ import annotations
 
-import getpass
 import json
 import logging
 import os
@@ -25,7 +24,10 @@ import supervisor
 import text
 from supervisor import Supervisor
 
-if sys.platform != "win32":
+if sys.platform == "win32":
+    import ctypes
+    from ctypes import wintypes
+else:
     import pwd
 
 log = logging.getLogger(__name__)
@@ -57,7 +59,10 @@ def redact(raw: str) -> str:
 def user_name(uid: int | None = None) -> str:
     """The name of an account; of this process's own when no uid is given (from the system, not from $USER)."""
     if sys.platform == "win32":
-        return getpass.getuser()
+        # getpass.getuser() asks the environment only, and a service's may be empty.
+        name, size = ctypes.create_unicode_buffer(257), wintypes.DWORD(257)
+        ctypes.WinDLL("advapi32").GetUserNameW(name, ctypes.byref(size))
+        return name.value
     else:  # noqa: RET505 - mypy skips only a whole branch for another platform
         uid = os.geteuid() if uid is None else uid
         try:

@@ -161,7 +161,7 @@ def test_after_kill_9_a_new_start_works_at_once(run_bot: Run, chat: SimBot) -> N
     first = run_bot()
     first.wait_output(POLLING)
     first.kill()
-    run_bot().wait_output(POLLING, timeout=5)
+    run_bot().wait_output(POLLING)
     chat.send_text(chat_id=OWNER, text="/ping")
     chat.wait_text("pong")
 
@@ -248,11 +248,11 @@ def test_a_stop_in_standby_takes_less_than_a_second(run_bot: Run, chat: SimBot, 
 
 
 @linux
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_every_polite_signal_stops_with_0(run_bot: Run, number: int) -> None:
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_every_polite_signal_stops_with_0(run_bot: Run, name: str) -> None:
     bot = run_bot()
     bot.wait_output(POLLING)
-    assert bot.stop(number)[0] == 0
+    assert bot.stop(signal.Signals[name])[0] == 0
 
 
 @linux
