@@ -175,6 +175,7 @@ class Bot:
         self._events = events
         self._started_at = time.time()
         self._pruned_at = 0.0
+        store.when_damaged(lambda words: self._end(exits.CRASHED, words))
         self._token_is_refused = False
         self.latency = Latency()
         self.telegram = Telegram(settings.token, settings.api_url)
@@ -245,10 +246,7 @@ class Bot:
 
     def start(self) -> None:
         if self._store.set_aside is not None:
-            self._tell_owner(
-                f"The bot's database was damaged. It was set aside as {self._store.set_aside.name} and a new one was "
-                f"begun: settings and subscriptions must be made again (/start)."
-            )
+            self._tell_owner(self._of_the_damaged(self._store.set_aside.name))
         self.access.sweep()
         # The poller first: it has the network's round trips to wait for, the others start meanwhile.
         self.poller.start()
@@ -306,6 +304,13 @@ class Bot:
         self._end(
             exits.CRASHED, f"The thread {thread} ended by itself; the process ends with it. Its error is above."
         )
+
+    def _of_the_damaged(self, kept_as: str) -> str:
+        words = f"The bot's database was damaged. It was set aside as {kept_as} and a new one was begun. "
+        if not self._store.taken_over:
+            return words + "Settings and subscriptions must be made again (/start)."
+        rows, chats = text.count(self._store.taken_over, "row"), text.count(len(self._store.chats()), "chat")
+        return words + f"{rows} of the old one could be taken over, {chats} with alerts among them (/status shows this one)."
 
     def _token_refused(self, reason: str) -> None:
         log.warning("Sending: the token was refused (%s). Put the current one from @BotFather into .env", reason)

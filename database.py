@@ -19,11 +19,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from text import count, price, usd
+import salvage
+from loop import KnownTrouble
+from text import count, duration, price, usd
 
 log = logging.getLogger(__name__)
 
 Row = sqlite3.Row
+
+BUSY_PATIENCE = 2.0  # seconds to wait for another program's lock: a stop must not take longer than 5 s
+CHECKED_AT_ONCE = 32 << 20  # bytes
 
 APPLICATION_ID = 0x43534154  # "CSAT": tells our file from any other SQLite database
 
@@ -98,19 +103,42 @@ _MIGRATIONS: tuple[str | Callable[[sqlite3.Connection], None], ...] = (
 _BUGS = (sqlite3.ProgrammingError, sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.DataError)
 
 
-class StoreError(Exception):
+# What happened, and what to do, by SQLite's own codes (sqlite.org/rescode.html).
+_FULL = ("The disk that holds {path} is full", "Free some space")
+_HELD = ("Another program holds {path} locked", "Close that program (a database browser, a backup)")
+_BARRED = (
+    "{path} may not be written: it or its folder belongs to another user, or is mounted read-only",
+    "Give this user the right to write there",
+)
+_OTHER = ("The database {path} cannot be used: {error}", "Check the disk, its free space and its permissions")
+_MEANINGS = {
+    sqlite3.SQLITE_FULL: _FULL,
+    sqlite3.SQLITE_BUSY: _HELD,
+    sqlite3.SQLITE_LOCKED: _HELD,
+    sqlite3.SQLITE_READONLY: _BARRED,
+    sqlite3.SQLITE_PERM: _BARRED,
+    sqlite3.SQLITE_CANTOPEN: _BARRED,
+}
+
+
+class StoreError(KnownTrouble):
     """The database cannot be used. str() says what happened, what it means and what to do."""
 
 
 class Database:
     """The file at `path` (its folder exists). Raises StoreError when it cannot be used.
 
-    set_aside: where a damaged file was moved to, None when there was none.
+    set_aside: where a damaged file was moved to, None when there was none; taken_over: how many rows of it were
+    saved. on_damage: called with words when the file turns out to be damaged while it is used; to be set by whoever
+    can end the process. That the file cannot be used, and that it can again, is logged here and nowhere else.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.set_aside: Path | None = None
+        self.taken_over = 0
+        self.on_damage: Callable[[str], None] = lambda words: None
+        self._failing_since: float | None = None
         self._lock = threading.RLock()
         self._depth = 0
         try:
@@ -119,17 +147,16 @@ class Database:
             except sqlite3.DatabaseError as error:
                 if not _is_corrupt(error):
                     raise
-                self.set_aside = self._set_corrupt_file_aside()
+                self.set_aside = salvage.set_aside(path)
                 self._connection = self._open()
+                self.taken_over = salvage.take_over(self.set_aside, self._connection, version=len(_MIGRATIONS))
+            self._suspicion.unlink(missing_ok=True)
         except (OSError, sqlite3.Error) as error:
-            raise StoreError(
-                f"The database {path} could not be opened: {error}. Nothing in it was changed. Check that the disk "
-                f"has room, that this user may write there and that no other program holds the file."
-            ) from None
+            raise StoreError(f"The database could not be opened. {_words(path, error, opening=True)}") from None
 
     def _open(self) -> sqlite3.Connection:
         known = self.path.exists() and self.path.stat().st_size > 0
-        db = sqlite3.connect(self.path, timeout=5.0, isolation_level=None, check_same_thread=False)
+        db = sqlite3.connect(self.path, timeout=BUSY_PATIENCE, isolation_level=None, check_same_thread=False)
         try:
             db.row_factory = sqlite3.Row
             application = db.execute("PRAGMA application_id").fetchone()[0]
@@ -147,8 +174,9 @@ class Database:
                     f"{len(_MIGRATIONS)}). It was left as it is. Update the bot, or point DATA_DIR to another folder."
                 )
             # A small file is checked page by page at once; for a large one that would delay the start.
-            if known and self.path.stat().st_size < 32 * 1024 * 1024:
-                verdict = db.execute("PRAGMA quick_check(1)").fetchone()[0]
+            suspicious = self._suspicion.exists()
+            if known and (suspicious or self.path.stat().st_size < CHECKED_AT_ONCE):
+                verdict = db.execute(f"PRAGMA {'integrity' if suspicious else 'quick'}_check(1)").fetchone()[0]
                 if verdict != "ok":
                     raise sqlite3.DatabaseError(f"malformed: {verdict}")
             db.execute("PRAGMA journal_mode = WAL")
@@ -209,17 +237,6 @@ class Database:
             target.close()
         unfinished.replace(kept)
 
-    def _set_corrupt_file_aside(self) -> Path:
-        stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
-        aside = self.path.with_name(f"{self.path.name}.corrupt-{stamp}")
-        while aside.exists():  # rename() would overwrite it
-            aside = aside.with_name(f"{aside.name}x")
-        for suffix in ("", "-wal", "-shm"):
-            source = self.path.with_name(self.path.name + suffix)
-            if source.exists():
-                source.rename(aside.with_name(aside.name + suffix))
-        return aside
-
     @contextmanager
     def transaction(self, *, durable: bool = False) -> Iterator[None]:
         """Commit everything inside together, or nothing when an exception leaves it. Nested ones join the outer.
@@ -238,15 +255,44 @@ class Database:
                     self._depth -= 1
                 if self._depth == 0:
                     self._connection.execute("COMMIT")
+                    self._works()
             except BaseException as error:
-                if self._depth == 0 and self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
+                if self._depth == 0:
+                    self._roll_back()
                 if isinstance(error, sqlite3.Error) and not isinstance(error, _BUGS):
-                    raise StoreError(
-                        f"The database {self.path} could not be written: {error}. What was being done is undone and "
-                        f"will be tried again. Check the disk's free space and its permissions."
-                    ) from error
+                    raise self._fails(error) from error
                 raise
+
+    def _roll_back(self) -> None:
+        try:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+        except sqlite3.Error as error:
+            log.debug("Rolling back: %s", error)  # the first error is the one to tell; SQLite undoes the rest itself
+
+    def _fails(self, error: sqlite3.Error) -> StoreError:
+        """The error in words for people. The first of a row is logged; damage is told to `on_damage` as well."""
+        words = _words(self.path, error)
+        if self._failing_since is None:
+            self._failing_since = time.monotonic()
+            log.error("%s", words)
+            if isinstance(error, sqlite3.DatabaseError) and _is_corrupt(error):
+                try:
+                    self._suspicion.touch()
+                except OSError as reason:
+                    log.debug("The suspicion could not be noted: %s", reason)
+                self.on_damage(words)
+        return StoreError(words)
+
+    def _works(self) -> None:
+        since, self._failing_since = self._failing_since, None
+        if since is not None:
+            log.info("The database can be written again after %s", duration(time.monotonic() - since))
+
+    @property
+    def _suspicion(self) -> Path:
+        """A file whose presence means: look at the whole database at the next start, however large it is."""
+        return self.path.with_name(f"{self.path.name}.suspect")
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
@@ -276,9 +322,9 @@ class Database:
             try:
                 return self._connection.execute(sql, values).fetchall()
             except sqlite3.Error as error:
-                raise StoreError(
-                    f"The database {self.path} could not be read: {error}. Check the disk, then restart the bot."
-                ) from error
+                if isinstance(error, _BUGS):
+                    raise
+                raise self._fails(error) from error
 
     def row(self, sql: str, *values: Any) -> sqlite3.Row | None:
         found = self.rows(sql, *values)
@@ -287,6 +333,19 @@ class Database:
     def close(self) -> None:
         with self._lock:
             self._connection.close()
+
+
+def _words(path: Path, error: Exception, *, opening: bool = False) -> str:
+    if isinstance(error, sqlite3.DatabaseError) and _is_corrupt(error):
+        return (
+            f"{path} is damaged ({error}). It is kept as it is. Start the bot again: the file is then set aside "
+            f"and a new one is begun with all that can still be read. Check the disk."
+        )
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the low byte is the kind, the rest its special case
+    happened, remedy = (words.format(path=path, error=error) for words in _MEANINGS.get(code, _OTHER))
+    if opening:
+        return f"{happened}. Nothing in it was changed. {remedy}, then start the bot again."
+    return f"{happened}. What is there stays; new commands and alerts wait. {remedy}: the bot goes on by itself."
 
 
 def _is_corrupt(error: sqlite3.DatabaseError) -> bool:

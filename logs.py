@@ -44,13 +44,18 @@ def to_console(token: str, level: str) -> None:
 def to_file(path: Path, token: str) -> None:
     """Log to `path` as well: at most 5 files of 2 MB. A folder that cannot be written is said, not fatal."""
     try:
-        handler = logging.handlers.RotatingFileHandler(
-            path, maxBytes=2_000_000, backupCount=4, encoding="utf-8", errors="backslashreplace"
-        )
+        handler = _LogFile(path, maxBytes=2_000_000, backupCount=4, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         logging.getLogger(__name__).warning("The log file %s cannot be written: %s", path, error.strerror)
         return
     _add(handler, token)
+
+
+class _LogFile(logging.handlers.RotatingFileHandler):
+    def handleError(self, record: logging.LogRecord) -> None:
+        """A full disk costs the file's line, and no traceback on the console, where the line stands already."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
 
 
 def _add(handler: logging.Handler, token: str) -> None:

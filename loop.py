@@ -27,6 +27,10 @@ def beat() -> None:
         loop.beat()
 
 
+class KnownTrouble(Exception):
+    """Trouble of which whoever raises it tells, when it begins and when it ends: a Loop only tries again."""
+
+
 class Loop:
     """A thread that calls `step()` again and again and rests for the seconds each call returns.
 
@@ -88,6 +92,8 @@ class Loop:
             while not self._stopping:
                 try:
                     rest = self._step()
+                except KnownTrouble:
+                    rest = self._error_rest
                 except Exception:
                     log.exception("Thread %s: a step failed; it goes on in %g s", self.name, self._error_rest)
                     rest = self._error_rest

@@ -39,6 +39,7 @@ JUST_STARTED = 30.0
 RETRIES = 3
 RETRY_REST = 5.0
 STANDBY_REST = 3.0
+STORE_REST = 5.0
 OLD_ANSWER = 5.0  # an answer that waited longer for us may have been given to another copy meanwhile
 FORGOTTEN = 6 * 86400.0  # after a week without updates Telegram may number them anew (Bot API, Update)
 TELL_EVERY = 3600.0
@@ -105,7 +106,10 @@ class PollingBot(telebot.TeleBot):
         if updates and self._telegram.answer_age > OLD_ANSWER:
             log.warning("An answer of Telegram waited %s for this process; it is asked again", _age(self._telegram))
             return []
-        self._on_poll(len(updates))
+        try:
+            self._on_poll(len(updates))
+        except StoreError as error:
+            return self._leave(error)
         return updates
 
     def process_new_updates(self, updates: list[Any]) -> None:
@@ -286,7 +290,9 @@ class Poller:
         except TooManyRequests as error:
             log.info("Telegram asks polling to wait %g s", error.retry_after)
             return error.retry_after + 0.1
-        except (TelegramError, StoreError) as error:
+        except StoreError:
+            return STORE_REST  # it was told of; what was not taken comes again
+        except TelegramError as error:
             return self._failed(error)
 
     def _connect(self) -> float:
@@ -366,7 +372,7 @@ class Poller:
         self._away_since = None
 
     def _failed(self, error: Exception) -> float:
-        """Network, 5xx, garbage, disk: rest from 1 s to 60 s, growing. One log line when it begins."""
+        """Network, 5xx, garbage: rest from 1 s to 60 s, growing. One log line when it begins."""
         if self._failing_since is None:
             self._failing_since = self._now()
             log.warning("Polling: %s. Tries go on; nothing is lost", error)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ class Store:
     def __init__(self, path: Path) -> None:
         self._db = Database(path)
         self.path = path
-        self.set_aside = self._db.set_aside
+        self.set_aside, self.taken_over = self._db.set_aside, self._db.taken_over
 
     def transaction(self, *, durable: bool = False) -> AbstractContextManager[None]:
         """Commit everything inside together, or nothing when an exception leaves it. Nested ones join the outer.
@@ -46,6 +46,10 @@ class Store:
 
     def close(self) -> None:
         self._db.close()
+
+    def when_damaged(self, tell: Callable[[str], None]) -> None:
+        """Call `tell` with words for people when the file turns out to be damaged while it is used."""
+        self._db.on_damage = tell
 
     # Small facts
 

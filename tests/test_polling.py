@@ -17,7 +17,7 @@ import polling
 from access import Access
 from commands import Commands, Desk
 from inbox import Inbox
-from polling import Poller
+from polling import STORE_REST, Poller
 from simulator import SimBot, Simulator
 from store import Store, StoreError
 from telegram import Telegram
@@ -348,7 +348,7 @@ def test_what_the_store_could_not_take_is_not_confirmed_and_comes_again(
     rig.chat.send_text(chat_id=OWNER, text="/ping kept")
     with monkeypatch.context() as patch:
         patch.setattr(rig.inbox, "take", full)
-        assert rig.poller.step() == 1
+        assert rig.poller.step() == STORE_REST
     assert rig.chat.pending == 1
     finish = rig.begin()
     rig.sim.wait(lambda: rig.answers() == ["pong kept"], what="the command after the trouble")
