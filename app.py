@@ -310,7 +310,10 @@ class Bot:
         if not self._store.taken_over:
             return words + "Settings and subscriptions must be made again (/start)."
         rows, chats = text.count(self._store.taken_over, "row"), text.count(len(self._store.chats()), "chat")
-        return words + f"{rows} of the old one could be taken over, {chats} with alerts among them (/status shows this one)."
+        return (
+            words
+            + f"{rows} of the old one could be taken over, {chats} with alerts among them (/status shows this one)."
+        )
 
     def _token_refused(self, reason: str) -> None:
         log.warning("Sending: the token was refused (%s). Put the current one from @BotFather into .env", reason)

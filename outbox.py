@@ -179,6 +179,7 @@ class Outbox:
                 self._idle.add(loop)
                 self._given_back.notify_all()
                 return rest
+            failures = self._failures
             self._idle.discard(loop)
             helper, more = next(iter(self._idle), None), self._queues.more()
             if more and helper is None and self._started < SENDERS:
@@ -187,7 +188,7 @@ class Outbox:
             helper.wake()
         hold = AFTER_FAILURE
         try:
-            hold = self._deliver(chat_id, delivery_id)
+            hold = self._deliver(chat_id, delivery_id, failures)
         finally:
             with self._lock:
                 self._queues.give_back(chat_id, delivery_id, hold, now=self._monotonic())
@@ -216,14 +217,16 @@ class Outbox:
 
     # One message
 
-    def _deliver(self, chat_id: int, delivery_id: int) -> float:
-        """Send one message and settle it in the store. Returns seconds to hold this chat, 0 when done with it."""
+    def _deliver(self, chat_id: int, delivery_id: int, failures: int) -> float:
+        """Send one message and settle it in the store. Returns seconds to hold this chat, 0 when done with it.
+
+        failures: how many there had been in a row when it was claimed.
+        """
         if delivery_id in self._unmarked:
             return AFTER_FAILURE
         delivery = self._store.delivery(delivery_id)
         if delivery is None:
             return 0.0  # it was taken back meanwhile, or its mark was made up for
-        failures = self._failures
         try:
             if "attachment" not in delivery.payload:
                 message_id = self._send(delivery, delivery.method, delivery.payload, None)
