@@ -8,6 +8,7 @@ from datetime import datetime
 import digest
 import schedules
 import text
+import zones
 from access import Update
 from desk import Desk, Reply, Usage
 from records import Chat
@@ -41,6 +42,6 @@ def _described(chat: Chat, now: float) -> str:
     assert chat.digest_at is not None
     rule = schedules.parse(chat.digest)
     zone = rule.zone or chat.timezone
-    comes = datetime.fromtimestamp(chat.digest_at, schedules.time_zone(zone)).strftime("%a %d %b %H:%M")
+    comes = datetime.fromtimestamp(chat.digest_at, zones.zone(zone)).strftime("%a %d %b %H:%M")
     named = "" if rule.zone else f" ({zone})"
     return f"{chat.digest}{named}: the next one {comes} {zone}, in {text.duration(chat.digest_at - now)}."

@@ -13,6 +13,7 @@ from datetime import datetime
 
 import alerts
 import held
+import preferences
 import schedules
 import text
 from alerts import Alert
@@ -60,7 +61,9 @@ class Digests:
         assert chat.digest_at is not None
         since = schedules.parse(chat.digest).previous(chat.digest_at, zone=chat.timezone)
         for part in text.split(self._words(chat, since=since, until=now)):
-            payload = alerts.addressed(chat, {"text": part, "parse_mode": "HTML"})
+            # A time that a person chose is kept to; in quiet hours without a sound.
+            quiet = {"disable_notification": True} if preferences.is_quiet(chat, now) else {}
+            payload = alerts.addressed(chat, {"text": part, "parse_mode": "HTML"} | quiet)
             self._store.enqueue(chat.chat_id, "sendMessage", payload, now=now, lane=ALERTS)
         self._store.put_chat(plan(chat, now))
 
@@ -71,7 +74,7 @@ class Digests:
 
     def compose(self, chat: Chat, *, since: float, until: float) -> str:
         """The digest of a time (unix seconds) as this chat follows the markets, in Telegram HTML."""
-        zone = schedules.time_zone(chat.timezone)
+        zone = chat.zone
 
         def clock(at: float) -> str:
             moment = datetime.fromtimestamp(at, zone)

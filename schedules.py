@@ -12,9 +12,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cronsim import CronSim, CronSimError
+
+import zones
 
 SHORTEST = 900.0  # seconds between two times: what comes more often is no summary
 HOURS = (1, 2, 3, 4, 6, 8, 12)  # a day is a whole number of these
@@ -45,16 +46,8 @@ class Schedule:
         return self._step(before, zone, reverse=True)
 
     def _step(self, at: float, zone: str, *, reverse: bool) -> float:
-        moment = datetime.fromtimestamp(at, UTC).astimezone(time_zone(self.zone or zone))
+        moment = datetime.fromtimestamp(at, UTC).astimezone(zones.zone(self.zone or zone))
         return next(CronSim(self.cron, moment, reverse=reverse)).timestamp()
-
-
-def time_zone(name: str) -> ZoneInfo:
-    """The IANA time zone of that name, in any case. Raises ScheduleError."""
-    try:
-        return ZoneInfo("UTC" if name.upper() == "UTC" else name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: a name that is a folder, as "Europe"
-        raise ScheduleError(f"I do not know the time zone “{name[:40]}” (one is Europe/Berlin).") from None
 
 
 def parse(typed: str) -> Schedule:
@@ -133,7 +126,10 @@ def _days(word: str) -> str | None:
 
 
 def _zone(words: Sequence[str]) -> str:
-    return time_zone(words[0]).key if words else ""
+    try:
+        return zones.find(words[0]) if words else ""
+    except zones.UnknownZone as error:
+        raise ScheduleError(str(error)) from None
 
 
 def _joined(*words: str) -> str:

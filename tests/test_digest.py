@@ -200,6 +200,15 @@ def test_a_chat_that_stopped_gets_none_and_one_in_a_topic_gets_it_there(desk: De
     assert (chat_id, delivery.payload["message_thread_id"]) == (-5, 9)
 
 
+def test_in_quiet_hours_it_comes_without_a_sound(desk: Desk) -> None:
+    desk.subscribe(1, quiet="22:00-10:00")
+    desk.subscribe(2)
+    desk.clock = at("2026-11-24 09:00")
+    desk.digests.tick()
+    found = [desk.store.delivery(number) for number, _, _ in desk.store.pending()]
+    assert {one.chat_id: one.payload.get("disable_notification") for one in found if one} == {1: True, 2: None}
+
+
 def test_without_a_rule_there_is_no_next_time(desk: Desk) -> None:
     chat = replace(Chat(chat_id=7, added_by=7), digest_at=5.0)
     assert plan(chat, desk.clock).digest_at is None

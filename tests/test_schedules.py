@@ -65,6 +65,10 @@ def test_a_zone_of_its_own_wins() -> None:
     assert schedule.next(at("2026-11-24 10:00"), zone=BERLIN) == at("2026-11-24 14:00")
 
 
+def test_a_zone_may_be_a_city() -> None:
+    assert schedules.parse("09:00 berlin mon-fri").typed == "09:00 Europe/Berlin mon-fri"
+
+
 def test_the_wall_clock_holds_when_daylight_saving_ends_and_begins() -> None:
     assert times("09:00", "2026-10-24 10:00", 2, zone=BERLIN) == ["Sun 25 09:00", "Mon 26 09:00"]
     assert times("09:00", "2026-03-28 10:00", 2, zone=BERLIN) == ["Sun 29 09:00", "Mon 30 09:00"]
@@ -107,6 +111,7 @@ def test_a_rule_as_it_is_kept_reads_as_the_same_rule(typed: str) -> None:
         ("nine", "no time of day"),
         ("09:00 Mars/Base", "time zone “Mars/Base”"),
         ("09:00 Europe", "time zone “Europe”"),
+        ("09:00 CST", "Did you mean America/Chicago or Asia/Shanghai"),
         ("09:00 ../../etc/passwd", "time zone"),
         ("09:00 mon tue", "one set of days"),
         ("09:00 mon-funday", "time zone"),
