@@ -14,9 +14,7 @@ import logging
 import random
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from typing import Any
 
@@ -24,9 +22,10 @@ import telebot
 
 import exits
 import text
+from conflict import Rivalry, WebhookWar, retry_rest, standby_rest
 from inbox import Inbox
 from loop import Loop, beat
-from state import ConflictState, Episode, PollingState
+from state import ConflictState, PollingState
 from store import Store, StoreError
 from telegram import Conflict, Telegram, TelegramError, TokenRefused, TooManyRequests, Webhook
 
@@ -35,10 +34,6 @@ log = logging.getLogger(__name__)
 LONG_POLL = 20  # seconds; the Bot API server allows up to 50
 FIRST_POLL = 1
 PROBE_POLL = 5  # after a conflict: a poll that nobody ends for so long means that nobody is there
-JUST_STARTED = 30.0
-RETRIES = 3
-RETRY_REST = 5.0
-STANDBY_REST = 3.0
 STORE_REST = 5.0
 OLD_ANSWER = 5.0  # an answer that waited longer for us may have been given to another copy meanwhile
 FORGOTTEN = 6 * 86400.0  # after a week without updates Telegram may number them anew (Bot API, Update)
@@ -135,15 +130,6 @@ class PollingBot(telebot.TeleBot):
         return []
 
 
-@dataclass
-class _Episode:
-    """A conflict from its first 409 to its end."""
-
-    since: float
-    count: int = 0
-    told: bool = False
-
-
 class Poller:
     """The polling thread: connects, clears the webhook, polls, stands by. Ends the process through `on_end`."""
 
@@ -180,7 +166,6 @@ class Poller:
         self._on_standby = on_standby
         self._tell_owner = tell_owner
         self._on_conflict, self._patience, self._drop_pending = on_conflict, patience, drop_pending
-        self._alone_here = alone_here
         self._long_poll, self._probe_poll = long_poll, probe_poll
         self._now, self._monotonic, self._jitter = now, monotonic, jitter
         self._bot = PollingBot(
@@ -198,15 +183,9 @@ class Poller:
         self._failures = 0
         self._failing_since: float | None = None
         self._away_since = float(store.value("last_poll") or 0) or None
-        self._started = monotonic()
         self._polling_since = 0.0
-        self._episode: _Episode | None = None
-        self._episodes: deque[Episode] = deque(maxlen=100)  # those that are over, oldest first
-        self._begun = self._answers = 0  # all episodes and all 409s of those that are over
-        self._retries = 0
-        self._unread = 0
-        self._score, self._scored_at = 0.0, monotonic()
-        self._webhook_hits: list[float] = []
+        self._rivalry = Rivalry(started=monotonic(), alone_here=alone_here, alerts_wait=on_conflict == "pause")
+        self._war = WebhookWar()
         self._told: dict[str, float] = {}
 
     # What others call
@@ -236,9 +215,9 @@ class Poller:
             state = "unreachable"
         elif self._state == self._standby:
             state = "standby"
-        elif self._state == self._clear_webhook and self._webhook_hits:
+        elif self._state == self._clear_webhook and self._war.hits:
             state = "webhook"
-        elif self._episode is not None:
+        elif self._rivalry.episode is not None:
             state = "retrying"
         else:
             state = "running" if self._running else "connecting"
@@ -246,17 +225,7 @@ class Poller:
 
     def conflict_state(self) -> ConflictState:
         """The conflict that is on and those that were, since the start. Safe from any thread."""
-        over, on = tuple(self._episodes), self._episode
-        begun, answers = self._begun, self._answers
-        if on is None:
-            return ConflictState(since=None, count=0, episodes=over, begun=begun, answers=answers)
-        return ConflictState(
-            since=on.since,
-            count=on.count,
-            episodes=(*over, Episode(since=on.since, until=None, count=on.count)),
-            begun=begun + 1,
-            answers=answers + on.count,
-        )
+        return self._rivalry.state()
 
     def status(self, zone: tzinfo = UTC) -> list[str]:
         """Lines of /status about polling and conflict, times in that zone."""
@@ -267,12 +236,13 @@ class Poller:
             lines = [f"Polling: last answer {text.duration(max(0.0, now - self.last_good_at))} ago."]
         if self._failing_since is not None:
             lines.append(f"Telegram unreachable since {text.clock(self._failing_since, now=now, zone=zone)}.")
-        if self._episode is None:
+        episode = self._rivalry.episode
+        if episode is None:
             lines.append("Conflict: none.")
         else:
             state = "standing by" if self._state == self._standby else "polling again"
-            since = text.clock(self._episode.since, now=now, zone=zone)
-            lines.append(f"Conflict: another poller since {since}, {self._episode.count} times; {state}.")
+            since = text.clock(episode.since, now=now, zone=zone)
+            lines.append(f"Conflict: another poller since {since}, {episode.count} times; {state}.")
         return lines
 
     # The thread
@@ -339,7 +309,7 @@ class Poller:
 
     def _poll_length(self) -> int:
         """Seconds the next getUpdates waits: short at first, so that it is soon known whether polling works."""
-        if self._episode is not None:
+        if self._rivalry.episode is not None:
             return self._probe_poll
         return self._long_poll if self._running else FIRST_POLL
 
@@ -354,8 +324,11 @@ class Poller:
             self._away_since = self.last_good_at
         self._running, self._failing_since, self._failures = True, None, 0
         self.last_good_at = now
-        if self._episode is not None and self._monotonic() - self._polling_since >= self._probe_poll - 0.5:
-            self._conflict_over(self._episode)
+        unharmed = self._monotonic() - self._polling_since >= self._probe_poll - 0.5
+        if self._rivalry.episode is not None and unharmed:
+            words = self._rivalry.over(now=now)
+            if words:
+                self._tell_owner(words)
         if updates < 100:
             if updates == 0:
                 self._tell_stale()
@@ -384,49 +357,19 @@ class Poller:
     def _conflict(self, error: Conflict) -> float:
         if error.by_webhook:
             return self._webhook_found(self._telegram.webhook())
-        now = self._monotonic()
-        episode = self._episode
-        if episode is None:
-            episode = self._episode = _Episode(since=self._now())
-            log.warning("Conflict: another program polls with this bot's token (%s)", error)
-        episode.count += 1
-        retry = now - self._started < JUST_STARTED and self._retries < RETRIES
-        if episode.count == 1:
-            episode.told = self._tell("conflict", self._conflict_text(episode, retry=retry))
+        retry, words = self._rivalry.collided(error, now=self._now(), monotonic=self._monotonic())
+        episode = self._rivalry.episode
+        if words and episode is not None:
+            episode.told = self._tell("conflict", words)
         if retry:
-            # We are the newcomer: the older copy stands down, if it is one of ours, before the next try.
-            self._retries += 1
-            return RETRY_REST * (0.8 + self._jitter() * 0.4)
+            return retry_rest(self._jitter())
         if self._state != self._standby:
-            self._score = self._score * 0.5 ** ((now - self._scored_at) / 600) + 1
-            self._scored_at = now
             self._state = self._standby
-            self._unread = 0
             self._on_standby(True)
-        return self._standby_rest()
-
-    def _conflict_text(self, episode: _Episode, *, retry: bool) -> str:
-        where = (
-            "It does not run on this machine (the lock here is ours): look for a second computer, a server, a "
-            "hosting panel or another app with the same token."
-            if self._alone_here
-            else "It may run on this machine or on another one (LOCK_SCOPE=folder)."
-        )
-        does = (
-            "I try again in some seconds; if it keeps on polling, I stand by and take over when nobody reads."
-            if retry
-            else "I stand by without disturbing it; the other copy answers your commands. As soon as nobody reads "
-            "them I take over by myself."
-        )
-        alerts = "Alerts from here wait meanwhile." if self._on_conflict == "pause" else "Alerts from here go on."
-        return (
-            f"Conflict: another program polls this bot's updates, seen at {text.clock(episode.since)}. {where}\n"
-            f"{does} {alerts}\n"
-            f"If you know of no other copy, the token has leaked: get a new one with /revoke at @BotFather."
-        )
+        return standby_rest(self._jitter())
 
     def _standby(self) -> float:
-        episode = self._episode
+        episode = self._rivalry.episode
         if episode is None:
             self._state = self._poll
             return 0.0
@@ -442,54 +385,20 @@ class Poller:
         self._failing_since, self._failures = None, 0
         if found.url:
             return self._webhook_found(found)
-        self._unread = self._unread + 1 if found.pending else 0
-        # Someone who was here again and again is given one look more, which still ends within 10 s.
-        if self._unread >= (2 if self._score < 3 else 3):
-            log.info("Conflict: updates lie unread, this copy takes over")
+        if self._rivalry.nobody_reads(found.pending):
             self._state = self._poll
             self._on_standby(False)
             return 0.0
-        return self._standby_rest()
-
-    def _standby_rest(self) -> float:
-        return STANDBY_REST * (0.9 + self._jitter() * 0.2)
-
-    def _conflict_over(self, episode: _Episode) -> None:
-        self._episode = None
-        self._episodes.append(Episode(since=episode.since, until=self._now(), count=episode.count))
-        self._begun, self._answers = self._begun + 1, self._answers + episode.count
-        self._retries = 0
-        lasted = text.duration(max(0.0, self._now() - episode.since))
-        log.info("Conflict: over after %s, %s", lasted, text.count(episode.count, "collision"))
-        if episode.told:
-            self._tell_owner(f"Conflict over after {lasted}: I read your commands again.")
-
-    # Webhook
+        return standby_rest(self._jitter())
 
     def _webhook_found(self, webhook: Webhook) -> float:
-        """Someone set a webhook, which stops all polling: say whose, remove it, go on; not for ever at full speed."""
-        now = self._monotonic()
         self._state = self._clear_webhook
         if not webhook.url:
             return 0.0  # it is gone already
-        self._webhook_hits = [at for at in self._webhook_hits if now - at < 600] + [now]
-        hits = len(self._webhook_hits)
-        advice = (
-            "Another program or service uses this bot's token: stop it there, or get a new token with /revoke at "
-            "@BotFather."
-        )
-        if hits == 1:
-            log.warning("Webhook: one was set to %s; it is removed, polling needs that", webhook.host)
-            self._tell(
-                "webhook",
-                f"A webhook to {webhook.host} was set for this bot and made it deaf. I removed it. {advice}",
-            )
-        if hits < 3:
-            return 0.0
-        if hits == 3:
-            log.warning("Webhook: %s is set again and again; removing it slows down", webhook.host)
-            self._tell("webhook war", f"The webhook to {webhook.host} comes back again and again. {advice}")
-        return min(600.0, 30.0 * 2.0 ** min(hits - 3, 5)) * (0.9 + self._jitter() * 0.2)
+        rest, kind, words = self._war.hit(webhook.host, monotonic=self._monotonic(), jitter=self._jitter())
+        if words:
+            self._tell(kind, words)
+        return rest
 
     def _tell(self, what: str, words: str) -> bool:
         """Tell the owner, at most once an hour of the same kind."""

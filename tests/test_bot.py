@@ -18,7 +18,7 @@ from simulator import SimBot, Simulator
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc or at POSIX signals")
 POLLING = "Polling: running"
 # A copy that was started long ago does not retry after a 409; a test cannot wait 30 s for that.
-OLD = "import polling; polling.JUST_STARTED = 0"
+OLD = "import conflict; conflict.JUST_STARTED = 0"
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -22,6 +22,7 @@ FLOORS = (  # a module imports only modules below it; one a line, so that two ad
     "demo",
     "tail",
     "polling",
+    "conflict",
     "inbox",
     "commands",
     "command_basics",

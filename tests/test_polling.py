@@ -13,7 +13,7 @@ import pytest
 import telebot
 from conftest import OWNER, TOKEN
 
-import polling
+import conflict
 from access import Access
 from commands import Commands, Desk
 from inbox import Inbox
@@ -182,9 +182,9 @@ def test_a_conflict_just_after_the_start_is_retried_three_times_then_stood_by(ri
     finish = rig.polling()
     rivals = [rig.chat.rival(timeout=30, pause=0.0)]
     rests = [finish()]
-    while rests[-1] == polling.RETRY_REST:
+    while rests[-1] == conflict.RETRY_REST:
         rests.append(rig.poller.step())
-    assert rests == [polling.RETRY_REST] * 3 + [polling.STANDBY_REST]
+    assert rests == [conflict.RETRY_REST] * 3 + [conflict.STANDBY_REST]
     assert len(rig.told) == 1
     assert rivals
 
@@ -194,10 +194,10 @@ def test_an_older_copy_stands_by_at_once_and_then_asks_for_no_updates(rig: Rig) 
     finish = rig.polling()
     rig.grown_up()
     rival_polls_once(rig)
-    assert finish() == polling.STANDBY_REST
+    assert finish() == conflict.STANDBY_REST
     before = rig.chat.count("getUpdates")
     for _ in range(5):
-        assert rig.poller.step() == polling.STANDBY_REST
+        assert rig.poller.step() == conflict.STANDBY_REST
     assert rig.chat.count("getUpdates") == before
     assert len(rig.told) == 1
     assert "not run on this machine" in rig.told[0]
@@ -211,7 +211,7 @@ def test_standby_takes_over_when_updates_lie_unread_at_two_looks(rig: Rig) -> No
     finish()
     rival.kill()
     rig.chat.send_text(chat_id=OWNER, text="/ping again")
-    assert rig.poller.step() == polling.STANDBY_REST
+    assert rig.poller.step() == conflict.STANDBY_REST
     assert rig.poller.step() == 0  # the second look: take over
     finish = rig.begin()
     rig.sim.wait(lambda: rig.answers() == ["pong again"], what="the answer")
@@ -228,7 +228,7 @@ def test_repeated_fights_ask_for_a_third_look_before_a_take_over(rig: Rig) -> No
     for _ in range(3):
         finish = rig.polling()
         rival = rig.chat.rival(timeout=30, pause=3600)
-        assert finish() == polling.STANDBY_REST
+        assert finish() == conflict.STANDBY_REST
         rival.kill()
         rig.chat.send_text(chat_id=OWNER, text="/ping")
         looks = 1

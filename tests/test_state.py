@@ -140,7 +140,8 @@ def test_a_conflict_is_in_the_state_while_it_lasts_and_afterwards(
 ) -> None:
     folder = tmp_path / "data" / TOKEN.partition(":")[0]
     bot = run_bot(
-        before="import polling, state; polling.JUST_STARTED = 0; polling.PROBE_POLL = 1; state.WRITE_EVERY = 0.05"
+        before="import conflict, polling, state; conflict.JUST_STARTED = 0; polling.PROBE_POLL = 1; "
+        "state.WRITE_EVERY = 0.05"
     )
     bot.wait_output("Polling: running")
     sim.wait(lambda: chat.polling, what="a long poll")
