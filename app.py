@@ -29,6 +29,7 @@ from latency import Latency
 from lock import InstanceLock, LockError, bot_folder, refusal
 from loop import Loop
 from monitors import Scheduler, WhaleMonitor
+from notify import Notifier
 from outbox import Outbox
 from polling import LONG_POLL, Poller
 from signals import Signals
@@ -60,6 +61,7 @@ def run(settings: Settings, *, wait: bool = False, one_round: bool = False) -> i
     logs.to_console(settings.token, settings.log_level)
     for warning in settings.warnings:
         log.warning("%s", warning)
+    notifier = Notifier()
     events: queue.SimpleQueue[object] = queue.SimpleQueue()
     signals = Signals(events)
     signals.install()
@@ -68,11 +70,11 @@ def run(settings: Settings, *, wait: bool = False, one_round: bool = False) -> i
         lock = InstanceLock(folder, settings.bot_id, machine_wide=settings.machine_wide_lock)
         if one_round:
             return _one_round(settings, lock, events)
-        if not _take(lock, events, wait=wait):
+        if not _take(lock, events, notifier, wait=wait):
             return exits.STOPPED if not events.empty() else exits.ALREADY_RUNNING
         try:
             logs.to_file(folder / "bot.log", settings.token)
-            return _run(settings, lock, events)
+            return _run(settings, lock, events, notifier)
         finally:
             lock.release()
     except (LockError, StoreError) as error:
@@ -83,11 +85,16 @@ def run(settings: Settings, *, wait: bool = False, one_round: bool = False) -> i
         logging.shutdown()
 
 
-def _take(lock: InstanceLock, events: queue.SimpleQueue[object], *, wait: bool) -> bool:
+def _take(lock: InstanceLock, events: queue.SimpleQueue[object], notifier: Notifier, *, wait: bool) -> bool:
     """Take the lock, or say who has it. Waits without end when asked to, and under a supervisor that restarts."""
 
     def stopped() -> bool:
         return not events.empty()
+
+    def waiting() -> bool:
+        notifier.ready("Standing by: another copy runs on this machine")
+        notifier.alive()
+        return stopped()
 
     if lock.acquire(START_GRACE, cancelled=stopped):
         return True
@@ -104,10 +111,10 @@ def _take(lock: InstanceLock, events: queue.SimpleQueue[object], *, wait: bool) 
         print(said, file=sys.stderr)
         return False
     log.warning("Standing by until the running instance ends.\n%s", said)
-    return lock.acquire(math.inf, cancelled=stopped)
+    return lock.acquire(math.inf, cancelled=waiting)
 
 
-def _run(settings: Settings, lock: InstanceLock, events: queue.SimpleQueue[object]) -> int:
+def _run(settings: Settings, lock: InstanceLock, events: queue.SimpleQueue[object], notifier: Notifier) -> int:
     """Everything between taking the lock and releasing it. Raises StoreError when the database cannot be used."""
     store = Store(lock.folder / "bot.db")
     bot = Bot(settings, lock, store, events)
@@ -119,7 +126,8 @@ def _run(settings: Settings, lock: InstanceLock, events: queue.SimpleQueue[objec
                 event = events.get(timeout=0.5)
                 break
             except queue.Empty:
-                continue
+                notifier.report(bot.poller.polling_state().state, well=bot.watchdog.well())
+        notifier.stopping()
         if isinstance(event, End):
             log.error("%s", event.message)
             code = event.code

@@ -14,6 +14,17 @@ from collections.abc import Callable, Mapping
 
 log = logging.getLogger(__name__)
 
+CONNECTING = (
+    20.0  # seconds a start may take to reach Telegram before it counts as over: waiting is the bot's own work
+)
+_WORDS = {  # of state.PollingState.state
+    "connecting": "Connecting to Telegram",
+    "running": "Polling",
+    "retrying": "Polling again after a conflict",
+    "standby": "Standing by: another program polls with this token",
+    "unreachable": "Telegram cannot be reached; the bot tries on",
+    "webhook": "Removing a webhook that someone has set",
+}
 SEND_TIMEOUT = 1.0  # seconds; systemd reads at once, a service manager that does not must not hold the bot up
 
 
@@ -30,8 +41,19 @@ class Notifier:
         self._monotonic = monotonic
         self._status = ""
         self._ready = False
+        self._began = monotonic()
         self._alive_at: float | None = None
         self.watchdog = _watchdog(environ)
+
+    def report(self, polling: str, *, well: bool) -> None:
+        """How it is now; to be called twice a second. `well`: no thread is stuck; without it, no sign of life."""
+        words = _WORDS.get(polling, polling)
+        if polling == "connecting" and self._monotonic() - self._began < CONNECTING:
+            self.status(words)
+        else:
+            self.ready(words)
+        if well:
+            self.alive()
 
     def ready(self, status: str) -> None:
         """The start is over: the bot polls, or stands by. Only the first call says so, each may change the status."""

@@ -62,6 +62,10 @@ class Watchdog:
         """Names of the threads that are stuck, empty when all is well. Safe from any thread, never blocks."""
         return list(self._stuck)
 
+    def well(self) -> bool:
+        """No thread is stuck, and this one has looked lately."""
+        return not self._stuck and self._monotonic() - self._looked_at < 3 * LOOK_EVERY
+
     def step(self) -> float:
         """Look once at every loop; give the alarm when one is stuck."""
         now = self._monotonic()

@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from conftest import Run
 
-from notify import Notifier
+from notify import CONNECTING, Notifier
+from simulator import SimBot, Simulator
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="systemd is on Linux only")
 
@@ -22,17 +24,31 @@ class Manager:
         self.address = address
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(f"\0{address[1:]}" if address.startswith("@") else address)
-        self._socket.settimeout(5)
 
-    def heard(self, limit: float = 5.0) -> list[str]:
-        self._socket.settimeout(limit)
+    def heard(self) -> list[str]:
+        self._socket.settimeout(15)
         return self._socket.recv(4096).decode().split("\n")
+
+    def wait_for(self, message: str) -> list[str]:
+        """Everything up to the datagram that holds the message; each datagram's lines one after the other."""
+        told: list[str] = []
+        while message not in told:
+            told += self.heard()
+        return told
 
     def silent(self) -> bool:
         self._socket.setblocking(False)
         try:
             self._socket.recv(4096)
         except BlockingIOError:
+            return True
+        return False
+
+    def says_nothing_for(self, seconds: float) -> bool:
+        self._socket.settimeout(seconds)
+        try:
+            self._socket.recv(4096)
+        except TimeoutError:
             return True
         return False
 
@@ -106,3 +122,54 @@ def test_a_line_to_nobody_is_no_error(address: str) -> None:
     notifier.ready("Polling")
     notifier.alive()
     notifier.stopping()
+
+
+def test_a_start_is_over_when_it_polls_or_when_telegram_stays_away(manager: Manager) -> None:
+    clock = Clock()
+    notifier = Notifier({"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": "9000000"}, monotonic=clock)
+    notifier.report("connecting", well=True)
+    assert manager.heard() == ["STATUS=Connecting to Telegram"]
+    assert manager.heard() == ["WATCHDOG=1"]
+    clock.now += CONNECTING + 1
+    notifier.report("connecting", well=False)
+    assert manager.heard() == ["READY=1", "STATUS=Connecting to Telegram"]
+    assert manager.silent(), "no sign of life while a thread is stuck"
+    notifier.report("running", well=True)
+    assert manager.heard() == ["STATUS=Polling"]
+    assert manager.heard() == ["WATCHDOG=1"]
+
+
+def test_the_bot_says_ready_when_it_polls_then_lives_then_stops(
+    manager: Manager, sim: Simulator, chat: SimBot, run_bot: Run
+) -> None:
+    bot = run_bot(NOTIFY_SOCKET=manager.address, WATCHDOG_USEC="3000000")
+    before = manager.wait_for("READY=1")
+    assert chat.count("getUpdates") >= 1
+    assert "STATUS=Polling" in before
+    manager.wait_for("WATCHDOG=1")
+    assert manager.wait_for("WATCHDOG=1"), "again and again"
+    bot.stop()
+    assert "STATUS=Stopping" in manager.wait_for("STOPPING=1")
+
+
+def test_a_standby_is_ready_and_alive_too(manager: Manager, sim: Simulator, chat: SimBot, run_bot: Run) -> None:
+    run_bot().wait_output("Polling: running")
+    run_bot("--wait", NOTIFY_SOCKET=manager.address, WATCHDOG_USEC="900000")
+    told = manager.wait_for("READY=1")
+    assert "STATUS=Standing by: another copy runs on this machine" in told
+    manager.wait_for("WATCHDOG=1")
+    manager.wait_for("WATCHDOG=1")
+
+
+def test_a_bot_whose_polling_is_stuck_gives_no_sign_of_life(
+    manager: Manager, sim: Simulator, chat: SimBot, run_bot: Run
+) -> None:
+    stuck = (
+        "import threading, polling, watchdog, app; watchdog.LOOK_EVERY = app.PATIENCE = 0.2; app.LONG_POLL = 0; "
+        "watchdog.Watchdog._alarm = lambda *_: print('Seen', flush=True); "
+        "polling.Poller.step = lambda _: threading.Event().wait(60) or 60"
+    )
+    bot = run_bot(before=stuck, NOTIFY_SOCKET=manager.address, WATCHDOG_USEC="300000")
+    bot.wait_output("Seen", timeout=60)
+    manager.wait_for("STATUS=Connecting to Telegram")
+    assert manager.says_nothing_for(1.0)
