@@ -285,24 +285,6 @@ def test_a_command_whose_answer_could_not_be_sent_is_answered_after_the_restart(
     assert chat.texts(OWNER).count("pong kept") == 1
 
 
-@linux
-def test_killed_again_and_again_it_handles_every_command_once(run_bot: Run, chat: SimBot, sim: Simulator) -> None:
-    """A send in flight at the kill may come twice; no command is lost and none is run twice."""
-    for round_ in range(5):
-        bot = run_bot(SEND_RATE="0")
-        sim.wait(lambda: chat.polling or chat.pending == 0, what="the bot is back")
-        for number in range(40):
-            chat.send_text(chat_id=OWNER, text=f"/ping {round_}.{number}")
-        chat.wait_text(f"pong {round_}.", chat_id=OWNER)
-        bot.kill()
-    run_bot(SEND_RATE="0")
-    wanted = {f"pong {round_}.{number}" for round_ in range(5) for number in range(40)}
-    sim.wait(lambda: wanted <= set(chat.texts(OWNER)), what="an answer to each command", timeout=20)
-    answers = [words for words in chat.texts(OWNER) if words.startswith("pong")]
-    doubled = len(answers) - len(set(answers))
-    assert doubled <= 5, "more than one doubled answer for each kill"
-
-
 # People
 
 

@@ -1,0 +1,375 @@
+"""Kills the bot with kill -9 at random instants, again and again, while commands and whales come in.
+
+`python benchmarks/soak.py [--kills 200] [--seed 1]` shows that every command is handled exactly once, that every
+whale alert reaches every subscriber, and that a message comes twice only when its sending was in flight at a kill.
+Looked at are the bot's own database (each command leaves one answer of its own words there) and what arrived in each
+chat. Exit code 1, and what was lost or doubled, otherwise. The instants are random and seeded; how far the bot is at
+each of them is up to the machine, so two runs with one seed are alike and not the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import re
+import sqlite3
+import sys
+import tempfile
+import threading
+import time
+from bisect import bisect_right
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from rig import OWNER, Failed, Rig, rest, rig
+
+from simulation.chats import Sent
+
+COINS = ("BTC", "ETH", "SOL", "BNB", "XRP", "DOGE", "ADA", "AVAX", "LINK", "TON")
+SUBSCRIBERS = (OWNER, 11, 12, 13, -14)
+GROUP = -14
+CLERK = 15  # hears of no whale; its threshold is what each of its commands changes
+EVERY = 0.025  # seconds between two commands
+SWEEP_EVERY = 0.3  # between two whales: a coin has fewer than 25 a minute, which is what one message lists
+SWEEP_MS = 60
+ROUND_TRIP = 0.03
+PATIENCE = 60.0
+# The clock seldom falls between two statements of one transaction, or between two transactions: this always does.
+KILL_AT_STATEMENT = """
+import itertools, os, signal, sqlite3
+statements, connect = itertools.count(1), sqlite3.connect
+def traced(*args, **kwargs):
+    db = connect(*args, **kwargs)
+    db.set_trace_callback(lambda _: next(statements) == {number} and os.kill(os.getpid(), signal.SIGKILL))
+    return db
+sqlite3.connect = traced
+"""
+NO_START_IS_FASTER = 0.08  # seconds from a start to its first request: an interpreter alone needs half of it
+
+
+@dataclass
+class Evidence:
+    """What was asked for and what happened on the market, and when the bot was killed. Times are unix seconds."""
+
+    asked: dict[int, list[str]] = field(default_factory=lambda: defaultdict(list))  # chat -> answers it must get
+    updates: list[int] = field(default_factory=list)
+    whales: list[str] = field(default_factory=list)  # the words that tell one whale from every other
+    starts: list[float] = field(default_factory=list)
+    kills: Counter[str] = field(default_factory=Counter)  # by where they fell
+
+
+@dataclass(frozen=True)
+class Report:
+    kills: dict[str, int]
+    seconds: float
+    commands: int
+    whales: int
+    alerts: int  # whales that reached a chat, summed over chats
+    doubled_answers: int
+    doubled_alerts: int
+    repeated_edits: int  # Telegram refuses an edit without a change: nobody sees these
+
+    def table(self) -> str:
+        rows = (
+            ("kill -9", sum(self.kills.values())),
+            *((f"of these {where}", number) for where, number in self.kills.items()),
+            ("commands, each handled exactly once", self.commands),
+            (f"whales, each told to all of {len(SUBSCRIBERS)} subscribers", self.whales),
+            ("answers that came twice (in flight at a kill)", self.doubled_answers),
+            ("alerts that came twice (in flight at a kill)", self.doubled_alerts),
+            ("edits sent twice (in flight at a kill, seen by nobody)", self.repeated_edits),
+            ("commands lost, commands run twice, alerts lost", 0),
+        )
+        lines = ["| Counted | |", "|---|--:|", *(f"| {what} | {number:,} |" for what, number in rows)]
+        return "\n".join([*lines, "", f"Took {self.seconds:.0f} s."])
+
+
+class Traffic:
+    """People and markets, in a thread of their own, from construction until `stop`."""
+
+    def __init__(self, rig: Rig, evidence: Evidence, chance: random.Random) -> None:
+        self.whales = threading.Event()
+        self._rig, self._evidence, self._chance = rig, evidence, chance
+        self._stop = threading.Event()
+        self._number = 0
+        self._amounts = self._threshold_amounts()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join(10)
+
+    def _run(self) -> None:
+        sweep_at = time.monotonic()
+        while not self._stop.wait(EVERY):
+            if self.whales.is_set() and self._chance.random() < 0.1:
+                self._change_threshold()
+            else:
+                self._ping()
+            if self.whales.is_set() and time.monotonic() >= sweep_at:
+                sweep_at = time.monotonic() + SWEEP_EVERY
+                self._sweep(COINS[len(self._evidence.whales) % len(COINS)])
+
+    def _ping(self) -> None:
+        chat = self._chance.choice((*SUBSCRIBERS, CLERK))
+        self._number += 1
+        self._ask(chat, f"/ping {self._number}", f"pong {self._number}")
+
+    def _change_threshold(self) -> None:
+        amount = next(self._amounts)
+        self._ask(CLERK, f"/threshold {amount}", amount.upper())
+
+    def _threshold_amounts(self) -> Iterator[str]:
+        # Above every whale, and of three digits: so many does an answer show.
+        for unit in "mb":
+            yield from (f"{tenths / 10:g}{unit}" for tenths in range(100, 1000))
+            yield from (f"{whole}{unit}" for whole in range(100, 1000))
+
+    def _ask(self, chat: int, words: str, answer: str) -> None:
+        self._evidence.asked[chat].append(answer)
+        self._evidence.updates.append(self._rig.account.send_text(chat, words, **_sender(chat)))
+
+    def _sweep(self, coin: str) -> None:
+        """One market order of a size that no other of its coin and side has, its fills coming in three parts."""
+        market, number = self._rig.sim.market, len(self._evidence.whales)
+        side = self._chance.choice(("buy", "sell"))
+        usd = 1_010_000 + 10_000 * (number // len(COINS) % 898)
+        self._evidence.whales.append(f"{coin} {side} {usd / 1e6:.2f}".rstrip("0").rstrip(".") + "M USD at")
+        price, fills, first = market.prices[coin], self._chance.randint(6, 90), int(time.time() * 1000)
+        for fill in range(fills):
+            # The times are those of one order, whatever the machine does to this thread meanwhile.
+            at_ms = first + SWEEP_MS * fill // (fills - 1)
+            market.trade("binance", coin, side, price, usd * 1.0001 / fills / price, at_ms=at_ms)
+            if fill in (fills // 3, 2 * fills // 3):
+                rest(self._chance.uniform(0, SWEEP_MS / 2000))
+
+
+def soak(folder: Path, *, kills: int, seed: int) -> Report:
+    """One run in an empty folder. Raises Failed with what was lost, doubled or hung."""
+    chance, evidence, began = random.Random(seed), Evidence(), time.monotonic()
+    settings = {
+        "ALLOWED_USERS": ",".join(str(chat) for chat in (*SUBSCRIBERS, CLERK) if chat > 0),
+        "SYMBOLS": ",".join(COINS),
+        "WHALE_MIN_USD": "1m",
+        "WHALE_INTERVAL": "0.2",
+    }
+    with rig(folder, **settings) as bot:
+        for method in (
+            "sendMessage",
+            "editMessageText",
+        ):  # as far away as a real server: done here, not yet known there
+            bot.sim.fault(method, kind="slow_first_byte", seconds=ROUND_TRIP, after=True)
+        for coin in COINS:
+            bot.sim.market.trade("binance", coin, "buy", bot.sim.market.prices[coin], 1e-6)
+        traffic = Traffic(bot, evidence, random.Random(seed + 1))
+        try:
+            first = max(1, kills // 20)
+            for _ in range(first):  # in the very first starts, which make the database
+                _start(bot, evidence)
+                _kill(bot, evidence, "in the first starts", chance.uniform(0.0, 0.5))
+            _start(bot, evidence)
+            _subscribe(bot)
+            traffic.whales.set()
+            _kill(bot, evidence, "at work", 0.5)
+            for _ in range(kills - first - 1):
+                _kill_somewhere(bot, evidence, chance)
+            _start(bot, evidence)
+        finally:
+            traffic.stop()
+        _until_all_is_told(bot, evidence)
+        bot.stop()
+        return _judge(bot, evidence, seconds=time.monotonic() - began)
+
+
+def _start(bot: Rig, evidence: Evidence, *, before: str = "") -> None:
+    bot.start(before=before)
+    evidence.starts.append(time.time())
+
+
+def _kill_somewhere(bot: Rig, evidence: Evidence, chance: random.Random) -> None:
+    """Start the bot and kill it: by the clock, or by itself between two statements of its database."""
+    kind = chance.random()
+    if kind < 0.4:
+        where, statement = "between two statements of the database", chance.randint(1, 500)
+        _start(bot, evidence, before=KILL_AT_STATEMENT.format(number=statement))
+        bot.wait(bot.killed_itself, PATIENCE, what=f"statement {statement}")
+        evidence.kills[where] += 1
+    elif kind < 0.55:
+        _start(bot, evidence)
+        _kill(bot, evidence, "while it started", chance.uniform(0.0, 0.4))
+    else:
+        polls = bot.account.count("getUpdates")
+        _start(bot, evidence)
+        bot.wait(lambda: bot.account.count("getUpdates") > polls, PATIENCE, what="a poll after a start")
+        _kill(bot, evidence, "at work", chance.uniform(0.0, 0.5))
+
+
+def _kill(bot: Rig, evidence: Evidence, where: str, after: float) -> None:
+    rest(after)
+    bot.kill()
+    evidence.kills[where] += 1
+
+
+def _subscribe(bot: Rig) -> None:
+    """Alerts on everywhere, and every coin read up to its newest trade: what comes from now on must be told."""
+    for chat in (*SUBSCRIBERS, CLERK):
+        bot.account.send_text(chat, "/start", **_sender(chat))
+    for chat in (*SUBSCRIBERS, CLERK):
+        about = f"the answer to /start in chat {chat}"
+        bot.wait(lambda chat=chat: "alerts are on" in str(bot.account.texts(chat)), PATIENCE, what=about)  # type: ignore[misc]
+    bot.account.send_text(CLERK, "/threshold 5000b")
+    bot.wait(lambda: "5000B USD" in str(bot.account.texts(CLERK)), PATIENCE, what="the first threshold")
+    with _database(bot) as db:
+        bot.wait(lambda: _number(db, "cursors") == len(COINS), PATIENCE, what="a first look at every coin")
+
+
+def _until_all_is_told(bot: Rig, evidence: Evidence) -> None:
+    """Give the last start time for all it has to make up for. What is missing then is lost."""
+    ends_at = time.monotonic() + PATIENCE
+    with _database(bot) as db:
+        while time.monotonic() < ends_at:
+            rest(0.3)
+            if bot.account.pending == 0 and _number(db, "alerts") >= len(evidence.whales):
+                rest(1.0)
+                if _number(db, "deliveries WHERE state = 'pending'") == 0:
+                    return
+
+
+# The judgement
+
+
+def _judge(bot: Rig, evidence: Evidence, *, seconds: float) -> Report:
+    problems = [*_handled_once(bot, evidence)]
+    sent = [one for one in bot.account.sent if one.chat_id]
+    by_chat = {chat: [one for one in sent if one.chat_id == chat] for chat in (*SUBSCRIBERS, CLERK)}
+    doubled_answers = doubled_alerts = alerts = 0
+    for chat, deliveries in by_chat.items():
+        last = _last_before_a_kill(deliveries, evidence.starts)
+        doubled_answers += _answers(chat, evidence.asked[chat], deliveries, last, problems)
+        if chat != CLERK:
+            alerts += len(evidence.whales)
+            doubled_alerts += _alerts(chat, evidence.whales, deliveries, last, problems)
+    edits = 0
+    for call in bot.account.calls:
+        if call.status == 400 and "not modified" in str(call.description):
+            edits += 1
+        elif call.status not in (200, 409, 0, None):
+            problems.append(f"{call.method} was answered with {call.status} {call.description}")
+    if "Traceback" in bot.told():
+        problems.append(f"a traceback:\n{bot.told()[-3000:]}")
+    if problems:
+        shown = "\n".join(problems[:20])
+        raise Failed(f"{len(problems)} wrong after {sum(evidence.kills.values())} kills:\n{shown}")
+    return Report(
+        kills=dict(evidence.kills),
+        seconds=seconds,
+        commands=len(evidence.updates),
+        whales=len(evidence.whales),
+        alerts=alerts,
+        doubled_answers=doubled_answers,
+        doubled_alerts=doubled_alerts,
+        repeated_edits=edits,
+    )
+
+
+def _handled_once(bot: Rig, evidence: Evidence) -> Iterator[str]:
+    """What the bot's own database tells: every update is marked, every command left its answer there once."""
+    with _database(bot) as db:
+        marked = {row[0] for row in db.execute("SELECT update_id FROM inbox")}
+        rows = db.execute("SELECT chat_id, payload FROM deliveries WHERE lane = 0 AND method = 'sendMessage'")
+        answers = Counter((chat, _answer(json.loads(payload)["text"])) for chat, payload in rows)
+    yield from (f"update {update_id} was never handled" for update_id in evidence.updates if update_id not in marked)
+    for chat, wanted in evidence.asked.items():
+        for answer in wanted:
+            if (times := answers[chat, answer]) != 1:
+                yield f"chat {chat}: the command with the answer {answer!r} was run {times} times"
+
+
+def _answers(chat: int, asked: list[str], deliveries: list[Sent], last: set[int], problems: list[str]) -> int:
+    """Each answer came, in the order of the commands. Returns how many came twice; only those in flight may."""
+    wanted, first, doubled = set(asked), dict[str, int](), 0
+    for place, sent in enumerate(deliveries):
+        answer = _answer(sent.text)
+        if answer not in wanted:
+            continue
+        before = first.setdefault(answer, place)
+        if before != place:
+            doubled += 1
+            if before not in last:
+                problems.append(f"chat {chat}: {answer!r} came twice, and no kill fell between")
+    problems += [f"chat {chat}: {answer!r} never came" for answer in asked if answer not in first]
+    if [answer for answer in asked if answer in first] != list(first):
+        problems.append(f"chat {chat}: the answers came in another order than the commands")
+    return doubled
+
+
+def _alerts(chat: int, whales: list[str], deliveries: list[Sent], last: set[int], problems: list[str]) -> int:
+    """Each whale stands in a message of the chat as it looks in the end. Returns how many messages came twice."""
+    places: dict[int, int] = {}
+    messages: dict[int, str] = {}
+    for place, sent in enumerate(deliveries):
+        places.setdefault(sent.message_id, place)
+        messages[sent.message_id] = sent.text  # an edit takes the place of what it changes
+    doubled = set()
+    for whale in whales:
+        found = [number for number, text in messages.items() if whale in text]
+        if not found:
+            problems.append(f"chat {chat}: no message tells of {whale!r}")
+        doubled |= set(found[:-1])
+    problems += [
+        f"chat {chat}: came again, and no kill fell between: {messages[number]!r}"
+        for number in doubled
+        if places[number] not in last
+    ]
+    return len(doubled)
+
+
+def _last_before_a_kill(deliveries: list[Sent], starts: list[float]) -> set[int]:
+    """Places of what each start of the bot delivered last in a chat: it sends one after the other there, so nothing
+    else can have been in flight when it was killed."""
+    lives = [bisect_right(starts, sent.at - NO_START_IS_FASTER) for sent in deliveries]
+    return {place for place, (life, after) in enumerate(pairwise(lives)) if life != after}
+
+
+def _answer(text: str) -> str:
+    found = re.search(r"^pong \d+$|(?<=hears of market orders of )\S+(?= USD)", text)
+    return found[0] if found else ""
+
+
+def _sender(chat: int) -> dict[str, Any]:
+    return {"chat_type": "group", "user_id": OWNER} if chat == GROUP else {}
+
+
+def _number(db: sqlite3.Connection, rows: str) -> int:
+    return int(db.execute(f"SELECT count(*) FROM {rows}").fetchone()[0])
+
+
+@contextmanager
+def _database(bot: Rig) -> Iterator[sqlite3.Connection]:
+    with closing(sqlite3.connect(f"{(bot.folder / 'bot.db').as_uri()}?mode=ro", uri=True, timeout=10)) as db:
+        yield db
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="kill -9 at random instants: nothing lost, nothing done twice.")
+    parser.add_argument("--kills", type=int, default=200, help="(default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="of the instants and the traffic (default: %(default)s)")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="cryptosat-soak-") as folder:
+        try:
+            print(soak(Path(folder), kills=options.kills, seed=options.seed).table())
+        except Failed as failure:
+            print(failure, file=sys.stderr)
+            return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
