@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
 
+import claim
 from store import Chat, Store, User
 from text import clip
 
@@ -59,14 +60,30 @@ class Access:
     def __init__(
         self, store: Store, *, owner_id: int | None, allowed_users: frozenset[int], now: Callable[[], float]
     ) -> None:
-        self.owner_id = owner_id
+        self.configured_owner = owner_id  # whom the settings name
         self._store = store
         self._allowed_users = allowed_users
         self._now = now
 
+    @property
+    def owner_id(self) -> int | None:
+        """The owner now: by the settings, or by a link that was opened since (claim.py)."""
+        return claim.owner(self._store, self.configured_owner)
+
+    def claim(self, update: Update) -> bool:
+        """Someone opened the owner's link: True, and they are the owner. False for all else, a wrong code too."""
+        if update.kind != "message" or not claim.matches(self._store, update.text, now=self._now()):
+            return False
+        if not update.private or not update.user_id:
+            claim.void(self._store)  # a whole group can read the code
+            return False
+        claim.settle(self._store, update.user_id, configured=self.configured_owner)
+        self.sweep()
+        return True
+
     def role(self, user_id: int) -> Role:
         """A decision of the owner goes before the settings' list: /deny also holds for a user listed there."""
-        if user_id == self.owner_id and user_id:
+        if user_id and user_id == self.owner_id:
             return Role.OWNER
         user = self._store.user(user_id)
         if user is not None and user.state == "denied":

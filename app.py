@@ -11,6 +11,8 @@ import sys
 import time
 from dataclasses import dataclass
 from datetime import tzinfo
+from enum import Enum
+from pathlib import Path
 
 import attachments
 import commands
@@ -21,7 +23,7 @@ import once
 import supervisor
 import text
 from access import Access
-from config import Settings
+from config import NOBODY, ConfigError, Settings
 from desk import Desk
 from digest import Digests
 from inbox import Inbox
@@ -31,6 +33,7 @@ from loop import Loop
 from monitors import Scheduler, WhaleMonitor
 from notify import Notifier
 from outbox import Outbox
+from ownership import Ownership
 from polling import LONG_POLL, Poller
 from signals import Signals
 from sources import default_sources
@@ -42,7 +45,19 @@ from watchdog import PATIENCE, Watchdog
 log = logging.getLogger(__name__)
 
 HELD_EVERY = 30.0  # seconds: how soon after quiet hours what they held is told
+LAPSED = (
+    "The link for the owner works no more: nobody opened it in time, or it was sent to a group. Start again for a "
+    "new one, or set OWNER_ID in the settings."
+)
 START_GRACE = 2.0  # seconds a start waits for an instance that is just stopping
+
+
+class Link(Enum):
+    """Whether a link is shown on the terminal that makes whoever opens it the owner."""
+
+    NEVER = "never"
+    IF_NEEDED = "if nobody could use the bot"
+    ONLY = "in any case, and the bot ends when it was opened"
 
 
 @dataclass(frozen=True)
@@ -53,10 +68,13 @@ class End:
     message: str
 
 
-def run(settings: Settings, *, wait: bool = False, one_round: bool = False) -> int:
+def run(
+    settings: Settings, *, env_file: Path, wait: bool = False, one_round: bool = False, link: Link = Link.NEVER
+) -> int:
     """Run the bot until a signal or its own end; returns the exit code. From the main thread only.
 
-    wait: if a copy runs already, stand by. one_round: check and deliver once, then end (once.py).
+    wait: if a copy runs already, stand by. one_round: check and deliver once, then end (once.py). env_file: where an
+    owner who comes by a link is written. Raises ConfigError when nobody could use the bot.
     """
     logs.to_console(settings.token, settings.log_level)
     for warning in settings.warnings:
@@ -69,12 +87,16 @@ def run(settings: Settings, *, wait: bool = False, one_round: bool = False) -> i
         folder = bot_folder(settings.bot_id, settings.data_dir)
         lock = InstanceLock(folder, settings.bot_id, machine_wide=settings.machine_wide_lock)
         if one_round:
-            return _one_round(settings, lock, events)
+            return _one_round(settings, lock, events, env_file=env_file)
         if not _take(lock, events, notifier, wait=wait):
             return exits.STOPPED if not events.empty() else exits.ALREADY_RUNNING
         try:
             logs.to_file(folder / "bot.log", settings.token)
-            return _run(settings, lock, events, notifier)
+            store = Store(folder / "bot.db")
+            try:
+                return _run(Bot(settings, lock, store, events, env_file=env_file, link=link), events, notifier)
+            finally:
+                store.close()
         finally:
             lock.release()
     except (LockError, StoreError) as error:
@@ -114,35 +136,30 @@ def _take(lock: InstanceLock, events: queue.SimpleQueue[object], notifier: Notif
     return lock.acquire(math.inf, cancelled=waiting)
 
 
-def _run(settings: Settings, lock: InstanceLock, events: queue.SimpleQueue[object], notifier: Notifier) -> int:
-    """Everything between taking the lock and releasing it. Raises StoreError when the database cannot be used."""
-    store = Store(lock.folder / "bot.db")
-    bot = Bot(settings, lock, store, events)
-    try:
-        bot.start()
-        while True:
-            try:
-                # In slices: on Windows a wait without an end could not be interrupted by Ctrl-C.
-                event = events.get(timeout=0.5)
-                break
-            except queue.Empty:
-                notifier.report(bot.poller.polling_state().state, well=bot.watchdog.well())
-        notifier.stopping()
-        if isinstance(event, End):
-            log.error("%s", event.message)
-            code = event.code
-        else:
-            log.info("Stopping (signal %s)", event)
-            code = exits.STOPPED
-        started = time.monotonic()
-        bot.stop()
-        log.info("Stopped in %.2f s", time.monotonic() - started)
-        return code
-    finally:
-        store.close()
+def _run(bot: Bot, events: queue.SimpleQueue[object], notifier: Notifier) -> int:
+    """From the start of the threads to their end; returns the exit code."""
+    bot.start()
+    while True:
+        try:
+            # In slices: on Windows a wait without an end could not be interrupted by Ctrl-C.
+            event = events.get(timeout=0.5)
+            break
+        except queue.Empty:
+            notifier.report(bot.poller.polling_state().state, well=bot.watchdog.well())
+    notifier.stopping()
+    if isinstance(event, End):
+        log.log(logging.ERROR if event.code else logging.INFO, "%s", event.message)
+        code = event.code
+    else:
+        log.info("Stopping (signal %s)", event)
+        code = exits.STOPPED
+    started = time.monotonic()
+    bot.stop()
+    log.info("Stopped in %.2f s", time.monotonic() - started)
+    return code
 
 
-def _one_round(settings: Settings, lock: InstanceLock, events: queue.SimpleQueue[object]) -> int:
+def _one_round(settings: Settings, lock: InstanceLock, events: queue.SimpleQueue[object], *, env_file: Path) -> int:
     def pause(seconds: float) -> bool:
         try:
             events.get(timeout=seconds)
@@ -155,7 +172,7 @@ def _one_round(settings: Settings, lock: InstanceLock, events: queue.SimpleQueue
         try:
             store = Store(lock.folder / "bot.db")
             try:
-                return Bot(settings, lock, store, events).one_round(pause)
+                return Bot(settings, lock, store, events, env_file=env_file).one_round(pause)
             finally:
                 store.close()
         finally:
@@ -172,10 +189,17 @@ def _one_round(settings: Settings, lock: InstanceLock, events: queue.SimpleQueue
 
 
 class Bot:
-    """The parts and their wiring."""
+    """The parts and their wiring. Raises ConfigError when nobody could use it."""
 
     def __init__(
-        self, settings: Settings, lock: InstanceLock, store: Store, events: queue.SimpleQueue[object]
+        self,
+        settings: Settings,
+        lock: InstanceLock,
+        store: Store,
+        events: queue.SimpleQueue[object],
+        *,
+        env_file: Path,
+        link: Link = Link.NEVER,
     ) -> None:
         self._settings = settings
         self._lock = lock
@@ -189,6 +213,17 @@ class Bot:
         self.telegram = Telegram(settings.token, settings.api_url)
         self.access = Access(
             store, owner_id=settings.owner_id, allowed_users=settings.allowed_users, now=self._server_time
+        )
+        nobody = self.access.owner_id is None and not settings.allowed_users
+        if nobody and link is Link.NEVER:
+            raise ConfigError([NOBODY], missing=("OWNER_ID",))
+        self._link = link
+        self.ownership = Ownership(
+            store,
+            self.access,
+            env_file,
+            offered=link is Link.ONLY or (nobody and link is Link.IF_NEEDED),
+            now=self._server_time,
         )
         self.monitor = WhaleMonitor(
             settings, store, default_sources(settings.source_urls), notify_owner=self._tell_owner
@@ -240,6 +275,7 @@ class Bot:
         self.scheduler.add("whales", settings.whale_interval, self._watch_whales)
         self.scheduler.add("digests", 15.0, self._tell_digests)
         self.scheduler.add("housekeeping", 30.0, self._keep_house)
+        self.scheduler.add("requests", 1.0, self._look_at_requests)
         self.scheduler.add("held", HELD_EVERY, self._tell_held)
         patience = LONG_POLL + PATIENCE
         self.watchdog = Watchdog(
@@ -331,6 +367,7 @@ class Bot:
     def _connected(self, username: str) -> None:
         self.desk.username = username
         self._lock.name = username
+        self.ownership.connected(username)
         menu = [{"command": name, "description": words} for name, words in commands.menu()]
         # Through the outbox, which tries until Telegram has taken it: the first poll need not wait for it.
         self._store.enqueue(0, "setMyCommands", {"commands": menu}, now=time.time())
@@ -342,9 +379,10 @@ class Bot:
         )
 
     def _tell_owner(self, words: str) -> None:
-        if self._settings.owner_id is not None:
+        owner = self.access.owner_id
+        if owner is not None:
             payload = {"text": words}
-            self._store.enqueue(self._settings.owner_id, "sendMessage", payload, now=time.time())
+            self._store.enqueue(owner, "sendMessage", payload, now=time.time())
             self.outbox.wake()
 
     def _standby(self, standby: bool) -> None:
@@ -377,6 +415,14 @@ class Bot:
         if now - self._pruned_at > 86400:
             self._store.prune(now=now)
             self._pruned_at = now
+
+    def _look_at_requests(self) -> None:
+        """What people ask of the running bot from outside."""
+        opened = self.ownership.look()
+        if opened is False:
+            self._end(exits.BAD_SETTINGS, LAPSED)
+        elif opened and self._link is Link.ONLY:
+            self._end(exits.STOPPED, "The bot has an owner. Start it with `python bot.py`.")
 
     def _status(self, zone: tzinfo) -> list[str]:
         now = time.time()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -56,6 +57,7 @@ def _install_options(parser: argparse.ArgumentParser) -> None:
 
 
 SUBCOMMANDS = (
+    Subcommand("setup", "first_run", "ask for the token and the owner, and write them down", needs_file=False),
     Subcommand("logs", "tail", "show the end of the bot's log", _logs_options),
     Subcommand(
         "doctor", "doctor", "look for what is wrong and say how to mend it", _doctor_options, needs_file=False
@@ -79,15 +81,37 @@ def main(argv: list[str] | None = None) -> int:
     try:
         if command is not None:
             return int(importlib.import_module(command.module).run(env_file, arguments))
-        settings = config.load(env_file)
+        return _run(env_file, arguments)
     except ConfigError as error:
-        print("The bot did not start; its settings need a change:", file=sys.stderr)
+        began = "The bot did not start; its" if command is None else "The"
+        print(f"{began} settings need a change:", file=sys.stderr)
         for problem in error.problems:
             print(f"  - {problem}", file=sys.stderr)
+        if error.missing:
+            what = f"Put into {env_file} (in a terminal `python bot.py setup` does it for you):"
+            print(f"{what}\n{config.lines(*error.missing)}", file=sys.stderr)
         return exits.BAD_SETTINGS
-    import app  # and with it the libraries, which no subcommand should have to wait for
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
 
-    return app.run(settings, wait=arguments.wait, one_round=arguments.once)
+
+def _run(env_file: Path, arguments: argparse.Namespace) -> int:
+    """The bot itself; on a terminal, what it needs to begin with is asked for."""
+    import app  # and with it the libraries, which no subcommand should have to wait for
+    import first_run
+
+    terminal = first_run.interactive() and not arguments.once
+    try:
+        settings = config.load(env_file, owner_may_come=True)
+    except ConfigError as error:
+        if not terminal:
+            raise
+        asked = first_run.begin(env_file, error)
+        if asked is None:
+            return exits.BAD_SETTINGS
+        settings = asked
+    link = app.Link.IF_NEEDED if terminal else app.Link.NEVER
+    return app.run(settings, env_file=env_file, wait=arguments.wait, one_round=arguments.once, link=link)
 
 
 def _parser() -> argparse.ArgumentParser:

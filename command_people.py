@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
+import command_basics
 import text
 from access import Update
 from desk import Desk, Reply, Usage
@@ -30,6 +31,21 @@ def press(desk: Desk, verb: str, rest: str) -> list[Reply]:
     except Usage as problem:
         return [Reply(text=str(problem), toast=True)]
     return [replace(said[0], toast=True), *said]
+
+
+def claimed(desk: Desk, update: Update, *, before: int | None) -> list[Reply]:
+    """The new owner is told what that means, and hears of whales; the one before is told who it is now."""
+    told = (
+        "You are the owner of this bot now: it tells you how it is, and you decide who may use it (/users, /allow, "
+        "/deny)."
+    )
+    replies = [Reply(text=told), *command_basics.start(desk, update, [])]
+    if before is not None and before != update.user_id:
+        who = f"{text.clip(update.user_name, 64)} (id {update.user_id})"
+        replies.append(
+            Reply(text=f"{who} is the owner of this bot now, by a link from where it runs.", chat_id=before)
+        )
+    return replies
 
 
 def stranger(desk: Desk, update: Update) -> list[Reply]:

@@ -81,6 +81,10 @@ class Commands:
         """The answers to one who is not admitted: at most one to them and one question to the owner."""
         return command_people.stranger(self.desk, update)
 
+    def claimed(self, update: Update, *, before: int | None) -> list[Reply]:
+        """Someone became the owner by the link; `before` was it until now."""
+        return command_people.claimed(self.desk, update, before=before)
+
     def joined(self, update: Update) -> list[Reply]:
         """Someone who may use the bot added it to a group."""
         return [] if update.private else [Reply(text="Send /start here and whale alerts come to this group.")]

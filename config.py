@@ -10,7 +10,7 @@ import difflib
 import io
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
@@ -51,23 +51,36 @@ NAMES = (
     "HEALTH_PORT",
     "HEALTH_HOST",
 )
+TOKEN, OWNER = "TELEGRAM_BOT_TOKEN", "OWNER_ID"
+NOBODY = (
+    "OWNER_ID and ALLOWED_USERS are both empty: nobody could use this bot. "
+    "Set OWNER_ID to your numeric Telegram user id (the bot @userinfobot tells it to you)."
+)
 # Names that people bring from other bots; difflib alone would not link them to ours.
 _ALIASES = {"BOT_TOKEN": "TELEGRAM_BOT_TOKEN", "TOKEN": "TELEGRAM_BOT_TOKEN", "API_TOKEN": "TELEGRAM_BOT_TOKEN"}
 
-_TOKEN = re.compile(r"^\d{3,}:[A-Za-z0-9_-]{3,}$")
+TOKEN_FORM = re.compile(r"^\d{3,}:[A-Za-z0-9_-]{3,}$")
 _SYMBOL = re.compile(r"^[A-Z0-9]{2,15}$")
 
 
 class ConfigError(Exception):
     """The settings cannot be used. `problems` holds one sentence each; str() joins them, one a line.
 
-    `settings` is what could be understood, with the default in place of what could not: to look at, not to run with.
+    missing: names that must be set and are not. settings: what could be understood, with the default in place of what
+    could not: to look at, not to run with.
     """
 
-    def __init__(self, problems: list[str], settings: Settings | None = None) -> None:
+    def __init__(self, problems: list[str], settings: Settings | None = None, *, missing: Sequence[str] = ()) -> None:
         super().__init__("\n".join(problems))
         self.problems = problems
         self.settings = settings
+        self.missing = tuple(missing)
+
+
+def lines(*names: str) -> str:
+    """The lines of a settings file for these names, with what is to be put in."""
+    wanted = {TOKEN: "<the token from @BotFather>", OWNER: "<your numeric Telegram user id>"}
+    return "\n".join(f"  {name}={wanted[name]}" for name in names)
 
 
 @dataclass(frozen=True)
@@ -129,12 +142,17 @@ def place(env_file: Path = ENV_FILE, *, environ: Mapping[str, str] | None = None
         machine_wide_lock=_machine_wide_lock(reader),
     )
     if reader.problems:
-        raise ConfigError(reader.problems)
+        raise ConfigError(reader.problems, missing=reader.missing)
     return found
 
 
-def load(env_file: Path = ENV_FILE, *, environ: Mapping[str, str] | None = None) -> Settings:
-    """Read `env_file` and the environment. Raises ConfigError with every problem found; changes nothing."""
+def load(
+    env_file: Path = ENV_FILE, *, environ: Mapping[str, str] | None = None, owner_may_come: bool = False
+) -> Settings:
+    """Read `env_file` and the environment. Raises ConfigError with every problem found; changes nothing.
+
+    owner_may_come: that nobody could use the bot is no problem by itself; somebody may have opened the owner's link.
+    """
     reader = _Reader(env_file, os.environ if environ is None else environ)
     owner_id = reader.get("OWNER_ID", _user_id, None, "your numeric Telegram user id, like 123456789")
     nobody: frozenset[int] = frozenset()
@@ -142,10 +160,8 @@ def load(env_file: Path = ENV_FILE, *, environ: Mapping[str, str] | None = None)
         "ALLOWED_USERS", _user_ids, nobody, "numeric user ids separated by commas, like 123456789,987654321"
     )
     if owner_id is None and not allowed_users and not reader.bad & {"OWNER_ID", "ALLOWED_USERS"}:
-        reader.problems.append(
-            "OWNER_ID and ALLOWED_USERS are both empty: nobody could use this bot. "
-            "Set OWNER_ID to your numeric Telegram user id (the bot @userinfobot tells it to you)."
-        )
+        reader.problems.append(NOBODY)
+        reader.missing.append("OWNER_ID")
     settings = Settings(
         token=reader.token(),
         api_url=reader.get("TELEGRAM_API_URL", _url, Settings.api_url, "a URL like https://api.telegram.org"),
@@ -184,15 +200,16 @@ def load(env_file: Path = ENV_FILE, *, environ: Mapping[str, str] | None = None)
         ),
         warnings=reader.typos(),
     )
-    if reader.problems:
-        raise ConfigError(reader.problems, settings)
+    alone = owner_may_come and not {*reader.problems} - {NOBODY, *settings.warnings}
+    if reader.problems and not alone:
+        raise ConfigError(reader.problems, settings, missing=reader.missing)
     return settings
 
 
 def bot_id_in(env_file: Path) -> int | None:
     """The bot id of the token in a settings file; None when the file or a token in it is missing or unreadable."""
     token = _Reader(env_file, {}).raw("TELEGRAM_BOT_TOKEN")
-    return int(token.partition(":")[0]) if _TOKEN.match(token) else None
+    return int(token.partition(":")[0]) if TOKEN_FORM.match(token) else None
 
 
 def unknown_names(env_file: Path) -> list[str]:
@@ -203,6 +220,7 @@ def unknown_names(env_file: Path) -> list[str]:
 class _Reader:
     def __init__(self, env_file: Path, environ: Mapping[str, str]) -> None:
         self.problems: list[str] = []
+        self.missing: list[str] = []
         self.bad: set[str] = set()
         self._env_file = env_file
         self._file: dict[str, str | None] = {}
@@ -237,8 +255,8 @@ class _Reader:
             return default
 
     def token(self) -> str:
-        value = self.raw("TELEGRAM_BOT_TOKEN")
-        if _TOKEN.match(value):
+        value = self.raw(TOKEN)
+        if TOKEN_FORM.match(value):
             return value
         if value:
             self.problems.append(
@@ -246,6 +264,7 @@ class _Reader:
                 "a colon and letters, as @BotFather gave it."
             )
         else:
+            self.missing.append(TOKEN)
             self.problems.append(
                 f"TELEGRAM_BOT_TOKEN is not set: without it there is no bot to run. Get a token from @BotFather in "
                 f"Telegram and put the line TELEGRAM_BOT_TOKEN=<token> into {self._env_file}."

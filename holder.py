@@ -12,14 +12,13 @@ import os
 import re
 import socket
 import sys
-import tempfile
-import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import files
 import supervisor
 import text
 from supervisor import Supervisor
@@ -161,15 +160,7 @@ def write_record(path: Path, *, bot_id: int, name: str, lock: Path, since: float
 
 def write_json(path: Path, record: Mapping[str, object]) -> None:
     """Write a file that others may read at any time: whole or not at all. Raises OSError, then leaves no trace."""
-    descriptor, made = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-")
-    temporary = Path(made)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", errors="replace") as file:
-            json.dump(record, file, ensure_ascii=False, indent=1)
-        _replace(temporary, path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
+    files.write(path, json.dumps(record, ensure_ascii=False, indent=1).encode("utf-8", "replace"))
 
 
 def read_record(path: Path) -> dict[str, object] | None:
@@ -202,7 +193,7 @@ def refusal(holder: Holder | None, bot_id: int, name: str = "", *, now: float | 
         lines.append(f"  command  {text.clip(holder.command, 200)}{f'   (in {holder.cwd})' if holder.cwd else ''}")
     if holder.supervisor is not None:
         lines.append(f"  managed  {holder.supervisor.kind} {holder.supervisor.name}".rstrip())
-    lines.append(f"  stop it  {_stop(holder)}")
+    lines.append(f"  stop it  {stop_command(holder)}")
     lines.append("  or wait  python bot.py --wait")
     lines.append(
         "Do not delete the lock file: that stops nothing and lets two bots fight over the updates (HTTP 409)."
@@ -210,7 +201,7 @@ def refusal(holder: Holder | None, bot_id: int, name: str = "", *, now: float | 
     return "\n".join(lines)
 
 
-def _stop(holder: Holder) -> str:
+def stop_command(holder: Holder) -> str:
     """The command for whoever reads the refusal, who may be another OS user than the holder."""
     if holder.supervisor is not None and holder.supervisor.stop_command:
         command = holder.supervisor.stop_command
@@ -237,14 +228,3 @@ def _cwd() -> str:
         return str(Path.cwd())
     except OSError:  # it was removed
         return ""
-
-
-def _replace(temporary: Path, path: Path) -> None:
-    for tries_left in (4, 3, 2, 1, 0):
-        try:
-            temporary.replace(path)
-            return
-        except PermissionError:  # Windows: somebody reads the old record just now
-            if sys.platform != "win32" or not tries_left:
-                raise
-            threading.Event().wait(0.05)

@@ -77,6 +77,8 @@ class Inbox:
             # Whoever removed the bot: it only takes away.
             if self._store.chat(update.chat_id) is not None:
                 self._store.unsubscribe(update.chat_id, note="unsubscribed: the bot was removed or blocked there")
+        elif self._claim(update):
+            pass
         elif not self._access.admits(update):
             for reply in self._commands.stranger(update):
                 self._say(update, reply)
@@ -89,6 +91,13 @@ class Inbox:
         elif update.kind in ("message", "callback"):
             for reply in self._commands.run(update):
                 self._say(update, reply)
+
+    def _claim(self, update: Update) -> bool:
+        before = self._access.owner_id
+        claimed = self._access.claim(update)
+        for reply in self._commands.claimed(update, before=before) if claimed else []:
+            self._say(update, reply)
+        return claimed
 
     def tell_stale(self, *, away_since: float | None) -> bool:
         """One line to each chat whose commands were too old to run. True if there was any."""
