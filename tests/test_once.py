@@ -102,10 +102,10 @@ def test_a_refused_token_ends_the_round_with_77(run_bot: Run, sim: Simulator) ->
 @pytest.mark.usefixtures("subscribed")
 def test_a_bot_that_is_started_during_a_round_waits_for_its_end(run_bot: Run, chat: SimBot, sim: Simulator) -> None:
     whale(sim)
-    fault = sim.fault(method="sendMessage", kind="slow_first_byte", seconds=3.0)
+    fault = sim.fault(method="sendMessage", kind="slow_first_byte", seconds=6.0)
     round_ = once(run_bot)
     sim.wait(lambda: chat.count("sendMessage"), what="the round sends")
-    bot = run_bot()
+    bot = run_bot(before="import app; app.START_GRACE = 0.2")
     bot.wait_output("A round of --once is just running")
     fault.clear()
     assert round_.wait_exit() == 0
