@@ -41,6 +41,7 @@ from state import Parts, State
 from store import Store, StoreError
 from telegram import Telegram
 from watchdog import PATIENCE, Watchdog
+from web import HealthServer
 
 log = logging.getLogger(__name__)
 
@@ -287,6 +288,11 @@ class Bot:
         self.state = State(
             lock.folder, bot_id=settings.bot_id, parts=self._parts(), patience=patience, on_death=self._died
         )
+        self.web = (
+            HealthServer(self.state.view, host=settings.health_host, port=settings.health_port, on_death=self._died)
+            if settings.health_port
+            else None
+        )
 
     def start(self) -> None:
         if self._store.set_aside is not None:
@@ -298,6 +304,8 @@ class Bot:
         self.scheduler.start()
         self.state.start()
         self.watchdog.start()
+        if self.web is not None:
+            self.web.start()
 
     def one_round(self, pause: once.Pause) -> int:
         """Instead of `start`: check the markets once, deliver, and leave; returns the exit code."""
@@ -318,6 +326,8 @@ class Bot:
         self.outbox.stop(0.6)
         self.scheduler.join(0.3)
         self.state.close(0.1)
+        if self.web is not None:
+            self.web.stop()
 
     # What the parts ask for
 

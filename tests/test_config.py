@@ -42,6 +42,7 @@ def test_token_and_owner_are_enough_and_the_rest_has_the_defaults_that_are_promi
     assert settings.send_rate == 30
     assert not settings.drop_pending_updates
     assert settings.machine_wide_lock
+    assert (settings.health_port, settings.health_host) == (0, "127.0.0.1")
     assert settings.warnings == ()
 
 
@@ -56,6 +57,8 @@ def test_all_problems_are_told_at_once_each_with_name_value_and_what_is_expected
         WHALE_INTERVAL="0",
         BINANCE_URL="ftp://x",
         ON_CONFLICT="fight",
+        HEALTH_PORT="80000",
+        HEALTH_HOST="health.example.org",
         CONFLICT_PATIENCE="nan",
         STALE_AFTER_MINUTES="-1",
         DROP_PENDING_UPDATES="maybe",
@@ -67,7 +70,7 @@ def test_all_problems_are_told_at_once_each_with_name_value_and_what_is_expected
     assert names >= {
         *("OWNER_ID", "ALLOWED_USERS", "TELEGRAM_API_URL", "SYMBOLS", "WHALE_MIN_USD", "WHALE_INTERVAL"),
         *("BINANCE_URL", "ON_CONFLICT", "CONFLICT_PATIENCE", "STALE_AFTER_MINUTES", "DROP_PENDING_UPDATES"),
-        *("SEND_RATE", "LOCK_SCOPE", "LOG_LEVEL"),
+        *("SEND_RATE", "LOCK_SCOPE", "LOG_LEVEL", "HEALTH_PORT", "HEALTH_HOST"),
     }
     assert any(line.startswith("TELEGRAM_BOT_TOKEN is not set") for line in told)
     assert all("expected" in line for line in told if "=" in line.split(" ")[0])
