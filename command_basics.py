@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import held
 import text
 from access import Update
 from desk import Desk, Reply
-from store import Chat
+from records import MONITORS, Chat
 
 
 def start(desk: Desk, update: Update, arguments: list[str]) -> list[Reply]:
@@ -22,12 +23,14 @@ def start(desk: Desk, update: Update, arguments: list[str]) -> list[Reply]:
         note="",
     )
     desk.store.put_chat(chat)
-    lines = [
-        "Whale alerts are on in this chat." if known is None or not known.subscribed else "Alerts were on already.",
-        f"You will hear of {desk.hears(chat)}.",
-        "",
-        "Change it: /threshold BTC 2m, /unwatch DOGE, /mute 2h. All commands: /help. End it: /stop.",
-    ]
+    said = "Alerts are on in this chat."
+    if known is not None and known.subscribed:
+        moved = known.thread_id != chat.thread_id
+        said = "Alerts come to this topic now." if moved else "Alerts were on already."
+    lines = [said, f"You will hear of {desk.hears(chat)}.", ""]
+    if chat.timezone == "UTC":
+        lines.append("Times are UTC; /timezone Berlin shows them in your zone.")
+    lines.append("Change what comes: /settings. All commands: /help. End it: /stop.")
     return [Reply(text="\n".join(lines))]
 
 
@@ -57,14 +60,31 @@ def _chat_status(desk: Desk, update: Update) -> list[str]:
         note = f" ({chat.note})" if chat is not None and chat.note else ""
         lines = [f"This chat: alerts are off{note}."]
     else:
-        now = desk.now()
-        muted = [symbol for symbol, until in chat.symbol_mutes.items() if until > now]
-        lines = [f"This chat hears of {desk.hears(chat)}."]
-        if chat.muted_until > now:
-            lines.append(f"Muted until {text.clock(chat.muted_until, now=now, zone=chat.zone)}.")
-        elif muted:
-            lines.append(f"Muted: {', '.join(sorted(muted))}.")
+        lines = [f"This chat hears of {desk.hears(chat)}.", *_kept_back(desk, chat)]
     if desk.is_owner(update):
         lost = [chat for chat in desk.store.chats(subscribed=False) if chat.note]
         lines += [f"Chat {chat.chat_id} {text.clip(chat.title, 32)}: {chat.note}" for chat in lost[-5:]]
+    return lines
+
+
+def _kept_back(desk: Desk, chat: Chat) -> list[str]:
+    """What does not come as a message just now, and why: nothing is suppressed in silence."""
+    now, lines = desk.now(), []
+    off = [monitor for monitor in MONITORS if chat.levels.get(monitor) == "off"]
+    if off:
+        lines.append(f"Off: {', '.join(off)}.")
+    muted = [symbol for symbol, until in chat.symbol_mutes.items() if until > now]
+    if chat.muted_until > now:
+        lines.append(f"Muted until {text.clock(chat.muted_until, now=now, zone=chat.zone)}.")
+    elif muted:
+        lines.append(f"Muted: {', '.join(sorted(muted))}.")
+    count = desk.store.muted_since(chat.chat_id, now - 86400)
+    if count:
+        lines.append(f"Came during a mute in 24 h: {text.count(count, 'alert')} (/history).")
+    waiting = desk.store.held(chat.chat_id)
+    if waiting:
+        told = text.clock(held.due_at(chat, waiting, now=now), now=now, zone=chat.zone)
+        lines.append(
+            f"Held back: {text.count(len(waiting), 'alert')} ({held.reasons(waiting)}), told at {told} or soon after."
+        )
     return lines

@@ -10,15 +10,19 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import command_basics
+import command_alerts
+import command_basics as basics
 import command_digest
-import command_markets
-import command_people
-import command_settings
+import command_keyboard as keyboard
+import command_markets as markets
+import command_people as people
+import command_settings as settings
 from access import Update
 from desk import Desk, Reply, Usage
 
 __all__ = ["TABLE", "Command", "Commands", "Desk", "Reply", "Usage", "menu"]
+
+Run = Callable[[Desk, Update, list[str]], list[Reply]]
 
 _COMMAND = re.compile(r"^/([A-Za-z0-9_]{1,32})(?:@([A-Za-z0-9_]+))?(?:\s+(.*))?$", re.DOTALL)
 
@@ -34,7 +38,7 @@ class Command:
     arguments: str
     summary: str
     example: str
-    run: Callable[[Desk, Update, list[str]], list[Reply]]
+    run: Run
     section: str = "Bot"
     owner_only: bool = False
     raw: bool = False
@@ -79,11 +83,11 @@ class Commands:
 
     def stranger(self, update: Update) -> list[Reply]:
         """The answers to one who is not admitted: at most one to them and one question to the owner."""
-        return command_people.stranger(self.desk, update)
+        return people.stranger(self.desk, update)
 
     def claimed(self, update: Update, *, before: int | None) -> list[Reply]:
         """Someone became the owner by the link; `before` was it until now."""
-        return command_people.claimed(self.desk, update, before=before)
+        return people.claimed(self.desk, update, before=before)
 
     def joined(self, update: Update) -> list[Reply]:
         """Someone who may use the bot added it to a group."""
@@ -93,51 +97,77 @@ class Commands:
         verb, _, rest = update.text.partition(":")
         said: list[Reply] = []
         if verb in ("allow", "deny") and self.desk.is_owner(update):
-            said = command_people.press(self.desk, verb, rest)
+            said = people.press(self.desk, verb, rest)
+        elif verb == keyboard.VERB:
+            said = keyboard.press(self.desk, update, rest, lambda name, words: self._typed(update, name, words))
         elif verb == "mute":
-            said = command_settings.press_mute(self.desk, update, rest)
+            said = settings.press_mute(self.desk, update, rest)
         return said or [Reply(text="This button does nothing any more.", toast=True)]
+
+    def _typed(self, update: Update, name: str, arguments: list[str]) -> list[Reply]:
+        command = next(row for row in TABLE if row.name == name)
+        return command.run(self.desk, update, arguments)
 
 
 def _help(desk: Desk, update: Update, arguments: list[str]) -> list[Reply]:
     rows = [row for row in TABLE if not row.owner_only or desk.is_owner(update)]
+    if arguments:
+        wanted = arguments[0].lower().lstrip("/")
+        for row in rows:
+            if row.name == wanted:
+                return [Reply(text=f"{_line(row)}, for example {row.example}")]
+        rows = [row for row in rows if row.section.lower() == wanted]
+        if not rows:
+            raise Usage("I need the name of a command, or of a section of /help.")
     sections = []
     for section in dict.fromkeys(row.section for row in rows):
-        lines = [
-            f"/{row.name} {row.arguments}".rstrip() + f" - {row.summary}" for row in rows if row.section == section
-        ]
-        sections.append("\n".join([section, *lines]))
+        sections.append("\n".join([section, *(_line(row) for row in rows if row.section == section)]))
     return [Reply(text="\n\n".join(sections))]
 
 
+def _line(row: Command) -> str:
+    return f"/{row.name} {row.arguments}".rstrip() + f" - {row.summary}"
+
+
+def _row(section: str, name: str, arguments: str, summary: str, example: str, run: Run, **more: bool) -> Command:
+    return Command(name, arguments, summary, example, run, section, **more)
+
+
+# The order is the one of /help and of the menu. One row a line or two, so that two additions do not meet.
 TABLE = (
-    Command("start", "", "switch alerts on in this chat", "/start", command_basics.start, "Alerts"),
-    Command("stop", "", "switch alerts off", "/stop", command_basics.stop, "Alerts"),
-    Command("whales", "[COIN] [N]", "the latest whale orders", "/whales BTC 5", command_markets.whales, "Markets"),
-    Command(
-        *("chart", "[COIN] [24h]", "price, whale orders and net flow", "/chart BTC 24h"),
-        *(command_markets.chart, "Markets"),
+    _row("Alerts", "start", "", "switch alerts on in this chat", "/start", basics.start),
+    _row("Alerts", "stop", "", "switch alerts off", "/stop", basics.stop),
+    _row("Alerts", "mute", "[COIN] 2h | off", "no alerts for a while", "/mute 2h", settings.mute),
+    _row("Alerts", "history", "[N]", "what came here, and what was held", "/history 10", command_alerts.history),
+    _row("Alerts", "test", "[KIND]", "how an alert would look here", "/test whales", command_alerts.test),
+    _row("Markets", "whales", "[COIN] [N]", "the latest whale orders", "/whales BTC 5", markets.whales),
+    _row("Markets", "chart", "[COIN] [24h]", "price, whale orders and net flow", "/chart BTC 24h", markets.chart),
+    _row("Settings", "settings", "", "all settings, with buttons", "/settings", keyboard.settings),
+    _row("Settings", "watch", "COIN...", "watch these coins too (or: all)", "/watch BTC ETH", settings.watch),
+    _row("Settings", "unwatch", "COIN...", "no longer watch them", "/unwatch DOGE", settings.unwatch),
+    _row(
+        *("Settings", "threshold", "[KIND] [COIN] AMOUNT", "from which size on", "/threshold BTC 2m"),
+        settings.threshold,
     ),
-    Command(
-        *("digest", "09:00 | every 4h | off", "a summary at these times", "/digest 09:00 mon-fri"),
-        *(command_digest.digest_, "Alerts"),
+    _row(
+        *("Settings", "level", "KIND on|loud|silent|off", "how loud a kind of alert is", "/level whales silent"),
+        settings.level,
     ),
-    Command(
-        "watch", "COIN...", "watch these coins too (or: all)", "/watch BTC ETH", command_settings.watch, "Settings"
+    _row("Settings", "side", "buys | sells | both", "only one side", "/side sells", settings.side),
+    _row("Settings", "quiet", "22:00-07:00 | off", "hold alerts at night", "/quiet 22:00-07:00", settings.quiet),
+    _row("Settings", "timezone", "CITY", "the time zone of this chat", "/timezone Berlin", settings.timezone),
+    _row("Settings", "cap", "20 | off", "the most messages an hour", "/cap 20", settings.cap),
+    _row(
+        *("Settings", "digest", "09:00 | every 4h | off", "a summary at these times", "/digest 09:00 mon-fri"),
+        command_digest.digest_,
     ),
-    Command("unwatch", "COIN...", "no longer watch them", "/unwatch DOGE", command_settings.unwatch, "Settings"),
-    Command(
-        *("threshold", "[COIN] AMOUNT", "from which size on", "/threshold BTC 2m"),
-        *(command_settings.threshold, "Settings"),
-    ),
-    Command("mute", "[COIN] 2h | off", "no alerts for a while", "/mute 2h", command_settings.mute, "Settings"),
-    Command("status", "", "how the bot and its sources are", "/status", command_basics.status),
-    Command("ping", "[text]", "answer pong", "/ping hello", command_basics.ping, raw=True),
-    Command("id", "", "your id and this chat's", "/id", command_basics.id_),
-    Command("help", "", "this list", "/help", _help),
-    Command("users", "", "who may use the bot", "/users", command_people.users, "Owner", owner_only=True),
-    Command("allow", "ID", "let someone in", "/allow 123456789", command_people.allow, "Owner", owner_only=True),
-    Command("deny", "ID", "shut someone out", "/deny 123456789", command_people.deny, "Owner", owner_only=True),
+    _row("Bot", "status", "", "how the bot and its sources are", "/status", basics.status),
+    _row("Bot", "ping", "[text]", "answer pong", "/ping hello", basics.ping, raw=True),
+    _row("Bot", "id", "", "your id and this chat's", "/id", basics.id_),
+    _row("Bot", "help", "[COMMAND]", "this list", "/help quiet", _help),
+    _row("Owner", "users", "", "who may use the bot", "/users", people.users, owner_only=True),
+    _row("Owner", "allow", "ID", "let someone in", "/allow 123456789", people.allow, owner_only=True),
+    _row("Owner", "deny", "ID", "shut someone out", "/deny 123456789", people.deny, owner_only=True),
 )
 
 

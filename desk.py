@@ -100,16 +100,25 @@ class Desk:
     def watched(self, chat: Chat) -> frozenset[str]:
         return frozenset(self.symbols) if chat.symbols is None else chat.symbols
 
-    def hears(self, chat: Chat) -> str:
+    def hears(self, chat: Chat, monitor: str = "whales") -> str:
         """`market orders of BTC 1.05M, ETH 640k USD or more`: what each watched coin needs to be told here."""
+        return (
+            "nothing: no coin is watched (/watch all)"
+            if not self.watched(chat)
+            else (f"{_EVENTS[monitor]} of {self.sizes(chat, monitor)}")
+        )
+
+    def sizes(self, chat: Chat, monitor: str) -> str:
+        """`500k USD or more`, or the amount of each coin."""
         watched = self.watched(chat)
-        if not watched:
-            return "nothing: no coin is watched (/watch all)"
         amounts = {
-            symbol: chat.threshold("whales", symbol, self.default_min("whales", symbol)) for symbol in self.symbols
+            symbol: chat.threshold(monitor, symbol, self.default_min(monitor, symbol)) for symbol in self.symbols
         }
         if len(set(amounts.values())) == 1 and len(watched) == len(self.symbols):
             sizes = text.usd(next(iter(amounts.values())))
         else:
             sizes = ", ".join(f"{symbol} {text.usd(amounts[symbol])}" for symbol in amounts if symbol in watched)
-        return f"market orders of {sizes} USD or more"
+        return f"{sizes} USD or more" if sizes else "no coin"
+
+
+_EVENTS = {"whales": "market orders", "liquidations": "liquidations", "wallets": "positions of wallets"}

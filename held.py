@@ -34,15 +34,29 @@ def tell_due(store: Store, *, now: float) -> bool:
 
 
 def is_due(chat: Chat, waiting: Sequence[Told], *, now: float) -> bool:
-    """Is it time to tell? Never in quiet hours or while everything is muted."""
-    if not waiting or now < chat.muted_until or preferences.is_quiet(chat, now):
-        return False
-    if any(one.how == Heard.QUIET.value for one in waiting):
-        return True
-    # The next digest brings them.
-    if chat.digest_at is not None:
-        return False
-    return min(one.at for one in waiting) < preferences.hour_began(chat, now)
+    """Is it time to tell? What the next digest brings is left to it (digest.py)."""
+    return bool(waiting) and not _is_for_digest(chat, waiting) and due_at(chat, waiting, now=now) <= now
+
+
+def due_at(chat: Chat, waiting: Sequence[Told], *, now: float) -> float:
+    """When what waits is told, by the settings as they are now; never in quiet hours or while all is muted."""
+    if _is_for_digest(chat, waiting):
+        assert chat.digest_at is not None
+        return chat.digest_at
+    at = now
+    if not _any_quiet(waiting):
+        at = preferences.hour_began(chat, min(one.at for one in waiting)) + 3600
+    at = max(at, now, chat.muted_until)
+    quiet = chat.quiet_hours
+    return (quiet.until(at, chat.zone) if quiet is not None else None) or at
+
+
+def _is_for_digest(chat: Chat, waiting: Sequence[Told]) -> bool:
+    return chat.digest_at is not None and not _any_quiet(waiting)
+
+
+def _any_quiet(waiting: Sequence[Told]) -> bool:
+    return any(one.how == Heard.QUIET.value for one in waiting)
 
 
 def take(store: Store, chat: Chat, *, now: float) -> str:
@@ -59,17 +73,21 @@ def take(store: Store, chat: Chat, *, now: float) -> str:
 
 def words(chat: Chat, waiting: Sequence[Told], *, now: float) -> str:
     first, last = (text.clock(one.at, now=now, zone=chat.zone) for one in (waiting[0], waiting[-1]))
-    over = sum(one.how == Heard.CAP.value for one in waiting)
-    whys = [f"quiet hours {len(waiting) - over:,}"] if over < len(waiting) else []
-    whys += [f"over the hourly cap {over:,}"] if over else []
     lines = [
         f"<b>Held back: {text.count(len(waiting), 'alert')}</b>",
         f"{first} to {last}" if first != last else first,
-        text.escape(" · ".join(whys)),
+        reasons(waiting),
     ]
     for monitor in dict.fromkeys(one.alert.monitor for one in waiting):
         lines += ["", *_of_monitor(chat, [one.alert for one in waiting if one.alert.monitor == monitor], now=now)]
     return "\n".join(lines)
+
+
+def reasons(waiting: Sequence[Told]) -> str:
+    """`quiet hours 12 · over the hourly cap 2`"""
+    over = sum(one.how == Heard.CAP.value for one in waiting)
+    whys = [f"quiet hours {len(waiting) - over:,}"] if over < len(waiting) else []
+    return " · ".join([*whys, f"over the hourly cap {over:,}"] if over else whys)
 
 
 def _of_monitor(chat: Chat, found: Sequence[Alert], *, now: float) -> list[str]:

@@ -31,7 +31,9 @@ def decide(chat: Chat, alert: Alert, *, now: float, default_min: float) -> Heard
     level = chat.levels.get(alert.monitor, "on")
     threshold = chat.threshold(alert.monitor, alert.symbol, default_min)
     side = chat.sides.get(alert.monitor)
-    if level == "off" or not chat.follows(alert.symbol) or alert.usd < threshold:
+    # A wallet is followed by name, whatever it holds.
+    follows = alert.monitor == "wallets" or chat.follows(alert.symbol)
+    if level == "off" or not follows or alert.usd < threshold:
         return Heard.NO
     if side is not None and alert.side and alert.side != side:
         return Heard.NO

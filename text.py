@@ -92,6 +92,11 @@ def clock(at: float, *, now: float | None = None, zone: tzinfo = UTC, named: boo
     return f"{shown} {offset(moment)}" if named else shown
 
 
+def offset_at(at: float, zone: tzinfo) -> str:
+    """The zone's offset at that time, as `clock` names it."""
+    return offset(datetime.fromtimestamp(at, zone))
+
+
 def offset(moment: datetime) -> str:
     """What a local time is ahead of Greenwich: `UTC`, `UTC+1`, `UTC-3:30`."""
     minutes = round((moment.utcoffset() or timedelta()).total_seconds() / 60)

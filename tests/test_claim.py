@@ -90,7 +90,7 @@ def test_who_opens_the_link_is_the_owner_and_hears_of_whales(desk: Desk) -> None
     assert desk.access.role(STRANGER) is Role.OWNER
     assert [chat.chat_id for chat in desk.store.chats()] == [STRANGER]
     assert "You are the owner" in said[0][1]
-    assert "alerts are on" in said[1][1]
+    assert "Alerts are on" in said[1][1]
     assert "/users" in desk.say("/help")[0][1]
 
 

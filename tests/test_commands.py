@@ -141,8 +141,9 @@ def test_help_and_menu_come_from_the_table(desk: Desk) -> None:
 
 
 def test_the_table_has_every_command_that_is_promised() -> None:
-    promised = "start stop help ping status whales watch unwatch threshold mute id allow deny users chart digest"
-    assert {row.name for row in TABLE} == set(promised.split())
+    promised = "start stop help ping status whales watch unwatch threshold mute id allow deny users chart digest "
+    promised += "settings level side quiet timezone cap history test"
+    assert set(promised.split()) <= {row.name for row in TABLE}
     assert {row.name for row in OWNERS} == {"allow", "deny", "users"}
 
 
@@ -170,6 +171,13 @@ BAD = [
     *("/threshold much", "/threshold BTC", "/threshold BTC much", "/threshold XYZ 1m", "/threshold BTC ETH 1m"),
     *("/threshold 9999", "/threshold -1m", "/threshold 1,5m", "/threshold nan"),
     *("/mute", "/mute 2", "/mute forever", "/mute 0h", "/mute 999d", "/mute XYZ 2h", "/mute BTC ETH 2h"),
+    *("/threshold funding 1m", "/threshold liq XYZ 1m", "/threshold liq 1", "/threshold whales BTC ETH 1m"),
+    *("/level whales", "/level loud", "/level whales LOUDER", "/level x off", "/level whales on off", "/level on on"),
+    *("/side", "/side up", "/side funding both", "/side whales longs", "/side liquidations buys", "/side buys sells"),
+    *("/quiet 22", "/quiet 7-7", "/quiet 25-7", "/quiet on", "/quiet 22:00-07:00 x", "/quiet 22:61-7"),
+    *("/timezone Atlantis", "/timezone CST", "/timezone UTC+99", "/timezone ../etc/passwd", f"/timezone {'x' * 300}"),
+    *("/cap 0", "/cap -1", "/cap 1001", "/cap many", "/cap 1.5", "/cap ٣", f"/cap {'9' * 40}", "/cap 5 6"),
+    *("/history 0", "/history 51", "/history x", "/history 1 2", "/test x", "/test whales BTC", "/help nothing"),
     *("/allow", "/allow me", "/allow 1 2", "/allow 0", "/allow -5", f"/allow {'9' * 20}", f"/allow {OWNER}"),
     *("/deny", "/deny ٣", f"/deny {OWNER}"),
 ]
@@ -224,7 +232,7 @@ SHARED: Desk
 def test_start_subscribes_with_defaults_and_says_what_will_come_and_how_to_change_it(desk: Desk) -> None:
     said = desk.say("/start")
     assert "BTC 1.05M, ETH 640k, DOGE 100k USD or more" in said
-    assert "/threshold" in said
+    assert "/settings" in said
     assert "/stop" in said
     chat = desk.chat()
     assert (chat.subscribed, chat.added_by, chat.symbols, dict(chat.thresholds)) == (True, FRIEND, None, {})
@@ -242,7 +250,7 @@ def test_stop_ends_the_alerts_and_start_brings_them_back_with_the_settings(start
     assert "Alerts are off" in started.say("/stop")
     assert started.store.chats() == []
     assert "off already" in started.say("/stop")
-    assert started.say("/start").startswith("Whale alerts are on")
+    assert started.say("/start").startswith("Alerts are on in this chat.")
     assert started.chat().thresholds == {"whales": {"BTC": 2e6}}
 
 

@@ -28,6 +28,8 @@ FLOORS = (  # a module imports only modules below it; one a line, so that two ad
     "conflict",
     "inbox",
     "commands",
+    "command_alerts",
+    "command_keyboard",
     "command_digest",
     "command_markets",
     "command_people",

@@ -1,0 +1,93 @@
+"""What a chat hears, end to end: the bot as a real process, its settings typed and pressed, a night with whales."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+from conftest import OWNER, BotProcess, Run
+
+from simulator import SimBot, Simulator
+
+POLLING = "Polling: running"
+# What is held is told within 30 s; a test cannot wait that long.
+SOON = "import app; app.HELD_EVERY = 0.2"
+
+
+def start(run_bot: Run, chat: SimBot, sim: Simulator, before: str = "") -> BotProcess:
+    for symbol in ("BTC", "ETH"):
+        sim.market.trade("binance", symbol, "buy", 50_000.0, 0.01)
+    bot = run_bot(before=before)
+    bot.wait_output(POLLING)
+    say(chat, "/start", "alerts are on")
+    sim.wait(lambda: sim.market.calls, what="the first look at the market")
+    return bot
+
+
+def say(chat: SimBot, words: str, answer: str) -> str:
+    before = chat.delivered
+    chat.send_text(chat_id=OWNER, text=words)
+    return chat.wait_text(answer, chat_id=OWNER, after=before).text
+
+
+def test_whales_of_a_quiet_time_are_told_together_when_it_is_over_also_after_a_kill(
+    run_bot: Run, chat: SimBot, sim: Simulator
+) -> None:
+    bot = start(run_bot, chat, sim)
+    now = datetime.now(UTC)
+    say(chat, f"/quiet {now - timedelta(hours=1):%H:%M}-{now + timedelta(hours=2):%H:%M}", "Quiet from")
+    sim.market.sweep("binance", "BTC", "sell", usd=2_500_000, fills=9, price=50_000.0)
+    sim.market.sweep("binance", "ETH", "buy", usd=4_000_000, fills=9, price=50_000.0)
+    for _ in range(15):  # answers of one chat come once a second
+        if "Held back: 2 alerts (quiet hours 2)" in say(chat, "/status", "This chat hears"):
+            break
+    else:
+        raise AssertionError("no status that tells of two held alerts")
+    assert not any("BTC sell" in words for words in chat.texts(OWNER))
+    bot.kill()
+    run_bot(before=SOON).wait_output(POLLING, timeout=30)
+    assert not any("Held back: 2 alerts\n" in words for words in chat.texts(OWNER))
+    before = chat.delivered
+    say(chat, "/timezone UTC+6", "UTC+6")  # where it is not quiet now
+    told = chat.wait_text("Held back: 2 alerts\n", chat_id=OWNER, after=before).text
+    assert "BTC: 1 whale order, 2.5M USD, net -2.5M" in told
+    assert "ETH buy 4M USD" in told
+    say(chat, "/ping over", "pong over")
+    assert sum("Held back: 2 alerts\n" in words for words in chat.texts(OWNER)) == 1
+    assert "held, told later" in say(chat, "/history", "The last 2 alerts")
+
+
+def test_settings_are_pressed_in_one_message_that_edits_itself(run_bot: Run, chat: SimBot, sim: Simulator) -> None:
+    start(run_bot, chat, sim)
+    chat.send_text(chat_id=OWNER, text="/settings")
+    message = chat.wait_text("Settings of this chat", chat_id=OWNER).message_id
+
+    def shown() -> tuple[str, list[str]]:
+        (found,) = [one for one in chat.chat(OWNER) if one["message_id"] == message]
+        rows = found.get("reply_markup", {}).get("inline_keyboard", [])
+        return found["text"], [button["text"] for row in rows for button in row]
+
+    def has(label: str) -> bool:
+        return label in shown()[1]
+
+    for label, expected in (
+        ("Whales: on", "✓ on"),
+        ("silent", "✓ silent"),
+        ("2M", "✓ 2M"),
+        ("‹ Back", "Whales: silent"),
+        ("Coins", "✓ ETH"),
+        ("✓ ETH", "ETH"),
+        ("‹ Back", "Done"),
+    ):
+        (found,) = [one for one in chat.chat(OWNER) if one["message_id"] == message]
+        buttons = [button for row in found["reply_markup"]["inline_keyboard"] for button in row]
+        (data,) = [button["callback_data"] for button in buttons if button["text"] == label]
+        chat.press(message, data, chat_id=OWNER)
+        sim.wait(partial(has, expected), what=f"a button {expected!r}")
+    assert "Whales: silent, BTC 2M USD or more" in shown()[0]
+    assert "Coins: BTC" in shown()[0]
+    assert sum("Settings of this chat" in one["text"] for one in chat.chat(OWNER)) == 1
+    sim.market.sweep("binance", "BTC", "buy", usd=9_000_000, fills=9, price=50_000.0)
+    alert = chat.wait_text("BTC buy 9M", chat_id=OWNER)
+    assert json.loads(str(alert.params["disable_notification"]).lower()) is True
