@@ -14,6 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+if sys.version_info < (3, 11):  # noqa: UP036 - before what an older one cannot read
+    print("CryptoSat needs Python 3.11 or newer; this is %d.%d." % sys.version_info[:2], file=sys.stderr)  # noqa: UP031
+    print("Install a newer one, and make the virtual environment again with it (README.md).", file=sys.stderr)
+    sys.exit(78)
+
 import config
 import exits
 from config import ConfigError
@@ -68,6 +73,21 @@ SUBCOMMANDS = (
 
 def main(argv: list[str] | None = None) -> int:
     """The command line; returns the exit code."""
+    try:
+        return _main(argv)
+    except ModuleNotFoundError as error:
+        if (Path(__file__).with_name(f"{error.name}.py")).exists():
+            raise
+        requirements = Path(__file__).with_name("requirements.txt")
+        print(
+            f"The Python package {error.name} is missing, so the bot cannot run. Install what it needs:",
+            file=sys.stderr,
+        )
+        print(f"    {sys.executable} -m pip install -r {requirements}", file=sys.stderr)
+        return exits.BAD_SETTINGS
+
+
+def _main(argv: list[str] | None) -> int:
     parser = _parser()
     arguments = parser.parse_args(argv)
     if arguments.demo:

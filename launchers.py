@@ -134,7 +134,7 @@ def _apps(listed: Any, kind: str, before: str) -> Iterator[Launcher]:
                 name=name,
                 folder=started.folder,
                 starts=False,
-                running=app.get("status") in ("online", "launching", "waiting restart"),
+                running=app.get("status") in ("online", "launching"),
                 remove=f"{before}pm2 delete {shlex.quote(name)} && {before}pm2 save --force",
             )
 

@@ -11,9 +11,11 @@ module.exports = {
       instances: 1,
       watch: false,
       autorestart: true,
-      // 0 stopped on request, 64 arguments, 75 runs already, 77 token refused, 78 settings: no new start.
-      stop_exit_codes: [0, 64, 75, 77, 78],
-      // A crash starts again after 0.2 s, then after longer and longer up to 15 s.
+      // 64 arguments, 75 runs already, 77 token refused, 78 settings: no new start. Not 0: PM2 takes a process that
+      // was killed (out of memory, say) for one that ended with 0. So stop the bot with `pm2 stop cryptosat`.
+      stop_exit_codes: [64, 75, 77, 78],
+      // A crash starts again after 0.2 s, then after longer and longer up to 15 s. Because of this line PM2 shows
+      // "waiting restart" after one of the codes above too, although it does not start again.
       exp_backoff_restart_delay: 200,
       // PM2 kills 1.6 s after it has asked; the bot needs less, a slow disk may need more.
       kill_timeout: 8000,

@@ -116,6 +116,17 @@ def test_without_any_package_it_names_them_and_how_to_get_them(tmp_path: Path) -
     assert "Traceback" not in output
 
 
+def test_a_start_without_packages_or_with_an_old_python_says_so_in_words(tmp_path: Path) -> None:
+    token = {"TELEGRAM_BOT_TOKEN": TOKEN, "OWNER_ID": "7", "HOME": str(tmp_path)}
+    code, output = alone(tmp_path, "-S", str(ROOT / "bot.py"), **token)
+    assert code == 78
+    assert "is missing, so the bot cannot run" in output
+    assert f"{sys.executable} -m pip install -r {ROOT / 'requirements.txt'}" in output
+    old = "import sys, runpy; sys.version_info = (3, 9, 2); runpy.run_path(sys.argv[1], run_name='__main__')"
+    code, output = alone(tmp_path, "-c", old, str(ROOT / "bot.py"), **token)
+    assert (code, "needs Python 3.11 or newer; this is 3.9." in output) == (78, True)
+
+
 def test_for_people_it_is_one_line_and_one_fix_for_each_finding() -> None:
     findings = [
         Finding("token", "problem", "Telegram refuses it " + "and goes on " * 12, "get another"),
