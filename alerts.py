@@ -14,12 +14,13 @@ from typing import Any
 import preferences
 import text
 from preferences import Heard
-from records import ALERTS, Alert, Chat
+from records import ALERTS, Alert, Chat, Delivery
 from store import Store
 
-__all__ = ["Alert", "addressed", "announce", "headline", "noun", "payload", "publish", "render", "totals"]
+__all__ = ["Alert", "addressed", "announce", "compose", "headline", "noun", "payload", "publish", "render", "totals"]
 
 BUNDLE_SECONDS = 60.0
+WISH = "alerts"  # in a delivery's payload: it tells of the alerts bundled under it, as loud as the value says
 LISTED = 25  # alerts of a bundle that get a line of their own
 # What was bought or forced to be bought back is green, what was sold or forced to be sold is red.
 MARKS = {"buy": "🟢", "short": "🟢", "sell": "🔴", "long": "🔴"}
@@ -71,18 +72,36 @@ def _deliver(store: Store, chat: Chat, alert: Alert, *, now: float, heard: Heard
     An edit makes no sound: a loud alert never hides in a silent message. A silent one joins either.
     """
     for sound in (Heard.LOUD, heard):
-        open_id = store.open_bundle(chat.chat_id, _bundle(alert, sound), since=now - BUNDLE_SECONDS)
+        open_id = store.open_bundle(chat.chat_id, _bundle(alert, sound), since=now - BUNDLE_SECONDS, until=now)
         if open_id is not None:
             store.add_to_bundle(open_id, alert.key)
-            bundled = [Alert(**body) for body in store.bundle(open_id)]
-            store.revise(open_id, payload(chat, bundled, now=now, heard=sound), now=now)
+            store.revise(open_id, {WISH: sound.value}, now=now)
             return sound
-    if preferences.over_cap(chat, store.messages_since(chat.chat_id, preferences.hour_began(chat, now))):
-        return Heard.CAP
-    message = payload(chat, [alert], now=now, heard=heard)
-    made = store.enqueue(chat.chat_id, "sendMessage", message, now=now, lane=ALERTS, bundle=_bundle(alert, heard))
+    if chat.hourly_cap:
+        messages = store.messages_since(chat.chat_id, preferences.hour_began(chat, now))
+        if preferences.over_cap(chat, messages):
+            return Heard.CAP
+    bundle = _bundle(alert, heard)
+    made = store.enqueue(chat.chat_id, "sendMessage", {WISH: heard.value}, now=now, lane=ALERTS, bundle=bundle)
     store.add_to_bundle(made, alert.key)
     return heard
+
+
+def compose(store: Store, delivery: Delivery, *, now: float) -> dict[str, Any] | None:
+    """The parameters of a delivery, worded at the moment of sending where it tells of alerts; None: nothing to tell.
+
+    Wording when the alerts come would word the same storm anew with each of them, for each of a thousand chats.
+    """
+    if WISH not in delivery.payload:
+        return delivery.payload
+    chat = store.chat(delivery.chat_id)
+    bundled = [Alert(**body) for body in store.bundle(delivery.parent or delivery.id)]
+    if chat is None or not bundled:
+        return None  # the chat is gone, or the alerts are older than what is kept
+    message = payload(chat, bundled, now=now, heard=Heard(delivery.payload[WISH]))
+    if "message_id" in delivery.payload:
+        message["message_id"] = delivery.payload["message_id"]
+    return message
 
 
 def _bundle(alert: Alert, heard: Heard) -> str:

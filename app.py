@@ -14,6 +14,7 @@ from datetime import tzinfo
 from enum import Enum
 from pathlib import Path
 
+import alerts
 import attachments
 import commands
 import exits
@@ -244,6 +245,7 @@ class Bot:
             on_token_refused=self._token_refused,
             on_death=self._died,
             on_sent=self.latency.add,
+            compose=lambda delivery: alerts.compose(store, delivery, now=time.time()),
             attachments=attachments.makers(store, lock.folder, now=time.time),
         )
         self.digests = Digests(

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import logging
 import sqlite3
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from typing import Any, Literal
 import salvage
 from loop import KnownTrouble
 from text import count, duration, price, usd
+from turns import Turns
 
 log = logging.getLogger(__name__)
 
@@ -139,7 +139,7 @@ class Database:
         self.taken_over = 0
         self.on_damage: Callable[[str], None] = lambda words: None
         self._failing_since: float | None = None
-        self._lock = threading.RLock()
+        self._lock = Turns()
         self._depth = 0
         try:
             try:

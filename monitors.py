@@ -340,25 +340,34 @@ class WhaleMonitor:
     # What is kept
 
     def _commit(self) -> None:
-        """Write all that was found since the last commit, or nothing: then everything is read again."""
+        """Write all that was found since the last commit: each alert alone, so that commands get their turn between
+        them, and the cursors last. What was not written is read again; a known alert adds nothing then."""
         batch, self._batch = self._batch, _Batch()
         if not (batch.alerts or batch.gaps or batch.feeds):
             return
         now = self._now()
         try:
             with self._store.transaction():
-                for gap in batch.gaps:
-                    self._store.add_gap(gap.venue, gap.symbol, missed=gap.missed, start=gap.start, end=gap.end)
-                for words, symbol in _outages(batch.gaps, now):
-                    alerts.announce(self._store, words, now=now, symbol=symbol)
-                for alert in sorted(batch.alerts, key=lambda alert: (alert.at_ms, alert.key)):
+                self._keep_gaps(batch.gaps, now)
+            for alert in sorted(batch.alerts, key=lambda alert: (alert.at_ms, alert.key)):
+                with self._store.transaction():
                     alerts.publish(self._store, alert, now=now, default_min=self.default_threshold(alert.symbol))
+            with self._store.transaction():
                 self._store.add_bars(batch.bars.values())
                 for feed in batch.feeds:
                     self._store.set_cursor(feed.venue, feed.symbol, feed.stored, at=feed.at)
         except BaseException:
             self._feeds.clear()  # what is in memory is ahead of the store: read on from what is stored
             raise
+
+    def _keep_gaps(self, gaps: Sequence[_Gap], now: float) -> None:
+        new = [
+            gap
+            for gap in gaps
+            if self._store.add_gap(gap.venue, gap.symbol, missed=gap.missed, start=gap.start, end=gap.end)
+        ]
+        for words, symbol in _outages(new, now):
+            alerts.announce(self._store, words, now=now, symbol=symbol)
 
     # What is said
 

@@ -67,6 +67,7 @@ class Sender(Protocol):
 class Outbox:
     """The sending threads. `send_rate` is messages a second overall, 0 for no pacing at all.
 
+    compose: a delivery's parameters at the moment of sending, None when there is nothing to send any more.
     attachments: for each `kind` of attachment, how it is made. alerts_paused: answers go, alerts wait.
     on_sent: told for each message how many seconds after it was kept it was sent.
     """
@@ -77,6 +78,7 @@ class Outbox:
         telegram: Sender,
         *,
         send_rate: float = 30.0,
+        compose: Callable[[Delivery], dict[str, Any] | None] = lambda delivery: delivery.payload,
         attachments: Mapping[str, Maker] | None = None,
         on_token_refused: Callable[[str], None] = lambda reason: None,
         on_sent: Callable[[float], None] = lambda seconds: None,
@@ -88,6 +90,7 @@ class Outbox:
         self.alerts_paused = False
         self._store = store
         self._telegram = telegram
+        self._compose = compose
         self._makers = dict(attachments or {})
         self._making = threading.BoundedSemaphore(MAKERS)
         self._on_token_refused = on_token_refused
@@ -227,9 +230,13 @@ class Outbox:
         delivery = self._store.delivery(delivery_id)
         if delivery is None:
             return 0.0  # it was taken back meanwhile, or its mark was made up for
+        payload = self._compose(delivery)
+        if payload is None:
+            self._store.settle_buried(delivery.id, reason="nothing to tell any more", now=self._now())
+            return 0.0
         try:
-            if "attachment" not in delivery.payload:
-                message_id = self._send(delivery, delivery.method, delivery.payload, None)
+            if "attachment" not in payload:
+                message_id = self._send(delivery, delivery.method, payload, None)
             elif self._making.acquire(blocking=False):
                 try:
                     message_id = self._send(delivery, *self._with_file(delivery))

@@ -7,6 +7,7 @@ method may be called from any thread and raises StoreError when the file cannot 
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
@@ -175,9 +176,17 @@ class Store:
     def set_cursor(self, venue: str, symbol: str, text: str, *, at: float) -> None:
         self._db.write("INSERT OR REPLACE INTO cursors VALUES (?, ?, ?, ?)", venue, symbol, text, at)
 
-    def add_gap(self, venue: str, symbol: str, *, missed: int | None, start: float, end: float) -> None:
-        """Note that trades between two times were not seen; `missed` None when their number is not known."""
-        self._db.write("INSERT INTO gaps VALUES (?, ?, ?, ?, ?, ?)", venue, symbol, missed, start, end, time.time())
+    def add_gap(self, venue: str, symbol: str, *, missed: int | None, start: float, end: float) -> bool:
+        """Note that trades between two times were not seen; `missed` None when their number is not known.
+
+        False when a gap with that beginning is known: the feed was read again from the same place.
+        """
+        made = self._db.write(
+            "INSERT INTO gaps SELECT ?, ?, ?, ?, ?, ? WHERE NOT EXISTS "
+            "(SELECT 1 FROM gaps WHERE venue = ? AND symbol = ? AND start = ? AND missed IS ?)",
+            *(venue, symbol, missed, start, end, time.time(), venue, symbol, start, missed),
+        )
+        return made.rowcount == 1
 
     def gaps(self, *, since: float) -> list[Row]:
         """Rows (venue, symbol, missed, start, end) noted since then, newest first."""
@@ -242,12 +251,15 @@ class Store:
     def add_to_bundle(self, delivery_id: int, alert_key: str) -> None:
         self._db.write("INSERT OR IGNORE INTO bundled VALUES (?, ?)", delivery_id, alert_key)
 
-    def open_bundle(self, chat_id: int, bundle: str, *, since: float) -> int | None:
-        """Id of the chat's bundle of that name begun after `since` whose message was or may yet be sent."""
+    def open_bundle(self, chat_id: int, bundle: str, *, since: float, until: float = math.inf) -> int | None:
+        """Id of the chat's bundle of that name begun after `since` whose message was or may yet be sent.
+
+        until: now, so that a bundle begun before the clock was put back does not stay open for an hour.
+        """
         row = self._db.row(
-            "SELECT id FROM deliveries WHERE chat_id = ? AND bundle = ? AND created_at > ? AND state != 'buried' "
-            "ORDER BY id DESC LIMIT 1",
-            *(chat_id, bundle, since),
+            "SELECT id FROM deliveries WHERE chat_id = ? AND bundle = ? AND created_at > ? AND created_at <= ? "
+            "AND state != 'buried' ORDER BY id DESC LIMIT 1",
+            *(chat_id, bundle, since, until),
         )
         return None if row is None else int(row["id"])
 
@@ -393,13 +405,19 @@ class Store:
         )
 
     def send_anew(self, edit: Delivery, *, reason: str, now: float) -> None:
-        """The message that an edit was for is gone from its chat: the content goes out as a new message."""
+        """The message that an edit was for is gone from its chat: all it told of goes out as a new message."""
         payload = {name: value for name, value in edit.payload.items() if name != "message_id"}
         with self.transaction():
+            old = self._db.execute("SELECT id, bundle FROM deliveries WHERE id = ?", (edit.parent,)).fetchone()
+            made = self.enqueue(
+                edit.chat_id, "sendMessage", payload, now=now, lane=edit.lane, bundle=old["bundle"] if old else None
+            )
+            self._db.execute(
+                "INSERT INTO bundled SELECT ?, alert_key FROM bundled WHERE delivery_id = ?", (made, edit.parent)
+            )
             for delivery_id in (edit.id, edit.parent):
                 if delivery_id is not None:
                     self.settle_buried(delivery_id, reason=reason, now=now)
-            self.enqueue(edit.chat_id, "sendMessage", payload, now=now, lane=edit.lane)
 
     def count_attempt(self, delivery_id: int) -> None:
         self._db.write("UPDATE deliveries SET attempts = attempts + 1 WHERE id = ?", delivery_id)

@@ -9,11 +9,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+import alerts
 from simulator import SimBot, Simulator
+from store import Delivery, Store
 
 ROOT = Path(__file__).resolve().parent.parent
 # The lock holds for the whole machine: two test runs at once must not be the same bot.
@@ -160,3 +163,10 @@ def clean_environment() -> dict[str, str]:
     """This process's environment without anything a supervisor or a real bot's settings left in it."""
     keep = ("PATH", "HOME", "LANG", "LC_ALL", "SYSTEMROOT", "TEMP", "TMP", "PYTHONDONTWRITEBYTECODE", "WINEPREFIX")
     return {name: os.environ[name] for name in keep if name in os.environ}
+
+
+def outgoing(store: Store, *, now: float) -> list[Delivery]:
+    """What waits to be sent, in order, worded as it would be now."""
+    found = (store.delivery(delivery_id) for delivery_id, _, _ in store.pending())
+    worded = [(one, alerts.compose(store, one, now=now)) for one in found if one is not None]
+    return [replace(one, payload=payload) for one, payload in worded if payload is not None]

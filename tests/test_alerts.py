@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import outgoing
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -56,8 +57,7 @@ def subscribe(store: Store, chat_id: int = 7, **settings: Any) -> None:
 
 def waiting(store: Store) -> list[tuple[int, str]]:
     """Chat and text of every message still to be sent."""
-    found = [store.delivery(delivery_id) for delivery_id, _, _ in store.pending()]
-    return [(one.chat_id, one.payload["text"]) for one in found if one is not None]
+    return [(one.chat_id, one.payload["text"]) for one in outgoing(store, now=NOW)]
 
 
 def shown(*bundled: Alert, now: float = NOW) -> list[str]:
@@ -120,9 +120,7 @@ def test_an_alert_and_its_messages_are_undone_together(store: Store) -> None:
 def test_a_group_topic_hears_in_its_topic_with_mute_buttons(store: Store) -> None:
     subscribe(store, -100, thread_id=5)
     publish(store, alert())
-    (row,) = store.pending()
-    delivery = store.delivery(row[0])
-    assert delivery is not None
+    (delivery,) = outgoing(store, now=NOW)
     assert delivery.lane == ALERTS
     assert delivery.payload["message_thread_id"] == 5
     ((first, second),) = delivery.payload["reply_markup"]["inline_keyboard"]
@@ -156,6 +154,22 @@ def test_orders_of_one_coin_within_a_minute_share_one_message(store: Store) -> N
     assert "whale orders" not in later, "a minute after its beginning a bundle takes no more"
 
 
+def test_after_the_clock_was_put_back_an_hour_the_next_order_is_a_message_of_its_own(store: Store) -> None:
+    """Else all orders of that hour would be silent edits of one old message."""
+    subscribe(store)
+    publish(store, alert("k1"), now=NOW)
+    publish(store, alert("k2"), now=NOW - 3600)
+    assert len(waiting(store)) == 2
+
+
+def test_a_message_whose_alerts_are_no_longer_kept_has_nothing_to_tell(store: Store) -> None:
+    subscribe(store)
+    publish(store, alert())
+    store.prune(now=NOW + 31 * 86400)
+    assert len(store.pending()) == 1
+    assert waiting(store) == []
+
+
 def test_a_bundle_that_was_sent_is_edited_once(store: Store) -> None:
     subscribe(store)
     publish(store, alert("k1"))
@@ -163,9 +177,7 @@ def test_a_bundle_that_was_sent_is_edited_once(store: Store) -> None:
     assert sent is not None
     store.settle_sent(sent, message_id=11, now=NOW)
     publish(store, alert("k2"), alert("k3"), now=NOW + 5)
-    (row,) = store.pending()
-    edit = store.delivery(row[0])
-    assert edit is not None
+    (edit,) = outgoing(store, now=NOW)
     assert (edit.method, edit.payload["message_id"]) == ("editMessageText", 11)
     assert "3 whale orders" in edit.payload["text"]
 

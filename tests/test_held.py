@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import outgoing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_alerts import alert, publish, subscribe
@@ -33,8 +34,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def texts(store: Store) -> list[str]:
-    found = [store.delivery(delivery_id) for delivery_id, _, _ in store.pending()]
-    return [parse_html(one.payload["text"])[0] for one in found if one is not None]
+    return [parse_html(one.payload["text"])[0] for one in outgoing(store, now=NIGHT)]
 
 
 def hear(store: Store, *keys: str, now: float, **changes: Any) -> None:
@@ -220,9 +220,7 @@ def test_every_alert_that_passes_the_filters_is_delivered_told_later_or_counted(
     told = re.findall(r"Held back: (\d+) alert", "\n".join(texts(store)))
     assert sum(map(int, told)) == sum(how == "told" for how in became.values())
     made: dict[float, int] = {}
-    for delivery_id, _, _ in store.pending():
-        delivery = store.delivery(delivery_id)
-        assert delivery is not None
+    for delivery in outgoing(store, now=NIGHT):
         if delivery.bundle is not None:
             hour = preferences.hour_began(chat, delivery.created_at)
             made[hour] = made.get(hour, 0) + 1

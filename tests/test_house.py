@@ -59,6 +59,7 @@ FLOORS = (  # a module imports only modules below it; one a line, so that two ad
     "store",
     "database",
     "salvage",
+    "turns",
     "records",
     "bars",
     "trades",

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import TOKEN
+from conftest import TOKEN, outgoing
 
 import config
 import text
@@ -82,8 +82,7 @@ class Watch:
     @property
     def told(self) -> list[str]:
         """Texts that wait to be sent."""
-        waiting = (self.store.delivery(number) for number, _, _ in self.store.pending())
-        return [str(delivery.payload["text"]) for delivery in waiting if delivery is not None]
+        return [str(delivery.payload["text"]) for delivery in outgoing(self.store, now=self.clock)]
 
     def health(self, source: str = "binance") -> SourceHealth:
         return next(health for health in self.monitor.health() if health.source == source)
@@ -209,12 +208,30 @@ def test_a_failed_commit_is_read_again(watch: Watch) -> None:
     other.commit()
     with pytest.raises((StoreError, sqlite3.Error)):
         watch.tick(after=15)
-    assert (watch.alerts, watch.told) == ([], [])
     other.execute("DROP TRIGGER full")
     other.commit()
     other.close()
     watch.tick(after=15)
     assert len(watch.alerts) == 1
+    assert len(watch.told) == 1, "what was kept before the failure is not told again"
+
+
+def test_an_outage_is_told_once_though_the_cursors_after_it_could_not_be_kept(watch: Watch) -> None:
+    watch.tick()
+    stored_long_ago(watch, 2, "BTC")
+    watch.restart()
+    other = sqlite3.connect(watch.store.path)
+    other.execute("CREATE TRIGGER full BEFORE INSERT ON cursors BEGIN SELECT RAISE(ABORT, 'disk full'); END")
+    other.commit()
+    for _ in range(3):
+        with pytest.raises((StoreError, sqlite3.Error)):
+            watch.tick(after=15)
+    other.execute("DROP TRIGGER full")
+    other.commit()
+    other.close()
+    watch.tick(after=15)
+    assert len([line for line in watch.told if line.startswith("Missed")]) == 1
+    assert len(watch.store.gaps(since=0)) == 1
 
 
 def test_alerts_of_several_coins_are_delivered_in_time_order(watch: Watch) -> None:

@@ -535,7 +535,9 @@ def test_what_was_to_be_added_to_a_deleted_message_comes_as_a_new_one(
         ("sendMessage", "2 orders"),
     ]
     assert "message_id" not in telegram.sent[1][2]
-    assert store.open_bundle(1, "whales:BTC", since=-1.0) is None, "the next order begins a message of its own"
+    anew = store.open_bundle(1, "whales:BTC", since=-1.0)
+    assert anew is not None
+    assert anew > made, "the next order is added to the new message"
 
 
 # Attachments

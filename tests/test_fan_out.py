@@ -1,0 +1,97 @@
+"""Many chats and long queues: nothing lost over a kill, order kept, commands in between get their turn.
+
+In real time, with Telegram's limits on, it is measured by benchmarks/fan_out.py.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+from conftest import OWNER, Run
+
+import alerts
+from alerts import Alert
+from outbox import SENDERS
+from simulator import SimBot, Simulator
+from store import ALERTS, Chat, Store
+
+NOW = 1_750_000_000.0
+
+
+def test_ten_thousand_queued_messages_survive_kill_9_and_arrive_in_order(
+    run_bot: Run, sim: Simulator, chat: SimBot, tmp_path: Path
+) -> None:
+    path = tmp_path / "data" / str(chat.id) / "bot.db"
+    path.parent.mkdir(parents=True)
+    store = Store(path)
+    with store.transaction():
+        for number in range(10_000):
+            chat_id = 1001 + number % 200
+            chat.add_chat(chat_id)
+            store.enqueue(chat_id, "sendMessage", {"text": str(number)}, now=time.time(), lane=ALERTS)
+    store.close()
+    # Unread market hosts leave the two cores to the queue.
+    quiet = {"SEND_RATE": "0", "WHALE_INTERVAL": "60"}
+    for _ in range(3):
+        seen = chat.delivered
+        bot = run_bot(**quiet)
+        sim.wait(lambda seen=seen: chat.delivered >= seen + 1500, 60, what="a part of the queue")  # type: ignore[misc]
+        bot.kill()
+    run_bot(**quiet)
+    sim.wait(lambda: len({sent.text for sent in chat.sent if sent.text.isdigit()}) == 10_000, 60, what="all of it")
+    arrived = Counter(sent.text for sent in chat.sent if sent.text.isdigit())
+    doubled = sum(count - 1 for count in arrived.values())
+    assert doubled <= 3 * SENDERS, "only what was in flight at a kill may come twice"
+    for chat_id in range(1001, 1201):
+        numbers = [int(sent.text) for sent in chat.sent if sent.chat_id == chat_id]
+        assert numbers == sorted(numbers)
+
+
+def test_a_storm_of_alerts_for_a_thousand_chats_lets_commands_through(tmp_path: Path) -> None:
+    store = Store(tmp_path / "bot.db")
+    with store.transaction():
+        for chat_id in range(1, 1001):
+            store.put_chat(Chat(chat_id=chat_id, added_by=OWNER, since=float(chat_id)))
+    storm_over = threading.Event()
+    waits: list[float] = []
+
+    def commands() -> None:
+        number = 0
+        while not storm_over.wait(0.01):
+            number += 1
+            began = time.monotonic()
+            with store.transaction():
+                store.mark_handled(number, now=NOW)
+            waits.append(time.monotonic() - began)
+
+    thread = threading.Thread(target=commands)
+    thread.start()
+    took: list[float] = []
+    for number in range(12):
+        began = time.monotonic()
+        with store.transaction():
+            alerts.publish(store, whale(number), now=NOW, default_min=1e6)
+        took.append(time.monotonic() - began)
+    storm_over.set()
+    thread.join(10)
+    assert len(store.pending()) == 1000, "one message for each chat, with all orders in it"
+    assert len(waits) >= 5
+    assert max(waits) < 1.5 * max(took), "a command waits for one alert, not for the storm"
+    store.close()
+
+
+def whale(number: int) -> Alert:
+    return Alert(
+        key=f"k{number}",
+        monitor="whales",
+        symbol="BTC",
+        side="buy",
+        usd=3e6,
+        headline="BTC buy 3M USD at 64,210",
+        at_ms=int(NOW * 1000) + number,
+        venue="Binance spot",
+        url="https://example.org/BTC",
+    )
