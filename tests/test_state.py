@@ -106,6 +106,65 @@ def test_a_store_that_fails_ends_nothing(tmp_path: Path) -> None:
     assert state.read(tmp_path) is None
 
 
+# What ails it (the bot of `make` was started at 86,500; its patience is 80 s)
+
+
+def polling(state: str, *, good: float | None, failing: float | None = None) -> Callable[[], PollingState]:
+    return lambda: PollingState(state=state, last_good_at=good, failing_since=failing)
+
+
+@pytest.mark.parametrize(
+    ("how", "problem"),
+    [
+        (polling("running", good=86_420.0), ""),
+        (polling("running", good=86_419.0), "No answer of Telegram to polling for 1 min."),
+        (polling("connecting", good=None), "Not connected to Telegram yet, for 0 s."),
+        (polling("unreachable", good=None, failing=86_500.0), "Not connected to Telegram yet, for 0 s."),
+        (polling("unreachable", good=80_000.0, failing=86_450.0), ""),
+        (polling("unreachable", good=86_100.0, failing=86_200.0), "Telegram gives no good answer for 5 min."),
+        (
+            polling("webhook", good=86_200.0),
+            "A webhook that someone sets again and again keeps this bot from polling",
+        ),
+        (polling("standby", good=None), ""),
+        (polling("standby", good=100.0), ""),
+        (polling("retrying", good=100.0), ""),
+    ],
+)
+def test_only_a_bot_that_does_not_do_its_work_has_a_problem(
+    tmp_path: Path, how: Callable[[], PollingState], problem: str
+) -> None:
+    found = make(tmp_path, polling=how).problems()
+    assert len(found) == bool(problem)
+    assert "".join(found).startswith(problem)
+
+
+def test_a_stuck_thread_is_a_problem_in_standby_too(tmp_path: Path) -> None:
+    hint = make(tmp_path, polling=polling("standby", good=None), stuck=lambda: ["whales"])
+    assert hint.problems() == ["The thread whales is stuck."]
+
+
+def test_the_view_is_there_before_the_first_collection_and_never_asks_the_store(tmp_path: Path) -> None:
+    def hangs(since: float) -> dict[int, int]:
+        raise AssertionError("the store was asked")
+
+    view = make(tmp_path, polling=polling("standby", good=None), queue=hangs, alerts_by_hour=hangs).view()
+    assert view["healthy"]
+    assert view["polling"]["state"] == "standby"
+    assert json.loads(json.dumps(view))["latency"]["p50"] is None
+
+
+def test_the_view_has_a_bar_for_each_of_24_hours(tmp_path: Path) -> None:
+    hint = make(tmp_path, alerts_by_hour=lambda since: {3600: 1, 7200: 5, 86_400: 2})
+    hint.step()
+    hours = hint.view()["alerts_by_hour"]
+    assert len(hours) == 24
+    assert hours[0] == [3600, 1]
+    assert hours[1] == [7200, 5]
+    assert hours[-1] == [86_400, 2]
+    assert sum(count for _, count in hours) == 8
+
+
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"schema": 99}', "[" * 100_000, "\x00"])
 def test_a_file_that_is_no_state_reads_as_none(tmp_path: Path, content: str) -> None:
     (tmp_path / "status.json").write_text(content, encoding="utf-8")

@@ -689,6 +689,12 @@ def test_a_bundle_stays_open_from_its_beginning_unless_it_was_buried(store: Stor
     assert store.open_bundle(7, "whale:BTC", since=NOW - 1) is None
 
 
+def test_alerts_are_counted_by_the_hour_they_happened_in(store: Store) -> None:
+    for number, at in enumerate((3599.9, 3600.0, 7199.0, 7200.0, 90_000.0)):
+        store.add_alert(f"k{number}", "whales", "BTC", at=at, body={}, now=NOW)
+    assert store.alerts_by_hour(since=3600.0) == {3600: 2, 7200: 1, 90_000: 1}
+
+
 def test_an_alert_is_known_by_its_key_and_listed_newest_first(store: Store) -> None:
     assert store.add_alert("k1", "whales", "BTC", at=NOW, body={"n": 1}, now=NOW)
     assert not store.add_alert("k1", "whales", "BTC", at=NOW, body={"n": 9}, now=NOW)
