@@ -1,6 +1,6 @@
 """JSON from one market host: the only door to `requests` for market data.
 
-No retries, no waiting, no logging: every failure is a `SourceError` whose words hold no URL.
+No retries, no waiting, no logging: every failure is a `SourceError` whose words hold no URL and no header.
 """
 
 from __future__ import annotations
@@ -29,17 +29,32 @@ def _never(status: int, answer: Any) -> bool:
     return False
 
 
-class Host:
-    """GETs JSON from one host over kept-alive connections; no answer may take longer than `deadline` seconds."""
+def _no_words(answer: Any) -> str:
+    return ""
 
-    def __init__(self, base_url: str, *, deadline: float) -> None:
+
+class Host:
+    """Asks one host for JSON over kept-alive connections; no answer may take longer than `deadline` seconds.
+
+    words: a few words of the venue's own from the body of a refusal, "" for none. headers: sent each time.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        deadline: float,
+        words: Callable[[Any], str] = _no_words,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         parts = urlsplit(base_url)
         self._base = base_url.rstrip("/")
         self.name = parts.netloc.rpartition("@")[2]
         self._deadline = deadline
         self._timeouts = (min(3.05, deadline), min(10.0, deadline))
         self._session = requests.Session()
-        self._session.headers.update({"Accept": "application/json", "Accept-Encoding": "gzip"})
+        self._session.headers.update({"Accept": "application/json", "Accept-Encoding": "gzip"} | dict(headers or {}))
+        self._words = words
 
     def close(self) -> None:
         self._session.close()
@@ -53,8 +68,17 @@ class Host:
         unknown: Callable[[int, Any], bool] = _never,
     ) -> tuple[Any, int]:
         """The answer and the venue's clock in ms (0: not known). `unknown` recognises an unknown symbol."""
+        return self._ask("GET", path, symbol=symbol, unknown=unknown, params=dict(params))
+
+    def post(self, path: str, body: Mapping[str, Any]) -> tuple[Any, int]:
+        """The answer to a JSON body, and the venue's clock in ms (0: not known)."""
+        return self._ask("POST", path, symbol="", unknown=_never, json=dict(body))
+
+    def _ask(
+        self, method: str, path: str, *, symbol: str, unknown: Callable[[int, Any], bool], **question: Any
+    ) -> tuple[Any, int]:
         try:
-            status, headers, body = self._fetch(path, params)
+            status, headers, body = self._fetch(method, path, question)
         except (requests.Timeout, urllib3.exceptions.TimeoutError):
             raise SourceError(self.name, "timeout") from None
         except (requests.RequestException, urllib3.exceptions.HTTPError, zlib.error) as error:
@@ -70,17 +94,17 @@ class Host:
         if status != 200:
             if unknown(status, answer):
                 raise UnknownSymbol(self.name, f"does not know {symbol or 'a symbol'}")
-            raise self._refused(status, headers)
+            raise self._refused(status, headers, self._words(answer))
         if broken:
             raise SourceError(self.name, broken)
         return answer, _date_ms(headers.get("Date"))
 
-    def _fetch(self, path: str, params: Mapping[str, str | int]) -> tuple[int, Mapping[str, str], bytes]:
+    def _fetch(self, method: str, path: str, question: dict[str, Any]) -> tuple[int, Mapping[str, str], bytes]:
         ends_at = time.monotonic() + self._deadline
         parts: list[bytes] = []
         size = 0
-        with self._session.get(
-            self._base + path, params=dict(params), timeout=self._timeouts, stream=True, allow_redirects=False
+        with self._session.request(
+            *(method, self._base + path), timeout=self._timeouts, stream=True, allow_redirects=False, **question
         ) as response:
             # The timeouts above are between two bytes: a server that drips bytes is held to the deadline here.
             # read1 returns what has come, undecoded, so that a small packed answer cannot grow without limit.
@@ -97,10 +121,11 @@ class Host:
                 body = unpacked.decompress(body, BODY_LIMIT)
             return response.status_code, response.headers, body
 
-    def _refused(self, status: int, headers: Mapping[str, str]) -> SourceError:
+    def _refused(self, status: int, headers: Mapping[str, str], words: str) -> SourceError:
+        reason = f"HTTP {status}, {words}" if words else f"HTTP {status}"
         if status in (403, 451):
-            return SourceError(self.name, f"HTTP {status}", retry_after=BLOCKED_PAUSE, blocked=True)
-        return SourceError(self.name, f"HTTP {status}", retry_after=_retry_after(headers.get("Retry-After")))
+            return SourceError(self.name, reason, retry_after=BLOCKED_PAUSE, blocked=True)
+        return SourceError(self.name, reason, retry_after=_retry_after(headers.get("Retry-After")))
 
     def _broken(self, error: Exception) -> SourceError:
         cause = error.args[0] if error.args else None

@@ -9,7 +9,8 @@
 
 Server rules come from tdlib/telegram-bot-api (see simulation/updates.py); the rest of the parts are in
 simulation/http.py (wire), simulation/account.py (people), simulation/chats.py (methods), simulation/market.py and
-simulation/feeds.py (trades and how venues show them), simulation/control.py (the API below).
+simulation/feeds.py (trades and how venues show them), simulation/perpetuals.py (liquidations, funding, wallets: at
+`sim.market.perpetuals`) and simulation/perpetual_feeds.py, simulation/control.py (the API below).
 
 Alone: `python simulator.py --port 8081 --token TOKEN [--flow N]` prints one JSON line with its URLs and runs until
 it is stopped. Then `POST /sim/NAME` with a JSON body does what the Python API does; `token` may be left out
@@ -22,6 +23,7 @@ when there is one bot:
     fault {method|market, kind, ...}, clear_faults {}     set_webhook {url, consumes}     revoke {}
     rival {timeout, pause}, end_rivals {}                 limits {on}     block {chat_id}
     trade, sweep, skip_ids, poison {venue, symbol, ...}   flow {rate, symbols, whale_every}
+    liquidate {venue, coin, side, usd, ...}   set_rate {venue, coin, rate}   hold {address, coin, size, ...}
     offline {}, online {}, cut {sever}, restore {}
 """
 
@@ -121,7 +123,7 @@ class Simulator:
         return f"http://127.0.0.1:{self._server.port}"
 
     def market_url(self, venue: str) -> str:
-        """Base URL of a market host: binance, binance_api, coinbase or kraken."""
+        """Base URL of a market host: binance, binance_api, coinbase, kraken, okx, gate, hyperliquid, coinglass."""
         if venue not in VENUES:
             raise ValueError(f"no market {venue!r}; there are {', '.join(VENUES)}")
         return f"{self.url}/market/{venue}"
@@ -251,7 +253,7 @@ class Simulator:
             answer = self._spoil(fault, venue) if fault is not None else None
             if answer is None:
                 with self._hub.lock:
-                    answer = FEEDS[venue](self.market, f"/{path}", request.params)
+                    answer = FEEDS[venue](self.market, f"/{path}", request)
             status = answer.status
             return answer
         finally:

@@ -33,6 +33,9 @@ def _do(sim: Simulator, name: str, given: dict[str, Any]) -> Any:
     if name in ("trade", "sweep", "skip_ids", "poison"):
         getattr(sim.market, name)(**given)
         return True
+    if name in ("liquidate", "set_rate", "hold"):
+        getattr(sim.market.perpetuals, name)(**given)
+        return True
     if name == "flow":
         sim.market.start_flow(given.pop("rate"), tuple(given.pop("symbols", ("BTC", "ETH", "SOL"))), **given)
         return True

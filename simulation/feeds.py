@@ -1,7 +1,7 @@
 """How the simulated venues answer: Binance spot, Coinbase Exchange and Kraken, trades, volumes and errors.
 
-A feed is one function `(market, path, params) -> Answer` in `FEEDS`, plus its words in `error_answer`. Shapes and
-error codes follow the venues' public documentation.
+A feed is one function `(market, path, request) -> Answer` in `FEEDS`, plus its words in `error_answer`. Shapes and
+error codes follow the venues' public documentation. Venues of perpetual contracts: simulation/perpetual_feeds.py.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from simulation.http import Answer, Params, html_answer, json_answer
+from simulation.http import Answer, Params, Request, html_answer, json_answer
 from simulation.market import Market, Trade
+from simulation.perpetual_feeds import coinglass, gate, hyperliquid, okx, refusal
 
 _KRAKEN = {"BTC": ("XBTUSD", "XXBTZUSD"), "ETH": ("ETHUSD", "XETHZUSD"), "XRP": ("XRPUSD", "XXRPZUSD")} | {
     "DOGE": ("XDGUSD", "XDGUSD")
@@ -24,8 +25,10 @@ _NO_TRADE_ID = "Illegal characters found in parameter 'fromId'; legal range is '
 def error_answer(venue: str, status: int, *, retry_after: int | None = None) -> Answer:
     """How this venue words a refusal with `status`; 403 and 5xx come as a proxy's HTML page."""
     wait = () if retry_after is None else (("Retry-After", str(retry_after)),)
-    if status == 403 or status >= 500:
+    if status == 403 or 500 <= status < 600:
         return html_answer(status)
+    if venue in ("okx", "gate", "hyperliquid", "coinglass"):
+        return refusal(venue, status, wait)
     if venue == "kraken":  # errors come with HTTP 200
         words = {429: "EGeneral:Too many requests", 404: "EQuery:Unknown asset pair"}
         return json_answer({"error": [words.get(status, "EService:Busy")]})
@@ -40,7 +43,8 @@ def error_answer(venue: str, status: int, *, retry_after: int | None = None) -> 
     return json_answer({"code": code, "msg": words_of_binance}, status=status, headers=wait)
 
 
-def _binance(market: Market, path: str, params: Params) -> Answer:
+def _binance(market: Market, path: str, request: Request) -> Answer:
+    params = request.params
     if path == "/api/v3/ping":
         return json_answer({})
     if path == "/api/v3/time":
@@ -128,7 +132,8 @@ def _binance_error(code: int, words: str) -> Answer:
     return json_answer({"code": code, "msg": words}, status=400)
 
 
-def _coinbase(market: Market, path: str, params: Params) -> Answer:
+def _coinbase(market: Market, path: str, request: Request) -> Answer:
+    params = request.params
     parts = path.strip("/").split("/")
     symbol = parts[1].removesuffix("-USD") if len(parts) == 3 and parts[1].endswith("-USD") else None
     if symbol is None or not market.knows("coinbase", symbol) or parts[0] != "products":
@@ -167,7 +172,8 @@ def _coinbase(market: Market, path: str, params: Params) -> Answer:
     return json_answer(rows, headers=pages)
 
 
-def _kraken(market: Market, path: str, params: Params) -> Answer:
+def _kraken(market: Market, path: str, request: Request) -> Answer:
+    params = request.params
     if path not in ("/0/public/Trades", "/0/public/Ticker"):
         return json_answer({"error": ["EGeneral:Unknown method"]})
     pairs = {symbol: _KRAKEN.get(symbol, (f"{symbol}USD",) * 2) for symbol in market.volumes}
@@ -230,10 +236,14 @@ def _spoil(row: dict[str, Any] | list[Any], kind: str) -> Any:
     return row
 
 
-FEEDS: dict[str, Callable[[Market, str, Params], Answer]] = {
+FEEDS: dict[str, Callable[[Market, str, Request], Answer]] = {
     "binance": _binance,
     "binance_api": _binance,
     "coinbase": _coinbase,
     "kraken": _kraken,
+    "okx": okx,
+    "gate": gate,
+    "hyperliquid": hyperliquid,
+    "coinglass": coinglass,
 }
 VENUES = tuple(FEEDS)

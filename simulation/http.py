@@ -44,11 +44,16 @@ Params = dict[str, "str | Upload"]
 
 
 class Request(NamedTuple):
-    """What a client asked: `path` is unquoted, `params` hold query and body as text (JSON values as JSON)."""
+    """What a client asked: `path` is unquoted, `params` hold query and body as text (JSON values as JSON).
+
+    head: the request's line and headers as they came.
+    """
 
     path: str
     params: Params
     port: int
+    method: str = "GET"
+    head: bytes = b""
 
 
 class Answer(NamedTuple):
@@ -280,7 +285,7 @@ def _request(head: bytes, body: bytes, port: int) -> Request:
             params.update(_json(body))
         else:
             params.update(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
-    return Request(unquote(path) if "%" in path else path, params, port)
+    return Request(unquote(path) if "%" in path else path, params, port, words[0].decode("latin-1"), head)
 
 
 def _json(body: bytes) -> dict[str, str]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from simulation.http import Hub, Params
+from simulation.perpetuals import Perpetuals
 
 # Price and 24 h volume in US dollars, of the right order of magnitude.
 COINS = {
@@ -68,6 +69,7 @@ class Market:
         self.prices = {symbol: price for symbol, (price, _) in COINS.items()}
         self.delisted: set[tuple[str, str]] = set()  # (venue, symbol) the venue says it does not know
         self.kraken_since_inclusive = True  # not documented either way: a client must not depend on it
+        self.perpetuals = Perpetuals(hub, self.prices)
         self._hub = hub
         self._calls: deque[MarketCall] = deque(maxlen=50_000)
         self._books: dict[tuple[str, str], _Book] = {}
