@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 import claim
+import groups
 from store import Chat, Store, User
 from text import clip
 
@@ -94,11 +95,24 @@ class Access:
 
     def admits(self, update: Update) -> bool:
         """May this update make the bot do anything? An update without a person behind it may not."""
-        return update.user_id > 0 and self.role(update.user_id) in (Role.OWNER, Role.ALLOWED)
+        return update.user_id > 0 and (self.knows(update.user_id) or self._administers(update))
+
+    def knows(self, user_id: int) -> bool:
+        """Is this the owner or one whom the owner let in?"""
+        return self.role(user_id) in (Role.OWNER, Role.ALLOWED)
+
+    def _administers(self, update: Update) -> bool:
+        """An administrator of a group may set what it hears, once someone whom the bot knows has started it there."""
+        if update.chat_kind == "private" or self.role(update.user_id) is Role.DENIED:
+            return False
+        chat = self._store.chat(update.chat_id)
+        if chat is None or not self.may_hear(chat):
+            return False
+        return groups.administers(self._store, update.chat_id, update.user_id, now=self._now())
 
     def may_hear(self, chat: Chat) -> bool:
         """May alerts go there? A private chat is its user's; a group is heard for the one who started it."""
-        return self.role(chat.added_by) in (Role.OWNER, Role.ALLOWED)
+        return self.knows(chat.added_by)
 
     def knock(self, update: Update) -> tuple[bool, bool]:
         """A stranger wrote: (give the day's one answer, ask the owner). Only private messages count."""

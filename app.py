@@ -27,6 +27,7 @@ from access import Access
 from config import NOBODY, ConfigError, Settings
 from desk import Desk
 from digest import Digests
+from groups import Groups
 from inbox import Inbox
 from latency import Latency
 from lock import InstanceLock, LockError, bot_folder, refusal
@@ -280,6 +281,8 @@ class Bot:
         self.scheduler.add("housekeeping", 30.0, self._keep_house)
         self.scheduler.add("requests", 1.0, self._look_at_requests)
         self.scheduler.add("held", HELD_EVERY, self._tell_held)
+        self.groups = Groups(store, ask=self.telegram.administrators, now=self._server_time)
+        self.scheduler.add("groups", 10.0, self.groups.tick)
         patience = LONG_POLL + PATIENCE
         self.watchdog = Watchdog(
             self._loops,

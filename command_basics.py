@@ -18,7 +18,8 @@ def start(desk: Desk, update: Update, arguments: list[str]) -> list[Reply]:
         kind=update.chat_kind,
         title=text.clip(update.chat_title, 128),
         thread_id=update.thread_id,
-        added_by=update.user_id,
+        # A group stays the one's who may use the bot: an administrator of it only switches it on again.
+        added_by=update.user_id if known is None or desk.access.knows(update.user_id) else known.added_by,
         subscribed=True,
         note="",
     )
@@ -28,6 +29,8 @@ def start(desk: Desk, update: Update, arguments: list[str]) -> list[Reply]:
         moved = known.thread_id != chat.thread_id
         said = "Alerts come to this topic now." if moved else "Alerts were on already."
     lines = [said, f"You will hear of {desk.hears(chat)}.", ""]
+    if not update.private:
+        lines.append("Who may use this bot, and this group's administrators, can change what comes.")
     if chat.timezone == "UTC":
         lines.append("Times are UTC; /timezone Berlin shows them in your zone.")
     lines.append("Change what comes: /settings. All commands: /help. End it: /stop.")
@@ -51,7 +54,9 @@ def id_(desk: Desk, update: Update, arguments: list[str]) -> list[Reply]:
 
 
 def status(desk: Desk, update: Update, arguments: list[str]) -> list[Reply]:
-    return [Reply(text="\n".join([*desk.status(desk.zone(update)), *_chat_status(desk, update)]))]
+    # The bot's own state, its machine's name in it, is not for everyone who administers a group.
+    bots = desk.status(desk.zone(update)) if desk.access.knows(update.user_id) else []
+    return [Reply(text="\n".join([*bots, *_chat_status(desk, update)]))]
 
 
 def _chat_status(desk: Desk, update: Update) -> list[str]:

@@ -143,6 +143,14 @@ class Telegram:
             raise Unreachable("an answer that is not the Bot API's")
         return Webhook(str(info.get("url") or ""), pending)
 
+    def administrators(self, chat_id: int) -> list[int]:
+        """User ids of a group's owner and administrators (getChatAdministrators); bots are none."""
+        found = self._call("getChatAdministrators", {"chat_id": chat_id})
+        if not isinstance(found, list):
+            raise Unreachable("an answer that is not the Bot API's")
+        people = [member.get("user", {}) for member in found if isinstance(member, dict)]
+        return [user["id"] for user in people if isinstance(user.get("id"), int) and not user.get("is_bot")]
+
     def drop_pending(self) -> None:
         """deleteWebhook with drop_pending_updates: every waiting update is thrown away."""
         self._call("deleteWebhook", {"drop_pending_updates": True})

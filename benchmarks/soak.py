@@ -223,7 +223,7 @@ def _subscribe(bot: Rig) -> None:
         bot.account.send_text(chat, "/start", **_sender(chat))
     for chat in (*SUBSCRIBERS, CLERK):
         about = f"the answer to /start in chat {chat}"
-        bot.wait(lambda chat=chat: "alerts are on" in str(bot.account.texts(chat)), PATIENCE, what=about)  # type: ignore[misc]
+        bot.wait(lambda chat=chat: "Alerts are on" in str(bot.account.texts(chat)), PATIENCE, what=about)  # type: ignore[misc]
     bot.account.send_text(CLERK, "/threshold 5000b")
     bot.wait(lambda: "5000B USD" in str(bot.account.texts(CLERK)), PATIENCE, what="the first threshold")
     with _database(bot) as db:

@@ -220,10 +220,13 @@ class Chats:
         chat = self._chat(params)
         if chat.about["type"] == "private":
             raise ApiError(400, "Bad Request: there are no administrators in the private chat")
-        return [
+        if chat.refusal in ("kicked", "not_member"):
+            code, words = REFUSALS[chat.refusal]
+            raise ApiError(code, words.format(type=chat.about["type"]))
+        return [  # the real server leaves bots out
             self._member(chat, user_id)
             for user_id, status in chat.members.items()
-            if status in ("creator", "administrator")
+            if status in ("creator", "administrator") and user_id != self.me["id"]
         ]
 
     def _member(self, chat: Chat, user_id: int) -> dict[str, Any]:

@@ -54,6 +54,7 @@ FLOORS = (  # a module imports only modules below it; one a line, so that two ad
     "whales",
     "access",
     "claim",
+    "groups",
     "sources",
     "coinglass",
     "okx",

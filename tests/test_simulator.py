@@ -550,7 +550,10 @@ def test_the_command_menu_is_checked_and_kept(bot: SimBot, client: Client) -> No
 def test_members_of_a_group_can_be_asked_for(bot: SimBot, client: Client) -> None:
     bot.set_member(-5, 7, "creator")
     bot.set_member(-5, 8, "member")
+    bot.set_member(-5, bot.id, "administrator")
     assert [member["user"]["id"] for member in client.result("getChatAdministrators", chat_id=-5)] == [7]
+    bot.refuse(-5, "kicked")
+    assert client.refused("getChatAdministrators", chat_id=-5).startswith("403 Forbidden: bot was kicked")
     assert client.result("getChatMember", chat_id=-5, user_id=8)["status"] == "member"
     assert client.result("getChatMember", chat_id=-5, user_id=9)["status"] == "left"
 
