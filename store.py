@@ -280,9 +280,15 @@ class Store:
             "WHERE d.chat_id = ? AND bundle IS NOT NULL "
             "UNION ALL SELECT body, why, alerts.at, held.at FROM held JOIN alerts ON key = alert_key "
             "WHERE chat_id = ? ORDER BY happened DESC LIMIT ?",
-            *(chat_id, chat_id, limit),
+            *(chat_id, chat_id, 2 * limit),
         )
-        return [Told(Alert(**json.loads(row["body"])), row["how"], row["came"]) for row in rows]
+        found: dict[str, Told] = {}
+        for row in rows:
+            told = Told(Alert(**json.loads(row["body"])), row["how"], row["came"])
+            # A message that was sent anew leaves its alerts in two deliveries, the first of them buried.
+            if told.alert.key not in found or told.how != "buried":
+                found[told.alert.key] = told
+        return list(found.values())[:limit]
 
     # Alerts held back
 

@@ -163,6 +163,22 @@ def test_history_tells_what_came_what_is_held_and_what_became_of_it(desk: Desk) 
     assert "muted" in desk.say("/history 1")
 
 
+def test_an_alert_whose_message_had_to_be_sent_anew_is_listed_once(desk: Desk) -> None:
+    publish(desk, "came")
+    (row,) = desk.store.pending()
+    sent = desk.store.delivery(row[0])
+    assert sent is not None
+    desk.store.settle_sent(sent, message_id=5, now=NOW)
+    publish(desk, "joins")
+    (row,) = desk.store.pending()
+    edit = desk.store.delivery(row[0])
+    assert edit is not None
+    desk.store.send_anew(edit, reason="message to edit not found", now=NOW)
+    lines = desk.say("/history").split("\n")
+    assert len(lines) == 3
+    assert all("being sent" in line for line in lines[1:])
+
+
 def test_the_history_of_a_chat_is_its_own_and_stays_30_days(desk: Desk) -> None:
     publish(desk, "came")
     for row in desk.store.pending():
@@ -197,9 +213,11 @@ def test_a_test_is_made_of_the_newest_real_alert_and_differs_only_where_it_says_
     (row,) = desk.store.pending()
     real = desk.store.delivery(row[0])
     assert real is not None
-    said = desk.say("/test").split("\n")
-    assert said[0] == real.payload["text"].split("\n")[0].replace("BTC sell", "TEST: BTC sell")
-    assert said[1] == real.payload["text"].split("\n")[1]
+    worded = alerts.compose(desk.store, real, now=NOW)
+    assert worded is not None
+    wanted, said = worded["text"].split("\n"), desk.say("/test").split("\n")
+    assert said[0] == wanted[0].replace("BTC sell", "TEST: BTC sell")
+    assert said[1] == wanted[1]
 
 
 @pytest.mark.parametrize(
