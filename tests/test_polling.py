@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import telebot
-from conftest import OWNER, TOKEN
+from conftest import OWNER, TOKEN, WINE
 
 import conflict
 from access import Access
@@ -67,7 +67,7 @@ class Rig:
             now=self.clock.now,
             monotonic=self.clock.monotonic,
             jitter=lambda: 0.5,
-            long_poll=options.pop("long_poll", 20),
+            long_poll=options.pop("long_poll", 4 if WINE else 20),
             probe_poll=options.pop("probe_poll", 1),
             **options,
         )

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from conftest import OWNER, TOKEN
+from conftest import OWNER, TOKEN, WINE
 
 from simulator import SimBot, Simulator
 from telegram import Conflict, Rejected, Telegram, TelegramError, TokenRefused, TooManyRequests, Unreachable
@@ -97,6 +97,7 @@ def test_a_blocked_chat_is_rejected_with_403(telegram: Telegram, chat: SimBot) -
     assert error.code == 403
 
 
+@pytest.mark.skipif(WINE, reason="Wine does not end a recv() by a shutdown")
 def test_a_long_poll_is_cut_from_another_thread_at_once(telegram: Telegram, sim: Simulator, chat: SimBot) -> None:
     """Fails when urllib3 moves the hook that the cut depends on."""
     ended: list[TelegramError] = []
