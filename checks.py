@@ -32,7 +32,8 @@ WINDOWS = sys.platform == "win32"
 # A package the bot runs without, and what it is for.
 OPTIONAL = {
     "prometheus_client": "/metrics of HEALTH_PORT",
-    "psutil": "memory on Windows and macOS",
+    "matplotlib": "/chart",
+    "psutil": "memory and other processes on Windows and macOS",
 }
 LOW_DISK, NO_DISK = 200e6, 20e6  # bytes free
 MUCH_MEMORY = 400e6  # bytes; the bot needs about 40 MB

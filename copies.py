@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import socket
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import launchers
@@ -19,7 +20,7 @@ import supervisor
 import text
 from checks import ROOT, Patient
 from findings import Finding, at_once
-from machine import Launcher, read, starts_bot
+from machine import Launcher, processes, starts_bot
 
 SILENT = 60.0  # seconds without a new status.json after which a running bot hangs
 RECENT = 86400.0
@@ -58,24 +59,18 @@ def _stop(pid: int) -> str:
 
 
 def _running(patient: Patient) -> Iterator[tuple[int, Path | None]]:
-    """Processes that run this project's bot beside the holder; those of a folder with another token do not count."""
-    if not sys.platform.startswith("linux"):
-        return
+    """Processes that run this project's bot beside the holder; those that have another token do not count."""
     known = {os.getpid(), os.getppid(), patient.holder.pid if patient.holder is not None else 0}
-    for entry in Path("/proc").glob("[0-9]*"):
-        pid = int(entry.name)
-        words = read(entry / "cmdline").rstrip("\0").split("\0")
-        if pid in known or not re.match(r"python|pypy", Path(words[0]).name):
+    for pid, words, cwd in processes():
+        if pid in known or not re.match(r"python|pypy", PureWindowsPath(words[0] if words else "").name.lower()):
             continue
-        try:
-            cwd = str((entry / "cwd").readlink())
-        except OSError:
-            cwd = ""
         # The script is the first word that is no option: a mention further on runs nothing.
         script = next((number for number, word in enumerate(words[1:], 1) if not word.startswith("-")), len(words))
-        started = starts_bot(" ".join(f"'{word}'" for word in words[script:]), cwd) if script < len(words) else None
-        named = script < len(words) and words[script].endswith("bot.py")
-        if started is not None and named and _is_ours(patient, pid, started.folder):
+        if script == len(words) or PureWindowsPath(words[script]).name != "bot.py":
+            continue
+        quoted = " ".join(f'"{word}"' if sys.platform == "win32" else shlex.quote(word) for word in words[script:])
+        started = starts_bot(quoted, cwd)
+        if started is not None and _is_ours(patient, pid, started.folder):
             yield pid, started.folder
 
 

@@ -21,6 +21,7 @@ from xml.sax.saxutils import escape
 import config
 import exits
 import lock
+import machine
 from holder import user_name
 
 WINDOWS = sys.platform == "win32"
@@ -176,7 +177,7 @@ KINDS: dict[str, Kind] = {
 def run(env_file: Path, arguments: argparse.Namespace) -> int:
     """Print the file and what to do with it, or write it; the exit code."""
     name = arguments.kind or usual()
-    place = here(env_file)
+    place = here(env_file, name)
     kind = KINDS[name]
     bad = next((path for path in map(str, (place.python, place.folder)) if re.search(kind.cannot, path)), None)
     if bad is not None:
@@ -215,16 +216,16 @@ def usual() -> str:
     return "cron"
 
 
-def here(env_file: Path) -> Place:
+def here(env_file: Path, kind: str) -> Place:
     """This installation, and the user whose it is: under sudo the one who called sudo."""
-    user, home = user_name(), Path.home()
+    user, home = user_name(), machine.home()
     caller = os.environ.get("SUDO_USER", "")
     if not WINDOWS and os.geteuid() == 0 and caller not in ("", "root"):
         user, home = caller, Path(os.path.expanduser(f"~{caller}"))  # noqa: PTH111 - Path would ask the same
     elif WINDOWS and os.environ.get("USERDOMAIN"):
         user = f"{os.environ['USERDOMAIN']}\\{user}"
     python = Path(sys.executable)
-    if WINDOWS and python.with_name("pythonw.exe").exists():
+    if kind == "windows" and python.with_name("pythonw.exe").exists():
         python = python.with_name("pythonw.exe")  # without a window
     settings: config.Settings | None
     try:

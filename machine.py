@@ -60,6 +60,14 @@ class NoAnswer(Exception):
     """A tool or a file could not be asked; str() says which and why."""
 
 
+def home() -> Path:
+    """The user's home folder, also where the system knows of none: a container's bare uid, a bare Windows service."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return Path("/nonexistent")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Machine:
     """Where to look: `root` is put before every system path, `environ` names the user's folders and tools.
@@ -68,7 +76,7 @@ class Machine:
     """
 
     root: Path = Path("/")
-    home: Path = field(default_factory=Path.home)
+    home: Path = field(default_factory=home)
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     patience: float = 4.0
     every_user: bool = field(default_factory=lambda: hasattr(os, "geteuid") and os.geteuid() == 0)
@@ -147,7 +155,10 @@ def is_checkout(folder: Path) -> bool:
 
 
 def _from_home(path: str) -> str:
-    return str(Path(re.sub(r"^(\$HOME|\$\{HOME\}|%USERPROFILE%)", "~", path)).expanduser())
+    try:
+        return str(Path(re.sub(r"^(\$HOME|\$\{HOME\}|%USERPROFILE%)", "~", path)).expanduser())
+    except RuntimeError:  # ~ of a user who is not known
+        return path
 
 
 def _commands(text: str) -> Iterator[list[str]]:
@@ -164,6 +175,35 @@ def _commands(text: str) -> Iterator[list[str]]:
         for between, group in itertools.groupby(words, lambda word: not word.strip("();<>|&")):
             if not between:
                 yield list(group)
+
+
+def processes() -> Iterator[tuple[int, list[str], str]]:
+    """Pid, command line in words and working folder ("" when it cannot be seen) of what runs here.
+
+    Linux tells by itself; elsewhere the optional psutil does, without it there is nothing.
+    """
+    if sys.platform == "linux":
+        for entry in Path("/proc").glob("[0-9]*"):
+            try:
+                cwd = str((entry / "cwd").readlink())
+            except OSError:
+                cwd = ""
+            yield int(entry.name), read(entry / "cmdline").rstrip("\0").split("\0"), cwd
+        return
+    try:
+        import psutil  # type: ignore[import-untyped, unused-ignore]
+    except ImportError:
+        return
+    for process in psutil.process_iter():
+        try:
+            words = process.cmdline()
+        except (psutil.Error, OSError):
+            continue
+        try:
+            cwd = process.cwd()
+        except (psutil.Error, OSError):
+            cwd = ""
+        yield process.pid, words, cwd
 
 
 def read(path: Path) -> str:

@@ -22,6 +22,7 @@ import reach
 from findings import Finding, as_json, at_once, examine, shown
 from machine import Launcher, Machine
 from simulator import SimBot, Simulator
+from supervisor import kill_command
 
 BOT_ID = TOKEN.partition(":")[0]
 
@@ -54,12 +55,16 @@ def words(found: dict[str, list[dict[str, str]]], check: str) -> str:
     return "\n".join(f"{finding['text']} -> {finding['fix']}" for finding in found[check])
 
 
+# No test asks a host of the real world: nobody listens here.
+NO_MARKETS = {f"{name}_URL": "http://127.0.0.1:9" for name in ("BINANCE", "BINANCE_API", "COINBASE", "KRAKEN")}
+
+
 def alone(folder: Path, *arguments: str, **environ: str) -> tuple[int, str]:
     """The program itself, from `folder`, with nothing of this machine's settings."""
     done = subprocess.run(
         [sys.executable, *arguments],
         cwd=folder,
-        env=clean_environment() | environ,
+        env=clean_environment() | NO_MARKETS | environ,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -101,7 +106,8 @@ def test_beside_a_running_bot_it_finds_no_problem_and_takes_no_update_from_it(
 
 def test_with_nothing_set_up_it_says_how_to_begin_and_makes_nothing(tmp_path: Path) -> None:
     missing = tmp_path / "settings.env"
-    code, output = alone(tmp_path, str(ROOT / "bot.py"), "doctor", "--env-file", str(missing), HOME=str(tmp_path))
+    homes = {"HOME": str(tmp_path), "LOCALAPPDATA": str(tmp_path)}
+    code, output = alone(tmp_path, str(ROOT / "bot.py"), "doctor", "--env-file", str(missing), **homes)
     assert code == 1
     assert "TELEGRAM_BOT_TOKEN is not set" in output
     assert "Traceback" not in output
@@ -354,7 +360,7 @@ def test_a_standby_on_this_machine_is_named_with_how_to_stop_it(run_bot: Run, do
         assert second.stderr is not None
         second.stderr.close()
     assert f"process {second.pid} also runs bot.py" in words(found, "lock")
-    assert f"kill -TERM {second.pid}" in words(found, "lock")
+    assert kill_command(second.pid) in words(found, "lock")
     assert code == 0
 
 

@@ -89,6 +89,7 @@ def test_a_command_starts_the_bot_only_if_it_runs_this_projects_program(checkout
         (f"vim {quoted}/bot.py", ""),
         ("pkill -f bot.py", str(checkout)),
         ("python /nowhere/bot.py", ""),
+        ("python ~nobody-of-this-name/bot.py", str(other)),
         ("", ""),
     ):
         assert starts_bot(command, cwd) is None, command
