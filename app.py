@@ -79,7 +79,7 @@ def run(
     wait: if a copy runs already, stand by. one_round: check and deliver once, then end (once.py). env_file: where an
     owner who comes by a link is written. Raises ConfigError when nobody could use the bot.
     """
-    logs.to_console(settings.token, settings.log_level)
+    logs.to_console(settings.token, settings.log_level, settings.log_format)
     for warning in settings.warnings:
         log.warning("%s", warning)
     notifier = Notifier()
@@ -94,7 +94,7 @@ def run(
         if not _take(lock, events, notifier, wait=wait):
             return exits.STOPPED if not events.empty() else exits.ALREADY_RUNNING
         try:
-            logs.to_file(folder / "bot.log", settings.token)
+            logs.to_file(folder / "bot.log", settings.token, settings.log_format)
             store = Store(folder / "bot.db")
             try:
                 return _run(Bot(settings, lock, store, events, env_file=env_file, link=link), events, notifier)
@@ -247,7 +247,12 @@ class Bot:
             on_death=self._died,
             on_sent=self.latency.add,
             compose=lambda delivery: alerts.compose(store, delivery, now=time.time()),
-            attachments=attachments.makers(store, lock.folder, now=time.time),
+            attachments=attachments.makers(
+                store,
+                lock.folder,
+                now=time.time,
+                redact=lambda words: logs.redact(words, settings.token.partition(":")[2]),
+            ),
         )
         self.digests = Digests(
             store, symbols=settings.symbols, default_min=self.monitor.default_threshold, now=self._server_time
@@ -349,6 +354,7 @@ class Bot:
             queue=lambda since: self._store.outbox_counts(since=since),
             loops=self._loops,
             stuck=self.watchdog.healthy,
+            store_failing_for=self._store.failing_for,
             latency=self.latency.spread,
             alerts_by_hour=lambda since: self._store.alerts_by_hour(since=since),
         )

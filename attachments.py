@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import chart
+import tail
 from outbox import Attachment, AttachmentError, Maker
 from store import Store
 
 
-def makers(store: Store, folder: Path, *, now: Callable[[], float]) -> Mapping[str, Maker]:
-    """Each kind of wish with its maker; `folder` is the bot's own."""
+def makers(
+    store: Store, folder: Path, *, now: Callable[[], float], redact: Callable[[str], str]
+) -> Mapping[str, Maker]:
+    """Each kind of wish with its maker; `folder` is the bot's own. redact: takes the token out of a text."""
 
     def draw_chart(wish: dict[str, Any]) -> Attachment:
         symbol, until = str(wish["symbol"]), now()
@@ -36,4 +39,14 @@ def makers(store: Store, folder: Path, *, now: Callable[[], float]) -> Mapping[s
             raise AttachmentError(str(error)) from None
         return Attachment("photo", f"{symbol}.png", png)
 
-    return {"chart": draw_chart}
+    def cut_log(wish: dict[str, Any]) -> Attachment:
+        try:
+            lines, _ = tail.last_lines(folder / "bot.log", int(wish["lines"]))
+        except OSError as error:
+            raise AttachmentError(f"The log cannot be read ({error.strerror}). Look at it on the machine.") from None
+        if not lines:
+            raise AttachmentError("There is no log file; the console of the bot's machine has what was logged.")
+        # Once more: what other programs or an earlier version wrote there was never under our formatter.
+        return Attachment("document", "bot-log.txt", redact(lines).encode())
+
+    return {"chart": draw_chart, "log": cut_log}

@@ -7,8 +7,10 @@ from dataclasses import replace
 import held
 import text
 from access import Update
-from desk import Desk, Reply
+from desk import Desk, Reply, Usage
 from records import MONITORS, Chat
+
+LOG_LINES, MOST_LOG_LINES = 300, 5000
 
 
 def start(desk: Desk, update: Update, arguments: list[str]) -> list[Reply]:
@@ -57,6 +59,17 @@ def status(desk: Desk, update: Update, arguments: list[str]) -> list[Reply]:
     # The bot's own state, its machine's name in it, is not for everyone who administers a group.
     bots = desk.status(desk.zone(update)) if desk.access.knows(update.user_id) else []
     return [Reply(text="\n".join([*bots, *_chat_status(desk, update)]))]
+
+
+def logs(desk: Desk, update: Update, arguments: list[str]) -> list[Reply]:
+    """Always to the owner's own chat: a log names chats and people, which is nothing for a group."""
+    word = arguments[0] if arguments else str(LOG_LINES)
+    if len(arguments) > 1 or not (word.isascii() and word.isdigit()) or not 1 <= int(word[:6]) <= MOST_LOG_LINES:
+        raise Usage(f"I need a number of lines from 1 to {MOST_LOG_LINES:,}.")
+    wish = {"kind": "log", "lines": int(word)}
+    said = f"The last {text.count(int(word), 'line')} of the log"
+    replies = [Reply(text=said, chat_id=update.user_id, method="sendDocument", attachment=wish)]
+    return replies if update.private else [*replies, Reply(text="The log comes to our private chat.")]
 
 
 def _chat_status(desk: Desk, update: Update) -> list[str]:

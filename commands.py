@@ -167,6 +167,7 @@ TABLE = (
     _row("Bot", "help", "[COMMAND]", "this list", "/help quiet", _help),
     _row("Owner", "users", "", "who may use the bot", "/users", people.users, owner_only=True),
     _row("Owner", "allow", "ID", "let someone in", "/allow 123456789", people.allow, owner_only=True),
+    _row("Owner", "logs", "[N]", "the last lines of my log, as a file", "/logs 500", basics.logs, owner_only=True),
     _row("Owner", "deny", "ID", "shut someone out", "/deny 123456789", people.deny, owner_only=True),
 )
 

@@ -48,6 +48,7 @@ NAMES = (
     "SEND_RATE",
     "LOCK_SCOPE",
     "LOG_LEVEL",
+    "LOG_FORMAT",
     "HEALTH_PORT",
     "HEALTH_HOST",
 )
@@ -114,6 +115,7 @@ class Settings:
     send_rate: float = 30.0
     machine_wide_lock: bool = True
     log_level: str = "INFO"
+    log_format: str = "text"
     health_port: int = 0  # 0: no health server
     health_host: str = "127.0.0.1"
     warnings: tuple[str, ...] = ()
@@ -191,6 +193,7 @@ def load(
         send_rate=reader.get("SEND_RATE", _between(0, 1000), 30.0, "messages a second from 0 (no pacing) to 1000"),
         machine_wide_lock=_machine_wide_lock(reader),
         log_level=reader.get("LOG_LEVEL", _level, Settings.log_level, "DEBUG, INFO, WARNING or ERROR"),
+        log_format=reader.get("LOG_FORMAT", _one_of("text", "json"), Settings.log_format, "text or json"),
         health_port=reader.get("HEALTH_PORT", _port, Settings.health_port, "a port from 1 to 65535, or 0 for off"),
         health_host=reader.get(
             "HEALTH_HOST",

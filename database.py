@@ -284,6 +284,11 @@ class Database:
                 self.on_damage(words)
         return StoreError(words)
 
+    def failing_for(self) -> float | None:
+        """Seconds since when the file cannot be used, None while it can. Never waits."""
+        since = self._failing_since
+        return None if since is None else time.monotonic() - since
+
     def _works(self) -> None:
         since, self._failing_since = self._failing_since, None
         if since is not None:

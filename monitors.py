@@ -24,6 +24,7 @@ from alerts import Alert
 from bars import Bar
 from config import Settings
 from health import PATIENCE, Health, SourceHealth
+from progress import Progress
 from scheduler import Scheduler
 from sources import Page, Source, SourceError
 from store import Store
@@ -113,6 +114,8 @@ class WhaleMonitor:
         self._told_unknown: set[str] = set()
         self._order = list(settings.symbols)
         self._stopping = False
+        self._behind: set[str] = set()  # symbols whose feed was not read to its end yet
+        self._progress = Progress()
 
     # For other threads
 
@@ -152,6 +155,8 @@ class WhaleMonitor:
                 break
             self._read_from_any(symbol, thresholds[symbol])
         self._commit()
+        if not self._behind:
+            self._progress.end("Caught up with the markets after %s")
         for health in self._health.values():
             health.end_tick(self._now())
         self._tell_changes(before)
@@ -222,7 +227,12 @@ class WhaleMonitor:
                 return
             page = source.page(symbol, cursor)
             cursor = self._take(source, feed, page)
-            if page.head:
+            if not page.head:
+                self._behind.add(symbol)
+                behind = text.duration(max(0.0, self._now() - feed.at))
+                self._progress.note("Catching up: %s on %s is read up to %s ago", symbol, source.venue, behind)
+            else:
+                self._behind.discard(symbol)
                 if not page.trades:
                     self._check_silence(source, feed, cursor)
                 # An order still open is read for once more now, not only at the next tick.

@@ -27,7 +27,7 @@ from inbox import Inbox
 from loop import Loop, beat
 from state import ConflictState, PollingState
 from store import Store, StoreError
-from telegram import Conflict, Telegram, TelegramError, TokenRefused, TooManyRequests, Webhook
+from telegram import Conflict, Telegram, TelegramError, TokenRefused, TooManyRequests, Unreachable, Webhook
 
 log = logging.getLogger(__name__)
 
@@ -111,9 +111,12 @@ class PollingBot(telebot.TeleBot):
         """Give each update to the inbox; only what the store has taken is confirmed to Telegram later."""
         try:
             for raw in updates:
-                update_id = raw.get("update_id")
-                if self._ended or not isinstance(update_id, int):
+                if self._ended:
                     break
+                update_id = raw.get("update_id")
+                if not isinstance(update_id, int):
+                    # It could never be confirmed: asked for again and again, at full speed, nothing else would come.
+                    raise Unreachable("an update without a number")
                 self._inbox.take(raw)
                 self.handled_id = update_id
                 self._last_at = self._now()

@@ -86,6 +86,7 @@ class Parts:
     queue: Callable[[float], Mapping[str, int]]  # since when; gives `pending`, `sent`, `buried`
     loops: Callable[[], Sequence[Loop]]
     stuck: Callable[[], Sequence[str]]
+    store_failing_for: Callable[[], float | None]
     latency: Callable[[], Spread]
     alerts_by_hour: Callable[[float], Mapping[int, int]]  # since when; gives numbers by the hour's beginning
 
@@ -189,6 +190,10 @@ class State:
         """
         now, polling = self._now(), self._parts.polling()
         found = [f"The thread {name} is stuck." for name in self._parts.stuck()]
+        failing = self._parts.store_failing_for()
+        if failing is not None:
+            # Telegram is asked and answers all the same: without this a bot that can take no command would look well.
+            found.append(f"The database cannot be used for {text.duration(failing)}; the log tells why.")
         if polling.state in ("standby", "retrying"):
             return found
         since = max(polling.last_good_at or self._started_at, polling.failing_since or 0.0)

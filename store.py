@@ -45,6 +45,10 @@ class Store:
         """Inside a transaction: undo what is inside when an exception leaves it, and nothing else."""
         return self._db.savepoint()
 
+    def failing_for(self) -> float | None:
+        """Seconds since when the database cannot be used, None while it can. Never waits."""
+        return self._db.failing_for()
+
     def close(self) -> None:
         self._db.close()
 

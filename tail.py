@@ -81,7 +81,7 @@ def run(env_file: Path, arguments: argparse.Namespace) -> int:
 
 
 def _show(path: Path, lines: int, *, follow: bool) -> int:
-    last, follower = _last_lines(path, lines)
+    last, follower = last_lines(path, lines)
     if last is None and not follow:
         print(f"There is no log at {path}: the bot has not run there yet. Start it with `python bot.py`.")
         return exits.CRASHED
@@ -99,8 +99,11 @@ def _show(path: Path, lines: int, *, follow: bool) -> int:
     return exits.STOPPED
 
 
-def _last_lines(path: Path, lines: int) -> tuple[str | None, Follower]:
-    """The last lines, also out of the file before if this one is short, and a follower that goes on after them."""
+def last_lines(path: Path, lines: int) -> tuple[str | None, Follower]:
+    """The last lines, also out of the file before if this one is short, and a follower that goes on after them.
+
+    None for the lines when there is no file. Raises OSError when there is one that cannot be read.
+    """
     try:
         with path.open("rb") as file:
             found = os.fstat(file.fileno())

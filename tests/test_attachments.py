@@ -16,6 +16,7 @@ from simulator import SimBot, Simulator
 from store import Store
 
 POLLING = "Polling: running"
+THIRD_TOKEN = "555000000:TEST-token-of-a-third-00000000000000"
 
 
 @pytest.mark.skipif(importlib.util.find_spec("matplotlib") is None, reason="matplotlib is optional")
@@ -58,3 +59,45 @@ def test_a_digest_that_fell_due_while_the_bot_was_off_comes_once(run_bot: Run, c
     chat.send_text(chat_id=OWNER, text="/ping")
     chat.wait_text("pong", chat_id=OWNER)
     assert [words for words in chat.texts() if "Digest of" in words] == chat.texts(OWNER)[:1]
+
+
+# The log
+
+
+def test_the_owner_gets_the_end_of_the_log_as_a_file_without_any_token(
+    run_bot: Run, chat: SimBot, tmp_path: Path
+) -> None:
+    bot = run_bot()
+    bot.wait_output(POLLING)
+    log = tmp_path / "data" / TOKEN.partition(":")[0] / "bot.log"
+    with log.open("a", encoding="utf-8") as file:
+        file.write(f"written by another program: {THIRD_TOKEN} 鲸\n")
+    chat.send_text(chat_id=OWNER, text="/logs 5")
+    sent = chat.wait_text("The last 5 lines of the log", chat_id=OWNER)
+    document = sent.params["document"]
+    assert sent.method == "sendDocument"
+    assert isinstance(document, Upload)
+    lines = document.data.decode().splitlines()
+    assert "written by another program: <token> 鲸" in lines
+    assert any("This is @whale_test_bot" in line for line in lines)
+    assert len(lines) <= 5
+
+
+def test_nobody_else_gets_the_log_and_a_group_does_not_see_it(run_bot: Run, chat: SimBot, sim: Simulator) -> None:
+    run_bot().wait_output(POLLING)
+    chat.send_text(chat_id=8, user_id=8, text="/logs")
+    chat.wait_text("/help", chat_id=8)
+    chat.send_text(chat_id=-500, chat_type="group", user_id=OWNER, text="/logs")
+    chat.wait_text("The log comes to our private chat", chat_id=-500)
+    chat.wait_text("The last 300 lines of the log", chat_id=OWNER)
+    assert [
+        call for call in chat.calls if call.method == "sendDocument" and call.params["chat_id"] != str(OWNER)
+    ] == []
+
+
+def test_without_a_log_file_it_is_said(run_bot: Run, chat: SimBot, tmp_path: Path) -> None:
+    bot = run_bot()
+    bot.wait_output(POLLING)
+    (tmp_path / "data" / TOKEN.partition(":")[0] / "bot.log").unlink()
+    chat.send_text(chat_id=OWNER, text="/logs")
+    chat.wait_text("There is no log file", chat_id=OWNER)

@@ -65,12 +65,13 @@ def test_all_problems_are_told_at_once_each_with_name_value_and_what_is_expected
         SEND_RATE="1001",
         LOCK_SCOPE="city",
         LOG_LEVEL="loud",
+        LOG_FORMAT="xml",
     )
     names = {line.split("=")[0] for line in told}
     assert names >= {
         *("OWNER_ID", "ALLOWED_USERS", "TELEGRAM_API_URL", "SYMBOLS", "WHALE_MIN_USD", "WHALE_INTERVAL"),
         *("BINANCE_URL", "ON_CONFLICT", "CONFLICT_PATIENCE", "STALE_AFTER_MINUTES", "DROP_PENDING_UPDATES"),
-        *("SEND_RATE", "LOCK_SCOPE", "LOG_LEVEL", "HEALTH_PORT", "HEALTH_HOST"),
+        *("SEND_RATE", "LOCK_SCOPE", "LOG_LEVEL", "LOG_FORMAT", "HEALTH_PORT", "HEALTH_HOST"),
     }
     assert any(line.startswith("TELEGRAM_BOT_TOKEN is not set") for line in told)
     assert all("expected" in line for line in told if "=" in line.split(" ")[0])

@@ -84,6 +84,7 @@ FLOORS = (  # a module imports only modules below it; one a line, so that two ad
     "signals",
     "notify",
     "watchdog",
+    "progress",
     "logs",
     "loop",
     "exits",

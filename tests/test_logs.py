@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 import sys
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -78,6 +80,26 @@ def test_debug_does_not_switch_on_the_libraries_request_lines(root: logging.Logg
     logs.to_console(TOKEN, "DEBUG")
     assert not logging.getLogger("urllib3.connectionpool").isEnabledFor(logging.DEBUG)
     assert logging.getLogger("outbox").isEnabledFor(logging.DEBUG)
+
+
+def test_as_json_each_line_is_one_object_with_the_same_words_and_no_token(
+    tmp_path: Path, root: logging.Logger
+) -> None:
+    root.setLevel(logging.INFO)
+    logs.to_file(tmp_path / "bot.log", TOKEN, "json")
+    logging.info("group %s joined\nwith two lines", "鲸")
+    try:
+        raise ConnectionError(f"POST /bot{TOKEN}/getUpdates")
+    except ConnectionError:
+        logging.exception("calling /bot%s/getMe", TOKEN)
+    first, second = map(json.loads, logged(tmp_path).splitlines())
+    assert list(first) == ["time", "level", "thread", "message"]
+    assert (first["level"], first["thread"]) == ("INFO", "MainThread")
+    assert first["message"] == "group 鲸 joined\nwith two lines"
+    assert datetime.fromisoformat(first["time"]).tzinfo is not None
+    assert second["message"] == "calling /bot<token>/getMe"
+    assert second["exception"].endswith("ConnectionError: POST /bot<token>/getUpdates")
+    assert SECRETS[0] not in logged(tmp_path)
 
 
 def test_a_folder_that_cannot_be_written_is_said_and_not_fatal(

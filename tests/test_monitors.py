@@ -14,6 +14,7 @@ import pytest
 from conftest import TOKEN, outgoing
 
 import config
+import progress
 import text
 from config import Settings, WhaleMin
 from health import SourceHealth
@@ -244,7 +245,12 @@ def test_alerts_of_several_coins_are_delivered_in_time_order(watch: Watch) -> No
     assert [message.split()[1] for message in watch.told] == ["ETH", "SOL", "BTC"]
 
 
-def test_a_backlog_beyond_twenty_pages_goes_on_at_the_next_tick(watch: Watch) -> None:
+def test_a_backlog_beyond_twenty_pages_goes_on_at_the_next_tick(
+    watch: Watch, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And the log tells how far it is: with no time between two lines here, a line for each page."""
+    monkeypatch.setattr(progress, "EVERY", 0.0)
+    caplog.set_level(logging.INFO)
     watch.tick()
     now = int(time.time() * 1000)
     for number in range(20_500):
@@ -254,8 +260,11 @@ def test_a_backlog_beyond_twenty_pages_goes_on_at_the_next_tick(watch: Watch) ->
     watch.tick(after=15)
     assert watch.asked("binance") - before == 20
     assert watch.alerts == []
+    assert caplog.text.count("Catching up: BTC on Binance spot is read up to") == 19
+    assert "Caught up" not in caplog.text
     watch.tick(after=15)
     assert len(watch.alerts) == 1
+    assert caplog.text.count("Caught up with the markets after") == 1
 
 
 # Thresholds

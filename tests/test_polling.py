@@ -203,6 +203,20 @@ def test_an_older_copy_stands_by_at_once_and_then_asks_for_no_updates(rig: Rig) 
     assert "not run on this machine" in rig.told[0]
 
 
+def test_an_update_without_a_number_is_no_busy_loop(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It can never be confirmed, so a server that sends one would send it again at once, for ever."""
+    rig.connect()
+    asked: list[int] = []
+
+    def updates(offset: int, **more: Any) -> list[dict[str, Any]]:
+        asked.append(offset)
+        return [{"message": {}}] if len(asked) < 50 else []
+
+    monkeypatch.setattr(rig.telegram, "updates", updates)
+    assert rig.poller.step() >= 0.75
+    assert len(asked) == 1
+
+
 def test_standby_takes_over_when_updates_lie_unread_at_two_looks(rig: Rig) -> None:
     rig.connect()
     finish = rig.polling()

@@ -48,6 +48,7 @@ def make(folder: Path, **parts: Callable[..., Any]) -> State:
         "queue": lambda since: {"pending": 4, "sent": int(since), "buried": 6},
         "loops": lambda: [idle],
         "stuck": list,
+        "store_failing_for": lambda: None,
         "latency": Latency().spread,
         "alerts_by_hour": lambda since: {},
     }
@@ -142,6 +143,11 @@ def test_only_a_bot_that_does_not_do_its_work_has_a_problem(
 def test_a_stuck_thread_is_a_problem_in_standby_too(tmp_path: Path) -> None:
     hint = make(tmp_path, polling=polling("standby", good=None), stuck=lambda: ["whales"])
     assert hint.problems() == ["The thread whales is stuck."]
+
+
+def test_a_database_that_fails_is_a_problem_although_telegram_answers(tmp_path: Path) -> None:
+    hint = make(tmp_path, polling=polling("running", good=86_500.0), store_failing_for=lambda: 120.0)
+    assert hint.problems() == ["The database cannot be used for 2 min; the log tells why."]
 
 
 def test_the_view_is_there_before_the_first_collection_and_never_asks_the_store(tmp_path: Path) -> None:
