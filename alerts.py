@@ -110,19 +110,22 @@ def _bundle(alert: Alert, heard: Heard) -> str:
 
 def payload(chat: Chat, bundled: Sequence[Alert], *, now: float, heard: Heard) -> dict[str, Any]:
     """The parameters of the chat's message about these alerts of one monitor and symbol."""
-    symbol = bundled[0].symbol
-    mute = [
-        {"text": f"Mute {symbol} {length.replace('h', ' h')}", "callback_data": f"mute:{symbol}:{length}"}
-        for length in ("1h", "24h")
-    ]
-    message: dict[str, Any] = {
-        "text": render(bundled, now=now, zone=chat.zone),
-        "parse_mode": "HTML",
-        "reply_markup": {"inline_keyboard": [mute]},
-    }
+    message: dict[str, Any] = {"text": render(bundled, now=now, zone=chat.zone), "parse_mode": "HTML"}
+    buttons = _mute_buttons(bundled[0].symbol)
+    if buttons:
+        message["reply_markup"] = {"inline_keyboard": [buttons]}
     if heard is Heard.SILENT:
         message["disable_notification"] = True
     return addressed(chat, message)
+
+
+def _mute_buttons(symbol: str) -> list[dict[str, str]]:
+    buttons = [
+        {"text": f"Mute {symbol} {length.replace('h', ' h')}", "callback_data": f"mute:{symbol}:{length}"}
+        for length in ("1h", "24h")
+    ]
+    # Bot API: 1-64 bytes of data; Gate has contracts with names that are long and not ASCII.
+    return buttons if all(len(button["callback_data"].encode()) <= 64 for button in buttons) else []
 
 
 def addressed(chat: Chat, message: dict[str, Any]) -> dict[str, Any]:
@@ -171,21 +174,28 @@ def totals(found: Sequence[Alert]) -> str:
 
 
 def _several(bundled: Sequence[Alert], now: float, zone: tzinfo) -> str:
-    span = bundled[-1].at - bundled[0].at
-    lines = [
+    span, ends = bundled[-1].at - bundled[0].at, text.clock(bundled[-1].at, now=now, zone=zone)
+    head = [
         f"<b>{text.escape(bundled[0].symbol)}: {totals(bundled)}</b>",
-        f"within {text.duration(max(0.01, span))} · {_link(bundled[0])}",
+        f"{_link(bundled[0])} · within {text.duration(max(0.01, span))}, to {ends}",
     ]
     # The newest and the biggest must both be seen: the list keeps time order and drops the smallest first.
-    listed = sorted(bundled, key=lambda alert: alert.usd, reverse=True)[:LISTED]
-    for alert in bundled:
-        if alert in listed:
-            late = f" (late by {text.duration(max(0.0, now - alert.at))})" if alert.late else ""
-            lines.append(f"{text.clock(alert.at, now=now, zone=zone)} {headline(alert)}{late}")
-    rest = [alert for alert in bundled if alert not in listed]
-    if rest:
-        lines.append(f"and {len(rest)} smaller, {text.usd(sum(alert.usd for alert in rest))} USD together")
+    by_size = sorted(bundled, key=lambda alert: alert.usd, reverse=True)
+    for most in (LISTED, 12, 6, 3, 1):
+        listed = {alert.key for alert in by_size[:most]}
+        lines = [*head, *(_line(alert, now, zone) for alert in bundled if alert.key in listed)]
+        rest = by_size[most:]
+        if rest:
+            usd = sum(alert.usd for alert in rest)
+            lines.append(f"and {len(rest):,} smaller" + (f", {text.usd(usd)} USD together" if usd else ""))
+        if len(text.split("\n".join(lines))) == 1:
+            break
     return "\n".join(lines)
+
+
+def _line(alert: Alert, now: float, zone: tzinfo) -> str:
+    late = f" (late by {text.duration(max(0.0, now - alert.at))})" if alert.late else ""
+    return f"{text.clock(alert.at, now=now, zone=zone, named=False)} {headline(alert)}{late}"
 
 
 def _link(alert: Alert) -> str:

@@ -57,7 +57,7 @@ def test(desk: Desk, update: Update, arguments: list[str]) -> list[Reply]:
     open_chat = replace(chat, quiet="", muted_until=0.0, symbol_mutes={})
     sound = preferences.decide(open_chat, alert, now=now, default_min=least)
     message = alerts.payload(open_chat, [alert], now=now, heard=sound)
-    rows = message["reply_markup"]["inline_keyboard"]
+    rows = message.get("reply_markup", {}).get("inline_keyboard", [])
     return [
         Reply(
             text=f"{message['text']}\n\n<i>This is a test: nothing happened on a market. {_WOULD[heard]}</i>",

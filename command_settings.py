@@ -147,14 +147,18 @@ def mute(desk: Desk, update: Update, arguments: list[str]) -> list[Reply]:
         seconds = text.parse_duration(arguments[-1])
     except ValueError:
         raise Usage(f"“{text.clip(arguments[-1], 32)}” is not a length of time (30m, 2h, 1d).") from None
-    return _mute(desk, chat, desk.symbol(arguments[0]) if len(arguments) == 2 else None, seconds)
+    return _mute(desk, chat, desk.heard_symbol(arguments[0]) if len(arguments) == 2 else None, seconds)
 
 
 def press_mute(desk: Desk, update: Update, rest: str) -> list[Reply]:
     """A mute button under an alert; nothing for data that no button of ours has."""
-    symbol, _, length = rest.partition(":")
+    named, _, length = rest.rpartition(":")
     chat = desk.store.chat(update.chat_id)
-    if chat is None or symbol not in desk.symbols or length not in ("1h", "24h"):
+    if chat is None or length not in ("1h", "24h"):
+        return []
+    try:
+        symbol = desk.heard_symbol(named)
+    except Usage:
         return []
     return [replace(said, toast=True) for said in _mute(desk, chat, symbol, text.parse_duration(length))]
 

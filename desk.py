@@ -90,6 +90,16 @@ class Desk:
             raise Usage(f"{text.clip(symbol, 16)} is not watched here; I watch {', '.join(self.symbols)}.")
         return symbol
 
+    def heard_symbol(self, word: str) -> str:
+        """A coin that is watched here, or that there was an alert of. Raises Usage for any other."""
+        try:
+            return self.symbol(word)
+        except Usage:
+            for symbol in (word, word.upper()):
+                if self.store.has_alerts(symbol):
+                    return symbol
+            raise
+
     def some_symbols(self, arguments: list[str]) -> frozenset[str]:
         """Coins separated by blanks or commas. Raises Usage for none, or an unknown one."""
         words = [word for argument in arguments for word in argument.split(",") if word]

@@ -83,9 +83,7 @@ class Digests:
         ends = datetime.fromtimestamp(until, zone).strftime("%a %d %b %H:%M")
         lines = [f"<b>Digest of {text.duration(until - since)} to {ends} {text.escape(chat.timezone)}</b>"]
         happened = [Alert(**body) for body in self._store.alerts_between(since, until)]
-        heard = [
-            alert for alert in happened if chat.follows(alert.symbol) and chat.levels.get(alert.monitor) != "off"
-        ]
+        heard = [alert for alert in happened if preferences.follows(chat, alert)]
         lines += self._whales(chat, [alert for alert in heard if alert.monitor == "whales"], clock)
         lines += self._flows(chat, since)
         lines += _liquidations([alert for alert in heard if alert.monitor == "liquidations"], clock)

@@ -7,6 +7,7 @@ planned, when the hour is over. Taking and enqueueing are one transaction: a kil
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import alerts
 import preferences
@@ -24,10 +25,15 @@ def tell_due(store: Store, *, now: float) -> bool:
     for chat_id in store.chats_holding():
         with store.transaction():
             chat = store.chat(chat_id)
-            if chat is None or not chat.subscribed or not is_due(chat, store.held(chat_id), now=now):
+            if chat is None or not chat.subscribed or preferences.is_quiet(chat, now):
                 continue
+            waiting = store.held(chat_id)
+            if not is_due(chat, waiting, now=now):
+                continue
+            silent = all(chat.levels.get(one.alert.monitor) == "silent" for one in waiting)
+            form: dict[str, Any] = {"parse_mode": "HTML"} | ({"disable_notification": True} if silent else {})
             for part in text.split(take(store, chat, now=now)):
-                payload = alerts.addressed(chat, {"text": part, "parse_mode": "HTML"})
+                payload = alerts.addressed(chat, {"text": part, **form})
                 store.enqueue(chat_id, "sendMessage", payload, now=now, lane=ALERTS)
             told = True
     return told

@@ -189,7 +189,10 @@ def parse(raw: dict[str, Any]) -> Update:
     if "migrate_to_chat_id" in message:
         return Update(update_id=update_id, kind="migration", migrate_to=int(message["migrate_to_chat_id"]), **chat)
     person = _person(message.get("from") or {"id": 0})
-    typed = not any(name in message for name in ("forward_origin", "forward_date", "via_bot", "sender_chat"))
+    # Bot API Message.sender_chat: the group itself for its anonymous administrators, else a channel.
+    as_group = "sender_chat" in message and _id(message["sender_chat"]["id"]) == chat["chat_id"]
+    typed = not any(name in message for name in ("forward_origin", "forward_date", "via_bot"))
+    typed = typed and (as_group or "sender_chat" not in message)
     return Update(
         update_id=update_id,
         kind="message" if typed and isinstance(message.get("text"), str) else "other",
@@ -197,6 +200,7 @@ def parse(raw: dict[str, Any]) -> Update:
         at=float(message["date"]),
         message_id=int(message["message_id"]),
         thread_id=_thread(message),
+        as_group=as_group,
         **chat,
         **person,
     )

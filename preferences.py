@@ -28,22 +28,28 @@ class Heard(Enum):
 
 def decide(chat: Chat, alert: Alert, *, now: float, default_min: float) -> Heard:
     """What the chat's settings say, the hourly cap left aside: that one is about messages, see `over_cap`."""
-    level = chat.levels.get(alert.monitor, "on")
     threshold = chat.threshold(alert.monitor, alert.symbol, default_min)
-    side = chat.sides.get(alert.monitor)
-    # A wallet is followed by name, whatever it holds.
-    follows = alert.monitor == "wallets" or chat.follows(alert.symbol)
-    if level == "off" or not follows or alert.usd < threshold:
-        return Heard.NO
-    if side is not None and alert.side and alert.side != side:
+    if not follows(chat, alert) or alert.usd < threshold:
         return Heard.NO
     if chat.muted(alert.symbol, now):
         return Heard.MUTED
     if is_quiet(chat, now):
         return Heard.QUIET
+    level = chat.levels.get(alert.monitor, "on")
     if level == "silent" or (level == "on" and alert.usd < LOUD_FROM * threshold):
         return Heard.SILENT
     return Heard.LOUD
+
+
+def follows(chat: Chat, alert: Alert) -> bool:
+    """Is it of a kind, a coin and a side that the chat asked for, whatever its size?"""
+    if chat.levels.get(alert.monitor) == "off":
+        return False
+    side = chat.sides.get(alert.monitor)
+    if side is not None and alert.side and alert.side != side:
+        return False
+    # A wallet is followed by name, whatever it holds.
+    return alert.monitor == "wallets" or chat.follows(alert.symbol)
 
 
 def is_quiet(chat: Chat, now: float) -> bool:

@@ -232,6 +232,9 @@ class Store:
         )
         return [json.loads(row["body"]) for row in rows]
 
+    def has_alerts(self, symbol: str) -> bool:
+        return self._db.row("SELECT 1 FROM alerts WHERE symbol = ? LIMIT 1", symbol) is not None
+
     def alerts_between(self, since: float, until: float) -> list[dict[str, Any]]:
         """Bodies of every monitor's alerts that happened in that time, oldest first."""
         rows = self._db.rows("SELECT body FROM alerts WHERE at >= ? AND at < ? ORDER BY at, key", since, until)

@@ -202,6 +202,47 @@ def test_a_storm_fits_one_message_with_the_biggest_listed_and_the_rest_counted()
     assert lines[-1] == "and 75 smaller, 77.8M USD together"
 
 
+@given(st.integers(min_value=2, max_value=80), st.integers(min_value=10, max_value=900))
+def test_however_long_the_words_of_a_bundle_are_it_fits_one_message_and_counts_all(count: int, length: int) -> None:
+    storm = [alert(f"k{n}", headline="<" * length, usd=1e6 + n) for n in range(count)]
+    told = alerts.render(storm, now=NOW, zone=UTC)
+    assert len(told) <= 4096 or count == 1
+    lines = shown(*storm)
+    listed = sum("<" in line for line in lines)
+    left = int(lines[-1].split()[1].replace(",", "")) if lines[-1].startswith("and ") else 0
+    assert listed + left == count
+    assert f"{count} whale orders" in lines[0]
+
+
+def test_a_coin_whose_name_is_too_long_for_a_button_has_none(store: Store) -> None:
+    subscribe(store)
+    publish(store, alert(symbol="中" * 20))
+    (row,) = store.pending()
+    delivery = store.delivery(row[0])
+    assert delivery is not None
+    worded = alerts.compose(store, delivery, now=NOW)
+    assert worded is not None
+    assert "reply_markup" not in worded
+
+
+@pytest.mark.parametrize(
+    ("monitor", "sides", "words"),
+    [
+        ("whales", ("buy", "sell"), "2 whale orders, 4M USD, net +2M"),
+        ("liquidations", ("long", "short"), "2 liquidations, 4M USD, longs 3M, shorts 1M"),
+        ("liquidations", ("long", "long"), "2 liquidations, 4M USD, longs 4M"),
+        ("funding", ("", ""), "2 funding alerts"),
+        ("wallets", ("buy", "sell"), "2 wallet alerts"),
+    ],
+)
+def test_several_alerts_are_called_what_they_are(monitor: str, sides: tuple[str, str], words: str) -> None:
+    pair = [
+        alert(f"k{number}", monitor=monitor, side=side, usd=usd)
+        for number, (side, usd) in enumerate(zip(sides, (3e6, 1e6), strict=True))
+    ]
+    assert shown(*pair)[0] == f"BTC: {words}"
+
+
 # Words
 
 

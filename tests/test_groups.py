@@ -13,6 +13,7 @@ from test_commands import NOW, Desk
 import groups
 from access import Update
 from groups import Groups
+from inbox import parse
 from simulator import SimBot, Simulator
 from telegram import Rejected, TooManyRequests, Unreachable
 
@@ -66,6 +67,19 @@ def test_an_administrator_is_let_in_once_telegram_named_them(desk: Desk, what: s
     assert desk.access.admits(update(ADMIN, what=what))
     assert not desk.access.admits(update(MEMBER, what=what))
     assert not desk.access.admits(update(0, what=what))
+
+
+def test_who_writes_as_the_group_itself_is_its_administrator_and_a_channel_is_nobody(desk: Desk) -> None:
+    def raw(sender: int, chat_id: int = GROUP) -> Update:
+        bots = {"id": 1087968824, "is_bot": True, "first_name": "Group"}
+        message = {"message_id": 1, "date": int(NOW), "chat": {"id": chat_id, "type": "supergroup"}, "from": bots}
+        return parse({"update_id": 1, "message": message | {"text": "/stop", "sender_chat": {"id": sender}}})
+
+    assert raw(GROUP).kind == "message"
+    assert desk.access.admits(raw(GROUP))
+    assert not desk.access.admits(raw(OTHER, chat_id=OTHER)), "nobody whom the bot knows has started it there"
+    assert raw(-7777).kind == "other"
+    assert not desk.access.admits(raw(-7777))
 
 
 def test_an_administrator_is_nobody_elsewhere(desk: Desk) -> None:

@@ -72,6 +72,19 @@ def test_quiet_hours_that_are_switched_off_tell_at_once(store: Store) -> None:
     assert held.tell_due(store, now=NIGHT + 30)
 
 
+def test_what_never_makes_a_sound_makes_none_when_it_is_told_later(store: Store) -> None:
+    subscribe(store, 1, levels={"whales": "silent"}, **QUIET)
+    subscribe(store, 2, **QUIET)
+    hear(store, "a", now=NIGHT)
+    held.tell_due(store, now=MORNING)
+    sounds = {}
+    for row in store.pending():
+        delivery = store.delivery(row[0])
+        assert delivery is not None
+        sounds[delivery.chat_id] = not delivery.payload.get("disable_notification", False)
+    assert sounds == {1: False, 2: True}
+
+
 def test_a_mute_of_everything_also_keeps_the_telling_back(store: Store) -> None:
     subscribe(store, **QUIET)
     hear(store, "a", now=NIGHT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,30 @@ def test_help_explains_one_command_or_one_section(desk: Desk) -> None:
     assert desk.say("/help /QUIET") == desk.say("/help quiet")
     assert desk.say("/help markets").startswith("Markets\n/whales")
     assert all(len(section.split("\n")) <= 16 for section in desk.say("/help", user_id=OWNER).split("\n\n"))
+
+
+def test_a_coin_that_there_was_an_alert_of_can_be_muted_and_no_other(desk: Desk) -> None:
+    """Liquidations and wallets tell of coins that the settings do not name."""
+    (refused,) = desk.press("mute:kPEPE:1h")
+    assert "nothing any more" in refused.text
+    assert "not watched here" in desk.say("/mute kPEPE 1h")
+    publish(desk, "k1", symbol="kPEPE", monitor="liquidations")
+    publish(desk, "k2", symbol="xyz:GOLD", monitor="wallets")
+    desk.press("mute:kPEPE:1h")
+    desk.press("mute:xyz:GOLD:24h")
+    assert desk.chat().symbol_mutes == {"kPEPE": NOW + 3600, "xyz:GOLD": NOW + 86400}
+    assert desk.say("/mute kPEPE 2h").startswith("kPEPE muted here until")
+
+
+def test_start_in_another_topic_moves_the_alerts_there(desk: Desk) -> None:
+    def start(thread_id: int | None) -> str:
+        group = Update(update_id=1, kind="message", chat_id=-9, chat_kind="supergroup", user_id=FRIEND)
+        return desk.commands.run(replace(group, text="/start", thread_id=thread_id))[0].text
+
+    assert start(5).startswith("Alerts are on in this chat.")
+    assert start(5).startswith("Alerts were on already.")
+    assert start(None).startswith("Alerts come to this topic now.")
+    assert desk.chat(-9).thread_id is None
 
 
 # Status and history
