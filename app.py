@@ -21,6 +21,7 @@ import exits
 import held
 import logs
 import once
+import stopfile
 import supervisor
 import text
 from access import Access
@@ -307,6 +308,7 @@ class Bot:
     def start(self) -> None:
         if self._store.set_aside is not None:
             self._tell_owner(self._of_the_damaged(self._store.set_aside.name))
+        stopfile.withdraw(self._lock.folder)  # one that was meant for a process of before
         self.access.sweep()
         # The poller first: it has the network's round trips to wait for, the others start meanwhile.
         self.poller.start()
@@ -439,6 +441,8 @@ class Bot:
 
     def _look_at_requests(self) -> None:
         """What people ask of the running bot from outside."""
+        if stopfile.asked(self._lock.folder):
+            self._end(exits.STOPPED, "Stopping, as `bot.py stop` asks")
         opened = self.ownership.look()
         if opened is False:
             self._end(exits.BAD_SETTINGS, LAPSED)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import signal
 import sys
 from collections.abc import Callable
@@ -46,12 +47,30 @@ class Subcommand:
     needs_file: bool = True
 
 
+def _number(kind: Callable[[str], float], low: float, high: float) -> Callable[[str], float]:
+    def parse(word: str) -> float:
+        number = kind(word)
+        if not low <= number <= high:
+            raise argparse.ArgumentTypeError(f"expected a number from {low:g} to {high:g}")
+        return number
+
+    return parse
+
+
+def _stop_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--timeout", type=_number(float, 0, 3600), default=10.0, metavar="S", help="seconds to wait (%(default)g)"
+    )
+
+
 def _logs_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-f", "--follow", action="store_true", help="go on with what is written from now on")
-    parser.add_argument("-n", "--lines", type=int, default=40, metavar="N", help="how many lines (%(default)s)")
+    parser.add_argument(
+        "-n", "--lines", type=_number(int, 0, 1_000_000), default=40, metavar="N", help="how many lines (%(default)s)"
+    )
 
 
-def _doctor_options(parser: argparse.ArgumentParser) -> None:
+def _json_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="for programs")
 
 
@@ -63,16 +82,19 @@ def _install_options(parser: argparse.ArgumentParser) -> None:
 
 SUBCOMMANDS = (
     Subcommand("setup", "first_run", "ask for the token and the owner, and write them down", needs_file=False),
+    Subcommand("status", "status", "tell whether the bot runs, and how it is", _json_options),
+    Subcommand("stop", "stop", "ask the running bot to stop, and wait for it", _stop_options),
     Subcommand("logs", "tail", "show the end of the bot's log", _logs_options),
-    Subcommand(
-        "doctor", "doctor", "look for what is wrong and say how to mend it", _doctor_options, needs_file=False
-    ),
+    Subcommand("doctor", "doctor", "look for what is wrong and say how to mend it", _json_options, needs_file=False),
     Subcommand("install", "install", "have the bot started by this machine", _install_options, needs_file=False),
 )
 
 
 def main(argv: list[str] | None = None) -> int:
     """The command line; returns the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a Windows pipe is cp1252: no character may cost the line
     try:
         return _main(argv)
     except ModuleNotFoundError as error:
@@ -96,7 +118,7 @@ def _main(argv: list[str] | None) -> int:
         return demo.run(interactive=sys.stdin is not None and sys.stdin.isatty())
     command = next((row for row in SUBCOMMANDS if row.name == arguments.command), None)
     env_file = arguments.env_file.absolute()
-    if env_file != config.ENV_FILE and not env_file.exists() and (command is None or command.needs_file):
+    if env_file != config.ENV_FILE and _is_missing(env_file) and (command is None or command.needs_file):
         parser.error(f"the settings file {arguments.env_file} does not exist")
     try:
         if command is not None:
@@ -113,6 +135,13 @@ def _main(argv: list[str] | None) -> int:
         return exits.BAD_SETTINGS
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
+
+
+def _is_missing(path: Path) -> bool:
+    try:
+        return not path.exists()
+    except OSError:  # a folder on the way is closed to this user: reading the settings tells it
+        return False
 
 
 def _run(env_file: Path, arguments: argparse.Namespace) -> int:

@@ -51,7 +51,7 @@ def interactive() -> bool:
     """Can this process ask questions: a terminal at both ends, and not in its background."""
     if sys.stdin is None or sys.stdout is None or not (sys.stdin.isatty() and sys.stdout.isatty()):
         return False
-    if hasattr(os, "tcgetpgrp"):
+    if sys.platform != "win32":
         try:
             return os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
         except OSError:
@@ -156,16 +156,16 @@ def _link_of_running(folder: Path, holder: Holder, username: str) -> int:
     """Have the bot that runs already take the owner; this process only shows the link and waits."""
     if holder.user not in ("", user_name()):
         print(f"The bot runs as user {holder.user}: run this as that user, or set {OWNER} and start the bot again.")
-        return exits.CRASHED
+        return exits.PROBLEM
     told = state.read(folder) or {}
     if told.get("version") != config.VERSION:
         print(f"The bot that runs is of another version: start it again first. To stop it: {stop_command(holder)}")
-        return exits.CRASHED
+        return exits.PROBLEM
     try:
         store = Store(folder / "bot.db")
     except StoreError as error:
         print(error, file=sys.stderr)
-        return exits.CRASHED
+        return exits.PROBLEM
     try:
         print(
             invitation(username or holder.username or str(told.get("username")), claim.offer(store, now=time.time()))

@@ -36,6 +36,8 @@ if sys.platform == "win32":
             self._kernel = ctypes.WinDLL("kernel32", use_last_error=True)
             self._kernel.CreateMutexW.restype = wintypes.HANDLE
             self._kernel.CreateMutexW.argtypes = [ctypes.c_void_p, wintypes.BOOL, wintypes.LPCWSTR]
+            self._kernel.OpenMutexW.restype = wintypes.HANDLE
+            self._kernel.OpenMutexW.argtypes = [wintypes.DWORD, wintypes.BOOL, wintypes.LPCWSTR]
             self._kernel.CloseHandle.argtypes = [wintypes.HANDLE]
 
         @property
@@ -59,6 +61,14 @@ if sys.platform == "win32":
 
         def peer(self) -> tuple[int | None, str]:
             return None, ""  # a mutex does not tell
+
+        def surely_free(self) -> bool:
+            """Does no process have it? Asked by opening what is there, which takes nothing."""
+            handle = self._kernel.OpenMutexW(0x00100000, False, self._name)  # SYNCHRONIZE
+            error = ctypes.get_last_error()
+            if handle:
+                self._kernel.CloseHandle(handle)
+            return not handle and error == 2  # ERROR_FILE_NOT_FOUND
 
         def drain(self) -> None:
             pass
@@ -111,6 +121,9 @@ elif sys.platform == "linux":
             pid, uid, _gid = struct.unpack("iII", raw)
             return pid or None, user_name(uid)
 
+        def surely_free(self) -> bool:
+            return False  # another network namespace has names of its own; `peer` tells what can be told
+
         def drain(self) -> None:
             """Take the questions off the queue: the kernel keeps each until it is accepted."""
             try:
@@ -139,6 +152,9 @@ else:
 
         def peer(self) -> tuple[int | None, str]:
             return None, ""
+
+        def surely_free(self) -> bool:
+            return False
 
         def drain(self) -> None:
             pass

@@ -147,6 +147,8 @@ class InstanceLock:
         Asked in turn: the peer of guard B (across OS users), /proc/locks, holder.json. Never tries the lock, so it
         can make no start fail.
         """
+        if self._guard is not None and not self._held and self._guard.surely_free():
+            return None
         record = records.read_record(self.record_path)
         pid, user = self._guard.peer() if self._guard is not None else (None, "")
         if not pid:

@@ -36,43 +36,46 @@ class Follower:
 
     def more(self) -> str:
         """What was added since the last call, "" when nothing was. Never waits; a missing file gives nothing."""
-        found = self._read(self._path)
+        found = _read(self._path, self._position, self._identity)
         if found is None:
             return ""
         identity, new = found
-        rest = b""
+        rest: bytes | None = None
         if self._identity is not None and identity != self._identity:
             # It was rotated: the end of the old file first, if it still is the one that was read last.
-            before = self._read(self._path.with_name(self._path.name + ".1"), only=self._identity)
-            rest, self._position = (before[1] if before is not None else b""), 0
-            new = (self._read(self._path, only=identity) or (identity, b""))[1]
+            before = _read(self._path.with_name(self._path.name + ".1"), self._position, self._identity)
+            rest = before[1] if before is not None and before[0] == self._identity else None
+            self._position = 0
+        elif new is None:  # it was emptied in place
+            self._position, new = 0, (_read(self._path, 0, identity) or (identity, b""))[1]
         self._identity = identity
-        self._position += len(new)
-        return self._decoder.decode(rest + new)
+        self._position += len(new or b"")
+        return self._decoder.decode((rest or b"") + (new or b""))
 
-    def _read(self, path: Path, *, only: tuple[int, int] | None = None) -> tuple[tuple[int, int], bytes] | None:
-        try:
-            with path.open("rb") as file:
-                found = os.fstat(file.fileno())
-                identity = (found.st_dev, found.st_ino)
-                if only is not None and identity != only:
-                    return None
-                if found.st_size < self._position:  # it was emptied in place
-                    self._position = 0
-                file.seek(self._position)
-                return identity, file.read(_CHUNK)
-        except OSError:  # between the two halves of a rotation there is none; on Windows it may be barred as well
-            return None
+
+def _read(path: Path, position: int, identity: tuple[int, int] | None) -> tuple[tuple[int, int], bytes | None] | None:
+    """The file's identity and its content: from `position` if it is the expected one (None: it is shorter), else all.
+
+    None when there is no file to read: between the two halves of a rotation, and on Windows it may be barred as well.
+    """
+    try:
+        with path.open("rb") as file:
+            found = os.fstat(file.fileno())
+            if identity in (None, (found.st_dev, found.st_ino)):
+                if found.st_size < position:
+                    return (found.st_dev, found.st_ino), None
+                file.seek(position)
+            return (found.st_dev, found.st_ino), file.read(_CHUNK)
+    except OSError:
+        return None
 
 
 def run(env_file: Path, arguments: argparse.Namespace) -> int:
     """Print the last lines, then with `--follow` what comes. Ctrl-C and a closed pipe end it with 0."""
     place = config.place(env_file)
     path = find_folder(place.bot_id, place.data_dir) / "bot.log"
-    if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a Windows pipe is cp1252
     try:
-        return _show(path, max(0, arguments.lines), follow=arguments.follow)
+        return _show(path, arguments.lines, follow=arguments.follow)
     except KeyboardInterrupt:
         return exits.STOPPED
     except BrokenPipeError:  # `logs | head`
@@ -84,7 +87,7 @@ def _show(path: Path, lines: int, *, follow: bool) -> int:
     last, follower = last_lines(path, lines)
     if last is None and not follow:
         print(f"There is no log at {path}: the bot has not run there yet. Start it with `python bot.py`.")
-        return exits.CRASHED
+        return exits.PROBLEM
     if last is None:
         print(f"There is no log at {path} yet; waiting for it. Ctrl-C ends this.", file=sys.stderr)
     sys.stdout.write(last or "")

@@ -1,0 +1,90 @@
+"""The running bot as it can be seen from outside: who holds the lock, and what it told of itself. Changes nothing."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import state
+from config import Place
+from holder import user_name
+from lock import Holder, InstanceLock, find_folder
+
+if sys.platform != "win32":
+    import pwd
+
+FRESH = 30.0  # seconds; a running bot tells how it is every 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Instance:
+    """One look at a bot. Times are unix seconds.
+
+    holder: who runs it, None when nobody does. folder: of its files, as far as it can be known. told: its own state
+    (state.py), empty when it cannot be read. left: the state that an ended bot left behind, empty after a clean end.
+    """
+
+    bot_id: int
+    holder: Holder | None
+    folder: Path
+    told: Mapping[str, Any]
+    left: Mapping[str, Any]
+
+    @property
+    def foreign(self) -> bool:
+        """Does another OS user run it?"""
+        return self.holder is not None and self.holder.user not in ("", user_name())
+
+    @property
+    def name(self) -> str:
+        """`123456789 (@name)`, as far as it is known."""
+        username = str(self.told.get("username") or (self.holder.username if self.holder else "")).removeprefix("@")
+        return f"{self.bot_id} (@{username})" if username else str(self.bot_id)
+
+
+def look(place: Place, *, now: float | None = None) -> Instance:
+    """See who runs this bot. Never tries the lock, so no start can fail by it, and makes no folder."""
+    now = time.time() if now is None else now
+    folder = find_folder(place.bot_id, place.data_dir)
+    holder = _holder(place, folder)
+    if holder is not None and holder.user not in ("", user_name()):
+        theirs = _folder_of(holder.user, place)
+        if theirs is not None and theirs != folder:
+            folder, holder = theirs, _holder(place, theirs) or holder
+    told = state.read(folder) or {}
+    current = holder is not None and _is_its_own(told, holder, now=now)
+    return Instance(
+        bot_id=place.bot_id,
+        holder=holder,
+        folder=folder,
+        told=told if current else {},
+        left=told if holder is None else {},
+    )
+
+
+def _holder(place: Place, folder: Path) -> Holder | None:
+    return InstanceLock(folder, place.bot_id, machine_wide=place.machine_wide_lock).holder()
+
+
+def _folder_of(user: str, place: Place) -> Path | None:
+    """Where another user's bot keeps its files, if this user may look there."""
+    if sys.platform == "win32" or place.data_dir is not None:
+        return None
+    else:  # noqa: RET505 - mypy skips only a whole branch for another platform
+        try:
+            folder = find_folder(place.bot_id, home=Path(pwd.getpwnam(user).pw_dir))
+            return folder if (folder / state.FILE).exists() else None
+        except (KeyError, OSError):
+            return None
+
+
+def _is_its_own(told: Mapping[str, Any], holder: Holder, *, now: float) -> bool:
+    """A file that a killed bot left tells nothing of the one that runs now, even with the same pid (containers)."""
+    written = float(told.get("written_at") or 0)
+    if holder.pid is None:  # in another container: only the time can tell
+        return now - written < FRESH
+    return told.get("pid") == holder.pid and written >= (holder.since or 0) - 2

@@ -1,0 +1,143 @@
+"""`python bot.py status [--json]`: does this bot run on this machine, and how is it. Disturbs neither lock nor polls.
+
+Whether it runs is the lock's word; how it is, it told itself in its folder (state.py).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import config
+import exits
+import instance
+import text
+from health import SourceHealth
+from holder import stop_command
+from instance import FRESH, Instance
+from lock import Holder
+
+_POLLING = {
+    "connecting": "connecting",
+    "running": "running",
+    "retrying": "polls again after a conflict, not yet sure to be alone",
+    "standby": "stands by while another copy polls",
+    "unreachable": "Telegram cannot be reached",
+    "webhook": "a webhook that somebody set is being removed",
+}
+_STATE = ("version", "polling", "conflict", "sources", "queue", "threads")
+
+
+def run(env_file: Path, arguments: argparse.Namespace) -> int:
+    """Print it; 0 when the bot runs, 3 when it does not."""
+    found = instance.look(config.place(env_file))
+    now = time.time()
+    print(json.dumps(as_json(found, now), indent=1) if arguments.json else "\n".join(lines(found, now)))
+    return exits.STOPPED if found.holder is not None else exits.NOT_RUNNING
+
+
+def as_json(found: Instance, now: float) -> dict[str, Any]:
+    """For programs. Times are unix seconds; what is not known is null."""
+    holder = found.holder or Holder()
+    return {
+        "schema": 1,
+        "running": found.holder is not None,
+        "bot_id": found.bot_id,
+        "username": found.told.get("username") or holder.username or None,
+        "pid": holder.pid,
+        "user": holder.user or None,
+        "host": holder.host or None,
+        "since": holder.since,
+        "command": holder.command or None,
+        "supervisor": None if holder.supervisor is None else asdict(holder.supervisor),
+        "folder": str(found.folder),
+        **{name: found.told.get(name) for name in _STATE},
+        "told_at": found.told.get("written_at"),
+    }
+
+
+def lines(found: Instance, now: float) -> Iterator[str]:
+    """For people."""
+    if found.holder is None:
+        yield f"Bot {found.name} does not run on this machine. Start it: python bot.py"
+        if found.left:
+            at = text.clock(float(found.left["written_at"]), now=now)
+            yield _row("ended", f"without a stop in order (killed, or a loss of power); last sign of life {at}")
+        yield _row("folder", str(found.folder))
+        return
+    yield f"Bot {found.name} runs."
+    yield from _process(found.holder, now)
+    if found.told:
+        try:
+            yield from list(_told(found.told, now))
+        except (KeyError, TypeError, ValueError):
+            yield _row("more", "what it tells of itself cannot be read here: it is of another version")
+    elif found.foreign:
+        yield _row("more", f"only user {found.holder.user} (or root) may see how it is")
+    else:
+        yield _row(
+            "more", "it has not told how it is yet (it does so within seconds), or its DATA_DIR is another one"
+        )
+    yield _row("folder", str(found.told.get("folder") or found.folder))
+
+
+def _process(holder: Holder, now: float) -> Iterator[str]:
+    facts = [f"{'pid' if holder.sure else 'probably pid'} {holder.pid}" if holder.pid else "in another container"]
+    facts += [f"user {holder.user}"] if holder.user else []
+    if holder.since is not None:
+        since = text.clock(holder.since, now=now)
+        facts.append(f"since {since} ({text.duration(max(0.0, now - holder.since))})")
+    yield _row("process", ", ".join(facts))
+    if holder.command:
+        yield _row("command", text.clip(holder.command, 200))
+    if holder.supervisor is not None:
+        yield _row("run by", f"{holder.supervisor.kind} {holder.supervisor.name}".rstrip())
+    yield _row("stop it", stop_command(holder) if _restarted(holder) else "python bot.py stop")
+
+
+def _restarted(holder: Holder) -> bool:
+    return holder.supervisor is not None and holder.supervisor.restarts
+
+
+def _told(told: Mapping[str, Any], now: float) -> Iterator[str]:
+    silent = now - float(told["written_at"])
+    if silent > FRESH:
+        yield _row("silent", f"for {text.duration(silent)}: it hangs, is suspended, or its disk is full")
+    yield _row("version", str(told["version"]))
+    yield _row("polling", _polling(told["polling"], now))
+    yield _row("conflict", _conflict(told["conflict"], now))
+    for number, source in enumerate(told["sources"]):
+        known = {field.name: source.get(field.name) for field in fields(SourceHealth)}
+        told_of = SourceHealth(**known | {"symbols": tuple(source["symbols"]), "retry_at": 0.0})
+        yield _row("sources" if number == 0 else "", told_of.line(now))
+    queue = told["queue"]
+    settled = f"in 24 h {queue['sent_24h']:,} sent, {queue['buried_24h']:,} undeliverable"
+    yield _row("queue", f"{queue['pending']:,} waiting; {settled}")
+
+
+def _polling(polling: Mapping[str, Any], now: float) -> str:
+    words = _POLLING.get(str(polling["state"]), str(polling["state"]))
+    if polling["failing_since"] is not None:
+        words += f" since {text.clock(polling['failing_since'], now=now)}"
+    if polling["last_good_at"] is None:
+        return f"{words}; no answer of Telegram yet"
+    return f"{words}; last answer of Telegram {text.duration(max(0.0, now - polling['last_good_at']))} ago"
+
+
+def _conflict(conflict: Mapping[str, Any], now: float) -> str:
+    if conflict["since"] is not None:
+        times = text.count(conflict["count"], "collision")
+        return f"another program polls since {text.clock(conflict['since'], now=now)}, {times}"
+    ended = [episode for episode in conflict["episodes"] if episode["until"] is not None]
+    if not ended:
+        return "none"
+    return f"none; the latest ended at {text.clock(ended[-1]['until'], now=now)}"
+
+
+def _row(name: str, words: str) -> str:
+    return f"  {name:<8}  {words}"

@@ -1,0 +1,135 @@
+"""`python bot.py stop`: asks the running bot to stop, waits, and tells. Ends nothing it is not sure of.
+
+Where a supervisor would start the bot again, its own command is named instead. A signal goes only to the process that
+the kernel names as the lock's holder; elsewhere a file asks (stopfile.py). There is no hard stop here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from pathlib import Path
+
+import config
+import exits
+import instance
+import stopfile
+import text
+from config import Place
+from holder import stop_command
+from instance import Instance
+from lock import Holder
+
+log = logging.getLogger(__name__)
+
+EVERY = 0.05  # seconds between two looks at whether it has ended
+
+
+def run(env_file: Path, arguments: argparse.Namespace) -> int:
+    """0: it stopped, or did not run. 1: it was not stopped, and what to do was told."""
+    place = config.place(env_file)
+    found = instance.look(place)
+    if found.holder is None:
+        print(f"Bot {found.name} was not running on this machine.")
+        return exits.STOPPED
+    reason = _reason_not_to(found, found.holder)
+    if reason:
+        print(reason, file=sys.stderr)
+        return exits.PROBLEM
+    began = time.monotonic()
+    try:
+        _ask(place, found, found.holder)
+    except OSError as error:
+        why = f"could not be asked to stop ({error.strerror or error}). To stop it"
+        print(f"Bot {found.name} {why}: {stop_command(found.holder)}", file=sys.stderr)
+        return exits.PROBLEM
+    return _wait(place, found, arguments.timeout, began=began)
+
+
+def _reason_not_to(found: Instance, holder: Holder) -> str:
+    """Why this command does not stop the bot, with what does; "" when it may."""
+    runs = f"Bot {found.name} runs"
+    command = stop_command(holder)
+    supervisor = holder.supervisor
+    if holder.host not in ("", socket.gethostname()) and not holder.sure:
+        return f"{runs} on {holder.host}, as its folder tells. Stop it there: python bot.py stop"
+    if supervisor is not None and supervisor.restarts:
+        by = f"{supervisor.kind} {supervisor.name}".rstrip()
+        return f"{runs} under {by}, which would start it again at once. Stop it there:\n  {command}"
+    if holder.pid is None:
+        return f"{runs}, but its process cannot be seen from here: stop it {command}."
+    if found.foreign and sys.platform != "win32" and os.geteuid() != 0:
+        may_not = "whom this account may not stop. Stop it as that user or as root"
+        return f"{runs} as user {holder.user}, {may_not}:\n  {command}"
+    return ""
+
+
+def _ask(place: Place, found: Instance, holder: Holder) -> None:
+    """Raises OSError when the process cannot be reached. A process that has ended meanwhile is as good as asked."""
+    assert holder.pid is not None
+    if sys.platform == "win32" or not holder.sure:
+        stopfile.ask(found.folder, holder.pid)
+        return
+    try:
+        handle = _handle(holder.pid)
+        try:
+            again = instance.look(place).holder
+            if again is not None and again.pid == holder.pid:
+                _terminate(holder.pid, handle)
+        finally:
+            if handle is not None:
+                os.close(handle)
+    except ProcessLookupError:
+        pass
+
+
+def _handle(pid: int) -> int | None:
+    """A descriptor that means this very process, whatever starts and ends meanwhile; None where there is none."""
+    if sys.platform == "linux":
+        try:
+            return os.pidfd_open(pid)
+        except ProcessLookupError:
+            raise
+        except OSError as error:  # an old kernel, or a sandbox
+            log.debug("No descriptor for process %d: %s", pid, error)
+    return None
+
+
+def _terminate(pid: int, handle: int | None) -> None:
+    if sys.platform == "linux" and handle is not None:
+        signal.pidfd_send_signal(handle, signal.SIGTERM)
+    else:
+        os.kill(pid, signal.SIGTERM)
+
+
+def _wait(place: Place, found: Instance, timeout: float, *, began: float) -> int:
+    """Wait for the end and tell of it."""
+    pause = threading.Event()
+    asked = found.holder
+    assert asked is not None
+    who = f"Bot {found.name}, pid {asked.pid},"
+    while True:
+        now = instance.look(place).holder
+        took = time.monotonic() - began
+        if now is None:
+            print(f"{who} stopped in {text.duration(took)}.")
+            return exits.STOPPED
+        if now.pid != asked.pid:
+            print(f"{who} stopped, but a copy that was waiting has taken over: pid {now.pid}. Stop that one too.")
+            return exits.PROBLEM
+        if took >= timeout:
+            break
+        pause.wait(EVERY)
+    stopfile.withdraw(found.folder)
+    print(
+        f"{who} has not stopped within {text.duration(timeout)}; it was asked to, and may still do so. Its log tells "
+        f"more: python bot.py logs",
+        file=sys.stderr,
+    )
+    return exits.PROBLEM
