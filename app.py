@@ -276,6 +276,7 @@ class Bot:
             tell_owner=self._tell_owner,
             on_news=self.outbox.wake,
             on_standby=self._standby,
+            on_reached=self.outbox.try_again,
             on_conflict=settings.on_conflict,
             patience=settings.conflict_patience * 60,
             drop_pending=settings.drop_pending_updates,

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections import deque
 from dataclasses import dataclass
 
@@ -17,13 +18,17 @@ from state import ConflictState, Episode
 
 log = logging.getLogger(__name__)
 
-JUST_STARTED = 30.0
-RETRIES = 3
 RETRY_REST = 5.0
 STANDBY_REST = 3.0
-STUBBORN = 3.0  # the score from which on a take-over waits for one look more
-HALF_LIFE = 600.0  # seconds in which the score of past fights halves
-WEBHOOK_WINDOW = 600.0
+UNREAD = 3.0  # seconds updates lie unread before a take-over; more than longpoll.OLD_ANSWER and its error (1 s)
+UNREAD_STUBBORN = 4.5  # from a score of STUBBORN on; with all that comes before and after it still less than 10 s
+STUBBORN = 2.5  # about three fights in some minutes
+UNHARMED = 5.0  # seconds of polling that nobody ends, after which a first conflict counts as over
+UNHARMED_MOST = 120.0
+HALF_LIFE = 600.0  # seconds in which the memory of past fights halves
+WEBHOOK_PATIENCE = 2.5  # so many webhooks, the older ones counted less, are removed at once
+WEBHOOK_REST_MOST = 600.0
+WEBHOOK_QUIET = 600.0  # seconds without a new one, after which the war is over
 ADVICE = (
     "Another program or service uses this bot's token: stop it there, or get a new token with /revoke at @BotFather."
 )
@@ -45,12 +50,12 @@ class Rivalry:
         self.episode: Fight | None = None
         self._over: deque[Episode] = deque(maxlen=100)  # oldest first
         self._begun = self._answers = 0  # all episodes and all 409s of those that are over
-        self._started = started
         self._alone_here = alone_here
         self._alerts_wait = alerts_wait
-        self._retries = 0
-        self._unread = 0
-        self._score, self._scored_at = 0.0, started
+        self._retried = False
+        self._pending = 0
+        self._unread_since: float | None = None  # monotonic
+        self._score = Fading(started)
 
     def state(self) -> ConflictState:
         """The conflict that is on and those that were, since the start. Safe from any thread."""
@@ -66,40 +71,57 @@ class Rivalry:
             answers=answers + on.count,
         )
 
-    def collided(self, error: Exception, *, now: float, monotonic: float) -> tuple[bool, str]:
-        """A 409: whether to try again soon (else: stand by), and what to tell the owner, "" for nothing."""
+    def collided(self, error: Exception, *, newcomer: bool, now: float, monotonic: float) -> tuple[bool, str]:
+        """A 409: whether to try again soon (else: stand by), and what to tell the owner, "" for nothing.
+
+        newcomer: this copy has never polled undisturbed. It tries once more: an older copy of ours that had updates
+        in hand when we came, and so polled after us, stands down then. Two newcomers need three 409s at most.
+        """
         if self.episode is None:
             self.episode = Fight(since=now)
             log.warning("Conflict: another program polls with this bot's token (%s)", error)
         self.episode.count += 1
-        retry = monotonic - self._started < JUST_STARTED and self._retries < RETRIES
+        retry = newcomer and not self._retried
         words = self._words(self.episode, retry=retry) if self.episode.count == 1 else ""
         if retry:
-            # We are the newcomer: the older copy stands down, if it is one of ours, before the next try.
-            self._retries += 1
+            self._retried = True
         else:
-            self._score = self._score * 0.5 ** ((monotonic - self._scored_at) / HALF_LIFE) + 1
-            self._scored_at = monotonic
-            self._unread = 0
+            self._score.add(monotonic)
+            self._pending, self._unread_since = 0, None
         return retry, words
 
-    def nobody_reads(self, pending: int) -> bool:
-        """One look from standby: `pending` updates are unread. True: take over."""
-        self._unread = self._unread + 1 if pending else 0
-        # Someone who was here again and again is given one look more, which still ends within 10 s.
-        if self._unread < (2 if self._score < STUBBORN else 3):
-            return False
-        log.info("Conflict: updates lie unread, this copy takes over")
-        return True
+    def looked(self, pending: int, *, monotonic: float) -> float:
+        """One look from standby: `pending` updates are unread. Seconds to the next look, 0: take over now.
 
-    def over(self, *, now: float) -> str:
-        """This copy polls undisturbed: the episode ends. What to tell the owner, "" for nothing."""
-        fight, self.episode = self.episode, None
-        if fight is None:
+        Nobody reads when they lie there for some seconds and do not get fewer.
+        """
+        if not pending:
+            self._unread_since = None
+        elif self._unread_since is None or pending < self._pending:
+            self._unread_since = monotonic
+        self._pending = pending
+        if self._unread_since is None:
+            return STANDBY_REST
+        wanted = UNREAD if self._score.at(monotonic) < STUBBORN else UNREAD_STUBBORN
+        left = self._unread_since + wanted - monotonic
+        if left > 0:
+            return min(left, STANDBY_REST)
+        log.info("Conflict: updates lie unread, this copy takes over")
+        self._pending, self._unread_since = 0, None
+        return 0.0
+
+    def unharmed(self, seconds: float, *, now: float, monotonic: float) -> str:
+        """This copy has polled for so long and nobody ended it. What to tell the owner, "" for nothing.
+
+        The more fights there were, the longer it takes until one counts as over: a rival that comes back every minute
+        is one conflict, not sixty an hour.
+        """
+        fights = max(0.0, self._score.at(monotonic) - 1)
+        if self.episode is None or seconds < min(UNHARMED_MOST, UNHARMED * 2**fights):
             return ""
+        fight, self.episode = self.episode, None
         self._over.append(Episode(since=fight.since, until=now, count=fight.count))
         self._begun, self._answers = self._begun + 1, self._answers + fight.count
-        self._retries = 0
         lasted = text.duration(max(0.0, now - fight.since))
         log.info("Conflict: over after %s, %s", lasted, text.count(fight.count, "collision"))
         return f"Conflict over after {lasted}: I read your commands again." if fight.told else ""
@@ -125,32 +147,59 @@ class Rivalry:
         )
 
 
-def retry_rest(jitter: float) -> float:
-    return RETRY_REST * (0.8 + jitter * 0.4)
-
-
-def standby_rest(jitter: float) -> float:
-    return STANDBY_REST * (0.9 + jitter * 0.2)
+def longer(seconds: float, jitter: float) -> float:
+    """Up to a tenth more, so that two copies do not act in step; never less, since others rely on the least time."""
+    return seconds * (1 + jitter / 10)
 
 
 class WebhookWar:
     """Someone sets a webhook, which stops all polling: it is removed, but not for ever at full speed."""
 
-    def __init__(self) -> None:
-        self.hits: list[float] = []
+    def __init__(self, *, started: float) -> None:
+        self.count = 0  # webhooks of this war; 0: there is none
+        self._last = started
+        self._strength = Fading(started)
+        self._slow = False
 
-    def hit(self, host: str, *, monotonic: float, jitter: float) -> tuple[float, str, str]:
+    def hit(self, host: str, *, monotonic: float) -> tuple[float, str, str]:
         """A webhook to `host` is set. Seconds to wait before it is removed; kind of news and words, "" for none."""
-        self.hits = [at for at in self.hits if monotonic - at < WEBHOOK_WINDOW] + [monotonic]
-        count = len(self.hits)
-        kind = words = ""
-        if count == 1:
+        self.count += 1
+        self._last = monotonic
+        self._strength.add(monotonic)
+        strength = self._strength.at(monotonic)
+        if self.count == 1:
             log.warning("Webhook: one was set to %s; it is removed, polling needs that", host)
-            kind = "webhook"
             words = f"A webhook to {host} was set for this bot and made it deaf. I removed it. {ADVICE}"
-        elif count == 3:
-            log.warning("Webhook: %s is set again and again; removing it slows down", host)
-            kind, words = "webhook war", f"The webhook to {host} comes back again and again. {ADVICE}"
-        if count < 3:
-            return 0.0, kind, words
-        return min(600.0, 30.0 * 2.0 ** min(count - 3, 5)) * (0.9 + jitter * 0.2), kind, words
+            return 0.0, "webhook", words
+        if strength < WEBHOOK_PATIENCE:
+            return 0.0, "", ""
+        rest = min(WEBHOOK_REST_MOST, 30.0 * 2 ** (strength - WEBHOOK_PATIENCE))
+        if self._slow:
+            return rest, "", ""
+        self._slow = True
+        log.warning("Webhook: %s is set again and again; removing it slows down", host)
+        words = (
+            f"The webhook to {host} comes back again and again. I remove it more and more slowly, and hear no "
+            f"commands while it is set. {ADVICE}"
+        )
+        return rest, "webhook war", words
+
+    def polled(self, *, monotonic: float) -> None:
+        """Polling works. After some time without a new webhook the war is over."""
+        if self.count and monotonic - self._last >= WEBHOOK_QUIET:
+            quiet = text.duration(monotonic - self._last)
+            log.info("Webhook: none was set for %s, after %s", quiet, text.count(self.count, "removal"))
+            self.count, self._slow = 0, False
+
+
+class Fading:
+    """A count that halves every HALF_LIFE seconds (monotonic times)."""
+
+    def __init__(self, started: float) -> None:
+        self._value, self._at = 0.0, started
+
+    def at(self, monotonic: float) -> float:
+        return self._value * math.exp2((self._at - monotonic) / HALF_LIFE)
+
+    def add(self, monotonic: float) -> None:
+        self._value, self._at = self.at(monotonic) + 1, monotonic

@@ -126,6 +126,15 @@ class Outbox:
         if loop is not None:
             loop.wake()
 
+    def try_again(self) -> None:
+        """Telegram was just reached on another road: what waits for the network waits no longer."""
+        with self._lock:
+            if self._failing_since is None:
+                return
+            self._failures = 0
+            self._queues.hold_until = 0.0
+        self.wake()
+
     def stop(self, timeout: float) -> None:
         """Send the answers that may go now, let sends in flight end, for at most `timeout` seconds."""
         self._draining = True

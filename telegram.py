@@ -4,6 +4,10 @@ Every call of the process takes one road, telebot's own calls too (its public ho
 here): parameters travel in the body (never in the URL, where a log would show them), a long poll can be ended
 from another thread in a millisecond, and what fails is one of five `TelegramError` kinds whose text never holds
 the token.
+
+A network can go away without a word: another Wi-Fi, a NAT that forgot the connection, a resumed laptop. Then a
+connection stays silent for ever. Long polls show it soon, because they are short and late answers are measured; the
+first one that is answered again hangs up whatever else was open since before.
 """
 
 from __future__ import annotations
@@ -11,8 +15,6 @@ from __future__ import annotations
 import email.utils
 import json
 import logging
-import socket
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,16 +23,17 @@ from urllib.parse import urlsplit
 
 import requests
 import telebot
-from requests.adapters import HTTPAdapter
 from requests.structures import CaseInsensitiveDict
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import NameResolutionError
 
 from loop import beat
+from wire import CuttableAdapter, Line
 
-CONNECT_TIMEOUT = 5.0
-CALL_TIMEOUT = 20.0  # seconds for a call that is no long poll
+CONNECT_TIMEOUT = 4.0  # a lost SYN is sent again after 1 and 3 s: a later one would come sooner from a new try
+CALL_TIMEOUT = 20.0  # seconds for a call that sends something
+ASK_TIMEOUT = 5.0  # seconds for a call that only asks, or may be made twice: it is simply made again
+MARGIN = 1.0  # seconds a long poll may be late on a line without delay
+LATE_MOST = 1.5  # seconds of delay that are believed: twice that is added to MARGIN
 ALLOWED_UPDATES = ("message", "callback_query", "my_chat_member")
 
 apihelper: Any = telebot.apihelper  # the module has no type hints
@@ -50,6 +53,10 @@ class Unreachable(TelegramError):
     def __init__(self, reason: str, *, status: int | None = None) -> None:
         super().__init__(reason)
         self.status = status
+
+
+class NoAnswer(Unreachable):
+    """The connection stood, and nothing came back within the time limit."""
 
 
 class TooManyRequests(TelegramError):
@@ -101,17 +108,19 @@ class Telegram:
         self.clock_offset = 0.0  # the server's clock minus ours, seconds, as of the last long poll
         self.answer_age = 0.0  # how long, in seconds, that poll's answer had waited for this process
         self._answered = False
+        self._late = LATE_MOST  # seconds that answers lately came later than their long poll was to end
+        self._lost = False  # the last call that asks had no answer at all
         self._token = token
         self._api_url = api_url
         self._now = now
-        self._line = _Line()
-        self._poll_adapter = CuttableAdapter(self._line)
-        self._adapter = HTTPAdapter(pool_maxsize=16)
+        self._poll_line, self._line = Line(), Line()
+        self._poll_adapter = CuttableAdapter(self._poll_line)
+        self._adapter = CuttableAdapter(self._line)
         # Proxies and certificates from the environment, looked up once: a Session would do it for every call, and
         # spend more time on cookies and redirects than on the request (0.63 ms a call, 0.36 ms this way).
         self._road: Any = requests.Session().merge_environment_settings(api_url, {}, None, None, None)
         apihelper.API_URL = api_url + "/bot{0}/{1}"
-        apihelper.CUSTOM_REQUEST_SENDER = self._send
+        apihelper.CUSTOM_REQUEST_SENDER = self._send_for_telebot
 
     def updates(
         self, offset: int, *, timeout: int, limit: int = 100, within: float = CALL_TIMEOUT
@@ -121,10 +130,20 @@ class Telegram:
         timeout 0 is a short poll: it is not ended by `cut`, and has `within` seconds to be answered.
         """
         params = {"offset": offset, "limit": limit, "timeout": timeout, "allowed_updates": list(ALLOWED_UPDATES)}
-        found = self._call("getUpdates", params, timeout=timeout + 5 if timeout else within)
-        if not isinstance(found, list):
-            raise Unreachable("an answer that is not the Bot API's")
-        return [update for update in found if isinstance(update, dict)]
+        if not timeout:
+            return _updates(self._call("getUpdates", params, timeout=within))
+        # The server makes a poll with the offset of the last 3 s at least 3 s long (Client.cpp, do_get_updates).
+        ends = max(3.0, timeout)
+        began = time.monotonic()
+        try:
+            found = _updates(self._call("getUpdates", params, timeout=ends + MARGIN + 2 * self._late))
+        except NoAnswer:
+            self._late = min(LATE_MOST, max(0.5, 2 * self._late))
+            raise
+        if not found:
+            # As TCP measures before it believes that a segment is lost: a slow line must not look like a dead one.
+            self._late = min(LATE_MOST, max(time.monotonic() - began - ends, 0.7 * self._late))
+        return found
 
     def me(self, *, within: float = CALL_TIMEOUT) -> tuple[dict[str, Any], float | None]:
         """getMe: the bot's own account, and the server's clock in unix seconds when it told the time."""
@@ -153,7 +172,7 @@ class Telegram:
 
     def drop_pending(self) -> None:
         """deleteWebhook with drop_pending_updates: every waiting update is thrown away."""
-        self._call("deleteWebhook", {"drop_pending_updates": True})
+        self._call("deleteWebhook", {"drop_pending_updates": True}, timeout=ASK_TIMEOUT)
 
     def send(
         self, method: str, payload: dict[str, Any], *, files: Mapping[str, tuple[str, bytes]] | None = None
@@ -167,7 +186,13 @@ class Telegram:
 
     def cut(self) -> None:
         """End the long poll in flight, at once and for good; what was being received counts as not received."""
-        self._line.cut()
+        self._poll_line.cut()
+
+    def _send_for_telebot(
+        self, method: str, url: str, *, params: Any = None, files: Any = None, **_: Any
+    ) -> requests.Response:
+        """telebot's own calls: getMe and setWebhook with an empty URL. Its time limits are its own taste."""
+        return self._send(method, url, params=params, files=files, timeout=(CONNECT_TIMEOUT, ASK_TIMEOUT))
 
     def _call(
         self,
@@ -188,22 +213,30 @@ class Telegram:
         *,
         params: Any = None,
         files: Any = None,
-        timeout: Any = None,
-        proxies: Any = None,
+        timeout: tuple[float, float],
     ) -> requests.Response:
         """One HTTP request, parameters in the body. Returns only what says ok; raises TelegramError otherwise."""
+        # Such calls come every few seconds and fail soon: they are the first to know of the network.
+        asks = timeout[1] < CALL_TIMEOUT
         long_poll = bool(params) and url.endswith("/getUpdates") and params.get("timeout") != 0
         adapter = self._poll_adapter if long_poll else self._adapter
+        began = time.monotonic()
         beat()
         try:
             request = _form(url, params, files) if files else _json(url, params or {})
             answer = adapter.send(request, timeout=timeout, **self._road)
             content = answer.content
         except requests.RequestException as error:
+            self._lost = self._lost or asks
             # The text of a requests error holds the URL and so the token: only its kind goes on.
-            raise Unreachable(_network_reason(error)) from None
+            kind = NoAnswer if isinstance(error, requests.exceptions.ReadTimeout) else Unreachable
+            raise kind(_network_reason(error)) from None
         finally:
             beat()
+        if asks and self._lost:
+            self._lost = False
+            # The network was away. What was opened before may be dead, and would only notice after its time limit.
+            self._line.hang_up(opened_before=began)
         try:
             told = json.loads(content)
             if told["ok"] is True and "result" in told:
@@ -233,6 +266,12 @@ def _unix(date: str) -> float | None:
         return email.utils.parsedate_to_datetime(date).timestamp()
     except ValueError:
         return None
+
+
+def _updates(found: Any) -> list[dict[str, Any]]:
+    if not isinstance(found, list):
+        raise Unreachable("an answer that is not the Bot API's")
+    return [update for update in found if isinstance(update, dict)]
 
 
 def _form(url: str, params: Any, files: Any) -> requests.PreparedRequest:
@@ -282,80 +321,3 @@ def _network_reason(error: requests.RequestException) -> str:
         if isinstance(error, kind):
             return words
     return f"the request failed ({type(error).__name__})"
-
-
-class _Line:
-    """The live sockets of the long poll, so that another thread can end it."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._sockets: set[socket.socket] = set()
-        self._cut = False
-
-    def add(self, sock: socket.socket) -> socket.socket:
-        """Keep a duplicate: TLS wrapping detaches the original, shutdown() works on the connection itself."""
-        twin = sock.dup()
-        with self._lock:
-            self._sockets.add(twin)
-            cut = self._cut
-        if cut:  # the cut raced with the connect
-            _shut(twin)
-        return twin
-
-    def drop(self, twin: socket.socket) -> None:
-        with self._lock:
-            self._sockets.discard(twin)
-        twin.close()
-
-    def cut(self) -> None:
-        with self._lock:
-            self._cut = True
-            for sock in self._sockets:
-                _shut(sock)
-
-
-def _shut(sock: socket.socket) -> None:
-    try:
-        sock.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        pass  # it was closed already
-
-
-class CuttableAdapter(HTTPAdapter):
-    """requests' adapter whose connections register their socket before the TLS handshake begins."""
-
-    def __init__(self, line: _Line) -> None:
-        self._pools = {
-            "http": type("Pool", (HTTPConnectionPool,), {"ConnectionCls": _cuttable(HTTPConnection, line)}),
-            "https": type("Pool", (HTTPSConnectionPool,), {"ConnectionCls": _cuttable(HTTPSConnection, line)}),
-        }
-        super().__init__()
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = self._pools
-
-    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
-        manager = super().proxy_manager_for(proxy, **kwargs)
-        if not proxy.lower().startswith("socks"):
-            manager.pool_classes_by_scheme = self._pools
-        return manager
-
-
-def _cuttable(base: type[HTTPConnection], line: _Line) -> type[HTTPConnection]:
-    class Cuttable(base):  # type: ignore[misc, valid-type]
-        twin: socket.socket | None = None
-
-        def _new_conn(self) -> socket.socket:
-            # urllib3's own hook for "make the TCP connection" (1.26 and 2.x); test_telegram.py fails if it moves.
-            sock: socket.socket = super()._new_conn()
-            self.twin = line.add(sock)
-            return sock
-
-        def close(self) -> None:
-            super().close()
-            if self.twin is not None:
-                line.drop(self.twin)
-                self.twin = None
-
-    return Cuttable

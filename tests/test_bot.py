@@ -17,8 +17,6 @@ from simulator import SimBot, Simulator
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc or at POSIX signals")
 POLLING = "Polling: running"
-# A copy that was started long ago does not retry after a 409; a test cannot wait 30 s for that.
-OLD = "import conflict; conflict.JUST_STARTED = 0"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -193,10 +191,10 @@ def test_a_waiting_start_can_be_stopped(run_bot: Run) -> None:
 def test_of_two_copies_the_older_stands_by_and_takes_over_when_the_newer_dies(
     run_bot: Run, chat: SimBot, sim: Simulator, tmp_path: Path
 ) -> None:
-    older = run_bot(before=OLD, DATA_DIR=str(tmp_path / "one"), LOCK_SCOPE="folder")
+    older = run_bot(DATA_DIR=str(tmp_path / "one"), LOCK_SCOPE="folder")
     older.wait_output(POLLING)
     sim.wait(lambda: chat.polling, what="the older copy's long poll")
-    newer = run_bot(before=OLD, DATA_DIR=str(tmp_path / "two"), LOCK_SCOPE="folder")
+    newer = run_bot(DATA_DIR=str(tmp_path / "two"), LOCK_SCOPE="folder")
     newer.wait_output("This is @")
     older.wait_output("Conflict: another program")
     chat.wait_text("I stand by", chat_id=OWNER)
@@ -238,7 +236,7 @@ def test_a_stop_in_back_off_takes_less_than_a_second(run_bot: Run, sim: Simulato
 
 @linux
 def test_a_stop_in_standby_takes_less_than_a_second(run_bot: Run, chat: SimBot, sim: Simulator) -> None:
-    bot = run_bot(before=OLD)
+    bot = run_bot()
     bot.wait_output(POLLING)
     sim.wait(lambda: chat.polling, what="a long poll")
     with chat.rival(timeout=30, pause=3600):

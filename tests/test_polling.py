@@ -14,6 +14,7 @@ import telebot
 from conftest import OWNER, TOKEN, WINE
 
 import conflict
+import longpoll
 from access import Access
 from commands import Commands, Desk
 from inbox import Inbox
@@ -21,6 +22,10 @@ from polling import STORE_REST, Poller
 from simulator import SimBot, Simulator
 from store import Store, StoreError
 from telegram import Telegram
+
+LOOK_AGAIN = conflict.longer(longpoll.LOOK_AGAIN, 0.5)
+RETRY = conflict.RETRY_REST
+LOOK = conflict.longer(conflict.STANDBY_REST, 0.5)
 
 
 @pytest.fixture
@@ -49,7 +54,8 @@ class Rig:
         self.clock = Clock()
         self.told: list[str] = []
         self.ended: list[tuple[int, str]] = []
-        self.news = 0
+        self.news = self.reached = 0
+        self.half_a_second = threading.Event()
         self.telegram = Telegram(TOKEN, sim.url, now=self.clock.now)
         access = Access(store, owner_id=OWNER, allowed_users=frozenset(), now=self.server_time)
         desk = Desk(store, access, symbols=("BTC",), now=self.server_time, default_min=lambda monitor, symbol: 1e6)
@@ -64,24 +70,33 @@ class Rig:
             on_death=lambda name: None,
             tell_owner=self.told.append,
             on_news=self._count,
+            on_reached=self._count_reached,
             now=self.clock.now,
             monotonic=self.clock.monotonic,
             jitter=lambda: 0.5,
             long_poll=options.pop("long_poll", 4 if WINE else 20),
-            probe_poll=options.pop("probe_poll", 1),
             **options,
         )
 
     def _count(self) -> None:
         self.news += 1
 
+    def _count_reached(self) -> None:
+        self.reached += 1
+
     def server_time(self) -> float:
         return self.clock.now() + self.telegram.clock_offset
+
+    def step(self) -> float:
+        """Step until the rest is more than that between two looks at updates which may be someone else's."""
+        while (rest := self.poller.step()) == pytest.approx(LOOK_AGAIN):
+            self.half_a_second.wait(0.02)  # which the server gives one update only in; here it is as short as this
+        return rest
 
     def begin(self) -> Callable[[], float]:
         """Start a step; the returned function waits for its end and gives the rest it asked for."""
         rest: list[float] = []
-        thread = threading.Thread(target=lambda: rest.append(self.poller.step()), daemon=True)
+        thread = threading.Thread(target=lambda: rest.append(self.step()), daemon=True)
         thread.start()
 
         def finish() -> float:
@@ -102,9 +117,12 @@ class Rig:
         self.sim.wait(lambda: self.chat.polling, what="a long poll in flight")
         return finish
 
-    def grown_up(self) -> None:
-        """The poller was started long ago."""
-        self.clock.mono += 3600
+    def polling_for_long(self) -> Callable[[], float]:
+        """Begin to poll, have an update answered, and wait until the next poll lies at the server."""
+        self.chat.raw_update({"message": {}})
+        finish = self.begin()
+        self.sim.wait(lambda: self.chat.polling and not self.chat.pending, what="a long poll after an update")
+        return finish
 
     def answers(self) -> list[str]:
         return [self.store.delivery(row[0]).payload["text"] for row in self.store.pending()]  # type: ignore[union-attr]
@@ -177,27 +195,23 @@ def test_a_webhook_at_the_start_is_named_removed_and_its_waiting_updates_are_ans
     finish()
 
 
-def test_a_conflict_just_after_the_start_is_retried_three_times_then_stood_by(rig: Rig) -> None:
+def test_a_conflict_of_the_very_first_poll_is_retried_once_then_stood_by(rig: Rig) -> None:
     rig.connect()
     finish = rig.polling()
-    rivals = [rig.chat.rival(timeout=30, pause=0.0)]
-    rests = [finish()]
-    while rests[-1] == conflict.RETRY_REST:
-        rests.append(rig.poller.step())
-    assert rests == [conflict.RETRY_REST] * 3 + [conflict.STANDBY_REST]
+    rig.chat.rival(timeout=30, pause=0.0)
+    assert finish() == RETRY
+    assert rig.step() == LOOK
     assert len(rig.told) == 1
-    assert rivals
 
 
 def test_an_older_copy_stands_by_at_once_and_then_asks_for_no_updates(rig: Rig) -> None:
     rig.connect()
-    finish = rig.polling()
-    rig.grown_up()
+    finish = rig.polling_for_long()
     rival_polls_once(rig)
-    assert finish() == conflict.STANDBY_REST
+    assert finish() == LOOK
     before = rig.chat.count("getUpdates")
     for _ in range(5):
-        assert rig.poller.step() == conflict.STANDBY_REST
+        assert rig.poller.step() == LOOK
     assert rig.chat.count("getUpdates") == before
     assert len(rig.told) == 1
     assert "not run on this machine" in rig.told[0]
@@ -213,23 +227,24 @@ def test_an_update_without_a_number_is_no_busy_loop(rig: Rig, monkeypatch: pytes
         return [{"message": {}}] if len(asked) < 50 else []
 
     monkeypatch.setattr(rig.telegram, "updates", updates)
-    assert rig.poller.step() >= 0.75
+    assert rig.step() >= 0.75
     assert len(asked) == 1
 
 
 def test_standby_takes_over_when_updates_lie_unread_at_two_looks(rig: Rig) -> None:
     rig.connect()
-    finish = rig.polling()
-    rig.grown_up()
+    finish = rig.polling_for_long()
     rival = rig.chat.rival(timeout=30, pause=3600)
     finish()
     rival.kill()
     rig.chat.send_text(chat_id=OWNER, text="/ping again")
-    assert rig.poller.step() == conflict.STANDBY_REST
+    assert rig.poller.step() == LOOK
+    rig.clock.mono += LOOK
     assert rig.poller.step() == 0  # the second look: take over
     finish = rig.begin()
     rig.sim.wait(lambda: rig.answers() == ["pong again"], what="the answer")
-    rig.clock.mono += 1
+    rig.clock.mono += conflict.UNHARMED
+    rig.chat.raw_update({"message": {}})
     rig.sim.wait(lambda: len(rig.told) == 2, what="the all-clear")
     assert "over" in rig.told[1]
     rig.poller.stop(1.0)
@@ -238,17 +253,16 @@ def test_standby_takes_over_when_updates_lie_unread_at_two_looks(rig: Rig) -> No
 
 def test_repeated_fights_ask_for_a_third_look_before_a_take_over(rig: Rig) -> None:
     rig.connect()
-    rig.grown_up()
     for _ in range(3):
-        finish = rig.polling()
+        finish = rig.polling_for_long()
         rival = rig.chat.rival(timeout=30, pause=3600)
-        assert finish() == conflict.STANDBY_REST
+        assert finish() == LOOK
         rival.kill()
         rig.chat.send_text(chat_id=OWNER, text="/ping")
         looks = 1
-        while rig.poller.step() != 0:
+        while (rest := rig.poller.step()) != 0:
+            rig.clock.mono += rest
             looks += 1
-        rig.store.take_stale()
     assert looks == 3
     assert len(rig.told) == 1  # one message an hour, however many fights
 
@@ -275,25 +289,68 @@ def test_a_webhook_that_is_already_active_is_told_from_a_second_poller(rig: Rig)
     assert "webhook" in rig.told[0]
 
 
-def test_a_webhook_war_slows_down_and_tells_the_owner_no_more_than_twice(rig: Rig) -> None:
+def war(rig: Rig, *, webhooks: int, seconds: float) -> None:
+    """Someone sets a webhook whenever there is none, so many times at most; so many seconds pass in an instant."""
+    ends = rig.clock.mono + seconds
+    while rig.clock.mono < ends:
+        if webhooks and not rig.chat.webhook_url:
+            rig.chat.set_webhook_as_foreigner("https://hook.example.net/x")
+            webhooks -= 1
+        if not webhooks and not rig.chat.webhook_url:
+            return
+        rig.clock.mono += rig.step()
+
+
+def test_an_hour_of_webhook_war_costs_a_call_every_few_seconds_and_the_owner_hears_of_it_twice(
+    rig: Rig, caplog: pytest.LogCaptureFixture
+) -> None:
     rig.connect()
-    rests = []
-    for _ in range(8):
-        rig.chat.set_webhook_as_foreigner("https://hook.example.net/x")
-        rests.append(rig.poller.step())  # the poll meets the webhook
-        rig.poller.step()  # it is removed
-        rig.clock.mono += rests[-1]
-    assert rests[:2] == [0, 0]
-    assert rests[2] == 30
-    assert max(rests) <= 600
+    before = len(rig.chat.calls)
+    war(rig, webhooks=10_000, seconds=3600)
+    made = [call.method for call in rig.chat.calls[before:]]
+    assert 5 <= made.count("setWebhook") <= 40
+    assert len(made) < 600  # a look every 10 s is 360
+    assert ["again and again" in words for words in rig.told] == [False, True]
+    assert len([line for line in caplog.messages if line.startswith("Webhook")]) == 2
+
+
+def test_ten_webhooks_are_removed_and_then_commands_are_answered(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    rig.connect()
+    war(rig, webhooks=10, seconds=7200)
+    assert rig.chat.webhook_url == ""
+    rig.chat.send_text(chat_id=OWNER, text="/ping")
+    finish = rig.begin()
+    rig.sim.wait(lambda: rig.answers() == ["pong"], what="the answer")
+    rig.clock.mono += conflict.WEBHOOK_QUIET
+    rig.chat.raw_update({"message": {}})
+    rig.sim.wait(lambda: "min, after 10 removals" in caplog.text, what="the line of the end")
+    rig.poller.stop(1.0)
+    finish()
     assert len(rig.told) == 2
+
+
+def test_a_webhook_that_its_owner_takes_back_is_noticed_within_ten_seconds(rig: Rig) -> None:
+    rig.connect()
+    war(rig, webhooks=10_000, seconds=600)
+    rest = 0.0
+    while not rest:
+        rig.chat.set_webhook_as_foreigner("https://hook.example.net/x")
+        rest = rig.step()
+    assert rest <= 10
+    rig.chat.set_webhook_as_foreigner("")
+    rig.clock.mono += rest
+    finish = rig.begin()
+    assert finish() == 0
+    finish = rig.polling()
+    rig.poller.stop(1.0)
+    finish()
 
 
 def test_with_exit_the_bot_gives_up_with_69_after_its_patience(make: Callable[..., Rig]) -> None:
     rig = make(on_conflict="exit", patience=60.0)
     rig.connect()
-    finish = rig.polling()
-    rig.grown_up()
+    finish = rig.polling_for_long()
     rival_polls_once(rig)
     finish()
     rig.clock.ahead = 30
@@ -314,22 +371,34 @@ def test_a_refused_token_ends_the_bot_with_77(rig: Rig, when: str) -> None:
     assert TOKEN not in rig.ended[0][1]
 
 
-@pytest.mark.parametrize("kind", ["html502", "garbage200", "null", "not_ok_without_fields", "reset", "close"])
+@pytest.mark.parametrize(
+    ("kind", "first", "last"),
+    [
+        ("html502", [1, 2, 4, 8], 60),
+        ("status", [1, 2, 4, 8], 60),
+        ("garbage200", [1, 2, 4, 8], 60),
+        ("null", [1, 2, 4, 8], 60),
+        ("not_ok_without_fields", [1, 2, 4, 8], 60),
+        ("reset", [1, 2, 2, 2], 2),
+        ("close", [1, 2, 2, 2], 2),
+    ],
+)
 def test_an_unusable_answer_is_retried_after_growing_rests_and_logged_once(
-    rig: Rig, kind: str, caplog: pytest.LogCaptureFixture
+    rig: Rig, kind: str, first: list[float], last: float, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
     rig.connect()
     fault = rig.sim.fault(method="getUpdates", kind=kind)
     rests = [rig.poller.step() for _ in range(9)]
-    assert rests[:4] == [1, 2, 4, 8]
-    assert rests[-1] == 60
+    assert rests[:4] == first
+    assert rests[-1] == last
     assert caplog.text.count("Tries go on") == 1
     fault.clear()
     rig.chat.send_text(chat_id=OWNER, text="/ping")
     finish = rig.begin()
     rig.sim.wait(lambda: rig.answers() == ["pong"], what="the answer after the trouble")
-    assert "answers again" in caplog.text
+    assert caplog.text.count("answers again") == 1
+    assert rig.reached == 1
     rig.poller.stop(1.0)
     finish()
 
@@ -362,7 +431,7 @@ def test_what_the_store_could_not_take_is_not_confirmed_and_comes_again(
     rig.chat.send_text(chat_id=OWNER, text="/ping kept")
     with monkeypatch.context() as patch:
         patch.setattr(rig.inbox, "take", full)
-        assert rig.poller.step() == STORE_REST
+        assert rig.step() == STORE_REST
     assert rig.chat.pending == 1
     finish = rig.begin()
     rig.sim.wait(lambda: rig.answers() == ["pong kept"], what="the command after the trouble")

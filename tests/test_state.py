@@ -205,8 +205,7 @@ def test_a_conflict_is_in_the_state_while_it_lasts_and_afterwards(
 ) -> None:
     folder = tmp_path / "data" / TOKEN.partition(":")[0]
     bot = run_bot(
-        before="import conflict, polling, state; conflict.JUST_STARTED = 0; conflict.STANDBY_REST = 0.5; "
-        "polling.Poller.__init__.__kwdefaults__['probe_poll'] = 1; "
+        before="import conflict, state; conflict.UNHARMED = 1; conflict.STANDBY_REST = 0.5; conflict.UNREAD = 1; "
         "state.WRITE_EVERY = 0.05"
     )
     bot.wait_output("Polling: running")
