@@ -191,7 +191,12 @@ def folder(patient: Patient) -> Iterator[Finding]:
     path = patient.folder
     if path is None:
         return
-    there = next(place for place in (path, *path.parents) if place.exists())
+    try:
+        there = next(place for place in (path, *path.parents) if place.exists())
+    except PermissionError:
+        words = f"{path} may not be looked into by this account"
+        yield Finding("folder", "problem", words, "run doctor as the account that runs the bot")
+        return
     usage = shutil.disk_usage(there)
     room = f"{usage.free / 1e9:,.1f} GB free" if usage.free >= 1e9 else f"{usage.free / 1e6:,.0f} MB free"
     fix = "make it writable for this account, or set DATA_DIR to another folder"
@@ -241,6 +246,8 @@ def database(patient: Patient) -> Iterator[Finding]:
     except FileNotFoundError:
         yield Finding("database", "ok", "none yet; made at the first start")
         return
+    except PermissionError:
+        return  # said by the folder's check
     except StoreError as error:
         yield Finding("database", "problem", str(error))
         return

@@ -20,6 +20,7 @@ import supervisor
 import text
 from checks import ROOT, Patient
 from findings import Finding, at_once
+from holder import Holder
 from machine import Launcher, processes, starts_bot
 
 SILENT = 60.0  # seconds without a new status.json after which a running bot hangs
@@ -28,29 +29,44 @@ RECENT = 86400.0
 
 def lock(patient: Patient) -> Iterator[Finding]:
     """Who runs the bot; whether the lock file can be used; copies beside the holder."""
-    if patient.folder is None or patient.settings is None:
+    if patient.settings is None or not patient.settings.bot_id:
         return
-    path, holder = patient.folder / "bot.lock", patient.holder
-    if path.is_symlink() or path.is_dir():
-        words = f"{path} is no file: no start can lock it"
-        yield Finding("lock", "problem", words, "remove the link" if path.is_symlink() else "remove or rename it")
-    elif path.exists() and not os.access(path, os.W_OK):
-        yield Finding("lock", "problem", f"{path} belongs to another account", "start the bot as that account")
-    elif holder is None:
+    trouble = _obstacle(patient.folder / "bot.lock") if patient.folder is not None else None
+    if trouble is not None:
+        yield trouble
+    elif patient.holder is None:
         yield Finding("lock", "ok", "free: this bot does not run on this machine")
     else:
-        user = f", user {holder.user}" if holder.user else ""
-        age = f", for {text.duration(max(0.0, time.time() - holder.since))}" if holder.since is not None else ""
-        by = f", run by {holder.supervisor.kind} {holder.supervisor.name}".rstrip() if holder.supervisor else ""
-        host = f" on {holder.host}" if holder.host not in ("", socket.gethostname()) else ""
-        yield Finding("lock", "ok", f"the bot runs: pid {holder.pid or 'unknown'}{host}{user}{age}{by}")
+        yield Finding("lock", "ok", _who(patient.holder))
+        if patient.folder is None:
+            words = (
+                f"its folder is {patient.holder.user}'s: folder, database and polling cannot be looked at from here"
+            )
+            yield Finding("lock", "warning", words, f"run doctor as {patient.holder.user}, or as root")
     if not patient.settings.machine_wide_lock:
         words = "LOCK_SCOPE=folder: copies with another DATA_DIR or of another account are not kept out"
         yield Finding("lock", "warning", words, "take LOCK_SCOPE out, unless a sandbox forbids the wider lock")
     for pid, place in _running(patient):
-        waits = "it stands by or is another bot" if holder is not None else "it does not hold this bot's lock"
+        waits = "it stands by or is another bot" if patient.holder is not None else "it does not hold this bot's lock"
         words = f"process {pid} also runs bot.py{f' in {place}' if place else ''}: {waits}"
         yield Finding("lock", "warning", words, f"if you do not want it: {_stop(pid)}")
+
+
+def _obstacle(path: Path) -> Finding | None:
+    if path.is_symlink() or path.is_dir():
+        fix = "remove the link" if path.is_symlink() else "remove or rename it"
+        return Finding("lock", "problem", f"{path} is no file: no start can lock it", fix)
+    if path.exists() and not os.access(path, os.W_OK):
+        return Finding("lock", "problem", f"{path} belongs to another account", "start the bot as that account")
+    return None
+
+
+def _who(holder: Holder) -> str:
+    host = f" on {holder.host}" if holder.host not in ("", socket.gethostname()) else ""
+    user = f", user {holder.user}" if holder.user else ""
+    age = f", for {text.duration(max(0.0, time.time() - holder.since))}" if holder.since is not None else ""
+    by = f", run by {holder.supervisor.kind} {holder.supervisor.name}".rstrip() if holder.supervisor else ""
+    return f"the bot runs: pid {holder.pid or 'unknown'}{host}{user}{age}{by}"
 
 
 def _stop(pid: int) -> str:

@@ -21,6 +21,7 @@ import exits
 import reach
 from checks import Patient
 from findings import Check, Finding, as_json, examine, shown
+from holder import user_name
 from machine import Machine
 
 DEADLINE = 8.0  # seconds for everything
@@ -69,6 +70,7 @@ def meet(env_file: Path, machine: Machine) -> tuple[Patient, list[Finding]]:
         import lock
 
         settings: config.Settings | None
+        folder: Path | None
         try:
             settings, problems = config.load(env_file, environ=machine.environ), []
         except config.ConfigError as error:
@@ -77,13 +79,28 @@ def meet(env_file: Path, machine: Machine) -> tuple[Patient, list[Finding]]:
         if settings is not None and settings.bot_id:
             folder = lock.find_folder(settings.bot_id, settings.data_dir)
             guard = lock.InstanceLock(folder, settings.bot_id, machine_wide=settings.machine_wide_lock)
-            patient = replace(patient, folder=folder, holder=guard.holder())
+            holder = guard.holder()
+            theirs = holder is not None and holder.user not in ("", user_name())
+            if holder is not None and theirs and settings.data_dir is None:
+                folder = _folder_of(holder.user, settings.bot_id)
+            patient = replace(patient, folder=folder, holder=holder)
     except ModuleNotFoundError as error:
         fix = f"{sys.executable} -m pip install -r {checks.ROOT / 'requirements.txt'}"
         return patient, [Finding("settings", "problem", f"not read: the package {error.name} is missing", fix)]
     except Exception as error:  # whatever it is, the other checks shall be made
         return patient, [Finding("settings", "problem", f"could not be looked at: {type(error).__name__}: {error}")]
     return patient, []
+
+
+def _folder_of(user: str, bot_id: int) -> Path | None:
+    """The folder of a bot that another account runs; None when this one may not look into it."""
+    import lock
+
+    try:
+        folder = lock.find_folder(bot_id, home=Path(f"~{user}").expanduser())
+        return folder if (folder / "bot.lock").exists() else None
+    except (OSError, RuntimeError):  # not ours to see, or no such user
+        return None
 
 
 def without(secret: str, finding: Finding) -> Finding:

@@ -207,6 +207,7 @@ def test_a_webhook_is_told_with_its_host_and_waiting_updates_stay(
     assert levels(found, "webhook") == ["warning"]
     assert "hooks.example.org" in words(found, "webhook")
     assert "secret/path" not in words(found, "webhook")
+    assert levels(found, "updates") == ["ok"], "nobody runs who should have read them"
     assert words(found, "updates").startswith("2 updates wait")
     assert chat.pending == 2
     assert chat.count("getUpdates") == 0
@@ -274,6 +275,7 @@ def test_a_readable_settings_file_and_second_ones_are_found(sim: Simulator, tmp_
     assert f"chmod 600 {env}" in fixes
     assert f"delete it if nothing else uses it: {tmp_path / 'here' / '.env'}" in fixes
     assert not any(str(tmp_path / "home") in finding["text"] for finding in told), "no token is in that one"
+    assert any("may be read by everybody" in finding["text"] for finding in told)
     assert any("WHALE_SIZE" in finding["text"] for finding in told)
     assert TOKEN.partition(":")[2] not in output
 

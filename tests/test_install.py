@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import json
+import re
 import shlex
 import shutil
 import subprocess
@@ -138,6 +139,7 @@ def test_a_shell_reads_the_cron_line_as_it_is_meant(place: Place) -> None:
     place.python.write_text('#!/bin/sh\nprintf "%s\\n" "$PWD" "$0" "$@" >seen\n', encoding="utf-8")
     place.python.chmod(0o755)
     line = filled(KINDS["cron"], place).splitlines()[-1]
+    assert not re.search(r"(?<!\\)%", line), "a bare % ends the command in a crontab"
     # cron(8) itself turns \% into % and a bare % into a line end.
     command = line.split(None, 5)[5].replace(r"\%", "%")
     subprocess.run(["/bin/sh", "-c", command], check=True, timeout=30)

@@ -754,8 +754,9 @@ def test_a_database_in_use_is_looked_at_without_a_trace_and_goes_on(store: Store
 def test_a_look_at_a_closed_database_makes_no_file_beside_it(store: Store, path: Path) -> None:
     say(store, 7, "kept")
     store.close()
-    before = files(path)
+    before, touched = files(path), path.parent.stat().st_mtime_ns
     found = database.inspect(path)
+    assert path.parent.stat().st_mtime_ns == touched, "not even for a moment"
     assert (found.verdict, found.size) == ("sound", path.stat().st_size)
     assert files(path) == before
     assert {found.name for found in path.parent.iterdir()} == {"bot.db"}
