@@ -68,9 +68,12 @@ def _page(desk: Desk, chat: Chat, page: str, *, edit: bool = False) -> Reply:
         words = "\n".join(["Settings of this chat", "", *described(desk, chat)])
         return Reply(text=words, keyboard=_main(chat) if page == "main" else (), edit=edit)
     if page in MONITORS:
-        return Reply(text=_ABOUT[page] + _LEVELS_TOLD, keyboard=(*_monitor(chat, page), BACK), edit=edit)
+        state = described(desk, chat)[MONITORS.index(page)]
+        words = f"{_ABOUT[page]}\n\n{state}\n\n{_LEVELS_TOLD}"
+        return Reply(text=words, keyboard=(*_monitor(chat, page), BACK), edit=edit)
     words, rows = _PAGES[page]
-    return Reply(text=words, keyboard=(*rows(desk, chat), BACK), edit=edit)
+    state = next((line for line in described(desk, chat) if line.startswith(_STATES[page])), "")
+    return Reply(text=f"{words}\n\n{state}", keyboard=(*rows(desk, chat), BACK), edit=edit)
 
 
 _ABOUT = {
@@ -79,7 +82,7 @@ _ABOUT = {
     "funding": "Funding: rates that become unusually high or low.",
     "wallets": "Wallets: what the wallets of /wallet open, close and turn.",
 }
-_LEVELS_TOLD = "\n\non: with a sound from twice the threshold on, without one below\nloud, silent: always, never"
+_LEVELS_TOLD = "on: with a sound from twice the threshold on, without one below\nloud, silent: always, never"
 
 
 def _main(chat: Chat) -> Keyboard:
@@ -140,6 +143,15 @@ _PAGES: dict[str, tuple[str, Callable[[Desk, Chat], Keyboard]]] = {
     "zone": ("The time zone of this chat. Others: /timezone Helsinki.", _zone),
     "cap": ("The most messages with alerts in a full hour. More of them come together afterwards.", _cap),
     "digest": ("When a summary comes. Other times: /digest 07:30 mon-fri.", _digest),
+}
+
+
+_STATES = {  # how the line of `described` begins that tells what is set now
+    "coins": "Coins",
+    "quiet": "Quiet",
+    "zone": "Time zone",
+    "cap": "Hourly cap",
+    "digest": "Digest",
 }
 
 

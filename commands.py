@@ -19,6 +19,7 @@ import command_people as people
 import command_settings as settings
 from access import Update
 from desk import Desk, Reply, Usage
+from records import MONITORS
 
 __all__ = ["TABLE", "Command", "Commands", "Desk", "Reply", "Usage", "menu"]
 
@@ -122,6 +123,8 @@ def _help(desk: Desk, update: Update, arguments: list[str]) -> list[Reply]:
     sections = []
     for section in dict.fromkeys(row.section for row in rows):
         sections.append("\n".join([section, *(_line(row) for row in rows if row.section == section)]))
+    if not arguments:
+        sections.append(f"KIND is one of {', '.join(MONITORS)}. More of one command: /help quiet")
     return [Reply(text="\n\n".join(sections))]
 
 

@@ -117,16 +117,22 @@ class Hours:
 
     def until(self, now: float, where: tzinfo) -> float | None:
         """Unix seconds at which the stretch around `now` ends; None when `now` is in none."""
-        today = datetime.fromtimestamp(now, where).replace(tzinfo=None, hour=0, minute=0, second=0, microsecond=0)
-        for day in (today - timedelta(days=1), today):
-            last = day + timedelta(days=1 if self.end <= self.start else 0)
-            begins = _moment(day, self.start, where, second_time=False)
-            ends = _moment(last, self.end, where, second_time=True)
-            if begins <= now < ends:
-                return ends
-        return None
+        return _until(self, now, where)
 
 
+@lru_cache(maxsize=256)  # of an alert each of a thousand chats asks, most of them for the same hours and zone
+def _until(stretch: Hours, now: float, where: tzinfo) -> float | None:
+    today = datetime.fromtimestamp(now, where).replace(tzinfo=None, hour=0, minute=0, second=0, microsecond=0)
+    for day in (today - timedelta(days=1), today):
+        last = day + timedelta(days=1 if stretch.end <= stretch.start else 0)
+        begins = _moment(day, stretch.start, where, second_time=False)
+        ends = _moment(last, stretch.end, where, second_time=True)
+        if begins <= now < ends:
+            return ends
+    return None
+
+
+@lru_cache(maxsize=256)
 def hours(typed: str) -> Hours:
     """`22:00-07:00`, `22-7`. Raises ValueError for anything else, also for a stretch of no length."""
     match = _RANGE.fullmatch(typed.strip().lower())
