@@ -134,7 +134,7 @@ class PollingBot(telebot.TeleBot):
                 if abs(self._now() - self._received_at) > OLD_ANSWER:
                     self._sure = False
                     break
-                self._inbox.take(raw)
+                self._take(raw, update_id)
                 self.handled_id = update_id
                 self._last_at = self._now()
             if updates:
@@ -143,6 +143,14 @@ class PollingBot(telebot.TeleBot):
                 self._on_handled()
         except Exception as error:
             self._leave(error)
+
+    def _take(self, raw: dict[str, Any], update_id: int) -> None:
+        try:
+            self._inbox.take(raw)
+        except StoreError:
+            raise
+        except Exception:  # one update that always fails would come again for ever, and nothing after it
+            log.exception("Update %d could not be taken; it is skipped alone", update_id)
 
     def _leave(self, trouble: Exception | None) -> list[Any]:
         self.trouble = trouble

@@ -224,8 +224,11 @@ class Poller:
         raise trouble
 
     def _poll_length(self) -> int:
-        """Seconds the next getUpdates waits: short at first, so that it is soon known whether polling works."""
-        return self._long_poll if self._running else FIRST_POLL
+        """Seconds the next getUpdates waits: short at first and after a failure, to know soon whether polling works.
+
+        Where something on the way ends every long poll, the short ones still get the commands.
+        """
+        return self._long_poll if self._running and self._failing_since is None else FIRST_POLL
 
     def _polled(self, updates: int) -> None:
         """A getUpdates was answered well."""

@@ -231,6 +231,41 @@ def test_an_update_without_a_number_is_no_busy_loop(rig: Rig, monkeypatch: pytes
     assert len(asked) == 2  # the second look, as at every first batch
 
 
+def test_an_update_that_cannot_be_taken_at_all_does_not_keep_the_next_ones_away(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A bug that the inbox itself did not catch: fetched again and again, the bot would be deaf for ever."""
+    take = rig.inbox.take
+
+    def bug(raw: dict[str, Any]) -> None:
+        if "poison" in str(raw):
+            raise KeyError("a bug")
+        take(raw)
+
+    monkeypatch.setattr(rig.inbox, "take", bug)
+    rig.connect()
+    rig.chat.send_text(chat_id=OWNER, text="/ping poison")
+    rig.chat.send_text(chat_id=OWNER, text="/ping after it")
+    rig.polling()
+    rig.sim.wait(lambda: rig.answers() == ["pong after it"], what="the answer to the next command")
+    assert "could not be taken; it is skipped alone" in caplog.text
+
+
+def test_after_a_failure_the_next_poll_is_short(rig: Rig) -> None:
+    """So a network that is back is seen soon, and one that ends every long poll still lets commands through."""
+    rig.connect()
+    rig.polling()
+    rig.sim.wait(lambda: rig.poller.polling_state().state == "running", what="polling that runs")
+    rig.sim.fault(method="getUpdates", kind="reset", times=1)
+    rig.chat.send_text(chat_id=OWNER, text="/ping")  # ends the poll in flight; the next one fails
+    rig.sim.wait(lambda: rig.poller.polling_state().failing_since is not None, what="the failure")
+    before = len(rig.chat.calls)
+    rig.begin()
+    rig.sim.wait(lambda: rig.poller.polling_state().failing_since is None, what="polling that works again", timeout=5)
+    polls = [call.params["timeout"] for call in rig.chat.calls[before:] if call.method == "getUpdates"]
+    assert int(polls[0]) == 1
+
+
 def test_standby_takes_over_when_updates_lie_unread_at_two_looks(rig: Rig) -> None:
     rig.connect()
     finish = rig.polling_for_long()

@@ -205,6 +205,9 @@ def test_a_client_that_goes_away_is_no_error(site: Site, caplog: pytest.LogCaptu
         line.sendall(b"GET /status.json HTTP/1.0\r\n\r\n")
         line.recv(10)
     site.view["folder"] = ""
+    deadline = time.monotonic() + 5
+    while any("process_request" in thread.name for thread in threading.enumerate()) and time.monotonic() < deadline:
+        threading.Event().wait(0.01)
     assert site.ask("/healthz")[0] == 200
     assert caplog.text == ""
 
