@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 import alerts
+import stopfile
 from simulator import SimBot, Simulator
 from store import Delivery, Store
 
@@ -26,6 +27,7 @@ OTHER_TOKEN = f"{200_000_000 + os.getpid()}:TEST-token-of-somebody-00000000000"
 SECRETS = [token.partition(":")[2] for token in (TOKEN, OTHER_TOKEN)]
 OWNER = 7
 FRIEND = 8
+STOPS_WITHIN = 1.0 if sys.platform != "win32" else 5.0  # seconds; a stop through a file is seen after a second
 # Wine 8 does not end a recv() whose socket is shut down from another thread: there a long poll runs its time.
 WINE = sys.platform == "win32" and hasattr(ctypes.windll.ntdll, "wine_get_version")
 
@@ -38,6 +40,9 @@ class BotProcess:
         code = f"import sys; sys.argv[0] = 'bot.py'; {before or 'pass'}\nimport bot; sys.exit(bot.main())"
         no_settings = folder / "no.env"
         no_settings.touch()
+        self.folder = (
+            Path(environment.get("DATA_DIR", "")) / environment.get("TELEGRAM_BOT_TOKEN", "").partition(":")[0]
+        )
         self.output = ""
         self._changed = threading.Condition()
         self.process = subprocess.Popen(
@@ -75,9 +80,12 @@ class BotProcess:
         return code
 
     def stop(self, number: int = signal.SIGTERM, *, timeout: float = 10.0) -> tuple[int, float]:
-        """Signal the bot; its exit code and the seconds until it was gone."""
+        """Ask the bot to stop, with a signal where there are signals; its exit code and the seconds it took."""
         began = time.monotonic()
-        self.process.send_signal(number)
+        if sys.platform == "win32":  # there a signal would be a kill
+            stopfile.ask(self.folder, self.pid)
+        else:
+            self.process.send_signal(number)
         code = self.wait_exit(timeout)
         return code, time.monotonic() - began
 

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import FRIEND, OTHER_TOKEN, OWNER, SECRETS, TOKEN, Demo, Run
+from conftest import FRIEND, OTHER_TOKEN, OWNER, SECRETS, STOPS_WITHIN, TOKEN, Demo, Run
 
 import commands
 from simulator import SimBot, Simulator
@@ -42,7 +42,7 @@ def test_the_bot_starts_answers_and_stops_within_a_second(run_bot: Run, chat: Si
     assert json.loads((folder(tmp_path) / "holder.json").read_text(encoding="utf-8"))["pid"] == bot.pid
     code, seconds = bot.stop()
     assert code == 0
-    assert seconds < 1.0
+    assert seconds < STOPS_WITHIN
     assert not (folder(tmp_path) / "holder.json").exists()
 
 
@@ -182,7 +182,7 @@ def test_a_waiting_start_can_be_stopped(run_bot: Run) -> None:
     second.wait_output("Standing by")
     code, seconds = second.stop()
     assert code == 0
-    assert seconds < 1.0
+    assert seconds < STOPS_WITHIN
 
 
 # Conflict
@@ -231,7 +231,7 @@ def test_a_stop_in_back_off_takes_less_than_a_second(run_bot: Run, sim: Simulato
     sim.offline()
     bot.wait_output("Tries go on", timeout=30)
     code, seconds = bot.stop()
-    assert (code, seconds < 1.0) == (0, True)
+    assert (code, seconds < STOPS_WITHIN) == (0, True)
 
 
 @linux
@@ -242,7 +242,7 @@ def test_a_stop_in_standby_takes_less_than_a_second(run_bot: Run, chat: SimBot, 
     with chat.rival(timeout=30, pause=3600):
         chat.wait_text("I stand by", chat_id=OWNER)
         code, seconds = bot.stop()
-    assert (code, seconds < 1.0) == (0, True)
+    assert (code, seconds < STOPS_WITHIN) == (0, True)
 
 
 @linux
