@@ -12,7 +12,7 @@ import json
 import logging
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 Row = sqlite3.Row
 
 BUSY_PATIENCE = 2.0  # seconds to wait for another program's lock: a stop must not take longer than 5 s
+LOG_SIZE = 4 << 20  # bytes to which SQLite's own log is cut again after a large transaction
 CHECKED_AT_ONCE = 32 << 20  # bytes
 
 APPLICATION_ID = 0x43534154  # "CSAT": tells our file from any other SQLite database
@@ -97,6 +98,13 @@ _MIGRATIONS: tuple[str | Callable[[sqlite3.Connection], None], ...] = (
     """,
     _to_generic_alerts,
     "CREATE INDEX held_waiting ON held (chat_id, at) WHERE why IN ('quiet', 'cap')",
+    """
+    DROP INDEX deliveries_bundle;
+    CREATE INDEX deliveries_told ON deliveries (chat_id, created_at) WHERE bundle IS NOT NULL;
+    DROP INDEX deliveries_settled;
+    CREATE INDEX deliveries_settled ON deliveries (settled_at, state) WHERE settled_at IS NOT NULL;
+    CREATE INDEX deliveries_plain ON deliveries (settled_at) WHERE bundle IS NULL AND settled_at IS NOT NULL
+    """,
 )
 
 # These are mistakes in our own SQL or values, not the disk's: they stay what they are.
@@ -181,6 +189,7 @@ class Database:
                     raise sqlite3.DatabaseError(f"malformed: {verdict}")
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = NORMAL")
+            db.execute(f"PRAGMA journal_size_limit = {LOG_SIZE}")
             if version < len(_MIGRATIONS):
                 self._migrate(db, version)
         except BaseException:
@@ -316,6 +325,10 @@ class Database:
     def execute(self, sql: str, values: tuple[Any, ...] = ()) -> sqlite3.Cursor:
         """One statement inside the caller's `transaction()`; there alone a failure leaves as StoreError."""
         return self._connection.execute(sql, values)
+
+    def execute_all(self, sql: str, rows: Iterable[tuple[Any, ...]]) -> None:
+        """One statement for each row, as `execute`."""
+        self._connection.executemany(sql, rows)
 
     def write(self, sql: str, *values: Any) -> sqlite3.Cursor:
         """One statement as a transaction of its own, or as a part of the one around it."""
