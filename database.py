@@ -149,6 +149,7 @@ class Database:
         self._failing_since: float | None = None
         self._lock = Turns()
         self._depth = 0
+        self._changes = 0  # of the connection in all, when the transaction began
         try:
             try:
                 self._connection = self._open()
@@ -257,6 +258,7 @@ class Database:
                 if self._depth == 0:
                     self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
                     self._connection.execute("BEGIN IMMEDIATE")
+                    self._changes = self._connection.total_changes
                 self._depth += 1
                 try:
                     yield
@@ -264,7 +266,8 @@ class Database:
                     self._depth -= 1
                 if self._depth == 0:
                     self._connection.execute("COMMIT")
-                    self._works()
+                    if self._connection.total_changes > self._changes:  # else nothing had to be written
+                        self._works()
             except BaseException as error:
                 if self._depth == 0:
                     self._roll_back()

@@ -200,6 +200,7 @@ def test_a_disk_that_stays_full_is_logged_once_and_once_when_there_is_room_again
     for _ in range(5):
         with pytest.raises(StoreError, match=r"full\. What is there stays.*wait\. Free some space"):
             say(store, 7, "x" * 100_000)
+        assert store.take_stale() == [], "a transaction that writes nothing is no sign of room"
     full_disk(store, full=False)
     say(store, 7, "room again")
     assert [record.levelname for record in caplog.records] == ["ERROR", "INFO"]
