@@ -448,6 +448,11 @@ class Store:
         )
         return {"pending": 0, "sent": 0, "buried": 0} | {row["state"]: row["n"] for row in rows}
 
+    def pending_count(self) -> int:
+        """How many messages wait to be sent."""
+        row = self._db.row("SELECT count(*) AS n FROM deliveries WHERE state = 'pending'")
+        return 0 if row is None else int(row["n"])
+
     def prune(self, *, now: float) -> None:
         """Forget what is of no more use: messages and handled update ids after 3 days, alerts and bars after 30.
 

@@ -37,7 +37,7 @@ SOURCE = SourceHealth(
 )
 
 
-def make(folder: Path, **parts: Callable[..., Any]) -> State:
+def make(folder: Path, monotonic: Callable[[], float] = lambda: 100.0, **parts: Callable[..., Any]) -> State:
     idle = Loop("polling", lambda: 1.0)
     idle.progress_at = 90.0
     known: dict[str, Callable[..., Any]] = {
@@ -45,14 +45,15 @@ def make(folder: Path, **parts: Callable[..., Any]) -> State:
         "polling": lambda: PollingState(state="running", last_good_at=9.0, failing_since=None),
         "conflict": lambda: ConflictState(since=None, count=0, episodes=(Episode(since=1.0, until=2.0, count=3),)),
         "sources": lambda: [SOURCE],
-        "queue": lambda since: {"pending": 4, "sent": int(since), "buried": 6},
+        "pending": lambda: 4,
+        "settled": lambda since: {"sent": int(since), "buried": 6},
         "loops": lambda: [idle],
         "stuck": list,
         "store_failing_for": lambda: None,
         "latency": Latency().spread,
         "alerts_by_hour": lambda since: {},
     }
-    return State(folder, bot_id=42, parts=Parts(**known | parts), now=lambda: 86500.0, monotonic=lambda: 100.0)
+    return State(folder, bot_id=42, parts=Parts(**known | parts), now=lambda: 86500.0, monotonic=monotonic)
 
 
 def test_the_file_holds_the_whole_state_in_the_shape_that_others_read(tmp_path: Path) -> None:
@@ -103,7 +104,7 @@ def test_a_store_that_fails_ends_nothing(tmp_path: Path) -> None:
     def broken(since: float) -> dict[str, int]:
         raise StoreError("the disk is gone")
 
-    assert make(tmp_path, queue=broken).step() == state.WRITE_EVERY
+    assert make(tmp_path, settled=broken).step() == state.WRITE_EVERY
     assert state.read(tmp_path) is None
 
 
@@ -151,13 +152,33 @@ def test_a_database_that_fails_is_a_problem_although_telegram_answers(tmp_path: 
 
 
 def test_the_view_is_there_before_the_first_collection_and_never_asks_the_store(tmp_path: Path) -> None:
-    def hangs(since: float) -> dict[int, int]:
+    def hangs(since: float = 0.0) -> dict[int, int]:
         raise AssertionError("the store was asked")
 
-    view = make(tmp_path, polling=polling("standby", good=None), queue=hangs, alerts_by_hour=hangs).view()
+    view = make(
+        tmp_path, polling=polling("standby", good=None), pending=hangs, settled=hangs, alerts_by_hour=hangs
+    ).view()
     assert view["healthy"]
     assert view["polling"]["state"] == "standby"
     assert json.loads(json.dumps(view))["latency"]["p50"] is None
+
+
+def test_counting_a_large_database_is_not_done_every_few_seconds(tmp_path: Path) -> None:
+    """A count that took 2 s is not made again for 200 s; how many messages wait is known all the same."""
+    clock, counted = [100.0], [0]
+
+    def slow(since: float) -> dict[str, int]:
+        counted[0] += 1
+        clock[0] += 2.0
+        return {"sent": counted[0], "buried": 0}
+
+    hint = make(tmp_path, monotonic=lambda: clock[0], settled=slow)
+    for _ in range(40):
+        assert hint.collect()["queue"]["pending"] == 4
+        clock[0] += 5.0
+    assert counted[0] == 1
+    clock[0] += 5.0
+    assert hint.collect()["queue"]["sent_24h"] == 2
 
 
 def test_the_view_has_a_bar_for_each_of_24_hours(tmp_path: Path) -> None:
