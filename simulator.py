@@ -103,6 +103,7 @@ class Simulator:
         self.market = Market(self._hub)
         self.unauthorized = 0
         self._server = HttpServer(self._handle, hub=self._hub, port=port)
+        self._roads: list[HttpServer] = []
 
     def __enter__(self) -> Simulator:
         return self
@@ -116,11 +117,12 @@ class Simulator:
             fault.clear()
         for bot in self.bots.values():
             bot.updates.close()
-        self._server.offline()
+        for server in (self._server, *self._roads):
+            server.offline()
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.port}"
+        return self._server.url
 
     def market_url(self, venue: str) -> str:
         """Base URL of a market host: binance, binance_api, coinbase, kraken, okx, gate, hyperliquid, coinglass."""
@@ -199,6 +201,13 @@ class Simulator:
 
     def restore(self) -> None:
         self._server.restore()
+
+    def road(self) -> HttpServer:
+        """Another port with the same world behind it: its `cut` and `offline` concern only who uses its `url`."""
+        server = HttpServer(self._handle, hub=self._hub)
+        with self._hub.lock:
+            self._roads.append(server)
+        return server
 
     def _handle(self, request: Request) -> Answer:
         path = request.path

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import json
 import re
+import select
 import socket
 import struct
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -25,6 +27,7 @@ _CLOSE = re.compile(rb"\r\nconnection:\s*close", re.IGNORECASE)
 _FIELD = re.compile(rb';\s*name="([^"]*)"')
 _FILE = re.compile(rb';\s*filename="([^"]*)"')
 _HEAD_LIMIT = 1 << 20
+BACKLOG = 256
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 _encode = json.JSONEncoder(separators=(",", ":")).encode  # json.dumps would build an encoder each time
 
@@ -137,12 +140,17 @@ class HttpServer:
         self._connections: dict[socket.socket, int] = {}
         self._listener: socket.socket | None = None
         self._network = threading.Event()  # cleared: bytes go nowhere
+        self._fillers: list[socket.socket] = []
         self._network.set()
         self._severed = 0  # connections numbered below this stay dead for ever
         self._number = 0
         self._date = (0, "")
         self.port = port
         self.online()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
 
     def online(self) -> None:
         """Listen (again), on the same port as before."""
@@ -152,7 +160,7 @@ class HttpServer:
         else:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", self.port))
-        listener.listen(256)
+        listener.listen(BACKLOG)
         self.port = listener.getsockname()[1]
         self._listener = listener
         threading.Thread(target=self._accept, args=(listener,), name="simulator-accept", daemon=True).start()
@@ -174,15 +182,32 @@ class HttpServer:
     def cut(self, *, sever: bool) -> None:
         """Lose the network without a reset: nothing is answered until `restore`.
 
-        With `sever` the connections open now stay dead after it (another Wi-Fi, a NAT that forgot them).
-        Connections made meanwhile are answered late. (Loopback cannot lose a SYN: a connect still succeeds.)
+        With `sever` the connections open now stay dead after it (another Wi-Fi, a NAT that forgot them). On Linux
+        connecting hangs too, as when a SYN is lost: the kernel sends it again after 1, 3, 7 s. Elsewhere connections
+        made meanwhile are answered late.
         """
         with self._lock:
             if sever:
                 self._severed = self._number + 1
             self._network.clear()
+        if sys.platform == "linux" and self._listener is not None:
+            # Linux drops the SYN when the queue of a listener is full: one connection goes to the accept() that is
+            # under way, one fills the queue. Two in a row that hang mean that both are there.
+            self._listener.listen(0)
+            hanging = 0
+            while hanging < 2:
+                filler = socket.socket()
+                filler.setblocking(False)
+                filler.connect_ex(("127.0.0.1", self.port))
+                self._fillers.append(filler)
+                hanging = 0 if select.select([], [filler], [], 0.02)[1] else hanging + 1
 
     def restore(self) -> None:
+        for filler in self._fillers:
+            filler.close()
+        self._fillers.clear()
+        if self._listener is not None:
+            self._listener.listen(BACKLOG)
         self._network.set()
 
     def _accept(self, listener: socket.socket) -> None:
@@ -194,6 +219,9 @@ class HttpServer:
             if self._listener is not listener:
                 connection.close()
                 return
+            while not self._network.wait(0.1):
+                if self._hub.closing.is_set():
+                    return
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with self._lock:
                 self._number += 1
@@ -239,6 +267,8 @@ class HttpServer:
             body, buffer = buffer[:length], buffer[length:]
             if not self._network.is_set():
                 self._blocked(connection)
+                if _was_reset(connection):
+                    return  # what its kernel had not got through it has thrown away
             answer = self._handler(_request(head, body, port))
             if self._severed or not self._network.is_set():
                 self._blocked(connection)
@@ -321,6 +351,20 @@ def _multipart(kind: bytes, body: bytes) -> Params:
 
 def _reason(status: int) -> str:
     return _REASONS.get(status, "Unknown")
+
+
+def _was_reset(connection: socket.socket) -> bool:
+    """The client has forgotten the connection (RST), not only ended it (FIN)."""
+    connection.setblocking(False)
+    try:
+        connection.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return False
+    except ConnectionError:
+        return True
+    finally:
+        connection.setblocking(True)
+    return False
 
 
 def _hang_up(connection: socket.socket, *, reset: bool) -> None:

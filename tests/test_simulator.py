@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -17,6 +18,7 @@ from urllib.parse import urlencode
 import pytest
 
 from simulation.html import commands, parse_html
+from simulation.http import HttpServer
 from simulator import SimBot, Simulator
 
 TOKEN = "123456789:TEST-token-of-nobody-000000000000000"
@@ -39,7 +41,7 @@ def bot(sim: Simulator) -> SimBot:
 class Client:
     """One keep-alive connection that calls methods of the Bot API or asks a market."""
 
-    def __init__(self, sim: Simulator, token: str = TOKEN) -> None:
+    def __init__(self, sim: Simulator | HttpServer, token: str = TOKEN) -> None:
         self.token = token
         self.connection = http.client.HTTPConnection(sim.url.removeprefix("http://"), timeout=10)
         self.headers: dict[str, str] = {}
@@ -102,8 +104,8 @@ class Background:
         return self._done[0]
 
 
-def raw_connection(sim: Simulator) -> socket.socket:
-    connection = socket.create_connection(("127.0.0.1", int(sim.url.rsplit(":", 1)[1])), timeout=10)
+def raw_connection(sim: Simulator | HttpServer, timeout: float = 10) -> socket.socket:
+    connection = socket.create_connection(("127.0.0.1", int(sim.url.rsplit(":", 1)[1])), timeout)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return connection
 
@@ -685,6 +687,49 @@ def test_a_severed_connection_never_answers_again_and_a_new_one_does(sim: Simula
     with pytest.raises(TimeoutError):
         old.recv(65536)
     old.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux drops a SYN on loopback")
+def test_while_the_network_is_lost_nobody_can_connect(sim: Simulator, bot: SimBot) -> None:
+    sim.cut(sever=False)
+    raw = [Background(lambda: raw_connection(sim, timeout=0.2)) for _ in range(2)]
+    assert [type(one.answer()) for one in raw] == [TimeoutError, TimeoutError]
+    sim.restore()
+    assert Client(sim).result("getMe")
+
+
+def test_a_request_that_was_given_up_with_a_reset_while_the_network_was_lost_is_never_carried_out(
+    sim: Simulator, bot: SimBot
+) -> None:
+    form = "hh" if sys.platform == "win32" else "ii"
+    sim.fault("getMyName", kind="slow_first_byte", seconds=0.2)
+    for linger, calls in ((1, 1), (0, 3)):
+        road = sim.road()
+        client = raw_connection(road)
+        client.sendall(GET_ME)
+        assert client.recv(65536)
+        road.cut(sever=False)
+        client.sendall(GET_ME)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack(form, linger, 0))
+        client.close()
+        Client(sim).call("getMyName")  # slow enough for the server to see what it was sent
+        road.restore()
+        Client(sim).call("getMyName")
+        assert bot.count("getMe") == calls
+
+
+def test_the_loss_of_one_road_does_not_concern_another(sim: Simulator, bot: SimBot) -> None:
+    road, other = sim.road(), Client(sim)
+    lost = Client(road)
+    assert lost.result("getMe") == other.result("getMe")
+    road.cut(sever=True)
+    assert other.result("getMe")
+    late = Background(lambda: lost.result("getMe"))
+    assert Client(sim).result("getMe")
+    assert late.waiting
+    road.restore()
+    assert Client(road).result("getMe")
+    assert late.waiting
 
 
 def test_a_wait_says_what_did_not_happen(sim: Simulator) -> None:
