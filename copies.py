@@ -131,7 +131,10 @@ def polling(patient: Patient) -> Iterator[Finding]:
     if conflict["since"] is not None:
         since = text.clock(conflict["since"], now=now)
         words = f"another program polls with this token since {since} ({text.count(conflict['count'], 'collision')})"
-        yield Finding("conflict", "problem", f"{words}; it is not on this machine", _ELSEWHERE)
+        # Two copies of which one waits in silence are what ON_CONFLICT=pause is for.
+        meant = patient.settings is not None and patient.settings.on_conflict == "pause"
+        where = "; it is not on this machine" if patient.settings and patient.settings.machine_wide_lock else ""
+        yield Finding("conflict", "warning" if meant else "problem", words + where, _ELSEWHERE)
     elif recent:
         last = text.clock(recent[-1]["since"], now=now)
         words = f"{text.count(len(recent), 'conflict')} with another poller in 24 h, the last at {last}; over now"

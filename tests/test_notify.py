@@ -65,6 +65,13 @@ def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Manager]
     found.close()
 
 
+@pytest.fixture
+def by_path(tmp_path: Path) -> Iterator[Manager]:
+    found = Manager(str(tmp_path / "notify"))
+    yield found
+    found.close()
+
+
 class Clock:
     now = 1000.0
 
@@ -140,36 +147,38 @@ def test_a_start_is_over_when_it_polls_or_when_telegram_stays_away(manager: Mana
 
 
 def test_the_bot_says_ready_when_it_polls_then_lives_then_stops(
-    manager: Manager, sim: Simulator, chat: SimBot, run_bot: Run
+    by_path: Manager, sim: Simulator, chat: SimBot, run_bot: Run
 ) -> None:
-    bot = run_bot(NOTIFY_SOCKET=manager.address, WATCHDOG_USEC="3000000")
-    before = manager.wait_for("READY=1")
+    bot = run_bot(NOTIFY_SOCKET=by_path.address, WATCHDOG_USEC="3000000")
+    before = by_path.wait_for("READY=1")
     assert chat.count("getUpdates") >= 1
     assert "STATUS=Polling" in before
-    manager.wait_for("WATCHDOG=1")
-    assert manager.wait_for("WATCHDOG=1"), "again and again"
+    by_path.wait_for("WATCHDOG=1")
+    assert by_path.wait_for("WATCHDOG=1"), "again and again"
     bot.stop()
-    assert "STATUS=Stopping" in manager.wait_for("STOPPING=1")
+    assert "STATUS=Stopping" in by_path.wait_for("STOPPING=1")
 
 
-def test_a_standby_is_ready_and_alive_too(manager: Manager, sim: Simulator, chat: SimBot, run_bot: Run) -> None:
+def test_a_standby_is_ready_and_alive_too(by_path: Manager, sim: Simulator, chat: SimBot, run_bot: Run) -> None:
     run_bot().wait_output("Polling: running")
-    run_bot("--wait", NOTIFY_SOCKET=manager.address, WATCHDOG_USEC="900000")
-    told = manager.wait_for("READY=1")
+    run_bot(
+        "--wait", before="import app; app.START_GRACE = 0.1", NOTIFY_SOCKET=by_path.address, WATCHDOG_USEC="900000"
+    )
+    told = by_path.wait_for("READY=1")
     assert "STATUS=Standing by: another copy runs on this machine" in told
-    manager.wait_for("WATCHDOG=1")
-    manager.wait_for("WATCHDOG=1")
+    by_path.wait_for("WATCHDOG=1")
+    by_path.wait_for("WATCHDOG=1")
 
 
 def test_a_bot_whose_polling_is_stuck_gives_no_sign_of_life(
-    manager: Manager, sim: Simulator, chat: SimBot, run_bot: Run
+    by_path: Manager, sim: Simulator, chat: SimBot, run_bot: Run
 ) -> None:
     stuck = (
         "import threading, polling, watchdog, app; watchdog.LOOK_EVERY = app.PATIENCE = 0.2; app.LONG_POLL = 0; "
         "watchdog.Watchdog._alarm = lambda *_: print('Seen', flush=True); "
         "polling.Poller.step = lambda _: threading.Event().wait(60) or 60"
     )
-    bot = run_bot(before=stuck, NOTIFY_SOCKET=manager.address, WATCHDOG_USEC="300000")
+    bot = run_bot(before=stuck, NOTIFY_SOCKET=by_path.address, WATCHDOG_USEC="300000")
     bot.wait_output("Seen", timeout=60)
-    manager.wait_for("STATUS=Connecting to Telegram")
-    assert manager.says_nothing_for(1.0)
+    by_path.wait_for("STATUS=Connecting to Telegram")
+    assert by_path.says_nothing_for(1.0)
