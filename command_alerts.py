@@ -79,49 +79,39 @@ _WOULD = {
 
 
 def _sample(desk: Desk, chat: Chat, monitor: str, now: float) -> Alert:
-    """An alert of the monitor as the market would make it: the newest real one, or one of this size and place."""
+    """An alert as the market would make it now: like the newest real one of a coin, or made up."""
     coins = [symbol for symbol in desk.symbols if symbol in desk.watched(chat)] or list(desk.symbols)
     symbol = coins[0]
-    usd = max(10_000.0, 2.5 * chat.threshold(monitor, symbol, desk.default_min(monitor, symbol)))
-    newest = [Alert(**body) for body in desk.store.alerts(monitor, symbol, limit=1)]
-    sample = newest[0] if newest else _MADE_UP[monitor]
-    headline = sample.headline
-    if not newest:
-        headline = headline.format(symbol=symbol, usd=text.usd(usd))
-    return replace(
-        sample,
-        key="test",
-        monitor=monitor,
-        symbol=symbol,
-        usd=sample.usd if newest else usd,
-        headline=f"TEST: {headline}",
-        at_ms=int(now * 1000),
-        late=False,
-    )
+    # A wallet is the affair of the chat that watches it: another chat's alerts are no sample.
+    newest = [Alert(**body) for body in desk.store.alerts(monitor, symbol, limit=1)] if monitor != "wallets" else []
+    sample = newest[0] if newest else _made_up(desk, chat, monitor, symbol)
+    return replace(sample, key="test", headline=f"TEST: {sample.headline}", at_ms=int(now * 1000), late=False)
 
 
-def _made_up(monitor: str, side: str, headline: str, facts: str, venue: str) -> Alert:
-    url = "https://www.tradingview.com/symbols/BTCUSD/"
+def _made_up(desk: Desk, chat: Chat, monitor: str, symbol: str) -> Alert:
+    usd = 2.5 * (chat.threshold(monitor, symbol, desk.default_min(monitor, symbol)) or 1e6)
+    worth = f"{text.usd(usd)} USD at 1,234.5"
+    side, headline, facts, venue = {
+        "whales": ("buy", f"{symbol} buy {worth}", "38 fills in 0.2 s · price 1,234.1 → 1,235", "Binance spot"),
+        "liquidations": ("long", f"{symbol} long liquidated on OKX: {worth}", "", "OKX"),
+        "funding": (
+            *("", f"{symbol} funding on OKX: +0.1200 % for 8 h, +131 % a year"),
+            *("longs pay shorts, beyond +0.1 % · charged every 8 h", "OKX"),
+        ),
+        "wallets": (
+            *("buy", f"A wallet opened a {symbol} long: {worth}"),
+            *("entry 1,230 · 10x · liquidation at 1,120, 9.3% away", "Hyperliquid"),
+        ),
+    }[monitor]
     return Alert(
         key="test",
         monitor=monitor,
-        symbol="",
+        symbol=symbol,
         side=side,
-        usd=0.0,
+        usd=usd,
         headline=headline,
         facts=facts,
         at_ms=0,
         venue=venue,
-        url=url,
+        url="https://www.tradingview.com/symbols/BTCUSD/",
     )
-
-
-_MADE_UP = {
-    "whales": _made_up(
-        *("whales", "buy", "{symbol} buy {usd} USD at 1,234.5", "38 fills in 0.2 s · price 1,234.1 → 1,235"),
-        "Binance spot",
-    ),
-    "liquidations": _made_up("liquidations", "long", "{symbol} long liquidated, {usd} USD at 1,234.5", "", "OKX"),
-    "funding": _made_up("funding", "", "{symbol} funding +0.12 % for 8 h", "+131 % a year", "OKX"),
-    "wallets": _made_up("wallets", "buy", "0x12ab…34cd opened a {symbol} long of {usd} USD", "", "Hyperliquid"),
-}

@@ -48,8 +48,7 @@ def follows(chat: Chat, alert: Alert) -> bool:
     side = chat.sides.get(alert.monitor)
     if side is not None and alert.side and alert.side != side:
         return False
-    # A wallet is followed by name, whatever it holds.
-    return alert.monitor == "wallets" or chat.follows(alert.symbol)
+    return chat.follows(alert.symbol)
 
 
 def is_quiet(chat: Chat, now: float) -> bool:

@@ -50,7 +50,11 @@ class Chat:
 
     @property
     def quiet_hours(self) -> zones.Hours | None:
-        return zones.hours(self.quiet) if self.quiet else None
+        """None also where what is stored is no stretch of a day: alerts then come rather than vanish."""
+        try:
+            return zones.hours(self.quiet) if self.quiet else None
+        except ValueError:
+            return None
 
     def follows(self, symbol: str) -> bool:
         return self.symbols is None or symbol in self.symbols

@@ -62,6 +62,10 @@ def test_a_side_filter_leaves_the_other_side_out(side: str, wanted: str | None, 
     assert heard({"side": side}, sides=sides) is result
 
 
+def test_what_is_stored_as_quiet_hours_and_is_none_keeps_nothing_back() -> None:
+    assert heard(quiet="all night") is Heard.LOUD
+
+
 QUIET: dict[str, Any] = {"quiet": "17:00-18:00", "timezone": "Europe/Berlin"}  # NOW is 17:06:40 there
 
 

@@ -245,6 +245,11 @@ def test_a_test_is_made_of_the_newest_real_alert_and_differs_only_where_it_says_
     assert said[1] == wanted[1]
 
 
+def test_a_test_of_wallets_shows_no_wallet_of_another_chat(desk: Desk) -> None:
+    publish(desk, "theirs", monitor="wallets", headline="Grandma's wallet opened a BTC long")
+    assert "Grandma" not in desk.say("/test wallets")
+
+
 @pytest.mark.parametrize(
     ("command", "silent", "would"),
     [
