@@ -158,9 +158,9 @@ def test_status_tells_what_is_held_until_when_and_what_a_mute_kept_back(desk: De
     assert "Came during a mute in 24 h: 1 alert (/history)." in said
 
 
-def publish(desk: Desk, key: str, **changes: Any) -> None:
+def publish(desk: Desk, key: str, *, now: float = NOW, **changes: Any) -> None:
     with desk.store.transaction():
-        alerts.publish(desk.store, alert(key, **changes), now=NOW, default_min=1e6)
+        alerts.publish(desk.store, alert(key, **changes), now=now, default_min=1e6)
 
 
 def test_history_tells_what_came_what_is_held_and_what_became_of_it(desk: Desk) -> None:
@@ -184,7 +184,7 @@ def test_history_tells_what_came_what_is_held_and_what_became_of_it(desk: Desk) 
         held.take(desk.store, desk.chat(), now=NOW)
     assert "held, told later" in desk.say("/history 1")
     desk.say("/mute 1h")
-    publish(desk, "muted", at_ms=at + 2000)
+    publish(desk, "muted", at_ms=at + 2000, now=NOW + 2)
     assert "muted" in desk.say("/history 1")
 
 
