@@ -7,7 +7,7 @@ cannot flood a phone, and none is left out. Everything here runs inside the call
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import tzinfo
 from typing import Any
 
@@ -32,14 +32,18 @@ NOUNS = {  # what one alert is called
 }
 
 
-def publish(store: Store, alert: Alert, *, now: float, default_min: float) -> bool:
+def publish(store: Store, alert: Alert, *, now: float, default_min: float, only: int | None = None) -> bool:
     """Keep an alert and enqueue it for every chat that wants it. False, and nothing is done, if it was known.
 
-    default_min: US dollars from which chats without a threshold of their own hear this symbol.
+    default_min: US dollars from which chats without a threshold of their own hear this symbol. only: the one chat
+    whose alert it is; it asked for this, whatever coins it follows.
     """
     if not store.add_alert(alert.key, alert.monitor, alert.symbol, at=alert.at, body=asdict(alert), now=now):
         return False
-    for chat in store.chats():
+    chats = store.chats()
+    if only is not None:
+        chats = [replace(chat, symbols=None) for chat in chats if chat.chat_id == only]
+    for chat in chats:
         heard = preferences.decide(chat, alert, now=now, default_min=default_min)
         if heard in (Heard.LOUD, Heard.SILENT):
             heard = _deliver(store, chat, alert, now=now, heard=heard)

@@ -30,6 +30,10 @@ SOURCE_DEFAULTS = {
     "binance_api": "https://api.binance.com",
     "coinbase": "https://api.exchange.coinbase.com",
     "kraken": "https://api.kraken.com",
+    "okx": "https://www.okx.com",
+    "gate": "https://api.gateio.ws",
+    "hyperliquid": "https://api.hyperliquid.xyz",
+    "coinglass": "https://open-api-v4.coinglass.com",
 }
 NAMES = (
     "TELEGRAM_BOT_TOKEN",
@@ -40,6 +44,12 @@ NAMES = (
     "SYMBOLS",
     "WHALE_MIN_USD",
     "WHALE_INTERVAL",
+    "LIQUIDATION_MIN_USD",
+    "LIQUIDATION_SUM_USD",
+    "FUNDING_ALERT",
+    "FUNDING_FLIPS",
+    "DERIVATIVES_INTERVAL",
+    "COINGLASS_API_KEY",
     *(f"{name.upper()}_URL" for name in SOURCE_DEFAULTS),
     "ON_CONFLICT",
     "CONFLICT_PATIENCE",
@@ -61,6 +71,8 @@ NOBODY = (
 _ALIASES = {"BOT_TOKEN": "TELEGRAM_BOT_TOKEN", "TOKEN": "TELEGRAM_BOT_TOKEN", "API_TOKEN": "TELEGRAM_BOT_TOKEN"}
 
 TOKEN_FORM = re.compile(r"^\d{3,}:[A-Za-z0-9_-]{3,}$")
+_KEY = re.compile(r"^[A-Za-z0-9_-]{8,128}$")
+_AMOUNTS = "`auto`, an amount like 500k or 2m, or BTC=2m,ETH=1m"
 _SYMBOL = re.compile(r"^[A-Z0-9]{2,15}$")
 
 
@@ -86,7 +98,7 @@ def lines(*names: str) -> str:
 
 @dataclass(frozen=True)
 class WhaleMin:
-    """Thresholds from WHALE_MIN_USD: call it with a symbol for its US dollars, None for automatic."""
+    """Thresholds of a setting like WHALE_MIN_USD: call it with a symbol for its US dollars, None for automatic."""
 
     default: float | None = None
     per_symbol: Mapping[str, float | None] = field(default_factory=dict)
@@ -107,6 +119,12 @@ class Settings:
     symbols: tuple[str, ...] = ("BTC", "ETH", "SOL", "BNB", "XRP", "DOGE", "ADA", "AVAX", "LINK", "TON")
     whale_min: WhaleMin = WhaleMin()
     whale_interval: float = 15.0
+    liquidation_min: WhaleMin = WhaleMin()
+    liquidation_sum: WhaleMin = WhaleMin()
+    funding_alert: float = 0.05  # percent for eight hours
+    funding_flips: bool = False
+    derivatives_interval: float = 60.0
+    coinglass_key: str = field(default="", repr=False)
     source_urls: Mapping[str, str] = field(default_factory=lambda: dict(SOURCE_DEFAULTS))
     on_conflict: str = "keep-alerting"
     conflict_patience: float = 15.0
@@ -171,10 +189,16 @@ def load(
         allowed_users=allowed_users,
         data_dir=_data_dir(reader),
         symbols=reader.get("SYMBOLS", _symbols, Settings.symbols, "coins separated by commas, like BTC,ETH,SOL"),
-        whale_min=reader.get(
-            "WHALE_MIN_USD", _whale_min, Settings.whale_min, "`auto`, an amount like 500k or 2m, or BTC=2m,ETH=1m"
-        ),
+        whale_min=reader.get("WHALE_MIN_USD", _whale_min, Settings.whale_min, _AMOUNTS),
         whale_interval=reader.get("WHALE_INTERVAL", _between(0.2, 3600), 15.0, "seconds from 0.2 to 3600"),
+        liquidation_min=reader.get("LIQUIDATION_MIN_USD", _whale_min, WhaleMin(), _AMOUNTS),
+        liquidation_sum=reader.get("LIQUIDATION_SUM_USD", _whale_min, WhaleMin(), _AMOUNTS),
+        funding_alert=reader.get("FUNDING_ALERT", _percent, 0.05, "percent for 8 hours from 0.001 to 10, like 0.05"),
+        funding_flips=reader.get("FUNDING_FLIPS", _yes_no, False, "true or false"),
+        derivatives_interval=reader.get(
+            "DERIVATIVES_INTERVAL", _between(0.2, 3600), 60.0, "seconds from 0.2 to 3600"
+        ),
+        coinglass_key=reader.coinglass_key(),
         source_urls={
             name: reader.get(f"{name.upper()}_URL", _url, default, f"a URL like {default}")
             for name, default in SOURCE_DEFAULTS.items()
@@ -274,6 +298,16 @@ class _Reader:
             )
         return "0:none"
 
+    def coinglass_key(self) -> str:
+        value = self.raw("COINGLASS_API_KEY")
+        if value and not _KEY.match(value):
+            self.problems.append(
+                "COINGLASS_API_KEY does not look like a key (the value is not shown here): expected letters and "
+                "digits, as coinglass.com gave it."
+            )
+            return ""
+        return value
+
     def typos(self) -> tuple[str, ...]:
         """Names that are not ours but look like ours, with the name that was probably meant."""
         found = []
@@ -363,6 +397,10 @@ def _port(value: str) -> int:
 def _host(value: str) -> str:
     # An address and no name: what a name means could change, and with it who can look in.
     return str(ip_address("127.0.0.1" if value.lower() == "localhost" else value))
+
+
+def _percent(value: str) -> float:
+    return _between(0.001, 10)(value.removesuffix("%").strip())
 
 
 def _one_of(*words: str) -> Callable[[str], str]:

@@ -105,6 +105,18 @@ _MIGRATIONS: tuple[str | Callable[[sqlite3.Connection], None], ...] = (
     CREATE INDEX deliveries_settled ON deliveries (settled_at, state) WHERE settled_at IS NOT NULL;
     CREATE INDEX deliveries_plain ON deliveries (settled_at) WHERE bundle IS NULL AND settled_at IS NOT NULL
     """,
+    """
+    CREATE TABLE liquidations (venue TEXT NOT NULL, row TEXT NOT NULL, symbol TEXT NOT NULL, side TEXT NOT NULL,
+                               usd REAL NOT NULL, price REAL NOT NULL, at_ms INTEGER NOT NULL,
+                               PRIMARY KEY (venue, row)) WITHOUT ROWID;
+    CREATE INDEX liquidations_at ON liquidations (at_ms);
+    CREATE TABLE rates (venue TEXT NOT NULL, symbol TEXT NOT NULL, contract TEXT NOT NULL, rate REAL NOT NULL,
+                        hours REAL NOT NULL, next_ms INTEGER NOT NULL, at_ms INTEGER NOT NULL,
+                        PRIMARY KEY (venue, contract)) WITHOUT ROWID;
+    CREATE TABLE watched (chat_id INTEGER NOT NULL, address TEXT NOT NULL, name TEXT NOT NULL, at REAL NOT NULL,
+                          PRIMARY KEY (chat_id, address)) WITHOUT ROWID;
+    CREATE TABLE looks (address TEXT PRIMARY KEY, body TEXT NOT NULL, at REAL NOT NULL) WITHOUT ROWID;
+    """,
 )
 
 # These are mistakes in our own SQL or values, not the disk's: they stay what they are.

@@ -24,9 +24,9 @@ TELL_EVERY = 6 * 3600.0  # seconds between two notices to the owner about one so
 class SourceHealth:
     """One source as /status shows it.
 
-    state: `ok`, `resting` (failed, waits for its next try), `blocked` (refuses this place) or `unused`.
-    since: unix seconds since when it is so, None for unused. lag: seconds since the feed of its slowest symbol
-    was read to the end.
+    state: `ok`, `resting` (failed, waits for its next try), `blocked` (refuses this place), `off` (refuses for
+    good) or `unused`. since: unix seconds since when it is so, None for unused. lag: seconds since the feed of its
+    slowest symbol was read to the end. covers: what it is read for, in words, where that is not symbols.
     """
 
     source: str
@@ -41,6 +41,7 @@ class SourceHealth:
     skipped: int
     last_ok: float | None
     retry_at: float
+    covers: str = ""
 
     def line(self, now: float, zone: tzinfo = UTC) -> str:
         """One line for people, times in their zone."""
@@ -48,7 +49,8 @@ class SourceHealth:
         if self.state == "unused":
             words.append("not needed")
         elif self.state == "ok":
-            words.append(f"ok, {text.count(len(self.symbols), 'coin')}, {text.duration(max(0.0, self.lag))} behind")
+            covers = self.covers or text.count(len(self.symbols), "coin")
+            words.append(f"ok, {covers}, {text.duration(max(0.0, self.lag))} behind")
         else:
             began = "" if self.since is None else f" since {text.clock(self.since, now=now, zone=zone)}"
             words.append(f"{self.state}{began}: {self.reason}")
@@ -69,12 +71,13 @@ class Health:
         self.venue = venue
         self.host = host
         self.blocked = False
+        self.off = False
         self.missed = 0
         self.skipped = 0
         self._jitter = jitter
         self._failing_since: float | None = None
         self._ok_since: float | None = None
-        self._last_ok: float | None = None
+        self.last_ok: float | None = None
         self._reason = ""
         self._failures = 0  # without a success in between
         self._retry_at = 0.0
@@ -86,7 +89,7 @@ class Health:
         self._failed_in_tick = self._answered_in_tick = False
 
     def may_be_asked(self, now: float) -> bool:
-        return not self._failed_in_tick and now >= self._retry_at
+        return not self.off and not self._failed_in_tick and now >= self._retry_at
 
     def failing_for(self, now: float) -> float:
         return 0.0 if self._failing_since is None else now - self._failing_since
@@ -109,10 +112,15 @@ class Health:
         self._failures += 1
         self._retry_at = now + (pause if error.retry_after is None else max(1.0, error.retry_after))
 
+    def switch_off(self, reason: str) -> None:
+        """It refuses, and asking again is of no use."""
+        self.off = True
+        self._reason = reason
+
     def succeeded(self, now: float) -> None:
         """It answered. The episode of failure ends only with a tick in which nothing failed."""
         self._answered_in_tick = True
-        self._last_ok = now
+        self.last_ok = now
         self._failures = 0
         self._retry_at = 0.0
         self.blocked = False
@@ -135,9 +143,11 @@ class Health:
         self._told_at = now
         return True
 
-    def view(self, now: float, symbols: tuple[str, ...], *, lag: float) -> SourceHealth:
-        state, since = ("ok", self._ok_since) if symbols else ("unused", None)
-        if self._failing_since is not None:
+    def view(self, now: float, symbols: tuple[str, ...], *, lag: float, covers: str = "") -> SourceHealth:
+        state, since = ("ok", self._ok_since) if symbols or covers else ("unused", None)
+        if self.off:
+            state, since = "off", None
+        elif self._failing_since is not None:
             state, since = "blocked" if self.blocked else "resting", self._failing_since
         return SourceHealth(
             source=self.source,
@@ -150,6 +160,7 @@ class Health:
             lag=lag,
             missed=self.missed,
             skipped=self.skipped,
-            last_ok=self._last_ok,
+            last_ok=self.last_ok,
             retry_at=self._retry_at,
+            covers=covers,
         )

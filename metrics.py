@@ -16,7 +16,7 @@ MISSING = (
     "pip install prometheus_client (the pip of the bot's own Python) - then ask again, no restart is needed."
 )
 _POLLING_STATES = ("connecting", "running", "retrying", "standby", "unreachable", "webhook")
-_SOURCE_STATES = ("ok", "resting", "blocked", "unused")
+_SOURCE_STATES = ("ok", "resting", "blocked", "off", "unused")
 
 
 class MetricsMissing(Exception):

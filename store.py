@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bars import Bar
+from book import Book
 from database import Database, Row, StoreError
 from records import ALERTS, ANSWERS, Alert, Chat, Cursor, Delivery, Told, User
 
@@ -33,6 +34,7 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self._db = Database(path)
+        self.book = Book(self._db)
         self.path = path
         self.set_aside, self.taken_over = self._db.set_aside, self._db.taken_over
 
@@ -171,6 +173,7 @@ class Store:
             else:
                 self._db.execute("DELETE FROM chats WHERE chat_id = ?", (old,))
             self._db.execute("UPDATE deliveries SET chat_id = ? WHERE chat_id = ? AND state = 'pending'", (new, old))
+            self.book.migrate_chat(old, new)
             self._db.execute("UPDATE OR IGNORE held SET chat_id = ? WHERE chat_id = ?", (new, old))
 
     # Market feeds
@@ -475,6 +478,8 @@ class Store:
             statement = f"DELETE FROM {table} WHERE ({key}) IN (SELECT {key} FROM {table} WHERE {which} LIMIT ?)"
             while self._db.write(statement, at, PRUNED_AT_ONCE).rowcount == PRUNED_AT_ONCE:
                 pass
+        while self.book.prune(now=now, at_most=PRUNED_AT_ONCE) == PRUNED_AT_ONCE:
+            pass
 
     def _prune_deliveries(self, which: str, at: float) -> None:
         ids: list[tuple[int]] = [(0,)]
