@@ -26,7 +26,7 @@ LISTED = 25  # alerts of a bundle that get a line of their own
 MARKS = {"buy": "🟢", "short": "🟢", "sell": "🔴", "long": "🔴"}
 NOUNS = {  # what one alert is called
     "whales": "whale order",
-    "liquidations": "liquidation",
+    "liquidations": "liquidation alert",  # it may be about a sum
     "funding": "funding alert",
     "wallets": "wallet alert",
 }
@@ -164,16 +164,11 @@ def totals(found: Sequence[Alert]) -> str:
     """`3 whale orders, 8.2M USD, net -1.2M`: what alerts of one monitor come to."""
     monitor = found[0].monitor
     words = [text.count(len(found), noun(monitor))]
-    if monitor in ("whales", "liquidations"):
-        words.append(f"{text.usd(sum(alert.usd for alert in found))} USD")
+    # Liquidations are never added up here: the sum of five minutes holds single ones that were told as well.
     if monitor == "whales":
+        words.append(f"{text.usd(sum(alert.usd for alert in found))} USD")
         net = sum(alert.usd if alert.side == "buy" else -alert.usd for alert in found)
         words.append(f"net {'+' if net >= 0 else '-'}{text.usd(abs(net))}")
-    if monitor == "liquidations":
-        # Never one sum of the two: a long's forced sale and a short's forced purchase do not offset each other.
-        for side in ("long", "short"):
-            usd = sum(alert.usd for alert in found if alert.side == side)
-            words += [f"{side}s {text.usd(usd)}"] if usd else []
     return ", ".join(words)
 
 
@@ -190,8 +185,10 @@ def _several(bundled: Sequence[Alert], now: float, zone: tzinfo) -> str:
         lines = [*head, *(_line(alert, now, zone) for alert in bundled if alert.key in listed)]
         rest = by_size[most:]
         if rest:
-            usd = sum(alert.usd for alert in rest)
-            lines.append(f"and {len(rest):,} smaller" + (f", {text.usd(usd)} USD together" if usd else ""))
+            usd = (
+                f", {text.usd(sum(alert.usd for alert in rest))} USD together" if rest[0].monitor == "whales" else ""
+            )
+            lines.append(f"and {len(rest):,} smaller{usd}")
         if len(text.split("\n".join(lines))) == 1:
             break
     return "\n".join(lines)

@@ -9,9 +9,11 @@ import queue
 import socket
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import tzinfo
 from enum import Enum
+from functools import partial
 from pathlib import Path
 
 import alerts
@@ -26,9 +28,11 @@ import supervisor
 import text
 from access import Access
 from config import NOBODY, ConfigError, Settings
+from derivatives import Derivatives
 from desk import Desk
 from digest import Digests
 from groups import Groups
+from health import SourceHealth
 from inbox import Inbox
 from latency import Latency
 from lock import InstanceLock, LockError, bot_folder, refusal
@@ -232,12 +236,13 @@ class Bot:
         self.monitor = WhaleMonitor(
             settings, store, default_sources(settings.source_urls), notify_owner=self._tell_owner
         )
+        self.derivatives = Derivatives(settings, store, notify_owner=self._tell_owner)
         self.desk = Desk(
             store,
             self.access,
             symbols=settings.symbols,
             now=self._server_time,
-            default_min=lambda monitor, symbol: self.monitor.default_threshold(symbol),
+            default_min=self._default_min,
             status=self._status,
         )
         self.outbox = Outbox(
@@ -284,6 +289,8 @@ class Bot:
         )
         self.scheduler = Scheduler(on_death=self._died)
         self.scheduler.add("whales", settings.whale_interval, self._watch_whales)
+        for name, look in self.derivatives.jobs().items():
+            self.scheduler.add(name, settings.derivatives_interval, partial(self._watch, look))
         self.scheduler.add("digests", 15.0, self._tell_digests)
         self.scheduler.add("housekeeping", 30.0, self._keep_house)
         self.scheduler.add("requests", 1.0, self._look_at_requests)
@@ -322,6 +329,8 @@ class Bot:
 
     def one_round(self, pause: once.Pause) -> int:
         """Instead of `start`: check the markets once, deliver, and leave; returns the exit code."""
+        for look in self.derivatives.jobs().values():
+            look()
         checks = (self.monitor.tick, self.digests.tick, self._tell_held)
         code = once.alone(
             *(checks, self.monitor.unfinished, self._store, self.outbox),
@@ -334,6 +343,7 @@ class Bot:
         self.watchdog.stop()
         self.state.stop()
         self.monitor.stop()
+        self.derivatives.stop()
         self.scheduler.stop()
         self.poller.stop(0.6)
         self.outbox.stop(0.6)
@@ -353,7 +363,7 @@ class Bot:
             username=lambda: self.poller.username,
             polling=self.poller.polling_state,
             conflict=self.poller.conflict_state,
-            sources=self.monitor.health,
+            sources=self._sources,
             pending=self._store.pending_count,
             settled=lambda since: self._store.outbox_counts(since=since),
             loops=self._loops,
@@ -420,6 +430,19 @@ class Bot:
             self._store.set_value(once.CHECKED, str(time.time()))
             self.outbox.wake()
 
+    def _watch(self, look: Callable[[], None]) -> None:
+        if not self.outbox.alerts_paused:
+            look()
+            self.outbox.wake()
+
+    def _sources(self) -> list[SourceHealth]:
+        return [*self.monitor.health(), *self.derivatives.health()]
+
+    def _default_min(self, monitor: str, symbol: str) -> float:
+        if monitor == "whales":
+            return self.monitor.default_threshold(symbol)
+        return self.derivatives.default_threshold(monitor, symbol)
+
     def _tell_digests(self) -> None:
         if not self.outbox.alerts_paused and self.digests.tick():
             self.outbox.wake()
@@ -465,4 +488,4 @@ class Bot:
             f"Messages: {counts['pending']:,} waiting; in 24 h {counts['sent']:,} sent, "
             f"{counts['buried']:,} undeliverable."
         )
-        return [*lines, *(health.line(now, zone) for health in self.monitor.health())]
+        return [*lines, *(health.line(now, zone) for health in self._sources())]

@@ -20,6 +20,7 @@ from liquidations import Liquidation
 from trades import SourceError, UnknownSymbol
 
 ROWS, PAGES = 200, 5  # liquidations of an answer; pages read on at most
+MOVES = 190  # whale moves that an answer holds at least when there were more than it holds (documented as about 200)
 LEAST_USD = 10_000  # of the liquidations asked for
 EXCHANGES = ("Binance", "Bybit")  # whose liquidations and funding are asked for: OKX and Gate are read themselves
 
@@ -102,8 +103,8 @@ class CoinGlass:
             return move
 
         moves, poison = read_rows(self.host, rows, read)
-        oldest = min((move.at_ms for move in moves), default=None)
-        gap_from = oldest if since_ms is not None and oldest is not None and oldest > since_ms else None
+        oldest = min((move.at_ms for move in moves), default=0)
+        gap_from = oldest if since_ms is not None and len(rows) >= MOVES and oldest > since_ms else None
         return Found(rows=moves, poison=poison, venue_ms=venue_ms, gap_from=gap_from)
 
     def liquidations(self, exchange: str, symbol: str, *, since_ms: int | None) -> Found[Liquidation]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import command_alerts
 import command_basics as basics
+import command_derivatives as derivatives
 import command_digest
 import command_keyboard as keyboard
 import command_markets as markets
@@ -145,6 +146,12 @@ TABLE = (
     _row("Alerts", "test", "[KIND]", "how an alert would look here", "/test whales", command_alerts.test),
     _row("Markets", "whales", "[COIN] [N]", "the latest whale orders", "/whales BTC 5", markets.whales),
     _row("Markets", "chart", "[COIN] [24h]", "price, whale orders and net flow", "/chart BTC 24h", markets.chart),
+    _row("Markets", "liq", "[COIN]", "liquidations and their sums", "/liq BTC", derivatives.liq),
+    _row("Markets", "funding", "[COIN]", "funding by venue, the extremes", "/funding BTC", derivatives.funding),
+    _row(
+        *("Markets", "wallet", "add 0x… NAME | list | remove NAME", "watch Hyperliquid wallets"),
+        *("/wallet add 0x0123456789abcdef0123456789abcdef01234567 whale", derivatives.wallet),
+    ),
     _row("Settings", "settings", "", "all settings, with buttons", "/settings", keyboard.settings),
     _row("Settings", "watch", "COIN...", "watch these coins too (or: all)", "/watch BTC ETH", settings.watch),
     _row("Settings", "unwatch", "COIN...", "no longer watch them", "/unwatch DOGE", settings.unwatch),

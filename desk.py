@@ -124,6 +124,8 @@ class Desk:
         amounts = {
             symbol: chat.threshold(monitor, symbol, self.default_min(monitor, symbol)) for symbol in self.symbols
         }
+        if not any(amounts.values()):
+            return "any size"
         if len(set(amounts.values())) == 1 and len(watched) == len(self.symbols):
             sizes = text.usd(next(iter(amounts.values())))
         else:

@@ -24,7 +24,7 @@ from feeds import Feed, Feeds
 from health import SourceHealth
 from hyperliquid import Hyperliquid, Snapshot, wallet_url
 from store import Store
-from wallets import Change, Position
+from wallets import Change
 
 log = logging.getLogger(__name__)
 
@@ -193,7 +193,7 @@ def _other(side: str) -> str:
 
 def _move_alert(move: WhaleMove, coinglass: CoinGlass) -> Alert:
     bought = move.opened == (move.size > 0)
-    facts = [f"wallet {short(move.wallet)}", f"entry {text.price(move.entry)}"]
+    facts = [f"wallet {wallets.short(move.wallet)}", f"entry {text.price(move.entry)}"]
     if move.liquidation > 0 and move.opened:
         facts.append(f"liquidation at {text.price(move.liquidation)}")
     return Alert(
@@ -211,14 +211,3 @@ def _move_alert(move: WhaleMove, coinglass: CoinGlass) -> Alert:
         venue=f"Hyperliquid via {coinglass.venue}",
         url=wallet_url(move.wallet),
     )
-
-
-def short(address: str) -> str:
-    """`0x12ab…34cd`."""
-    return f"{address[:6]}…{address[-4:]}"
-
-
-def described(position: Position) -> str:
-    """`BTC short 154k USD at 77,000, 16.9% to liquidation`: a position as a list shows it."""
-    words = f"{position.coin} {position.side} {text.usd(position.usd)} USD at {text.price(position.price)}"
-    return f"{words}, {position.distance:.0%} to liquidation" if position.liquidation else words

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import text
+
 RESIZED = 0.25
 NEAR = 0.05  # share of the price that is left to the liquidation price
 FAR = 0.075  # from here on it may be told again that it is near
@@ -145,3 +147,14 @@ def load(dumped: Mapping[str, list[object]]) -> dict[str, Known]:
     for coin, (position, told, near) in dumped.items():
         loaded[coin] = Known(Position(*position), told, near)  # type: ignore[misc, arg-type]
     return loaded
+
+
+def short(address: str) -> str:
+    """`0x12ab…34cd`."""
+    return f"{address[:6]}…{address[-4:]}"
+
+
+def described(position: Position) -> str:
+    """`BTC short 154k USD at 77,000, 16.9% to liquidation`: a position as a list shows it."""
+    words = f"{position.coin} {position.side} {text.usd(position.usd)} USD at {text.price(position.price)}"
+    return f"{words}, {position.distance:.0%} to liquidation" if position.liquidation else words

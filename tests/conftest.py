@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 import alerts
+import config
 import stopfile
 from simulator import SimBot, Simulator
 from store import Delivery, Store
@@ -129,10 +130,7 @@ def run_bot(sim: Simulator, chat: SimBot, tmp_path: Path) -> Iterator[Run]:
             "SYMBOLS": "BTC,ETH",
             "WHALE_MIN_USD": "1m",
             "WHALE_INTERVAL": "0.2",
-            "BINANCE_URL": sim.market_url("binance"),
-            "BINANCE_API_URL": sim.market_url("binance_api"),
-            "COINBASE_URL": sim.market_url("coinbase"),
-            "KRAKEN_URL": sim.market_url("kraken"),
+            **{f"{name.upper()}_URL": sim.market_url(name) for name in config.SOURCE_DEFAULTS},
             **settings,
         }
         bot = BotProcess(environment, tmp_path, *arguments, before=before)

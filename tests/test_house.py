@@ -34,6 +34,7 @@ FLOORS = (  # a module imports only modules below it; one a line, so that two ad
     "commands",
     "command_alerts",
     "command_keyboard",
+    "command_derivatives",
     "command_digest",
     "command_markets",
     "command_people",

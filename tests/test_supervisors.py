@@ -22,6 +22,7 @@ from pathlib import Path
 import pytest
 from conftest import OWNER, ROOT, SECRETS, TOKEN, clean_environment
 
+from config import SOURCE_DEFAULTS
 from simulator import SimBot, Simulator
 
 pytestmark = pytest.mark.skipif("TRY_SUPERVISORS" not in os.environ, reason="slow: TRY_SUPERVISORS=1 runs it")
@@ -40,11 +41,10 @@ class Site:
         self.environment = clean_environment() | {"HOME": str(folder), "PM2_HOME": str(folder / "pm2")}
 
     def write(self, **settings: str) -> None:
-        sources = {f"{name.upper()}_URL": self._sim.market_url(name) for name in ("binance", "coinbase", "kraken")}
+        sources = {f"{name.upper()}_URL": self._sim.market_url(name) for name in SOURCE_DEFAULTS}
         every = {
             "TELEGRAM_BOT_TOKEN": TOKEN,
             "TELEGRAM_API_URL": self._sim.url,
-            "BINANCE_API_URL": self._sim.market_url("binance_api"),
             "DATA_DIR": str(self.folder / "data"),
             **sources,
             **settings,
