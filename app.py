@@ -46,12 +46,13 @@ from signals import Signals
 from sources import default_sources
 from state import Parts, State
 from store import Store, StoreError
-from telegram import Telegram
+from telegram import Telegram, TelegramError
 from watchdog import PATIENCE, Watchdog
 from web import HealthServer
 
 log = logging.getLogger(__name__)
 
+DISK_EVERY = 10.0  # seconds: how soon the owner is told that the database cannot be written
 HELD_EVERY = 30.0  # seconds: how soon after quiet hours what they held is told
 LAPSED = (
     "The link for the owner works no more: nobody opened it in time, or it was sent to a group. Start again for a "
@@ -215,6 +216,7 @@ class Bot:
         self._events = events
         self._started_at = time.time()
         self._pruned_at = 0.0
+        self._told_of_disk = False
         store.when_damaged(lambda words: self._end(exits.CRASHED, words))
         self._token_is_refused = False
         self.latency = Latency()
@@ -293,6 +295,7 @@ class Bot:
             self.scheduler.add(name, settings.derivatives_interval, partial(self._watch, look))
         self.scheduler.add("digests", 15.0, self._tell_digests)
         self.scheduler.add("housekeeping", 30.0, self._keep_house)
+        self.scheduler.add("disk", DISK_EVERY, self._tell_of_the_disk)
         self.scheduler.add("requests", 1.0, self._look_at_requests)
         self.scheduler.add("held", HELD_EVERY, self._tell_held)
         self.groups = Groups(store, ask=self.telegram.administrators, now=self._server_time)
@@ -463,6 +466,20 @@ class Bot:
         if now - self._pruned_at > 86400:
             self._store.prune(now=now)
             self._pruned_at = now
+
+    def _tell_of_the_disk(self) -> None:
+        """Tell the owner when the database cannot be used: past the queue, which is kept in it."""
+        words, owner = self._store.trouble(), self.access.owner_id
+        if words is None and self._told_of_disk:
+            self._tell_owner("The database can be written again; what waited is done now.")
+            self._told_of_disk = False
+        elif words is not None and not self._told_of_disk and owner is not None:
+            try:
+                self.telegram.send("sendMessage", {"chat_id": owner, "text": words})
+            except TelegramError as error:
+                log.info("The owner could not be told of the disk yet: %s", error)
+                return
+            self._told_of_disk = True
 
     def _look_at_requests(self) -> None:
         """What people ask of the running bot from outside."""

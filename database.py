@@ -158,6 +158,7 @@ class Database:
         self.set_aside: Path | None = None
         self.taken_over = 0
         self.on_damage: Callable[[str], None] = lambda words: None
+        self.trouble: str | None = None  # in words for people, while the file cannot be used
         self._failing_since: float | None = None
         self._lock = Turns()
         self._depth = 0
@@ -298,7 +299,7 @@ class Database:
         """The error in words for people. The first of a row is logged; damage is told to `on_damage` as well."""
         words = _words(self.path, error)
         if self._failing_since is None:
-            self._failing_since = time.monotonic()
+            self._failing_since, self.trouble = time.monotonic(), words
             log.error("%s", words)
             if isinstance(error, sqlite3.DatabaseError) and _is_corrupt(error):
                 try:
@@ -314,7 +315,7 @@ class Database:
         return None if since is None else time.monotonic() - since
 
     def _works(self) -> None:
-        since, self._failing_since = self._failing_since, None
+        since, self._failing_since, self.trouble = self._failing_since, None, None
         if since is not None:
             log.info("The database can be written again after %s", duration(time.monotonic() - since))
 

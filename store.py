@@ -56,6 +56,10 @@ class Store:
     def close(self) -> None:
         self._db.close()
 
+    def trouble(self) -> str | None:
+        """Why the database cannot be used now, in words for people; None when all is well."""
+        return self._db.trouble
+
     def when_damaged(self, tell: Callable[[str], None]) -> None:
         """Call `tell` with words for people when the file turns out to be damaged while it is used."""
         self._db.on_damage = tell
