@@ -11,6 +11,7 @@ import logging
 import shutil
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -32,8 +33,9 @@ def run(env_file: Path, arguments: argparse.Namespace) -> int:
     logging.getLogger().addHandler(logging.NullHandler())  # what the parts would log is said by the findings
     began = time.monotonic()
     patient, first = meet(env_file, Machine())
-    secret = patient.settings.token.partition(":")[2] if patient.settings is not None else ""
-    findings = [without(secret, finding) for finding in [*first, *examine(checks_of(patient), deadline=DEADLINE)]]
+    known = patient.settings
+    secrets = [] if known is None else [known.token.partition(":")[2], known.coinglass_key]
+    findings = [without(secrets, finding) for finding in [*first, *examine(checks_of(patient), deadline=DEADLINE)]]
     if arguments.json:
         print(as_json(findings, now=time.time()))
     else:
@@ -103,8 +105,10 @@ def _folder_of(user: str, bot_id: int) -> Path | None:
         return None
 
 
-def without(secret: str, finding: Finding) -> Finding:
-    """The finding with every bot token, and this bot's secret, taken out: tools and errors may quote anything."""
+def without(secrets: Sequence[str], finding: Finding) -> Finding:
+    """The finding with every bot token, and these secrets, taken out: tools and errors may quote anything."""
     from logs import redact
 
-    return replace(finding, text=redact(finding.text, secret), fix=redact(finding.fix, secret))
+    for secret in ("", *secrets):
+        finding = replace(finding, text=redact(finding.text, secret), fix=redact(finding.fix, secret))
+    return finding

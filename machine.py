@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PureWindowsPath
 
 _MARKS = ("whales.py", "inbox.py")  # beside a bot.py these make it this project's
+_SECRETS = ("TELEGRAM_BOT_TOKEN", "COINGLASS_API_KEY")
 _HARMLESS = frozenset({"doctor", "install", "logs", "setup", "status", "stop", "--demo", "--help", "--once", "-h"})
 # A command with one of these names the file and does not run it.
 _OTHER_USES = frozenset(
@@ -91,7 +92,7 @@ class Machine:
         program = shutil.which(command[0], path=self.environ.get("PATH"))
         if program is None:
             return None
-        environ = {name: value for name, value in self.environ.items() if name != "TELEGRAM_BOT_TOKEN"}
+        environ = {name: value for name, value in self.environ.items() if name not in _SECRETS}
         try:
             done = subprocess.run(
                 [program, *command[1:]],

@@ -23,6 +23,13 @@ if TYPE_CHECKING:
 
 WITHIN = 6.0  # seconds for one answer
 SLOW = 2.0
+# The hosts that are no trade sources: a cheap public path of each, and what the bot has from it.
+_PROBES = {
+    "okx": ("/api/v5/public/time", "liquidations, funding"),
+    "gate": ("/api/v4/spot/time", "liquidations"),
+    "hyperliquid": ("/info", "funding, wallets"),
+    "coinglass": ("/api/futures/supported-coins", "liquidations, whale positions"),
+}
 CLOCK_OFF, CLOCK_WRONG = 5.0, 300.0  # seconds
 
 
@@ -117,25 +124,41 @@ def _webhook(road: Telegram, patient: Patient) -> list[Finding]:
 
 
 def markets(patient: Patient) -> Iterator[Finding]:
-    """The newest trade of each source. One that fails is a warning, as the next is used; all of them, a problem."""
-    if patient.settings is None:
+    """The newest trade of each trade source, and whether the other hosts answer. One that fails is a warning."""
+    settings = patient.settings
+    if settings is None:
         return
     from sources import default_sources
 
-    sources = default_sources(patient.settings.source_urls)
-    symbol = patient.settings.symbols[0]
-    answers = at_once({source.name: _seconds(source, symbol) for source in sources}, deadline=WITHIN + 1)
-    found: list[Finding] = []
-    for source in sources:
-        answer = answers[source.name]
-        if isinstance(answer, Exception):
-            found.append(_unreached(source, answer))
-        else:
-            found.append(Finding("markets", "ok", f"{source.venue}, {source.host}: {answer * 1e3:,.0f} ms"))
+    sources = default_sources(settings.source_urls)
+    hosts = [name for name in _PROBES if name != "coinglass" or settings.coinglass_key]
+    questions = {source.name: _seconds(source, settings.symbols[0]) for source in sources}
+    questions |= {name: _probe(settings.source_urls[name], _PROBES[name][0]) for name in hosts}
+    answers = at_once(questions, deadline=WITHIN + 1)
+    found = [
+        _reached(f"{source.venue}, {source.host}", answers[source.name], otherwise="the next source is used")
+        for source in sources
+    ]
     if all(finding.level != "ok" for finding in found):
         fix = "look at this machine's network, its firewall and HTTPS_PROXY"
-        yield Finding("markets", "problem", "no source can be reached, so no alert can come", fix)
+        yield Finding("markets", "problem", "no source of trades can be reached, so no whale alert can come", fix)
     yield from found
+    for name in hosts:
+        host = urlsplit(settings.source_urls[name]).netloc.rpartition("@")[2]
+        lost = f"what only it tells is missing ({_PROBES[name][1]})"
+        yield _reached(f"{name}, {host}", answers[name], otherwise=lost)
+
+
+def _reached(where: str, answer: float | Exception, *, otherwise: str) -> Finding:
+    from trades import SourceError
+
+    if isinstance(answer, SourceError):
+        return Finding("markets", "warning", f"{where}: {answer.reason}; {otherwise}")
+    if isinstance(answer, TimeoutError):
+        return Finding("markets", "warning", f"{where}: {answer}; {otherwise}")
+    if isinstance(answer, Exception):
+        raise answer
+    return Finding("markets", "ok", f"{where}: {answer * 1e3:,.0f} ms")
 
 
 def _seconds(source: Source, symbol: str) -> Callable[[], float]:
@@ -154,10 +177,22 @@ def _seconds(source: Source, symbol: str) -> Callable[[], float]:
     return ask
 
 
-def _unreached(source: Source, error: Exception) -> Finding:
-    from trades import SourceError
+def _probe(url: str, path: str) -> Callable[[], float]:
+    def ask() -> float:
+        from fetch import Host
+        from trades import SourceError, UnknownSymbol
 
-    if not isinstance(error, (SourceError, TimeoutError)):
-        raise error
-    reason = error.reason if isinstance(error, SourceError) else str(error)
-    return Finding("markets", "warning", f"{source.venue}, {source.host}: {reason}; the next source is used")
+        host, began = Host(url, deadline=WITHIN), time.monotonic()
+        try:
+            # Any answer of its own will do, "no such path" too; a refusal of this place or of this pace will not.
+            host.get(path, {}, symbol="", unknown=lambda status, _: status in (400, 401, 404, 405, 422))
+        except UnknownSymbol:
+            pass
+        except SourceError as error:
+            if "JSON" not in error.reason:
+                raise
+        finally:
+            host.close()
+        return time.monotonic() - began
+
+    return ask

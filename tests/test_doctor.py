@@ -19,6 +19,7 @@ from conftest import OTHER_TOKEN, OWNER, ROOT, TOKEN, Run, clean_environment
 import checks
 import copies
 import reach
+from config import SOURCE_DEFAULTS
 from findings import Finding, as_json, at_once, examine, shown
 from machine import Launcher, Machine
 from simulator import SimBot, Simulator
@@ -56,7 +57,7 @@ def words(found: dict[str, list[dict[str, str]]], check: str) -> str:
 
 
 # No test asks a host of the real world: nobody listens here.
-NO_MARKETS = {f"{name}_URL": "http://127.0.0.1:9" for name in ("BINANCE", "BINANCE_API", "COINBASE", "KRAKEN")}
+NO_MARKETS = {f"{name.upper()}_URL": "http://127.0.0.1:9" for name in SOURCE_DEFAULTS}
 
 
 def alone(folder: Path, *arguments: str, **environ: str) -> tuple[int, str]:
@@ -93,7 +94,7 @@ def test_beside_a_running_bot_it_finds_no_problem_and_takes_no_update_from_it(
     assert code == 0, found
     assert f"the bot runs: pid {bot.pid}" in words(found, "lock")
     assert "@whale_test_bot" in words(found, "token")
-    assert levels(found, "markets") == ["ok"] * 4
+    assert levels(found, "markets") == ["ok"] * 7, "CoinGlass only with a key"
     assert "MB; " in words(found, "memory")
     assert words(found, "database").startswith("sound")
     assert tree(tmp_path / "data") == before
@@ -158,7 +159,7 @@ def test_a_check_that_fails_is_one_line_and_the_others_are_made(capsys: pytest.C
     import doctor as program
 
     secret = TOKEN.partition(":")[2]
-    clean = program.without(secret, found[0])
+    clean = program.without([secret, "", "key-of-coinglass"], found[0])
     assert clean.text == "could not be checked: ZeroDivisionError: in bot<token>/getMe"
     assert "Traceback" not in "".join(capsys.readouterr())
 
@@ -223,19 +224,23 @@ def test_a_telegram_that_never_answers_ends_within_the_time(doctor: Doctor) -> N
     assert code == 1
     assert levels(found, "Telegram") == ["problem"]
     assert "cannot be reached" in words(found, "Telegram")
-    assert levels(found, "markets") == ["ok"] * 4, "the others were asked meanwhile"
+    assert levels(found, "markets") == ["ok"] * 7, "the others were asked meanwhile"
 
 
 def test_one_dead_market_is_a_warning_and_all_dead_are_a_problem(sim: Simulator, doctor: Doctor) -> None:
     sim.fault(market="binance", kind="status", code=451)
     code, found = doctor()
-    assert (code, sorted(levels(found, "markets"))) == (0, ["ok", "ok", "ok", "warning"])
+    assert (code, levels(found, "markets")) == (0, ["warning", *["ok"] * 6])
     assert "HTTP 451" in words(found, "markets")
+    sim.fault(market="okx", kind="status", code=403)
+    code, found = doctor(COINGLASS_API_KEY="0123456789abcdef0123456789abcdef")
+    assert (code, levels(found, "markets")) == (0, ["warning", "ok", "ok", "ok", "warning", "ok", "ok", "ok"])
+    assert "liquidations, funding" in words(found, "markets")
     for name in ("binance_api", "coinbase", "kraken"):
         sim.fault(market=name, kind="reset")
     code, found = doctor()
     assert code == 1
-    assert "no source can be reached" in words(found, "markets")
+    assert "no source of trades can be reached" in words(found, "markets")
 
 
 @pytest.mark.parametrize(
@@ -267,7 +272,7 @@ def test_a_readable_settings_file_and_second_ones_are_found(sim: Simulator, tmp_
         (tmp_path / place).mkdir()
     (tmp_path / "here" / ".env").write_text(f"TELEGRAM_BOT_TOKEN={TOKEN}\n", encoding="utf-8")
     (tmp_path / "home" / ".env").write_text("COLOUR=blue\n", encoding="utf-8")
-    urls = {f"{name.upper()}_URL": sim.market_url(name) for name in ("binance", "binance_api", "coinbase", "kraken")}
+    urls = {f"{name.upper()}_URL": sim.market_url(name) for name in SOURCE_DEFAULTS}
     arguments = (str(ROOT / "bot.py"), "--env-file", str(env), "doctor", "--json")
     _, output = alone(tmp_path / "here", *arguments, HOME=str(tmp_path / "home"), DATA_DIR=str(tmp_path), **urls)
     told = [finding for finding in json.loads(output)["findings"] if finding["check"].startswith("settings")]
