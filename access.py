@@ -12,7 +12,7 @@ from enum import Enum
 
 import claim
 import groups
-from store import Chat, Store, User
+from store import Chat, Store, StoreError, User
 from text import clip
 
 ANSWER_EVERY = 86400.0  # a stranger is answered once a day
@@ -62,7 +62,7 @@ class Access:
     def __init__(
         self, store: Store, *, owner_id: int | None, allowed_users: frozenset[int], now: Callable[[], float]
     ) -> None:
-        self.configured_owner = owner_id  # whom the settings name
+        self.configured_owner = self._owner = owner_id  # whom the settings name
         self._store = store
         self._allowed_users = allowed_users
         self._now = now
@@ -70,7 +70,11 @@ class Access:
     @property
     def owner_id(self) -> int | None:
         """The owner now: by the settings, or by a link that was opened since (claim.py)."""
-        return claim.owner(self._store, self.configured_owner)
+        try:
+            self._owner = claim.owner(self._store, self.configured_owner)
+        except StoreError:
+            pass  # the database cannot be read just now, and the owner is to be told so: whoever it was
+        return self._owner
 
     def claim(self, update: Update) -> bool:
         """Someone opened the owner's link: True, and they are the owner. False for all else, a wrong code too."""

@@ -1,6 +1,6 @@
 """CryptoSat: watches crypto markets for whales and tells the people it may tell. Run it with `python bot.py`.
 
-The command line: what was asked for, which settings file, which exit code (exits.py). The bot itself is app.py.
+The command line: what was asked for, which settings file, which exit code (exits.py). The bot itself is process.py.
 """
 
 from __future__ import annotations
@@ -146,8 +146,8 @@ def _is_missing(path: Path) -> bool:
 
 def _run(env_file: Path, arguments: argparse.Namespace) -> int:
     """The bot itself; on a terminal, what it needs to begin with is asked for."""
-    import app  # and with it the libraries, which no subcommand should have to wait for
     import first_run
+    import process  # and with it the libraries, which no subcommand should have to wait for
 
     terminal = first_run.interactive() and not arguments.once
     try:
@@ -159,8 +159,8 @@ def _run(env_file: Path, arguments: argparse.Namespace) -> int:
         if asked is None:
             return exits.BAD_SETTINGS
         settings = asked
-    link = app.Link.IF_NEEDED if terminal else app.Link.NEVER
-    return app.run(settings, env_file=env_file, wait=arguments.wait, one_round=arguments.once, link=link)
+    link = process.Link.IF_NEEDED if terminal else process.Link.NEVER
+    return process.run(settings, env_file=env_file, wait=arguments.wait, one_round=arguments.once, link=link)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -140,9 +140,9 @@ def _finish(env_file: Path, settings: Settings, username: str, *, link: bool, ch
     if link:
         if holder is not None:
             return _link_of_running(folder, holder, username)
-        import app  # the whole bot, only to be claimed
+        import process  # the whole bot, only to be claimed
 
-        return app.run(settings, env_file=env_file, link=app.Link.ONLY)
+        return process.run(settings, env_file=env_file, link=process.Link.ONLY)
     if not changed:
         print("Nothing was changed.")
     elif holder is not None:

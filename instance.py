@@ -84,7 +84,9 @@ def _folder_of(user: str, place: Place) -> Path | None:
 
 def _is_its_own(told: Mapping[str, Any], holder: Holder, *, now: float) -> bool:
     """A file that a killed bot left tells nothing of the one that runs now, even with the same pid (containers)."""
-    written = float(told.get("written_at") or 0)
+    written = told.get("written_at")
+    if not isinstance(written, int | float):
+        return False
     if holder.pid is None:  # in another container: only the time can tell
         return now - written < FRESH
     return told.get("pid") == holder.pid and written >= (holder.since or 0) - 2

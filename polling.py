@@ -165,7 +165,7 @@ class Poller:
             self._on_end(
                 exits.TOKEN_REFUSED,
                 f"Telegram refuses this bot's token ({error}): it is wrong or was revoked. Get the current token "
-                f"from @BotFather (/token), put it into TELEGRAM_BOT_TOKEN and start again.",
+                f"from @BotFather (/token), put it into TELEGRAM_BOT_TOKEN (`python bot.py setup`) and start again.",
             )
             return 3600.0
         except TooManyRequests as error:

@@ -29,6 +29,7 @@ from lock import Holder
 log = logging.getLogger(__name__)
 
 EVERY = 0.05  # seconds between two looks at whether it has ended
+SETTLE = 0.4  # seconds in which a copy that waited for the lock would have taken it
 
 
 def run(env_file: Path, arguments: argparse.Namespace) -> int:
@@ -114,16 +115,19 @@ def _wait(place: Place, found: Instance, timeout: float, *, began: float) -> int
     asked = found.holder
     assert asked is not None
     who = f"Bot {found.name}, pid {asked.pid},"
+    ended: float | None = None
     while True:
         now = instance.look(place).holder
-        took = time.monotonic() - began
-        if now is None:
-            print(f"{who} stopped in {text.duration(took)}.")
-            return exits.STOPPED
-        if now.pid != asked.pid:
+        clock = time.monotonic()
+        if now is not None and now.pid != asked.pid:
             print(f"{who} stopped, but a copy that was waiting has taken over: pid {now.pid}. Stop that one too.")
             return exits.PROBLEM
-        if took >= timeout:
+        if now is None:
+            ended = clock if ended is None else ended
+            if clock - ended >= SETTLE:
+                print(f"{who} stopped in {text.duration(ended - began)}.")
+                return exits.STOPPED
+        elif clock - began >= timeout:
             break
         pause.wait(EVERY)
     stopfile.withdraw(found.folder)

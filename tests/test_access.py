@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from conftest import FRIEND, OWNER
 
 from access import Access, Role, Update
-from store import ALERTS, Chat, Store
+from store import ALERTS, Chat, Store, StoreError
 
 STRANGER = 99
 HOUR, DAY = 3600.0, 86400.0
@@ -162,3 +164,12 @@ def test_the_list_of_users_names_everyone_decided_about_by_role(access: Access) 
         (Role.ALLOWED, 50),
         (Role.DENIED, 40),
     ]
+
+
+def test_the_owner_is_known_while_the_database_cannot_be_read(store: Store, access: Access) -> None:
+    with closing(sqlite3.connect(store.path)) as other:
+        other.execute("DROP TABLE facts")
+        other.commit()
+    with pytest.raises(StoreError):
+        store.value("owner")
+    assert access.owner_id == OWNER

@@ -20,6 +20,7 @@ FLOORS = (  # a module imports only modules below it; one a line, so that two ad
     "copies",
     "checks",
     "install",
+    "process",
     "app",
     "ownership",
     "envfile",

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from conftest import FRIEND, OTHER_TOKEN, OWNER, ROOT, SECRETS, TOKEN, Run, clean_environment
 
+from first_run import find_token
 from simulator import SimBot, Simulator
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
@@ -173,23 +174,38 @@ def test_from_nothing_to_a_running_bot_with_an_owner(
     assert "?start=" not in again.shown
 
 
-@pytest.mark.parametrize(
-    "pasted",
-    [
-        f"  '{TOKEN}' ",
-        f"bot{TOKEN}",
-        f"TELEGRAM_BOT_TOKEN={TOKEN}",
-        f"{TOKEN[:25]} {TOKEN[25:]}",
-        f"\ufeff{TOKEN}\u200b",
-    ],
-    ids=["blanks and quotes", "bot before it", "a whole line", "a blank within", "invisible characters"],
-)
-def test_a_token_is_found_in_what_people_paste(terminal: Open, env_file: Path, pasted: str) -> None:
+def test_a_token_is_found_in_a_careless_paste(terminal: Open, env_file: Path) -> None:
     bot = terminal()
-    bot.answer(PASTE, pasted)
+    bot.answer(PASTE, f"  'bot{TOKEN[:25]} {TOKEN[25:]}' ")
     bot.wait("This is @whale_test_bot")
     bot.wait("was written")
     assert f"\nTELEGRAM_BOT_TOKEN={TOKEN}\n" in env_file.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "pasted",
+    [
+        TOKEN,
+        f"\t{TOKEN}  ",
+        f'"{TOKEN}"',
+        f"`{TOKEN}`",
+        f"bot{TOKEN}",
+        f"TELEGRAM_BOT_TOKEN={TOKEN}",
+        f"export TELEGRAM_BOT_TOKEN='{TOKEN}'",
+        f"{TOKEN[:25]} {TOKEN[25:]}",
+        f"\ufeff{TOKEN}\u200b",
+        f"\x1b[200~{TOKEN}\x1b[201~",
+        f"Use this token to access the HTTP API: {TOKEN} Keep your token secure",
+        f"https://api.telegram.org/bot{TOKEN}/getMe",
+    ],
+)
+def test_what_people_paste_is_understood(pasted: str) -> None:
+    assert find_token(pasted) == TOKEN
+
+
+@pytest.mark.parametrize("pasted", ["", "hello", "123456789", "123456789:", ":abc", f"{TOKEN} or {OTHER_TOKEN}?"])
+def test_what_is_no_token_or_two_is_none(pasted: str) -> None:
+    assert find_token(pasted) is None
 
 
 def test_a_wrong_token_and_no_token_are_asked_again(terminal: Open, env_file: Path) -> None:
@@ -219,8 +235,7 @@ def test_without_a_network_the_token_can_be_saved_unchecked_and_the_link_comes_l
     chat.wait_text("You are the owner", chat_id=OWNER)
 
 
-@pytest.mark.parametrize("key", [CTRL_C, CTRL_D])
-@pytest.mark.parametrize("arguments", [(), ("setup",)])
+@pytest.mark.parametrize(("arguments", "key"), [((), CTRL_C), (("setup",), CTRL_D)])
 def test_leaving_the_dialogue_changes_nothing(
     terminal: Open, env_file: Path, arguments: tuple[str, ...], key: str
 ) -> None:
