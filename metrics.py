@@ -111,7 +111,7 @@ class _Collector:
             name = [row["source"], row["venue"]]
             for state in _SOURCE_STATES:
                 states.add_metric([*name, state], float(state == row["state"]))
-            if row["symbols"]:
+            if row["state"] == "ok":
                 lag.add_metric(name, row["lag"])
             coins.add_metric(name, len(row["symbols"]))
             missed.add_metric(name, row["missed"])

@@ -36,7 +36,7 @@ _DEAF = {
     "unreachable": "Telegram gives no good answer",
     "webhook": "A webhook that someone sets again and again keeps this bot from polling",
 }
-_SOURCE_FIELDS = ("source", "venue", "host", "state", "since", "reason", "lag", "missed", "skipped")
+_SOURCE_FIELDS = ("source", "venue", "host", "state", "since", "reason", "covers", "lag", "missed", "skipped")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -76,6 +76,7 @@ def test_the_file_holds_the_whole_state_in_the_shape_that_others_read(tmp_path: 
                 "state": "ok",
                 "since": 5.0,
                 "reason": "",
+                "covers": "",
                 "symbols": ["BTC", "ETH"],
                 "lag": 1.5,
                 "missed": 2,

@@ -33,6 +33,7 @@ SOURCE = {
     "state": "ok",
     "since": NOW - 500,
     "reason": "",
+    "covers": "",
     "symbols": ["BTC", "ETH"],
     "lag": 1.5,
     "missed": 12,
@@ -55,7 +56,11 @@ VIEW: dict[str, Any] = {
         "answers": 3,
         "episodes": [{"since": NOW - 7000, "until": NOW - 6910, "count": 3}],
     },
-    "sources": [SOURCE, SOURCE | {"source": "kraken", "venue": "Kraken", "state": "unused", "symbols": []}],
+    "sources": [
+        SOURCE,
+        SOURCE | {"source": "kraken", "venue": "Kraken", "state": "unused", "symbols": []},
+        SOURCE | {"source": "okx_funding", "venue": "OKX funding", "symbols": [], "covers": "every coin"},
+    ],
     "queue": {"pending": 7, "sent_24h": 1482, "buried_24h": 2},
     "threads": [{"name": "polling", "age": 1.5}, {"name": "whales", "age": 0.5}],
     "folder": "/nowhere",
@@ -363,6 +368,8 @@ def test_in_a_browser_the_page_tells_state_queue_sources_conflicts_and_latency(s
     assert shown(document, "p95") == "250 ms"
     assert "Binance spot" in shown(document, "sources")
     assert "2 coins" in shown(document, "sources")
+    assert "every coin · 1.5 s behind" in shown(document, "sources")
+    assert "Not needed now: Kraken (data.example.org)" in shown(document, "sources")
     assert "1 min, 3 collisions" in shown(document, "episodes")
     assert document.count('class="past"') == 23, "23 hours that are over"
     assert "hidden" in re.search(r'<p id="gone"[^>]*>', document)[0]  # type: ignore[index]
