@@ -182,6 +182,17 @@ def test_a_bundle_that_was_sent_is_edited_once(store: Store) -> None:
     assert "3 whale orders" in edit.payload["text"]
 
 
+def test_a_loud_alert_never_hides_in_a_silent_message_and_a_silent_one_joins_either(store: Store) -> None:
+    """An edit makes no sound."""
+    subscribe(store)
+    publish(store, alert("small", usd=1.1e6), alert("large", usd=2.5e6), alert("late and small", usd=1.2e6))
+    silent, loud = outgoing(store, now=NOW)
+    assert silent.payload["disable_notification"] is True
+    assert "1.1M" in silent.payload["text"]
+    assert "disable_notification" not in loud.payload
+    assert "BTC: 2 whale orders, 3.7M USD" in loud.payload["text"]
+
+
 def test_each_chats_bundle_holds_only_what_that_chat_wants(store: Store) -> None:
     subscribe(store, 1, thresholds={"whales": {"BTC": 2e6}})
     subscribe(store, 2)
