@@ -11,7 +11,8 @@ from collections import deque
 
 from records import ALERTS, ANSWERS
 
-BURST = 3.0
+BURST = 3.0  # of a chat
+CATCH_UP = 5.0  # messages
 LONGEST_REST = 60.0
 
 
@@ -30,8 +31,8 @@ class Bucket:
         # A hair of tolerance: floating point must not turn "now" into a wait of a nanosecond.
         return max(0.0, (1.0 - self._level) / self._rate) if self._level < 1.0 - 1e-9 else 0.0
 
-    def take(self) -> None:
-        self._level -= 1.0
+    def take(self, count: float = 1.0) -> None:
+        self._level -= count
 
 
 class _Chat:
@@ -57,7 +58,10 @@ class Queues:
         self.hold_until = 0.0  # nothing at all is sent before this
         self._paced = rate > 0
         # A little under the limit: network jitter can press two paced messages into one of Telegram's seconds.
-        self._overall = Bucket(rate * 0.97, 1.0, now)
+        # What a busy machine was late with may be made up for, as long as no second gets more than its share.
+        self._overall = Bucket(rate * 0.97, CATCH_UP, now)
+        self._overall.take(CATCH_UP - 1)
+        self._last_second: deque[float] = deque(maxlen=max(1, int(rate)))
         self._chats: dict[int, _Chat] = {}
         self._ready: tuple[dict[int, None], dict[int, None]] = ({}, {})  # chats that may send now, in turn, by lane
         self._waiting: list[tuple[float, int]] = []  # heap: when a chat may send again
@@ -78,7 +82,7 @@ class Queues:
             return 0, None, min(LONGEST_REST, self._waiting[0][0] - now) if self._waiting else LONGEST_REST
         if one_at_a_time and self.in_flight:
             return 0, None, LONGEST_REST  # whoever has it goes on
-        hold = max(self.hold_until - now, self._overall.wait(now))
+        hold = max(self.hold_until - now, self._overall_wait(now))
         if hold > 0:
             return 0, None, hold
         chat_id = next(iter(chats))
@@ -88,6 +92,7 @@ class Queues:
         chat.in_flight = True
         self.in_flight += 1
         self._overall.take()
+        self._last_second.append(now)
         chat.bucket.take()
         return chat_id, chat.head(), 0.0
 
@@ -116,6 +121,12 @@ class Queues:
 
     def answers_due(self, now: float) -> bool:
         return bool(self._ready[ANSWERS]) and self.hold_until <= now
+
+    def _overall_wait(self, now: float) -> float:
+        wait = self._overall.wait(now)
+        if self._paced and len(self._last_second) == self._last_second.maxlen:
+            wait = max(wait, self._last_second[0] + 1.0 - now)
+        return wait
 
     def _chat(self, chat_id: int, now: float) -> _Chat:
         chat = self._chats.get(chat_id)
