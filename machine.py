@@ -94,21 +94,25 @@ class Machine:
             return None
         environ = {name: value for name, value in self.environ.items() if name not in _SECRETS}
         try:
-            done = subprocess.run(
+            process = subprocess.Popen(
                 [program, *command[1:]],
-                check=False,
                 env=environ | {"LC_ALL": "C"} | more,
                 stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=self.patience,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
                 encoding="utf-8",
                 errors="replace",
             )
-        except subprocess.TimeoutExpired:
-            raise NoAnswer(f"{command[0]} did not answer within {self.patience:g} s") from None
         except OSError as error:
             raise NoAnswer(f"{command[0]} could not be run: {error.strerror or error}") from None
-        return done.returncode, done.stdout, done.stderr
+        try:
+            output, errors = process.communicate(timeout=self.patience)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            # Not communicate() once more, as subprocess.run does: what the tool has started may hold the pipe open.
+            process.poll() if sys.platform == "win32" else process.wait()
+            raise NoAnswer(f"{command[0]} did not answer within {self.patience:g} s") from None
+        return process.returncode, output, errors
 
 
 @dataclass(frozen=True)

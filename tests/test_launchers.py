@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import threading
@@ -312,6 +313,12 @@ def test_a_tool_that_hangs_is_ended_and_one_that_is_missing_is_nothing(machine: 
         hasty.ask("crontab", "-l")
     assert not Path(f"/proc/{(tmp_path / 'pid').read_text(encoding='utf-8').strip()}").exists()
     assert hasty.ask("no-such-tool") is None
+    tool(hasty, "crontab", f"tail -f /dev/null & echo $! > '{tmp_path}/child'; wait")
+    began = time.monotonic()
+    with pytest.raises(NoAnswer):
+        hasty.ask("crontab", "-l")
+    assert time.monotonic() - began < 2, "what the tool has started keeps its pipe open; that is not waited for"
+    os.kill(int((tmp_path / "child").read_text(encoding="utf-8")), signal.SIGKILL)
 
 
 def test_no_tool_sees_the_token(machine: Machine) -> None:
