@@ -121,8 +121,10 @@ class Access:
         return self.knows(chat.added_by)
 
     def knock(self, update: Update) -> tuple[bool, bool]:
-        """A stranger wrote: (give the day's one answer, ask the owner). Only private messages count."""
-        if update.kind != "message" or not update.private or self.role(update.user_id) is not Role.STRANGER:
+        """A stranger wrote: (give the day's one answer, ask the owner). Only private messages of people count."""
+        if update.kind != "message" or not update.private or update.user_id <= 0:
+            return False, False  # two bots that answered each other would never end
+        if self.role(update.user_id) is not Role.STRANGER:
             return False, False
         now = self._now()
         known = self._store.user(update.user_id)

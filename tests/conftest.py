@@ -14,12 +14,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 import alerts
 import config
 import stopfile
 from simulator import SimBot, Simulator
 from store import Delivery, Store
+
+settings.register_profile("long", max_examples=2_000, deadline=None)  # pytest --hypothesis-profile=long
 
 ROOT = Path(__file__).resolve().parent.parent
 # The lock holds for the whole machine: two test runs at once must not be the same bot.

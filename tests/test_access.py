@@ -98,6 +98,11 @@ def test_only_a_private_message_is_a_knock(access: Access, kind: str, chat_kind:
     assert access.knock(message(STRANGER, kind=kind, chat_kind=chat_kind)) == (False, False)
 
 
+@pytest.mark.parametrize("nobody", [0, -5])
+def test_what_no_person_wrote_is_not_answered(access: Access, nobody: int) -> None:
+    assert access.knock(message(nobody)) == (False, False)
+
+
 def test_a_denied_user_is_not_answered_at_all(access: Access) -> None:
     access.deny(STRANGER)
     assert access.knock(message(STRANGER)) == (False, False)
