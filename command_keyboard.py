@@ -69,7 +69,7 @@ def _page(desk: Desk, chat: Chat, page: str, *, edit: bool = False) -> Reply:
         return Reply(text=words, keyboard=_main(chat) if page == "main" else (), edit=edit)
     if page in MONITORS:
         state = described(desk, chat)[MONITORS.index(page)]
-        words = f"{_ABOUT[page]}\n\n{state}\n\n{_LEVELS_TOLD}"
+        words = f"{_ABOUT[page]}\n\n{state}\n\n{_LEVELS_TOLD if page != 'funding' else _LEVELS_OF_FUNDING}"
         return Reply(text=words, keyboard=(*_monitor(chat, page), BACK), edit=edit)
     words, rows = _PAGES[page]
     state = next((line for line in described(desk, chat) if line.startswith(_STATES[page])), "")
@@ -83,6 +83,8 @@ _ABOUT = {
     "wallets": "Wallets: what the wallets of /wallet open, close and turn.",
 }
 _LEVELS_TOLD = "on: with a sound from twice the threshold on, without one below\nloud, silent: always, never"
+
+_LEVELS_OF_FUNDING = "on, loud: with a sound\nsilent: without one"
 
 
 def _main(chat: Chat) -> Keyboard:

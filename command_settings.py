@@ -66,6 +66,8 @@ def level(desk: Desk, update: Update, arguments: list[str]) -> list[Reply]:
         "silent": "always come without a sound",
         "off": "are off here",
     }[wanted]
+    if chosen == ("funding",) and wanted == "on":  # it has no threshold
+        what = "are on: they come with a sound"
     chat = replace(chat, levels={**chat.levels, **dict.fromkeys(chosen, wanted)})
     return desk.save(chat, f"{'All alerts' if named == 'all' else MONITOR_ALERTS[chosen[0]]} {what}.")
 

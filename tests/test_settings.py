@@ -47,6 +47,11 @@ def test_a_level_is_set_for_one_kind_of_alert_or_for_all(desk: Desk) -> None:
     assert "Off: whales, liquidations, funding, wallets." in desk.say("/status")
 
 
+def test_funding_has_no_threshold_and_its_level_does_not_speak_of_one(desk: Desk) -> None:
+    assert desk.say("/level funding on") == "Funding alerts are on: they come with a sound."
+    assert "threshold" not in desk.press("s:funding")[1].text
+
+
 def test_a_side_is_of_whales_unless_the_word_can_only_mean_liquidations(desk: Desk) -> None:
     assert "only sells come here" in desk.say("/side sells")
     assert "only longs come here" in desk.say("/side longs")
