@@ -31,6 +31,7 @@ OTHER_TOKEN = f"{200_000_000 + os.getpid()}:TEST-token-of-somebody-00000000000"
 SECRETS = [token.partition(":")[2] for token in (TOKEN, OTHER_TOKEN)]
 OWNER = 7
 FRIEND = 8
+PATIENCE = 15.0 if sys.platform != "win32" else 60.0  # seconds; starting a process under Wine takes its time
 STOPS_WITHIN = 1.0 if sys.platform != "win32" else 5.0  # seconds; a stop through a file is seen after a second
 # Wine 8 does not end a recv() whose socket is shut down from another thread: there a long poll runs its time.
 WINE = sys.platform == "win32" and hasattr(ctypes.windll.ntdll, "wine_get_version")
@@ -72,13 +73,13 @@ class BotProcess:
                 self.output += line
                 self._changed.notify_all()
 
-    def wait_output(self, part: str, *, times: int = 1, timeout: float = 15.0) -> str:
+    def wait_output(self, part: str, *, times: int = 1, timeout: float = PATIENCE) -> str:
         with self._changed:
             found = self._changed.wait_for(lambda: self.output.count(part) >= times, timeout)
         assert found, f"{part!r} not in the output within {timeout} s:\n{self.output}"
         return self.output
 
-    def wait_exit(self, timeout: float = 15.0) -> int:
+    def wait_exit(self, timeout: float = PATIENCE) -> int:
         code = self.process.wait(timeout)
         self._reader.join(5)
         return code
