@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, NamedTuple
 
-_TOO_LARGE = 1e12  # no price, quantity or dollar value of one fill comes near
+_TOO_LARGE = 1e12  # no price and no quantity comes near
+_TOO_DEAR = 1e9  # dollars of one fill: a row above has a digit too many, and would be the largest alert ever told
 _OLDEST_MS, _NEWEST_MS = 1_230_768_000_000, 4_102_444_800_000  # 2009 to 2100
 _AHEAD_MS = 3_600_000  # how far a trade may be ahead of its venue's clock
 _JUMP = 10_000_000  # an id so far ahead is no trade of ours: following it would silence the feed
@@ -116,7 +117,7 @@ class Reader:
                     and type(quantity_text) is str
                     and 0 < price < _TOO_LARGE  # also false for NaN
                     and 0 < quantity < _TOO_LARGE
-                    and price * quantity < _TOO_LARGE
+                    and price * quantity < _TOO_DEAR
                     and side
                     and type(at_ms) is int
                     and _OLDEST_MS <= at_ms <= newest_ms

@@ -382,6 +382,7 @@ SPOILT = [
     {"p": "12,5"},
     {"q": "0"},
     {"q": "1e13"},
+    {"q": "1e11"},  # with its price: more dollars than any order ever had
     {"q": []},
     {"T": None},
     {"T": "1789308895102"},
