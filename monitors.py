@@ -1,9 +1,10 @@
 """Watching the markets: market trades become alerts in the store. Nothing here sends anything.
 
 `WhaleMonitor.tick` reads every symbol from its cursor to the head of the first feed that answers, puts fills
-together to orders, and commits alerts and cursors in one transaction: a kill at any instant loses nothing and
-repeats nothing. `scheduler.Scheduler` runs it. Rules: paging from a cursor, never alerting what was
-there before the first run, replaying at most ten minutes after an outage, and saying what was missed.
+together to orders, and commits each alert with its messages, then the cursors: after a kill at any instant what was
+not committed is read again, and a known alert adds nothing. `scheduler.Scheduler` runs it. Rules: paging from a
+cursor, never alerting what was there before the first run, replaying at most ten minutes after an outage, and saying
+what was missed.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -496,6 +497,12 @@ class Store:
 
 
 def _chat(row: Row) -> Chat:
+    return _chat_of(tuple(row.keys()), tuple(row))
+
+
+@lru_cache(maxsize=4096)  # a thousand chats are read with every alert, and seldom has one of them changed
+def _chat_of(names: tuple[str, ...], values: tuple[Any, ...]) -> Chat:
+    row = dict(zip(names, values, strict=True))
     settings = json.loads(row["settings"])
     symbols = settings.get("symbols")
     return Chat(
