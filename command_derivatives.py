@@ -9,7 +9,7 @@ from book import Watched
 from desk import Desk, Reply, Usage
 from funding import Rate
 from hyperliquid import ADDRESS, wallet_url
-from liquidations import WINDOW_MS, Liquidation
+from liquidations import WINDOW_MS, sums
 from wallets import described, short
 
 LISTED = 8
@@ -35,27 +35,14 @@ def liq(desk: Desk, update: Update, arguments: list[str]) -> list[Reply]:
     venues = " and ".join(sorted({event.venue for event in day}))
     lines = [f"<b>Liquidations on {text.escape(venues)}</b>, USD (other venues are not counted)"]
     recent = [event for event in day if event.at_ms > now * 1000 - WINDOW_MS]
-    lines.append(f"5 min: {_sums(recent) or 'none'}")
-    lines += [f"24 h: {_sums(day)}"]
+    lines.append(f"5 min: {' · '.join(sums(recent)) or 'none'}")
+    lines += [f"24 h: {' · '.join(sums(day))}"]
     large = [event for event in day if event.usd >= SHARE * desk.default_min("liquidations", event.symbol)]
     for event in large[:LISTED]:
         at = text.clock(event.at_ms / 1000, now=now, zone=zone, named=False)
         words = f"{event.symbol} {event.side} {text.usd(event.usd)} at {text.price(event.price)}"
         lines.append(f"{at} {alerts.MARKS[event.side]} {words} · {text.escape(event.venue)}")
     return [Reply(text="\n".join(lines), html=True)]
-
-
-def _sums(events: list[Liquidation]) -> str:
-    """`BTC longs 1.2M, shorts 300k · ETH longs 90k`, the coin with most first."""
-    sums: dict[str, dict[str, float]] = {}
-    for event in events:
-        sides = sums.setdefault(event.symbol, {})
-        sides[event.side] = sides.get(event.side, 0.0) + event.usd
-    coins = sorted(sums.items(), key=lambda coin: -sum(coin[1].values()))
-    return " · ".join(
-        f"{symbol} {', '.join(f'{side}s {text.usd(sides[side])}' for side in sorted(sides))}"
-        for symbol, sides in coins
-    )
 
 
 # Funding

@@ -12,11 +12,13 @@ from dataclasses import replace
 from datetime import datetime
 
 import alerts
+import book
 import held
 import preferences
 import schedules
 import text
 from alerts import Alert
+from liquidations import sums
 from records import ALERTS, Chat
 from store import Store
 
@@ -86,8 +88,8 @@ class Digests:
         heard = [alert for alert in happened if preferences.follows(chat, alert)]
         lines += self._whales(chat, [alert for alert in heard if alert.monitor == "whales"], clock)
         lines += self._flows(chat, since)
-        lines += _liquidations([alert for alert in heard if alert.monitor == "liquidations"], clock)
-        lines += _funding([alert for alert in heard if alert.monitor == "funding"], clock)
+        lines += self._liquidations(chat, since)
+        lines += self._funding(chat)
         lines += self._gaps(chat, since, clock)
         return "\n".join(lines)
 
@@ -124,6 +126,27 @@ class Digests:
         lines = ["<b>Net taker flow</b> (all trades seen, USD)", *(line for _, line in rows[:TOP])]
         return [*lines, more] if more else lines
 
+    def _liquidations(self, chat: Chat, since: float) -> list[str]:
+        since = max(since, self._now() - book.KEPT)
+        seen = [event for event in self._store.book.liquidations(since=since) if chat.follows(event.symbol)]
+        if not seen or chat.levels.get("liquidations") == "off":
+            return []
+        venues = " and ".join(sorted({event.venue for event in seen}))
+        coins = sums(seen)
+        more = f"and {text.count(len(coins) - TOP, 'more coin')} with less" if len(coins) > TOP else ""
+        lines = [f"<b>Liquidations</b> (USD, of {text.escape(venues)})", *map(text.escape, coins[:TOP])]
+        return [*lines, more] if more else lines
+
+    def _funding(self, chat: Chat) -> list[str]:
+        followed = [rate for rate in self._store.book.rates() if chat.follows(rate.symbol)]
+        if not followed or chat.levels.get("funding") == "off":
+            return []
+        ordered = sorted(followed, key=lambda rate: rate.eight_hours)
+        told = [
+            f"{r.symbol} {r.eight_hours * 100:+.4f} % ({r.venue})" for r in dict.fromkeys((ordered[-1], ordered[0]))
+        ]
+        return [f"<b>Funding per 8 h</b>, highest and lowest now: {text.escape(', '.join(told))}"]
+
     def _gaps(self, chat: Chat, since: float, clock: Callable[[float], str]) -> list[str]:
         gaps = [gap for gap in self._store.gaps(since=since) if chat.follows(gap["symbol"])]
         lines = []
@@ -135,25 +158,6 @@ class Digests:
             number = f", {text.count(missed, 'trade')}" if missed else ""
             lines.append(f"{text.escape(venue)}: {clock(start)} to {clock(end)}, {text.escape(coins)}{number}")
         return ["<b>Not seen</b>", *lines] if lines else []
-
-
-def _liquidations(found: Sequence[Alert], clock: Callable[[float], str]) -> list[str]:
-    if not found:
-        return []
-    venues = " and ".join(sorted({alert.venue for alert in found}))
-    biggest = sorted(found, key=lambda alert: alert.usd, reverse=True)[:TOP]
-    return [
-        f"<b>{text.count(len(found), 'liquidation alert')}</b> ({text.escape(venues)})",
-        *(f"{clock(alert.at)} {alerts.headline(alert)}" for alert in biggest),
-    ]
-
-
-def _funding(found: Sequence[Alert], clock: Callable[[float], str]) -> list[str]:
-    newest = {(alert.symbol, alert.venue): alert for alert in found}  # oldest first: the last of each stays
-    if not newest:
-        return []
-    shown = list(newest.values())[-TOP:]
-    return ["<b>Funding</b>", *(f"{clock(alert.at)} {alerts.headline(alert)}" for alert in reversed(shown))]
 
 
 def signed(usd: float) -> str:

@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
 
+import text
+
 WINDOW_MS = 300_000
 REARM = 0.5  # share of the amount below which the window ends a wave
 MOST = 0.8  # share of the window from which on one event alone is no wave
@@ -38,6 +40,19 @@ class Liquidation(NamedTuple):
     price: float
     at_ms: int
     row: str
+
+
+def sums(events: Iterable[Liquidation]) -> list[str]:
+    """`BTC longs 1.2M, shorts 300k` for each coin, the one with most first; US dollars."""
+    found: dict[str, dict[str, float]] = {}
+    for event in events:
+        sides = found.setdefault(event.symbol, {})
+        sides[event.side] = sides.get(event.side, 0.0) + event.usd
+    coins = sorted(found.items(), key=lambda coin: -sum(coin[1].values()))
+    return [
+        f"{symbol} {', '.join(f'{side}s {text.usd(sides[side])}' for side in sorted(sides))}"
+        for symbol, sides in coins
+    ]
 
 
 @dataclass(kw_only=True)

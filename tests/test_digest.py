@@ -13,6 +13,8 @@ import pytest
 from alerts import Alert
 from bars import Bar
 from digest import Digests, plan
+from funding import Rate
+from liquidations import Liquidation
 from records import Chat
 from simulation.html import parse_html
 from store import Store
@@ -169,6 +171,29 @@ def test_net_taker_flow_is_of_all_trades_with_the_price_beside_it(desk: Desk) ->
     )
     desk.digests.tick()
     assert "Net taker flow (all trades seen, USD)\nBTC +4M of 16M, price +5.0 %" in desk.told()[0][1]
+
+
+def test_liquidations_are_summed_by_coin_and_side_and_their_venues_named(desk: Desk) -> None:
+    desk.subscribe()
+    desk.clock = at("2026-11-24 09:00")
+    happened = int((desk.clock - 600) * 1000)
+    rows = [("OKX", "BTC", "long", 1e6), ("Gate", "BTC", "short", 2e5), ("OKX", "ETH", "long", 9e4)]
+    desk.store.book.add_liquidations(
+        Liquidation(venue, symbol, side, usd, 100.0, happened, f"row {number}")
+        for number, (venue, symbol, side, usd) in enumerate(rows)
+    )
+    desk.digests.tick()
+    told = "Liquidations (USD, of Gate and OKX)\nBTC longs 1M, shorts 200k\nETH longs 90k"
+    assert told in desk.told()[0][1]
+
+
+def test_the_extremes_of_funding_are_those_of_the_coins_that_are_followed(desk: Desk) -> None:
+    desk.subscribe(symbols=frozenset({"BTC", "ETH"}))
+    desk.clock = at("2026-11-24 09:00")
+    rates = [("BTC", 0.0001), ("ETH", -0.0002), ("PEPE", 0.01)]
+    desk.store.book.put_rates("OKX", [Rate("OKX", symbol, symbol, rate, 8, 0, 0) for symbol, rate in rates])
+    desk.digests.tick()
+    assert "Funding per 8 h, highest and lowest now: BTC +0.0100 % (OKX), ETH -0.0200 % (OKX)" in desk.told()[0][1]
 
 
 def test_what_was_not_seen_is_told(desk: Desk) -> None:
