@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from contracts import TOO_LARGE, Found, Numbered, as_list, checked_liquidation, checked_rate, read_rows
@@ -26,7 +25,11 @@ EXCHANGES = ("Binance", "Bybit")  # whose liquidations and funding are asked for
 
 
 class Refused(SourceError):
-    """The plan lacks this endpoint, or the key is none. Asking again is of no use."""
+    """The plan lacks this endpoint, or the key is none (`bad_key`). Asking again is of no use."""
+
+    @property
+    def bad_key(self) -> bool:
+        return "API key" in self.reason
 
 
 class WhaleMove(NamedTuple):
@@ -54,14 +57,6 @@ class WhaleMove(NamedTuple):
         return f"{self.wallet}:{self.symbol}:{'open' if self.opened else 'close'}:{self.at_ms}:{self.size}"
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What the key may do. level: CoinGlass's name of the plan. expired: it is over."""
-
-    level: str
-    expired: bool
-
-
 class CoinGlass:
     """Every method that asks raises SourceError, and Refused where asking again is of no use."""
 
@@ -72,13 +67,6 @@ class CoinGlass:
         self._key = key
         self._http = Host(base_url, deadline=deadline, headers={"CG-API-KEY": key})
         self.host = self._http.name
-
-    def plan(self) -> Plan:
-        """Tests the key."""
-        answer, _ = self._get("user/account/subscription", {})
-        if not isinstance(answer, dict):
-            raise SourceError(self.host, "an answer in an unknown shape")
-        return Plan(str(answer.get("level", "unknown"))[:20], answer.get("expired") is True)
 
     def whale_moves(self, *, since_ms: int | None) -> Found[WhaleMove]:
         """The newest (about 200) changes of large positions; since_ms: what must be covered, for `gap_from`."""

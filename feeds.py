@@ -83,8 +83,9 @@ class Feeds:
             health.failed(error, self._now())
             return None
         health.succeeded(self._now())
-        if self._store.value(self._refusal_of(feed)):
-            self._store.set_value(self._refusal_of(feed), "")
+        for bad_key in (False, True):
+            if self._store.value(self._refusal(feed, bad_key)):
+                self._store.set_value(self._refusal(feed, bad_key), "")
         return answer
 
     def count_poison(self, feed: Feed, about: str, poison: frozenset[int]) -> None:
@@ -133,12 +134,18 @@ class Feeds:
         health = self._health[feed.name]
         health.switch_off(error.reason)
         log.warning("%s gives no %s: %s. It is off until the next start.", feed.host, self._what, error.reason)
-        if self._store.value(self._refusal_of(feed)) != error.reason:
-            self._store.set_value(self._refusal_of(feed), error.reason)
-            self._notify_owner(
-                f"{feed.venue} gives no {self._what} to your COINGLASS_API_KEY: {error.reason}. That source is off "
-                f"now, all others go on. After a change of the plan or the key, restart the bot."
-            )
+        told = self._refusal(feed, error.bad_key)
+        if self._store.value(told) == error.reason:
+            return
+        self._store.set_value(told, error.reason)
+        what = f"refuses your COINGLASS_API_KEY: {error.reason}. All that it would tell"
+        if not error.bad_key:
+            what = f"gives no {self._what} to your COINGLASS_API_KEY: {error.reason}. That source"
+        self._notify_owner(
+            f"{feed.venue} {what} is off now, all other sources go on. After a change of the plan or the key, "
+            f"restart the bot."
+        )
 
-    def _refusal_of(self, feed: Feed) -> str:
-        return f"refused:{feed.name}:{self._what}"
+    def _refusal(self, feed: Feed, bad_key: bool) -> str:
+        """The fact of the store that says what the owner was told. One bad key is one notice for all monitors."""
+        return f"refused:{feed.name}:{'key' if bad_key else self._what}"

@@ -227,7 +227,11 @@ def _subscribe(bot: Rig) -> None:
     bot.account.send_text(CLERK, "/threshold 5000b")
     bot.wait(lambda: "5000B USD" in str(bot.account.texts(CLERK)), PATIENCE, what="the first threshold")
     with _database(bot) as db:
-        bot.wait(lambda: _number(db, "cursors") == len(COINS), PATIENCE, what="a first look at every coin")
+        bot.wait(
+            lambda: _number(db, "cursors WHERE venue = 'Binance spot'") == len(COINS),
+            PATIENCE,
+            what="a first look at every coin",
+        )
 
 
 def _until_all_is_told(bot: Rig, evidence: Evidence) -> None:

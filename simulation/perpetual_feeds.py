@@ -20,7 +20,6 @@ _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 _KEY = re.compile(rb"\r\ncg-api-key:\s*([^\r]*)", re.IGNORECASE)
 _GATE_ROWS = 1000
 _PLAN_NEEDED = {
-    "/api/user/account/subscription": "HOBBYIST",
     "/api/futures/funding-rate/exchange-list": "HOBBYIST",
     "/api/hyperliquid/whale-alert": "STARTUP",
     "/api/futures/liquidation/order": "STANDARD",
@@ -302,8 +301,6 @@ def coinglass(market: Market, path: str, request: Request) -> Answer:
         return json_answer({"code": "404", "msg": "Not Found"}, status=404)
     if PLANS.index(perpetuals.coinglass_plan) < PLANS.index(needed):
         return refusal("coinglass", 401, ())
-    if path.endswith("/subscription"):
-        return _coinglass_data({"level": perpetuals.coinglass_plan, "expire_time": 1905943491000, "expired": False})
     if path.endswith("/whale-alert"):
         return _coinglass_data(perpetuals.coinglass_moves[:200])
     if path.endswith("/order"):

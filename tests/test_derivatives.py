@@ -404,6 +404,16 @@ def test_a_plan_that_lacks_an_endpoint_is_told_once_and_asked_no_more(keyed: Wat
     assert keyed.liquidations.health()[-1].state == "ok"
 
 
+def test_a_wrong_key_is_told_once_for_all_that_it_would_open(keyed: Watch) -> None:
+    keyed.perps.coinglass_key = "another"
+    for _ in range(2):
+        for monitor in (keyed.liquidations, keyed.funding, keyed.wallets):
+            keyed.tick(monitor, after=60)
+        keyed.restart()
+    (notice,) = keyed.notices
+    assert notice.startswith("CoinGlass refuses your COINGLASS_API_KEY: Invalid API key provided.")
+
+
 def test_the_key_is_in_no_notice_no_log_and_no_status(keyed: Watch, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("DEBUG")
     asked: Callable[[], None] = keyed.liquidations.tick

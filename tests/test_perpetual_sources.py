@@ -275,7 +275,6 @@ def test_coinglass_funding_is_in_percent(coinglass: CoinGlass, perps: Perpetuals
 
 def test_coinglass_a_plan_that_lacks_an_endpoint_is_permanent(coinglass: CoinGlass, perps: Perpetuals) -> None:
     perps.coinglass_plan = "HOBBYIST"
-    assert coinglass.plan().level == "HOBBYIST"
     with pytest.raises(Refused, match="Upgrade plan"):
         coinglass.whale_moves(since_ms=None)
     with pytest.raises(Refused, match="Upgrade plan"):
@@ -285,7 +284,7 @@ def test_coinglass_a_plan_that_lacks_an_endpoint_is_permanent(coinglass: CoinGla
 
 def test_coinglass_a_wrong_key_is_permanent_and_in_no_error(sim: Simulator) -> None:
     coinglass = CoinGlass(sim.market_url("coinglass"), "wrong-key-4711", deadline=2)
-    asked: list[Callable[[], Any]] = [coinglass.plan, lambda: coinglass.whale_moves(since_ms=None)]
+    asked: list[Callable[[], Any]] = [coinglass.rates, lambda: coinglass.whale_moves(since_ms=None)]
     for ask in asked:
         with pytest.raises(Refused, match="Invalid API key") as caught:
             ask()
@@ -297,7 +296,7 @@ def test_any_other_failure_is_a_source_that_is_down_and_not_the_plan(
     sim: Simulator, coinglass: CoinGlass, okx: Okx, gate: Gate, hyperliquid: Hyperliquid, kind: str
 ) -> None:
     sim.fault(market="*", kind=kind)
-    asked: list[Callable[[], Any]] = [coinglass.plan, okx.rates, hyperliquid.rates]
+    asked: list[Callable[[], Any]] = [coinglass.rates, okx.rates, hyperliquid.rates]
     asked += [lambda: gate.liquidations(["BTC"], since_ms=None), lambda: coinglass.whale_moves(since_ms=None)]
     for ask in asked:
         with pytest.raises(SourceError) as caught:
