@@ -36,6 +36,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 def outbox(store: Store, sim: Simulator, chat: SimBot, monkeypatch: pytest.MonkeyPatch) -> Iterator[Outbox]:
     """Not yet started, with messages for five chats waiting."""
     monkeypatch.setattr(road, "CALL_TIMEOUT", 0.4)
+    monkeypatch.setattr(road, "CONNECT_TIMEOUT", 0.4)
     monkeypatch.setattr(Telegram._call, "__kwdefaults__", {"files": None, "timeout": 0.4})
     for chat_id in CHATS:
         chat.add_chat(chat_id)
