@@ -48,7 +48,7 @@ def publish(store: Store, alert: Alert, *, now: float, default_min: float, only:
         if heard in (Heard.LOUD, Heard.SILENT):
             heard = _deliver(store, chat, alert, now=now, heard=heard)
         if heard in (Heard.QUIET, Heard.CAP, Heard.MUTED):
-            store.hold(chat.chat_id, alert.key, why=heard.value, at=now)
+            store.history.hold(chat.chat_id, alert.key, why=heard.value, at=now)
     return True
 
 

@@ -31,7 +31,7 @@ def history(desk: Desk, update: Update, arguments: list[str]) -> list[Reply]:
         limit = int(typed[:9]) if typed.isascii() and typed.isdigit() else 0
         if not 1 <= limit <= 50:
             raise Usage("I list from 1 to 50 alerts.")
-    found = desk.store.history(update.chat_id, limit=limit)
+    found = desk.store.history.latest(update.chat_id, limit=limit)
     if not found:
         return [Reply(text="No alerts in this chat in the last 30 days.")]
     now, zone = desk.now(), desk.zone(update)

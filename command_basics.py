@@ -96,10 +96,10 @@ def _kept_back(desk: Desk, chat: Chat) -> list[str]:
         lines.append(f"Muted until {text.clock(chat.muted_until, now=now, zone=chat.zone)}.")
     elif muted:
         lines.append(f"Muted: {', '.join(sorted(muted))}.")
-    count = desk.store.muted_since(chat.chat_id, now - 86400)
+    count = desk.store.history.muted_since(chat.chat_id, now - 86400)
     if count:
         lines.append(f"Came during a mute in 24 h: {text.count(count, 'alert')} (/history).")
-    waiting = desk.store.held(chat.chat_id)
+    waiting = desk.store.history.held(chat.chat_id)
     if waiting:
         told = text.clock(held.due_at(chat, waiting, now=now), now=now, zone=chat.zone)
         lines.append(

@@ -22,12 +22,12 @@ BIGGEST = 5  # alerts of one monitor that get a line of their own
 def tell_due(store: Store, *, now: float) -> bool:
     """Enqueue what was held for every chat whose time has come. True if there was any."""
     told = False
-    for chat_id in store.chats_holding():
+    for chat_id in store.history.chats_holding():
         with store.transaction():
             chat = store.chat(chat_id)
             if chat is None or not chat.subscribed or preferences.is_quiet(chat, now):
                 continue
-            waiting = store.held(chat_id)
+            waiting = store.history.held(chat_id)
             if not is_due(chat, waiting, now=now):
                 continue
             silent = all(chat.levels.get(one.alert.monitor) == "silent" for one in waiting)
@@ -70,10 +70,10 @@ def take(store: Store, chat: Chat, *, now: float) -> str:
 
     To be called in the transaction that enqueues the words.
     """
-    waiting = store.held(chat.chat_id)
+    waiting = store.history.held(chat.chat_id)
     if not waiting:
         return ""
-    store.settle_held(chat.chat_id, "told")
+    store.history.settle_held(chat.chat_id, "told")
     return words(chat, waiting, now=now)
 
 

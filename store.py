@@ -18,12 +18,10 @@ from typing import Any
 from bars import Bar
 from book import Book
 from database import Database, Row, StoreError
+from history import WAITING, History
 from records import ALERTS, ANSWERS, Alert, Chat, Cursor, Delivery, Told, User
 
 __all__ = ["ALERTS", "ANSWERS", "Alert", "Chat", "Cursor", "Delivery", "Store", "StoreError", "Told", "User"]
-
-# Held alerts that are still to be told. Written out: an index of just these serves it.
-_WAITING = "why IN ('quiet', 'cap')"
 
 PRUNED_AT_ONCE = 500  # rows in one transaction
 
@@ -36,6 +34,7 @@ class Store:
     def __init__(self, path: Path) -> None:
         self._db = Database(path)
         self.book = Book(self._db)
+        self.history = History(self._db)
         self.path = path
         self.set_aside, self.taken_over = self._db.set_aside, self._db.taken_over
 
@@ -168,7 +167,7 @@ class Store:
                 "AND state = 'pending'",
                 (note or "unsubscribed", time.time(), chat_id, ALERTS),
             )
-            self.settle_held(chat_id, "dropped")
+            self.history.settle_held(chat_id, "dropped")
 
     def migrate_chat(self, old: int, new: int) -> None:
         """A group became a supergroup: everything of the old chat id belongs to the new one."""
@@ -286,56 +285,6 @@ class Store:
             "SELECT count(*) AS n FROM deliveries WHERE chat_id = ? AND bundle IS NOT NULL AND created_at >= ? "
             "AND state != 'buried'",
             *(chat_id, at),
-        )
-        return 0 if row is None else int(row["n"])
-
-    def history(self, chat_id: int, *, limit: int) -> list[Told]:
-        """The newest alerts that concerned a chat, newest first, whatever became of them."""
-        # The newest of both kinds first, by an index: to sort a month of a busy chat would take a tenth of a second.
-        rows = self._db.rows(
-            "SELECT body, how, happened, came FROM ("
-            "SELECT body, d.state AS how, a.at AS happened, d.created_at AS came FROM ("
-            "SELECT id, state, created_at FROM deliveries WHERE chat_id = ? AND bundle IS NOT NULL "
-            "ORDER BY created_at DESC LIMIT ?) d JOIN bundled ON delivery_id = d.id JOIN alerts a ON key = alert_key "
-            "UNION ALL SELECT body, why, alerts.at, h.at FROM (SELECT alert_key, why, at FROM held WHERE chat_id = ? "
-            "ORDER BY at DESC LIMIT ?) h JOIN alerts ON key = alert_key) ORDER BY happened DESC LIMIT ?",
-            *(chat_id, 2 * limit, chat_id, limit, 2 * limit),
-        )
-        found: dict[str, Told] = {}
-        for row in rows:
-            told = Told(Alert(**json.loads(row["body"])), row["how"], row["came"])
-            # A message that was sent anew leaves its alerts in two deliveries, the first of them buried.
-            if told.alert.key not in found or told.how != "buried":
-                found[told.alert.key] = told
-        return list(found.values())[:limit]
-
-    # Alerts held back
-
-    def hold(self, chat_id: int, alert_key: str, *, why: str, at: float) -> None:
-        """Keep an alert for later: `quiet` or `cap`; `muted` only counts it."""
-        self._db.write("INSERT OR IGNORE INTO held VALUES (?, ?, ?, ?)", chat_id, alert_key, why, at)
-
-    def held(self, chat_id: int) -> list[Told]:
-        """What waits to be told in a chat, in the order it was held."""
-        rows = self._db.rows(
-            f"SELECT body, why, held.at AS at FROM held JOIN alerts ON key = alert_key "
-            f"WHERE chat_id = ? AND {_WAITING} ORDER BY held.at, key",
-            chat_id,
-        )
-        return [Told(Alert(**json.loads(row["body"])), row["why"], row["at"]) for row in rows]
-
-    def chats_holding(self) -> list[int]:
-        """Ids of the chats for which something waits."""
-        return [row["chat_id"] for row in self._db.rows(f"SELECT DISTINCT chat_id FROM held WHERE {_WAITING}")]
-
-    def settle_held(self, chat_id: int, state: str) -> None:
-        """What waited in a chat was `told`, or `dropped`."""
-        self._db.write(f"UPDATE held SET why = ? WHERE chat_id = ? AND {_WAITING}", state, chat_id)
-
-    def muted_since(self, chat_id: int, at: float) -> int:
-        """How many alerts came since then while the chat, or their coin, was muted."""
-        row = self._db.row(
-            "SELECT count(*) AS n FROM held WHERE chat_id = ? AND why = 'muted' AND at >= ?", chat_id, at
         )
         return 0 if row is None else int(row["n"])
 
@@ -471,11 +420,11 @@ class Store:
         old, older = now - 3 * 86400, now - 30 * 86400
         self._prune_deliveries("settled_at < ? AND bundle IS NULL", old)
         self._prune_deliveries("settled_at < ?", older)
-        not_waiting = f"NOT {_WAITING}"
+        not_waiting = f"NOT {WAITING}"
         for table, key, which, at in (
             ("inbox", "update_id", "handled_at < ?", old),
             ("gaps", "rowid", "noted_at < ?", older),
-            ("alerts", "key", f"at < ? AND key NOT IN (SELECT alert_key FROM held WHERE {_WAITING})", older),
+            ("alerts", "key", f"at < ? AND key NOT IN (SELECT alert_key FROM held WHERE {WAITING})", older),
             ("held", "chat_id, alert_key", f"at < ? AND {not_waiting}", older),
             ("bars", "symbol, at", "at < ?", older - 86400),  # a chart of 30 days begins within a bar
             ("users", "user_id", "state = 'stranger' AND max(at, answered_at, asked_at) < ?", older),

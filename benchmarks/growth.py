@@ -123,7 +123,7 @@ def questions(store: Store, now: float) -> dict[str, float]:
         "counts of a day (/status)": milliseconds(lambda: store.outbox_counts(since=now - DAY)),
         "the latest 5 (/whales)": milliseconds(lambda: store.alerts("whales")),
         "the latest 5 of a coin": milliseconds(lambda: store.alerts("whales", "BTC")),
-        "history of a chat": milliseconds(lambda: store.history(1, limit=10)),
+        "history of a chat": milliseconds(lambda: store.history.latest(1, limit=10)),
         "alerts of a day (digest)": milliseconds(lambda: store.alerts_between(now - DAY, now)),
         "bars of 24 h (chart)": milliseconds(lambda: store.bars("BTC", since=now - DAY)),
         "messages of an hour (cap)": milliseconds(lambda: store.messages_since(1, now - 3600)),

@@ -74,6 +74,7 @@ FLOORS = (  # a module imports only modules below it; one a line, so that two ad
     "contracts",
     "fetch",
     "store",
+    "history",
     "book",
     "database",
     "salvage",

@@ -745,8 +745,8 @@ def test_pruning_in_small_steps_forgets_all_of_it_in_every_table(
         store.add_alert(f"k{number}", "whales", "BTC", at=at, body={}, now=at)
         for chat_id, bundle in ((7, "whales:BTC:loud"), (8, None)):
             store.add_to_bundle(say(store, chat_id, "x", bundle=bundle), f"k{number}")
-        store.hold(9, f"k{number}", why="muted", at=at)
-        store.hold(10, f"k{number}", why="quiet", at=at)
+        store.history.hold(9, f"k{number}", why="muted", at=at)
+        store.history.hold(10, f"k{number}", why="quiet", at=at)
         store.mark_handled(number, now=at)
         store.add_gap("Kraken", "BTC", missed=number, start=at, end=at)
         store.add_bars([Bar("BTC", int(NOW) + 300 * number, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)])
@@ -766,7 +766,7 @@ def test_pruning_in_small_steps_forgets_all_of_it_in_every_table(
     assert left()["alerts"] == count
     store.prune(now=NOW + 40 * DAY)
     assert left() == {name: 0 for name in tables} | {"users": 1, "gaps": 0, "alerts": count, "held": count}
-    store.settle_held(10, "told")
+    store.history.settle_held(10, "told")
     store.prune(now=NOW + 40 * DAY)
     assert (left()["alerts"], left()["held"]) == (0, 0)
 
