@@ -170,7 +170,6 @@ def questions(venues: Venues) -> dict[str, list[Callable[[], Any]]]:
         "gate": [lambda: gate.liquidations(["BTC"], since_ms=None), lambda: gate.liquidations(["BTC"], since_ms=1)],
         "hyperliquid": [hyperliquid.rates, lambda: hyperliquid.positions(ADDRESS)],
         "coinglass": [
-            coinglass.plan,
             coinglass.rates,
             lambda: coinglass.whale_moves(since_ms=1),
             lambda: coinglass.liquidations("Binance", "BTC", since_ms=1),
