@@ -84,7 +84,8 @@ def begin(env_file: Path, error: ConfigError) -> Settings | None:
     except Left:
         print(_LEFT)
         return None
-    print(f"The token was written into {env_file}, which only {user_name()} may read.\n")
+    alone = "" if sys.platform == "win32" else f", which only {user_name()} may read"  # Windows: as its folder is
+    print(f"The token was written into {env_file}{alone}.\n")
     return config.load(env_file, owner_may_come=True)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import codecs
+import io
 import os
 import sys
 import threading
@@ -32,7 +33,8 @@ class Follower:
         self._path = path
         self._position = position
         self._identity = identity
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")  # a look may end inside a character
+        # A look may end inside a character, or between the two halves of a Windows line end.
+        self._decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8")("replace"), translate=True)
 
     def more(self) -> str:
         """What was added since the last call, "" when nothing was. Never waits; a missing file gives nothing."""
@@ -117,5 +119,5 @@ def last_lines(path: Path, lines: int) -> tuple[str | None, Follower]:
     before = path.with_name(path.name + ".1")
     if len(kept) < lines and before.exists():
         kept.extendleft(reversed(before.read_bytes().splitlines(keepends=True)[len(kept) - lines :]))
-    text = b"".join(kept).decode("utf-8", "replace")
+    text = b"".join(kept).decode("utf-8", "replace").replace("\r\n", "\n")
     return text, Follower(path, position=len(content), identity=(found.st_dev, found.st_ino))

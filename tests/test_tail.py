@@ -40,10 +40,10 @@ def write(path: Path) -> Iterator[Write]:
 
 def test_the_last_lines_are_shown_also_across_a_rotation(run_bot: Run, write: Write) -> None:
     for number in range(12):
-        write(f"line {number:02} ä")
+        write(f"line {number:02} a")
     asked = run_bot("logs", "-n", "7")
     assert asked.wait_exit() == 0
-    assert asked.output == "".join(f"line {number:02} ä\n" for number in range(5, 12))
+    assert asked.output == "".join(f"line {number:02} a\n" for number in range(5, 12))
     assert run_bot("logs", "-n", "0").wait_exit() == 0
 
 
@@ -74,6 +74,19 @@ def test_a_character_that_comes_in_two_halves_is_shown_whole(path: Path) -> None
     with path.open("ab") as file:
         file.write(euro[2:])
     assert follower.more() == "€"
+
+
+def test_lines_that_end_as_on_windows_end_once(path: Path, run_bot: Run) -> None:
+    path.write_bytes(b"one\r\ntwo\r\n")
+    asked = run_bot("logs")
+    assert asked.wait_exit() == 0
+    assert asked.output == "one\ntwo\n"
+    follower = Follower(path)
+    assert follower.more() == "one\ntwo\n"
+    path.write_bytes(b"one\r\ntwo\r\nthree\r")
+    assert follower.more() == "three"
+    path.write_bytes(b"one\r\ntwo\r\nthree\r\n")
+    assert follower.more() == "\n"
 
 
 def test_a_file_that_was_emptied_in_place_is_read_from_its_beginning(path: Path) -> None:
