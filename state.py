@@ -30,7 +30,6 @@ log = logging.getLogger(__name__)
 FILE = "status.json"
 SCHEMA = 1
 WRITE_EVERY = 5.0  # seconds
-COUNT_EVERY = 10.0
 _DEAF = {
     "running": "No answer of Telegram to polling",
     "unreachable": "Telegram gives no good answer",
@@ -120,10 +119,9 @@ class State:
         self._now, self._monotonic = now, monotonic
         self._started_at = now()
         self._failing = False
-        self._settled: dict[str, int] = {}
-        self._settle_again_at = -math.inf
-        self._hours: list[list[int]] = []
-        self._counted_at = -math.inf
+        self._queue = {"pending": 0, "sent_24h": 0, "buried_24h": 0}
+        self._hours: list[list[int]] = []  # [unix time of its beginning, alerts]
+        self._count_again_at = -math.inf
 
     def start(self) -> None:
         self.loop.start()
@@ -143,10 +141,10 @@ class State:
     def step(self) -> float:
         """Collect and write once; `latest` holds what was collected, for readers in this process."""
         try:
-            self.latest = self.collect()
-            self._count_alerts()
+            self._count()
         except StoreError:
-            return WRITE_EVERY  # who needs the store for more than a hint says so
+            pass  # who needs the store for more than a hint says so; the figures stay as they were
+        self.latest = self.collect()
         try:
             holder.write_json(self._path, self.latest)
         except OSError as error:
@@ -158,7 +156,7 @@ class State:
         return WRITE_EVERY
 
     def collect(self) -> dict[str, Any]:
-        """The state as JSON knows it. Times are unix seconds or None, ages and lags seconds. Raises StoreError."""
+        """The state as JSON knows it. Times are unix seconds or None, ages and lags seconds. Never waits."""
         now, monotonic, parts = self._now(), self._monotonic(), self._parts
         conflict = asdict(parts.conflict())
         return {
@@ -175,7 +173,7 @@ class State:
                 {name: getattr(source, name) for name in _SOURCE_FIELDS} | {"symbols": list(source.symbols)}
                 for source in parts.sources()
             ],
-            "queue": {"pending": parts.pending(), **self._settled_in_a_day()},
+            "queue": dict(self._queue),
             "threads": [
                 {"name": loop.name, "age": round(max(0.0, monotonic - loop.progress_at), 3)} for loop in parts.loops()
             ],
@@ -218,25 +216,22 @@ class State:
             "started_at": self._started_at,
         }
 
-    def _settled_in_a_day(self) -> dict[str, int]:
-        """Counted anew after a hundred times what it last took: with a large database that is a moment of work."""
+    def _count(self) -> None:
+        """Ask the store for its figures. Raises StoreError."""
+        self._queue["pending"] = self._parts.pending()
         began = self._monotonic()
-        if began >= self._settle_again_at:
-            counts = self._parts.settled(self._now() - 86400)
-            self._settled = {"sent_24h": counts["sent"], "buried_24h": counts["buried"]}
-            ended = self._monotonic()
-            self._settle_again_at = ended + 100 * (ended - began)
-        return self._settled
-
-    def _count_alerts(self) -> None:
-        """The last 24 clock hours with the present one as [unix time of its beginning, alerts]."""
-        now = self._now()
-        if 0 <= now - self._counted_at < COUNT_EVERY:
+        if began < self._count_again_at:
             return
+        now = self._now()
+        settled = self._parts.settled(now - 86400)
+        self._queue.update(sent_24h=settled["sent"], buried_24h=settled["buried"])
+        # The last 24 clock hours with the present one.
         first = int(now // 3600 - 23) * 3600
         counts = self._parts.alerts_by_hour(first)
         self._hours = [[at, counts.get(at, 0)] for at in range(first, first + 86400, 3600)]
-        self._counted_at = now
+        # After a hundred times what it took: with a large database these are moments of work.
+        ended = self._monotonic()
+        self._count_again_at = ended + 100 * (ended - began)
 
 
 def read(folder: Path) -> dict[str, Any] | None:

@@ -101,12 +101,28 @@ def test_a_disk_that_cannot_be_written_is_said_once_and_hurts_nothing(
     assert hint.latest["bot_id"] == 42
 
 
-def test_a_store_that_fails_ends_nothing(tmp_path: Path) -> None:
-    def broken(since: float) -> dict[str, int]:
-        raise StoreError("the disk is gone")
+def test_a_store_that_fails_leaves_the_figures_as_they_were_and_the_rest_is_told(tmp_path: Path) -> None:
+    fails: list[str] = []
 
-    assert make(tmp_path, settled=broken).step() == state.WRITE_EVERY
-    assert state.read(tmp_path) is None
+    def pending() -> int:
+        if fails:
+            raise StoreError(fails[0])
+        return 4
+
+    hint = make(
+        tmp_path,
+        pending=pending,
+        polling=lambda: PollingState(
+            state="unreachable" if fails else "running", last_good_at=9.0, failing_since=None
+        ),
+    )
+    hint.step()
+    fails.append("the disk is gone")
+    assert hint.step() == state.WRITE_EVERY
+    told = state.read(tmp_path)
+    assert told is not None
+    assert told["queue"]["pending"] == 4
+    assert told["polling"]["state"] == "unreachable"
 
 
 # What ails it (the bot of `make` was started at 86,500; its patience is 80 s)
@@ -175,11 +191,13 @@ def test_counting_a_large_database_is_not_done_every_few_seconds(tmp_path: Path)
 
     hint = make(tmp_path, monotonic=lambda: clock[0], settled=slow)
     for _ in range(40):
-        assert hint.collect()["queue"]["pending"] == 4
+        hint.step()
+        assert hint.latest["queue"]["pending"] == 4
         clock[0] += 5.0
     assert counted[0] == 1
     clock[0] += 5.0
-    assert hint.collect()["queue"]["sent_24h"] == 2
+    hint.step()
+    assert hint.latest["queue"]["sent_24h"] == 2
 
 
 def test_the_view_has_a_bar_for_each_of_24_hours(tmp_path: Path) -> None:
