@@ -117,9 +117,9 @@ class Rig:
 
 
 @contextmanager
-def rig(folder: Path, *, before: str = "pass", **settings: str) -> Iterator[Rig]:
-    """A Rig that is gone when the block ends."""
-    with Simulator(conflict_hold=1.0, keep=1_000_000) as sim:
+def rig(folder: Path, *, before: str = "pass", conflict_hold: float = 1.0, **settings: str) -> Iterator[Rig]:
+    """A Rig that is gone when the block ends. conflict_hold: the server's 3 s between two 409s."""
+    with Simulator(conflict_hold=conflict_hold, keep=1_000_000) as sim:
         made = Rig(sim, folder, before=before, **settings)
         try:
             yield made

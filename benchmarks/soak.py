@@ -154,7 +154,7 @@ class Traffic:
 def soak(folder: Path, *, kills: int, seed: int) -> Report:
     """One run in an empty folder. Raises Failed with what was lost, doubled or hung."""
     chance, evidence, began = random.Random(seed), Evidence(), time.monotonic()
-    settings = {
+    settings: dict[str, Any] = {
         "ALLOWED_USERS": ",".join(str(chat) for chat in (*SUBSCRIBERS, CLERK) if chat > 0),
         "SYMBOLS": ",".join(COINS),
         "WHALE_MIN_USD": "1m",
@@ -240,7 +240,7 @@ def _until_all_is_told(bot: Rig, evidence: Evidence) -> None:
     with _database(bot) as db:
         while time.monotonic() < ends_at:
             rest(0.3)
-            if bot.account.pending == 0 and _number(db, "alerts") >= len(evidence.whales):
+            if bot.account.pending == 0 and _number(db, "alerts WHERE monitor = 'whales'") >= len(evidence.whales):
                 rest(1.0)
                 if _number(db, "deliveries WHERE state = 'pending'") == 0:
                     return
