@@ -63,6 +63,15 @@ class Book:
         )
         return [Liquidation(*row) for row in rows]
 
+    def liquidations_from(self) -> float:
+        """Since when the venues are looked at, unix seconds; infinite before the first look."""
+        row = self._db.row("SELECT value FROM facts WHERE name = 'liquidations:from'")
+        return float("inf") if row is None else float(row["value"])
+
+    def begin_liquidations(self, *, now: float) -> None:
+        """The venues are looked at; what counts is the first time."""
+        self._db.write("INSERT OR IGNORE INTO facts VALUES ('liquidations:from', ?)", repr(now))
+
     # Funding
 
     def put_rates(self, venue: str, rates: Iterable[Rate]) -> None:

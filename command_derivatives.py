@@ -36,7 +36,10 @@ def liq(desk: Desk, update: Update, arguments: list[str]) -> list[Reply]:
     lines = [f"<b>Liquidations on {text.escape(venues)}</b>, USD (other venues are not counted)"]
     recent = [event for event in day if event.at_ms > now * 1000 - WINDOW_MS]
     lines.append(f"5 min: {' · '.join(sums(recent)) or 'none'}")
-    lines += [f"24 h: {' · '.join(sums(day))}"]
+    began = desk.store.book.liquidations_from()
+    # What venues showed at the first look reaches back an hour at some of them, a day at others: no sum of a day.
+    span = "24 h" if began <= now - 86400 else f"since {text.clock(began, now=now, zone=zone, named=False)}"
+    lines.append(f"{span}: {' · '.join(sums([e for e in day if e.at_ms > began * 1000])) or 'none'}")
     large = [event for event in day if event.usd >= SHARE * desk.default_min("liquidations", event.symbol)]
     for event in large[:LISTED]:
         at = text.clock(event.at_ms / 1000, now=now, zone=zone, named=False)

@@ -99,6 +99,7 @@ class _Demo:
             "DATA_DIR": str(self._folder / "data"),
             "SYMBOLS": "BTC,ETH,SOL",
             "WHALE_INTERVAL": "1",
+            "DERIVATIVES_INTERVAL": "2",
             **{f"{name.upper()}_URL": self._sim.market_url(name) for name in config.SOURCE_DEFAULTS},
             "LOCK_SCOPE": os.environ.get("LOCK_SCOPE", "machine"),
             "NO_PROXY": "127.0.0.1",
@@ -178,8 +179,11 @@ class _Demo:
         if self._interactive:
             flow.set()
             sim.market.start_flow(12, seed=2, whale_every=25)
+            sim.market.perpetuals.liquidate("okx", "BTC", "long", usd=640_000)
+            sim.market.perpetuals.set_rate("hyperliquid", "ETH", 0.00009)
             print(
-                "The markets go on and a whale comes every half minute. Try /help, /whales or /status; quit ends it."
+                "The markets go on, a whale comes every half minute. Try /help, /whales, /liq, /funding or /status; "
+                "quit ends it."
             )
             self._until(lambda: self._quit, float("inf"), "")
 

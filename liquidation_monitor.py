@@ -163,6 +163,7 @@ class LiquidationMonitor:
         now = self._now()
         try:
             with self._store.transaction():
+                self._store.book.begin_liquidations(now=now)
                 waves = self._loaded()
                 found = [*batch.before, *batch.missed, *batch.fresh]
                 found.sort(key=lambda event: (event.at_ms, event.venue, event.row))

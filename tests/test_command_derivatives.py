@@ -54,6 +54,8 @@ def liquidation(ago: float, usd: float, *, side: str = "long", coin: str = "BTC"
 
 
 def test_liq_names_its_venues_the_sums_and_the_latest_large_ones(desk: Desk) -> None:
+    desk.store.book.begin_liquidations(now=NOW - 90_000)
+    desk.store.book.begin_liquidations(now=NOW)
     desk.store.book.add_liquidations(
         [
             liquidation(10, 600_000),
@@ -73,6 +75,12 @@ def test_liq_names_its_venues_the_sums_and_the_latest_large_ones(desk: Desk) -> 
     ]
     assert "ETH" not in desk.say("/liq btc")
     assert desk.say("/liq DOGE").startswith("DOGE is not watched here")
+
+
+def test_liq_of_a_bot_that_is_young_says_since_when_it_counts(desk: Desk) -> None:
+    desk.store.book.begin_liquidations(now=NOW - 600)
+    desk.store.book.add_liquidations([liquidation(10, 600_000), liquidation(700, 900_000)])
+    assert "since 14:56:40: BTC longs 600k" in desk.say("/liq")
 
 
 def test_liq_without_any_says_where_to_look(desk: Desk) -> None:
