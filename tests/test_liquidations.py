@@ -81,7 +81,10 @@ def test_waves_are_those_of_a_slow_obvious_reference(tape: list[Liquidation]) ->
     assert short(waves().feed(tape)) == reference(tape)
 
 
-@given(tapes(), st.lists(st.integers(0, 40), max_size=6))
+EVERYWHERE = list(range(41))
+
+
+@given(tapes(), st.just(EVERYWHERE) | st.lists(st.integers(0, 40), max_size=6))
 @settings(max_examples=300, deadline=None)
 def test_pages_and_restarts_anywhere_change_nothing(tape: list[Liquidation], cuts: list[int]) -> None:
     told: list[Wave] = []
@@ -92,6 +95,15 @@ def test_pages_and_restarts_anywhere_change_nothing(tape: list[Liquidation], cut
         watching = waves()
         watching.load(json.loads(kept))
     assert told == waves().feed(tape)
+
+
+def test_a_restart_in_the_middle_of_a_wave_does_not_tell_it_anew() -> None:
+    watching = waves()
+    assert len(watching.feed([event(0, 600_000.0), event(1000, 500_000.0)])) == 1
+    again = waves()
+    again.load(json.loads(json.dumps(watching.dump())))
+    assert again.feed([event(2000, 900_000.0)]) == []
+    assert [wave.step for wave in again.feed([event(3000, 300_000.0)])] == [2]
 
 
 @given(st.lists(st.integers(1, 2000), min_size=1, max_size=300))
