@@ -62,7 +62,7 @@ KINDS = (
     "hang",  # no answer until the fault is cleared; then the connection ends
     "reset",  # RST instead of an answer
     "close",  # FIN instead of an answer
-    "slow_first_byte",  # the right answer, `seconds` late
+    "slow_first_byte",  # the right answer, `seconds` late, or when the fault is cleared
 )
 _TOKEN = re.compile(r"\d+:[A-Za-z0-9_-]{3,}")
 
@@ -291,7 +291,7 @@ class Simulator:
         if kind in ("reset", "close"):
             raise Drop(reset=kind == "reset")
         if kind == "slow_first_byte":
-            self._hub.rest(fault.seconds)
+            fault.cleared.wait(fault.seconds)
             return None
         if kind in ("html", "html502"):
             return html_answer(fault.code)

@@ -102,7 +102,7 @@ def test_a_refused_token_ends_the_round_with_77(run_bot: Run, sim: Simulator) ->
 @pytest.mark.usefixtures("subscribed")
 def test_a_bot_that_is_started_during_a_round_waits_for_its_end(run_bot: Run, chat: SimBot, sim: Simulator) -> None:
     whale(sim)
-    fault = sim.fault(method="sendMessage", kind="slow_first_byte", seconds=6.0)
+    fault = sim.fault(method="sendMessage", kind="slow_first_byte", seconds=18.0)
     round_ = once(run_bot)
     sim.wait(lambda: chat.count("sendMessage"), what="the round sends")
     bot = run_bot(before="import process; process.START_GRACE = 0.2")
