@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 OLD_ANSWER = 2.0  # an answer that waited longer for us may have been given to another copy meanwhile
 PARKED = 2.0  # a poll answered later than this was waiting at the server, whatever the line's delay
-LOOK_AGAIN = 0.6  # seconds after which updates that nobody has confirmed are nobody else's
+LOOK_AGAIN = 0.5  # seconds after which updates that nobody has confirmed are nobody else's
 FORGOTTEN = 6 * 86400.0  # after a week without updates Telegram may number them anew (Bot API, Update)
 
 

@@ -25,7 +25,7 @@ from longpoll import PollingBot
 from loop import Loop
 from state import ConflictState, PollingState
 from store import Store, StoreError
-from telegram import Conflict, Telegram, TelegramError, TokenRefused, TooManyRequests, Unreachable, Webhook
+from telegram import Conflict, NoAnswer, Telegram, TelegramError, TokenRefused, TooManyRequests, Unreachable, Webhook
 
 log = logging.getLogger(__name__)
 
@@ -262,8 +262,10 @@ class Poller:
 
     def _failed(self, error: TelegramError) -> float:
         """Network, 5xx, garbage: seconds to rest, growing."""
-        self._failing(error)
         self._failures += 1
+        if isinstance(error, NoAnswer) and self._failures == 1:
+            return 0.0  # one connection fell silent; a new one tells whether it is more than that
+        self._failing(error)
         lost = isinstance(error, Unreachable) and error.status is None
         most = LOST_REST if lost else FAILED_REST
         return min(most, 2.0 ** min(self._failures - 1, 6)) * (0.75 + self._jitter() / 2)
@@ -276,9 +278,11 @@ class Poller:
 
     def _answered(self) -> None:
         """Telegram gave a good answer."""
-        since, self._failing_since, self._failures = self._failing_since, None, 0
+        since, self._failing_since = self._failing_since, None
         if since is not None:
             log.info("Polling: Telegram answers again after %s", text.duration(max(0.0, self._now() - since)))
+        if self._failures:
+            self._failures = 0
             self._on_reached()
 
     # Conflict

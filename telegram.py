@@ -109,6 +109,7 @@ class Telegram:
         self.answer_age = 0.0  # how long, in seconds, that poll's answer had waited for this process
         self._answered = False
         self._late = LATE_MOST  # seconds that answers lately came later than their long poll was to end
+        self._silent = False  # the last long poll had no answer
         self._lost = False  # the last call that asks had no answer at all
         self._token = token
         self._api_url = api_url
@@ -138,11 +139,14 @@ class Telegram:
         try:
             found = _updates(self._call("getUpdates", params, timeout=ends + MARGIN + 2 * self._late))
         except NoAnswer:
-            self._late = min(LATE_MOST, max(0.5, 2 * self._late))
+            if self._silent:  # twice in a row, on two connections: the line may be slower than thought
+                self._late = min(LATE_MOST, max(0.5, 2 * self._late))
+            self._silent = True
             raise
+        self._silent = False
         if not found:
             # As TCP measures before it believes that a segment is lost: a slow line must not look like a dead one.
-            self._late = min(LATE_MOST, max(time.monotonic() - began - ends, 0.7 * self._late))
+            self._late = min(LATE_MOST, max(time.monotonic() - began - ends, 0.6 * self._late))
         return found
 
     def me(self, *, within: float = CALL_TIMEOUT) -> tuple[dict[str, Any], float | None]:
@@ -227,6 +231,8 @@ class Telegram:
             answer = adapter.send(request, timeout=timeout, **self._road)
             content = answer.content
         except requests.RequestException as error:
+            if not asks and self._line.hung_up_at > began:  # the network is back, and this call was ended for that
+                return self._send(method, url, params=params, files=files, timeout=timeout)
             self._lost = self._lost or asks
             # The text of a requests error holds the URL and so the token: only its kind goes on.
             kind = NoAnswer if isinstance(error, requests.exceptions.ReadTimeout) else Unreachable

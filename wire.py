@@ -27,6 +27,7 @@ class Line:
         self._lock = threading.Lock()
         self._sockets: dict[socket.socket, float] = {}
         self._cut = False
+        self.hung_up_at = 0.0  # monotonic
 
     def add(self, sock: socket.socket) -> socket.socket:
         """Keep a duplicate: TLS wrapping detaches the original, shutdown() works on the connection itself."""
@@ -53,6 +54,7 @@ class Line:
 
     def hang_up(self, *, opened_before: float) -> None:
         """End the connections that are older than that (monotonic time); new ones can be made."""
+        self.hung_up_at = time.monotonic()
         with self._lock:
             for sock, opened in self._sockets.items():
                 if opened < opened_before:
