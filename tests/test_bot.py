@@ -185,30 +185,7 @@ def test_a_waiting_start_can_be_stopped(run_bot: Run) -> None:
     assert seconds < STOPS_WITHIN
 
 
-# Conflict
-
-
-def test_of_two_copies_the_older_stands_by_and_takes_over_when_the_newer_dies(
-    run_bot: Run, chat: SimBot, sim: Simulator, tmp_path: Path
-) -> None:
-    older = run_bot(DATA_DIR=str(tmp_path / "one"), LOCK_SCOPE="folder")
-    older.wait_output(POLLING)
-    sim.wait(lambda: chat.polling, what="the older copy's long poll")
-    newer = run_bot(DATA_DIR=str(tmp_path / "two"), LOCK_SCOPE="folder")
-    newer.wait_output("This is @")
-    older.wait_output("Conflict: another program")
-    chat.wait_text("I stand by", chat_id=OWNER)
-    for number in range(5):
-        chat.send_text(chat_id=OWNER, text=f"/ping {number}")
-    chat.wait_text("pong 4")
-    newer.kill()
-    chat.send_text(chat_id=OWNER, text="/ping alone")
-    chat.wait_text("pong alone", timeout=15)
-    older.wait_output("Conflict: over", timeout=15)
-    chat.wait_text("Conflict over", chat_id=OWNER)
-    pongs = [text for text in chat.texts(OWNER) if text.startswith("pong")]
-    assert sorted(pongs) == ["pong 0", "pong 1", "pong 2", "pong 3", "pong 4", "pong alone"]
-    assert sum(call.status == 409 for call in chat.calls) == 1
+# Conflict (two copies of the bot: test_two_copies.py)
 
 
 def test_a_foreign_webhook_is_removed_in_mid_run_and_named(run_bot: Run, chat: SimBot, sim: Simulator) -> None:

@@ -1,0 +1,254 @@
+"""Two copies of the bot with one token, as real processes on two machines: one answers, the other waits.
+
+Two DATA_DIRs with LOCK_SCOPE=folder are two machines; a road of the simulator of its own is a network of its own.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from conftest import OWNER, BotProcess, Run
+
+from simulator import SimBot, Simulator
+
+POLLING = "Polling: running"
+TAKES_OVER = "this copy takes over"
+linux = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+# Looks from standby, the rest before a newcomer's second try and what counts as undisturbed, all shortened. Not for a
+# copy that is frozen or cut off: a take-over so quick would come before an answer counts as too old.
+BRISK = (
+    "import conflict; conflict.STANDBY_REST = 0.4; conflict.UNREAD = conflict.UNREAD_STUBBORN = 0.8; "
+    "conflict.RETRY_REST = 1; conflict.UNHARMED = 1"
+)
+AS_IT_IS = ""
+
+Copy = Callable[..., BotProcess]
+
+
+@pytest.fixture
+def copy(run_bot: Run, tmp_path: Path) -> Copy:
+    """Start a copy on a machine of its own: `copy("one")`."""
+
+    def start(machine: str, *arguments: str, before: str = BRISK, **settings: str) -> BotProcess:
+        settings = {"DATA_DIR": str(tmp_path / machine), "LOCK_SCOPE": "folder", "SEND_RATE": "0", **settings}
+        return run_bot(*arguments, before=before, **settings)
+
+    return start
+
+
+class Talk:
+    """Commands with numbers, and whether each was answered exactly once."""
+
+    def __init__(self, chat: SimBot) -> None:
+        self.chat = chat
+        self.sent = 0
+
+    def say(self) -> str:
+        self.sent += 1
+        self.chat.send_text(chat_id=OWNER, text=f"/ping {self.sent:04}")
+        return f"pong {self.sent:04}"
+
+    def heard(self, *, timeout: float = 15.0) -> float:
+        """Say one thing and wait for the answer; the seconds it took."""
+        began = time.monotonic()
+        self.chat.wait_text(self.say(), chat_id=OWNER, timeout=timeout)
+        return time.monotonic() - began
+
+    @contextmanager
+    def stream(self, every: float = 0.05) -> Iterator[None]:
+        """Commands without a pause, from a thread of their own, as long as the block lasts."""
+        over = threading.Event()
+
+        def talk() -> None:
+            while not over.wait(every):
+                self.say()
+
+        thread = threading.Thread(target=talk, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join(5)
+
+    def all_answered_once(self) -> None:
+        wanted = {f"pong {number:04}" for number in range(1, self.sent + 1)}
+        try:
+            self.chat.wait_text(f"pong {self.sent:04}", timeout=20)
+            self.chat._hub.wait(lambda: wanted <= set(self.chat.texts(OWNER)), timeout=10, what="an answer to each")
+        finally:
+            answers = Counter(text for text in self.chat.texts(OWNER) if text.startswith("pong"))
+            assert not wanted - set(answers), "lost"
+        assert [text for text, count in answers.items() if count > 1] == [], "doubled"
+
+
+@pytest.fixture
+def talk(chat: SimBot) -> Talk:
+    return Talk(chat)
+
+
+def conflicts(chat: SimBot, *, since: float = 0.0) -> int:
+    return sum(call.status == 409 and (call.answered_at or 0) >= since for call in chat.calls)
+
+
+def pair(copy: Copy, chat: SimBot, sim: Simulator, **newer_settings: str) -> tuple[BotProcess, BotProcess]:
+    """An older copy that stands by, and a newer one that polls; their waits are as they are."""
+    older = copy("one", before=AS_IT_IS)
+    older.wait_output(POLLING)
+    sim.wait(lambda: chat.polling, what="the older copy's long poll")
+    newer = copy("two", before=AS_IT_IS, **newer_settings)
+    newer.wait_output(POLLING)
+    older.wait_output("Conflict: another program")
+    return older, newer
+
+
+def test_two_copies_started_together_settle_with_three_409s_at_most(
+    copy: Copy, chat: SimBot, sim: Simulator, talk: Talk
+) -> None:
+    both = [copy("one"), copy("two")]
+    for bot in both:
+        bot.wait_output("This is @")
+    sim.wait(lambda: any("Conflict: another program" in bot.output for bot in both), what="the first 409")
+    for _ in range(5):
+        talk.heard()
+    sim.wait(lambda: any("Conflict: over" in bot.output for bot in both) or conflicts(chat) == 1, what="peace")
+    talk.heard()
+    talk.all_answered_once()
+    assert 1 <= conflicts(chat) <= 3
+
+
+def test_of_two_copies_the_older_stands_by_and_takes_over_within_ten_seconds_when_the_newer_dies(
+    copy: Copy, chat: SimBot, sim: Simulator, talk: Talk
+) -> None:
+    older, newer = pair(copy, chat, sim)
+    chat.wait_text("I stand by", chat_id=OWNER)
+    for _ in range(5):
+        talk.heard()
+    newer.kill()
+    assert talk.heard() < 10
+    older.wait_output("Conflict: over", timeout=15)
+    chat.wait_text("Conflict over", chat_id=OWNER)
+    talk.all_answered_once()
+    assert conflicts(chat) == 1
+
+
+@linux
+def test_a_frozen_copy_that_wakes_up_answers_nothing_that_the_other_one_has_answered(
+    copy: Copy, chat: SimBot, sim: Simulator, talk: Talk
+) -> None:
+    _, newer = pair(copy, chat, sim)
+    talk.heard()
+    sim.wait(lambda: chat.polling, what="the newer copy's long poll")
+    newer.process.send_signal(signal.SIGSTOP)
+    assert talk.heard() < 10  # given to the frozen copy's poll first
+    newer.process.send_signal(signal.SIGCONT)
+    for _ in range(3):
+        talk.heard()
+    talk.all_answered_once()
+    assert conflicts(chat) <= 3
+
+
+@pytest.mark.parametrize("sever", [True, False])
+def test_a_copy_that_loses_its_network_is_replaced_and_finds_its_place_when_it_is_back(
+    copy: Copy, chat: SimBot, sim: Simulator, talk: Talk, sever: bool
+) -> None:
+    road = sim.road()
+    older, _ = pair(copy, chat, sim, TELEGRAM_API_URL=road.url)
+    talk.heard()
+    sim.wait(lambda: chat.polling, what="the newer copy's long poll")
+    road.cut(sever=sever)
+    assert talk.heard() < 10  # given to a connection that is dead first
+    older.wait_output(TAKES_OVER)
+    sim.wait(lambda: conflicts(chat) >= 1, what="the take-over")
+    road.restore()
+    for _ in range(3):
+        talk.heard()
+    talk.all_answered_once()
+    assert conflicts(chat) <= 4
+
+
+# Stop and start
+
+
+def test_a_rolling_restart_under_a_stream_of_commands_loses_and_doubles_nothing(
+    copy: Copy, chat: SimBot, sim: Simulator, talk: Talk
+) -> None:
+    old = copy("one")
+    old.wait_output(POLLING)
+    with talk.stream():
+        talk.heard()
+        new = copy("two")
+        new.wait_output(POLLING)
+        stopping = time.time()
+        assert old.stop()[0] == 0
+        talk.heard()
+        talk.heard()
+    talk.all_answered_once()
+    assert conflicts(chat, since=stopping + 0.01) == 0, "the old copy's farewell disturbed the new one"
+    assert conflicts(chat) <= 2
+
+
+def test_a_rolling_restart_on_one_machine_has_no_conflict_at_all(run_bot: Run, chat: SimBot, talk: Talk) -> None:
+    old = run_bot(SEND_RATE="0")
+    old.wait_output(POLLING)
+    with talk.stream():
+        talk.heard()
+        new = run_bot("--wait", SEND_RATE="0")
+        new.wait_output("Standing by")
+        assert old.stop()[0] == 0
+        new.wait_output(POLLING)
+        talk.heard()
+    talk.all_answered_once()
+    assert conflicts(chat) == 0
+
+
+def test_plain_restarts_under_a_stream_of_commands_lose_and_double_nothing(
+    run_bot: Run, chat: SimBot, talk: Talk
+) -> None:
+    with talk.stream(every=0.01):
+        for _ in range(3):
+            bot = run_bot(SEND_RATE="0")
+            bot.wait_output(POLLING)
+            talk.heard()
+            assert bot.stop()[0] == 0
+    run_bot(SEND_RATE="0").wait_output(POLLING)
+    talk.heard()
+    talk.all_answered_once()
+    assert conflicts(chat) == 0
+
+
+# Rivals that are not ours
+
+
+@pytest.mark.parametrize(
+    ("timeout", "pause"), [(30, 0.0), (30, 2.0), (0, 0.2)], ids=["aggressive", "slow", "grabs with timeout 0"]
+)
+def test_beside_a_foreign_poller_the_bot_stays_calm_and_recovers_by_itself(
+    copy: Copy, chat: SimBot, sim: Simulator, talk: Talk, timeout: int, pause: float
+) -> None:
+    bot = copy("one")
+    bot.wait_output(POLLING)
+    sim.wait(lambda: chat.polling, what="a long poll")
+    before, began = Counter(call.method for call in chat.calls), time.monotonic()
+    with chat.rival(timeout=timeout, pause=pause):
+        bot.wait_output("Conflict: another program")
+        chat.wait_text("Conflict: another program", chat_id=OWNER)
+        for _ in range(4):
+            talk.say()
+            sim.wait(lambda: chat.pending == 0, timeout=10, what="somebody reads it")
+    lasted = time.monotonic() - began
+    made = Counter(call.method for call in chat.calls) - before
+    # At this test's pace: looks every 0.4 s, and take-overs no quicker than every second.
+    assert made["getUpdates"] + made["getWebhookInfo"] <= 10 + 5 * lasted
+    assert talk.heard() < 10
+    bot.wait_output("Conflict: over", timeout=20)
+    told = [text for text in chat.texts(OWNER) if text.startswith("Conflict: another")]
+    assert len(told) == 1
