@@ -16,7 +16,7 @@ from dotenv.parser import Binding, parse_stream
 import files
 from holder import user_name
 
-_HEAD = "# Settings of the bot; README.md lists them all. Whoever reads this file can run the bot.\n"
+_HEAD = "# Settings of the bot; docs/settings.md lists them all. Whoever reads this file can run the bot.\n"
 _PLAIN = re.compile(r"[A-Za-z0-9_.:/@%+,-]*")
 _QUOTED = re.compile(r"'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\"", re.DOTALL)
 _BOM = b"\xef\xbb\xbf"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
-from conftest import OTHER_TOKEN, SECRETS, TOKEN
+from conftest import OTHER_TOKEN, ROOT, SECRETS, TOKEN
 
 import config
 from config import ConfigError, Settings
@@ -213,3 +214,10 @@ def test_a_relative_folder_does_not_depend_on_where_the_bot_is_started(
 
 def test_coins_are_named_once_in_upper_case_in_the_order_given(env_file: Path) -> None:
     assert load(env_file, SYMBOLS="eth, btc ,ETH").symbols == ("ETH", "BTC")
+
+
+def test_every_setting_is_documented_and_every_documented_one_exists() -> None:
+    told = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+    documented = set(re.findall(r"`([A-Z][A-Z_]+)`", told))
+    assert documented >= set(config.NAMES)
+    assert {name for name in documented if name not in config.NAMES} <= {"INFO", "DEBUG"}
