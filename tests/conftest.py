@@ -61,6 +61,7 @@ class BotProcess:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             encoding="utf-8",
+            errors="replace",  # a Windows pipe is cp1252
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()

@@ -122,6 +122,8 @@ def test_a_state_of_the_same_pid_but_of_an_earlier_life_is_not_believed(tmp_path
         told["written_at"] = (found.holder.since or 0) + 1
         (lock.folder / state.FILE).write_text(json.dumps(told), encoding="utf-8")
         assert instance.look(place).told == told
+        (lock.folder / state.FILE).write_text(json.dumps(told | {"pid": os.getpid() + 1}), encoding="utf-8")
+        assert instance.look(place).told == {}
 
 
 @pytest.mark.parametrize(
