@@ -198,12 +198,15 @@ def test_a_token_is_found_in_a_careless_paste(terminal: Open, env_file: Path) ->
         f"Use this token to access the HTTP API: {TOKEN} Keep your token secure",
         f"https://api.telegram.org/bot{TOKEN}/getMe",
     ],
+    ids=lambda _: "paste",  # without the token: each process of a test run has its own
 )
 def test_what_people_paste_is_understood(pasted: str) -> None:
     assert find_token(pasted) == TOKEN
 
 
-@pytest.mark.parametrize("pasted", ["", "hello", "123456789", "123456789:", ":abc", f"{TOKEN} or {OTHER_TOKEN}?"])
+@pytest.mark.parametrize(
+    "pasted", ["", "hello", "123456789", "123456789:", ":abc", f"{TOKEN} or {OTHER_TOKEN}?"], ids=lambda _: "paste"
+)
 def test_what_is_no_token_or_two_is_none(pasted: str) -> None:
     assert find_token(pasted) is None
 

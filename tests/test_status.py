@@ -138,6 +138,7 @@ def test_a_state_of_the_same_pid_but_of_an_earlier_life_is_not_believed(tmp_path
         b'{"schema": 1, "pid": %d, "written_at": 4e9, "polling": {}}' % os.getpid(),
         b'{"schema": 1, "pid": %d, "written_at": "soon"}' % os.getpid(),
     ],
+    ids=lambda _: "garbage",  # without the pid: each process of a test run has its own
 )
 def test_garbage_in_the_states_file_is_no_error(tmp_path: Path, content: bytes) -> None:
     with InstanceLock(tmp_path / str(BOT_ID), BOT_ID) as lock:
