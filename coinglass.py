@@ -136,7 +136,10 @@ class CoinGlass:
         rows = []
         for coin in coins:
             entries = coin.get("stablecoin_margin_list") if isinstance(coin, dict) else None
-            rows += [(coin, entry) for entry in entries or []]
+            # What is no list is one unreadable row.
+            rows += [
+                (coin, entry) for entry in (entries if isinstance(entries, list) else [entries] if entries else [])
+            ]
         at_ms = venue_ms or int(time.time() * 1000)
 
         def read(row: tuple[Any, Any]) -> Rate | None:
