@@ -164,7 +164,10 @@ def totals(found: Sequence[Alert]) -> str:
     """`3 whale orders, 8.2M USD, net -1.2M`: what alerts of one monitor come to."""
     monitor = found[0].monitor
     words = [text.count(len(found), noun(monitor))]
-    # Liquidations are never added up here: the sum of five minutes holds single ones that were told as well.
+    if monitor == "liquidations":
+        # Never added up here: the sum of five minutes holds single ones that were told as well.
+        biggest = max(found, key=lambda alert: alert.usd)
+        words.append(f"the biggest {text.usd(biggest.usd)} USD of {biggest.side}s")
     if monitor == "whales":
         words.append(f"{text.usd(sum(alert.usd for alert in found))} USD")
         net = sum(alert.usd if alert.side == "buy" else -alert.usd for alert in found)

@@ -77,19 +77,19 @@ def _extremes(rates: list[Rate]) -> str:
     ordered = sorted(rates, key=lambda rate: rate.eight_hours, reverse=True)
     high = [rate for rate in ordered[:EXTREMES] if rate.rate > 0]
     low = [rate for rate in ordered[-EXTREMES:] if rate.rate < 0]
-    rows = [f"{rate.symbol:<8.8} {rate.venue:<6.6}{_figures(rate)}" for rate in high]
-    rows += ["", *(f"{rate.symbol:<8.8} {rate.venue:<6.6}{_figures(rate)}" for rate in low)] if low else []
-    return "\n".join([f"{'coin':<8} {'venue':<6}{'8 h %':>9}{'year %':>8}", *rows])
+    rows = [f"{rate.symbol:<8.8} {rate.venue:<8.8}{_figures(rate)}" for rate in high]
+    rows += ["", *(f"{rate.symbol:<8.8} {rate.venue:<8.8}{_figures(rate)}" for rate in low)] if low else []
+    return "\n".join([f"{'coin':<8} {'venue':<8}{'8 h %':>8}{'year %':>7}", *rows])
 
 
 def _of_coin(rates: list[Rate]) -> str:
     ordered = sorted(rates, key=lambda rate: rate.eight_hours, reverse=True)
-    rows = [f"{rate.venue:<11.11}{_figures(rate)}{f'{rate.hours:g} h':>5}" for rate in ordered]
-    return "\n".join([f"{'venue':<11}{'8 h %':>9}{'year %':>8}{'each':>5}", *rows])
+    rows = [f"{rate.venue:<11.11} {_figures(rate)}{f'{rate.hours:g} h':>5}" for rate in ordered]
+    return "\n".join([f"{'venue':<11} {'8 h %':>8}{'year %':>7}{'each':>5}", *rows])
 
 
 def _figures(rate: Rate) -> str:
-    return f"{rate.eight_hours * 100:>+9.4f}{rate.year * 100:>+8,.0f}"
+    return f"{rate.eight_hours * 100:>+8.4f}{rate.year * 100:>+7,.0f}"
 
 
 # Wallets

@@ -31,7 +31,6 @@ from trades import SourceError, UnknownSymbol
 
 ROWS, PAGES = 100, 10  # of a page; walked back at most
 _UNKNOWN = ("51000", "51001", "51014")
-_DOLLARS = ("USDT", "USD", "USDC")
 
 
 class Okx:
@@ -103,13 +102,13 @@ class Okx:
         return Found(rows=events, poison=poison, venue_ms=venue_ms), len(rows)
 
     def rates(self) -> Found[Rate]:
-        """The funding of every swap against dollars."""
+        """The funding of every swap against USDT: one contract a coin."""
         rows, venue_ms = self._get("funding-rate", {"instId": "ANY"}, "")
         at_ms = venue_ms or int(time.time() * 1000)
 
         def read(row: Any) -> Rate | None:
             coin, quote, *kind = row["instId"].split("-")
-            if row["instType"] != "SWAP" or kind != ["SWAP"] or quote not in _DOLLARS:
+            if row["instType"] != "SWAP" or kind != ["SWAP"] or quote != "USDT":
                 return None
             next_ms = int(row["fundingTime"])
             hours = (int(row["nextFundingTime"]) - next_ms) / 3_600_000

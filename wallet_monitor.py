@@ -99,9 +99,9 @@ class WalletMonitor:
                 return
             changes, known = wallets.compare(before.positions, snapshot.positions, unread=snapshot.unread)
             since = now - before.at
-            for change in changes:
+            for number, change in enumerate(changes):
                 for chat in chats:
-                    alert = _wallet_alert(change, chat, at_ms=at_ms, since=since)
+                    alert = _wallet_alert(change, chat, at_ms=at_ms, since=since, number=number)
                     alerts.publish(self._store, alert, now=now, default_min=0.0, only=chat.chat_id)
             book.put_look(address, Look(known, now))
 
@@ -139,7 +139,7 @@ class WalletMonitor:
         return int(self._store.value("wallets:moves_began") or 0)
 
 
-def _wallet_alert(change: Change, chat: Watched, *, at_ms: int, since: float) -> Alert:
+def _wallet_alert(change: Change, chat: Watched, *, at_ms: int, since: float, number: int) -> Alert:
     position, coin = change.shown, change.coin
     facts = [f"entry {text.price(position.entry)}", f"{position.leverage:g}x"]
     if position.liquidation:
@@ -147,7 +147,8 @@ def _wallet_alert(change: Change, chat: Watched, *, at_ms: int, since: float) ->
     if since > LONG_AGO:
         facts.append(f"seen {text.duration(since)} after the last look")
     return Alert(
-        key=f"wallet:{chat.chat_id}:{chat.address}:{coin}:{change.kind}:{at_ms}",
+        # Alerts of one time stand in the order of their keys.
+        key=f"wallet:{chat.chat_id}:{chat.address}:{at_ms}:{number:03}",
         monitor="wallets",
         symbol=coin,
         side=_order_side(change),

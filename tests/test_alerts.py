@@ -240,7 +240,7 @@ def test_a_coin_whose_name_is_too_long_for_a_button_has_none(store: Store) -> No
     ("monitor", "sides", "words"),
     [
         ("whales", ("buy", "sell"), "2 whale orders, 4M USD, net +2M"),
-        ("liquidations", ("long", "short"), "2 liquidation alerts"),  # one may be a sum that holds the other
+        ("liquidations", ("long", "short"), "2 liquidation alerts, the biggest 3M USD of longs"),
         ("funding", ("", ""), "2 funding alerts"),
         ("wallets", ("buy", "sell"), "2 wallet alerts"),
     ],

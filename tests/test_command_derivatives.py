@@ -99,8 +99,8 @@ def test_funding_shows_the_extremes_in_a_table_that_fits_a_phone(desk: Desk) -> 
     rates(desk)
     said = desk.say("/funding")
     table = said[said.index("<pre>") + 5 : said.index("</pre>")].splitlines()
-    assert table[:2] == ["coin     venue     8 h %  year %", "COIN3    Hyperl  +0.0987    +108"]
-    assert table[-1] == "COIN0    OKX     -0.0100     -11"
+    assert table[:2] == ["coin     venue      8 h % year %", "COIN3    Hyperliq +0.0987   +108"]
+    assert table[-1] == "COIN0    OKX      -0.0100    -11"
     assert len(table) == 14 and max(map(len, table)) <= 32
 
 
@@ -108,9 +108,9 @@ def test_funding_of_a_coin_compares_its_venues(desk: Desk) -> None:
     rates(desk)
     said = desk.say("/funding coin3")
     assert said[said.index("<pre>") + 5 : said.index("</pre>")].splitlines() == [
-        "venue          8 h %  year % each",
-        "Hyperliquid  +0.0987    +108  1 h",
-        "OKX          -0.0070      -8  8 h",
+        "venue          8 h % year % each",
+        "Hyperliquid  +0.0987   +108  1 h",
+        "OKX          -0.0070     -8  8 h",
     ]
     assert desk.say("/funding nothing").startswith("I know no funding of NOTHING.")
 

@@ -177,7 +177,8 @@ def test_a_kill_before_the_commit_loses_and_repeats_nothing(watch: Watch, monkey
             watch.tick(watch.liquidations, after=60)
     assert watch.alerts("liquidations") == [] and watch.store.pending() == []
     watch.tick(watch.liquidations, after=60)
-    assert len(watch.alerts("liquidations")) == 6  # five, and their sum
+    assert len(watch.alerts("liquidations")) == 6
+    assert "BTC longs liquidated on OKX: 2.4M USD in 1 s" in watch.alerts("liquidations"), "no event counts twice"
 
 
 def test_after_an_outage_what_is_old_is_one_line_and_no_alert(watch: Watch) -> None:
