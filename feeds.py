@@ -64,8 +64,11 @@ class Feeds:
     def may_ask(self, feed: Feed) -> bool:
         return self._health[feed.name].may_be_asked(self._now())
 
-    def ask(self, feed: Feed, question: Callable[[], T], *, about: str = "") -> T | None:
-        """The answer; None when the feed rests, fails, is off, or does not know what it is asked `about`."""
+    def ask(self, feed: Feed, question: Callable[[], T], *, about: str = "", cached: bool = False) -> T | None:
+        """The answer; None when the feed rests, fails, is off, or does not know what it is asked `about`.
+
+        cached: the answer may have come without the host, so it is no proof that the host is well.
+        """
         health, now = self._health[feed.name], self._now()
         if not health.may_be_asked(now) or now < self._unknown.get((feed.name, about), 0.0):
             return None
@@ -82,6 +85,8 @@ class Feeds:
         except SourceError as error:
             health.failed(error, self._now())
             return None
+        if cached:
+            return answer
         health.succeeded(self._now())
         for bad_key in (False, True):
             if self._store.value(self._refusal(feed, bad_key)):

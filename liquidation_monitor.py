@@ -109,7 +109,7 @@ class LiquidationMonitor:
     def _read(self) -> Iterator[tuple[str, str, Found[Liquidation]]]:
         """(venue, feed, what it shows) of everything that answers. feed: a family, a coin, or `*` for all coins."""
         symbols, okx, gate, coinglass = self._settings.symbols, self._okx, self._gate, self._coinglass
-        for family in self._feeds.ask(okx, partial(okx.families, symbols)) or ():
+        for family in self._feeds.ask(okx, partial(okx.families, symbols), cached=True) or ():
             ask = partial(okx.liquidations, family, since_ms=self._since(okx.venue, family))
             yield from self._ask(okx, okx.venue, family, ask)
         ask = partial(gate.liquidations, symbols, since_ms=self._since(gate.venue, "*"))

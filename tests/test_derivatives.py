@@ -223,6 +223,15 @@ def test_the_owner_hears_once_that_a_place_is_refused(watch: Watch) -> None:
     assert notice.startswith("OKX (") and "liquidations" in notice
 
 
+def test_a_refusal_that_goes_on_is_logged_once(watch: Watch, caplog: pytest.LogCaptureFixture) -> None:
+    watch.tick(watch.liquidations)
+    watch.sim.fault(market="okx", kind="html", code=451, path="liquidation-orders")
+    for _ in range(4):
+        watch.tick(watch.liquidations, after=3700)
+    assert sum("HTTP 451" in record.getMessage() for record in caplog.records) == 1
+    assert watch.liquidations.health()[0].last_ok == pytest.approx(watch.clock - 4 * 3700)
+
+
 # Funding
 
 
