@@ -7,7 +7,7 @@ CoinGlass knows of other exchanges. All of it is synthetic.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from simulation.http import Hub
@@ -187,7 +187,4 @@ class Perpetuals:
 
     def poison(self, venue: str, coin: str, kind: str = "missing") -> Liquidation:
         """A liquidation whose row no parser can use: missing (its price), text, nan, negative or null."""
-        made = replace(self.liquidate(venue, coin, "long", usd=1000), poison=kind)
-        with self.hub.lock:
-            self.liquidations[-1] = made
-        return made
+        return self.liquidate(venue, coin, "long", usd=1000, poison=kind)

@@ -57,6 +57,19 @@ def test_liquidations_funding_and_a_wallet_are_told_and_a_restart_repeats_none(
         assert sum(words in text for text in texts) == 1, texts
 
 
+def test_a_round_for_cron_tells_what_happened_since_the_one_before(
+    sim: Simulator, chat: SimBot, run_bot: Run
+) -> None:
+    bot = run_bot()
+    chat.send_text(OWNER, "/start")
+    chat.wait_text("Alerts are on", chat_id=OWNER)
+    assert bot.stop()[0] == 0
+    assert run_bot("--once").wait_exit() == 0
+    sim.market.perpetuals.liquidate("gate", "BTC", "short", usd=900_000)
+    assert run_bot("--once").wait_exit() == 0
+    assert sum("BTC short liquidated on Gate: 900k USD" in sent.text for sent in chat.sent) == 1
+
+
 def test_a_coinglass_plan_without_liquidations_is_told_once_and_its_key_never(
     sim: Simulator, chat: SimBot, run_bot: Run
 ) -> None:

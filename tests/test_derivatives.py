@@ -232,6 +232,31 @@ def test_a_refusal_that_goes_on_is_logged_once(watch: Watch, caplog: pytest.LogC
     assert watch.liquidations.health()[0].last_ok == pytest.approx(watch.clock - 4 * 3700)
 
 
+def test_the_owner_hears_when_no_venue_answers_for_half_an_hour_and_when_one_does_again(watch: Watch) -> None:
+    watch.tick(watch.liquidations)
+    watch.sim.fault(market="*", kind="status", code=503)
+    for _ in range(6):
+        watch.tick(watch.liquidations, after=600)
+    watch.sim.clear_faults()
+    watch.tick(watch.liquidations, after=600)
+    begun, ended = watch.notices
+    assert begun.startswith("No source answers for liquidations") and begun.count("HTTP 503") == 2
+    assert ended == "Sources answer again for liquidations."
+
+
+def test_more_than_a_venue_shows_is_a_gap_of_every_coin_and_not_silence(watch: Watch) -> None:
+    watch.tick(watch.liquidations)
+    for number in range(1001):
+        watch.liquidate("gate", "long", 1000, ago=100 - number / 20)
+    watch.clock += 400
+    watch.store.set_cursor("Gate", "*", str(int((time.time() - 900) * 1000)), at=watch.clock)
+    watch.tick(watch.liquidations)
+    assert sorted((gap["venue"], gap["symbol"]) for gap in watch.store.gaps(since=0)) == [
+        ("Gate", "BTC"),
+        ("Gate", "ETH"),
+    ]
+
+
 # Funding
 
 
@@ -376,6 +401,17 @@ def test_whale_moves_there_at_the_first_look_make_no_alert(keyed: Watch) -> None
     keyed.tick(keyed.wallets)
     keyed.tick(keyed.wallets, after=60)
     assert keyed.alerts("wallets") == []
+
+
+def test_more_whale_moves_than_are_shown_are_a_gap(keyed: Watch) -> None:
+    now = int(time.time() * 1000)
+    keyed.perps.whale_move(ADDRESS, "BTC", size=800, opened=True, at_ms=now - 500_000)
+    keyed.tick(keyed.wallets)
+    for number in range(200):
+        keyed.perps.whale_move(ADDRESS, "DOGE", size=1e8, opened=True, at_ms=now - 400_000 + number)
+    keyed.tick(keyed.wallets, after=60)
+    assert {gap["venue"] for gap in keyed.store.gaps(since=0)} == {"CoinGlass"}
+    assert keyed.alerts("wallets") == []  # of a coin that nobody watches
 
 
 def test_other_venues_liquidations_and_funding_come_with_a_key(keyed: Watch) -> None:
