@@ -49,9 +49,12 @@ class Subcommand:
 
 def _number(kind: Callable[[str], float], low: float, high: float) -> Callable[[str], float]:
     def parse(word: str) -> float:
-        number = kind(word)
+        try:
+            number = kind(word)
+        except ValueError:
+            number = float("nan")
         if not low <= number <= high:
-            raise argparse.ArgumentTypeError(f"expected a number from {low:g} to {high:g}")
+            raise argparse.ArgumentTypeError(f"{word!r}: expected a number from {low:,} to {high:,}")
         return number
 
     return parse

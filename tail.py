@@ -78,6 +78,9 @@ def run(env_file: Path, arguments: argparse.Namespace) -> int:
     path = find_folder(place.bot_id, place.data_dir) / "bot.log"
     try:
         return _show(path, arguments.lines, follow=arguments.follow)
+    except PermissionError:
+        print(f"The log {path} may not be read by this user: run this as the user that the bot runs as.")
+        return exits.PROBLEM
     except KeyboardInterrupt:
         return exits.STOPPED
     except BrokenPipeError:  # `logs | head`
@@ -113,7 +116,7 @@ def last_lines(path: Path, lines: int) -> tuple[str | None, Follower]:
         with path.open("rb") as file:
             found = os.fstat(file.fileno())
             content = file.read()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None, Follower(path)
     kept = deque(content.splitlines(keepends=True), maxlen=lines)
     before = path.with_name(path.name + ".1")

@@ -54,6 +54,20 @@ def test_no_log_yet_is_told_and_nothing_is_made(run_bot: Run, tmp_path: Path) ->
     assert not (tmp_path / "data").exists()
 
 
+def test_a_file_where_the_folder_should_be_is_no_log_and_no_traceback(run_bot: Run, tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("a file", encoding="utf-8")
+    asked = run_bot("logs")
+    assert asked.wait_exit() == 1
+    assert "There is no log at" in asked.output
+
+
+@pytest.mark.parametrize("typed", ["abc", "-3", "nan"])
+def test_a_number_of_lines_that_is_none_is_refused_in_words(run_bot: Run, typed: str) -> None:
+    asked = run_bot("logs", "-n", typed)
+    assert asked.wait_exit() == 64
+    assert f"{typed!r}: expected a number from 0 to 1,000,000" in asked.output
+
+
 def test_following_loses_and_doubles_no_line_across_rotations(path: Path, write: Write) -> None:
     follower = Follower(path)
     seen = ""
