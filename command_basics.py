@@ -7,6 +7,7 @@ from dataclasses import replace
 import held
 import text
 from access import Update
+from command_settings import muted
 from desk import Desk, Reply, Usage
 from records import MONITORS, Chat
 
@@ -30,7 +31,7 @@ def start(desk: Desk, update: Update, arguments: list[str]) -> list[Reply]:
     if known is not None and known.subscribed:
         moved = known.thread_id != chat.thread_id
         said = "Alerts come to this topic now." if moved else "Alerts were on already."
-    lines = [said, f"You will hear of {desk.hears(chat)}.", ""]
+    lines = [said, f"You will hear of {desk.hears(chat)}.", *_off_or_muted(desk, chat), ""]
     if not update.private:
         lines.append("Who may use this bot, and this group's administrators, can change what comes.")
     if chat.timezone == "UTC":
@@ -85,17 +86,14 @@ def _chat_status(desk: Desk, update: Update) -> list[str]:
     return lines
 
 
+def _off_or_muted(desk: Desk, chat: Chat) -> list[str]:
+    off = [monitor for monitor in MONITORS if chat.levels.get(monitor) == "off"]
+    return [*([f"Off: {', '.join(off)}."] if off else []), *muted(desk, chat)]
+
+
 def _kept_back(desk: Desk, chat: Chat) -> list[str]:
     """What does not come as a message just now, and why: nothing is suppressed in silence."""
-    now, lines = desk.now(), []
-    off = [monitor for monitor in MONITORS if chat.levels.get(monitor) == "off"]
-    if off:
-        lines.append(f"Off: {', '.join(off)}.")
-    muted = [symbol for symbol, until in chat.symbol_mutes.items() if until > now]
-    if chat.muted_until > now:
-        lines.append(f"Muted until {text.clock(chat.muted_until, now=now, zone=chat.zone)}.")
-    elif muted:
-        lines.append(f"Muted: {', '.join(sorted(muted))}.")
+    now, lines = desk.now(), _off_or_muted(desk, chat)
     count = desk.store.history.muted_since(chat.chat_id, now - 86400)
     if count:
         lines.append(f"Came during a mute in 24 h: {text.count(count, 'alert')} (/history).")

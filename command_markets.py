@@ -18,6 +18,8 @@ def whales(desk: Desk, update: Update, arguments: list[str]) -> list[Reply]:
             limit = int(argument)
             if not 1 <= limit <= 20:
                 raise Usage("I list from 1 to 20 orders.")
+        elif symbol is not None:
+            raise Usage("I need one coin, or none for all of them.")
         else:
             symbol = desk.symbol(argument)
     found = [Alert(**body) for body in desk.store.alerts("whales", symbol, limit=limit)]
@@ -32,12 +34,15 @@ def whales(desk: Desk, update: Update, arguments: list[str]) -> list[Reply]:
 
 
 def chart(desk: Desk, update: Update, arguments: list[str]) -> list[Reply]:
-    symbol, seconds = desk.symbols[0], 86400.0
+    symbol, seconds = "", 86400.0
     for argument in arguments:
         try:
             seconds = text.parse_duration(argument)
         except ValueError:
+            if symbol:
+                raise Usage("I can draw one coin in a chart.") from None
             symbol = desk.symbol(argument)
+    symbol = symbol or desk.symbols[0]
     if not SHORTEST_CHART <= seconds <= LONGEST_CHART:
         raise Usage("A chart covers from 1h to 30d.")
     chat = desk.store.chat(update.chat_id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import digest
+import held
 import text
 import zones
 from access import Update
@@ -99,7 +100,11 @@ def quiet(desk: Desk, update: Update, arguments: list[str]) -> list[Reply]:
         state = f"Quiet hours are {chat.quiet} ({chat.timezone})." if chat.quiet else "No quiet hours here."
         return [Reply(text=f"{state} Change it: /quiet 22:00-07:00, /quiet off.")]
     if typed.lower() == "off":
-        return desk.save(replace(chat, quiet=""), "No more quiet hours here. What they held comes in a moment.")
+        if not chat.quiet:
+            return [Reply(text="There are no quiet hours here.")]
+        chat = replace(chat, quiet="")
+        comes = held.is_due(chat, desk.store.history.held(chat.chat_id), now=desk.now())
+        return desk.save(chat, f"No more quiet hours here.{' What they held comes in a moment.' if comes else ''}")
     try:
         hours = zones.hours(typed)
     except ValueError:
@@ -143,8 +148,13 @@ def mute(desk: Desk, update: Update, arguments: list[str]) -> list[Reply]:
     chat = desk.need_chat(update)
     if [word.lower() for word in arguments] == ["off"]:
         return desk.save(replace(chat, muted_until=0.0, symbol_mutes={}), "No mute any more: alerts come again.")
-    if len(arguments) not in (1, 2):
+    if not arguments:
+        said = " ".join(muted(desk, chat)) or "Nothing is muted here."
+        return [Reply(text=f"{said} Change it: /mute 2h, /mute BTC 1d, /mute off.")]
+    if len(arguments) > 2:
         raise Usage("I need a length of time, or a coin and a length of time.")
+    if arguments[-1].lower() == "off":
+        return _unmute(desk, chat, desk.heard_symbol(arguments[0]))
     try:
         seconds = text.parse_duration(arguments[-1])
     except ValueError:
@@ -194,7 +204,20 @@ def described(desk: Desk, chat: Chat) -> list[str]:
     lines.append(f"Time zone: {_zone_now(desk, chat)}")
     lines.append(f"Hourly cap: {text.count(chat.hourly_cap, 'message') if chat.hourly_cap else 'none'}")
     lines.append(f"Digest: {chat.digest or 'none'}")
-    return lines
+    return [*lines, *muted(desk, chat)]
+
+
+def muted(desk: Desk, chat: Chat) -> list[str]:
+    """`Muted until TIME.` and `Muted: ETH until TIME.`, each only where it is so now."""
+    now, lines = desk.now(), []
+    if chat.muted_until > now:
+        lines.append(f"Muted until {text.clock(chat.muted_until, now=now, zone=chat.zone)}.")
+    coins = [
+        f"{symbol} until {text.clock(until, now=now, zone=chat.zone)}"
+        for symbol, until in sorted(chat.symbol_mutes.items())
+        if until > max(now, chat.muted_until)
+    ]
+    return [*lines, f"Muted: {', '.join(coins)}."] if coins else lines
 
 
 def _zone_now(desk: Desk, chat: Chat) -> str:
@@ -240,6 +263,15 @@ def _mute(desk: Desk, chat: Chat, symbol: str | None, seconds: float) -> list[Re
     else:
         chat = replace(chat, symbol_mutes={**chat.symbol_mutes, symbol: until})
     return desk.save(chat, f"{what} muted here until {ends}. /mute off ends it.")
+
+
+def _unmute(desk: Desk, chat: Chat, symbol: str) -> list[Reply]:
+    """The end of the mute of one coin, which a mute of all alerts outlives."""
+    chat = replace(chat, symbol_mutes={coin: until for coin, until in chat.symbol_mutes.items() if coin != symbol})
+    said = (
+        f"{symbol} is not muted by itself any more." if chat.muted_until > desk.now() else f"{symbol} is not muted."
+    )
+    return desk.save(chat, " ".join([said, *muted(desk, chat)]))
 
 
 def _save_symbols(desk: Desk, chat: Chat, symbols: frozenset[str]) -> list[Reply]:

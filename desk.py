@@ -112,6 +112,8 @@ class Desk:
 
     def hears(self, chat: Chat, monitor: str = "whales") -> str:
         """`market orders of BTC 1.05M, ETH 640k USD or more`: what each watched coin needs to be told here."""
+        if chat.levels.get(monitor) == "off":
+            return f"no {_EVENTS[monitor]}: they are off here (/level {monitor} on)"
         return (
             "nothing: no coin is watched (/watch all)"
             if not self.watched(chat)

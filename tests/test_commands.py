@@ -166,11 +166,11 @@ def test_the_owners_commands_are_unknown_to_everyone_else(desk: Desk, row: comma
 
 
 BAD = [
-    *("/whales 0", "/whales 21", "/whales XYZ", "/whales BTC 2 5x"),
+    *("/whales 0", "/whales 21", "/whales XYZ", "/whales BTC 2 5x", "/whales BTC ETH", "/chart BTC ETH"),
     *("/watch", "/watch ,", "/watch XYZ", "/watch BTC XYZ", "/unwatch", "/unwatch XYZ"),
     *("/threshold much", "/threshold BTC", "/threshold BTC much", "/threshold XYZ 1m", "/threshold BTC ETH 1m"),
     *("/threshold 9999", "/threshold -1m", "/threshold 1,5m", "/threshold nan"),
-    *("/mute", "/mute 2", "/mute forever", "/mute 0h", "/mute 999d", "/mute XYZ 2h", "/mute BTC ETH 2h"),
+    *("/mute XYZ off", "/mute 2", "/mute forever", "/mute 0h", "/mute 999d", "/mute XYZ 2h", "/mute BTC ETH 2h"),
     *("/threshold funding 1m", "/threshold liq XYZ 1m", "/threshold liq 1", "/threshold whales BTC ETH 1m"),
     *("/level whales", "/level loud", "/level whales LOUDER", "/level x off", "/level whales on off", "/level on on"),
     *("/side", "/side up", "/side funding both", "/side whales longs", "/side liquidations buys", "/side buys sells"),
@@ -269,7 +269,7 @@ def test_status_tells_the_bots_lines_and_the_chats_own(started: Desk) -> None:
     assert started.say("/status").split("\n")[0] == "Up for 3 h."
     assert "1.05M" in started.say("/status")
     started.say("/mute ETH 1h")
-    assert "Muted: ETH." in started.say("/status")
+    assert "Muted: ETH until 16:06:40 UTC." in started.say("/status")
     started.say("/mute 2h")
     assert "Muted until 17:06:40 UTC." in started.say("/status")
     started.say("/stop")
@@ -339,6 +339,28 @@ def test_mute_is_for_all_or_for_one_coin_and_off_ends_both(started: Desk) -> Non
     assert started.chat().symbol_mutes == {"ETH": NOW + 86400}
     assert "alerts come again" in started.say("/mute OFF")
     assert (started.chat().muted_until, dict(started.chat().symbol_mutes)) == (0, {})
+
+
+def test_one_coin_can_be_unmuted_and_mute_alone_tells_what_is_muted(started: Desk) -> None:
+    assert started.say("/mute").startswith("Nothing is muted here. Change it: ")
+    started.say("/mute eth 1d")
+    started.say("/mute BTC 1h")
+    assert started.say("/mute").startswith("Muted: BTC until 16:06:40 UTC, ETH until 2025-06-16 15:06:40 UTC. ")
+    assert started.say("/mute btc off") == "BTC is not muted. Muted: ETH until 2025-06-16 15:06:40 UTC."
+    started.say("/mute 2h")
+    assert started.say("/mute ETH off") == "ETH is not muted by itself any more. Muted until 17:06:40 UTC."
+    assert dict(started.chat().symbol_mutes) == {}
+
+
+def test_what_is_muted_or_off_is_told_wherever_it_is_said_what_comes(started: Desk) -> None:
+    started.say("/mute 2h")
+    for command in ("/start", "/settings", "/status"):
+        assert "Muted until 17:06:40 UTC." in started.say(command)
+    started.say("/level whales off")
+    off = "hears of no market orders: they are off here (/level whales on)."
+    assert started.say("/threshold") == f"This chat {off}"
+    assert started.say("/threshold 2m") == f"This chat now {off}"
+    assert "You will hear of no market orders" in started.say("/start")
 
 
 # People

@@ -147,6 +147,15 @@ def test_start_in_another_topic_moves_the_alerts_there(desk: Desk) -> None:
     assert desk.chat(-9).thread_id is None
 
 
+def test_the_end_of_quiet_hours_promises_what_they_held_only_where_they_held_something(desk: Desk) -> None:
+    assert desk.say("/quiet off") == "There are no quiet hours here."
+    desk.say("/quiet 15-18")
+    assert desk.say("/quiet off") == "No more quiet hours here."
+    desk.say("/quiet 15-18")
+    publish(desk, "held")
+    assert desk.say("/quiet off") == "No more quiet hours here. What they held comes in a moment."
+
+
 # Status and history
 
 
