@@ -6,6 +6,7 @@ import logging
 import os
 import queue
 import socket
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -92,7 +93,8 @@ class Bot:
         self._pruned_at = 0.0
         self._told_of_disk = False
         store.when_damaged(lambda words: self._end(exits.CRASHED, words))
-        self._token_is_refused = False
+        self._token_refusals = 0
+        self._counting_refusals = threading.Lock()  # several sending threads meet the same refusal
         self.latency = Latency()
         self.telegram = Telegram(settings.token, settings.api_url)
         self.access = Access(
@@ -211,9 +213,10 @@ class Bot:
         checks = (self.monitor.tick, self.digests.tick, self._tell_held)
         code = once.alone(
             *(checks, self.monitor.unfinished, self._store, self.outbox),
-            pause=lambda seconds: pause(seconds) or self._token_is_refused,
+            pause=lambda seconds: pause(seconds) or self._token_refusals > 0,
+            refused=lambda: self._token_refusals > 0,
         )
-        return exits.TOKEN_REFUSED if self._token_is_refused else code
+        return exits.TOKEN_REFUSED if self._token_refusals else code
 
     def stop(self) -> None:
         """Within the shortest limit of a supervisor (PM2: 1.6 s): cut the poll, drain what can go, end threads."""
@@ -272,8 +275,11 @@ class Bot:
         )
 
     def _token_refused(self, reason: str) -> None:
-        log.warning("Sending: the token was refused (%s). Put the current one from @BotFather into .env", reason)
-        self._token_is_refused = True
+        with self._counting_refusals:
+            self._token_refusals += 1
+            first = self._token_refusals == 1
+        if first:
+            log.warning("Sending: the token was refused (%s). Put the current one from @BotFather into .env", reason)
         self.poller.loop.wake()
 
     def _connected(self, username: str) -> None:

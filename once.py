@@ -32,9 +32,11 @@ def alone(
     outbox: Outbox,
     *,
     pause: Pause,
+    refused: Callable[[], bool],
     monotonic: Callable[[], float] = time.monotonic,
 ) -> int:
     """Run every check, then deliver all that waits. `unfinished`: an order is still open, look once more.
+    `refused`: Telegram does not take the token.
 
     Returns the exit code. What could not be delivered in time stays in the store for the next round.
     """
@@ -53,6 +55,9 @@ def alone(
     left = len(store.pending())
     outbox.stop(1.0)
     took = text.duration(monotonic() - began)
+    if left and refused():
+        log.error("Round done in %s, %s not delivered: they wait for a good token", took, text.count(left, "message"))
+        return exits.TOKEN_REFUSED
     if left:
         log.error(
             "Round done in %s, but Telegram could not be reached: %s not delivered. Nothing is lost; the next round "

@@ -93,10 +93,15 @@ def test_without_telegram_the_alert_waits_for_the_next_round(run_bot: Run, chat:
 
 
 @pytest.mark.usefixtures("subscribed")
-def test_a_refused_token_ends_the_round_with_77(run_bot: Run, sim: Simulator) -> None:
+def test_a_refused_token_ends_the_round_with_77_and_is_told_once_and_as_that(run_bot: Run, sim: Simulator) -> None:
     whale(sim)
+    sim.market.sweep("binance", "ETH", "sell", usd=2_000_000, fills=10, price=50_000.0)
     sim.revoke(TOKEN)
-    assert once(run_bot).wait_exit(20) == 77
+    ended = once(run_bot)
+    assert ended.wait_exit(20) == 77
+    assert "internet" not in ended.output
+    assert ended.output.count("token was refused") == 1
+    assert "2 messages not delivered" in ended.output
 
 
 @pytest.mark.usefixtures("subscribed")
