@@ -41,6 +41,7 @@ class Fight:
     since: float
     count: int = 0
     told: bool = False
+    taken_over: bool = False
 
 
 class Rivalry:
@@ -106,7 +107,9 @@ class Rivalry:
         left = self._unread_since + wanted - monotonic
         if left > 0:
             return min(left, STANDBY_REST)
-        log.info("Conflict: updates lie unread, this copy takes over")
+        if self.episode is not None and not self.episode.taken_over:
+            self.episode.taken_over = True  # a state is logged when it begins, not at each try
+            log.info("Conflict: updates lie unread, this copy takes over")
         self._pending, self._unread_since = 0, None
         return 0.0
 

@@ -116,6 +116,7 @@ class Poller:
         # the server's 3 s rule (same offset again: becomes a long poll) cannot put a 409 on a successor.
         if self._running and handled > self._bot.offset_sent and left > 0.1:
             try:
+                self._bot.offset_sent = handled  # said once: again, it would be the same offset
                 self._telegram.updates(handled, timeout=0, limit=1, within=left)
             except TelegramError:
                 log.info("The last updates could not be confirmed; they come again and are recognised as handled")

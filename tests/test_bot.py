@@ -198,28 +198,7 @@ def test_a_foreign_webhook_is_removed_in_mid_run_and_named(run_bot: Run, chat: S
     assert chat.webhook_url == ""
 
 
-# Stopping
-
-
-@linux
-def test_a_stop_in_back_off_takes_less_than_a_second(run_bot: Run, sim: Simulator) -> None:
-    bot = run_bot()
-    bot.wait_output(POLLING)
-    sim.offline()
-    bot.wait_output("Tries go on", timeout=30)
-    code, seconds = bot.stop()
-    assert (code, seconds < STOPS_WITHIN) == (0, True)
-
-
-@linux
-def test_a_stop_in_standby_takes_less_than_a_second(run_bot: Run, chat: SimBot, sim: Simulator) -> None:
-    bot = run_bot()
-    bot.wait_output(POLLING)
-    sim.wait(lambda: chat.polling, what="a long poll")
-    with chat.rival(timeout=30, pause=3600):
-        chat.wait_text("I stand by", chat_id=OWNER)
-        code, seconds = bot.stop()
-    assert (code, seconds < STOPS_WITHIN) == (0, True)
+# Stopping (in each state of polling: test_stopping.py)
 
 
 @linux

@@ -516,3 +516,97 @@ def test_after_a_week_without_updates_the_old_offset_is_not_trusted(rig: Rig, ma
     later.sim.wait(lambda: later.answers() == ["pong"], what="the answer")
     later.poller.stop(1.0)
     finish()
+
+
+def test_the_farewell_after_a_command_confirms_it_and_disturbs_no_successor(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server makes a short poll with the offset of the last 3 s a long one, which would end the newcomer's."""
+    reached, go_on = threading.Event(), threading.Event()
+    take = rig.inbox.take
+
+    def slowly(raw: dict[str, Any]) -> None:
+        take(raw)
+        reached.set()
+        assert go_on.wait(5)
+
+    monkeypatch.setattr(rig.inbox, "take", slowly)
+    rig.poller.start()
+    rig.chat.send_text(chat_id=OWNER, text="/ping last")
+    assert reached.wait(10)
+    stopping = threading.Thread(target=rig.poller.stop, args=(5.0,))
+    stopping.start()
+    rig.sim.wait(lambda: rig.poller._bot._ended, what="the stop has begun")
+    go_on.set()
+    stopping.join(10)
+    assert rig.answers() == ["pong last"]
+    assert rig.chat.pending == 0
+    polls = [call for call in rig.chat.calls if call.method == "getUpdates"]
+    assert polls[-1].params["timeout"] == "0"
+    with rig.chat.rival(timeout=30, pause=3600) as newcomer:
+        rig.sim.wait(lambda: rig.chat.polling, what="the newcomer's poll")
+        rig.poller.stop(1.0)  # again: nothing is left to say
+        assert rig.chat.polling
+        assert newcomer.conflicts == 0
+
+
+@pytest.mark.parametrize("pause", [5.0, 60.0])
+def test_a_rival_that_comes_back_for_ten_minutes_is_one_conflict_and_few_calls(
+    rig: Rig, caplog: pytest.LogCaptureFixture, pause: float
+) -> None:
+    """The rival polls once every `pause` seconds and reads nothing; time is injected."""
+    caplog.set_level(logging.INFO)
+    rig.connect()
+    finish = rig.polling_for_long()
+    rig.chat.rival(timeout=30, pause=3600)
+    rig.clock.mono += finish()
+    before, began = len(rig.chat.calls), rig.clock.mono
+    comes_at = rig.clock.mono
+    while rig.clock.mono - began < 600:
+        rig.chat.send_text(chat_id=OWNER, text="/ping")
+        if rig.poller.polling_state().state == "standby":
+            rig.clock.mono += max(rig.step(), 0.1)
+            continue
+        finish = rig.polling_for_long()
+        comes_at = max(comes_at + pause, rig.clock.mono + 1)
+        rig.clock.mono = comes_at
+        rig.chat.rival(timeout=30, pause=3600)
+        rig.clock.mono += finish()
+    calls = len(rig.chat.calls) - before
+    assert calls < 600  # fewer than one a second
+    assert [words.partition(":")[0] for words in rig.told] == ["Conflict"]
+    assert (
+        len([line for line in caplog.messages if line.startswith("Conflict")]) == 2
+    )  # it began; taken over at first
+
+
+def test_after_two_hours_offline_the_latest_command_is_answered_and_the_older_ones_are_told_of(
+    rig: Rig, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Time is injected; nothing grows meanwhile, and the log has a line for the begin and one for the end."""
+    caplog.set_level(logging.INFO)
+    rig.connect()
+    finish = rig.polling_for_long()
+    rig.sim.offline()
+    went = rig.clock.mono
+    finish()
+    threads, rests = threading.active_count(), []
+    while rig.clock.mono - went < 7200:
+        rests.append(rig.poller.step())
+        rig.clock.mono += max(rests[-1], 1.0)
+        rig.clock.ahead += max(rests[-1], 1.0)
+    assert max(rests) <= 2.5
+    assert threading.active_count() <= threads
+    # The server's clock has stood still meanwhile, so "two hours ago" is two hours before it.
+    rig.clock.ahead = 0.0
+    rig.chat.send_text(chat_id=OWNER, text="/ping early", date=int(time.time()) - 7000)
+    rig.chat.send_text(chat_id=OWNER, text="/ping late")
+    rig.sim.online()
+    finish = rig.begin()
+    rig.sim.wait(lambda: len(rig.answers()) == 2, what="an answer and a line about the older one")
+    assert rig.answers()[0] == "pong late"
+    assert "1 command" in rig.answers()[1]
+    lines = [line for line in caplog.messages if line.startswith("Polling: ")]
+    assert len(lines) == 3, lines  # it runs; it does not; it does again
+    rig.poller.stop(1.0)
+    finish()

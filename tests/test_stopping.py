@@ -1,0 +1,100 @@
+"""SIGTERM in every state of polling: exit 0 soon, and every command that was sent is answered once."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+from conftest import OWNER, BotProcess, Run
+
+from simulator import SimBot, Simulator
+
+POLLING = "Polling: running"
+LIMIT = 2.5  # seconds; on a machine with nothing else to do none of them takes 1 s
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+
+
+def polling(bot: BotProcess, chat: SimBot, sim: Simulator) -> None:
+    bot.wait_output(POLLING)
+    sim.wait(lambda: chat.polling, what="a long poll in flight")
+
+
+def connecting(bot: BotProcess, chat: SimBot, sim: Simulator) -> None:
+    sim.wait(lambda: chat.count("getMe"), what="a getMe that hangs")
+
+
+def retry_rest(bot: BotProcess, chat: SimBot, sim: Simulator) -> None:
+    sim.wait(lambda: chat.polling, what="the first long poll")
+    chat.rival(timeout=30, pause=3600)
+    chat.wait_text("I try again", chat_id=OWNER)
+
+
+def standby(bot: BotProcess, chat: SimBot, sim: Simulator) -> None:
+    polling(bot, chat, sim)
+    chat.rival(timeout=30, pause=3600)
+    chat.wait_text("I stand by", chat_id=OWNER)
+
+
+def webhook_rest(bot: BotProcess, chat: SimBot, sim: Simulator) -> None:
+    polling(bot, chat, sim)
+    for _ in range(3):
+        sim.wait(lambda: not chat.webhook_url, what="no webhook")
+        chat.set_webhook_as_foreigner("https://hook.example.net/x")
+    bot.wait_output("removing it slows down")
+
+
+def network_rest(bot: BotProcess, chat: SimBot, sim: Simulator) -> None:
+    polling(bot, chat, sim)
+    sim.offline()
+    bot.wait_output("Polling: the connection was refused or broke. Tries go on")
+
+
+def wait_of_a_429(bot: BotProcess, chat: SimBot, sim: Simulator) -> None:
+    bot.wait_output(POLLING)
+    sim.fault("getUpdates", kind="retry_after", retry_after=30)
+    bot.wait_output("Telegram asks to wait 30 s")
+
+
+@pytest.mark.parametrize(
+    "state",
+    [connecting, polling, retry_rest, standby, webhook_rest, network_rest, wait_of_a_429],
+    ids=lambda x: x.__name__,
+)
+def test_a_stop_is_quick_and_loses_no_command(
+    run_bot: Run, chat: SimBot, sim: Simulator, state: Callable[[BotProcess, SimBot, Simulator], None]
+) -> None:
+    if state is connecting:
+        sim.fault("getMe", kind="hang")
+    bot = run_bot()
+    state(bot, chat, sim)
+    code, seconds = bot.stop()
+    assert (code, seconds < LIMIT) == (0, True), seconds
+    sim.clear_faults()
+    if state is network_rest:
+        sim.online()
+    if state is webhook_rest:
+        chat.set_webhook_as_foreigner("")
+    chat.send_text(chat_id=OWNER, text="/ping kept")
+    run_bot()
+    chat.wait_text("pong kept", chat_id=OWNER)
+    assert chat.texts(OWNER).count("pong kept") == 1
+
+
+def test_a_stop_with_a_batch_in_hand_finishes_the_command_it_is_at_and_leaves_the_rest(
+    run_bot: Run, chat: SimBot, sim: Simulator
+) -> None:
+    for number in range(400):
+        chat.send_text(chat_id=OWNER, text=f"/ping {number}")
+    slow = "import inbox; take = inbox.Inbox.take; import threading; rest = threading.Event().wait; "
+    slow += "inbox.Inbox.take = lambda self, raw: (rest(0.01), take(self, raw))[1]"
+    bot = run_bot(SEND_RATE="0", before=slow)
+    chat.wait_text("pong 20", chat_id=OWNER)
+    assert bot.stop()[0] == 0
+    assert 20 < sum(text.startswith("pong") for text in chat.texts(OWNER)) < 300
+    run_bot(SEND_RATE="0")
+    wanted = {f"pong {number}" for number in range(400)}
+    sim.wait(lambda: wanted <= set(chat.texts(OWNER)), what="an answer to each", timeout=20)
+    answers = Counter(text for text in chat.texts(OWNER) if text.startswith("pong"))
+    assert [text for text, count in answers.items() if count > 1] == []
