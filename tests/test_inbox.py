@@ -143,6 +143,13 @@ def test_a_strangers_button_does_nothing(desk: Desk) -> None:
     assert desk.store.user(STRANGER) is None
 
 
+def test_a_group_that_became_a_supergroup_keeps_its_alerts_and_its_name(desk: Desk) -> None:
+    group = {"id": -5, "type": "group", "title": "Desk"}
+    desk.inbox.take(message(1, "/start", chat=group))
+    desk.inbox.take(message(2, None, user_id=STRANGER, chat=group, migrate_to_chat_id=-1005))
+    assert [(chat.chat_id, chat.kind, chat.title) for chat in desk.store.chats()] == [(-1005, "supergroup", "Desk")]
+
+
 def test_being_removed_from_a_chat_ends_its_alerts_whoever_did_it(desk: Desk) -> None:
     desk.inbox.take(message(1, "/start"))
     change = {
@@ -153,6 +160,30 @@ def test_being_removed_from_a_chat_ends_its_alerts_whoever_did_it(desk: Desk) ->
     }
     desk.inbox.take({"update_id": 2, "my_chat_member": change})
     assert desk.store.chats() == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("left", "member", True),
+        ("kicked", "administrator", True),
+        ("member", "administrator", False),
+        ("left", "restricted", False),
+    ],
+)
+def test_who_adds_the_bot_to_a_group_is_told_how_to_start_it_there(
+    desk: Desk, old: str, new: str, told: bool
+) -> None:
+    def change(number: int, user_id: int) -> dict[str, Any]:
+        person = {"id": user_id, "is_bot": False, "first_name": "Ann"}
+        statuses = {"old_chat_member": {"status": old}, "new_chat_member": {"status": new}}
+        chat = {"id": -5, "type": "group", "title": "Desk"}
+        return {"update_id": number, "my_chat_member": {"chat": chat, "from": person, **statuses}}
+
+    desk.inbox.take(change(1, STRANGER))
+    assert desk.answers() == []
+    desk.inbox.take(change(2, FRIEND))
+    assert [chat for chat, words in desk.answers() if "/start" in words] == ([-5] if told else [])
 
 
 @pytest.mark.parametrize(

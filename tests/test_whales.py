@@ -116,6 +116,22 @@ def test_a_restart_anywhere_finds_every_order_once_with_the_same_key(tape: list[
     assert summary(orders) == summary(clusterer().feed(tape))
 
 
+def test_an_order_that_closed_before_a_restart_is_not_found_again_on_a_later_page() -> None:
+    """The other side's order was still open then, so the restart reads from before the one that was told."""
+    tape = [
+        trade(0, 0, "buy", 150_000.0),
+        trade(1, 10, "sell", 150_000.0),
+        trade(2, 80, "buy", 150_000.0),
+        trade(3, 150, "buy", 150_000.0),
+    ]
+    reader = clusterer()
+    assert [order.taker_side for order in reader.feed(tape)] == ["sell"]
+    again = clusterer()
+    again.resume(reader.counted())
+    orders = [order for page in (tape[:1], tape[1:2], tape[2:], close(tape)[-1:]) for order in again.feed(page)]
+    assert [(order.taker_side, order.fills) for order in orders] == [("buy", 3)]
+
+
 @given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from(["buy", "sell"])), min_size=1, max_size=300))
 @settings(max_examples=50, deadline=None)
 def test_background_flow_alone_never_alerts_however_dense(steps: list[tuple[int, str]]) -> None:
