@@ -29,14 +29,17 @@ def liq(desk: Desk, update: Update, arguments: list[str]) -> list[Reply]:
     symbol = desk.symbol(arguments[0]) if arguments else None
     now, zone = desk.now(), desk.zone(update)
     day = desk.store.book.liquidations(since=now - 86400, symbol=symbol)
+    began = desk.store.book.liquidations_from()
     if not day:
+        seen = "in 24 hours" if began <= now - 86400 else "yet; the first look takes a minute"
+        if now - 86400 < began <= now:
+            seen = f"since {text.clock(began, now=now, zone=zone)}, when I began to look"
         of = f" of {symbol}" if symbol else ""
-        return [Reply(text=f"No liquidations{of} seen in 24 hours. /status tells how the sources are.")]
+        return [Reply(text=f"No liquidations{of} seen {seen}. /status tells how the sources are.")]
     venues = " and ".join(sorted({event.venue for event in day}))
     lines = [f"<b>Liquidations on {text.escape(venues)}</b>, USD (other venues are not counted)"]
     recent = [event for event in day if event.at_ms > now * 1000 - WINDOW_MS]
     lines.append(f"5 min: {' · '.join(sums(recent)) or 'none'}")
-    began = desk.store.book.liquidations_from()
     # What venues showed at the first look reaches back an hour at some of them, a day at others: no sum of a day.
     span = "24 h" if began <= now - 86400 else f"since {text.clock(began, now=now, zone=zone, named=False)}"
     lines.append(f"{span}: {' · '.join(sums([e for e in day if e.at_ms > began * 1000])) or 'none'}")

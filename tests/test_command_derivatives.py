@@ -83,8 +83,18 @@ def test_liq_of_a_bot_that_is_young_says_since_when_it_counts(desk: Desk) -> Non
     assert "since 14:56:40: BTC longs 600k" in desk.say("/liq")
 
 
-def test_liq_without_any_says_where_to_look(desk: Desk) -> None:
-    assert desk.say("/liq BTC") == "No liquidations of BTC seen in 24 hours. /status tells how the sources are."
+@pytest.mark.parametrize(
+    ("age", "said"),
+    [
+        (None, "yet; the first look takes a minute"),
+        (600, "since 14:56:40 UTC, when I began to look"),
+        (90_000, "in 24 hours"),
+    ],
+)
+def test_liq_without_any_says_since_when_it_looks_and_where_to_ask(desk: Desk, age: int | None, said: str) -> None:
+    if age is not None:
+        desk.store.book.begin_liquidations(now=NOW - age)
+    assert desk.say("/liq BTC") == f"No liquidations of BTC seen {said}. /status tells how the sources are."
 
 
 def rates(desk: Desk) -> None:
