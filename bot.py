@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import io
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -112,6 +113,18 @@ def main(argv: list[str] | None = None) -> int:
         return exits.BAD_SETTINGS
 
 
+def _command(command: Subcommand, env_file: Path, arguments: argparse.Namespace) -> int:
+    try:
+        code = int(importlib.import_module(command.module).run(env_file, arguments))
+        print(
+            end="", flush=True
+        )  # what is still in the buffer meets a closed pipe here, not at the interpreter's end
+        return code
+    except BrokenPipeError:  # `status | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return exits.STOPPED
+
+
 def _main(argv: list[str] | None) -> int:
     parser = _parser()
     arguments = parser.parse_args(argv)
@@ -125,7 +138,7 @@ def _main(argv: list[str] | None) -> int:
         parser.error(f"the settings file {arguments.env_file} does not exist")
     try:
         if command is not None:
-            return int(importlib.import_module(command.module).run(env_file, arguments))
+            return _command(command, env_file, arguments)
         return _run(env_file, arguments)
     except ConfigError as error:
         began = "The bot did not start; its" if command is None else "The"

@@ -73,7 +73,7 @@ def _read(path: Path, position: int, identity: tuple[int, int] | None) -> tuple[
 
 
 def run(env_file: Path, arguments: argparse.Namespace) -> int:
-    """Print the last lines, then with `--follow` what comes. Ctrl-C and a closed pipe end it with 0."""
+    """Print the last lines, then with `--follow` what comes. Ctrl-C ends it with 0."""
     place = config.place(env_file)
     path = find_folder(place.bot_id, place.data_dir) / "bot.log"
     try:
@@ -82,9 +82,6 @@ def run(env_file: Path, arguments: argparse.Namespace) -> int:
         print(f"The log {path} may not be read by this user: run this as the user that the bot runs as.")
         return exits.PROBLEM
     except KeyboardInterrupt:
-        return exits.STOPPED
-    except BrokenPipeError:  # `logs | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return exits.STOPPED
 
 

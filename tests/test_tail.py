@@ -150,6 +150,26 @@ def test_a_reader_that_goes_away_is_no_error(path: Path, tmp_path: Path) -> None
     process.stderr.close()
 
 
+@posix
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_is_gone_before_a_command_speaks_is_no_error(tmp_path: Path, unbuffered: str) -> None:
+    environment = clean_environment() | {"TELEGRAM_BOT_TOKEN": TOKEN, "DATA_DIR": str(tmp_path / "data")}
+    (tmp_path / "no.env").touch()
+    arguments = [sys.executable, str(ROOT / "bot.py"), "status", "--env-file", str(tmp_path / "no.env")]
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    process = subprocess.run(
+        arguments,
+        env=environment | {"PYTHONUNBUFFERED": unbuffered},
+        stdout=write_end,
+        stderr=subprocess.PIPE,
+        timeout=20,
+        check=False,
+    )
+    os.close(write_end)
+    assert (process.returncode, process.stderr) == (0, b"")
+
+
 def test_a_log_that_grows_faster_than_one_look_is_read_to_its_end(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
