@@ -85,12 +85,16 @@ def _install_options(parser: argparse.ArgumentParser) -> None:
 
 
 SUBCOMMANDS = (
-    Subcommand("setup", "first_run", "ask for the token and the owner, and write them down", needs_file=False),
-    Subcommand("status", "status", "tell whether the bot runs, and how it is", _json_options),
-    Subcommand("stop", "stop", "ask the running bot to stop, and wait for it", _stop_options),
+    Subcommand("setup", "manage.first_run", "ask for the token and the owner, and write them down", needs_file=False),
+    Subcommand("status", "manage.status", "tell whether the bot runs, and how it is", _json_options),
+    Subcommand("stop", "manage.stop", "ask the running bot to stop, and wait for it", _stop_options),
     Subcommand("logs", "tail", "show the end of the bot's log", _logs_options),
-    Subcommand("doctor", "doctor", "look for what is wrong and say how to mend it", _json_options, needs_file=False),
-    Subcommand("install", "install", "have the bot started by this machine", _install_options, needs_file=False),
+    Subcommand(
+        "doctor", "manage.doctor", "look for what is wrong and say how to mend it", _json_options, needs_file=False
+    ),
+    Subcommand(
+        "install", "manage.install", "have the bot started by this machine", _install_options, needs_file=False
+    ),
 )
 
 
@@ -162,8 +166,8 @@ def _is_missing(path: Path) -> bool:
 
 def _run(env_file: Path, arguments: argparse.Namespace) -> int:
     """The bot itself; on a terminal, what it needs to begin with is asked for."""
-    import first_run
     import process  # and with it the libraries, which no subcommand should have to wait for
+    from manage import first_run
 
     terminal = first_run.interactive() and not arguments.once
     try:

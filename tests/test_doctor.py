@@ -16,12 +16,10 @@ from typing import Any
 import pytest
 from conftest import OTHER_TOKEN, OWNER, ROOT, TOKEN, Run, clean_environment
 
-import checks
-import copies
-import reach
 from config import SOURCE_DEFAULTS
-from findings import Finding, as_json, at_once, examine, shown
-from machine import Launcher, Machine
+from manage import checks, copies, reach
+from manage.findings import Finding, as_json, at_once, examine, shown
+from manage.machine import Launcher, Machine
 from simulator import SimBot, Simulator
 from supervisor import kill_command
 
@@ -155,7 +153,7 @@ def test_a_check_that_fails_is_one_line_and_the_others_are_made(capsys: pytest.C
 
     found = examine({"first": broken, "second": lambda: [Finding("second", "ok", "well")]}, deadline=5)
     assert [(finding.check, finding.level) for finding in found] == [("first", "problem"), ("second", "ok")]
-    import doctor as program
+    from manage import doctor as program
 
     secret = TOKEN.partition(":")[2]
     clean = program.without([secret, "", "key-of-coinglass"], found[0])
@@ -218,7 +216,7 @@ def test_a_telegram_that_never_answers_ends_within_the_time(doctor: Doctor) -> N
     with socket.create_server(("127.0.0.1", 0)) as silent:
         began = time.monotonic()
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        code, found = doctor(before="import reach; reach.WITHIN = 1", TELEGRAM_API_URL=url)
+        code, found = doctor(before="from manage import reach; reach.WITHIN = 1", TELEGRAM_API_URL=url)
         # Wine's Task Scheduler never answers, which takes 4 s.
         assert time.monotonic() - began < (15 if sys.platform == "win32" else 6)
     assert code == 1
@@ -294,7 +292,7 @@ def test_a_token_in_the_environment_that_wins_over_the_files_is_said(sim: Simula
 
 
 def patient_of(env_file: Path, **environ: str) -> checks.Patient:
-    import doctor as program
+    from manage import doctor as program
 
     patient, first = program.meet(env_file, Machine(home=env_file.parent, environ=environ))
     assert not first
@@ -414,7 +412,7 @@ def launcher(name: str, folder: Path | None, **given: Any) -> Launcher:
 def test_one_starter_is_well_and_two_are_a_problem(
     found: list[Launcher], expected: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("launchers.KINDS", {"PM2": lambda machine: found})
+    monkeypatch.setattr("manage.launchers.KINDS", {"PM2": lambda machine: found})
     env = tmp_path / "settings.env"
     env.write_text(f"TELEGRAM_BOT_TOKEN={TOKEN}\nOWNER_ID=7\n", encoding="utf-8")
     told = list(copies.starters(patient_of(env), deadline=5))

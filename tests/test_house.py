@@ -121,7 +121,9 @@ DOORS = {  # library: the modules that may import it
     "prometheus_client": {"metrics"},
     "http": {"web"},
 }
-MODULES = {path.stem: path for path in sorted(ROOT.glob("*.py"))}
+# The commands beside the running bot have a folder; their names are floors like any other.
+MANAGE = {path.stem: path for path in sorted((ROOT / "manage").glob("*.py")) if path.stem != "__init__"}
+MODULES = {path.stem: path for path in sorted(ROOT.glob("*.py"))} | MANAGE
 OURS = [name for name in MODULES if name != "simulator"]
 SIMULATOR = [MODULES["simulator"], *sorted((ROOT / "simulation").glob("*.py"))]
 OTHERS = [path for folder in ("simulation", "tests", "benchmarks") for path in sorted((ROOT / folder).glob("*.py"))]
@@ -133,14 +135,16 @@ def tree(path: Path) -> ast.Module:
 
 
 def imports(path: Path) -> set[str]:
-    """Top-level names of all that the file imports, also inside functions."""
-    found = set()
+    """Names of all modules that the file imports, also inside functions: the top-level one, or that in `manage`."""
+    found: set[str] = set()
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
             found |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path.name}: a relative import in a flat house"
-            found.add((node.module or "").split(".")[0])
+            top, _, rest = (node.module or "").partition(".")
+            within = {rest} if rest else {alias.name for alias in node.names}
+            found |= within if top == "manage" else {top}
     return found
 
 
@@ -190,6 +194,11 @@ def test_every_text_file_is_opened_with_a_named_encoding(path: Path) -> None:
         if not binary and "encoding" not in {keyword.arg for keyword in node.keywords}:
             nameless.append(node.lineno)
     assert not nameless, f"{path.name}, lines {nameless}: name the encoding"
+
+
+def test_the_running_bot_needs_none_of_the_commands_beside_it() -> None:
+    ours = {name: path for name, path in MODULES.items() if name not in MANAGE}
+    assert not {name for name, path in ours.items() if imports(path) & set(MANAGE)} - {"bot"}
 
 
 def test_the_table_of_floors_names_no_module_twice() -> None:

@@ -16,10 +16,9 @@ import pytest
 from conftest import ROOT, TOKEN, clean_environment
 
 import bot
-import install
-import launchers
-from install import DEPLOY, KINDS, Place, filled, written
-from machine import Machine, starts_bot
+from manage import install, launchers
+from manage.install import DEPLOY, KINDS, Place, filled, written
+from manage.machine import Machine, starts_bot
 
 # A path with everything that some grammar trips over.
 AWKWARD = '100% of Ann\'s "bots" & $HOME; <new>'

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-import launchers
-from machine import Launcher, Machine, NoAnswer, starts_bot
+from manage import launchers
+from manage.machine import Launcher, Machine, NoAnswer, starts_bot
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="systemd, PM2's files, cron: not Windows")
 

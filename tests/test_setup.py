@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from conftest import FRIEND, OTHER_TOKEN, OWNER, ROOT, SECRETS, TOKEN, Run, clean_environment
 
-from first_run import find_token
+from manage.first_run import find_token
 from simulator import SimBot, Simulator
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from conftest import OWNER, TOKEN, Run
 
-import instance
 import state
-import status as status_of
 from config import Place
 from lock import InstanceLock
+from manage import instance
+from manage import status as status_of
 from simulator import SimBot, Simulator
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
@@ -25,7 +25,8 @@ POLLING = "Polling: running"
 BOT_ID = int(TOKEN.partition(":")[0])
 # The interpreter itself may lie where only root can read: what is needed is loaded before.
 AS_NOBODY = (
-    "import encodings.utf_8_sig, locale, os, bot, dotenv.main, status, stop; os.setgid(65534); os.setuid(65534)"
+    "import encodings.utf_8_sig, locale, os, bot, dotenv.main, manage.status, manage.stop; "
+    "os.setgid(65534); os.setuid(65534)"
 )
 
 

@@ -16,14 +16,12 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import checks
-import copies
 import exits
-import reach
-from checks import Patient
-from findings import Check, Finding, as_json, examine, shown
 from holder import user_name
-from machine import Machine
+from manage import checks, copies, reach
+from manage.checks import Patient
+from manage.findings import Check, Finding, as_json, examine, shown
+from manage.machine import Machine
 
 DEADLINE = 8.0  # seconds for everything
 

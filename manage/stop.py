@@ -18,13 +18,13 @@ from pathlib import Path
 
 import config
 import exits
-import instance
 import stopfile
 import text
 from config import Place
 from holder import stop_command
-from instance import Instance
 from lock import Holder
+from manage import instance
+from manage.instance import Instance
 
 log = logging.getLogger(__name__)
 

@@ -21,11 +21,11 @@ from xml.sax.saxutils import escape
 import config
 import exits
 import lock
-import machine
 from holder import user_name
+from manage import machine
 
 WINDOWS = sys.platform == "win32"
-ROOT = Path(__file__).resolve().parent
+ROOT = Path(__file__).resolve().parent.parent
 DEPLOY = ROOT / "deploy"
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import supervisor
-from machine import Launcher, Machine, NoAnswer, read, starts_bot
+from manage.machine import Launcher, Machine, NoAnswer, read, starts_bot
 
 # systemd
 

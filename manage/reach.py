@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import text
-from checks import Patient
-from findings import Finding, Level, at_once
+from manage.checks import Patient
+from manage.findings import Finding, Level, at_once
 
 if TYPE_CHECKING:
     from config import Settings

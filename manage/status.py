@@ -15,12 +15,12 @@ from typing import Any
 
 import config
 import exits
-import instance
 import text
 from health import SourceHealth
 from holder import stop_command
-from instance import FRESH, Instance
 from lock import Holder
+from manage import instance
+from manage.instance import FRESH, Instance
 
 _POLLING = {
     "connecting": "connecting",

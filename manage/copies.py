@@ -15,13 +15,13 @@ from collections.abc import Iterator
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
-import launchers
 import supervisor
 import text
-from checks import ROOT, Patient
-from findings import Finding, at_once
 from holder import Holder
-from machine import Launcher, processes, starts_bot
+from manage import launchers
+from manage.checks import ROOT, Patient
+from manage.findings import Finding, at_once
+from manage.machine import Launcher, processes, starts_bot
 
 SILENT = 60.0  # seconds without a new status.json after which a running bot hangs
 RECENT = 86400.0

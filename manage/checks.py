@@ -19,14 +19,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import text
-from findings import Finding, Level
-from machine import Machine, is_checkout, read
+from manage.findings import Finding, Level
+from manage.machine import Machine, is_checkout, read
 
 if TYPE_CHECKING:
     from config import Settings
     from holder import Holder
 
-ROOT = Path(__file__).resolve().parent
+ROOT = Path(__file__).resolve().parent.parent
 WINDOWS = sys.platform == "win32"
 
 # A package the bot runs without, and what it is for.

@@ -1,0 +1,1 @@
+"""The commands beside the running bot: setup, status, stop, doctor, install. The bot itself imports none of them."""
