@@ -147,7 +147,7 @@ KINDS: dict[str, Kind] = {
         word=_cron_word,
         target=lambda place: None,
         steps=lambda place: [
-            f"(crontab -l 2>/dev/null; {_q(place.python)} {_q(place.script)} install cron 2>/dev/null) | crontab -"
+            f"(crontab -l 2>/dev/null; {_q(place.python)} {_install(place, 'cron')} 2>/dev/null) | crontab -"
         ],
     ),
     "windows": Kind(
@@ -295,8 +295,13 @@ def warnings(env_file: Path, place: Place) -> list[str]:
     return found
 
 
+def _install(place: Place, name: str) -> str:
+    """This command again, for the same settings file."""
+    return " ".join([f"{_q(place.script)} install {name}", *(_q(Path(word)) for word in place.options)])
+
+
 def _guide(name: str, place: Place, *, write_first: Path | None = None) -> None:
-    command = f"{_q(Path(sys.executable))} {_q(place.script)} install {name} --write"
+    command = f"{_q(Path(sys.executable))} {_install(place, name)} --write"
     root = write_first is not None and not WINDOWS and write_first.is_relative_to("/etc")
     steps = [f"sudo {command}" if root else command] if write_first is not None else []
     _say(f"To have the bot started by {name}:")

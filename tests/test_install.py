@@ -187,6 +187,14 @@ def test_a_pipe_gets_the_file_alone_and_the_terminal_the_commands(tmp_path: Path
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="HOME is not the home there")
+@pytest.mark.parametrize("kind", ["systemd", "cron", "supervisor"])
+def test_the_commands_to_copy_name_the_settings_file_that_was_named(kind: str, tmp_path: Path) -> None:
+    (tmp_path / "my.env").touch()
+    asked = run(tmp_path, kind, "--env-file", "my.env")
+    (copied,) = [line for line in asked.stderr.splitlines() if f"install {kind}" in line]
+    assert f"--env-file {install._q(tmp_path / 'my.env')}" in copied
+
+
 def test_writing_makes_the_file_once_and_never_over_another(tmp_path: Path) -> None:
     target = tmp_path / ".config/systemd/user/cryptosat.service"
     done = run(tmp_path, "systemd-user", "--write")
