@@ -33,10 +33,13 @@ class Failed(Exception):
 class Rig:
     """One bot's account at a simulated Telegram, and its process: started, stopped and killed as often as asked."""
 
-    def __init__(self, sim: Simulator, folder: Path, *, before: str = "pass", **settings: str) -> None:
+    def __init__(
+        self, sim: Simulator, folder: Path, *, before: str = "pass", token: str = "", **settings: str
+    ) -> None:
         # A number of its own each time: the machine-wide lock is on, and another run may be on.
-        token = f"{random.SystemRandom().randrange(10**9, 10**10)}:TEST-token-of-nobody-000000000"
+        token = token or f"{random.SystemRandom().randrange(10**9, 10**10)}:TEST-token-of-nobody-000000000"
         self.sim = sim
+        self.token = token
         self.account: SimBot = sim.bot(token)
         self.account.add_chat(OWNER)
         self.folder = folder / "data" / token.partition(":")[0]

@@ -269,7 +269,12 @@ class HttpServer:
                 self._blocked(connection)
                 if _was_reset(connection):
                     return  # what its kernel had not got through it has thrown away
-            answer = self._handler(_request(head, body, port))
+            try:
+                answer = self._handler(_request(head, body, port))
+            except Drop:
+                if self._severed or not self._network.is_set():
+                    self._blocked(connection)  # neither FIN nor RST arrives
+                raise
             if self._severed or not self._network.is_set():
                 self._blocked(connection)
             connection.sendall(self._head(answer) + answer.body)

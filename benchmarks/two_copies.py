@@ -1,0 +1,90 @@
+"""Two copies of the bot with one token on two machines, for ten minutes: who answers, and how many 409s?
+
+`python benchmarks/two_copies.py [--minutes 10]`. Both start at the same moment; a command comes every second. In the
+middle the copy that polls is frozen (SIGSTOP) for a minute and woken up. Exit code 1 when a command was lost or
+answered twice, when a take-over took more than 10 s, or when there were more than eight 409s in all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from itertools import pairwise
+from pathlib import Path
+
+from rig import OWNER, Failed, Rig, rest
+
+from simulator import Simulator
+
+FREEZE = 60.0
+
+
+def polls(bot: Rig, other: Rig) -> bool:
+    """Whether this copy polls and the other one stands by, by the last word of their logs about it."""
+    return _standby(other) and not _standby(bot)
+
+
+def _standby(bot: Rig) -> bool:
+    told = bot.told()
+    return told.rfind("Conflict: another program") > max(told.rfind("takes over"), told.rfind("Conflict: over"))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Two copies with one token, on two machines.")
+    parser.add_argument("--minutes", type=float, default=10.0)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder, Simulator(keep=1_000_000) as sim:
+        for name in ("one", "two"):
+            (Path(folder) / name).mkdir()
+        one = Rig(sim, Path(folder) / "one", LOCK_SCOPE="folder")
+        two = Rig(sim, Path(folder) / "two", LOCK_SCOPE="folder", token=one.token)
+        try:
+            return watch(one, two, minutes=options.minutes)
+        finally:
+            one.end()
+            two.end()
+
+
+def watch(one: Rig, two: Rig, *, minutes: float) -> int:
+    account, began, sent = one.account, time.time(), 0
+    one.start()
+    two.start()
+    frozen: Rig | None = None
+    thaws = 0.0
+    while time.time() - began < minutes * 60:
+        rest(1.0)
+        sent += 1
+        account.send_text(chat_id=OWNER, text=f"/ping {sent:04}")
+        passed = time.time() - began
+        if frozen is None and not thaws and passed > minutes * 30:
+            frozen = one if polls(one, two) else two
+            os.kill(frozen.pid, signal.SIGSTOP)
+            thaws = passed + min(FREEZE, minutes * 15)
+        elif frozen is not None and passed > thaws:
+            os.kill(frozen.pid, signal.SIGCONT)
+            frozen = None
+    wanted = {f"pong {number:04}" for number in range(1, sent + 1)}
+    one.wait(lambda: wanted <= set(account.texts(OWNER)), 60, what="an answer to each")
+    answers = Counter(text for text in account.texts(OWNER) if text.startswith("pong"))
+    doubled = [text for text, count in answers.items() if count > 1]
+    conflicts = sum(call.status == 409 for call in account.calls)
+    at = sorted(sent.at for sent in account.sent if sent.text in wanted)
+    gap = max(later - earlier for earlier, later in pairwise(at))
+    calls = Counter(call.method for call in account.calls)
+    told = Counter(text.partition(":")[0].split(" ")[0] for text in account.texts(OWNER) if "onflict" in text)
+    print(f"{sent} commands in {minutes:g} min: {len(doubled)} answered twice, longest silence {gap:.1f} s")
+    print(f"{conflicts} answers of 409; {calls['getUpdates']} getUpdates, {calls['getWebhookInfo']} getWebhookInfo")
+    print(f"messages to the owner about it: {sum(told.values())}")
+    return 1 if doubled or conflicts > 8 or gap > 11 else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except Failed as failed:
+        sys.exit(str(failed))
