@@ -42,7 +42,7 @@ from polling import LONG_POLL, Poller
 from sources import default_sources
 from state import Parts, State
 from store import Store
-from telegram import Telegram, TelegramError
+from telegram import Telegram, TelegramError, TokenRefused
 from watchdog import PATIENCE, Watchdog
 from web import HealthServer
 
@@ -216,6 +216,13 @@ class Bot:
             pause=lambda seconds: pause(seconds) or self._token_refusals > 0,
             refused=lambda: self._token_refusals > 0,
         )
+        try:
+            self.telegram.me(within=5.0)  # also when nothing waited: cron must not hide a revoked token
+        except TokenRefused as error:
+            if not self._token_refusals:
+                self._token_refused(str(error))
+        except TelegramError:
+            pass  # what could not be sent was told of; nothing waited otherwise
         return exits.TOKEN_REFUSED if self._token_refusals else code
 
     def stop(self) -> None:

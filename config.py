@@ -144,6 +144,12 @@ class Settings:
         return int(self.token.split(":", 1)[0])
 
 
+def command_line(env_file: Path, command: str = "") -> str:
+    """What to type for a command of bot.py so that it means the same bot: `python bot.py stop --env-file ...`."""
+    option = "" if env_file == ENV_FILE else f" --env-file {env_file}"
+    return f"python bot.py {command}".rstrip() + option
+
+
 @dataclass(frozen=True, kw_only=True)
 class Place:
     """Which bot, and where it keeps its files: all that is needed to look at one from outside."""

@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import datetime
 
 import alerts
+import bars
 import book
 import held
 import preferences
@@ -157,6 +158,11 @@ class Digests:
             missed = sum(gap["missed"] or 0 for gap in mine)
             number = f", {text.count(missed, 'trade')}" if missed else ""
             lines.append(f"{text.escape(venue)}: {clock(start)} to {clock(end)}, {text.escape(coins)}{number}")
+        began = self._store.bars_from()
+        if began is None:
+            lines.append("everything: I have just begun to look")
+        elif began > since + bars.SECONDS:
+            lines.append(f"what came before {clock(began)}, when I began to look")
         return ["<b>Not seen</b>", *lines] if lines else []
 
 

@@ -218,6 +218,11 @@ class Store:
                     (bar.symbol, bar.at, bar.open, bar.high, bar.low, bar.close, bar.buy_usd, bar.sell_usd),
                 )
 
+    def bars_from(self) -> float | None:
+        """Since when trades have been seen, unix seconds; None before the first one."""
+        row = self._db.row("SELECT min(at) AS at FROM bars")
+        return None if row is None or row["at"] is None else float(row["at"])
+
     def bars(self, symbol: str, *, since: float) -> list[Bar]:
         """A coin's bars that began since then, oldest first."""
         rows = self._db.rows("SELECT * FROM bars WHERE symbol = ? AND at >= ? ORDER BY at", symbol, since)

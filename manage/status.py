@@ -37,7 +37,7 @@ def run(env_file: Path, arguments: argparse.Namespace) -> int:
     """Print it; 0 when the bot runs, 3 when it does not."""
     found = instance.look(config.place(env_file))
     now = time.time()
-    print(json.dumps(as_json(found, now), indent=1) if arguments.json else "\n".join(lines(found, now)))
+    print(json.dumps(as_json(found, now), indent=1) if arguments.json else "\n".join(lines(found, now, env_file)))
     return exits.STOPPED if found.holder is not None else exits.NOT_RUNNING
 
 
@@ -61,17 +61,17 @@ def as_json(found: Instance, now: float) -> dict[str, Any]:
     }
 
 
-def lines(found: Instance, now: float) -> Iterator[str]:
+def lines(found: Instance, now: float, env_file: Path = config.ENV_FILE) -> Iterator[str]:
     """For people."""
     if found.holder is None:
-        yield f"Bot {found.name} does not run on this machine. Start it: python bot.py"
+        yield f"Bot {found.name} does not run on this machine. Start it: {config.command_line(env_file)}"
         if found.left:
             at = text.clock(float(found.left["written_at"]), now=now)
             yield _row("ended", f"without a stop in order (killed, or a loss of power); last sign of life {at}")
         yield _row("folder", str(found.folder))
         return
     yield f"Bot {found.name} runs."
-    yield from _process(found.holder, now)
+    yield from _process(found.holder, now, config.command_line(env_file, "stop"))
     if found.told:
         try:
             yield from list(_told(found.told, now))
@@ -86,7 +86,7 @@ def lines(found: Instance, now: float) -> Iterator[str]:
     yield _row("folder", str(found.told.get("folder") or found.folder))
 
 
-def _process(holder: Holder, now: float) -> Iterator[str]:
+def _process(holder: Holder, now: float, stop: str) -> Iterator[str]:
     facts = [f"{'pid' if holder.sure else 'probably pid'} {holder.pid}" if holder.pid else "in another container"]
     facts += [f"user {holder.user}"] if holder.user else []
     if holder.since is not None:
@@ -97,7 +97,7 @@ def _process(holder: Holder, now: float) -> Iterator[str]:
         yield _row("command", text.clip(holder.command, 200))
     if holder.supervisor is not None:
         yield _row("run by", f"{holder.supervisor.kind} {holder.supervisor.name}".rstrip())
-    yield _row("stop it", stop_command(holder) if _restarted(holder) else "python bot.py stop")
+    yield _row("stop it", stop_command(holder) if _restarted(holder) else stop)
 
 
 def _restarted(holder: Holder) -> bool:

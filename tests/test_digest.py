@@ -34,6 +34,8 @@ class Desk:
         self.store = Store(self.path)
         self.clock = at("2026-11-24 08:00")
         self.restart()
+        long_ago = int(self.clock) - 20 * 86400
+        self.store.add_bars([Bar("SOL", long_ago, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)])
 
     def restart(self) -> None:
         self.store.close()
@@ -205,6 +207,22 @@ def test_what_was_not_seen_is_told(desk: Desk) -> None:
     )
     desk.digests.tick()
     assert "Not seen\nBinance spot: 07:00 to 07:01, BTC, 12 trades" in desk.told()[0][1]
+
+
+def test_a_time_in_which_nobody_looked_is_no_quiet_time(desk: Desk) -> None:
+    desk.subscribe()
+    desk.clock = at("2026-11-24 09:00")
+    desk.store._db.write("DELETE FROM bars")
+    assert "Not seen\neverything: I have just begun to look" in written(desk)
+    desk.store.add_bars([Bar("BTC", int(desk.clock) - 3600, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)])
+    assert "what came before 08:00, when I began to look" in written(desk)
+
+
+def written(desk: Desk) -> str:
+    chat = desk.store.chat(7)
+    assert chat is not None
+    words: str = parse_html(desk.digests.compose(chat, since=desk.clock - DAY, until=desk.clock))[0]
+    return words
 
 
 def test_a_quiet_time_says_so(desk: Desk) -> None:

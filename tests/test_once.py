@@ -104,6 +104,11 @@ def test_a_refused_token_ends_the_round_with_77_and_is_told_once_and_as_that(run
     assert "2 messages not delivered" in ended.output
 
 
+def test_a_refused_token_is_told_also_when_nothing_waits(run_bot: Run, sim: Simulator) -> None:
+    sim.revoke(TOKEN)
+    assert once(run_bot).wait_exit(20) == 77
+
+
 @pytest.mark.usefixtures("subscribed")
 def test_a_bot_that_is_started_during_a_round_waits_for_its_end(run_bot: Run, chat: SimBot, sim: Simulator) -> None:
     whale(sim)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from conftest import OWNER, TOKEN, Run
 
+import config
 import state
 from config import Place
 from lock import InstanceLock
@@ -43,6 +44,12 @@ def status(run_bot: Run, **settings: str) -> tuple[int, dict[str, Any]]:
 def status_lines(run_bot: Run, **settings: str) -> tuple[int, str]:
     asked = run_bot("status", **settings)
     return asked.wait_exit(), asked.output
+
+
+def test_what_it_says_to_type_means_the_same_bot(tmp_path: Path) -> None:
+    env = tmp_path / "other.env"
+    assert config.command_line(env, "stop") == f"python bot.py stop --env-file {env}"
+    assert config.command_line(config.ENV_FILE, "stop") == "python bot.py stop"
 
 
 def until_told(run_bot: Run, sim: Simulator) -> dict[str, Any]:
