@@ -12,7 +12,16 @@ import time
 from collections.abc import Collection
 from typing import Any, NamedTuple
 
-from contracts import TOO_LARGE, Found, Numbered, as_list, checked_liquidation, checked_rate, read_rows
+from contracts import (
+    TOO_LARGE,
+    Found,
+    Numbered,
+    as_list,
+    checked_liquidation,
+    checked_rate,
+    liquidation_price,
+    read_rows,
+)
 from fetch import Host
 from funding import Rate
 from liquidations import Liquidation
@@ -80,7 +89,7 @@ class CoinGlass:
                 size=float(row["position_size"]),
                 usd=float(row["position_value_usd"]),
                 entry=float(row["entry_price"]),
-                liquidation=float(row.get("liq_price") or 0.0),
+                liquidation=liquidation_price(row.get("liq_price")),
                 at_ms=int(row["create_time"]),
             )
             if type(move.wallet) is not str or type(move.symbol) is not str or move.size == 0:

@@ -122,10 +122,20 @@ def number(text: Any) -> float:
     return value
 
 
+def liquidation_price(value: Any) -> float:
+    """The price at which a position ends by force; 0 where none is told, or none that a market could reach."""
+    price = 0.0 if value is None else float(value)
+    return price if 0 < price < TOO_LARGE else 0.0
+
+
 def checked_rate(rate: Rate) -> Rate:
     """The rate itself. Raises ValueError for one that cannot be."""
     possible = abs(rate.rate) < 1 and 0 < rate.hours <= 24  # no venue allows a hundredth of 100 % an interval
-    if not possible or (rate.next_ms and not _OLDEST_MS <= rate.next_ms <= _NEWEST_MS):
+    if (
+        type(rate.symbol) is not str
+        or not possible
+        or (rate.next_ms and not _OLDEST_MS <= rate.next_ms <= _NEWEST_MS)
+    ):
         raise ValueError("not a usable rate")
     return rate
 

@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from contracts import BAD_ROW, TOO_LARGE, Found, as_list, checked_rate, number, read_rows
+from contracts import BAD_ROW, TOO_LARGE, Found, as_list, checked_rate, liquidation_price, number, read_rows
 from fetch import Host
 from funding import Rate
 from trades import SourceError
@@ -100,7 +100,7 @@ def _position(row: Any) -> list[Position]:
     size = float(row["szi"])
     if size == 0:
         return []
-    usd, liquidation, leverage = number(row["positionValue"]), row.get("liquidationPx"), row["leverage"]["value"]
+    usd, leverage = number(row["positionValue"]), row["leverage"]["value"]
     if type(row["coin"]) is not str or not abs(size) < TOO_LARGE or not 0 < float(leverage) < 1000:
         raise ValueError("not a usable position")
     return [
@@ -109,8 +109,7 @@ def _position(row: Any) -> list[Position]:
             size=size,
             usd=usd,
             entry=number(row["entryPx"]),
-            # Venues give a negative one for a position that no price can end.
-            liquidation=0.0 if liquidation is None else max(0.0, float(liquidation)),
+            liquidation=liquidation_price(row.get("liquidationPx")),
             leverage=float(leverage),
         )
     ]
