@@ -275,9 +275,10 @@ class HttpServer:
                 if self._severed or not self._network.is_set():
                     self._blocked(connection)  # neither FIN nor RST arrives
                 raise
+            head_out = self._head(answer)  # with the date of now, however late it arrives
             if self._severed or not self._network.is_set():
                 self._blocked(connection)
-            connection.sendall(self._head(answer) + answer.body)
+            connection.sendall(head_out + answer.body)
             if _CLOSE.search(head):
                 return
 

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -716,6 +717,22 @@ def test_a_request_that_was_given_up_with_a_reset_while_the_network_was_lost_is_
         road.restore()
         Client(sim).call("getMyName")
         assert bot.count("getMe") == calls
+
+
+def test_an_answer_that_the_network_held_up_has_the_date_of_its_making(sim: Simulator, bot: SimBot) -> None:
+    road = sim.road()
+    client = raw_connection(road)
+    poll = f"GET /bot{TOKEN}/getUpdates?timeout=30 HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+    client.sendall(poll)
+    sim.wait(lambda: bot.polling, what="the poll is parked")
+    road.cut(sever=False)
+    made = time.time()
+    bot.send_text(7, "/ping")
+    sim.wait(lambda: time.time() > made + 2.1, what="two seconds")
+    road.restore()
+    head = client.recv(65536).decode()
+    date = parsedate_to_datetime(head.partition("Date: ")[2].partition("\r\n")[0]).timestamp()
+    assert made - 1 <= date <= made + 1
 
 
 def test_the_loss_of_one_road_does_not_concern_another(sim: Simulator, bot: SimBot) -> None:
