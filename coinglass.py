@@ -20,6 +20,7 @@ from contracts import (
     checked_liquidation,
     checked_rate,
     liquidation_price,
+    name,
     read_rows,
 )
 from fetch import Host
@@ -83,8 +84,8 @@ class CoinGlass:
 
         def read(row: Any) -> WhaleMove:
             move = WhaleMove(
-                wallet=row["user"],
-                symbol=row["symbol"],
+                wallet=name(row["user"]),
+                symbol=name(row["symbol"]),
                 opened={1: True, 2: False}[row["position_action"]],
                 size=float(row["position_size"]),
                 usd=float(row["position_value_usd"]),
@@ -92,10 +93,8 @@ class CoinGlass:
                 liquidation=liquidation_price(row.get("liq_price")),
                 at_ms=int(row["create_time"]),
             )
-            if type(move.wallet) is not str or type(move.symbol) is not str or move.size == 0:
-                raise ValueError("not a position")
             checked_liquidation(Liquidation("", "", move.side, move.usd, move.entry, move.at_ms, ""), venue_ms)
-            if not abs(move.size) < TOO_LARGE:
+            if not 0 < abs(move.size) < TOO_LARGE:
                 raise ValueError("not a size")
             return move
 

@@ -122,6 +122,14 @@ def number(text: Any) -> float:
     return value
 
 
+def name(value: Any) -> str:
+    """A coin's or a wallet's name. Raises ValueError for what is none, or cannot be written down."""
+    if type(value) is not str or not 0 < len(value) <= 64:
+        raise ValueError("not a name")
+    value.encode()  # half a surrogate pair is a ValueError here, not later in the store
+    return value
+
+
 def liquidation_price(value: Any) -> float:
     """The price at which a position ends by force; 0 where none is told, or none that a market could reach."""
     price = 0.0 if value is None else float(value)

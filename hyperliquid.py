@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from contracts import BAD_ROW, TOO_LARGE, Found, as_list, checked_rate, liquidation_price, number, read_rows
+from contracts import BAD_ROW, TOO_LARGE, Found, as_list, checked_rate, liquidation_price, name, number, read_rows
 from fetch import Host
 from funding import Rate
 from trades import SourceError
@@ -57,8 +57,6 @@ class Hyperliquid:
             coin, context = row
             if coin.get("isDelisted"):
                 return None
-            if type(coin["name"]) is not str:
-                raise ValueError("not a coin's name")
             return checked_rate(
                 Rate(self.venue, coin["name"], coin["name"], float(context["funding"]), 1.0, 0, at_ms)
             )
@@ -101,11 +99,11 @@ def _position(row: Any) -> list[Position]:
     if size == 0:
         return []
     usd, leverage = number(row["positionValue"]), row["leverage"]["value"]
-    if type(row["coin"]) is not str or not abs(size) < TOO_LARGE or not 0 < float(leverage) < 1000:
+    if not abs(size) < TOO_LARGE or not 0 < float(leverage) < 1000:
         raise ValueError("not a usable position")
     return [
         Position(
-            coin=row["coin"],
+            coin=name(row["coin"]),
             size=size,
             usd=usd,
             entry=number(row["entryPx"]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 from collections.abc import Callable, Iterator
@@ -112,12 +113,12 @@ def _spoilt(value: Any, where: float, removed: bool, instead: Any) -> Any:
         for key in (holder if isinstance(holder, dict) else range(len(holder)))
     ]
     if not places:
-        return instead
+        return copy.deepcopy(instead)
     holder, key = places[int(where * (len(places) - 1))]
     if removed:
         del holder[key]
     else:
-        holder[key] = instead
+        holder[key] = copy.deepcopy(instead)  # a later edit may reach into it
     return value
 
 
