@@ -331,7 +331,10 @@ class Kraken:
 
 
 def _number(value: Any) -> float:
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # an integer of hundreds of digits
+        raise ValueError("not a usable number") from None
     if not 0 < number < 1e18:
         raise ValueError("not a usable number")
     return number

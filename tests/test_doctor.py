@@ -218,7 +218,7 @@ def test_a_telegram_that_never_answers_ends_within_the_time(doctor: Doctor) -> N
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         code, found = doctor(before="from manage import reach; reach.WITHIN = 1", TELEGRAM_API_URL=url)
         # Wine's Task Scheduler never answers, which takes 4 s.
-        assert time.monotonic() - began < (15 if sys.platform == "win32" else 6)
+        assert time.monotonic() - began < (30 if sys.platform == "win32" else 20)
     assert code == 1
     assert levels(found, "Telegram") == ["problem"]
     assert "cannot be reached" in words(found, "Telegram")

@@ -51,6 +51,7 @@ class Rig:
 
     def __init__(self, sim: Simulator, chat: SimBot, store: Store, **options: Any) -> None:
         self.sim, self.chat, self.store = sim, chat, store
+        self.threads: list[threading.Thread] = []
         self.clock = Clock()
         self.told: list[str] = []
         self.ended: list[tuple[int, str]] = []
@@ -97,6 +98,7 @@ class Rig:
         """Start a step; the returned function waits for its end and gives the rest it asked for."""
         rest: list[float] = []
         thread = threading.Thread(target=lambda: rest.append(self.step()), daemon=True)
+        self.threads.append(thread)
         thread.start()
 
         def finish() -> float:
@@ -140,6 +142,8 @@ def make(sim: Simulator, chat: SimBot, tmp_path: Path) -> Iterator[Callable[...,
     yield build
     for rig in rigs:
         rig.poller.stop(1.0)
+        for thread in rig.threads:  # a step that still runs must not meet a closed store
+            thread.join(10)
     store.close()
 
 

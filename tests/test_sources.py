@@ -194,6 +194,13 @@ def test_an_unknown_coin_is_told_from_a_source_that_is_down(sim: Simulator, feed
         source.head("BTC")
 
 
+@pytest.mark.parametrize("volume", ["NaN", "-1", "", None, 10**400, {}])
+def test_a_volume_that_is_no_number_is_left_out(volume: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = CoinbaseExchange("http://127.0.0.1:1")
+    monkeypatch.setattr(source, "_get", lambda name, symbol: ({"volume": volume, "last": "50000"}, 0))
+    assert source.volume_usd(["BTC"]) == {}
+
+
 @pytest.mark.parametrize("feed", FEEDS)
 def test_volumes_leave_out_coins_the_venue_does_not_know(sim: Simulator, feed: str) -> None:
     sim.market.delisted.add((feed, "DOGE"))

@@ -298,7 +298,7 @@ def test_the_process_tree_of_a_real_child_is_read() -> None:
         assert supervisor.environment(child.pid)["LOCK_TEST_MARK"] == "x=y"
         assert supervisor.command_line(child.pid).endswith(" a b")
         assert supervisor.start_ticks(child.pid) is not None
-        assert abs((supervisor.started_at(child.pid) or 0) - (supervisor.started_at(os.getpid()) or 0)) < 300
+        assert abs((supervisor.started_at(child.pid) or 0) - (supervisor.started_at(os.getpid()) or 0)) < 3600
         assert supervisor.is_alive(child.pid)
     finally:
         child.kill()
