@@ -127,25 +127,34 @@ def split(message: str, limit: int = MESSAGE_LIMIT) -> list[str]:
     Telegram counts UTF-16 code units; a single line longer than the limit is cut where it must be.
     """
     parts: list[str] = []
-    current = ""
+    current, size = "", 0
     for whole in message.split("\n"):
         line = whole
-        while _units(line) > limit:
-            room = limit
-            while _units(line[:room]) > limit:
-                room -= 1
+        while (more := _units(line)) > limit:
+            room = _fitting(line, limit)
             parts, current = ([*parts, current] if current else parts), ""
             parts.append(line[:room])
             line = line[room:]
-        joined = f"{current}\n{line}" if current else line
-        if _units(joined) > limit:
+        if not current:
+            current, size = line, more
+        elif size + 1 + more > limit:
             parts.append(current)
-            current = line
+            current, size = line, more
         else:
-            current = joined
+            current, size = f"{current}\n{line}", size + 1 + more
     if current or not parts:
         parts.append(current)
     return parts
+
+
+def _fitting(line: str, limit: int) -> int:
+    """How many characters of a line have at most `limit` UTF-16 units."""
+    units = 0
+    for place, char in enumerate(line):
+        units += 2 if ord(char) > 0xFFFF else 1
+        if units > limit:
+            return place
+    return len(line)
 
 
 def _units(value: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 
 import pytest
 from hypothesis import given
@@ -165,6 +166,14 @@ def test_a_message_of_the_very_limit_is_one_part() -> None:
     assert len(text.split("a" * 4096)) == 1
     assert [len(part) for part in text.split("a" * 4097)] == [4096, 1]
     assert [len(part) for part in text.split("🐳" * 2049)] == [2048, 1], "Telegram counts UTF-16 units"
+
+
+@pytest.mark.parametrize("message", ["😀" * 60_000, "a\n" * 60_000])
+def test_a_huge_text_is_split_without_delay(message: str) -> None:
+    """Each character was counted again and again: one answer of 4,000 emoji took most of a second."""
+    began = time.process_time()
+    assert len(text.split(message)) > 20
+    assert time.process_time() - began < 2
 
 
 def test_clip_says_that_something_was_cut() -> None:
