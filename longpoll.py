@@ -39,12 +39,14 @@ class PollingBot(telebot.TeleBot):
         *,
         poll_length: Callable[[], int],
         on_poll: Callable[[int], None],
-        on_handled: Callable[[], None],
+        on_handled: Callable[[bool], None],
         now: Callable[[], float],
     ) -> None:
         super().__init__(token, threaded=False, skip_pending=False)
         self.trouble: Exception | None = None
         self.rest = 0.0
+        self.settled = False  # it was sure at least once
+        self._more = False  # more updates wait than were taken
         self.offset_sent = 0
         self._telegram = telegram
         self._store = store
@@ -55,7 +57,7 @@ class PollingBot(telebot.TeleBot):
         self._now = now
         self._ended = False
         self._sure = False  # that no other copy has updates in hand
-        self._seen: set[int] = set()
+        self._seen: int | None = None  # the first update at the last look
         self._received_at = 0.0
         mark, _, at = (store.value("inbox") or "-1 0").partition(" ")
         self.handled_id, self._last_at = int(mark), float(at)
@@ -87,6 +89,8 @@ class PollingBot(telebot.TeleBot):
         beat()  # a step lasts as long as all goes well
         if self._ended:
             return self._leave(None)
+        if abs(self._now() - self._received_at) > OLD_ANSWER:
+            self._sure = False  # frozen meanwhile, perhaps
         began = time.monotonic()
         try:
             self.offset_sent = self.next_offset()
@@ -102,21 +106,26 @@ class PollingBot(telebot.TeleBot):
             self._on_poll(len(updates))
         except StoreError as error:
             return self._leave(error)
-        if not self._ours(updates, waited=time.monotonic() - began):
-            self.rest = LOOK_AGAIN
-            return self._leave(None)
-        return updates
+        return self._ours(updates, waited=time.monotonic() - began)
 
-    def _ours(self, updates: list[Any], *, waited: float) -> bool:
-        """Whether nobody else can be at work on these updates. Another copy has what it handles not confirmed yet.
+    def _ours(self, updates: list[Any], *, waited: float) -> list[Any]:
+        """Those of the updates that nobody else can be at work on. Another copy confirms only what it has handled.
 
         Once a poll of ours has waited at the server all is ours: nothing was unconfirmed when it came, and an older
-        copy's poll was ended by it. Before that, updates that lie there at two looks are read by nobody.
+        copy's poll was ended by it. Before that, the first update is ours when it lies there at two looks: nobody
+        reads. Only that one, since a copy in the same case may look at the same time; it sees then that one reads.
         """
-        ids = {update.get("update_id") for update in updates}
-        self._sure = self._sure or not updates or waited > PARKED or not ids.isdisjoint(self._seen)
-        self._seen = set() if self._sure else ids
-        return self._sure
+        ids = [update.get("update_id") for update in updates]
+        again = bool(ids) and ids[0] in (self._seen, None)
+        if self._sure or not updates or waited > PARKED or again:
+            alone = self._sure or not again
+            self._sure, self.settled, self._seen = True, True, None
+            taken = updates if alone else updates[:1]
+            self._more = len(taken) < len(updates) or len(updates) == 100
+            return taken
+        self._seen = ids[0]
+        self.rest = LOOK_AGAIN
+        return self._leave(None)
 
     def process_new_updates(self, updates: list[Any]) -> None:
         """Give each update to the inbox; only what the store has taken is confirmed to Telegram later.
@@ -140,7 +149,7 @@ class PollingBot(telebot.TeleBot):
             if updates:
                 with self._store.transaction(durable=True):
                     self._store.set_value("inbox", f"{self.handled_id} {self._last_at}")
-                self._on_handled()
+                self._on_handled(self._more)
         except Exception as error:
             self._leave(error)
 

@@ -219,7 +219,9 @@ class Poller:
         self._polling_since = self._monotonic()
         trouble = self._bot.run_until_trouble()
         if trouble is None:
-            return longer(self._bot.rest, self._jitter())
+            # Two that come at the same moment must not look in step.
+            comes = not self._bot.settled or self._rivalry.episode is not None
+            return self._bot.rest * (1 + self._jitter() * (1.8 if comes else 0.1))
         if isinstance(trouble, Conflict):
             return self._conflict(trouble)
         raise trouble
@@ -251,10 +253,11 @@ class Poller:
             self._store.set_value("last_poll", str(now))
             self._marked_at = now
 
-    def _handled(self) -> None:
-        """A batch of updates was taken into the store."""
+    def _handled(self, more: bool) -> None:
+        """A batch of updates was taken into the store. `more` wait: it is too soon to count the stale ones."""
         self._on_news()
-        self._tell_stale()
+        if not more:
+            self._tell_stale()
 
     def _tell_stale(self) -> None:
         if self._inbox.tell_stale(away_since=self._away_since):
@@ -293,7 +296,7 @@ class Poller:
             return self._webhook_found(self._telegram.webhook())
         self._answered()
         retry, words = self._rivalry.collided(
-            error, newcomer=not self._running, now=self._now(), monotonic=self._monotonic()
+            error, newcomer=not self._bot.settled, now=self._now(), monotonic=self._monotonic()
         )
         episode = self._rivalry.episode
         if words and episode is not None:
