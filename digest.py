@@ -6,7 +6,6 @@ message and the next time are committed together: a kill neither loses nor doubl
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -22,8 +21,6 @@ from alerts import Alert
 from liquidations import sums
 from records import ALERTS, Chat
 from store import Store
-
-log = logging.getLogger(__name__)
 
 TOP = 5  # orders, coins and liquidations that get a line
 
