@@ -12,8 +12,8 @@ from enum import Enum
 
 import claim
 import groups
+from base.text import clip
 from store import Chat, Store, StoreError, User
-from text import clip
 
 ANSWER_EVERY = 86400.0  # a stranger is answered once a day
 ASK_EVERY = 7 * 86400.0  # the owner is asked about the same stranger once a week

@@ -21,16 +21,15 @@ if sys.version_info < (3, 11):  # noqa: UP036 - before what an older one cannot 
     print("Install a newer one, and make the virtual environment again with it (README.md).", file=sys.stderr)
     sys.exit(78)
 
-import config
-import exits
-from config import ConfigError
+from base import config, exit_codes
+from base.config import ConfigError
 
 
 class _Arguments(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)
         print(f"bot.py: {message}. `python bot.py --help` lists what can be said.", file=sys.stderr)
-        raise SystemExit(exits.BAD_ARGUMENTS)
+        raise SystemExit(exit_codes.BAD_ARGUMENTS)
 
 
 @dataclass(frozen=True)
@@ -85,10 +84,10 @@ def _install_options(parser: argparse.ArgumentParser) -> None:
 
 
 SUBCOMMANDS = (
-    Subcommand("setup", "manage.first_run", "ask for the token and the owner, and write them down", needs_file=False),
+    Subcommand("setup", "manage.setup", "ask for the token and the owner, and write them down", needs_file=False),
     Subcommand("status", "manage.status", "tell whether the bot runs, and how it is", _json_options),
     Subcommand("stop", "manage.stop", "ask the running bot to stop, and wait for it", _stop_options),
-    Subcommand("logs", "tail", "show the end of the bot's log", _logs_options),
+    Subcommand("logs", "manage.logs", "show the end of the bot's log", _logs_options),
     Subcommand(
         "doctor", "manage.doctor", "look for what is wrong and say how to mend it", _json_options, needs_file=False
     ),
@@ -106,7 +105,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return _main(argv)
     except ModuleNotFoundError as error:
-        if (Path(__file__).with_name(f"{error.name}.py")).exists():
+        if (Path(__file__).parent / str(error.name).partition(".")[0]).exists():
             raise
         requirements = Path(__file__).with_name("requirements.txt")
         print(
@@ -114,7 +113,7 @@ def main(argv: list[str] | None = None) -> int:
             file=sys.stderr,
         )
         print(f"    {sys.executable} -m pip install -r {requirements}", file=sys.stderr)
-        return exits.BAD_SETTINGS
+        return exit_codes.BAD_SETTINGS
 
 
 def _command(command: Subcommand, env_file: Path, arguments: argparse.Namespace) -> int:
@@ -126,14 +125,14 @@ def _command(command: Subcommand, env_file: Path, arguments: argparse.Namespace)
         return code
     except BrokenPipeError:  # `status | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return exits.STOPPED
+        return exit_codes.STOPPED
 
 
 def _main(argv: list[str] | None) -> int:
     parser = _parser()
     arguments = parser.parse_args(argv)
     if arguments.demo:
-        import demo  # the bot itself does not need it
+        from manage import demo  # the bot itself does not need it
 
         return demo.run(interactive=sys.stdin is not None and sys.stdin.isatty())
     command = next((row for row in SUBCOMMANDS if row.name == arguments.command), None)
@@ -152,7 +151,7 @@ def _main(argv: list[str] | None) -> int:
         if error.missing:
             what = f"Put into {env_file} (in a terminal `python bot.py setup` does it for you):"
             print(f"{what}\n{config.lines(*error.missing)}", file=sys.stderr)
-        return exits.BAD_SETTINGS
+        return exit_codes.BAD_SETTINGS
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
 
@@ -166,21 +165,21 @@ def _is_missing(path: Path) -> bool:
 
 def _run(env_file: Path, arguments: argparse.Namespace) -> int:
     """The bot itself; on a terminal, what it needs to begin with is asked for."""
-    import process  # and with it the libraries, which no subcommand should have to wait for
-    from manage import first_run
+    from manage import setup
+    from service import run  # and with it the libraries, which no subcommand should have to wait for
 
-    terminal = first_run.interactive() and not arguments.once
+    terminal = setup.interactive() and not arguments.once
     try:
         settings = config.load(env_file, owner_may_come=True)
     except ConfigError as error:
         if not terminal:
             raise
-        asked = first_run.begin(env_file, error)
+        asked = setup.begin(env_file, error)
         if asked is None:
-            return exits.BAD_SETTINGS
+            return exit_codes.BAD_SETTINGS
         settings = asked
-    link = process.Link.IF_NEEDED if terminal else process.Link.NEVER
-    return process.run(settings, env_file=env_file, wait=arguments.wait, one_round=arguments.once, link=link)
+    link = run.Link.IF_NEEDED if terminal else run.Link.NEVER
+    return run.run(settings, env_file=env_file, wait=arguments.wait, one_round=arguments.once, link=link)
 
 
 def _parser() -> argparse.ArgumentParser:

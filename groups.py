@@ -11,8 +11,8 @@ import json
 import logging
 from collections.abc import Callable
 
+from botapi.client import Rejected, TelegramError
 from store import Store
-from telegram import Rejected, TelegramError
 
 log = logging.getLogger(__name__)
 

@@ -26,10 +26,10 @@ from types import TracebackType
 
 from filelock import FileLock, Timeout
 
-import holder as records
-from guard import APP, Guard
-from holder import Holder, refusal, user_name
-from supervisor import Supervisor
+from machine import holder as records
+from machine.holder import Holder, refusal, user_name
+from machine.machine_lock import APP, Guard
+from machine.supervisor import Supervisor
 
 if sys.platform != "win32":
     import pwd

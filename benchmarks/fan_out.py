@@ -25,7 +25,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # the benchmark is run as a script of its own folder
 
-from simulator import SimBot, Simulator  # noqa: E402
+from simulation.simulator import SimBot, Simulator  # noqa: E402
 from store import Chat, Store  # noqa: E402
 
 OWNER = 7

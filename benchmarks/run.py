@@ -61,7 +61,7 @@ class Failed(Exception):
 
 
 class Simulator:
-    """The control API of `simulator.py`, running as its own process."""
+    """The control API of `python -m simulation`, running as its own process."""
 
     def __init__(self, line: str) -> None:
         told = json.loads(line)
@@ -129,7 +129,9 @@ def measure(script: Path, sizes: Sizes) -> Figures:
     with (
         tempfile.TemporaryDirectory(prefix="cryptosat-benchmark-") as folder,
         (Path(folder) / "output.txt").open("w+", encoding="utf-8", errors="replace") as output,
-        child(ROOT / "simulator.py", "--port", 0, "--token", token, env=clean, stdout=subprocess.PIPE) as server,
+        child(
+            "-m", "simulation", "--port", 0, "--token", token, env=clean, cwd=ROOT, stdout=subprocess.PIPE
+        ) as server,
     ):
         with deadline(server):
             line = server.stdout.readline() if server.stdout else ""

@@ -22,8 +22,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from sources import PAGE_ROWS, BinanceSpot
-from whales import Clusterer
+from venues.spot import PAGE_ROWS, BinanceSpot
+from watch.orders import Clusterer
 
 FIRST_ID = 3_000_001
 THRESHOLD = 1_000_000.0

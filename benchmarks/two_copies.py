@@ -19,7 +19,7 @@ from pathlib import Path
 
 from rig import OWNER, Failed, Rig, rest
 
-from simulator import Simulator
+from simulation.simulator import Simulator
 
 FREEZE = 60.0
 

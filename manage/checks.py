@@ -18,13 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import text
+from base import text
 from manage.findings import Finding, Level
 from manage.machine import Machine, is_checkout, read
 
 if TYPE_CHECKING:
-    from config import Settings
-    from holder import Holder
+    from base.config import Settings
+    from machine.holder import Holder
 
 ROOT = Path(__file__).resolve().parent.parent
 WINDOWS = sys.platform == "win32"
@@ -103,7 +103,7 @@ def compatible(installed: str, wanted: str) -> bool:
 def settings(patient: Patient) -> Iterator[Finding]:
     if patient.settings is None:
         return
-    import config
+    from base import config
 
     for problem in patient.problems:
         yield Finding("settings", "problem", problem, "python bot.py setup" if "TOKEN" in problem else "")
@@ -147,7 +147,7 @@ def env_file(patient: Patient) -> Iterator[Finding]:
 
 
 def _strays(patient: Patient) -> Iterator[Finding]:
-    import config
+    from base import config
 
     own = patient.settings.bot_id if patient.settings is not None else None
     for folder in _other_folders(patient.machine):
@@ -239,7 +239,7 @@ def database(patient: Patient) -> Iterator[Finding]:
     path = patient.folder / "bot.db" if patient.folder is not None else None
     if path is None:
         return
-    from database import StoreError, inspect
+    from store.database import StoreError, inspect
 
     try:
         found = inspect(path)

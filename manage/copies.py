@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
-import supervisor
-import text
-from holder import Holder
+from base import text
+from machine import supervisor
+from machine.holder import Holder
 from manage import launchers
 from manage.checks import ROOT, Patient
 from manage.findings import Finding, at_once
@@ -102,7 +102,7 @@ def _same_bot(patient: Patient, place: Path | None) -> bool | None:
         return None
     if place == ROOT:
         return True
-    import config
+    from base import config
 
     theirs = config.bot_id_in(place / ".env")
     if theirs is None or patient.settings is None:
@@ -114,7 +114,7 @@ def polling(patient: Patient) -> Iterator[Finding]:
     """How the running bot polls, and the other pollers of this token that it has met; from its status.json."""
     if patient.holder is None or patient.folder is None:
         return
-    import state
+    from service import state
 
     told, now = state.read(patient.folder), time.time()
     if told is None or told.get("pid") != patient.holder.pid:

@@ -16,9 +16,9 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import exits
-from holder import user_name
-from manage import checks, copies, reach
+from base import exit_codes
+from machine.holder import user_name
+from manage import checks, copies, network
 from manage.checks import Patient
 from manage.findings import Check, Finding, as_json, examine, shown
 from manage.machine import Machine
@@ -40,7 +40,7 @@ def run(env_file: Path, arguments: argparse.Namespace) -> int:
         width = shutil.get_terminal_size((118, 24)).columns if sys.stdout.isatty() else 118
         print(shown(findings, width=min(width, 140)))
         print(f"Looked at in {time.monotonic() - began:.1f} s; nothing was changed.")
-    return exits.PROBLEM if any(finding.level == "problem" for finding in findings) else exits.STOPPED
+    return exit_codes.PROBLEM if any(finding.level == "problem" for finding in findings) else exit_codes.STOPPED
 
 
 def checks_of(patient: Patient) -> dict[str, Check]:
@@ -57,8 +57,8 @@ def checks_of(patient: Patient) -> dict[str, Check]:
         "database": partial(checks.database, patient),
         "memory": partial(checks.memory, patient),
         "time zones": checks.time_zones,
-        "Telegram": partial(reach.telegram, patient),
-        "markets": partial(reach.markets, patient),
+        "Telegram": partial(network.telegram, patient),
+        "markets": partial(network.markets, patient),
     }
 
 
@@ -66,8 +66,8 @@ def meet(env_file: Path, machine: Machine) -> tuple[Patient, list[Finding]]:
     """Read the settings, find the folder and who holds the lock; findings when even that fails."""
     patient = Patient(env_file=env_file, settings=None, problems=(), folder=None, holder=None, machine=machine)
     try:
-        import config
         import lock
+        from base import config
 
         settings: config.Settings | None
         folder: Path | None
@@ -105,7 +105,7 @@ def _folder_of(user: str, bot_id: int) -> Path | None:
 
 def without(secrets: Sequence[str], finding: Finding) -> Finding:
     """The finding with every bot token, and these secrets, taken out: tools and errors may quote anything."""
-    from logs import redact
+    from base.logs import redact
 
     for secret in ("", *secrets):
         finding = replace(finding, text=redact(finding.text, secret), fix=redact(finding.fix, secret))

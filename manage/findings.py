@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Literal, TypeVar
 
-import text
+from base import text
 
 T = TypeVar("T")
 

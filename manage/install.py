@@ -18,10 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.sax.saxutils import escape
 
-import config
-import exits
 import lock
-from holder import user_name
+from base import config, exit_codes
+from machine.holder import user_name
 from manage import machine
 
 WINDOWS = sys.platform == "win32"
@@ -182,7 +181,7 @@ def run(env_file: Path, arguments: argparse.Namespace) -> int:
     bad = next((path for path in map(str, (place.python, place.folder)) if re.search(kind.cannot, path)), None)
     if bad is not None:
         _say(f"{name} cannot run a program at {bad}: a character in it has another meaning there. Move the project.")
-        return exits.PROBLEM
+        return exit_codes.PROBLEM
     content = filled(kind, place)
     target = kind.target(place)
     if not arguments.write:
@@ -196,12 +195,12 @@ def run(env_file: Path, arguments: argparse.Namespace) -> int:
         trouble = written(target, content.encode(kind.encoding))
         if trouble:
             _say(trouble)
-            return exits.PROBLEM
+            return exit_codes.PROBLEM
         _say(f"{target} is written; nothing was started.")
         _guide(name, place)
     for warning in warnings(env_file, place):
         _say(f"Note: {warning}")
-    return exits.STOPPED
+    return exit_codes.STOPPED
 
 
 def usual() -> str:

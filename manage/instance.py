@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import state
-from config import Place
-from holder import user_name
+from base.config import Place
 from lock import Holder, InstanceLock, find_folder
+from machine.holder import user_name
+from service import state
 
 if sys.platform != "win32":
     import pwd

@@ -19,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import supervisor
+from machine import supervisor
 from manage.machine import Launcher, Machine, NoAnswer, read, starts_bot
 
 # systemd

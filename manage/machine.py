@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PureWindowsPath
 
-_MARKS = ("whales.py", "inbox.py")  # beside a bot.py these make it this project's
+_MARKS = ("monitors.py", "access.py")  # beside a bot.py these make it this project's
 _SECRETS = ("TELEGRAM_BOT_TOKEN", "COINGLASS_API_KEY")
 _HARMLESS = frozenset({"doctor", "install", "logs", "setup", "status", "stop", "--demo", "--help", "--once", "-h"})
 # A command with one of these names the file and does not run it.

@@ -13,14 +13,12 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-import config
-import exits
-import text
-from health import SourceHealth
-from holder import stop_command
+from base import config, exit_codes, text
 from lock import Holder
+from machine.holder import stop_command
 from manage import instance
 from manage.instance import FRESH, Instance
+from venues.availability import SourceHealth
 
 _POLLING = {
     "connecting": "connecting",
@@ -38,7 +36,7 @@ def run(env_file: Path, arguments: argparse.Namespace) -> int:
     found = instance.look(config.place(env_file))
     now = time.time()
     print(json.dumps(as_json(found, now), indent=1) if arguments.json else "\n".join(lines(found, now, env_file)))
-    return exits.STOPPED if found.holder is not None else exits.NOT_RUNNING
+    return exit_codes.STOPPED if found.holder is not None else exit_codes.NOT_RUNNING
 
 
 def as_json(found: Instance, now: float) -> dict[str, Any]:

@@ -16,13 +16,11 @@ import threading
 import time
 from pathlib import Path
 
-import config
-import exits
-import stopfile
-import text
-from config import Place
-from holder import stop_command
+from base import config, exit_codes, text
+from base.config import Place
 from lock import Holder
+from machine import stop_requests
+from machine.holder import stop_command
 from manage import instance
 from manage.instance import Instance
 
@@ -38,18 +36,18 @@ def run(env_file: Path, arguments: argparse.Namespace) -> int:
     found = instance.look(place)
     if found.holder is None:
         print(f"Bot {found.name} was not running on this machine.")
-        return exits.STOPPED
+        return exit_codes.STOPPED
     reason = _reason_not_to(found, found.holder)
     if reason:
         print(reason, file=sys.stderr)
-        return exits.PROBLEM
+        return exit_codes.PROBLEM
     began = time.monotonic()
     try:
         _ask(place, found, found.holder)
     except OSError as error:
         why = f"could not be asked to stop ({error.strerror or error}). To stop it"
         print(f"Bot {found.name} {why}: {stop_command(found.holder)}", file=sys.stderr)
-        return exits.PROBLEM
+        return exit_codes.PROBLEM
     return _wait(place, found, arguments.timeout, began=began)
 
 
@@ -75,7 +73,7 @@ def _ask(place: Place, found: Instance, holder: Holder) -> None:
     """Raises OSError when the process cannot be reached. A process that has ended meanwhile is as good as asked."""
     assert holder.pid is not None
     if sys.platform == "win32" or not holder.sure:
-        stopfile.ask(found.folder, holder.pid)
+        stop_requests.ask(found.folder, holder.pid)
         return
     try:
         handle = _handle(holder.pid)
@@ -121,19 +119,19 @@ def _wait(place: Place, found: Instance, timeout: float, *, began: float) -> int
         clock = time.monotonic()
         if now is not None and now.pid != asked.pid:
             print(f"{who} stopped, but a copy that was waiting has taken over: pid {now.pid}. Stop that one too.")
-            return exits.PROBLEM
+            return exit_codes.PROBLEM
         if now is None:
             ended = clock if ended is None else ended
             if clock - ended >= SETTLE:
                 print(f"{who} stopped in {text.duration(ended - began)}.")
-                return exits.STOPPED
+                return exit_codes.STOPPED
         elif clock - began >= timeout:
             break
         pause.wait(EVERY)
-    stopfile.withdraw(found.folder)
+    stop_requests.withdraw(found.folder)
     print(
         f"{who} has not stopped within {text.duration(timeout)}; it was asked to, and may still do so. Its log tells "
         f"more: python bot.py logs",
         file=sys.stderr,
     )
-    return exits.PROBLEM
+    return exit_codes.PROBLEM

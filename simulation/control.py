@@ -13,7 +13,7 @@ from simulation.account import SimBot
 from simulation.http import Answer, Params, json_answer
 
 if TYPE_CHECKING:
-    from simulator import Simulator
+    from simulation.simulator import Simulator
 
 _TEXTS = ("token", "text", "data", "url")  # the control API takes these as they are
 

@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-import alerts
-import config
-import stopfile
-from simulator import SimBot, Simulator
+from alerts import publish
+from base import config
+from machine import stop_requests
+from simulation.simulator import SimBot, Simulator
 from store import Delivery, Store
 
 settings.register_profile("long", max_examples=2_000, deadline=None)  # pytest --hypothesis-profile=long
@@ -92,7 +92,7 @@ class BotProcess:
         """Ask the bot to stop, with a signal where there are signals; its exit code and the seconds it took."""
         began = time.monotonic()
         if sys.platform == "win32":  # there a signal would be a kill
-            stopfile.ask(self.folder, self.pid)
+            stop_requests.ask(self.folder, self.pid)
         else:
             self.process.send_signal(number)
         code = self.wait_exit(timeout)
@@ -185,5 +185,5 @@ def clean_environment() -> dict[str, str]:
 def outgoing(store: Store, *, now: float) -> list[Delivery]:
     """What waits to be sent, in order, worded as it would be now."""
     found = (store.delivery(delivery_id) for delivery_id, _, _ in store.pending())
-    worded = [(one, alerts.compose(store, one, now=now)) for one in found if one is not None]
+    worded = [(one, publish.compose(store, one, now=now)) for one in found if one is not None]
     return [replace(one, payload=payload) for one, payload in worded if payload is not None]

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from conftest import FRIEND, OTHER_TOKEN, OWNER, SECRETS, STOPS_WITHIN, TOKEN, Demo, Run
 
-import commands
-from simulator import SimBot, Simulator
+from commands import table
+from simulation.simulator import SimBot, Simulator
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc or at POSIX signals")
 POLLING = "Polling: running"
@@ -49,7 +49,7 @@ def test_the_bot_starts_answers_and_stops_within_a_second(run_bot: Run, chat: Si
 def test_the_command_menu_is_the_table(run_bot: Run, chat: SimBot, sim: Simulator) -> None:
     run_bot().wait_output(POLLING)
     sim.wait(lambda: chat.commands, what="the menu")
-    assert [row["command"] for row in chat.commands] == [name for name, _ in commands.menu()]
+    assert [row["command"] for row in chat.commands] == [name for name, _ in table.menu()]
 
 
 def test_all_bad_settings_are_told_at_once_and_end_with_78(run_bot: Run) -> None:

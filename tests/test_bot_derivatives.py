@@ -7,7 +7,7 @@ import time
 from conftest import OWNER, Run
 
 from simulation.perpetuals import ADDRESS
-from simulator import SimBot, Simulator
+from simulation.simulator import SimBot, Simulator
 
 SOON = {"DERIVATIVES_INTERVAL": "0.3", "LIQUIDATION_MIN_USD": "500k"}
 

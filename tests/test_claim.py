@@ -11,10 +11,10 @@ import pytest
 from conftest import FRIEND, OWNER
 
 import claim
-import commands
 from access import Access, Role
-from commands import Commands
-from inbox import Inbox
+from commands import table
+from commands.inbox import Inbox
+from commands.table import Commands
 from store import Store
 
 STRANGER, OTHER = 99, 98
@@ -36,7 +36,7 @@ class Desk:
         self.folder, self.clock = folder, clock
         self.store = Store(folder / "bot.db")
         self.access = Access(self.store, owner_id=owner, allowed_users=frozenset({FRIEND}), now=clock)
-        words = commands.Desk(
+        words = table.Desk(
             self.store, self.access, symbols=("BTC",), now=clock, default_min=lambda monitor, symbol: 1e6
         )
         self.inbox = Inbox(self.store, self.access, Commands(words), stale_after=600.0, now=clock)

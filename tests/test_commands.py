@@ -11,11 +11,11 @@ from conftest import FRIEND, OWNER
 from hypothesis import given
 from hypothesis import strategies as st
 
-import commands
-import text
 from access import Access, Role, Update
-from alerts import Alert
-from commands import TABLE, Commands, Reply
+from alerts.publish import Alert
+from base import text
+from commands import table
+from commands.table import TABLE, Commands, Reply
 from store import Chat, Store
 
 NOW = 1_750_000_000.0
@@ -30,7 +30,7 @@ class Desk:
     def __init__(self, folder: Path) -> None:
         self.store = Store(folder / "bot.db")
         self.access = Access(self.store, owner_id=OWNER, allowed_users=frozenset({FRIEND}), now=lambda: NOW)
-        self.desk = commands.Desk(
+        self.desk = table.Desk(
             self.store,
             self.access,
             symbols=("BTC", "ETH", "DOGE"),
@@ -134,8 +134,8 @@ def test_other_words_get_a_hint_in_private_and_silence_in_a_group(desk: Desk, te
 def test_help_and_menu_come_from_the_table(desk: Desk) -> None:
     listed = [line.split()[0].lstrip("/") for line in desk.say("/help").split("\n") if line.startswith("/")]
     assert sorted(listed) == sorted(row.name for row in EVERYONES)
-    assert [name for name, _ in commands.menu()] == [row.name for row in EVERYONES]
-    for row, (_, summary) in zip(EVERYONES, commands.menu(), strict=True):
+    assert [name for name, _ in table.menu()] == [row.name for row in EVERYONES]
+    for row, (_, summary) in zip(EVERYONES, table.menu(), strict=True):
         assert summary == row.summary
         assert row.summary in desk.say("/help")
 
@@ -148,7 +148,7 @@ def test_the_table_has_every_command_that_is_promised() -> None:
 
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row.name)
-def test_a_row_fits_telegrams_menu_and_its_example_works(desk: Desk, row: commands.Command) -> None:
+def test_a_row_fits_telegrams_menu_and_its_example_works(desk: Desk, row: table.Command) -> None:
     assert row.name.isascii()
     assert row.name == row.name.lower()
     assert 1 <= len(row.summary) <= 256
@@ -158,11 +158,11 @@ def test_a_row_fits_telegrams_menu_and_its_example_works(desk: Desk, row: comman
 
 
 @pytest.mark.parametrize("row", OWNERS, ids=lambda row: row.name)
-def test_the_owners_commands_are_unknown_to_everyone_else(desk: Desk, row: commands.Command) -> None:
+def test_the_owners_commands_are_unknown_to_everyone_else(desk: Desk, row: table.Command) -> None:
     assert desk.say(row.example) == f"I do not know /{row.name}. /help lists what I do, for example /whales BTC."
     assert f"/{row.name}" not in desk.say("/help")
     assert f"/{row.name}" in desk.say("/help", user_id=OWNER)
-    assert row.name not in dict(commands.menu())
+    assert row.name not in dict(table.menu())
 
 
 BAD = [

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from conftest import OWNER, Run
 
-from alerts import Alert
-from simulator import SimBot, Simulator
+from alerts.publish import Alert
+from simulation.simulator import SimBot, Simulator
 from store import Chat, Store
 
 if sys.platform != "linux":

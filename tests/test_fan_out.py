@@ -12,10 +12,10 @@ from pathlib import Path
 
 from conftest import OWNER, Run
 
-import alerts
-from alerts import Alert
-from outbox import SENDERS
-from simulator import SimBot, Simulator
+from alerts import publish
+from alerts.publish import Alert
+from botapi.outbox import SENDERS
+from simulation.simulator import SimBot, Simulator
 from store import ALERTS, Chat, Store
 
 NOW = 1_750_000_000.0
@@ -73,7 +73,7 @@ def test_a_storm_of_alerts_for_a_thousand_chats_lets_commands_through(tmp_path: 
     for number in range(12):
         began = time.monotonic()
         with store.transaction():
-            alerts.publish(store, whale(number), now=NOW, default_min=1e6)
+            publish.publish(store, whale(number), now=NOW, default_min=1e6)
         took.append(time.monotonic() - began)
     storm_over.set()
     thread.join(10)

@@ -15,21 +15,21 @@ from conftest import TOKEN
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import alerts
-from coinglass import CoinGlass
-from config import Settings, WhaleMin
-from gate import Gate
-from hyperliquid import Hyperliquid
-from monitors import WhaleMonitor
-from okx import Okx
+from alerts import publish
+from base.config import Settings, WhaleMin
 from simulation.feeds import FEEDS
 from simulation.html import parse_html
 from simulation.http import Answer, HttpServer, Hub, Request, json_answer
 from simulation.market import Market
 from simulation.perpetuals import ADDRESS
-from sources import BinanceSpot, CoinbaseExchange, Kraken, Source
 from store import Store
-from trades import SourceError
+from venues.coinglass import CoinGlass
+from venues.gate import Gate
+from venues.hyperliquid import Hyperliquid
+from venues.okx import Okx
+from venues.spot import BinanceSpot, CoinbaseExchange, Kraken, Source
+from venues.trades import SourceError
+from watch.whale_monitor import WhaleMonitor
 
 MANY = settings().max_examples
 TOO_LARGE = 1e12  # dollars, coins, a price: nothing real comes near
@@ -246,10 +246,10 @@ def test_the_monitor_outlives_spoilt_answers_and_tells_nothing_absurd(
             venues._market.sweep("binance", "BTC", "buy", usd=2e6, fills=5)
             monitor.tick()
         for body in store.alerts("whales", "BTC", limit=100):
-            alert = alerts.Alert(**body)
+            alert = publish.Alert(**body)
             assert 1e5 <= alert.usd < 1e10
             assert 0 < alert.price < TOO_LARGE
-            parse_html(alerts.headline(alert))
+            parse_html(publish.headline(alert))
     finally:
         store.close()
 

@@ -12,10 +12,10 @@ from test_commands import NOW, Desk
 
 import groups
 from access import Update
+from botapi.client import Rejected, TooManyRequests, Unreachable
+from commands.inbox import parse
 from groups import Groups
-from inbox import parse
-from simulator import SimBot, Simulator
-from telegram import Rejected, TooManyRequests, Unreachable
+from simulation.simulator import SimBot, Simulator
 
 GROUP, OTHER = -100, -200
 ADMIN, MEMBER = 55, 56

@@ -22,8 +22,8 @@ from pathlib import Path
 import pytest
 
 import lock as lock_module
-from guard import Guard
 from lock import Holder, InstanceLock, LockError, LockLost, bot_folder, refusal
+from machine.machine_lock import Guard
 
 ROOT = Path(__file__).resolve().parent.parent
 TOKEN = "123456789:TEST-token-of-nobody-000000000000000"

@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 from conftest import OWNER, TOKEN
 
-import telegram as road
-from outbox import Files, Outbox
-from simulator import SimBot, Simulator
+from botapi import client as road
+from botapi.client import Telegram, Unreachable
+from botapi.outbox import Files, Outbox
+from simulation.simulator import SimBot, Simulator
 from store import Store
-from telegram import Telegram, Unreachable
 
 CHATS = range(OWNER, OWNER + 5)
 MESSAGES = 40
@@ -74,7 +74,7 @@ DOWN: dict[str, tuple[Break, Mend]] = {
 def test_nothing_is_lost_or_doubled_it_is_told_once_and_it_goes_on_within_a_step(
     outbox: Outbox, store: Store, sim: Simulator, chat: SimBot, how: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, logger="outbox")
+    caplog.set_level(logging.INFO, logger="botapi.outbox")
     break_it, mend_it = DOWN[how]
     break_it(sim)
     outbox.start()

@@ -8,7 +8,7 @@ from functools import partial
 
 from conftest import OWNER, BotProcess, Run
 
-from simulator import SimBot, Simulator
+from simulation.simulator import SimBot, Simulator
 
 POLLING = "Polling: running"
 # What is held is told within 30 s; a test cannot wait that long.

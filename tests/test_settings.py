@@ -13,17 +13,17 @@ from conftest import FRIEND, OWNER
 from hypothesis import HealthCheck, given
 from hypothesis import settings as how
 from hypothesis import strategies as st
-from test_alerts import alert
+from test_alerts_publish import alert
 from test_commands import NOW, Desk
 
-import alerts
-import command_keyboard
-import held
 from access import Update
-from command_keyboard import ZONES
-from desk import Keyboard
-from records import LEVELS, MONITORS
+from alerts import held_back
+from alerts import publish as alerts
+from commands import keyboard as command_keyboard
+from commands.context import Keyboard
+from commands.keyboard import ZONES
 from simulation.html import parse_html
+from store.rows import LEVELS, MONITORS
 
 
 @pytest.fixture
@@ -195,7 +195,7 @@ def test_history_tells_what_came_what_is_held_and_what_became_of_it(desk: Desk) 
     assert lines[1] == "17:06:41 🟢 BTC buy 2.3M USD at 76,981 · Binance spot · held: quiet hours"
     assert lines[2] == "17:06:40 🟢 ETH buy 2.3M USD at 76,981 · Binance spot"
     with desk.store.transaction():
-        held.take(desk.store, desk.chat(), now=NOW)
+        held_back.take(desk.store, desk.chat(), now=NOW)
     assert "held, told later" in desk.say("/history 1")
     desk.say("/mute 1h")
     publish(desk, "muted", at_ms=at + 2000, now=NOW + 2)

@@ -20,7 +20,7 @@ import pytest
 
 from simulation.html import commands, parse_html
 from simulation.http import HttpServer
-from simulator import SimBot, Simulator
+from simulation.simulator import SimBot, Simulator
 
 TOKEN = "123456789:TEST-token-of-nobody-000000000000000"
 OTHER_POLLER = "Conflict: terminated by other getUpdates request; make sure that only one bot instance is running"
@@ -885,8 +885,10 @@ def test_the_flow_trades_and_never_makes_a_whale_by_itself(sim: Simulator) -> No
 
 
 def test_alone_it_prints_its_url_and_is_steered_over_http() -> None:
-    script = Path(__file__).parent.parent / "simulator.py"
-    process = subprocess.Popen([sys.executable, str(script), "--token", TOKEN], stdout=subprocess.PIPE, text=True)
+    root = Path(__file__).parent.parent
+    process = subprocess.Popen(
+        [sys.executable, "-m", "simulation", "--token", TOKEN], cwd=root, stdout=subprocess.PIPE, text=True
+    )
     try:
         assert process.stdout is not None
         url = json.loads(process.stdout.readline())["url"]

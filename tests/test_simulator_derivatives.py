@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from simulation.perpetuals import ADDRESS
-from simulator import Simulator
+from simulation.simulator import Simulator
 
 
 def get(sim: Simulator, venue: str, path: str, **params: Any) -> requests.Response:

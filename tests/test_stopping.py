@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 from conftest import OWNER, BotProcess, Run
 
-from simulator import SimBot, Simulator
+from simulation.simulator import SimBot, Simulator
 
 POLLING = "Polling: running"
 LIMIT = 2.5  # seconds; on a machine with nothing else to do none of them takes 1 s

@@ -18,10 +18,9 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-import database
-from alerts import Alert
-from bars import Bar
-from store import ALERTS, ANSWERS, Chat, Delivery, Store, StoreError, User
+from alerts.publish import Alert
+from store import ALERTS, ANSWERS, Chat, Delivery, Store, StoreError, User, database
+from venues.bars import Bar
 
 NOW = 1_750_000_000.0
 DAY = 86400.0

@@ -22,8 +22,8 @@ from pathlib import Path
 import pytest
 from conftest import OWNER, ROOT, SECRETS, TOKEN, clean_environment
 
-from config import SOURCE_DEFAULTS
-from simulator import SimBot, Simulator
+from base.config import SOURCE_DEFAULTS
+from simulation.simulator import SimBot, Simulator
 
 pytestmark = pytest.mark.skipif("TRY_SUPERVISORS" not in os.environ, reason="slow: TRY_SUPERVISORS=1 runs it")
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from conftest import OWNER, BotProcess, Run
 
-from simulator import SimBot, Simulator
+from simulation.simulator import SimBot, Simulator
 
 POLLING = "Polling: running"
 TAKES_OVER = "this copy takes over"

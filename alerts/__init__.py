@@ -1,0 +1,1 @@
+"""What each chat is told: publish, bundle, preferences, held back, digest, chart."""

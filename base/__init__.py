@@ -1,0 +1,1 @@
+"""What the rest is built from: words and numbers, settings, threads, logs, files. Imports nothing of ours."""

@@ -1,0 +1,1 @@
+"""Telegram, and nothing of markets or commands: client, long poll, conflict, pacing, outbox."""

@@ -1,0 +1,151 @@
+"""Which message may be sent next: a queue for each chat, turns between the chats, Telegram's limits.
+
+Limits (Bot API FAQ, "My bot is hitting limits"): about 30 messages a second overall, one a second in a chat
+(short bursts pass), 20 a minute in a group. Nothing here sends, waits or locks: the outbox does.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+
+from store.rows import ALERTS, ANSWERS
+
+BURST = 3.0  # of a chat
+CATCH_UP = 5.0  # messages
+LONGEST_REST = 60.0
+
+
+class Bucket:
+    """A budget that refills at `rate` a second up to `burst`; rate 0 means no limit."""
+
+    def __init__(self, rate: float, burst: float, now: float) -> None:
+        self._rate, self._burst, self._level, self._at = rate, burst, burst, now
+
+    def wait(self, now: float) -> float:
+        """Seconds until one may be taken."""
+        if self._rate == 0:
+            return 0.0
+        self._level = min(self._burst, self._level + (now - self._at) * self._rate)
+        self._at = now
+        # A hair of tolerance: floating point must not turn "now" into a wait of a nanosecond.
+        return max(0.0, (1.0 - self._level) / self._rate) if self._level < 1.0 - 1e-9 else 0.0
+
+    def take(self, count: float = 1.0) -> None:
+        self._level -= count
+
+
+class _Chat:
+    """The queue of one chat: two lanes of delivery ids, at most one message in flight."""
+
+    def __init__(self, bucket: Bucket) -> None:
+        self.bucket = bucket
+        self.lanes: tuple[deque[int], deque[int]] = (deque(), deque())
+        self.in_flight = False
+        self.waits = False
+        self.hold_until = 0.0
+
+    def head(self) -> int | None:
+        lane = self.lanes[ANSWERS] or self.lanes[ALERTS]
+        return lane[0] if lane else None
+
+
+class Queues:
+    """All chats' queues. `rate` is messages a second overall, 0 for no pacing at all. Times are monotonic seconds."""
+
+    def __init__(self, *, rate: float, now: float) -> None:
+        self.in_flight = 0
+        self.hold_until = 0.0  # nothing at all is sent before this
+        self._paced = rate > 0
+        # A little under the limit: network jitter can press two paced messages into one of Telegram's seconds.
+        # What a busy machine was late with may be made up for, as long as no second gets more than its share.
+        self._overall = Bucket(rate * 0.97, CATCH_UP, now)
+        self._overall.take(CATCH_UP - 1)
+        self._last_second: deque[float] = deque(maxlen=max(1, int(rate)))
+        self._chats: dict[int, _Chat] = {}
+        self._ready: tuple[dict[int, None], dict[int, None]] = ({}, {})  # chats that may send now, in turn, by lane
+        self._waiting: list[tuple[float, int]] = []  # heap: when a chat may send again
+
+    def add(self, delivery_id: int, chat_id: int, lane: int, *, now: float) -> None:
+        self._chat(chat_id, now).lanes[lane].append(delivery_id)
+        self._line_up(chat_id, now)
+
+    def claim(self, now: float, *, answers_only: bool, one_at_a_time: bool) -> tuple[int, int | None, float]:
+        """The chat and message to send now (in flight from here on), or None and the seconds until one may be due."""
+        while self._waiting and self._waiting[0][0] <= now:
+            chat_id = heapq.heappop(self._waiting)[1]
+            self._chats[chat_id].waits = False
+            self._line_up(chat_id, now)
+        lanes = (ANSWERS,) if answers_only else (ANSWERS, ALERTS)
+        chats = next((self._ready[lane] for lane in lanes if self._ready[lane]), None)
+        if chats is None:
+            return 0, None, min(LONGEST_REST, self._waiting[0][0] - now) if self._waiting else LONGEST_REST
+        if one_at_a_time and self.in_flight:
+            return 0, None, LONGEST_REST  # whoever has it goes on
+        hold = max(self.hold_until - now, self._overall_wait(now))
+        if hold > 0:
+            return 0, None, hold
+        chat_id = next(iter(chats))
+        chat = self._chats[chat_id]
+        for ready in self._ready:
+            ready.pop(chat_id, None)
+        chat.in_flight = True
+        self.in_flight += 1
+        self._overall.take()
+        self._last_second.append(now)
+        chat.bucket.take()
+        return chat_id, chat.head(), 0.0
+
+    def give_back(self, chat_id: int, delivery_id: int, hold: float, *, now: float) -> None:
+        """The send is over. A hold (seconds) keeps the message at the head of its lane; without, it is done with."""
+        chat = self._chats[chat_id]
+        chat.in_flight = False
+        self.in_flight -= 1
+        chat.hold_until = now + hold if hold else 0.0
+        for lane in chat.lanes:
+            if not hold and lane and lane[0] == delivery_id:
+                lane.popleft()
+        self._line_up(chat_id, now)
+
+    def move(self, old: int, new: int, *, now: float) -> None:
+        """What waits for one chat goes to another one, in its order."""
+        source, target = self._chat(old, now), self._chat(new, now)
+        for theirs, mine in zip(source.lanes, target.lanes, strict=True):
+            mine.extend(theirs)
+            theirs.clear()
+        self._line_up(new, now)
+
+    def more(self) -> bool:
+        """May another chat send besides those that are at it?"""
+        return any(self._ready)
+
+    def answers_due(self, now: float) -> bool:
+        return bool(self._ready[ANSWERS]) and self.hold_until <= now
+
+    def _overall_wait(self, now: float) -> float:
+        wait = self._overall.wait(now)
+        if self._paced and len(self._last_second) == self._last_second.maxlen:
+            wait = max(wait, self._last_second[0] + 1.0 - now)
+        return wait
+
+    def _chat(self, chat_id: int, now: float) -> _Chat:
+        chat = self._chats.get(chat_id)
+        if chat is None:
+            rate = 0.0 if not self._paced else 1.0 if chat_id > 0 else 17 / 60
+            chat = self._chats[chat_id] = _Chat(Bucket(rate, BURST, now))
+        return chat
+
+    def _line_up(self, chat_id: int, now: float) -> None:
+        """Put a chat among those that may send now, or among those that wait for their time."""
+        chat = self._chats[chat_id]
+        if chat.in_flight or chat.waits or chat.head() is None:
+            return
+        due = max(chat.hold_until, now + chat.bucket.wait(now))
+        if due > now:
+            chat.waits = True
+            heapq.heappush(self._waiting, (due, chat_id))
+            return
+        lane = ANSWERS if chat.lanes[ANSWERS] else ALERTS
+        if lane == ANSWERS:
+            self._ready[ALERTS].pop(chat_id, None)
+        self._ready[lane][chat_id] = None

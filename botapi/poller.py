@@ -1,0 +1,358 @@
+"""`infinity_polling` without its sharp edges, the three kinds of 409, and standby.
+
+`Poller` is the thread that lets `longpoll.PollingBot` poll until there is trouble, decides what the trouble was,
+rests, and lets it poll again.
+
+What a 409 of getUpdates means (Bot API server, Client.cpp): of two long polls the newer wins, the older gets
+the 409. So a 409 tells of a poller that is alive and polled after us, or of a webhook; never of a dead one.
+In standby this copy calls getWebhookInfo only, which disturbs nobody, and takes over when updates lie unread.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, tzinfo
+
+from base import exit_codes, text
+from base.worker import Loop
+from botapi.client import (
+    Conflict,
+    NoAnswer,
+    Telegram,
+    TelegramError,
+    TokenRefused,
+    TooManyRequests,
+    Unreachable,
+    Webhook,
+)
+from botapi.conflict import RETRY_REST, STANDBY_REST, Rivalry, WebhookWar, longer
+from botapi.longpoll import PollingBot
+from commands.inbox import Inbox
+from service.state import ConflictState, PollingState
+from store import Store, StoreError
+
+log = logging.getLogger(__name__)
+
+LONG_POLL = 3  # seconds: how soon a dead connection is noticed; 20 polls of 1 kB a minute (docs/architecture.md)
+FIRST_POLL = 1
+STORE_REST = 5.0
+LOST_REST = 2.0  # seconds between tries while the network is away: asking costs nobody anything
+FAILED_REST = 60.0  # the same, at most, while the server itself answers that it is unwell
+WEBHOOK_LOOK = 10.0
+MARK_EVERY = 15.0
+TELL_EVERY = 3600.0
+
+
+class Poller:
+    """The polling thread: connects, clears the webhook, polls, stands by. Ends the process through `on_end`."""
+
+    def __init__(
+        self,
+        token: str,
+        telegram: Telegram,
+        store: Store,
+        inbox: Inbox,
+        *,
+        on_connected: Callable[[str], None],
+        on_end: Callable[[int, str], None],
+        on_death: Callable[[str], None],
+        tell_owner: Callable[[str], None],
+        on_news: Callable[[], None],
+        on_standby: Callable[[bool], None] = lambda standby: None,
+        on_reached: Callable[[], None] = lambda: None,
+        on_conflict: str = "keep-alerting",
+        patience: float = 900.0,
+        drop_pending: bool = False,
+        alone_here: bool = True,
+        long_poll: int = LONG_POLL,
+        now: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self.loop = Loop("polling", self.step, on_death=on_death)
+        self.username = ""
+        self.last_good_at: float | None = None
+        self._telegram = telegram
+        self._store = store
+        self._inbox = inbox
+        self._on_connected, self._on_end, self._on_news = on_connected, on_end, on_news
+        self._on_standby, self._on_reached = on_standby, on_reached
+        self._tell_owner = tell_owner
+        self._on_conflict, self._patience, self._drop_pending = on_conflict, patience, drop_pending
+        self._long_poll = long_poll
+        self._now, self._monotonic, self._jitter = now, monotonic, jitter
+        self._bot = PollingBot(
+            token,
+            telegram,
+            store,
+            inbox,
+            poll_length=self._poll_length,
+            on_poll=self._polled,
+            on_handled=self._handled,
+            now=now,
+        )
+        self._state: Callable[[], float] = self._connect
+        self._running = False
+        self._failures = 0
+        self._failing_since: float | None = None
+        self._away_since = float(store.value("last_poll") or 0) or None
+        self._polling_since = 0.0
+        self._marked_at = 0.0
+        self._rivalry = Rivalry(started=monotonic(), alone_here=alone_here, alerts_wait=on_conflict == "pause")
+        self._war = WebhookWar(started=monotonic())
+        self._remove_at = 0.0
+        self._told: dict[str, float] = {}
+
+    # What others call
+
+    def start(self) -> None:
+        self.loop.start()
+
+    def stop(self, timeout: float) -> None:
+        """End the poll in flight, wait for the thread, confirm what was handled. At most `timeout` seconds."""
+        deadline = self._monotonic() + timeout
+        self._bot.end()
+        self.loop.stop()
+        self.loop.join(timeout)
+        left = deadline - self._monotonic()
+        handled = self._bot.next_offset()
+        # Needed only when updates were handled after the last poll was sent. The offset is then another one, so
+        # the server's 3 s rule (same offset again: becomes a long poll) cannot put a 409 on a successor.
+        if self._running and handled > self._bot.offset_sent and left > 0.1:
+            try:
+                self._bot.offset_sent = handled  # said once: again, it would be the same offset
+                self._telegram.updates(handled, timeout=0, limit=1, within=left)
+            except TelegramError:
+                log.info("The last updates could not be confirmed; they come again and are recognised as handled")
+
+    def polling_state(self) -> PollingState:
+        """How polling is, for status and health. Safe from any thread."""
+        if self._failing_since is not None:
+            state = "unreachable"
+        elif self._state == self._standby:
+            state = "standby"
+        elif self._state == self._clear_webhook and self._war.count:
+            state = "webhook"
+        elif self._rivalry.episode is not None:
+            state = "retrying"
+        else:
+            state = "running" if self._running else "connecting"
+        return PollingState(state=state, last_good_at=self.last_good_at, failing_since=self._failing_since)
+
+    def conflict_state(self) -> ConflictState:
+        """The conflict that is on and those that were, since the start. Safe from any thread."""
+        return self._rivalry.state()
+
+    def status(self, zone: tzinfo = UTC) -> list[str]:
+        """Lines of /status about polling and conflict, times in that zone."""
+        now = self._now()
+        if self.last_good_at is None:
+            lines = ["Polling: not yet; connecting."]
+        else:
+            lines = [f"Polling: last answer {text.duration(max(0.0, now - self.last_good_at))} ago."]
+        if self._failing_since is not None:
+            lines.append(f"Telegram unreachable since {text.clock(self._failing_since, now=now, zone=zone)}.")
+        episode = self._rivalry.episode
+        if episode is None:
+            lines.append("Conflict: none.")
+        else:
+            state = "standing by" if self._state == self._standby else "polling again"
+            since = text.clock(episode.since, now=now, zone=zone)
+            lines.append(f"Conflict: another poller since {since}, {episode.count} times; {state}.")
+        return lines
+
+    # The thread
+
+    def step(self) -> float:
+        try:
+            return self._state()
+        except TokenRefused as error:
+            self._on_end(
+                exit_codes.TOKEN_REFUSED,
+                f"Telegram refuses this bot's token ({error}): it is wrong or was revoked. Get the current token "
+                f"from @BotFather (/token), put it into TELEGRAM_BOT_TOKEN (`python bot.py setup`) and start again.",
+            )
+            return 3600.0
+        except TooManyRequests as error:
+            self._failing(error)
+            return error.retry_after + 0.1
+        except StoreError:
+            return STORE_REST  # it was told of; what was not taken comes again
+        except TelegramError as error:
+            return self._failed(error)
+
+    def _connect(self) -> float:
+        before: list[Webhook] = []
+        asking = threading.Thread(target=self._ask_webhook, args=(before,), daemon=True)
+        asking.start()  # beside getMe: one wait instead of two
+        try:
+            self.username = str(self._bot.user.username)
+        except (KeyError, TypeError, AttributeError):
+            raise TelegramError("getMe answered something that is not the Bot API's") from None
+        asking.join(5.0)
+        self._on_connected(self.username)
+        if self._drop_pending:
+            self._telegram.drop_pending()
+            self._drop_pending = False
+            log.info("Updates that were waiting were dropped, as DROP_PENDING_UPDATES asks")
+        if before and before[0].url:
+            self._webhook_found(before[0])
+        self._state = self._clear_webhook
+        return 0.0
+
+    def _ask_webhook(self, found: list[Webhook]) -> None:
+        try:
+            found.append(self._telegram.webhook())
+        except TelegramError:
+            pass  # getMe beside it tells what is wrong
+
+    def _clear_webhook(self) -> float:
+        left = self._remove_at - self._monotonic()
+        if left > 0:  # a war: the other side is left alone for a while, unless it gives up
+            if self._telegram.webhook().url:
+                return min(left, WEBHOOK_LOOK)
+            self._remove_at = 0.0
+        self._bot.remove_webhook()
+        still = self._telegram.webhook()
+        if still.url:
+            return max(1.0, self._webhook_found(still))  # removed again after a pause
+        self._state = self._poll
+        return 0.0
+
+    def _poll(self) -> float:
+        self._polling_since = self._monotonic()
+        trouble = self._bot.run_until_trouble()
+        if trouble is None:
+            # Two that come at the same moment must not look in step.
+            comes = not self._bot.settled or self._rivalry.episode is not None
+            return self._bot.rest * (1 + self._jitter() * (1.8 if comes else 0.1))
+        if isinstance(trouble, Conflict):
+            return self._conflict(trouble)
+        raise trouble
+
+    def _poll_length(self) -> int:
+        """Seconds the next getUpdates waits: short at first and after a failure, to know soon whether polling works.
+
+        Where something on the way ends every long poll, the short ones still get the commands.
+        """
+        return self._long_poll if self._running and self._failing_since is None else FIRST_POLL
+
+    def _polled(self, updates: int) -> None:
+        """A getUpdates was answered well."""
+        now, monotonic = self._now(), self._monotonic()
+        self._answered()
+        if not self._running:
+            log.info("Polling: running as @%s", self.username)
+        if self.last_good_at is not None and now - self.last_good_at > 60:
+            self._away_since = self.last_good_at
+        self._running = True
+        self.last_good_at = now
+        words = self._rivalry.unharmed(monotonic - self._polling_since, now=now, monotonic=monotonic)
+        if words:
+            self._tell_owner(words)
+        self._war.polled(monotonic=monotonic)
+        if updates == 0:
+            self._tell_stale()
+        if updates < 100 and abs(now - self._marked_at) >= MARK_EVERY:
+            self._store.set_value("last_poll", str(now))
+            self._marked_at = now
+
+    def _handled(self, more: bool) -> None:
+        """A batch of updates was taken into the store. `more` wait: it is too soon to count the stale ones."""
+        self._on_news()
+        if not more:
+            self._tell_stale()
+
+    def _tell_stale(self) -> None:
+        if self._inbox.tell_stale(away_since=self._away_since):
+            self._on_news()
+        self._away_since = None
+
+    def _failed(self, error: TelegramError) -> float:
+        """Network, 5xx, garbage: seconds to rest, growing."""
+        self._failures += 1
+        if isinstance(error, NoAnswer) and self._failures == 1:
+            return 0.0  # one connection fell silent; a new one tells whether it is more than that
+        self._failing(error)
+        lost = isinstance(error, Unreachable) and error.status is None
+        most = LOST_REST if lost else FAILED_REST
+        return min(most, 2.0 ** min(self._failures - 1, 6)) * (0.75 + self._jitter() / 2)
+
+    def _failing(self, error: TelegramError) -> None:
+        """Telegram gives no good answer. One log line when it begins."""
+        if self._failing_since is None:
+            self._failing_since = self._now()
+            log.warning("Polling: %s. Tries go on; nothing is lost", error)
+
+    def _answered(self) -> None:
+        """Telegram gave a good answer."""
+        since, self._failing_since = self._failing_since, None
+        if since is not None:
+            log.info("Polling: Telegram answers again after %s", text.duration(max(0.0, self._now() - since)))
+        if self._failures:
+            self._failures = 0
+            self._on_reached()
+
+    # Conflict
+
+    def _conflict(self, error: Conflict) -> float:
+        if error.by_webhook:
+            return self._webhook_found(self._telegram.webhook())
+        self._answered()
+        retry, words = self._rivalry.collided(
+            error, newcomer=not self._bot.settled, now=self._now(), monotonic=self._monotonic()
+        )
+        episode = self._rivalry.episode
+        if words and episode is not None:
+            episode.told = self._tell("conflict", words)
+        if retry:
+            return RETRY_REST * (0.5 + self._jitter())  # two newcomers must not act in step
+        if self._state != self._standby:
+            self._state = self._standby
+            self._on_standby(True)
+        return longer(STANDBY_REST, self._jitter())
+
+    def _standby(self) -> float:
+        episode = self._rivalry.episode
+        if episode is None:
+            self._state = self._poll
+            return 0.0
+        waited = self._now() - episode.since
+        if self._on_conflict == "exit" and waited > self._patience:
+            self._on_end(
+                exit_codes.CONFLICT_GIVEN_UP,
+                f"Another program has polled with this bot's token for {text.duration(waited)}; as ON_CONFLICT=exit "
+                f"asks, this copy gives up. Stop the other one, or get a new token with /revoke at @BotFather.",
+            )
+            return 3600.0
+        found = self._telegram.webhook()
+        self._answered()
+        if found.url:
+            return self._webhook_found(found)
+        rest = self._rivalry.looked(found.pending, monotonic=self._monotonic())
+        if not rest:
+            self._state = self._poll
+            self._on_standby(False)
+        return longer(rest, self._jitter())
+
+    def _webhook_found(self, webhook: Webhook) -> float:
+        self._state = self._clear_webhook
+        now = self._monotonic()
+        rest, kind, words = self._war.hit(webhook.host or "a place that is gone already", monotonic=now)
+        if words:
+            self._tell(kind, words)
+        self._remove_at = now + longer(rest, self._jitter())
+        return min(rest, WEBHOOK_LOOK)
+
+    def _tell(self, what: str, words: str) -> bool:
+        """Tell the owner, at most once an hour of the same kind."""
+        now = self._now()
+        if now - self._told.get(what, 0.0) < TELL_EVERY:
+            return False
+        self._told[what] = now
+        self._tell_owner(words)
+        return True

@@ -1,0 +1,233 @@
+"""From a raw update to its effect, exactly once: gate, command, replies and the mark in one transaction.
+
+A kill at any instant leaves an update either untouched (Telegram delivers it again) or fully handled with its
+replies in the outbox. An update that cannot be read, or whose command has a bug, is set aside alone.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from datetime import UTC
+from typing import Any
+
+from access import Access, Update
+from base import text
+from commands.context import Keyboard, Reply
+from commands.table import Commands
+from store import Store, StoreError
+
+log = logging.getLogger(__name__)
+
+GONE = ("left", "kicked")
+
+
+class Inbox:
+    """Takes raw updates one by one.
+
+    now: Telegram's time as well as we know it, in unix seconds, by which commands are judged. clock: our own, which
+    everything in the store is marked with.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        access: Access,
+        commands: Commands,
+        *,
+        stale_after: float,
+        now: Callable[[], float],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._store = store
+        self._access = access
+        self._commands = commands
+        self._stale_after = stale_after
+        self._now = now
+        self._clock = clock
+
+    def take(self, raw: dict[str, Any]) -> None:
+        """Handle one update. Raises StoreError when it could not be kept: then it must be fetched again."""
+        update_id = raw["update_id"]
+        try:
+            update = parse(raw)
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            log.warning("Update %d could not be read (%s); it is skipped alone", update_id, type(error).__name__)
+            update = Update(update_id=update_id)
+        with self._store.transaction():
+            if self._store.handled(update_id):
+                return
+            self._store.mark_handled(update_id, now=self._now())
+            try:
+                with self._store.savepoint():
+                    self._handle(update)
+            except StoreError:
+                raise
+            except Exception:
+                log.exception("Update %d: the handler failed; the bot goes on", update_id)
+                if self._access.admits(update) and update.chat_id:
+                    sorry = "Something went wrong inside the bot; its log tells more. Nothing was changed."
+                    self._say(update, Reply(text=sorry))
+
+    def _handle(self, update: Update) -> None:
+        if update.kind == "migration" and update.migrate_to is not None:
+            self._store.migrate_chat(update.chat_id, update.migrate_to)
+        elif update.kind == "membership" and update.status in GONE:
+            # Whoever removed the bot: it only takes away.
+            if self._store.chat(update.chat_id) is not None:
+                self._store.unsubscribe(update.chat_id, note="unsubscribed: the bot was removed or blocked there")
+        elif self._claim(update):
+            pass
+        elif not self._access.admits(update):
+            for reply in self._commands.stranger(update):
+                self._say(update, reply)
+        elif update.kind == "membership":
+            for reply in self._commands.joined(update) if update.status == "member" else []:
+                self._say(update, reply)
+        elif update.kind == "message" and self._now() - update.at > self._stale_after:
+            if self._commands.would_run(update):
+                self._store.add_stale(update.chat_id, thread_id=update.thread_id, at=update.at)
+        elif update.kind in ("message", "callback"):
+            for reply in self._commands.run(update):
+                self._say(update, reply)
+
+    def _claim(self, update: Update) -> bool:
+        before = self._access.owner_id
+        claimed = self._access.claim(update)
+        for reply in self._commands.claimed(update, before=before) if claimed else []:
+            self._say(update, reply)
+        return claimed
+
+    def tell_stale(self, *, away_since: float | None) -> bool:
+        """One line to each chat whose commands were too old to run. True if there was any."""
+        with self._store.transaction():
+            rows = self._store.take_stale()
+            now = self._now()
+            for row in rows:
+                known = self._store.chat(row["chat_id"])
+                zone = UTC if known is None else known.zone
+                since = min(away_since or row["first_at"], row["first_at"])
+                began, ended = (text.clock(at, now=now, zone=zone) for at in (since, now))
+                asked = text.count(row["commands"], "command")
+                line = (
+                    f"I was away from {began} to {ended}. {asked} of yours from that time "
+                    f"{'was' if row['commands'] == 1 else 'were'} not run; please send again what you still want."
+                )
+                self._say(Update(update_id=0, chat_id=row["chat_id"], thread_id=row["thread_id"]), Reply(text=line))
+        return bool(rows)
+
+    def _say(self, update: Update, reply: Reply) -> None:
+        """Keep an answer to be sent. Only a text is ever longer than one message; the keyboard goes under its end."""
+        now = self._clock()
+        chat_id = reply.chat_id or update.chat_id
+        if reply.toast:
+            payload: dict[str, Any] = {"callback_query_id": update.callback_id, "text": text.clip(reply.text, 200)}
+            self._store.enqueue(update.chat_id, "answerCallbackQuery", payload, now=now)
+            return
+        if reply.edit and update.message_id is not None:
+            payload = {"text": reply.text, "message_id": update.message_id} | _form(reply, reply.keyboard)
+            self._store.enqueue(chat_id, "editMessageText", payload, now=now)
+            return
+        address: dict[str, Any] = {"disable_notification": True} if reply.silent else {}
+        if reply.chat_id is None and update.thread_id is not None:
+            address["message_thread_id"] = update.thread_id
+        if reply.attachment is not None:
+            payload = {"caption": reply.text, "attachment": dict(reply.attachment)} | _form(reply, reply.keyboard)
+            self._store.enqueue(chat_id, reply.method, payload | address, now=now)
+            return
+        parts = text.split(reply.text)
+        for part in parts:
+            payload = {"text": part} | _form(reply, reply.keyboard if part is parts[-1] else ())
+            self._store.enqueue(chat_id, reply.method, payload | address, now=now)
+
+
+def _form(reply: Reply, keyboard: Keyboard) -> dict[str, Any]:
+    """The parts of a payload that say how it looks."""
+    form: dict[str, Any] = {"parse_mode": "HTML"} if reply.html else {}
+    if keyboard:
+        rows = [[{"text": label, "callback_data": data} for label, data in row] for row in keyboard]
+        form["reply_markup"] = {"inline_keyboard": rows}
+    return form
+
+
+def parse(raw: dict[str, Any]) -> Update:
+    """Our Update from a Bot API Update object. Raises KeyError, TypeError or ValueError when it is malformed.
+
+    Only commands that a person typed count: edited, forwarded and inline-bot messages and captions are `other`.
+    """
+    update_id = int(raw["update_id"])
+    if "callback_query" in raw:
+        query = raw["callback_query"]
+        message = query.get("message") or {}
+        within_reach = message.get("date") != 0  # Bot API InaccessibleMessage: it can be answered, not edited
+        return Update(
+            update_id=update_id,
+            kind="callback",
+            callback_id=str(query["id"]),
+            text=_words(query.get("data")),
+            message_id=message.get("message_id") if within_reach else None,
+            thread_id=_thread(message),
+            **_chat(message["chat"]),
+            **_person(query["from"]),
+        )
+    if "my_chat_member" in raw:
+        change = raw["my_chat_member"]
+        status = str(change["new_chat_member"]["status"])
+        came = str(change["old_chat_member"]["status"]) in GONE and status in ("member", "administrator")
+        return Update(
+            update_id=update_id,
+            kind="membership",
+            status=status if status in GONE else "member" if came else "",
+            **_chat(change["chat"]),
+            **_person(change["from"]),
+        )
+    if "message" not in raw:
+        return Update(update_id=update_id)
+    message = raw["message"]
+    chat = _chat(message["chat"])
+    if "migrate_to_chat_id" in message:
+        return Update(update_id=update_id, kind="migration", migrate_to=int(message["migrate_to_chat_id"]), **chat)
+    person = _person(message.get("from") or {"id": 0})
+    # Bot API Message.sender_chat: the group itself for its anonymous administrators, else a channel.
+    as_group = "sender_chat" in message and _id(message["sender_chat"]["id"]) == chat["chat_id"]
+    typed = not any(name in message for name in ("forward_origin", "forward_date", "via_bot"))
+    typed = typed and (as_group or "sender_chat" not in message)
+    return Update(
+        update_id=update_id,
+        kind="message" if typed and isinstance(message.get("text"), str) else "other",
+        text=_words(message.get("text")),
+        at=float(message["date"]),
+        message_id=int(message["message_id"]),
+        thread_id=_thread(message),
+        as_group=as_group,
+        **chat,
+        **person,
+    )
+
+
+def _thread(message: dict[str, Any]) -> int | None:
+    return int(message["message_thread_id"]) if message.get("is_topic_message") else None
+
+
+def _chat(chat: dict[str, Any]) -> dict[str, Any]:
+    title = chat.get("title") or chat.get("username") or chat.get("first_name") or ""
+    return {"chat_id": _id(chat["id"]), "chat_kind": str(chat["type"]), "chat_title": _words(title)}
+
+
+def _person(user: dict[str, Any]) -> dict[str, Any]:
+    names = [user.get("first_name"), user.get("last_name")]
+    handle = f"@{user['username']}" if user.get("username") else None
+    shown = " ".join(_words(name) for name in (*names, handle) if name)
+    return {"user_id": 0 if user.get("is_bot") else _id(user["id"]), "user_name": shown}
+
+
+def _words(value: Any) -> str:
+    # Half of a surrogate pair can stand in JSON but neither in SQLite nor in an answer.
+    return str(value or "").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _id(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not -(2**52) < value < 2**52:
+        raise ValueError(value)
+    return value

@@ -1,0 +1,167 @@
+"""The keyboard of /settings: pages of buttons in one message that edits itself.
+
+A button names a page and, where it changes something, a command as it could be typed (`s:cap:cap 20`). So it does
+what the command does, refuses what the command refuses, and an old keyboard shows what is so now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from access import Update
+from commands.context import Desk, Keyboard, Reply, Usage
+from commands.settings import SIDES, described, level_of
+from store.rows import LEVELS, MONITORS, Chat
+
+Run = Callable[[str, list[str]], list[Reply]]  # a command's name and arguments; may raise Usage
+
+VERB = "s"
+MAY = (
+    "level",
+    "side",
+    "threshold",
+    "watch",
+    "unwatch",
+    "quiet",
+    "timezone",
+    "cap",
+    "digest",
+)  # what a button may run
+THRESHOLDS = ("auto", "100k", "250k", "500k", "1M", "2M", "5M", "10M")
+QUIET = ("off", "22:00-07:00", "23:00-07:00", "23:00-08:00", "00:00-08:00", "00:00-09:00")
+CAPS = ("off", "5", "10", "20", "40", "60")
+DIGESTS = ("off", "08:00", "09:00", "20:00", "09:00 mon-fri", "every 4h", "every 12h")
+ZONES = (
+    *("UTC", "Europe/London", "Europe/Berlin", "Europe/Istanbul", "Asia/Dubai", "Asia/Kolkata"),
+    *("Asia/Singapore", "Asia/Tokyo", "Australia/Sydney", "America/New_York", "America/Chicago"),
+    *("America/Los_Angeles", "America/Sao_Paulo", "Africa/Lagos"),
+)
+MOST_COINS = 80  # Telegram takes 100 buttons; for more coins there is /watch
+BACK = (("‹ Back", f"{VERB}:main"),)
+
+
+def settings(desk: Desk, update: Update, arguments: list[str]) -> list[Reply]:
+    return [_page(desk, desk.need_chat(update), "main")]
+
+
+def press(desk: Desk, update: Update, rest: str, run: Run) -> list[Reply]:
+    """A button of the keyboard, perhaps an old or a forged one; nothing for data that no button of ours has."""
+    page, _, command = rest.partition(":")
+    name, *arguments = command.split() or [""]
+    if page not in ("main", "done", *_PAGES, *MONITORS) or (command and name not in MAY):
+        return []
+    toast = ""
+    try:
+        if command:
+            toast = run(name, arguments)[0].text
+    except Usage as problem:
+        toast = str(problem)
+    chat = desk.subscribed(update)
+    if chat is None:
+        return [Reply(text="Alerts are off in this chat; switch them on first with /start.", toast=True)]
+    shown = _page(desk, chat, page, edit=True)
+    return [Reply(text=toast, toast=True), shown]
+
+
+def _page(desk: Desk, chat: Chat, page: str, *, edit: bool = False) -> Reply:
+    if page in ("main", "done"):
+        words = "\n".join(["Settings of this chat", "", *described(desk, chat)])
+        return Reply(text=words, keyboard=_main(chat) if page == "main" else (), edit=edit)
+    if page in MONITORS:
+        state = described(desk, chat)[MONITORS.index(page)]
+        words = f"{_ABOUT[page]}\n\n{state}\n\n{_LEVELS_TOLD if page != 'funding' else _LEVELS_OF_FUNDING}"
+        return Reply(text=words, keyboard=(*_monitor(chat, page), BACK), edit=edit)
+    words, rows = _PAGES[page]
+    state = next((line for line in described(desk, chat) if line.startswith(_STATES[page])), "")
+    return Reply(text=f"{words}\n\n{state}", keyboard=(*rows(desk, chat), BACK), edit=edit)
+
+
+_ABOUT = {
+    "whales": "Whales: single market orders of at least the threshold. One coin alone: /threshold BTC 2m.",
+    "liquidations": "Liquidations: positions closed by force. One coin alone: /threshold liquidations BTC 2m.",
+    "funding": "Funding: rates that become unusually high or low.",
+    "wallets": "Wallets: what the wallets of /wallet open, close and turn.",
+}
+_LEVELS_TOLD = "on: with a sound from twice the threshold on, without one below\nloud, silent: always, never"
+
+_LEVELS_OF_FUNDING = "on, loud: with a sound\nsilent: without one"
+
+
+def _main(chat: Chat) -> Keyboard:
+    monitors = [(f"{monitor.capitalize()}: {level_of(chat, monitor)}", f"{VERB}:{monitor}") for monitor in MONITORS]
+    pages = [("Coins", "coins"), ("Quiet hours", "quiet"), ("Time zone", "zone"), ("Hourly cap", "cap")]
+    others = [(label, f"{VERB}:{page}") for label, page in (*pages, ("Digest", "digest"), ("Done", "done"))]
+    return _rows([*monitors, *others], 2)
+
+
+def _monitor(chat: Chat, monitor: str) -> Keyboard:
+    rows = [_choices(monitor, f"level {monitor}", LEVELS, now=level_of(chat, monitor))]
+    if monitor in SIDES:
+        words = SIDES[monitor]
+        chosen = next((word for word, one in words.items() if one == chat.sides.get(monitor)), "both")
+        rows.append(_choices(monitor, f"side {monitor}", ("both", *words), now=chosen))
+    if monitor != "funding":
+        amounts = chat.thresholds.get(monitor, {})
+        every = {_dollars(typed): typed for typed in THRESHOLDS}
+        chosen = every.get(amounts["*"], "") if "*" in amounts else "" if amounts else "auto"
+        return (*rows, *_rows(_choices(monitor, f"threshold {monitor}", THRESHOLDS, now=chosen), 4))
+    return tuple(rows)
+
+
+def _dollars(typed: str) -> float:
+    return 0.0 if typed == "auto" else float(typed[:-1]) * {"k": 1e3, "M": 1e6}[typed[-1]]
+
+
+def _coins(desk: Desk, chat: Chat) -> Keyboard:
+    watched = desk.watched(chat)
+    toggles = [
+        (f"✓ {symbol}", f"{VERB}:coins:unwatch {symbol}")
+        if symbol in watched
+        else (symbol, f"{VERB}:coins:watch {symbol}")
+        for symbol in desk.symbols[:MOST_COINS]
+    ]
+    return (*_rows(toggles, 4), (("All", f"{VERB}:coins:watch all"),))
+
+
+def _quiet(desk: Desk, chat: Chat) -> Keyboard:
+    return _rows(_choices("quiet", "quiet", QUIET, now=chat.quiet or "off"), 2)
+
+
+def _zone(desk: Desk, chat: Chat) -> Keyboard:
+    return _rows(_choices("zone", "timezone", ZONES, now=chat.timezone), 2)
+
+
+def _cap(desk: Desk, chat: Chat) -> Keyboard:
+    return _rows(_choices("cap", "cap", CAPS, now=str(chat.hourly_cap or "off")), 3)
+
+
+def _digest(desk: Desk, chat: Chat) -> Keyboard:
+    return _rows(_choices("digest", "digest", DIGESTS, now=chat.digest or "off"), 2)
+
+
+_PAGES: dict[str, tuple[str, Callable[[Desk, Chat], Keyboard]]] = {
+    "coins": ("The coins that this chat hears of.", _coins),
+    "quiet": ("Quiet hours: what comes then is told when they end. Others: /quiet 21:30-06:00.", _quiet),
+    "zone": ("The time zone of this chat. Others: /timezone Helsinki.", _zone),
+    "cap": ("The most messages with alerts in a full hour. More of them come together afterwards.", _cap),
+    "digest": ("When a summary comes. Other times: /digest 07:30 mon-fri.", _digest),
+}
+
+
+_STATES = {  # how the line of `described` begins that tells what is set now
+    "coins": "Coins",
+    "quiet": "Quiet",
+    "zone": "Time zone",
+    "cap": "Hourly cap",
+    "digest": "Digest",
+}
+
+
+def _choices(page: str, command: str, choices: Iterable[str], *, now: str) -> tuple[tuple[str, str], ...]:
+    return tuple(
+        (f"✓ {choice}" if choice == now else choice, f"{VERB}:{page}:{command} {choice}") for choice in choices
+    )
+
+
+def _rows(buttons: Sequence[tuple[str, str]], width: int) -> Keyboard:
+    return tuple(tuple(buttons[start : start + width]) for start in range(0, len(buttons), width))

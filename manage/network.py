@@ -1,0 +1,198 @@
+"""The checks of `doctor` that ask the network: Telegram, the token, webhook and waiting updates, clock, markets.
+
+Only questions that disturb nobody: getMe, getWebhookInfo, the newest trade. Never getUpdates: it would take updates
+away from a running bot and put a conflict on it.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from base import text
+from manage.checks import Patient
+from manage.findings import Finding, Level, at_once
+
+if TYPE_CHECKING:
+    from base.config import Settings
+    from botapi.client import Telegram
+    from venues.spot import Source
+
+WITHIN = 6.0  # seconds for one answer
+SLOW = 2.0
+# The hosts that are no trade sources: a cheap public path of each, and what the bot has from it.
+_PROBES = {
+    "okx": ("/api/v5/public/time", "liquidations, funding"),
+    "gate": ("/api/v4/spot/time", "liquidations"),
+    "hyperliquid": ("/info", "funding, wallets"),
+    "coinglass": ("/api/futures/supported-coins", "liquidations, whale positions"),
+}
+CLOCK_OFF, CLOCK_WRONG = 5.0, 300.0  # seconds
+
+
+def usable(settings: Settings | None) -> bool:
+    """Whether there is a token to ask Telegram with."""
+    return settings is not None and settings.bot_id != 0
+
+
+def telegram(patient: Patient) -> Iterator[Finding]:
+    """Server, token, clock, webhook, waiting updates. One road, two questions at the same time."""
+    if patient.settings is None or not usable(patient.settings):
+        yield Finding("Telegram", "warning", "not asked: there is no usable token")
+        return
+    from botapi.client import Telegram, TelegramError, TokenRefused, TooManyRequests
+
+    road = Telegram(patient.settings.token, patient.settings.api_url)
+    host = urlsplit(patient.settings.api_url).netloc.rpartition("@")[2]
+    began = time.monotonic()
+    answers = at_once(
+        {"me": lambda: _me(road, patient), "webhook": lambda: _webhook(road, patient)}, deadline=WITHIN + 1
+    )
+    for answer in answers.values():
+        if isinstance(answer, TokenRefused):
+            fix = "get the current token from @BotFather (/token) and put it into TELEGRAM_BOT_TOKEN"
+            yield Finding("token", "problem", f"Telegram refuses it ({answer}): wrong or revoked", fix)
+            return
+        if isinstance(answer, TooManyRequests):
+            yield Finding("Telegram", "warning", f"{host}: {answer}", "ask doctor again after that")
+            return
+        if isinstance(answer, (TelegramError, TimeoutError)):
+            fix = "look at this machine's network, its firewall and HTTPS_PROXY"
+            seconds = f" after {time.monotonic() - began:.1f} s"
+            yield Finding("Telegram", "problem", f"{host} cannot be reached: {answer}{seconds}", fix)
+            return
+        if isinstance(answer, Exception):
+            raise answer
+        yield from answer
+
+
+def _me(road: Telegram, patient: Patient) -> list[Finding]:
+    sent, began = time.time(), time.monotonic()
+    me, server_time = road.me(within=WITHIN)
+    took = time.monotonic() - began
+    host = urlsplit(patient.settings.api_url if patient.settings else "").netloc.rpartition("@")[2]
+    level: Level = "warning" if took > SLOW else "ok"
+    found = [
+        Finding("Telegram", level, f"{host} answers in {took * 1e3:,.0f} ms" + (": slow" if took > SLOW else "")),
+        Finding("token", "ok", f"it is @{me.get('username', '?')} (bot {me.get('id', '?')})"),
+    ]
+    if server_time is not None:
+        found.append(_clock(sent + took / 2 - server_time))
+    return found
+
+
+def _clock(ahead: float) -> Finding:
+    """`ahead`: seconds this machine's clock is before Telegram's, which tells whole seconds."""
+    off = max(0.0, abs(ahead) - 1)
+    if off < CLOCK_OFF:
+        return Finding("clock", "ok", "agrees with Telegram's to the second" if off < 1 else f"{off:.0f} s off")
+    words = f"this machine's clock is {text.duration(abs(ahead))} {'ahead of' if ahead > 0 else 'behind'} Telegram's"
+    fix = "w32tm /resync" if sys.platform == "win32" else "sudo timedatectl set-ntp true"
+    return Finding("clock", "problem" if off > CLOCK_WRONG else "warning", words, fix)
+
+
+def _webhook(road: Telegram, patient: Patient) -> list[Finding]:
+    hook = road.webhook(within=WITHIN)
+    runs = patient.holder is not None
+    waiting = text.count(hook.pending, "update")
+    found = []
+    if hook.url:
+        fix = f"stop the bot's use at {hook.host}; if you do not know it, /revoke at @BotFather"
+        what = "the running bot removes it, and it is back" if runs else "the bot removes it when it starts"
+        found.append(
+            Finding(
+                "webhook",
+                "problem" if runs else "warning",
+                f"one is set to {hook.host}, so no poll is answered; {what}",
+                fix,
+            )
+        )
+    else:
+        found.append(Finding("webhook", "ok", "none is set"))
+    if not hook.pending:
+        found.append(Finding("updates", "ok", "none waits"))
+    elif runs:
+        words = f"{waiting} wait although the bot runs here; for some seconds that is normal"
+        found.append(Finding("updates", "warning", words, "ask doctor again; if it stays: python bot.py status"))
+    else:
+        words = f"{waiting} wait for the bot's next start; commands that are too old by then are not run"
+        found.append(Finding("updates", "ok", words))
+    return found
+
+
+def markets(patient: Patient) -> Iterator[Finding]:
+    """The newest trade of each trade source, and whether the other hosts answer. One that fails is a warning."""
+    settings = patient.settings
+    if settings is None:
+        return
+    from venues.spot import default_sources
+
+    sources = default_sources(settings.source_urls)
+    hosts = [name for name in _PROBES if name != "coinglass" or settings.coinglass_key]
+    questions = {source.name: _seconds(source, settings.symbols[0]) for source in sources}
+    questions |= {name: _probe(settings.source_urls[name], _PROBES[name][0]) for name in hosts}
+    answers = at_once(questions, deadline=WITHIN + 1)
+    found = [
+        _reached(f"{source.venue}, {source.host}", answers[source.name], otherwise="the next source is used")
+        for source in sources
+    ]
+    if all(finding.level != "ok" for finding in found):
+        fix = "look at this machine's network, its firewall and HTTPS_PROXY"
+        yield Finding("markets", "problem", "no source of trades can be reached, so no whale alert can come", fix)
+    yield from found
+    for name in hosts:
+        host = urlsplit(settings.source_urls[name]).netloc.rpartition("@")[2]
+        lost = f"what only it tells is missing ({_PROBES[name][1]})"
+        yield _reached(f"{name}, {host}", answers[name], otherwise=lost)
+
+
+def _reached(where: str, answer: float | Exception, *, otherwise: str) -> Finding:
+    from venues.trades import SourceError
+
+    if isinstance(answer, SourceError):
+        return Finding("markets", "warning", f"{where}: {answer.reason}; {otherwise}")
+    if isinstance(answer, TimeoutError):
+        return Finding("markets", "warning", f"{where}: {answer}; {otherwise}")
+    if isinstance(answer, Exception):
+        raise answer
+    return Finding("markets", "ok", f"{where}: {answer * 1e3:,.0f} ms")
+
+
+def _seconds(source: Source, symbol: str) -> Callable[[], float]:
+    def ask() -> float:
+        from venues.trades import UnknownSymbol
+
+        began = time.monotonic()
+        try:
+            source.head(symbol)
+        except UnknownSymbol:
+            pass  # it answers, and that is the question
+        finally:
+            source.close()
+        return time.monotonic() - began
+
+    return ask
+
+
+def _probe(url: str, path: str) -> Callable[[], float]:
+    def ask() -> float:
+        from venues.fetch import Host
+        from venues.trades import SourceError, UnknownSymbol
+
+        host, began = Host(url, deadline=WITHIN), time.monotonic()
+        try:
+            # Any answer of its own will do, "no such path" too; a refusal of this place or of this pace will not.
+            host.get(path, {}, symbol="", unknown=lambda status, _: status in (400, 401, 404, 405, 422))
+        except UnknownSymbol:
+            pass
+        except SourceError as error:
+            if "JSON" not in error.reason:
+                raise
+        finally:
+            host.close()
+        return time.monotonic() - began
+
+    return ask

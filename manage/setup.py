@@ -1,0 +1,268 @@
+"""The dialogue on the terminal that makes the settings file: token and owner. `python bot.py setup` runs it again.
+
+The token is read without being shown and appears nowhere; Ctrl-C or Ctrl-D at any question changes nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import os
+import re
+import sys
+import threading
+import time
+from pathlib import Path
+
+import claim
+from base import config, exit_codes
+from base.config import OWNER, TOKEN, ConfigError, Settings
+from botapi.client import Telegram, TelegramError, TokenRefused
+from lock import Holder, InstanceLock, find_folder
+from machine import envfile
+from machine.holder import stop_command, user_name
+from service import state
+from service.owner_link import invitation
+from store import Store, StoreError
+
+EVERY = 0.5  # seconds between two looks at whether the link was opened
+_LEFT = "Nothing was changed."
+_TRY = "100:none"  # has a token's form; stands in for one while the other settings are looked at
+_IN_TEXT = re.compile(r"(?<!\d)\d{5,}:[A-Za-z0-9_-]{20,}")
+_NOT_TYPED = re.compile(r"\x1b\[20[01]~|[\s'\"`\u200b-\u200f\u2028-\u202e\u2060\ufeff]")
+
+_HOW_TO_GET_A_TOKEN = """
+A token lets a program be a Telegram bot. To get one:
+
+  1. Open https://t.me/BotFather in Telegram and send /newbot.
+  2. Choose a name, and a user name that ends in "bot".
+  3. The answer holds the token: a number, a colon, and 35 letters and digits.
+
+For a bot you have already: /mybots, choose it, "API Token".
+"""
+
+
+class Left(Exception):
+    """The person at the terminal left the dialogue: nothing was changed."""
+
+
+def interactive() -> bool:
+    """Can this process ask questions: a terminal at both ends, and not in its background."""
+    if sys.stdin is None or sys.stdout is None or not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return False
+    if sys.platform != "win32":
+        try:
+            return os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
+        except OSError:
+            return False
+    return True
+
+
+def begin(env_file: Path, error: ConfigError) -> Settings | None:
+    """The first run, when settings failed with `error`: asks for a token, writes it, returns the settings with it.
+
+    None when the person left, or the file could not be written (both are told). Raises `error` when more than the
+    token is wrong.
+    """
+    if TOKEN in os.environ:
+        here = f"{TOKEN} is set in the environment, which wins over {env_file}: correct or unset it there."
+        raise ConfigError([*error.problems, here], missing=error.missing)
+    try:
+        config.load(env_file, environ={**os.environ, TOKEN: _TRY}, owner_may_come=True)
+    except ConfigError:
+        raise error from None
+    try:
+        envfile.check(env_file)
+        print("Welcome to CryptoSat. It needs the token of a Telegram bot.")
+        print(_HOW_TO_GET_A_TOKEN)
+        token, _ = _ask_token(env_file)
+        envfile.update(env_file, {TOKEN: token})
+    except envfile.EnvFileError as failure:
+        print(failure, file=sys.stderr)
+        return None
+    except Left:
+        print(_LEFT)
+        return None
+    alone = "" if sys.platform == "win32" else f", which only {user_name()} may read"  # Windows: as its folder is
+    print(f"The token was written into {env_file}{alone}.\n")
+    return config.load(env_file, owner_may_come=True)
+
+
+def run(env_file: Path, arguments: argparse.Namespace) -> int:
+    """`python bot.py setup`: change token or owner, keep the rest."""
+    if not interactive():
+        print("`python bot.py setup` asks questions: run it in a terminal, not in the background.", file=sys.stderr)
+        print(f"Without one, put these lines into {env_file}:\n{config.lines(TOKEN, OWNER)}", file=sys.stderr)
+        return exit_codes.BAD_SETTINGS
+    try:
+        envfile.check(env_file)
+        return _set_up(env_file)
+    except envfile.EnvFileError as failure:
+        print(failure, file=sys.stderr)
+    except Left:
+        print(_LEFT)
+    return exit_codes.BAD_SETTINGS
+
+
+def _set_up(env_file: Path) -> int:
+    try:
+        present = config.load(env_file, owner_may_come=True)
+    except ConfigError:
+        present = None
+        config.load(env_file, environ={**os.environ, TOKEN: _TRY}, owner_may_come=True)  # the rest must be right
+    print(f"Settings file: {env_file}")
+    changed: dict[str, str] = {}
+    username = ""
+    if os.environ.get(TOKEN):
+        print(f"{TOKEN} is set in the environment, which wins over the file: it stays.")
+    else:
+        print(_HOW_TO_GET_A_TOKEN if present is None else f"Token: of bot {present.bot_id}. Enter alone keeps it.")
+        token, username = _ask_token(env_file, keep=present is not None)
+        changed = {TOKEN: token} if token else {}
+    settings = config.load(env_file, environ={**os.environ, **changed}, owner_may_come=True)
+    owner: int | None = settings.owner_id
+    if os.environ.get(OWNER):
+        print(f"{OWNER} is set in the environment, which wins over the file: it stays.")
+    else:
+        owner = _ask_owner(settings.owner_id)
+        if owner is not None and owner != settings.owner_id:
+            changed[OWNER] = str(owner)
+    if changed:
+        envfile.update(env_file, changed)
+        print(f"Written into {env_file}: {', '.join(changed)}.")
+    return _finish(env_file, settings, username, link=owner is None, changed=bool(changed))
+
+
+def _finish(env_file: Path, settings: Settings, username: str, *, link: bool, changed: bool) -> int:
+    """The link where one was asked for, and what is to be done with a bot that runs already."""
+    folder = find_folder(settings.bot_id, settings.data_dir)
+    holder = InstanceLock(folder, settings.bot_id, machine_wide=settings.machine_wide_lock).holder()
+    if link:
+        if holder is not None:
+            return _link_of_running(folder, holder, username)
+        from service import run as process  # the whole bot, only to be claimed
+
+        return process.run(settings, env_file=env_file, link=process.Link.ONLY)
+    if not changed:
+        print("Nothing was changed.")
+    elif holder is not None:
+        print(f"The bot that runs now takes this up at its next start. To stop it: {stop_command(holder)}")
+    else:
+        print("Start the bot with `python bot.py`.")
+    return exit_codes.STOPPED
+
+
+def _link_of_running(folder: Path, holder: Holder, username: str) -> int:
+    """Have the bot that runs already take the owner; this process only shows the link and waits."""
+    if holder.user not in ("", user_name()):
+        print(f"The bot runs as user {holder.user}: run this as that user, or set {OWNER} and start the bot again.")
+        return exit_codes.PROBLEM
+    told = state.read(folder) or {}
+    if told.get("version") != config.VERSION:
+        print(f"The bot that runs is of another version: start it again first. To stop it: {stop_command(holder)}")
+        return exit_codes.PROBLEM
+    try:
+        store = Store(folder / "bot.db")
+    except StoreError as error:
+        print(error, file=sys.stderr)
+        return exit_codes.PROBLEM
+    try:
+        print(
+            invitation(username or holder.username or str(told.get("username")), claim.offer(store, now=time.time()))
+        )
+        print("The running bot waits for it; Ctrl-C ends the wait and the link.")
+        pause = threading.Event()
+        while claim.is_open(store, now=time.time()):
+            pause.wait(EVERY)
+    except KeyboardInterrupt:
+        claim.void(store)
+        print("\nThe link works no more; the owner is who it was.")
+        return exit_codes.BAD_SETTINGS
+    finally:
+        owner = claim.used_by(store)
+        store.close()
+    print(f"User {owner} is the owner now." if owner else "The link works no more; the owner is who it was.")
+    return exit_codes.STOPPED if owner else exit_codes.BAD_SETTINGS
+
+
+# Questions
+
+
+def _ask(prompt: str, *, hidden: bool = False) -> str:
+    try:
+        return getpass.getpass(prompt) if hidden else input(prompt)
+    except (KeyboardInterrupt, EOFError):
+        print()
+        raise Left from None
+
+
+def _ask_token(env_file: Path, *, keep: bool = False) -> tuple[str, str]:
+    """A token that Telegram knows, or that is to be saved unchecked, and its bot's user name ("" when unchecked).
+
+    keep: Enter keeps the present one: ("", "").
+    """
+    prompt = "Paste the token (it is not shown), then press Enter: "
+    while True:
+        pasted = _ask(prompt, hidden=True)
+        token = find_token(pasted)
+        if token is None:
+            if keep and not pasted.strip():
+                return "", ""
+            print("That is no token. It looks like 123456789:AAE... ; copy it as a whole. Ctrl-C leaves.\n")
+            continue
+        username = _check(env_file, token)
+        if username is not None:
+            return token, username
+
+
+def _ask_owner(present: int | None) -> int | None:
+    """The owner's id; None for a link that decides it."""
+    keeps = (
+        f"Owner: user {present}. Enter alone keeps it" if present else "Owner: nobody yet. Enter alone makes a link"
+    )
+    links = ", `link` makes a link that decides it" if present else " that decides it"
+    while True:
+        answer = _ask(f"{keeps}{links}; or type a user id: ").strip()
+        if not answer:
+            return present
+        if answer.lower() == "link":
+            return None
+        if re.fullmatch(r"[1-9]\d{0,14}", answer, re.ASCII):
+            return int(answer)
+        print("A user id is a number like 123456789; the bot @userinfobot tells you yours.")
+
+
+def _check(env_file: Path, token: str) -> str | None:
+    """The bot's user name, "" if it is to be saved unchecked, None if another token is to be pasted."""
+    settings = config.load(env_file, environ={**os.environ, TOKEN: token}, owner_may_come=True)
+    telegram = Telegram(token, settings.api_url)
+    while True:
+        print("Asking Telegram about it ...")
+        try:
+            username = str(telegram.me()[0].get("username"))
+        except TokenRefused:
+            print("Telegram knows no bot with this token: a part is missing, or it was revoked. Copy it again.\n")
+            return None
+        except TelegramError as error:
+            print(
+                f"Telegram could not be asked: {error}. Is there a way to the internet? (A proxy: set HTTPS_PROXY.)"
+            )
+            answer = _ask("Enter tries again, s saves the token unchecked, Ctrl-C leaves: ")
+            if answer.strip().lower() in ("s", "save"):
+                return ""
+        except KeyboardInterrupt:
+            print()
+            raise Left from None
+        else:
+            print(f"This is @{username}.")
+            return username
+
+
+def find_token(pasted: str) -> str | None:
+    """The token in what was pasted: with blanks, quotes, `bot` before it, as a line of `.env`, in a whole message."""
+    bare = _NOT_TYPED.sub("", pasted)
+    bare = bare.removeprefix("export").removeprefix(f"{TOKEN}=").removeprefix("bot")
+    if config.TOKEN_FORM.match(bare):
+        return bare
+    found = set(_IN_TEXT.findall(pasted))
+    return found.pop() if len(found) == 1 else None

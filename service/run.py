@@ -1,0 +1,146 @@
+"""The bot as one process: takes the lock, starts the parts, waits for a signal, stops in order. Or --once."""
+
+from __future__ import annotations
+
+import logging
+import math
+import queue
+import sys
+import time
+from pathlib import Path
+
+from base import exit_codes, logs
+from base.config import Settings
+from lock import InstanceLock, LockError, bot_folder, refusal
+from machine import supervisor
+from machine.signals import Signals
+from service import once
+from service.app import Bot, End, Link
+from service.systemd import Notifier
+from store import Store, StoreError
+
+__all__ = ["Link", "run"]
+
+log = logging.getLogger(__name__)
+
+START_GRACE = 2.0  # seconds a start waits for an instance that is just stopping
+
+
+def run(
+    settings: Settings, *, env_file: Path, wait: bool = False, one_round: bool = False, link: Link = Link.NEVER
+) -> int:
+    """Run the bot until a signal or its own end; returns the exit code. From the main thread only.
+
+    wait: if a copy runs already, stand by. one_round: check and deliver once, then end (once.py). env_file: where an
+    owner who comes by a link is written. Raises ConfigError when nobody could use the bot.
+    """
+    logs.to_console(settings.token, settings.log_level, settings.log_format)
+    for warning in settings.warnings:
+        log.warning("%s", warning)
+    notifier = Notifier()
+    events: queue.SimpleQueue[object] = queue.SimpleQueue()
+    signals = Signals(events)
+    signals.install()
+    try:
+        folder = bot_folder(settings.bot_id, settings.data_dir)
+        lock = InstanceLock(folder, settings.bot_id, machine_wide=settings.machine_wide_lock)
+        if one_round:
+            return _one_round(settings, lock, events, env_file=env_file)
+        if not _take(lock, events, notifier, wait=wait):
+            return exit_codes.STOPPED if not events.empty() else exit_codes.ALREADY_RUNNING
+        try:
+            logs.to_file(folder / "bot.log", settings.token, settings.log_format)
+            store = Store(folder / "bot.db")
+            try:
+                return _run(Bot(settings, lock, store, events, env_file=env_file, link=link), events, notifier)
+            finally:
+                store.close()
+        finally:
+            lock.release()
+    except (LockError, StoreError) as error:
+        print(error, file=sys.stderr)
+        return exit_codes.BAD_SETTINGS
+    finally:
+        signals.done()
+        logging.shutdown()
+
+
+def _take(lock: InstanceLock, events: queue.SimpleQueue[object], notifier: Notifier, *, wait: bool) -> bool:
+    """Take the lock, or say who has it. Waits without end when asked to, and under a supervisor that restarts."""
+
+    def stopped() -> bool:
+        return not events.empty()
+
+    def waiting() -> bool:
+        notifier.ready("Standing by: another copy runs on this machine")
+        notifier.alive()
+        return stopped()
+
+    if lock.acquire(START_GRACE, cancelled=stopped):
+        return True
+    if stopped():
+        return False
+    holder = lock.holder()
+    if holder is not None and "--once" in holder.command.split():
+        log.info("A round of --once is just running; the bot starts when it has ended")
+        if lock.acquire(once.ROUND_TIME, cancelled=stopped):
+            return True
+    said = refusal(holder, lock.bot_id, lock.name)
+    around = supervisor.detect()
+    if not wait and not (around is not None and around.restarts):
+        print(said, file=sys.stderr)
+        return False
+    log.warning("Standing by until the running instance ends.\n%s", said)
+    return lock.acquire(math.inf, cancelled=waiting)
+
+
+def _run(bot: Bot, events: queue.SimpleQueue[object], notifier: Notifier) -> int:
+    """From the start of the threads to their end; returns the exit code."""
+    bot.start()
+    while True:
+        try:
+            # In slices: on Windows a wait without an end could not be interrupted by Ctrl-C.
+            event = events.get(timeout=0.5)
+            break
+        except queue.Empty:
+            notifier.report(bot.poller.polling_state().state, well=bot.watchdog.well())
+    notifier.stopping()
+    if isinstance(event, End):
+        log.log(logging.ERROR if event.code else logging.INFO, "%s", event.message)
+        code = event.code
+    else:
+        log.info("Stopping (signal %s)", event)
+        code = exit_codes.STOPPED
+    started = time.monotonic()
+    bot.stop()
+    log.info("Stopped in %.2f s", time.monotonic() - started)
+    return code
+
+
+def _one_round(settings: Settings, lock: InstanceLock, events: queue.SimpleQueue[object], *, env_file: Path) -> int:
+    def pause(seconds: float) -> bool:
+        try:
+            events.get(timeout=seconds)
+        except queue.Empty:
+            return False
+        return True
+
+    began = time.time()
+    if lock.acquire():
+        try:
+            store = Store(lock.folder / "bot.db")
+            try:
+                return Bot(settings, lock, store, events, env_file=env_file).one_round(pause)
+            finally:
+                store.close()
+        finally:
+            lock.release()
+    if not lock.same_folder:
+        print(refusal(lock.holder(), lock.bot_id, lock.name), file=sys.stderr)
+        print("Its folder is another one, so --once cannot work beside it.", file=sys.stderr)
+        return exit_codes.ALREADY_RUNNING
+    store = Store(lock.folder / "bot.db")
+    try:
+        return once.beside(store, since=began, patience=settings.whale_interval + once.ROUND_TIME, pause=pause)
+    finally:
+        store.close()

@@ -1,0 +1,244 @@
+"""The running bot's state as one plain dict, and its file: `status.json` in the bot's folder.
+
+The file is a hint for people and for other commands (`status`, `doctor`): written every few seconds, whole or not
+at all, and removed at a clean stop. Whether a bot runs is the lock's word alone; a file that is there while nobody
+holds the lock was left by a kill. It holds no token and no message text.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from base import text
+from base.config import VERSION
+from base.worker import Loop
+from machine import holder
+from service.latency import BOUNDS, Spread
+from store import StoreError
+from venues.availability import SourceHealth
+
+log = logging.getLogger(__name__)
+
+FILE = "status.json"
+SCHEMA = 1
+WRITE_EVERY = 5.0  # seconds
+_DEAF = {
+    "running": "No answer of Telegram to polling",
+    "unreachable": "Telegram gives no good answer",
+    "webhook": "A webhook that someone sets again and again keeps this bot from polling",
+}
+_SOURCE_FIELDS = ("source", "venue", "host", "state", "since", "reason", "covers", "lag", "missed", "skipped")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PollingState:
+    """How polling is. Times are unix seconds.
+
+    state: `connecting` (since the start), `running`, `retrying` (polls again after a conflict, not yet sure to be
+    alone), `standby`, `unreachable` (Telegram gives no good answer) or `webhook` (someone set one).
+    """
+
+    state: str
+    last_good_at: float | None
+    failing_since: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Episode:
+    """A conflict from its first 409 to its end (None while it lasts), in unix seconds. count: how many 409s."""
+
+    since: float
+    until: float | None
+    count: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConflictState:
+    """The conflict that is on (`since` None when none is), and the latest episodes, oldest first, with it.
+
+    begun, answers: how many episodes and how many 409s there were since the start.
+    """
+
+    since: float | None
+    count: int
+    episodes: tuple[Episode, ...] = ()
+    begun: int = 0
+    answers: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """Where the state comes from. Each is called from the state's own thread, some of them also from others."""
+
+    username: Callable[[], str]
+    polling: Callable[[], PollingState]
+    conflict: Callable[[], ConflictState]
+    sources: Callable[[], Sequence[SourceHealth]]
+    pending: Callable[[], int]
+    settled: Callable[[float], Mapping[str, int]]  # since when; gives `sent` and `buried`
+    loops: Callable[[], Sequence[Loop]]
+    stuck: Callable[[], Sequence[str]]
+    store_failing_for: Callable[[], float | None]
+    latency: Callable[[], Spread]
+    alerts_by_hour: Callable[[float], Mapping[int, int]]  # since when; gives numbers by the hour's beginning
+
+
+class State:
+    """Collects the state and keeps its file. A disk that cannot be written costs the file, nothing else.
+
+    patience: seconds after which polling without a good answer is a problem. latest: what was last collected, empty
+    before that. `problems` and `view` never wait for the store: they tell also of a bot whose store hangs.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        bot_id: int,
+        parts: Parts,
+        patience: float = 80.0,
+        on_death: Callable[[str], None] | None = None,
+        now: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.loop = Loop("state", self.step, on_death=on_death)
+        self.latest: dict[str, Any] = {}
+        self._folder = folder
+        self._path = folder / FILE
+        self._bot_id = bot_id
+        self._parts = parts
+        self._patience = patience
+        self._now, self._monotonic = now, monotonic
+        self._started_at = now()
+        self._failing = False
+        self._queue = {"pending": 0, "sent_24h": 0, "buried_24h": 0}
+        self._hours: list[list[int]] = []  # [unix time of its beginning, alerts]
+        self._count_again_at = -math.inf
+
+    def start(self) -> None:
+        self.loop.start()
+
+    def stop(self) -> None:
+        """Ask the thread to end. Returns at once."""
+        self.loop.stop()
+
+    def close(self, timeout: float) -> None:
+        """Wait for the thread's end, at most `timeout` seconds, and remove the file."""
+        self.loop.join(timeout)
+        try:
+            self._path.unlink(missing_ok=True)
+        except OSError:
+            pass  # Windows: someone reads it; it is only a hint, and the lock tells that nobody runs
+
+    def step(self) -> float:
+        """Collect and write once; `latest` holds what was collected, for readers in this process."""
+        try:
+            self._count()
+        except StoreError:
+            pass  # who needs the store for more than a hint says so; the figures stay as they were
+        self.latest = self.collect()
+        try:
+            holder.write_json(self._path, self.latest)
+        except OSError as error:
+            if not self._failing:
+                log.warning("%s cannot be written (%s): `status` will know less", self._path, error.strerror)
+            self._failing = True
+        else:
+            self._failing = False
+        return WRITE_EVERY
+
+    def collect(self) -> dict[str, Any]:
+        """The state as JSON knows it. Times are unix seconds or None, ages and lags seconds. Never waits."""
+        now, monotonic, parts = self._now(), self._monotonic(), self._parts
+        conflict = asdict(parts.conflict())
+        return {
+            "schema": SCHEMA,
+            "version": VERSION,
+            "bot_id": self._bot_id,
+            "username": parts.username(),
+            "pid": os.getpid(),
+            "started_at": self._started_at,
+            "written_at": now,
+            "polling": asdict(parts.polling()),
+            "conflict": {name: conflict[name] for name in ("since", "count", "episodes")},
+            "sources": [
+                {name: getattr(source, name) for name in _SOURCE_FIELDS} | {"symbols": list(source.symbols)}
+                for source in parts.sources()
+            ],
+            "queue": dict(self._queue),
+            "threads": [
+                {"name": loop.name, "age": round(max(0.0, monotonic - loop.progress_at), 3)} for loop in parts.loops()
+            ],
+            "folder": str(self._folder),
+        }
+
+    def problems(self) -> list[str]:
+        """Why this bot does not do its work now, one sentence each; empty when it does. Never waits.
+
+        A bot in standby does its work: another copy reads the commands.
+        """
+        now, polling = self._now(), self._parts.polling()
+        found = [f"The thread {name} is stuck." for name in self._parts.stuck()]
+        failing = self._parts.store_failing_for()
+        if failing is not None:
+            # Telegram is asked and answers all the same: without this a bot that can take no command would look well.
+            found.append(f"The database cannot be used for {text.duration(failing)}; the log tells why.")
+        if polling.state in ("standby", "retrying"):
+            return found
+        since = max(polling.last_good_at or self._started_at, polling.failing_since or 0.0)
+        quiet = text.duration(max(0.0, now - since))
+        if polling.last_good_at is None:
+            found.append(f"Not connected to Telegram yet, for {quiet}.")
+        elif now - since > self._patience:
+            found.append(f"{_DEAF.get(polling.state, _DEAF['running'])} for {quiet}.")
+        return found
+
+    def view(self) -> dict[str, Any]:
+        """All that can be shown: what was last collected, and how things are at this moment. Never waits."""
+        problems = self.problems()
+        return self.latest | {
+            "now": self._now(),
+            "healthy": not problems,
+            "problems": problems,
+            "stuck": list(self._parts.stuck()),
+            "polling": asdict(self._parts.polling()),
+            "conflict": asdict(self._parts.conflict()),
+            "alerts_by_hour": self._hours,
+            "latency": asdict(self._parts.latency()) | {"bounds": BOUNDS},
+            "started_at": self._started_at,
+        }
+
+    def _count(self) -> None:
+        """Ask the store for its figures. Raises StoreError."""
+        self._queue["pending"] = self._parts.pending()
+        began = self._monotonic()
+        if began < self._count_again_at:
+            return
+        now = self._now()
+        settled = self._parts.settled(now - 86400)
+        self._queue.update(sent_24h=settled["sent"], buried_24h=settled["buried"])
+        # The last 24 clock hours with the present one.
+        first = int(now // 3600 - 23) * 3600
+        counts = self._parts.alerts_by_hour(first)
+        self._hours = [[at, counts.get(at, 0)] for at in range(first, first + 86400, 3600)]
+        # After a hundred times what it took: with a large database these are moments of work.
+        ended = self._monotonic()
+        self._count_again_at = ended + 100 * (ended - began)
+
+
+def read(folder: Path) -> dict[str, Any] | None:
+    """What the file in a bot's folder says; None when there is none, or it is no state of a schema known here."""
+    try:
+        with (folder / FILE).open(encoding="utf-8") as file:
+            told = json.loads(file.read(1_000_000))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return told if isinstance(told, dict) and told.get("schema") == SCHEMA else None

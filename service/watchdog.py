@@ -1,0 +1,116 @@
+"""Sees a thread that is stuck, says where, and ends the process so that whatever started it can start it again.
+
+A thread at rest is not stuck: a Loop tells how long it rests (loop.py). Only time in which the watchdog itself ran
+is counted: after a suspended laptop or a SIGSTOP every thread gets its full time again.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Sequence
+
+from base.worker import Loop
+
+log = logging.getLogger(__name__)
+
+PATIENCE = 60.0  # seconds a step may take beyond what it waits for on purpose
+LOOK_EVERY = 5.0
+GRACE = 10.0  # seconds the orderly stop has, after that the process is ended as it stands
+
+
+class Watchdog:
+    """Looks at the loops every few seconds. `limit`: seconds one of them may give no sign of life outside its rest.
+
+    on_stuck: called once, from the watchdog's thread, with a sentence for people; it should end the process. If
+    that has not happened after GRACE seconds, `end_process` does it.
+    """
+
+    def __init__(
+        self,
+        loops: Callable[[], Sequence[Loop]],
+        *,
+        limit: float,
+        on_stuck: Callable[[str], None],
+        on_death: Callable[[str], None] | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+        end_process: Callable[[int], object] = os._exit,
+    ) -> None:
+        self.loop = Loop("watchdog", self.step, on_death=on_death)
+        self._loops = loops
+        self._limit = limit
+        self._on_stuck = on_stuck
+        self._monotonic = monotonic
+        self._end_process = end_process
+        self._looked_at = monotonic()
+        self._quiet: dict[Loop, tuple[int, float]] = {}  # beats as last seen, seconds without a new one
+        self._stuck: list[str] = []
+        self._told = False
+
+    def start(self) -> None:
+        self.loop.start()
+
+    def stop(self) -> None:
+        """No verdict any more: the bot is stopping. Returns at once."""
+        self.loop.stop()
+
+    def healthy(self) -> list[str]:
+        """Names of the threads that are stuck, empty when all is well. Safe from any thread, never blocks."""
+        return list(self._stuck)
+
+    def well(self) -> bool:
+        """No thread is stuck, and this one has looked lately."""
+        return not self._stuck and self._monotonic() - self._looked_at < 3 * LOOK_EVERY
+
+    def step(self) -> float:
+        """Look once at every loop; give the alarm when one is stuck."""
+        now = self._monotonic()
+        ran = now - self._looked_at
+        self._looked_at = now
+        # Called much later than asked for: this process was frozen, and so were the others.
+        counted = 0.0 if ran > 2 * LOOK_EVERY else min(ran, LOOK_EVERY)
+        stuck = [loop for loop in self._loops() if self._is_stuck(loop, counted)]
+        self._stuck = [loop.name for loop in stuck]
+        if stuck and not self._told:
+            self._told = True
+            self._alarm(stuck)
+        return LOOK_EVERY
+
+    def _is_stuck(self, loop: Loop, counted: float) -> bool:
+        # In this order: a rest that ends between the two lines has beaten before `resting` went to 0.
+        resting, beats = loop.resting, loop.beats
+        known, quiet = self._quiet.get(loop, (-1, 0.0))
+        quiet = quiet + counted if beats == known else 0.0
+        self._quiet[loop] = beats, quiet
+        return quiet > self._limit + resting
+
+    def _alarm(self, stuck: Sequence[Loop]) -> None:
+        # First, because what follows takes locks that the stuck thread may hold, the log's own among them.
+        threading.Thread(target=self._end_in_the_end, name="watchdog-end", daemon=True).start()
+        quiet = f"{max(self._quiet[loop][1] for loop in stuck):.0f} s"
+        names = ", ".join(loop.name for loop in stuck)
+        log.critical("Stuck: %s gave no sign of life for %s. Where every thread is:\n%s", names, quiet, stacks())
+        self._on_stuck(
+            f"Stuck: {names} gave no sign of life for {quiet}, so the bot would be deaf or silent without an end. It "
+            f"ends (exit 1) for a supervisor to start it again; without one, start it again yourself. Nothing is "
+            f"lost. The lines above tell where each thread was."
+        )
+
+    def _end_in_the_end(self) -> None:
+        threading.Event().wait(GRACE)
+        self._end_process(1)
+
+
+def stacks() -> str:
+    """Where every thread but this one is: code only, no values."""
+    names = {thread.ident: thread.name for thread in threading.enumerate()}
+    parts = [
+        f"{names.get(ident, 'unknown')}:\n{''.join(traceback.format_stack(frame))}"
+        for ident, frame in sys._current_frames().items()
+        if ident != threading.get_ident()
+    ]
+    return "\n".join(parts)

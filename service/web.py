@@ -1,0 +1,213 @@
+"""The health server: /healthz, /metrics, /status.json and a status page, over HTTP on a port of this machine.
+
+Off unless HEALTH_PORT is set, on loopback unless HEALTH_HOST says otherwise. It only shows: no token, no message
+text, no chat, nothing that changes the bot. Whoever reaches the port may look, so 0.0.0.0 belongs behind a firewall.
+Answers come from memory (`State.view`) and never wait for the store, so it answers for a bot that hangs, too.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import logging
+import re
+import socket
+import socketserver
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any
+
+from base.worker import Loop
+from service import metrics
+
+log = logging.getLogger(__name__)
+
+CONNECTIONS = 16  # open at the same time; one more ends the oldest, so that a slow one cannot lock others out
+TIMEOUT = 5.0  # seconds between two bytes of a request
+TRY_AGAIN = 30.0  # seconds until a port that could not be had is tried again
+LOOK = 0.5  # how soon a stop is noticed
+PAGE = Path(__file__).resolve().with_name("status.html")
+
+View = Callable[[], Mapping[str, Any]]
+
+
+class HealthServer:
+    """Serves `view` on host and port. A port that cannot be had is said once and tried again; nothing else stops."""
+
+    def __init__(self, view: View, *, host: str, port: int, on_death: Callable[[str], None] | None = None) -> None:
+        self.loop = Loop("web", self.step, on_death=on_death)
+        self._view = view
+        self._address = host, port
+        self._server: _Server | None = None
+        self._refused = False
+
+    @property
+    def url(self) -> str:
+        host, port = self._address
+        return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
+
+    def start(self) -> None:
+        self.loop.start()
+
+    def stop(self) -> None:
+        """Ask the thread to end. Returns at once; within LOOK seconds nobody is answered any more."""
+        self.loop.stop()
+
+    def close(self, timeout: float) -> None:
+        """Wait for the end, at most `timeout` seconds, and give the port back."""
+        if self.loop.join(timeout) and self._server is not None:
+            self._server.server_close()
+
+    def step(self) -> float:
+        """Take the port, or answer one connection."""
+        if self._server is None:
+            try:
+                self._server = _Server(self._address, self._view)
+            except OSError as error:
+                if not self._refused:
+                    log.warning(
+                        "The health server cannot use %s: %s. The bot works without it and tries again. Free that "
+                        "port, or set another HEALTH_PORT or HEALTH_HOST",
+                        *(self.url, error.strerror or error),
+                    )
+                self._refused = True
+                return TRY_AGAIN
+            self._refused = False
+            log.info("Health: %s", self.url)
+        else:
+            self._server.handle_request()
+        return 0.0
+
+
+class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
+    daemon_threads = True
+    block_on_close = False
+    # On Windows this flag would let a second program take the same port.
+    allow_reuse_address = sys.platform != "win32"
+    request_queue_size = CONNECTIONS
+
+    def __init__(self, address: tuple[str, int], view: View) -> None:
+        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        self.timeout = LOOK
+        self.view = view
+        self._open: dict[socket.socket, None] = {}  # oldest first
+        self._lock = threading.Lock()
+        super().__init__(address, _Handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        with self._lock:
+            while len(self._open) >= CONNECTIONS:
+                oldest = next(iter(self._open))
+                del self._open[oldest]
+                _shut(oldest)
+            self._open[request] = None
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        with self._lock:
+            self._open.pop(request, None)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        # A client that goes away in the middle is no error of ours; anything else is.
+        error = sys.exception()
+        if not isinstance(error, OSError):
+            log.error("A request to the health server failed", exc_info=error)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+    timeout = TIMEOUT
+    server_version, sys_version = "CryptoSat", ""
+    error_content_type = "text/plain; charset=utf-8"
+    error_message_format = "%(code)d %(message)s\n"
+
+    def do_GET(self) -> None:
+        """Also HEAD, which is answered without the body."""
+        answer = _ROUTES.get(self.path.partition("?")[0])
+        if answer is None:
+            self._say(404, "Nothing here. There is / and /healthz, /metrics, /status.json.\n")
+        else:
+            answer(self)
+
+    do_HEAD = do_GET
+
+    def _refuse(self) -> None:
+        self._say(405, "This server only shows: GET and HEAD.\n", Allow="GET, HEAD")
+
+    do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = _refuse
+
+    def healthz(self) -> None:
+        view = self.server.view()
+        if view["healthy"]:
+            self._say(200, f"ok\n{_doing(view)}\n")
+        else:
+            self._say(503, "\n".join(["not well", *view["problems"], ""]))
+
+    def metrics(self) -> None:
+        try:
+            self._send(200, metrics.exposition(self.server.view()), metrics.CONTENT_TYPE)
+        except metrics.MetricsMissing as error:
+            self._say(501, f"{error}\n")
+
+    def status(self) -> None:
+        self._send(200, json.dumps(self.server.view()).encode(), "application/json")
+
+    def page(self) -> None:
+        self._send(200, _PAGE, "text/html; charset=utf-8", **{"Content-Security-Policy": _POLICY})
+
+    def _say(self, code: int, words: str, **headers: str) -> None:
+        self._send(code, words.encode(), "text/plain; charset=utf-8", **headers)
+
+    def _send(self, code: int, body: bytes, kind: str, **headers: str) -> None:
+        self.send_response(code)
+        common = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-store"}
+        for name, value in {"Content-Type": kind, "Content-Length": str(len(body)), **common, **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def log_message(self, format: str, *values: Any) -> None:
+        log.debug("Health server: %s", values)  # what a client sends is data, never a format
+
+
+_ROUTES: dict[str, Callable[[_Handler], None]] = {
+    "/": _Handler.page,
+    "/healthz": _Handler.healthz,
+    "/metrics": _Handler.metrics,
+    "/status.json": _Handler.status,
+}
+
+
+def _doing(view: Mapping[str, Any]) -> str:
+    state = view["polling"]["state"]
+    if state in ("standby", "retrying"):
+        return f"{state}: another program polls; this copy takes over when nobody reads"
+    return f"polling: {state}"
+
+
+def _shut(connection: socket.socket) -> None:
+    try:
+        connection.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass  # it ended by itself
+
+
+def _hash(tag: str, page: str) -> str:
+    """The source expression of CSP for the page's one inline <script> or <style>."""
+    found = re.search(rf"<{tag}>(.*?)</{tag}>", page, re.DOTALL)
+    content = found.group(1) if found else ""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"
+
+
+_TEXT = PAGE.read_text(encoding="utf-8")  # universal newlines: the hashes are of what is sent
+_PAGE = _TEXT.encode()
+_POLICY = (
+    f"default-src 'none'; script-src {_hash('script', _TEXT)}; style-src {_hash('style', _TEXT)}; "
+    f"connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)

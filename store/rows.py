@@ -1,0 +1,143 @@
+"""What the store holds, as plain values: chats, users, cursors, deliveries. No behaviour beyond looking things up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import tzinfo
+from typing import Any
+
+from base import zones
+
+ANSWERS, ALERTS = 0, 1  # lanes of the outbox: answers to commands go first
+MONITORS = ("whales", "liquidations", "funding", "wallets")
+LEVELS = ("on", "loud", "silent", "off")  # on: silent below twice the threshold, loud from there on
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chat:
+    """A chat that was started once, with its settings. Amounts in US dollars, times unix seconds.
+
+    symbols: None means every symbol. thresholds: monitor -> symbol (`*` for every other one) -> amount.
+    levels: monitor -> one of LEVELS, `on` where none stands. sides: monitor -> the one side that is heard.
+    quiet: `22:00-07:00` in `timezone` (an IANA name), "" for none. hourly_cap: alerts an hour that make a
+    message, 0 for no cap. digest: when digests come, as it was typed; digest_at: the next one, None for never.
+    """
+
+    chat_id: int
+    kind: str = "private"
+    title: str = ""
+    thread_id: int | None = None
+    added_by: int
+    subscribed: bool = True
+    since: float = 0.0
+    note: str = ""
+    symbols: frozenset[str] | None = None
+    thresholds: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    muted_until: float = 0.0
+    symbol_mutes: Mapping[str, float] = field(default_factory=dict)
+    levels: Mapping[str, str] = field(default_factory=dict)
+    sides: Mapping[str, str] = field(default_factory=dict)
+    timezone: str = "UTC"
+    quiet: str = ""
+    hourly_cap: int = 0
+    digest: str = ""
+    digest_at: float | None = None
+
+    @property
+    def zone(self) -> tzinfo:
+        return zones.zone(self.timezone)
+
+    @property
+    def quiet_hours(self) -> zones.Hours | None:
+        """None also where what is stored is no stretch of a day: alerts then come rather than vanish."""
+        try:
+            return zones.hours(self.quiet) if self.quiet else None
+        except ValueError:
+            return None
+
+    def follows(self, symbol: str) -> bool:
+        return self.symbols is None or symbol in self.symbols
+
+    def muted(self, symbol: str, now: float) -> bool:
+        return now < self.muted_until or now < self.symbol_mutes.get(symbol, 0.0)
+
+    def threshold(self, monitor: str, symbol: str, default: float) -> float:
+        """From how much on this chat hears of the symbol: its own amount for it, for all, or the default."""
+        amounts = self.thresholds.get(monitor, {})
+        return amounts.get(symbol, amounts.get("*", default))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alert:
+    """Something that happened on a market, worded once for everybody.
+
+    key: its identity, the same after a restart. side: `buy` or `sell` for orders, `long` or `short` for positions,
+    "" where there is none. usd: the size that is compared with thresholds. headline, facts: plain text, no time of
+    day in them (each chat has its own zone). at_ms: when it happened, unix ms. price: in quote dollars, 0 for none.
+    """
+
+    key: str
+    monitor: str
+    symbol: str
+    side: str
+    usd: float
+    headline: str
+    facts: str = ""
+    at_ms: int
+    venue: str
+    url: str
+    price: float = 0.0
+    late: bool = False
+
+    @property
+    def at(self) -> float:
+        """When it happened, unix seconds."""
+        return self.at_ms / 1000
+
+
+@dataclass(frozen=True)
+class Told:
+    """An alert in one chat. how: `sent`, `pending` or `buried` for a message; for a held one the store's `why`:
+    `quiet` or `cap` while it waits, then `told`; `muted`, or `dropped` when the chat stopped. at: when it came.
+    """
+
+    alert: Alert
+    how: str
+    at: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class User:
+    """A person who wrote to the bot. state: `allowed`, `denied` or `stranger`."""
+
+    user_id: int
+    name: str = ""
+    state: str = "stranger"
+    at: float = 0.0
+    answered_at: float = 0.0
+    asked_at: float = 0.0
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """Where a feed is to be read on. `at`: unix seconds up to which it was read."""
+
+    text: str
+    at: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delivery:
+    """One message to send: a Bot API method with its parameters, for one chat."""
+
+    id: int
+    chat_id: int
+    lane: int
+    method: str
+    payload: dict[str, Any]
+    revision: int
+    created_at: float
+    attempts: int
+    bundle: str | None
+    parent: int | None

@@ -1,0 +1,103 @@
+"""What needs a file or a clock, end to end: a chart is a picture in the chat, a digest that is due comes alone."""
+
+from __future__ import annotations
+
+import importlib.util
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from conftest import OWNER, TOKEN, Run
+
+from simulation.http import Upload
+from simulation.simulator import SimBot, Simulator
+from store import Store
+from store.rows import Chat
+
+POLLING = "Polling: running"
+THIRD_TOKEN = "555000000:TEST-token-of-a-third-00000000000000"
+
+
+@pytest.mark.skipif(importlib.util.find_spec("matplotlib") is None, reason="matplotlib is optional")
+def test_a_chart_comes_as_a_picture_and_no_command_waits_for_it(run_bot: Run, chat: SimBot, sim: Simulator) -> None:
+    sim.market.trade("binance", "BTC", "buy", 50_000.0, 0.01)
+    run_bot().wait_output(POLLING)
+    chat.send_text(chat_id=OWNER, text="/start")
+    chat.wait_text("alerts are on")
+    sim.wait(lambda: sim.market.calls, what="the first look at the market")
+    sim.market.sweep("binance", "BTC", "sell", usd=2_500_000, fills=40, price=50_000.0)
+    chat.wait_text("BTC sell", chat_id=OWNER)
+    chat.send_text(chat_id=OWNER, text="/chart BTC 1h")
+    chat.send_text(chat_id=8, user_id=8, text="/ping meanwhile")
+    chat.wait_text("pong meanwhile", chat_id=8)
+    sent = chat.wait_text("BTC, the last 1 h", chat_id=OWNER, timeout=30)
+    photo = sent.params["photo"]
+    assert sent.method == "sendPhoto"
+    assert isinstance(photo, Upload)
+    assert photo.data.startswith(b"\x89PNG")
+
+
+def test_a_chart_that_cannot_be_drawn_is_a_sentence(run_bot: Run, chat: SimBot) -> None:
+    run_bot().wait_output(POLLING)
+    chat.send_text(chat_id=OWNER, text="/chart ETH")
+    chat.wait_text("No trades of ETH were seen in that time yet", chat_id=OWNER)
+
+
+def test_a_digest_that_fell_due_while_the_bot_was_off_comes_once(run_bot: Run, chat: SimBot, tmp_path: Path) -> None:
+    folder = tmp_path / "data" / TOKEN.partition(":")[0]
+    folder.mkdir(parents=True)
+    store = Store(folder / "bot.db")
+    due = Chat(chat_id=OWNER, added_by=OWNER, digest="every 4h", digest_at=time.time() - 60)
+    store.put_chat(due)
+    store.put_chat(replace(due, chat_id=8, added_by=99))  # of one who may not use the bot
+    store.close()
+    bot = run_bot()
+    chat.wait_text("Digest of", chat_id=OWNER)
+    bot.stop()
+    run_bot().wait_output(POLLING)
+    chat.send_text(chat_id=OWNER, text="/ping")
+    chat.wait_text("pong", chat_id=OWNER)
+    assert [words for words in chat.texts() if "Digest of" in words] == chat.texts(OWNER)[:1]
+
+
+# The log
+
+
+def test_the_owner_gets_the_end_of_the_log_as_a_file_without_any_token(
+    run_bot: Run, chat: SimBot, tmp_path: Path
+) -> None:
+    bot = run_bot()
+    bot.wait_output(POLLING)
+    log = tmp_path / "data" / TOKEN.partition(":")[0] / "bot.log"
+    with log.open("a", encoding="utf-8") as file:
+        file.write(f"written by another program: {THIRD_TOKEN} 鲸\n")
+    chat.send_text(chat_id=OWNER, text="/logs 5")
+    sent = chat.wait_text("The last 5 lines of the log", chat_id=OWNER)
+    document = sent.params["document"]
+    assert sent.method == "sendDocument"
+    assert isinstance(document, Upload)
+    lines = document.data.decode().splitlines()
+    assert "written by another program: <token> 鲸" in lines
+    assert any("This is @whale_test_bot" in line for line in lines)
+    assert len(lines) <= 5
+
+
+def test_nobody_else_gets_the_log_and_a_group_does_not_see_it(run_bot: Run, chat: SimBot, sim: Simulator) -> None:
+    run_bot().wait_output(POLLING)
+    chat.send_text(chat_id=8, user_id=8, text="/logs")
+    chat.wait_text("/help", chat_id=8)
+    chat.send_text(chat_id=-500, chat_type="group", user_id=OWNER, text="/logs")
+    chat.wait_text("The log comes to our private chat", chat_id=-500)
+    chat.wait_text("The last 300 lines of the log", chat_id=OWNER)
+    assert [
+        call for call in chat.calls if call.method == "sendDocument" and call.params["chat_id"] != str(OWNER)
+    ] == []
+
+
+def test_without_a_log_file_it_is_said(run_bot: Run, chat: SimBot, tmp_path: Path) -> None:
+    bot = run_bot()
+    bot.wait_output(POLLING)
+    (tmp_path / "data" / TOKEN.partition(":")[0] / "bot.log").unlink()
+    chat.send_text(chat_id=OWNER, text="/logs")
+    chat.wait_text("There is no log file", chat_id=OWNER)

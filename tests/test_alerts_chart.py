@@ -1,0 +1,79 @@
+"""The chart: a picture a phone can show, drawn in a process of its own, or a sentence that says what to do."""
+
+from __future__ import annotations
+
+import importlib.util
+import struct
+import sys
+from pathlib import Path
+
+import pytest
+
+from alerts import chart
+from alerts.chart import ChartError
+from venues.bars import Bar
+
+UNTIL = 1_750_000_000.0
+needs_matplotlib = pytest.mark.skipif(importlib.util.find_spec("matplotlib") is None, reason="matplotlib is optional")
+
+
+def bars(count: int, *, price: float = 64_000.0, step: float = 10.0) -> list[Bar]:
+    begin = int(UNTIL) - count * 300
+    closes = [price + step * (number % 7 - 3) for number in range(count)]
+    return [Bar("BTC", begin + number * 300, c, c, c, c, 5e6, 4e6) for number, c in enumerate(closes)]
+
+
+def draw(cache: Path, found: list[Bar], orders: list[tuple[float, float, float, str]] | None = None) -> bytes:
+    since = UNTIL - 86400
+    return chart.picture("BTC", found, orders or [], since=since, until=UNTIL, zone="Europe/Berlin", cache=cache)
+
+
+@needs_matplotlib
+@pytest.mark.parametrize(
+    ("count", "price", "step"),
+    [(288, 64_000.0, 10.0), (1, 64_000.0, 0.0), (2, 0.00001234, 0.0000001), (288, 2.5, 0.0)],
+    ids=["a day", "one bar", "a tiny price", "a price that stands still"],
+)
+def test_it_is_a_png_of_a_phones_size(tmp_path: Path, count: int, price: float, step: float) -> None:
+    orders = [(UNTIL - 600, price, 2e6, "buy"), (UNTIL - 300, price, 9e6, "sell")]
+    png = draw(tmp_path, bars(count, price=price, step=step), orders)
+    width, height = struct.unpack(">II", png[16:24])
+    assert (width, height) == (1080, 1160)
+    assert len(png) < 1_000_000
+
+
+def test_without_a_trade_there_is_a_sentence_and_no_picture(tmp_path: Path) -> None:
+    with pytest.raises(ChartError, match="No trades of BTC were seen"):
+        draw(tmp_path, [])
+
+
+def test_without_matplotlib_it_says_how_to_install_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ChartError, match="-m pip install matplotlib") as caught:
+        draw(tmp_path, bars(2))
+    assert sys.executable in str(caught.value)
+
+
+@needs_matplotlib
+def test_what_goes_wrong_in_the_process_is_one_sentence(tmp_path: Path) -> None:
+    broken = bars(2)
+    broken[0].close = "no number"  # type: ignore[assignment]
+    with pytest.raises(ChartError, match="could not be drawn here") as caught:
+        draw(tmp_path, broken)
+    assert "Traceback" not in str(caught.value)
+
+
+@needs_matplotlib
+def test_the_process_sees_no_secret_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = tmp_path / "seen"
+    spy = tmp_path / "spy.py"
+    spy.write_text(
+        f"import os, pathlib\npathlib.Path({str(seen)!r}).write_text(repr(dict(os.environ)), encoding='utf-8')",
+        encoding="utf-8",
+    )
+    monkeypatch.setenv("TELEGRAM_BOT_TOKEN", "123:secret")
+    monkeypatch.setenv("COINGLASS_API_KEY", "secret")
+    monkeypatch.setattr(chart, "__file__", str(spy))
+    with pytest.raises(ChartError):
+        draw(tmp_path, bars(2))
+    assert "secret" not in seen.read_text(encoding="utf-8")

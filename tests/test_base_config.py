@@ -1,0 +1,223 @@
+"""Settings: where they come from, what is refused, and that every problem is told at once without the token."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from conftest import OTHER_TOKEN, ROOT, SECRETS, TOKEN
+
+from base import config
+from base.config import ConfigError, Settings
+
+GOOD = {"TELEGRAM_BOT_TOKEN": TOKEN, "OWNER_ID": "7"}
+
+
+@pytest.fixture
+def env_file(tmp_path: Path) -> Path:
+    return tmp_path / ".env"
+
+
+def load(env_file: Path, **environ: str) -> Settings:
+    return config.load(env_file, environ={**GOOD, **environ})
+
+
+def problems(env_file: Path, **environ: str) -> list[str]:
+    """What is said about a setting; there must be something."""
+    with pytest.raises(ConfigError) as caught:
+        config.load(env_file, environ=environ)
+    return caught.value.problems
+
+
+def test_token_and_owner_are_enough_and_the_rest_has_the_defaults_that_are_promised(env_file: Path) -> None:
+    settings = load(env_file)
+    assert settings.bot_id == int(TOKEN.partition(":")[0])
+    assert settings.owner_id == 7
+    assert settings.symbols == ("BTC", "ETH", "SOL", "BNB", "XRP", "DOGE", "ADA", "AVAX", "LINK", "TON")
+    assert settings.whale_min("BTC") is None
+    assert settings.whale_interval == 15
+    assert settings.api_url == "https://api.telegram.org"
+    assert settings.on_conflict == "keep-alerting"
+    assert settings.stale_after_minutes == 10
+    assert settings.send_rate == 30
+    assert not settings.drop_pending_updates
+    assert settings.machine_wide_lock
+    assert (settings.health_port, settings.health_host) == (0, "127.0.0.1")
+    assert settings.warnings == ()
+
+
+def test_all_problems_are_told_at_once_each_with_name_value_and_what_is_expected(env_file: Path) -> None:
+    told = problems(
+        env_file,
+        OWNER_ID="me",
+        ALLOWED_USERS="1;2",
+        TELEGRAM_API_URL="telegram.org",
+        SYMBOLS="BTC/USDT",
+        WHALE_MIN_USD="much",
+        WHALE_INTERVAL="0",
+        BINANCE_URL="ftp://x",
+        ON_CONFLICT="fight",
+        HEALTH_PORT="80000",
+        HEALTH_HOST="health.example.org",
+        CONFLICT_PATIENCE="nan",
+        STALE_AFTER_MINUTES="-1",
+        DROP_PENDING_UPDATES="maybe",
+        SEND_RATE="1001",
+        LOCK_SCOPE="city",
+        LOG_LEVEL="loud",
+        LOG_FORMAT="xml",
+    )
+    names = {line.split("=")[0] for line in told}
+    assert names >= {
+        *("OWNER_ID", "ALLOWED_USERS", "TELEGRAM_API_URL", "SYMBOLS", "WHALE_MIN_USD", "WHALE_INTERVAL"),
+        *("BINANCE_URL", "ON_CONFLICT", "CONFLICT_PATIENCE", "STALE_AFTER_MINUTES", "DROP_PENDING_UPDATES"),
+        *("SEND_RATE", "LOCK_SCOPE", "LOG_LEVEL", "LOG_FORMAT", "HEALTH_PORT", "HEALTH_HOST"),
+    }
+    assert any(line.startswith("TELEGRAM_BOT_TOKEN is not set") for line in told)
+    assert all("expected" in line for line in told if "=" in line.split(" ")[0])
+    assert "SEND_RATE='1001': expected messages a second from 0 (no pacing) to 1000." in told
+
+
+@pytest.mark.parametrize("name", ["TELEGRAM_BOT_TOKEN", "OWNER_ID", "ALLOWED_USERS", "TELEGRAM_API_URL", "SYMBOLS"])
+def test_a_token_in_the_wrong_place_or_form_is_never_shown(env_file: Path, name: str) -> None:
+    value = f"bot{OTHER_TOKEN}"
+    with pytest.raises(ConfigError) as caught:
+        load(env_file, **{name: value})
+    assert name in str(caught.value)
+    assert SECRETS[1] not in str(caught.value)
+
+
+def test_the_settings_object_does_not_show_the_token(env_file: Path) -> None:
+    assert SECRETS[0] not in repr(load(env_file))
+
+
+def test_a_bot_that_nobody_may_use_is_refused_with_the_way_out(env_file: Path) -> None:
+    (told,) = problems(env_file, TELEGRAM_BOT_TOKEN=TOKEN)
+    assert "nobody could use this bot" in told
+    assert "OWNER_ID" in told
+
+
+def test_allowed_users_without_an_owner_are_enough(env_file: Path) -> None:
+    settings = config.load(env_file, environ={"TELEGRAM_BOT_TOKEN": TOKEN, "ALLOWED_USERS": " 8, 9,,8 "})
+    assert settings.owner_id is None
+    assert settings.allowed_users == {8, 9}
+
+
+def test_the_environment_wins_over_the_file(env_file: Path) -> None:
+    env_file.write_text(f"TELEGRAM_BOT_TOKEN={OTHER_TOKEN}\nOWNER_ID=1\nLOG_LEVEL=debug\n", encoding="utf-8")
+    settings = load(env_file)
+    assert settings.token == TOKEN
+    assert settings.owner_id == 7
+    assert settings.log_level == "DEBUG", "what the environment does not name comes from the file"
+
+
+def test_no_other_folder_is_searched(env_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    env_file.write_text("LOG_LEVEL=debug\n", encoding="utf-8")
+    (env_file.parent / "below").mkdir()
+    monkeypatch.chdir(env_file.parent)
+    assert load(env_file.parent / "below" / ".env").log_level == "INFO"
+
+
+def test_a_dollar_and_quotes_in_the_file_mean_themselves(env_file: Path) -> None:
+    env_file.write_text("A=x\nDATA_DIR='/srv/${A}/$HOME'\nexport SYMBOLS = \"btc, eth\"  # ours\n", encoding="utf-8")
+    settings = load(env_file)
+    assert settings.data_dir == Path("/srv/${A}/$HOME").absolute()
+    assert settings.symbols == ("BTC", "ETH")
+
+
+def test_a_file_that_notepad_wrote_is_read(env_file: Path) -> None:
+    env_file.write_bytes(b"\xef\xbb\xbfTELEGRAM_BOT_TOKEN=" + TOKEN.encode() + b"\r\nOWNER_ID=7\r\n")
+    assert config.load(env_file, environ={}).token == TOKEN
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
+def test_a_file_that_is_not_utf_8_is_told_with_the_fix(env_file: Path, encoding: str) -> None:
+    env_file.write_text(f"TELEGRAM_BOT_TOKEN={TOKEN}\nOWNER_ID=7\n# gruß\n", encoding=encoding)
+    told = problems(env_file)
+    assert any("not UTF-8" in line and str(env_file) in line for line in told)
+    assert SECRETS[0] not in "".join(told)
+
+
+def test_a_file_that_cannot_be_read_is_told(env_file: Path) -> None:
+    env_file.mkdir()
+    assert any("could not be read" in line for line in problems(env_file))
+
+
+def test_names_that_look_like_ours_are_pointed_out(env_file: Path) -> None:
+    env_file.write_text("ALOWED_USERS=8\n", encoding="utf-8")
+    assert load(env_file).warnings == (
+        "ALOWED_USERS is not a setting of this bot and is ignored; did you mean ALLOWED_USERS?",
+    )
+
+
+def test_a_token_under_another_bots_name_is_pointed_out_with_the_problems(env_file: Path) -> None:
+    env_file.write_text(f"BOT_TOKEN={TOKEN}\nOWNER_ID=7\n", encoding="utf-8")
+    told = problems(env_file)
+    assert any("BOT_TOKEN is not a setting" in line and "did you mean TELEGRAM_BOT_TOKEN?" in line for line in told)
+    assert SECRETS[0] not in "".join(told)
+
+
+def test_names_of_other_programs_in_the_environment_are_not_our_business(env_file: Path) -> None:
+    assert load(env_file, TOKEN="x", HOME="/root", SYMBOL_PATH="x", PYTHONPATH="x").warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("value", "btc", "eth"),
+    [
+        ("auto", None, None),
+        ("500k", 5e5, 5e5),
+        ("BTC=2m,ETH=1m", 2e6, 1e6),
+        ("btc = $2m , 500k", 2e6, 5e5),
+        ("500k,BTC=auto", None, 5e5),
+        ("BTC=2m", 2e6, None),
+    ],
+)
+def test_whale_minimum_is_one_amount_or_one_for_each_coin(
+    env_file: Path, value: str, btc: float | None, eth: float | None
+) -> None:
+    whale_min = load(env_file, WHALE_MIN_USD=value).whale_min
+    assert (whale_min("BTC"), whale_min("ETH")) == (btc, eth)
+
+
+@pytest.mark.parametrize(
+    "value", ["0", "-5", "BTC:2m", "BTC=", "=2m", "BTC=2m,,", "500k,1m", "1,500k", "BTC=1m,BTC=2m"]
+)
+def test_a_whale_minimum_that_could_mean_two_things_is_refused(env_file: Path, value: str) -> None:
+    """`1,500k` is one and a half million to its writer: taking the last part would be half a million."""
+    with pytest.raises(ConfigError, match="WHALE_MIN_USD"):
+        load(env_file, WHALE_MIN_USD=value)
+
+
+@pytest.mark.parametrize("value", ["true", "YES", "on", "1"])
+def test_yes_has_many_words(env_file: Path, value: str) -> None:
+    assert load(env_file, DROP_PENDING_UPDATES=value).drop_pending_updates
+
+
+def test_a_url_loses_its_last_slash_so_that_paths_can_be_added(env_file: Path) -> None:
+    assert load(env_file, TELEGRAM_API_URL="http://localhost:8081/").api_url == "http://localhost:8081"
+
+
+def test_an_empty_value_is_the_default(env_file: Path) -> None:
+    assert load(env_file, SYMBOLS=" ", LOG_LEVEL="").symbols == Settings.symbols
+
+
+def test_a_relative_folder_does_not_depend_on_where_the_bot_is_started(
+    env_file: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    here = load(env_file, DATA_DIR="data").data_dir
+    monkeypatch.chdir(tmp_path)
+    assert load(env_file, DATA_DIR="data").data_dir == here
+    assert here is not None
+    assert here.is_absolute()
+
+
+def test_coins_are_named_once_in_upper_case_in_the_order_given(env_file: Path) -> None:
+    assert load(env_file, SYMBOLS="eth, btc ,ETH").symbols == ("ETH", "BTC")
+
+
+def test_every_setting_is_documented_and_every_documented_one_exists() -> None:
+    told = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+    documented = set(re.findall(r"`([A-Z][A-Z_]+)`", told))
+    assert documented >= set(config.NAMES)
+    assert {name for name in documented if name not in config.NAMES} <= {"INFO", "DEBUG"}

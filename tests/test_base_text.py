@@ -1,0 +1,181 @@
+"""Words and numbers: what people type is understood or refused, what they read is right."""
+
+from __future__ import annotations
+
+import re
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from base import text
+
+
+@pytest.mark.parametrize(
+    ("typed", "dollars"),
+    [
+        ("250000", 250_000),
+        ("250,000", 250_000),
+        ("1,250,000.5", 1_250_000.5),
+        ("250_000", 250_000),
+        ("500k", 500_000),
+        ("500 K", 500_000),
+        ("1.5m", 1_500_000),
+        ("2B", 2e9),
+        ("$2m", 2e6),
+        (" $ 2m ", 2e6),
+    ],
+)
+def test_an_amount_is_read_as_people_write_it(typed: str, dollars: float) -> None:
+    assert text.parse_amount(typed) == dollars
+
+
+@pytest.mark.parametrize(
+    "typed", ["", "k", "0", "0k", "-5k", "1e6", "nan", "inf", "2mm", "2 million", "1.2.3", "999999999b", "€5", "5\n6"]
+)
+def test_what_is_no_amount_is_refused(typed: str) -> None:
+    with pytest.raises(ValueError, match="amount"):
+        text.parse_amount(typed)
+
+
+@pytest.mark.parametrize("typed", ["1,5m", "1,50", "12,34,567", ",500", "1_5", "1,000,00k"])
+def test_a_comma_that_separates_no_thousands_is_refused_not_swallowed(typed: str) -> None:
+    """`1,5m` is one and a half million where decimals have a comma: reading it as 15 million would be silent."""
+    with pytest.raises(ValueError, match="amount"):
+        text.parse_amount(typed)
+
+
+@given(st.text())
+def test_any_text_is_an_amount_above_zero_or_a_value_error(typed: str) -> None:
+    try:
+        amount = text.parse_amount(typed)
+    except ValueError:
+        return
+    assert 0 < amount < 1e15
+
+
+@given(st.floats(min_value=1, max_value=9e11))
+def test_a_shown_amount_reads_back_to_within_its_last_digit(amount: float) -> None:
+    assert text.parse_amount(text.usd(amount)) == pytest.approx(amount, rel=0.006 if amount >= 1000 else 0.51)
+
+
+@given(st.floats(min_value=0, max_value=9.99e11))
+def test_a_shown_amount_is_short_and_never_reaches_the_next_unit(amount: float) -> None:
+    shown = text.usd(amount)
+    assert re.fullmatch(r"\d{1,3}(\.\d{1,2})?[kMB]?", shown), shown
+
+
+@pytest.mark.parametrize(
+    ("amount", "shown"),
+    [
+        (0, "0"),
+        (950.4, "950"),
+        (84_210, "84.2k"),
+        (840_000, "840k"),
+        (999_949, "1M"),
+        (999_500, "1M"),
+        (1_250_000, "1.25M"),
+        (2.1e9, "2.1B"),
+        (-1_250_000, "-1.25M"),
+    ],
+)
+def test_amounts_are_shown_compactly(amount: float, shown: str) -> None:
+    assert text.usd(amount) == shown
+
+
+@pytest.mark.parametrize(
+    ("typed", "seconds"), [("30m", 1800), ("30min", 1800), ("2h", 7200), ("1.5H", 5400), ("1d", 86400)]
+)
+def test_a_duration_is_read_as_people_write_it(typed: str, seconds: float) -> None:
+    assert text.parse_duration(typed) == seconds
+
+
+@pytest.mark.parametrize("typed", ["", "2", "h", "0h", "-1h", "2w", "366d", "1e9h", "2h30m"])
+def test_what_is_no_duration_is_refused(typed: str) -> None:
+    with pytest.raises(ValueError, match="duration"):
+        text.parse_duration(typed)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        (0, "0 s"),
+        (0.034, "0.03 s"),
+        (9.999, "10 s"),
+        (12.4, "12 s"),
+        (59.6, "1 min"),
+        (3600, "1 h"),
+        (240, "4 min"),
+        (7980, "2 h 13 min"),
+        (7200, "2 h"),
+        (3 * 86400 + 4 * 3600, "3 d 4 h"),
+    ],
+)
+def test_a_duration_is_shown_in_at_most_two_units(seconds: float, shown: str) -> None:
+    assert text.duration(seconds) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (76_980.4, "76,980"),
+        (1234.5, "1,234.5"),
+        (2.5, "2.5"),
+        (0.0821, "0.0821"),
+        (0.00001234, "0.0000123"),
+        (0, "0"),
+    ],
+)
+def test_a_price_keeps_what_matters_of_it(value: float, shown: str) -> None:
+    assert text.price(value) == shown
+
+
+def test_a_time_of_another_day_shows_its_date() -> None:
+    noon = 1_750_000_000.0
+    assert text.clock(noon, now=noon + 60) == "15:06:40 UTC"
+    assert text.clock(noon, now=noon + 86400) == "2025-06-15 15:06:40 UTC"
+
+
+def test_one_is_singular() -> None:
+    assert (text.count(1, "order"), text.count(0, "order"), text.count(1234, "order")) == (
+        "1 order",
+        "0 orders",
+        "1,234 orders",
+    )
+
+
+def units(raw: str) -> int:
+    return len(raw.encode("utf-16-le", "surrogatepass")) // 2
+
+
+@given(st.text(alphabet="a🐳 \n", max_size=200), st.integers(min_value=2, max_value=40))
+def test_parts_of_a_message_fit_the_limit_and_lose_nothing_but_blank_space(message: str, limit: int) -> None:
+    parts = text.split(message, limit)
+    assert all(units(part) <= limit for part in parts)
+    assert "".join("".join(parts).split()) == "".join(message.split())
+
+
+@given(st.lists(st.text(alphabet="ab🐳", min_size=1, max_size=10), min_size=1, max_size=30))
+def test_a_message_is_cut_only_at_line_ends_when_its_lines_fit(lines: list[str]) -> None:
+    parts = text.split("\n".join(lines), 20)
+    assert [line for part in parts for line in part.split("\n")] == lines
+
+
+def test_a_message_of_the_very_limit_is_one_part() -> None:
+    assert len(text.split("a" * 4096)) == 1
+    assert [len(part) for part in text.split("a" * 4097)] == [4096, 1]
+    assert [len(part) for part in text.split("🐳" * 2049)] == [2048, 1], "Telegram counts UTF-16 units"
+
+
+@pytest.mark.parametrize("message", ["😀" * 60_000, "a\n" * 60_000])
+def test_a_huge_text_is_split_without_delay(message: str) -> None:
+    """Each character was counted again and again: one answer of 4,000 emoji took most of a second."""
+    began = time.process_time()
+    assert len(text.split(message)) > 20
+    assert time.process_time() - began < 2
+
+
+def test_clip_says_that_something_was_cut() -> None:
+    assert text.clip("whales", 6) == "whales"
+    assert text.clip("whales!", 6) == "whale…"

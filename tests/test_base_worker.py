@@ -1,0 +1,164 @@
+"""A Loop: steps, rests that end at once, and bugs that are seen and never end the thread."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from base.worker import Loop, beat
+
+FAR = 60.0  # a rest that would fail every deadline here
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., Loop]]:
+    loops: list[Loop] = []
+
+    def make(step: Callable[[], float], *, on_death: Callable[[str], None] | None = None) -> Loop:
+        loop = Loop("test", step, on_death=on_death, error_rest=0.0)
+        loops.append(loop)
+        loop.start()
+        return loop
+
+    yield make
+    for loop in loops:
+        loop.stop()
+        assert loop.join(5), "the thread did not end"
+
+
+def test_a_stop_ends_a_long_rest_at_once(start: Callable[..., Loop]) -> None:
+    stepped = threading.Event()
+
+    def step() -> float:
+        stepped.set()
+        return FAR
+
+    loop = start(step)
+    assert stepped.wait(5)
+    began = time.monotonic()
+    loop.stop()
+    assert loop.join(5)
+    assert time.monotonic() - began < 1
+
+
+def test_a_wake_ends_a_rest_at_once(start: Callable[..., Loop]) -> None:
+    steps: queue.SimpleQueue[None] = queue.SimpleQueue()
+
+    def step() -> float:
+        steps.put(None)
+        return FAR
+
+    loop = start(step)
+    for _ in range(3):
+        steps.get(timeout=5)
+        loop.wake()
+    steps.get(timeout=5)
+
+
+def test_a_wake_that_comes_during_a_step_is_not_lost(start: Callable[..., Loop]) -> None:
+    inside, go_on, steps = threading.Event(), threading.Event(), queue.SimpleQueue[None]()
+
+    def step() -> float:
+        steps.put(None)
+        inside.set()
+        assert go_on.wait(5)
+        return FAR
+
+    loop = start(step)
+    assert inside.wait(5)
+    loop.wake()
+    go_on.set()
+    steps.get(timeout=5)
+    steps.get(timeout=5)  # without the wake this step is a minute away
+
+
+def test_a_step_that_raises_is_logged_with_its_traceback_and_the_loop_goes_on(
+    start: Callable[..., Loop], caplog: pytest.LogCaptureFixture
+) -> None:
+    went_on = threading.Event()
+    steps = 0
+
+    def step() -> float:
+        nonlocal steps
+        steps += 1
+        if steps == 1:
+            raise ZeroDivisionError("a bug")
+        went_on.set()
+        return FAR
+
+    start(step)
+    assert went_on.wait(5)
+    (record,) = caplog.records
+    assert record.levelno == logging.ERROR
+    assert record.exc_info is not None
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_dies_tells_its_name(start: Callable[..., Loop]) -> None:
+    died: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+    def step() -> float:
+        raise SystemExit
+
+    loop = start(step, on_death=died.put)
+    assert died.get(timeout=5) == "test"
+    assert loop.join(5)
+
+
+def test_a_thread_that_was_stopped_is_not_reported_as_dead(start: Callable[..., Loop]) -> None:
+    died: list[str] = []
+    loop = start(lambda: FAR, on_death=died.append)
+    loop.stop()
+    assert loop.join(5)
+    assert died == []
+
+
+def test_a_hung_step_is_told_by_join_and_by_progress(start: Callable[..., Loop]) -> None:
+    inside, go_on = threading.Event(), threading.Event()
+
+    def step() -> float:
+        inside.set()
+        go_on.wait(5)
+        return FAR
+
+    loop = start(step)
+    assert inside.wait(5)
+    before = loop.progress_at
+    loop.stop()
+    assert not loop.join(0.01)
+    assert loop.progress_at == before
+    go_on.set()
+    assert loop.join(5)
+    assert loop.progress_at > before
+
+
+def test_a_loop_tells_a_rest_from_a_step_and_counts_every_sign_of_life(start: Callable[..., Loop]) -> None:
+    inside, go_on = threading.Event(), threading.Event()
+
+    def step() -> float:
+        beat()
+        inside.set()
+        go_on.wait(5)
+        return FAR
+
+    loop = start(step)
+    assert inside.wait(5)
+    assert (loop.resting, loop.beats) == (0.0, 1)
+    go_on.set()
+    deadline = time.monotonic() + 5
+    while loop.beats < 2 and time.monotonic() < deadline:
+        threading.Event().wait(0.01)
+    assert (loop.resting, loop.beats) == (FAR, 2)
+
+
+def test_a_beat_in_a_thread_that_is_no_loop_does_nothing() -> None:
+    beat()
+
+
+def test_join_of_a_loop_that_never_began_is_true() -> None:
+    assert Loop("idle", lambda: FAR).join(0)

@@ -1,0 +1,142 @@
+"""The road to the Bot API: errors of our own kinds without the token, a long poll that can be cut."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+from conftest import OWNER, TOKEN, WINE
+
+from botapi.client import Conflict, Rejected, Telegram, TelegramError, TokenRefused, TooManyRequests, Unreachable
+from simulation.simulator import SimBot, Simulator
+
+
+@pytest.fixture
+def telegram(sim: Simulator, chat: SimBot) -> Telegram:
+    return Telegram(TOKEN, sim.url)
+
+
+def failure(do: Callable[[], object]) -> TelegramError:
+    with pytest.raises(TelegramError) as caught:
+        do()
+    assert TOKEN.partition(":")[2] not in repr(caught.value) + str(caught.value.__cause__)
+    return caught.value
+
+
+def test_a_message_is_sent_and_its_id_returned(telegram: Telegram, chat: SimBot) -> None:
+    message_id = telegram.send("sendMessage", {"chat_id": OWNER, "text": "<b>hi</b>", "parse_mode": "HTML"})
+    assert message_id == chat.sent[0].message_id
+
+
+def test_a_file_is_uploaded_with_its_text_parameters_in_the_body(telegram: Telegram, chat: SimBot) -> None:
+    keyboard = {"inline_keyboard": [[{"text": "Mute", "callback_data": "mute:BTC:1h"}]]}
+    payload = {"chat_id": OWNER, "caption": "<b>鲸</b> & Co", "disable_notification": True, "reply_markup": keyboard}
+    files = {"photo": ("chart.png", b"\x89PNG\r\n\r\n--x\r\n")}
+    message_id = telegram.send("sendPhoto", payload, files=files)
+    (sent,) = chat.sent
+    upload = sent.params["photo"]
+    assert not isinstance(upload, str)
+    assert (upload.name, upload.data) == files["photo"]
+    assert (sent.message_id, sent.text, sent.buttons) == (message_id, "<b>鲸</b> & Co", (("Mute", "mute:BTC:1h"),))
+    assert sent.params["disable_notification"] == "true"
+
+
+def test_an_upload_that_fails_names_no_token(telegram: Telegram, sim: Simulator) -> None:
+    files = {"document": ("log.txt", b"x" * 100_000)}
+    for kind in ("reset", "html502"):
+        sim.fault(method="sendDocument", kind=kind, times=1)
+        error = failure(lambda: telegram.send("sendDocument", {"chat_id": OWNER}, files=files))
+        assert isinstance(error, Unreachable)
+
+
+@pytest.mark.parametrize("kind", ["html502", "garbage200", "null", "not_ok_without_fields", "reset", "close"])
+def test_an_unusable_answer_is_unreachable_and_names_no_token(telegram: Telegram, sim: Simulator, kind: str) -> None:
+    sim.fault(method="getWebhookInfo", kind=kind)
+    assert isinstance(failure(telegram.webhook), Unreachable)
+
+
+def test_a_server_that_is_gone_is_unreachable_and_names_no_token(telegram: Telegram, sim: Simulator) -> None:
+    sim.close()
+    assert isinstance(failure(telegram.webhook), Unreachable)
+
+
+def test_a_name_that_does_not_resolve_is_said_in_words(sim: Simulator) -> None:
+    lost = Telegram(TOKEN, "http://no-such-host.invalid")
+    assert str(failure(lost.webhook)) in (
+        "the server's name could not be resolved",
+        "the connection was refused or broke",  # where a resolver hides the reason
+        "the proxy did not connect",
+    )
+
+
+def test_what_speaks_no_tls_is_said_in_words() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer() -> None:
+            connection, _ = listener.accept()
+            connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            connection.close()
+
+        threading.Thread(target=answer, daemon=True).start()
+        lost = Telegram(TOKEN, f"https://127.0.0.1:{listener.getsockname()[1]}")
+        assert str(failure(lost.webhook)) == "no secure connection (TLS) could be made"
+
+
+def test_429_carries_the_seconds_to_wait(telegram: Telegram, sim: Simulator) -> None:
+    sim.fault(method="sendMessage", kind="retry_after", retry_after=7)
+    error = failure(lambda: telegram.send("sendMessage", {"chat_id": OWNER, "text": "x"}))
+    assert isinstance(error, TooManyRequests)
+    assert error.retry_after == 7
+
+
+def test_a_revoked_token_is_refused(telegram: Telegram, sim: Simulator) -> None:
+    sim.revoke(TOKEN)
+    assert isinstance(failure(telegram.webhook), TokenRefused)
+
+
+def test_a_webhooks_409_is_told_from_a_pollers(telegram: Telegram, chat: SimBot) -> None:
+    chat.set_webhook_as_foreigner("https://hook.example.net/x")
+    error = failure(lambda: telegram.updates(0, timeout=1))
+    assert isinstance(error, Conflict)
+    assert error.by_webhook
+
+
+def test_a_blocked_chat_is_rejected_with_403(telegram: Telegram, chat: SimBot) -> None:
+    chat.block(OWNER)
+    error = failure(lambda: telegram.send("sendMessage", {"chat_id": OWNER, "text": "x"}))
+    assert isinstance(error, Rejected)
+    assert error.code == 403
+
+
+@pytest.mark.skipif(WINE, reason="Wine does not end a recv() by a shutdown")
+def test_a_long_poll_is_cut_from_another_thread_at_once(telegram: Telegram, sim: Simulator, chat: SimBot) -> None:
+    """Fails when urllib3 moves the hook that the cut depends on."""
+    ended: list[TelegramError] = []
+
+    def poll() -> None:
+        ended.append(failure(lambda: telegram.updates(0, timeout=30)))
+
+    thread = threading.Thread(target=poll, daemon=True)
+    thread.start()
+    sim.wait(lambda: chat.polling, what="a long poll")
+    began = time.monotonic()
+    telegram.cut()
+    thread.join(5)
+    assert isinstance(ended[0], Unreachable)
+    assert time.monotonic() - began < 1.0
+
+
+def test_after_the_cut_the_last_updates_can_still_be_confirmed(telegram: Telegram, chat: SimBot) -> None:
+    first = chat.send_text(chat_id=OWNER, text="/ping")
+    telegram.cut()
+    telegram.updates(first + 1, timeout=0, limit=1, within=2.0)
+    assert chat.pending == 0
+
+
+def test_the_servers_clock_is_learnt_from_a_poll(sim: Simulator, chat: SimBot) -> None:
+    telegram = Telegram(TOKEN, sim.url, now=lambda: time.time() + 3600)
+    telegram.updates(0, timeout=1)
+    assert telegram.clock_offset == pytest.approx(-3600, abs=3)

@@ -1,0 +1,637 @@
+"""Delivery: order, pacing, retries, burials. A hand-written sender stands for Telegram; the store is real."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from botapi.client import Rejected, TelegramError, TokenRefused, TooManyRequests, Unreachable
+from botapi.outbox import SENDERS, Attachment, AttachmentError, Files, Outbox
+from store import ALERTS, ANSWERS, Chat, Store, StoreError
+
+GROUP = -100
+
+
+class FakeTelegram:
+    """Takes messages as the Bot API would; `fail` holds errors to raise first, `gate` can hold a send back."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[float, str, dict[str, Any]]] = []
+        self.files: list[Files | None] = []
+        self.dead = False  # nothing at all is answered
+        self.fail: list[TelegramError] = []
+        self.gate = threading.Event()
+        self.gate.set()
+        self.entered = threading.Event()
+        self.changed = threading.Condition()
+
+    def send(self, method: str, payload: dict[str, Any], *, files: Files | None = None) -> int | None:
+        self.entered.set()
+        assert self.gate.wait(10)
+        with self.changed:
+            if self.dead:
+                raise Unreachable("HTTP 502", status=502)
+            if method == "getMe":
+                return None
+            if self.fail:
+                raise self.fail.pop(0)
+            self.sent.append((time.monotonic(), method, payload))
+            self.files.append(files)
+            self.changed.notify_all()
+            return len(self.sent)
+
+    def texts(self) -> list[str]:
+        return [payload.get("text", "") for _, _, payload in self.sent]
+
+    def wait(self, count: int, timeout: float = 10.0) -> None:
+        with self.changed:
+            assert self.changed.wait_for(lambda: len(self.sent) >= count, timeout), self.texts()
+
+
+class Time:
+    """A clock that moves when told to, so that pacing is tested without waiting."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with_file = Store(tmp_path / "bot.db")
+    yield with_file
+    with_file.close()
+
+
+@pytest.fixture
+def telegram() -> FakeTelegram:
+    return FakeTelegram()
+
+
+Make = Callable[..., Outbox]
+
+
+@pytest.fixture
+def make(store: Store, telegram: FakeTelegram) -> Iterator[Make]:
+    made: list[Outbox] = []
+
+    def build(**options: Any) -> Outbox:
+        options.setdefault("send_rate", 0.0)
+        outbox = Outbox(store, telegram, jitter=lambda: 0.5, **options)
+        made.append(outbox)
+        return outbox
+
+    yield build
+    telegram.gate.set()
+    for outbox in made:
+        outbox.stop(1.0)
+
+
+def put(store: Store, text: str, chat_id: int = 1, lane: int = ANSWERS) -> int:
+    return store.enqueue(chat_id, "sendMessage", {"text": text}, now=0.0, lane=lane)
+
+
+def drive(outbox: Outbox, clock: Time, seconds: float, telegram: FakeTelegram) -> list[tuple[float, str]]:
+    """Run the one sender by hand for so long on the given clock: when each text went out."""
+    loop, ends, out = outbox._loops[0], clock.now + seconds, []
+    outbox._started = SENDERS  # no helping thread is started: what happens is a matter of the clock alone
+    while clock.now < ends:
+        before = len(telegram.sent)
+        rest = outbox._step(loop)
+        out += [(clock.now, payload["text"]) for _, _, payload in telegram.sent[before:]]
+        clock.now = min(ends, clock.now + rest) if rest else clock.now
+    return out
+
+
+def test_messages_of_a_chat_keep_their_order(store: Store, telegram: FakeTelegram, make: Make) -> None:
+    for n in range(200):
+        put(store, f"{n % 4}:{n}", chat_id=1 + n % 4)
+    make().start()
+    telegram.wait(200)
+    for chat in range(4):
+        mine = [int(text.split(":")[1]) for text in telegram.texts() if text.startswith(f"{chat}:")]
+        assert mine == sorted(mine)
+
+
+def test_answers_go_before_alerts(store: Store, telegram: FakeTelegram, make: Make) -> None:
+    put(store, "alert", lane=ALERTS)
+    put(store, "alert elsewhere", chat_id=2, lane=ALERTS)
+    put(store, "answer")
+    make().start()
+    telegram.wait(3)
+    assert telegram.texts()[0] == "answer"
+
+
+def test_what_was_pending_is_sent_after_a_restart(store: Store, telegram: FakeTelegram, make: Make) -> None:
+    telegram.fail = [Unreachable("down")] * 1000
+    put(store, "kept")
+    first = make()
+    first.start()
+    assert telegram.entered.wait(5)
+    first.stop(1.0)
+    telegram.fail = []
+    make().start()
+    telegram.wait(1)
+    assert telegram.texts() == ["kept"]
+
+
+def test_three_quick_answers_go_at_once_and_then_one_a_second(
+    store: Store, telegram: FakeTelegram, make: Make
+) -> None:
+    clock = Time()
+    outbox = make(send_rate=30.0, monotonic=clock)
+    for n in range(6):
+        put(store, str(n))
+    sent = drive(outbox, clock, 10, telegram)
+    times = [at - 1000.0 for at, _ in sent]
+    assert len(times) == 6
+    assert times[2] < 0.2
+    assert all(later - earlier > 0.9 for earlier, later in itertools.pairwise(times[2:]))
+
+
+def test_a_group_gets_no_more_than_20_in_any_minute(store: Store, telegram: FakeTelegram, make: Make) -> None:
+    clock = Time()
+    outbox = make(send_rate=30.0, monotonic=clock)
+    for n in range(60):
+        put(store, str(n), chat_id=GROUP)
+    times = [at for at, _ in drive(outbox, clock, 240, telegram)]
+    assert len(times) == 60
+    assert all(sum(start <= at < start + 60 for at in times) <= 20 for start in times)
+
+
+def test_overall_no_more_than_the_rate_and_nearly_all_of_it(store: Store, telegram: FakeTelegram, make: Make) -> None:
+    clock = Time()
+    outbox = make(send_rate=30.0, monotonic=clock)
+    for n in range(600):
+        put(store, str(n), chat_id=n + 1)
+    times = [at for at, _ in drive(outbox, clock, 25, telegram)]
+    assert len(times) == 600
+    assert max(sum(start <= at < start + 1 for at in times) for start in times) <= 30
+    assert 600 / (times[-1] - times[0]) >= 0.95 * 30
+
+
+def test_what_a_busy_machine_was_late_with_is_made_up_for_within_the_limit(
+    store: Store, telegram: FakeTelegram, make: Make
+) -> None:
+    """Each rest lasts up to 60 ms longer than asked for: the rate is kept all the same."""
+    clock = Time()
+    outbox = make(send_rate=30.0, monotonic=clock)
+    outbox._started = SENDERS
+    clock.now += 60  # a long rest saves up no burst
+    for n in range(600):
+        put(store, str(n), chat_id=n + 1)
+    times: list[float] = []
+    late = itertools.cycle([0.0, 0.06, 0.02, 0.04])
+    while len(times) < 600:
+        before = len(telegram.sent)
+        rest = outbox._step(outbox._loops[0])
+        times += [clock.now] * (len(telegram.sent) - before)
+        clock.now += rest + next(late) if rest else 0.001
+    assert max(sum(start <= at < start + 1 for at in times) for start in times) <= 30
+    assert 600 / (times[-1] - times[0]) >= 0.95 * 30
+
+
+def test_a_429_holds_its_chat_for_as_long_as_told(store: Store, telegram: FakeTelegram, make: Make) -> None:
+    clock = Time()
+    outbox = make(monotonic=clock)
+    telegram.fail = [TooManyRequests(7.0)]
+    put(store, "held")
+    put(store, "other", chat_id=2)
+    sent = drive(outbox, clock, 20, telegram)
+    assert [text for _, text in sent] == ["other", "held"]
+    assert sent[1][0] - 1000.0 >= 7.0
+
+
+def test_a_chat_that_blocked_the_bot_is_unsubscribed_and_its_alerts_buried(
+    store: Store, telegram: FakeTelegram, make: Make
+) -> None:
+    store.put_chat(Chat(chat_id=1, added_by=1))
+    telegram.fail = [Rejected(403, "Forbidden: bot was blocked by the user")]
+    put(store, "one", lane=ALERTS)
+    put(store, "two", lane=ALERTS)
+    put(store, "for others", chat_id=2, lane=ALERTS)
+    make().start()
+    telegram.wait(1)
+    drain(store)
+    assert store.chats() == []
+    assert telegram.texts() == ["for others"]
+
+
+def drain(store: Store) -> None:
+    deadline = time.monotonic() + 10
+    bell = threading.Event()
+    while store.pending():
+        assert time.monotonic() < deadline, "the outbox did not get empty"
+        bell.wait(0.01)
+
+
+def test_a_message_refused_for_good_is_buried_with_its_reason_and_the_next_one_goes(
+    store: Store, telegram: FakeTelegram, make: Make
+) -> None:
+    telegram.fail = [Rejected(400, "Bad Request: message is too long")]
+    put(store, "bad")
+    put(store, "good")
+    make().start()
+    telegram.wait(1)
+    drain(store)
+    assert telegram.texts() == ["good"]
+    assert store.outbox_counts(since=0.0)["buried"] == 1
+
+
+def test_html_that_telegram_does_not_take_is_sent_as_plain_text(
+    store: Store, telegram: FakeTelegram, make: Make
+) -> None:
+    telegram.fail = [Rejected(400, "Bad Request: can't parse entities: unexpected end tag")]
+    store.enqueue(1, "sendMessage", {"text": "<b>A &amp; B</b> &lt;3 buy", "parse_mode": "HTML"}, now=0.0)
+    make().start()
+    telegram.wait(1)
+    assert telegram.texts() == ["A & B <3 buy"]
+    assert "parse_mode" not in telegram.sent[0][2]
+
+
+def test_an_outage_keeps_everything_and_is_logged_once_at_its_begin_and_end(
+    store: Store, telegram: FakeTelegram, make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    clock = Time()
+    outbox = make(monotonic=clock)
+    telegram.fail = [Unreachable("no route")] * 5
+    for n in range(3):
+        put(store, str(n))
+    assert [text for _, text in drive(outbox, clock, 120, telegram)] == ["0", "1", "2"]
+    assert caplog.text.count("cannot be reached") == 1
+    assert caplog.text.count("reached again") == 1
+
+
+def test_one_message_that_the_server_always_fails_on_does_not_stop_the_others(
+    store: Store, telegram: FakeTelegram, make: Make
+) -> None:
+    clock = Time()
+    outbox = make(monotonic=clock)
+    refuse_poison(telegram)
+    put(store, "poison")
+    put(store, "fine", chat_id=2)
+    drive(outbox, clock, 3600, telegram)
+    assert telegram.texts() == ["fine"]
+    assert store.outbox_counts(since=0.0)["buried"] == 1
+
+
+def test_a_message_that_the_server_always_fails_on_is_given_up_in_a_chat_of_its_own_too(
+    store: Store, telegram: FakeTelegram, make: Make
+) -> None:
+    clock = Time()
+    outbox = make(monotonic=clock)
+    refuse_poison(telegram)
+    put(store, "poison")
+    put(store, "next")
+    drive(outbox, clock, 2 * 3600, telegram)
+    assert telegram.texts() == ["next"]
+
+
+def test_a_failing_message_slows_down_its_own_chat_only(
+    store: Store, telegram: FakeTelegram, make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = Time()
+    outbox = make(monotonic=clock)
+    refuse_poison(telegram)
+    put(store, "poison")
+    put(store, "fine", chat_id=2)
+    drive(outbox, clock, 60, telegram)
+    for n in range(5):
+        put(store, str(n), chat_id=2)
+        outbox.wake()
+        assert [text for _, text in drive(outbox, clock, 1, telegram)] == [str(n)]
+    assert caplog.text.count("cannot be reached") == 1
+
+
+@pytest.mark.parametrize("chats", [1, 50])
+def test_two_hours_of_502_bury_nothing(store: Store, telegram: FakeTelegram, make: Make, chats: int) -> None:
+    clock = Time()
+    outbox = make(monotonic=clock)
+    for n in range(50):
+        put(store, str(n), chat_id=1 + n % chats)
+    telegram.dead = True
+    assert drive(outbox, clock, 2 * 3600, telegram) == []
+    telegram.dead = False
+    back = clock.now
+    times = [at for at, _ in drive(outbox, clock, 200, telegram)]
+    assert len(times) == 50
+    assert times[0] - back <= 75  # the longest step of the back-off
+    assert store.outbox_counts(since=0.0)["buried"] == 0
+
+
+def test_sends_that_fail_together_lengthen_the_backoff_once(store: Store, telegram: FakeTelegram, make: Make) -> None:
+    clock = Time()
+    outbox = make(monotonic=clock)
+    for n in range(8):
+        put(store, str(n), chat_id=n + 1)
+    telegram.gate.clear()
+    outbox.start()
+    deadline = time.monotonic() + 10
+    while outbox._queues.in_flight < 8:
+        assert time.monotonic() < deadline
+        threading.Event().wait(0.005)
+    telegram.dead = True
+    telegram.gate.set()
+    while outbox._queues.in_flight:
+        assert time.monotonic() < deadline
+        threading.Event().wait(0.005)
+    assert outbox._queues.hold_until == clock.now + 1.0
+    clock.now += 1.0
+    outbox.wake()
+    while outbox._queues.hold_until <= clock.now:
+        assert time.monotonic() < deadline
+        threading.Event().wait(0.005)
+    assert outbox._queues.hold_until == clock.now + 2.0
+
+
+def test_during_an_outage_one_message_at_a_time_is_tried(store: Store, telegram: FakeTelegram, make: Make) -> None:
+    """Else a server that only hangs would have every thread wait for it when it comes back."""
+    clock = Time()
+    outbox = make(monotonic=clock)
+    for n in range(8):
+        put(store, str(n), chat_id=n + 1)
+    telegram.dead = True
+    drive(outbox, clock, 0.01, telegram)
+    outbox._started = 0
+    clock.now += 5
+    telegram.dead = False
+    telegram.gate.clear()
+    telegram.entered.clear()
+    outbox.start()
+    assert telegram.entered.wait(5)
+    assert outbox._step(outbox._loops[7]) == 60.0
+    assert outbox._queues.in_flight == 1
+    telegram.gate.set()
+    clock.now += 5
+    telegram.wait(8)
+
+
+def refuse_poison(telegram: FakeTelegram) -> None:
+    take = telegram.send
+
+    def send(method: str, payload: dict[str, Any], *, files: Files | None = None) -> int | None:
+        if payload.get("text") == "poison":
+            raise Unreachable("HTTP 500", status=500)
+        return take(method, payload, files=files)
+
+    telegram.send = send  # type: ignore[method-assign]
+
+
+def test_a_sent_message_that_cannot_be_marked_is_not_sent_again(
+    store: Store, telegram: FakeTelegram, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Time()
+    outbox = make(monotonic=clock)
+    put(store, "once")
+    loop = outbox._loops[0]
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "settle_sent", _disk_full)
+        outbox._step(loop)
+    drive(outbox, clock, 30, telegram)
+    assert telegram.texts() == ["once"]
+    assert store.pending() == []
+
+
+def test_while_the_store_cannot_be_written_nothing_more_is_sent(
+    store: Store, telegram: FakeTelegram, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each message sent without its mark would be sent again after a restart."""
+    clock = Time()
+    outbox = make(monotonic=clock)
+    for n in range(20):
+        put(store, str(n), chat_id=n + 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "settle_sent", _disk_full)
+        drive(outbox, clock, 600, telegram)
+        assert telegram.texts() == ["0"]
+    drive(outbox, clock, 30, telegram)
+    assert telegram.texts() == [str(n) for n in range(20)]
+    assert store.pending() == []
+
+
+def test_a_message_revised_before_its_late_mark_still_gets_its_edit(
+    store: Store, telegram: FakeTelegram, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Time()
+    outbox = make(monotonic=clock)
+    made = put(store, "1 order", lane=ALERTS)
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "settle_sent", _disk_full)
+        outbox._step(outbox._loops[0])
+    store.revise(made, {"text": "2 orders"}, now=1.0)
+    drive(outbox, clock, 60, telegram)
+    assert [(method, payload["text"]) for _, method, payload in telegram.sent] == [
+        ("sendMessage", "1 order"),
+        ("editMessageText", "2 orders"),
+    ]
+
+
+def _disk_full(*args: Any, **kwargs: Any) -> None:
+    raise StoreError("the disk is full")
+
+
+def test_a_message_revised_while_in_flight_is_followed_by_one_edit(
+    store: Store, telegram: FakeTelegram, make: Make
+) -> None:
+    made = put(store, "1 order", lane=ALERTS)
+    telegram.gate.clear()
+    make().start()
+    assert telegram.entered.wait(5)
+    store.revise(made, {"text": "2 orders"}, now=1.0)
+    telegram.gate.set()
+    telegram.wait(2)
+    drain(store)
+    assert [(method, payload["text"]) for _, method, payload in telegram.sent] == [
+        ("sendMessage", "1 order"),
+        ("editMessageText", "2 orders"),
+    ]
+    assert telegram.sent[1][2]["message_id"] == 1
+
+
+def test_a_group_that_became_a_supergroup_gets_its_messages_there(
+    store: Store, telegram: FakeTelegram, make: Make
+) -> None:
+    store.put_chat(Chat(chat_id=GROUP, kind="group", added_by=1))
+    telegram.fail = [Rejected(400, "Bad Request: group chat was upgraded", migrate_to=-1001)]
+    put(store, "first", chat_id=GROUP, lane=ALERTS)
+    put(store, "second", chat_id=GROUP, lane=ALERTS)
+    make().start()
+    telegram.wait(2)
+    assert telegram.texts() == ["first", "second"]
+    assert {payload["chat_id"] for _, _, payload in telegram.sent} == {-1001}
+    assert [chat.chat_id for chat in store.chats()] == [-1001]
+
+
+def test_a_refused_token_is_reported_and_the_message_kept(store: Store, telegram: FakeTelegram, make: Make) -> None:
+    told = threading.Event()
+    telegram.fail = [TokenRefused("401 Unauthorized")]
+    put(store, "kept")
+    make(on_token_refused=lambda reason: told.set()).start()
+    assert told.wait(5)
+    assert len(store.pending()) == 1
+
+
+def test_paused_alerts_wait_while_answers_go(store: Store, telegram: FakeTelegram, make: Make) -> None:
+    outbox = make()
+    outbox.alerts_paused = True
+    put(store, "alert", lane=ALERTS)
+    put(store, "answer", chat_id=2)
+    outbox.start()
+    telegram.wait(1)
+    assert telegram.texts() == ["answer"]
+    outbox.alerts_paused = False
+    outbox.wake()
+    telegram.wait(2)
+
+
+def test_a_stop_sends_the_answers_that_are_ready_and_leaves_the_alerts_for_later(
+    store: Store, telegram: FakeTelegram, make: Make
+) -> None:
+    outbox = make()
+    telegram.gate.clear()
+    put(store, "in flight")
+    outbox.start()
+    assert telegram.entered.wait(5)
+    for n in range(5):
+        put(store, f"answer {n}", chat_id=10 + n)
+    put(store, "alert", chat_id=99, lane=ALERTS)
+    outbox.wake()
+    telegram.gate.set()
+    outbox.stop(2.0)
+    assert {f"answer {n}" for n in range(5)} <= set(telegram.texts())
+    assert len(store.pending()) <= 1
+
+
+# Edits
+
+
+def test_an_edit_that_changes_nothing_counts_as_made(store: Store, telegram: FakeTelegram, make: Make) -> None:
+    telegram.fail = [Rejected(400, "Bad Request: message is not modified: specified new message content ...")]
+    store.enqueue(1, "editMessageText", {"message_id": 5, "text": "same"}, now=0.0)
+    make().start()
+    drain(store)
+    assert store.outbox_counts(since=0.0) == {"pending": 0, "sent": 1, "buried": 0}
+
+
+def test_an_edit_of_a_message_that_is_gone_is_dropped_and_the_chat_stays_subscribed(
+    store: Store, telegram: FakeTelegram, make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.put_chat(Chat(chat_id=1, added_by=1))
+    telegram.fail = [Rejected(400, "Bad Request: message to edit not found")]
+    store.enqueue(1, "editMessageText", {"message_id": 5, "text": "new"}, now=0.0)
+    put(store, "next")
+    make().start()
+    telegram.wait(1)
+    drain(store)
+    assert telegram.texts() == ["next"]
+    assert [chat.chat_id for chat in store.chats()] == [1]
+    assert "ERROR" not in caplog.text
+
+
+def test_what_was_to_be_added_to_a_deleted_message_comes_as_a_new_one(
+    store: Store, telegram: FakeTelegram, make: Make
+) -> None:
+    made = store.enqueue(1, "sendMessage", {"text": "1 order"}, now=0.0, lane=ALERTS, bundle="whales:BTC")
+    outbox = make()
+    outbox.start()
+    telegram.wait(1)
+    drain(store)
+    telegram.fail = [Rejected(400, "Bad Request: message to edit not found")]
+    store.revise(made, {"text": "2 orders"}, now=1.0)
+    outbox.wake()
+    telegram.wait(2)
+    drain(store)
+    assert [(method, payload["text"]) for _, method, payload in telegram.sent] == [
+        ("sendMessage", "1 order"),
+        ("sendMessage", "2 orders"),
+    ]
+    assert "message_id" not in telegram.sent[1][2]
+    anew = store.open_bundle(1, "whales:BTC", since=-1.0)
+    assert anew is not None
+    assert anew > made, "the next order is added to the new message"
+
+
+# Attachments
+
+CHART = {"attachment": {"kind": "chart", "symbol": "BTC"}, "caption": "BTC", "disable_notification": True}
+
+
+def test_a_wished_for_file_is_made_when_it_is_sent(store: Store, telegram: FakeTelegram, make: Make) -> None:
+    def draw(wish: dict[str, Any]) -> Attachment:
+        return Attachment("photo", "chart.png", wish["symbol"].encode())
+
+    store.enqueue(1, "sendPhoto", CHART, now=0.0)
+    make(attachments={"chart": draw}).start()
+    telegram.wait(1)
+    drain(store)
+    _, method, payload = telegram.sent[0]
+    assert (method, payload) == ("sendPhoto", {"chat_id": 1, "caption": "BTC", "disable_notification": True})
+    assert telegram.files == [{"photo": ("chart.png", b"BTC")}]
+
+
+def _cannot(wish: dict[str, Any]) -> Attachment:
+    raise AttachmentError("No prices of BTC yet.")
+
+
+def _has_a_bug(wish: dict[str, Any]) -> Attachment:
+    raise ZeroDivisionError
+
+
+@pytest.mark.parametrize(
+    ("makers", "words"),
+    [
+        ({"chart": _cannot}, "No prices of BTC yet."),
+        ({"chart": _has_a_bug}, "The file could not be made; the bot's log tells more."),
+        ({}, "This file can no longer be made: the bot was changed meanwhile."),
+    ],
+)
+def test_a_file_that_cannot_be_made_becomes_a_message_that_says_so(
+    store: Store, telegram: FakeTelegram, make: Make, makers: dict[str, Any], words: str
+) -> None:
+    store.enqueue(1, "sendPhoto", {**CHART, "message_thread_id": 3}, now=0.0)
+    make(attachments=makers).start()
+    telegram.wait(1)
+    drain(store)
+    _, method, payload = telegram.sent[0]
+    assert method == "sendMessage"
+    assert payload["text"] == words
+    assert (payload["message_thread_id"], payload["disable_notification"]) == (3, True)
+    assert "caption" not in payload
+    assert telegram.files == [None]
+
+
+def test_files_that_take_long_to_make_do_not_hold_up_other_chats(
+    store: Store, telegram: FakeTelegram, make: Make
+) -> None:
+    go, begun = threading.Event(), threading.Semaphore(0)
+
+    def slow(wish: dict[str, Any]) -> Attachment:
+        begun.release()
+        assert go.wait(10)
+        return Attachment("photo", "chart.png", b"x")
+
+    for chat_id in range(1, 21):
+        store.enqueue(chat_id, "sendPhoto", CHART, now=0.0)
+    outbox = make(attachments={"chart": slow})
+    outbox.start()
+    try:
+        for _ in range(4):
+            assert begun.acquire(timeout=5)
+        put(store, "pong", chat_id=99)
+        outbox.wake()
+        telegram.wait(1, timeout=2.0)
+        assert telegram.texts() == ["pong"]
+    finally:
+        go.set()
+    telegram.wait(21)
+    drain(store)

@@ -1,0 +1,190 @@
+"""/liq, /funding and /wallet answer from what is kept, in words and tables that fit a phone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import FRIEND, OWNER
+
+from access import Access, Update
+from commands import table as commands
+from commands.table import Commands
+from store import Store
+from store.markets import Look, Watched
+from watch import wallets
+from watch.funding import Rate
+from watch.wallets import Position
+from watch.waves import Liquidation
+
+NOW = 1_750_000_000.0
+ADDRESS = "0x" + "ab" * 20
+OTHER = "0x" + "cd" * 20
+
+
+class Desk:
+    """Commands with a real store, in a chat that has alerts on."""
+
+    def __init__(self, folder: Path) -> None:
+        self.store = Store(folder / "bot.db")
+        access = Access(self.store, owner_id=OWNER, allowed_users=frozenset({FRIEND}), now=lambda: NOW)
+        desk = commands.Desk(
+            *(self.store, access, ("BTC", "ETH"), lambda: NOW),
+            default_min=lambda monitor, symbol: 500_000.0 if monitor == "liquidations" else 0.0,
+        )
+        self.commands = Commands(desk)
+        self.say("/start")
+
+    def say(self, text: str) -> str:
+        (reply,) = self.commands.run(Update(update_id=1, kind="message", chat_id=FRIEND, user_id=FRIEND, text=text))
+        return reply.text
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    desk = Desk(tmp_path)
+    yield desk
+    desk.store.close()
+
+
+def liquidation(ago: float, usd: float, *, side: str = "long", coin: str = "BTC", venue: str = "OKX") -> Liquidation:
+    return Liquidation(venue, coin, side, usd, 77_000.0, int((NOW - ago) * 1000), f"{ago}")
+
+
+def test_liq_names_its_venues_the_sums_and_the_latest_large_ones(desk: Desk) -> None:
+    desk.store.book.begin_liquidations(now=NOW - 90_000)
+    desk.store.book.begin_liquidations(now=NOW)
+    desk.store.book.add_liquidations(
+        [
+            liquidation(10, 600_000),
+            liquidation(20, 200_000, side="short", venue="Gate"),
+            liquidation(30, 1_000, coin="ETH"),
+            liquidation(4000, 3e6, coin="ETH"),
+            liquidation(90_000, 9e6),
+        ]
+    )
+    assert desk.say("/liq").splitlines() == [
+        "<b>Liquidations on Gate and OKX</b>, USD (other venues are not counted)",
+        "5 min: BTC longs 600k, shorts 200k · ETH longs 1k",
+        "24 h: ETH longs 3M · BTC longs 600k, shorts 200k",
+        "15:06:30 🔴 BTC long 600k at 77,000 · OKX",
+        "15:06:20 🟢 BTC short 200k at 77,000 · Gate",
+        "14:00:00 🔴 ETH long 3M at 77,000 · OKX",
+    ]
+    assert "ETH" not in desk.say("/liq btc")
+    assert desk.say("/liq DOGE").startswith("DOGE is not watched here")
+
+
+def test_liq_of_a_bot_that_is_young_says_since_when_it_counts(desk: Desk) -> None:
+    desk.store.book.begin_liquidations(now=NOW - 600)
+    desk.store.book.add_liquidations([liquidation(10, 600_000), liquidation(700, 900_000)])
+    assert "since 14:56:40: BTC longs 600k" in desk.say("/liq")
+
+
+@pytest.mark.parametrize(
+    ("age", "said"),
+    [
+        (None, "yet; the first look takes a minute"),
+        (600, "since 14:56:40 UTC, when I began to look"),
+        (90_000, "in 24 hours"),
+    ],
+)
+def test_liq_without_any_says_since_when_it_looks_and_where_to_ask(desk: Desk, age: int | None, said: str) -> None:
+    if age is not None:
+        desk.store.book.begin_liquidations(now=NOW - age)
+    assert desk.say("/liq BTC") == f"No liquidations of BTC seen {said}. /status tells how the sources are."
+
+
+def rates(desk: Desk) -> None:
+    at_ms = int(NOW * 1000)
+    desk.store.book.put_rates(
+        "OKX", [Rate("OKX", f"COIN{n}", f"COIN{n}-USDT", (n - 10) / 1e5, 8.0, at_ms, at_ms) for n in range(21)]
+    )
+    desk.store.book.put_rates("Hyperliquid", [Rate("Hyperliquid", "COIN3", "COIN3", 0.0001234, 1.0, 0, at_ms)])
+
+
+def test_funding_shows_the_extremes_in_a_table_that_fits_a_phone(desk: Desk) -> None:
+    rates(desk)
+    said = desk.say("/funding")
+    table = said[said.index("<pre>") + 5 : said.index("</pre>")].splitlines()
+    assert table[:2] == ["coin     venue      8 h % year %", "COIN3    Hyperliq +0.0987   +108"]
+    assert table[-1] == "COIN0    OKX      -0.0100    -11"
+    assert len(table) == 14 and max(map(len, table)) <= 32
+
+
+def test_funding_of_a_coin_compares_its_venues(desk: Desk) -> None:
+    rates(desk)
+    said = desk.say("/funding coin3")
+    assert said[said.index("<pre>") + 5 : said.index("</pre>")].splitlines() == [
+        "venue          8 h % year % each",
+        "Hyperliquid  +0.0987   +108  1 h",
+        "OKX          -0.0070     -8  8 h",
+    ]
+    assert desk.say("/funding nothing").startswith("I know no funding of NOTHING.")
+
+
+def test_funding_before_the_first_look_says_so(desk: Desk) -> None:
+    assert desk.say("/funding").startswith("No funding seen yet")
+
+
+def test_a_wallet_is_added_named_listed_and_removed(desk: Desk) -> None:
+    assert desk.say("/wallet") == "No wallets are watched here. Add one: /wallet add 0x… NAME"
+    assert desk.say(f"/wallet add {ADDRESS.upper().replace('X', 'x')} the  <big> one").startswith(
+        "Watching the <big> one."
+    )
+    assert desk.say(f"/wallet add {OTHER}").startswith("Watching 0xcdcd…cdcd.")
+    assert "not looked at yet" in desk.say("/wallet list")
+    held = [
+        Position("BTC", -2.0, 154_000.0, 76_000.0, 90_000.0, 20.0),
+        Position("ETH", 1.0, 2500.0, 2400.0, 0.0, 5.0),
+    ]
+    desk.store.book.put_look(ADDRESS, Look(wallets.first_sight(held), NOW))
+    said = desk.say("/wallet list")
+    assert "<b>the &lt;big&gt; one</b>" in said
+    assert "BTC short 154k USD at 77,000, 17% to liquidation\nETH long 2.5k USD at 2,500" in said
+    assert desk.say(f"/wallet add {ADDRESS} boss") == "The wallet 0xabab…abab is called boss here now."
+    assert desk.say("/wallet remove BOSS") == "No longer watching boss."
+    assert desk.say(f"/wallet remove {OTHER}") == "No longer watching 0xcdcd…cdcd."
+    assert desk.say("/wallet remove boss").startswith("No wallet here is called “boss”")
+
+
+@pytest.mark.parametrize(
+    ("typed", "answer"),
+    [
+        ("/wallet add", "I need add and an address"),
+        ("/wallet add 0x12", "A Hyperliquid address is 0x and 40"),
+        (f"/wallet add {ADDRESS} {'x' * 25}", "A name has at most 24 characters."),
+        ("/wallet what", "I need add and an address"),
+        ("/wallet list all", "I need add and an address"),
+        ("/liq BTC ETH", "I need one coin"),
+        ("/funding BTC ETH", "I need one coin"),
+    ],
+)
+def test_wrong_arguments_get_a_sentence_and_an_example_and_change_nothing(
+    desk: Desk, typed: str, answer: str
+) -> None:
+    said = desk.say(typed)
+    assert said.startswith(answer) and "Example: /" in said
+    assert desk.store.book.watched(FRIEND) == []
+
+
+def test_a_chat_watches_at_most_ten_wallets_each_by_a_name_of_its_own(desk: Desk) -> None:
+    for number in range(10):
+        assert desk.say(f"/wallet add 0x{number:040x} w{number}").startswith("Watching")
+    assert desk.say(f"/wallet add {ADDRESS}").startswith("A chat watches at most 10 wallets")
+    desk.say("/wallet remove w3")
+    assert desk.say(f"/wallet add {ADDRESS} W4").startswith("Another wallet here is called “W4” already.")
+    assert desk.say(f"/wallet add {ADDRESS} w3").startswith("Watching")
+
+
+def test_a_group_that_became_a_supergroup_keeps_its_wallets(desk: Desk) -> None:
+    desk.say(f"/wallet add {ADDRESS} whale")
+    desk.store.migrate_chat(FRIEND, -1001)
+    assert [one.name for one in desk.store.book.watched(-1001)] == ["whale"]
+    assert desk.store.book.watchers() == {ADDRESS: [Watched(-1001, ADDRESS, "whale")]}
+
+
+def test_help_names_the_commands(desk: Desk) -> None:
+    assert re.findall(r"^/(?:liq|funding|wallet) .*$", desk.say("/help"), re.MULTILINE)

@@ -1,0 +1,296 @@
+"""From a raw update to its effect: exactly once, behind the gate, and never an exception for what people send."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import FRIEND, OWNER
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from access import Access, Update
+from commands import table
+from commands.inbox import Inbox, parse
+from commands.table import Commands, Reply
+from store import Delivery, Store
+
+NOW = 1_790_000_000.0
+STRANGER = 99
+
+
+class Desk:
+    def __init__(self, folder: Path) -> None:
+        self.store = Store(folder / "bot.db")
+        self.access = Access(self.store, owner_id=OWNER, allowed_users=frozenset({FRIEND}), now=lambda: NOW)
+        self.desk = table.Desk(
+            self.store, self.access, symbols=("BTC", "ETH"), now=lambda: NOW, default_min=lambda monitor, symbol: 1e6
+        )
+        self.commands = Commands(self.desk)
+        self.inbox = Inbox(self.store, self.access, self.commands, stale_after=600.0, now=lambda: NOW)
+
+    def answers(self) -> list[tuple[int, str]]:
+        deliveries = [self.store.delivery(row[0]) for row in self.store.pending()]
+        return [(found.chat_id, found.payload.get("text", "")) for found in deliveries if found is not None]
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    desk = Desk(tmp_path)
+    yield desk
+    desk.store.close()
+
+
+def message(number: int, words: str | None = "/ping", user_id: int = FRIEND, **more: Any) -> dict[str, Any]:
+    content = {
+        "message_id": number,
+        "date": int(NOW),
+        "chat": {"id": user_id, "type": "private", "first_name": "Ann"},
+        "from": {"id": user_id, "is_bot": False, "first_name": "Ann"},
+        **({} if words is None else {"text": words}),
+        **more,
+    }
+    return {"update_id": number, "message": content}
+
+
+def press(number: int, data: str, user_id: int = FRIEND) -> dict[str, Any]:
+    person = {"id": user_id, "is_bot": False, "first_name": "Ann"}
+    query = {"id": str(number), "from": person, "data": data, "message": message(1, user_id=user_id)["message"]}
+    return {"update_id": number, "callback_query": query}
+
+
+def test_an_update_delivered_twice_is_handled_once(desk: Desk) -> None:
+    desk.inbox.take(message(1))
+    desk.inbox.take(message(1))
+    assert desk.answers() == [(FRIEND, "pong")]
+
+
+def test_the_mark_survives_a_reopening_of_the_store(desk: Desk, tmp_path: Path) -> None:
+    desk.inbox.take(message(1))
+    desk.store.close()
+    desk.store = Desk(tmp_path).store
+    assert desk.store.handled(1)
+
+
+def test_a_bug_in_a_command_is_answered_and_changes_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(update: Update) -> list[Any]:
+        desk.store.set_value("half", "done")
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(desk.commands, "run", broken)
+    desk.inbox.take(message(1))
+    assert desk.store.value("half") is None
+    assert "went wrong" in desk.answers()[0][1]
+    assert desk.store.handled(1)
+
+
+def test_commands_that_are_too_old_are_told_of_in_one_line_for_each_chat(desk: Desk) -> None:
+    for number in range(3):
+        desk.inbox.take(message(number, date=int(NOW) - 3600))
+    desk.inbox.take(message(10, user_id=OWNER, date=int(NOW) - 3600))
+    assert desk.answers() == []
+    assert desk.inbox.tell_stale(away_since=NOW - 7200)
+    told = dict(desk.answers())
+    assert "3 commands" in told[FRIEND]
+    assert "1 command" in told[OWNER]
+    assert not desk.inbox.tell_stale(away_since=None)
+
+
+@pytest.mark.parametrize("words", ["/start@other_bot", "/unknown", "/", "/ hello", "//"])
+def test_an_old_command_in_a_group_that_was_for_another_bot_is_not_told_of(desk: Desk, words: str) -> None:
+    desk.commands.desk.username = "whale_test_bot"
+    group = {"id": -5, "type": "group", "title": "Desk"}
+    desk.inbox.take(message(1, "/start", chat=group))
+    old: dict[str, Any] = {"chat": group, "date": int(NOW) - 3600}
+    before = desk.answers()
+    desk.inbox.take(message(2, words, **old))
+    assert not desk.inbox.tell_stale(away_since=None)
+    assert desk.answers() == before
+    desk.inbox.take(message(3, "/ping@whale_test_bot", **old))
+    assert desk.inbox.tell_stale(away_since=None)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"forward_origin": {"type": "user"}},
+        {"via_bot": {"id": 5}},
+        {"sender_chat": {"id": -5, "type": "channel"}},
+    ],
+)
+def test_what_was_not_typed_here_is_no_command(desk: Desk, more: dict[str, Any]) -> None:
+    desk.inbox.take(message(1, "/start", **more))
+    assert desk.answers() == []
+    assert desk.store.chats() == []
+
+
+def test_a_caption_is_no_command(desk: Desk) -> None:
+    desk.inbox.take(message(1, None, caption="/start", photo=[]))
+    assert desk.answers() == []
+
+
+def test_an_edited_message_is_not_run_again(desk: Desk) -> None:
+    raw = message(1)
+    desk.inbox.take({"update_id": 2, "edited_message": raw["message"]})
+    assert desk.answers() == []
+
+
+def test_a_strangers_button_does_nothing(desk: Desk) -> None:
+    desk.inbox.take(press(1, f"allow:{STRANGER}", user_id=STRANGER))
+    assert desk.answers() == []
+    assert desk.store.user(STRANGER) is None
+
+
+def test_a_group_that_became_a_supergroup_keeps_its_alerts_and_its_name(desk: Desk) -> None:
+    group = {"id": -5, "type": "group", "title": "Desk"}
+    desk.inbox.take(message(1, "/start", chat=group))
+    desk.inbox.take(message(2, None, user_id=STRANGER, chat=group, migrate_to_chat_id=-1005))
+    assert [(chat.chat_id, chat.kind, chat.title) for chat in desk.store.chats()] == [(-1005, "supergroup", "Desk")]
+
+
+def test_being_removed_from_a_chat_ends_its_alerts_whoever_did_it(desk: Desk) -> None:
+    desk.inbox.take(message(1, "/start"))
+    change = {
+        "chat": {"id": FRIEND, "type": "private"},
+        "from": {"id": FRIEND, "is_bot": False, "first_name": "Ann"},
+        "old_chat_member": {"status": "member"},
+        "new_chat_member": {"status": "kicked"},
+    }
+    desk.inbox.take({"update_id": 2, "my_chat_member": change})
+    assert desk.store.chats() == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("left", "member", True),
+        ("kicked", "administrator", True),
+        ("member", "administrator", False),
+        ("left", "restricted", False),
+    ],
+)
+def test_who_adds_the_bot_to_a_group_is_told_how_to_start_it_there(
+    desk: Desk, old: str, new: str, told: bool
+) -> None:
+    def change(number: int, user_id: int) -> dict[str, Any]:
+        person = {"id": user_id, "is_bot": False, "first_name": "Ann"}
+        statuses = {"old_chat_member": {"status": old}, "new_chat_member": {"status": new}}
+        chat = {"id": -5, "type": "group", "title": "Desk"}
+        return {"update_id": number, "my_chat_member": {"chat": chat, "from": person, **statuses}}
+
+    desk.inbox.take(change(1, STRANGER))
+    assert desk.answers() == []
+    desk.inbox.take(change(2, FRIEND))
+    assert [chat for chat, words in desk.answers() if "/start" in words] == ([-5] if told else [])
+
+
+@pytest.mark.parametrize(
+    "words", ["/ping \ud83d", "\u202e/start", "/ping " + "x" * 5000, "/ping " + "😀" * 4000, "/", "/@", "\x00"]
+)
+def test_odd_text_is_answered_or_ignored_and_never_an_error(
+    desk: Desk, words: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    desk.inbox.take(message(1, words))
+    desk.inbox.take(message(2, "/ping after"))
+    assert desk.answers()[-1] == (FRIEND, "pong after")
+    assert "failed" not in caplog.text
+    assert all(len(answer.encode("utf-16-le")) // 2 <= 4096 for _, answer in desk.answers())
+
+
+@pytest.mark.parametrize(
+    "data", ["", ":", "mute:", "mute:BTC:", "mute:BTC:9h", "allow:", "allow:x", "deny:" + "9" * 60]
+)
+def test_odd_button_data_is_answered_and_changes_nothing(desk: Desk, data: str) -> None:
+    desk.inbox.take(message(1, "/start", user_id=OWNER))
+    before = desk.store.chats()
+    desk.inbox.take(press(2, data, user_id=OWNER))
+    assert desk.store.chats() == before
+    assert len(desk.answers()) == 2
+
+
+# How an answer is put
+
+
+def answered_by(desk: Desk, monkeypatch: pytest.MonkeyPatch, raw: dict[str, Any], *said: Reply) -> list[Delivery]:
+    monkeypatch.setattr(desk.commands, "run", lambda update: list(said))
+    desk.inbox.take(raw)
+    found = [desk.store.delivery(row[0]) for row in desk.store.pending()]
+    return [one for one in found if one is not None]
+
+
+KEYS = ((("a", "x:1"), ("b", "x:2")), (("c", "x:3"),))
+
+
+def test_an_edit_changes_the_message_whose_button_was_pressed(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    (made,) = answered_by(
+        desk, monkeypatch, press(1, "x"), Reply(text="<b>new</b>", html=True, edit=True, keyboard=KEYS)
+    )
+    assert (made.method, made.chat_id) == ("editMessageText", FRIEND)
+    assert (made.payload["message_id"], made.payload["text"], made.payload["parse_mode"]) == (1, "<b>new</b>", "HTML")
+    rows = made.payload["reply_markup"]["inline_keyboard"]
+    assert [[button["callback_data"] for button in row] for row in rows] == [["x:1", "x:2"], ["x:3"]]
+
+
+def test_where_the_message_is_out_of_reach_an_edit_is_a_new_message(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = press(1, "x")
+    raw["callback_query"]["message"]["date"] = 0
+    (made,) = answered_by(desk, monkeypatch, raw, Reply(text="new", edit=True))
+    assert (made.method, made.payload) == ("sendMessage", {"text": "new"})
+
+
+def test_a_button_in_a_topic_is_answered_in_that_topic(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = press(1, "x")
+    raw["callback_query"]["message"] |= {"is_topic_message": True, "message_thread_id": 5}
+    (made,) = answered_by(desk, monkeypatch, raw, Reply(text="here", silent=True))
+    assert made.payload == {"text": "here", "message_thread_id": 5, "disable_notification": True}
+
+
+def test_a_file_is_a_wish_in_the_payload_with_the_text_as_its_caption(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reply = Reply(text="BTC", method="sendPhoto", attachment={"kind": "chart", "symbol": "BTC"})
+    (made,) = answered_by(desk, monkeypatch, message(1), reply)
+    assert made.method == "sendPhoto"
+    assert made.payload == {"caption": "BTC", "attachment": {"kind": "chart", "symbol": "BTC"}}
+
+
+def test_the_keyboard_of_a_long_answer_stands_under_its_end(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, last = answered_by(desk, monkeypatch, message(1), Reply(text="x" * 5000, keyboard=KEYS))
+    assert "reply_markup" not in first.payload
+    assert "reply_markup" in last.payload
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["id", "text", "chat", "from", "date", "message_id", "type", "data", "message", "status"]
+            ),
+            inner,
+            max_size=6,
+        )
+    ),
+    max_leaves=20,
+)
+KINDS = st.sampled_from(["message", "callback_query", "my_chat_member", "edited_message", "poll", "inline_query"])
+
+
+@given(kind=KINDS, content=JSON)
+def test_parse_raises_nothing_but_what_it_says(kind: str, content: Any) -> None:
+    try:
+        parse({"update_id": 1, kind: content})
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+        pass
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=150)
+@given(kind=KINDS, content=JSON, number=st.integers(min_value=1, max_value=2**31))
+def test_no_update_whatever_makes_the_inbox_fail(desk: Desk, kind: str, content: Any, number: int) -> None:
+    desk.inbox.take({"update_id": number, kind: content})
+    assert desk.store.handled(number)

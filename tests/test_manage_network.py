@@ -1,0 +1,110 @@
+"""The whole bot on a network that fails: nothing is lost, little is logged, and it is back soon after the network."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+
+import pytest
+from conftest import OWNER, BotProcess, Run
+
+from simulation.simulator import SimBot, Simulator
+
+POLLING = "Polling: running"
+# The promise is 5 s, measured by benchmarks/outages.py; a busy machine is given more. What is not noticed costs 25 s.
+BACK_WITHIN = 10.0
+# The bot learns from some empty polls that its line is quick; a test has no time for that.
+QUICK_LINE = "import telegram; telegram.LATE_MOST = 0"
+linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux drops a SYN on loopback")
+
+
+def later(sim: Simulator, seconds: float) -> None:
+    """Real time goes by: what is tested is how long something takes."""
+    ends = time.monotonic() + seconds
+    sim.wait(lambda: time.monotonic() >= ends, timeout=seconds + 5)
+
+
+def polling(bot: BotProcess, chat: SimBot, sim: Simulator) -> None:
+    bot.wait_output(POLLING)
+    sim.wait(lambda: chat.polling, what="a long poll in flight")
+
+
+def answered_once(chat: SimBot, *names: str) -> float:
+    """Wait for the answers; the unix time of the last one."""
+    wanted = [f"pong {name}" for name in names]
+    last = max(chat.wait_text(words, timeout=20).at for words in wanted)
+    assert sorted(text for text in chat.texts(OWNER) if text in wanted) == sorted(wanted)
+    return last
+
+
+@linux
+def test_after_a_change_of_network_commands_and_answers_on_their_way_arrive_within_five_seconds(
+    run_bot: Run, chat: SimBot, sim: Simulator
+) -> None:
+    road = sim.road()
+    bot = run_bot(TELEGRAM_API_URL=road.url, before=QUICK_LINE)
+    polling(bot, chat, sim)
+    fault = sim.fault("sendMessage", kind="hang")
+    chat.send_text(chat_id=OWNER, text="/ping sent")
+    sim.wait(lambda: chat.count("sendMessage"), what="an answer that is being sent")
+    sim.wait(lambda: chat.polling, what="the next long poll")
+    road.cut(sever=True)
+    chat.send_text(chat_id=OWNER, text="/ping given")  # to a connection that is dead
+    later(sim, 1.0)
+    sim.clear_faults()
+    fault.clear()
+    chat.send_text(chat_id=OWNER, text="/ping new")
+    road.restore()
+    back = time.time()
+    assert answered_once(chat, "sent", "given", "new") - back < BACK_WITHIN
+    assert "Tries go on" not in bot.output  # one silent connection is no outage
+
+
+@linux
+def test_a_network_lost_without_a_word_costs_five_seconds_after_its_return_and_two_lines_of_log(
+    run_bot: Run, chat: SimBot, sim: Simulator
+) -> None:
+    road = sim.road()
+    bot = run_bot(TELEGRAM_API_URL=road.url, before=QUICK_LINE)
+    polling(bot, chat, sim)
+    road.cut(sever=False)
+    bot.wait_output("Polling: no connection within the time limit. Tries go on", timeout=20)
+    chat.send_text(chat_id=OWNER, text="/ping")
+    road.restore()
+    back = time.time()
+    assert chat.wait_text("pong", timeout=20).at - back < BACK_WITHIN
+    bot.wait_output("Polling: Telegram answers again")
+    assert len([line for line in bot.output.splitlines() if "Polling:" in line]) == 3
+
+
+def test_a_refused_connection_is_tried_again_soon_and_told_once(run_bot: Run, chat: SimBot, sim: Simulator) -> None:
+    road = sim.road()
+    bot = run_bot(TELEGRAM_API_URL=road.url)
+    polling(bot, chat, sim)
+    before = len(chat.calls)
+    road.offline()
+    bot.wait_output("Tries go on")
+    later(sim, 4.0)
+    chat.send_text(chat_id=OWNER, text="/ping")
+    road.online()
+    back = time.time()
+    assert chat.wait_text("pong", timeout=20).at - back < BACK_WITHIN
+    bot.wait_output("Telegram answers again")
+    assert bot.output.count("Tries go on") == 1
+    assert len(chat.calls) - before < 10
+
+
+@linux
+def test_a_resumed_laptop_is_back_within_a_long_poll(run_bot: Run, chat: SimBot, sim: Simulator) -> None:
+    road = sim.road()
+    bot = run_bot(TELEGRAM_API_URL=road.url, before=QUICK_LINE)
+    polling(bot, chat, sim)
+    bot.process.send_signal(signal.SIGSTOP)
+    road.cut(sever=True)  # another network meanwhile
+    chat.send_text(chat_id=OWNER, text="/ping asleep")
+    later(sim, 2.5)
+    road.restore()
+    bot.process.send_signal(signal.SIGCONT)
+    back = time.time()
+    assert answered_once(chat, "asleep") - back < BACK_WITHIN

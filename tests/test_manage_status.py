@@ -1,0 +1,217 @@
+"""`bot.py status` as real processes: what is told of a bot that runs, has ended, was killed, is another user's."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import OWNER, TOKEN, Run
+
+from base import config
+from base.config import Place
+from lock import InstanceLock
+from manage import instance
+from manage import status as status_of
+from service import state
+from simulation.simulator import SimBot, Simulator
+
+linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
+root = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can be somebody else")
+POLLING = "Polling: running"
+BOT_ID = int(TOKEN.partition(":")[0])
+# The interpreter itself may lie where only root can read: what is needed is loaded before.
+AS_NOBODY = (
+    "import encodings.utf_8_sig, locale, os, bot, dotenv.main, manage.status, manage.stop; "
+    "os.setgid(65534); os.setuid(65534)"
+)
+
+
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "data" / str(BOT_ID)
+
+
+def status(run_bot: Run, **settings: str) -> tuple[int, dict[str, Any]]:
+    asked = run_bot("status", "--json", **settings)
+    code = asked.wait_exit()
+    return code, json.loads(asked.output)
+
+
+def status_lines(run_bot: Run, **settings: str) -> tuple[int, str]:
+    asked = run_bot("status", **settings)
+    return asked.wait_exit(), asked.output
+
+
+def test_what_it_says_to_type_means_the_same_bot(tmp_path: Path) -> None:
+    env = tmp_path / "other.env"
+    assert config.command_line(env, "stop") == f"python bot.py stop --env-file {env}"
+    assert config.command_line(config.ENV_FILE, "stop") == "python bot.py stop"
+
+
+def until_told(run_bot: Run, sim: Simulator) -> dict[str, Any]:
+    """The status once the bot has told that it polls."""
+
+    def polls() -> dict[str, Any] | None:
+        told = status(run_bot)[1]
+        return told if (told["polling"] or {}).get("state") == "running" else None
+
+    return dict(sim.wait(polls, what="a status that knows that the bot polls", timeout=20))
+
+
+def test_a_running_bot_is_told_of_to_programs_and_people(
+    run_bot: Run, chat: SimBot, sim: Simulator, tmp_path: Path
+) -> None:
+    bot = run_bot(before="import state; state.WRITE_EVERY = 0.2")
+    bot.wait_output(POLLING)
+    told = until_told(run_bot, sim)
+    assert (told["running"], told["pid"], told["bot_id"]) == (True, bot.pid, BOT_ID)
+    assert told["username"] == "whale_test_bot"
+    assert told["folder"] == str(folder(tmp_path))
+    assert told["conflict"]["since"] is None
+    assert told["queue"]["pending"] == 0
+    assert {"Binance spot"} <= {source["venue"] for source in told["sources"]}
+    code, shown = status_lines(run_bot)
+    assert code == 0
+    assert f"Bot {BOT_ID} (@whale_test_bot) runs." in shown
+    for part in (f"pid {bot.pid}", "polling   running; last answer", "conflict  none", "Binance spot", "0 waiting"):
+        assert part in shown
+    assert str(folder(tmp_path)) in shown
+
+
+def test_a_bot_that_does_not_run_is_told_with_3_and_no_folder_is_made(run_bot: Run, tmp_path: Path) -> None:
+    code, told = status(run_bot)
+    assert (code, told["running"], told["pid"]) == (3, False, None)
+    code, shown = status_lines(run_bot)
+    assert code == 3
+    assert "does not run on this machine" in shown
+    assert not folder(tmp_path).exists()
+
+
+def test_after_a_stop_in_order_nothing_is_left_to_tell(run_bot: Run) -> None:
+    bot = run_bot()
+    bot.wait_output(POLLING)
+    bot.stop()
+    code, shown = status_lines(run_bot)
+    assert code == 3
+    assert "last sign of life" not in shown
+
+
+def test_a_killed_bots_state_is_not_taken_for_a_running_one_nor_for_the_next_ones(
+    run_bot: Run, sim: Simulator, tmp_path: Path
+) -> None:
+    first = run_bot()
+    first.wait_output(POLLING)
+    sim.wait(lambda: state.read(folder(tmp_path)), what="the state's file")
+    first.kill()
+    code, told = status(run_bot)
+    assert (code, told["running"], told["polling"]) == (3, False, None)
+    assert "without a stop in order" in status_lines(run_bot)[1]
+    second = run_bot(before="import state; state.State.step = lambda self: 60.0")  # one that has not told yet
+    second.wait_output(POLLING)
+    code, told = status(run_bot)
+    assert (code, told["pid"], told["polling"]) == (0, second.pid, None)
+    assert "has not told how it is yet" in status_lines(run_bot)[1]
+
+
+def test_a_state_of_the_same_pid_but_of_an_earlier_life_is_not_believed(tmp_path: Path) -> None:
+    """In a container every life of the bot has the same pid."""
+    place = Place(bot_id=BOT_ID, data_dir=tmp_path)
+    with InstanceLock(tmp_path / str(BOT_ID), BOT_ID) as lock:
+        found = instance.look(place)
+        assert found.holder is not None
+        assert found.holder.pid == os.getpid()
+        told = {"schema": 1, "pid": os.getpid(), "written_at": (found.holder.since or 0) - 60}
+        (lock.folder / state.FILE).write_text(json.dumps(told), encoding="utf-8")
+        assert instance.look(place).told == {}
+        told["written_at"] = (found.holder.since or 0) + 1
+        (lock.folder / state.FILE).write_text(json.dumps(told), encoding="utf-8")
+        assert instance.look(place).told == told
+        (lock.folder / state.FILE).write_text(json.dumps(told | {"pid": os.getpid() + 1}), encoding="utf-8")
+        assert instance.look(place).told == {}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'{"schema": 99}',
+        b"\xff\xfe",
+        b'{"schema": 1}',
+        b'{"schema": 1, "pid": %d, "written_at": 4e9, "polling": {}}' % os.getpid(),
+        b'{"schema": 1, "pid": %d, "written_at": "soon"}' % os.getpid(),
+    ],
+    ids=lambda _: "garbage",  # without the pid: each process of a test run has its own
+)
+def test_garbage_in_the_states_file_is_no_error(tmp_path: Path, content: bytes) -> None:
+    with InstanceLock(tmp_path / str(BOT_ID), BOT_ID) as lock:
+        (lock.folder / state.FILE).write_bytes(content)
+        found = instance.look(Place(bot_id=BOT_ID, data_dir=tmp_path))
+        assert f"pid {os.getpid()}" in "\n".join(status_of.lines(found, 1.8e9))
+        assert status_of.as_json(found, 1.8e9)["running"] is True
+
+
+def test_other_wrong_settings_do_not_keep_it_from_looking(run_bot: Run) -> None:
+    assert status(run_bot, WHALE_INTERVAL="soon", OWNER_ID="me")[0] == 3
+
+
+def test_without_a_token_there_is_no_bot_to_look_for(run_bot: Run) -> None:
+    asked = run_bot("status", TELEGRAM_BOT_TOKEN="")
+    assert asked.wait_exit() == 78
+    assert "did not start" not in asked.output
+    assert "TELEGRAM_BOT_TOKEN" in asked.output
+
+
+def test_a_conflict_is_told(run_bot: Run, chat: SimBot, sim: Simulator) -> None:
+    run_bot(before="import conflict, state; conflict.JUST_STARTED = 0; state.WRITE_EVERY = 0.2").wait_output(POLLING)
+    sim.wait(lambda: chat.polling, what="a long poll")
+    with chat.rival(timeout=30, pause=3600):
+        chat.wait_text("I stand by", chat_id=OWNER)
+        sim.wait(lambda: status(run_bot)[1]["conflict"]["since"], what="a status with the conflict", timeout=20)
+        shown = status_lines(run_bot)[1]
+    assert "another program polls since" in shown
+    assert "stands by while another copy polls" in shown
+
+
+@linux
+@root
+def test_another_users_bot_is_told_as_far_as_it_can_be_seen(run_bot: Run) -> None:
+    bot = run_bot()
+    bot.wait_output(POLLING)
+    asked = run_bot("status", "--env-file", os.devnull, before=AS_NOBODY, DATA_DIR="/nonexistent")
+    assert asked.wait_exit() == 0, asked.output
+    assert f"pid {bot.pid}, user root, since" in asked.output
+    assert "only user root" in asked.output
+
+
+@linux
+@root
+def test_a_settings_file_that_may_not_be_read_is_told(run_bot: Run, tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    asked = run_bot("status", before=AS_NOBODY)
+    assert asked.wait_exit() == 78
+    assert "could not be read: Permission denied" in asked.output
+
+
+def test_looking_never_makes_a_start_fail(tmp_path: Path) -> None:
+    place = Place(bot_id=BOT_ID, data_dir=tmp_path)
+    done = threading.Event()
+
+    def look() -> None:
+        while not done.is_set():
+            instance.look(place)
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    try:
+        for _ in range(100):
+            with InstanceLock(tmp_path / str(BOT_ID), BOT_ID):
+                pass
+    finally:
+        done.set()
+        looking.join(10)

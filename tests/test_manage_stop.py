@@ -1,0 +1,171 @@
+"""`bot.py stop` as real processes: it stops what it is sure of, and only where nothing starts the bot again."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, TOKEN, Run, clean_environment
+from test_manage_status import AS_NOBODY, POLLING, folder, linux, root
+
+from machine import stop_requests, supervisor
+from simulation.simulator import Simulator
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+# As on a system where no kernel object names the holder (macOS, Windows): its record is all there is.
+UNSURE = "import lock; lock._flock_holder = lambda path: None"
+UNSURE_SETTINGS = {"LOCK_SCOPE": "folder"}
+
+
+def test_a_running_bot_stops_in_order_and_it_is_told_how_long_it_took(run_bot: Run) -> None:
+    bot = run_bot()
+    bot.wait_output(POLLING)
+    asked = run_bot("stop")
+    assert asked.wait_exit() == 0, asked.output
+    assert f"pid {bot.pid}, stopped in " in asked.output
+    assert bot.wait_exit(1) == 0
+    assert "Stopped in" in bot.output
+
+
+def test_a_bot_that_does_not_run_is_no_failure(run_bot: Run, tmp_path: Path) -> None:
+    asked = run_bot("stop")
+    assert asked.wait_exit() == 0
+    assert "was not running" in asked.output
+    assert not folder(tmp_path).exists()
+
+
+def test_a_copy_that_waited_and_takes_over_is_told(run_bot: Run) -> None:
+    first = run_bot()
+    first.wait_output(POLLING)
+    second = run_bot("--wait")
+    second.wait_output("Standing by")
+    asked = run_bot(
+        "stop", before="from manage import stop; stop.SETTLE = 5.0"
+    )  # a busy machine is slow to take over
+    assert asked.wait_exit() == 1
+    assert f"taken over: pid {second.pid}" in asked.output
+    assert first.wait_exit() == 0
+    again = run_bot("stop")
+    assert again.wait_exit() == 0, again.output
+    assert second.wait_exit() == 0
+
+
+@posix
+def test_a_bot_that_hangs_is_told_after_the_timeout_and_not_killed(run_bot: Run) -> None:
+    bot = run_bot()
+    bot.wait_output(POLLING)
+    bot.process.send_signal(signal.SIGSTOP)
+    try:
+        asked = run_bot("stop", "--timeout", "0.5")
+        assert asked.wait_exit() == 1
+        assert "has not stopped within 0.5 s" in asked.output
+        assert bot.process.poll() is None
+    finally:
+        bot.process.send_signal(signal.SIGCONT)
+    assert bot.wait_exit() == 0, "it was asked, and does it when it can"
+
+
+@pytest.mark.parametrize("word", ["-1", "nan", "soon", "inf"])
+def test_a_timeout_that_is_none_ends_with_64(run_bot: Run, word: str) -> None:
+    assert run_bot("stop", f"--timeout={word}").wait_exit() == 64
+
+
+@linux
+def test_under_a_supervisor_its_own_command_is_named_and_nothing_is_stopped(
+    run_bot: Run, sim: Simulator, tmp_path: Path
+) -> None:
+    code = "import subprocess, sys; sys.exit(subprocess.call(sys.argv[2:]))  # PM2 v5: God Daemon"
+    (tmp_path / "no.env").touch()
+    settings = {
+        "TELEGRAM_BOT_TOKEN": TOKEN,
+        "TELEGRAM_API_URL": sim.url,
+        "OWNER_ID": "7",
+        "DATA_DIR": str(tmp_path / "data"),
+        **{f"{name}_URL": sim.market_url(name.lower()) for name in ("BINANCE", "BINANCE_API", "COINBASE", "KRAKEN")},
+    }
+    bot = [sys.executable, str(ROOT / "bot.py"), "--env-file", str(tmp_path / "no.env")]
+    manager = subprocess.Popen(
+        [sys.executable, "-c", code, "pm2", *bot],
+        env=clean_environment() | settings | {"pm_id": "0", "name": "whale bot"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    record = folder(tmp_path) / "holder.json"
+    sim.wait(record.exists, what="the bot's record")
+    pid = json.loads(record.read_text(encoding="utf-8"))["pid"]
+    try:
+        asked = run_bot("stop")
+        assert asked.wait_exit() == 1
+        assert "PM2 whale bot, which would start it again" in asked.output
+        assert "\n  pm2 stop 'whale bot'\n" in asked.output
+        assert manager.poll() is None
+        assert supervisor.is_alive(pid)
+    finally:
+        os.kill(pid, signal.SIGTERM)
+        assert manager.wait(10) == 0
+
+
+@linux
+@root
+def test_another_users_bot_is_left_alone_and_the_command_named(run_bot: Run) -> None:
+    bot = run_bot()
+    bot.wait_output(POLLING)
+    asked = run_bot("stop", "--env-file", os.devnull, before=AS_NOBODY, DATA_DIR="/nonexistent")
+    assert asked.wait_exit() == 1, asked.output
+    assert "as user root" in asked.output
+    assert f"kill -TERM {bot.pid}" in asked.output
+    assert bot.process.poll() is None
+
+
+# Without a kernel's word: through a file
+
+
+@posix
+def test_where_the_kernel_names_nobody_a_file_asks(run_bot: Run, tmp_path: Path) -> None:
+    bot = run_bot(**UNSURE_SETTINGS)
+    bot.wait_output(POLLING)
+    asked = run_bot("stop", before=f"{UNSURE}; import os; os.kill = None", **UNSURE_SETTINGS)
+    assert asked.wait_exit() == 0, asked.output
+    assert bot.wait_exit() == 0
+    assert "as `bot.py stop` asks" in bot.output
+    assert not (folder(tmp_path) / stop_requests.FILE).exists()
+
+
+@posix
+def test_a_process_that_came_to_a_killed_bots_pid_is_not_touched(run_bot: Run, tmp_path: Path) -> None:
+    bot = run_bot(**UNSURE_SETTINGS)
+    bot.wait_output(POLLING)
+    bot.kill()
+    innocent = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
+    try:
+        record = folder(tmp_path) / "holder.json"
+        left = json.loads(record.read_text(encoding="utf-8"))
+        record.write_text(json.dumps(left | {"pid": innocent.pid}), encoding="utf-8")
+        asked = run_bot("stop", **UNSURE_SETTINGS)
+        assert asked.wait_exit() == 0, asked.output
+        assert "was not running" in asked.output
+        assert innocent.poll() is None
+    finally:
+        innocent.communicate(timeout=10)
+
+
+def test_a_file_for_another_process_or_from_before_the_start_stops_nobody(
+    run_bot: Run, sim: Simulator, tmp_path: Path
+) -> None:
+    folder(tmp_path).mkdir(parents=True)
+    path = folder(tmp_path) / stop_requests.FILE
+    path.write_text("{}", encoding="utf-8")
+    bot = run_bot()
+    bot.wait_output(POLLING)
+    for content in (json.dumps({"pid": bot.pid + 1}), "garbage"):
+        path.write_text(content, encoding="utf-8")
+        sim.wait(lambda: not path.exists(), what="that the bot has looked at the file")
+    assert bot.process.poll() is None
+    stop_requests.ask(folder(tmp_path), bot.pid)
+    assert bot.wait_exit() == 0

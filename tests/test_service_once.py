@@ -1,0 +1,123 @@
+"""`python bot.py --once`: a round of checks for cron, alone or beside a running bot, and no alert twice."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import OWNER, TOKEN, BotProcess, Run
+
+from simulation.simulator import SimBot, Simulator
+from store import Store
+from store.rows import Chat
+
+POLLING = "Polling: running"
+linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the guard across folders is Linux's here")
+
+
+@pytest.fixture
+def subscribed(tmp_path: Path, sim: Simulator, run_bot: Run) -> None:
+    """The owner has alerts on, and one round was made: it knows where to read on."""
+    folder = tmp_path / "data" / TOKEN.partition(":")[0]
+    folder.mkdir(parents=True)
+    store = Store(folder / "bot.db")
+    store.put_chat(Chat(chat_id=OWNER, added_by=OWNER))
+    store.close()
+    for symbol in ("BTC", "ETH"):
+        sim.market.trade("binance", symbol, "buy", 50_000.0, 0.01, at_ms=int((time.time() - 3600) * 1000))
+    assert once(run_bot).wait_exit() == 0
+
+
+def once(run_bot: Run, **settings: str) -> BotProcess:
+    return run_bot("--once", **settings)
+
+
+def whale(sim: Simulator) -> None:
+    sim.market.sweep("binance", "BTC", "sell", usd=2_000_000, fills=10, price=50_000.0)
+
+
+def alerts(chat: SimBot) -> int:
+    return sum("BTC sell" in words for words in chat.texts(OWNER))
+
+
+@pytest.mark.usefixtures("subscribed")
+def test_a_round_delivers_what_came_since_the_last_one_and_ends_with_0(
+    run_bot: Run, chat: SimBot, sim: Simulator
+) -> None:
+    whale(sim)
+    round_ = once(run_bot)
+    assert round_.wait_exit() == 0
+    assert "1 message delivered" in round_.output
+    assert once(run_bot).wait_exit() == 0
+    assert alerts(chat) == 1
+    assert chat.count("getUpdates") == 0, "a round reads no commands"
+
+
+@pytest.mark.usefixtures("subscribed")
+def test_beside_a_running_bot_it_waits_for_that_bots_round_and_nothing_comes_twice(
+    run_bot: Run, chat: SimBot, sim: Simulator
+) -> None:
+    bot = run_bot()
+    bot.wait_output(POLLING)
+    whale(sim)
+    round_ = once(run_bot)
+    assert round_.wait_exit() == 0
+    assert "A bot runs already" in round_.output
+    chat.wait_text("BTC sell", chat_id=OWNER)
+    assert alerts(chat) == 1
+    assert bot.stop()[0] == 0
+
+
+@linux
+@pytest.mark.usefixtures("subscribed")
+def test_beside_a_bot_of_another_folder_it_cannot_work_and_says_who_that_is(run_bot: Run, tmp_path: Path) -> None:
+    bot = run_bot(DATA_DIR=str(tmp_path / "other"))
+    bot.wait_output(POLLING)
+    round_ = once(run_bot)
+    assert round_.wait_exit() == 75
+    assert str(bot.pid) in round_.output
+
+
+@pytest.mark.usefixtures("subscribed")
+def test_without_telegram_the_alert_waits_for_the_next_round(run_bot: Run, chat: SimBot, sim: Simulator) -> None:
+    whale(sim)
+    fault = sim.fault(method="*", kind="reset")
+    round_ = once(run_bot)
+    assert round_.wait_exit(20) == 69
+    assert "1 message not delivered" in round_.output
+    fault.clear()
+    assert once(run_bot).wait_exit() == 0
+    assert alerts(chat) == 1
+
+
+@pytest.mark.usefixtures("subscribed")
+def test_a_refused_token_ends_the_round_with_77_and_is_told_once_and_as_that(run_bot: Run, sim: Simulator) -> None:
+    whale(sim)
+    sim.market.sweep("binance", "ETH", "sell", usd=2_000_000, fills=10, price=50_000.0)
+    sim.revoke(TOKEN)
+    ended = once(run_bot)
+    assert ended.wait_exit(20) == 77
+    assert "internet" not in ended.output
+    assert ended.output.count("token was refused") == 1
+    assert "2 messages not delivered" in ended.output
+
+
+def test_a_refused_token_is_told_also_when_nothing_waits(run_bot: Run, sim: Simulator) -> None:
+    sim.revoke(TOKEN)
+    assert once(run_bot).wait_exit(20) == 77
+
+
+@pytest.mark.usefixtures("subscribed")
+def test_a_bot_that_is_started_during_a_round_waits_for_its_end(run_bot: Run, chat: SimBot, sim: Simulator) -> None:
+    whale(sim)
+    fault = sim.fault(method="sendMessage", kind="slow_first_byte", seconds=18.0)
+    round_ = once(run_bot)
+    sim.wait(lambda: chat.count("sendMessage"), what="the round sends")
+    bot = run_bot(before="import process; process.START_GRACE = 0.2")
+    bot.wait_output("A round of --once is just running")
+    fault.clear()
+    assert round_.wait_exit() == 0
+    bot.wait_output(POLLING)
+    assert alerts(chat) == 1

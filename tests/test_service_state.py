@@ -1,0 +1,266 @@
+"""The state of a running bot: its shape, its file, and that the file is only a hint."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import OWNER, TOKEN, Run
+
+from base.config import VERSION
+from base.worker import Loop
+from service import state
+from service.latency import Latency
+from service.state import ConflictState, Episode, Parts, PollingState, State
+from simulation.simulator import SimBot, Simulator
+from store import StoreError
+from venues.availability import SourceHealth
+
+SOURCE = SourceHealth(
+    source="binance",
+    venue="Binance spot",
+    host="example.org",
+    state="ok",
+    since=5.0,
+    reason="",
+    symbols=("BTC", "ETH"),
+    lag=1.5,
+    missed=2,
+    skipped=0,
+    last_ok=9.0,
+    retry_at=0.0,
+)
+
+
+def make(folder: Path, monotonic: Callable[[], float] = lambda: 100.0, **parts: Callable[..., Any]) -> State:
+    idle = Loop("polling", lambda: 1.0)
+    idle.progress_at = 90.0
+    known: dict[str, Callable[..., Any]] = {
+        "username": lambda: "whale_test_bot",
+        "polling": lambda: PollingState(state="running", last_good_at=9.0, failing_since=None),
+        "conflict": lambda: ConflictState(since=None, count=0, episodes=(Episode(since=1.0, until=2.0, count=3),)),
+        "sources": lambda: [SOURCE],
+        "pending": lambda: 4,
+        "settled": lambda since: {"sent": int(since), "buried": 6},
+        "loops": lambda: [idle],
+        "stuck": list,
+        "store_failing_for": lambda: None,
+        "latency": Latency().spread,
+        "alerts_by_hour": lambda since: {},
+    }
+    return State(folder, bot_id=42, parts=Parts(**known | parts), now=lambda: 86500.0, monotonic=monotonic)
+
+
+def test_the_file_holds_the_whole_state_in_the_shape_that_others_read(tmp_path: Path) -> None:
+    make(tmp_path).step()
+    assert state.read(tmp_path) == {
+        "schema": 1,
+        "version": VERSION,
+        "bot_id": 42,
+        "username": "whale_test_bot",
+        "pid": os.getpid(),
+        "started_at": 86500.0,
+        "written_at": 86500.0,
+        "polling": {"state": "running", "last_good_at": 9.0, "failing_since": None},
+        "conflict": {"since": None, "count": 0, "episodes": [{"since": 1.0, "until": 2.0, "count": 3}]},
+        "sources": [
+            {
+                "source": "binance",
+                "venue": "Binance spot",
+                "host": "example.org",
+                "state": "ok",
+                "since": 5.0,
+                "reason": "",
+                "covers": "",
+                "symbols": ["BTC", "ETH"],
+                "lag": 1.5,
+                "missed": 2,
+                "skipped": 0,
+            }
+        ],
+        "queue": {"pending": 4, "sent_24h": 100, "buried_24h": 6},
+        "threads": [{"name": "polling", "age": 10.0}],
+        "folder": str(tmp_path),
+    }
+
+
+def test_a_disk_that_cannot_be_written_is_said_once_and_hurts_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
+    hint = make(tmp_path / "gone")
+    for _ in range(3):
+        assert hint.step() == state.WRITE_EVERY
+    assert len(caplog.records) == 1
+    assert "status.json cannot be written (No such file or directory)" in caplog.text
+    assert hint.latest["bot_id"] == 42
+
+
+def test_a_store_that_fails_leaves_the_figures_as_they_were_and_the_rest_is_told(tmp_path: Path) -> None:
+    fails: list[str] = []
+
+    def pending() -> int:
+        if fails:
+            raise StoreError(fails[0])
+        return 4
+
+    hint = make(
+        tmp_path,
+        pending=pending,
+        polling=lambda: PollingState(
+            state="unreachable" if fails else "running", last_good_at=9.0, failing_since=None
+        ),
+    )
+    hint.step()
+    fails.append("the disk is gone")
+    assert hint.step() == state.WRITE_EVERY
+    told = state.read(tmp_path)
+    assert told is not None
+    assert told["queue"]["pending"] == 4
+    assert told["polling"]["state"] == "unreachable"
+
+
+# What ails it (the bot of `make` was started at 86,500; its patience is 80 s)
+
+
+def polling(state: str, *, good: float | None, failing: float | None = None) -> Callable[[], PollingState]:
+    return lambda: PollingState(state=state, last_good_at=good, failing_since=failing)
+
+
+@pytest.mark.parametrize(
+    ("how", "problem"),
+    [
+        (polling("running", good=86_420.0), ""),
+        (polling("running", good=86_419.0), "No answer of Telegram to polling for 1 min."),
+        (polling("connecting", good=None), "Not connected to Telegram yet, for 0 s."),
+        (polling("unreachable", good=None, failing=86_500.0), "Not connected to Telegram yet, for 0 s."),
+        (polling("unreachable", good=80_000.0, failing=86_450.0), ""),
+        (polling("unreachable", good=86_100.0, failing=86_200.0), "Telegram gives no good answer for 5 min."),
+        (
+            polling("webhook", good=86_200.0),
+            "A webhook that someone sets again and again keeps this bot from polling",
+        ),
+        (polling("standby", good=None), ""),
+        (polling("standby", good=100.0), ""),
+        (polling("retrying", good=100.0), ""),
+    ],
+)
+def test_only_a_bot_that_does_not_do_its_work_has_a_problem(
+    tmp_path: Path, how: Callable[[], PollingState], problem: str
+) -> None:
+    found = make(tmp_path, polling=how).problems()
+    assert len(found) == bool(problem)
+    assert "".join(found).startswith(problem)
+
+
+def test_a_stuck_thread_is_a_problem_in_standby_too(tmp_path: Path) -> None:
+    hint = make(tmp_path, polling=polling("standby", good=None), stuck=lambda: ["whales"])
+    assert hint.problems() == ["The thread whales is stuck."]
+
+
+def test_a_database_that_fails_is_a_problem_although_telegram_answers(tmp_path: Path) -> None:
+    hint = make(tmp_path, polling=polling("running", good=86_500.0), store_failing_for=lambda: 120.0)
+    assert hint.problems() == ["The database cannot be used for 2 min; the log tells why."]
+
+
+def test_the_view_is_there_before_the_first_collection_and_never_asks_the_store(tmp_path: Path) -> None:
+    def hangs(since: float = 0.0) -> dict[int, int]:
+        raise AssertionError("the store was asked")
+
+    view = make(
+        tmp_path, polling=polling("standby", good=None), pending=hangs, settled=hangs, alerts_by_hour=hangs
+    ).view()
+    assert view["healthy"]
+    assert view["polling"]["state"] == "standby"
+    assert json.loads(json.dumps(view))["latency"]["p50"] is None
+
+
+def test_counting_a_large_database_is_not_done_every_few_seconds(tmp_path: Path) -> None:
+    """A count that took 2 s is not made again for 200 s; how many messages wait is known all the same."""
+    clock, counted = [100.0], [0]
+
+    def slow(since: float) -> dict[str, int]:
+        counted[0] += 1
+        clock[0] += 2.0
+        return {"sent": counted[0], "buried": 0}
+
+    hint = make(tmp_path, monotonic=lambda: clock[0], settled=slow)
+    for _ in range(40):
+        hint.step()
+        assert hint.latest["queue"]["pending"] == 4
+        clock[0] += 5.0
+    assert counted[0] == 1
+    clock[0] += 5.0
+    hint.step()
+    assert hint.latest["queue"]["sent_24h"] == 2
+
+
+def test_the_view_has_a_bar_for_each_of_24_hours(tmp_path: Path) -> None:
+    hint = make(tmp_path, alerts_by_hour=lambda since: {3600: 1, 7200: 5, 86_400: 2})
+    hint.step()
+    hours = hint.view()["alerts_by_hour"]
+    assert len(hours) == 24
+    assert hours[0] == [3600, 1]
+    assert hours[1] == [7200, 5]
+    assert hours[-1] == [86_400, 2]
+    assert sum(count for _, count in hours) == 8
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"schema": 99}', "[" * 100_000, "\x00"])
+def test_a_file_that_is_no_state_reads_as_none(tmp_path: Path, content: str) -> None:
+    (tmp_path / "status.json").write_text(content, encoding="utf-8")
+    assert state.read(tmp_path) is None
+
+
+def test_the_running_bot_tells_its_state_and_takes_the_file_away_when_it_stops(
+    run_bot: Run, chat: SimBot, sim: Simulator, tmp_path: Path
+) -> None:
+    folder = tmp_path / "data" / TOKEN.partition(":")[0]
+    sim.market.trade("binance", "BTC", "buy", 50_000.0, 0.01)
+    bot = run_bot(before="import state; state.WRITE_EVERY = 0.05")
+    bot.wait_output("Polling: running")
+    chat.send_text(chat_id=OWNER, text="/ping")
+    chat.wait_text("pong")
+
+    def told() -> dict[str, Any]:
+        return state.read(folder) or {}
+
+    sim.wait(lambda: told() and told()["polling"]["state"] == "running", what="a state that says running")
+    sim.wait(lambda: told()["queue"]["sent_24h"] >= 2, what="the menu and the pong counted as sent")
+    assert told()["pid"] == bot.pid
+    assert told()["username"] == "whale_test_bot"
+    assert {row["name"] for row in told()["threads"]} >= {"polling", "schedule", "whales", "housekeeping", "outbox-1"}
+    assert told()["polling"]["last_good_at"] is not None
+    assert bot.stop()[0] == 0
+    assert sorted(path.name for path in folder.iterdir() if "status" in path.name) == []
+
+
+def test_a_conflict_is_in_the_state_while_it_lasts_and_afterwards(
+    run_bot: Run, chat: SimBot, sim: Simulator, tmp_path: Path
+) -> None:
+    folder = tmp_path / "data" / TOKEN.partition(":")[0]
+    bot = run_bot(
+        before="import conflict, state; conflict.UNHARMED = 1; conflict.STANDBY_REST = 0.5; conflict.UNREAD = 1; "
+        "state.WRITE_EVERY = 0.05"
+    )
+    bot.wait_output("Polling: running")
+    sim.wait(lambda: chat.polling, what="a long poll")
+
+    def conflict() -> dict[str, Any]:
+        return json.loads((folder / "status.json").read_text(encoding="utf-8"))["conflict"]  # type: ignore[no-any-return]
+
+    with chat.rival(timeout=30, pause=3600):
+        sim.wait(lambda: conflict()["since"], what="a conflict in the state")
+        sim.wait(lambda: (state.read(folder) or {})["polling"]["state"] == "standby", what="standby")
+        assert conflict()["episodes"][-1]["until"] is None
+    chat.send_text(chat_id=OWNER, text="/ping")
+    bot.wait_output("Conflict: over", timeout=20)
+    sim.wait(lambda: conflict()["since"] is None, what="no conflict any more")
+    [episode] = conflict()["episodes"]
+    assert episode["count"] == 1
+    assert episode["until"] > episode["since"]

@@ -1,0 +1,184 @@
+"""What systemd hears, read from a real datagram socket as it would."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import Run
+
+from service.systemd import CONNECTING, Notifier
+from simulation.simulator import SimBot, Simulator
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="systemd is on Linux only")
+
+
+class Manager:
+    """The service manager's end of the line, at a path or at an abstract `@name`."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(f"\0{address[1:]}" if address.startswith("@") else address)
+
+    def heard(self) -> list[str]:
+        self._socket.settimeout(15)
+        return self._socket.recv(4096).decode().split("\n")
+
+    def wait_for(self, message: str) -> list[str]:
+        """Everything up to the datagram that holds the message; each datagram's lines one after the other."""
+        told: list[str] = []
+        while message not in told:
+            told += self.heard()
+        return told
+
+    def silent(self) -> bool:
+        self._socket.setblocking(False)
+        try:
+            self._socket.recv(4096)
+        except BlockingIOError:
+            return True
+        return False
+
+    def says_nothing_for(self, seconds: float) -> bool:
+        self._socket.settimeout(seconds)
+        try:
+            self._socket.recv(4096)
+        except TimeoutError:
+            return True
+        return False
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+@pytest.fixture(params=["path", "abstract"])
+def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Manager]:
+    if request.param == "abstract" and sys.platform != "linux":
+        pytest.skip("abstract sockets are on Linux only")
+    found = Manager(str(tmp_path / "notify") if request.param == "path" else f"@cryptosat-test-{os.getpid()}")
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def by_path(tmp_path: Path) -> Iterator[Manager]:
+    found = Manager(str(tmp_path / "notify"))
+    yield found
+    found.close()
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_it_says_ready_once_and_a_status_only_when_it_is_new(manager: Manager) -> None:
+    notifier = Notifier({"NOTIFY_SOCKET": manager.address})
+    notifier.ready("Polling as @whale_bot")
+    assert manager.heard() == ["READY=1", "STATUS=Polling as @whale_bot"]
+    notifier.ready("Polling as @whale_bot")
+    notifier.status("Polling as @whale_bot")
+    assert manager.silent()
+    notifier.ready("Standing by")
+    assert manager.heard() == ["STATUS=Standing by"]
+    notifier.stopping()
+    assert "STOPPING=1" in manager.heard()
+
+
+def test_a_line_end_in_a_status_cannot_say_anything_else(manager: Manager) -> None:
+    Notifier({"NOTIFY_SOCKET": manager.address}).status("wrong\nREADY=1")
+    assert manager.heard() == ["STATUS=wrong READY=1"]
+
+
+def test_signs_of_life_go_out_at_a_third_of_the_limit(manager: Manager) -> None:
+    clock = Clock()
+    notifier = Notifier({"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": "180000000"}, monotonic=clock)
+    assert notifier.watchdog == 180
+    notifier.alive()
+    assert manager.heard() == ["WATCHDOG=1"]
+    clock.now += 59
+    notifier.alive()
+    assert manager.silent()
+    clock.now += 1
+    notifier.alive()
+    assert manager.heard() == ["WATCHDOG=1"]
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [{}, {"WATCHDOG_USEC": "0"}, {"WATCHDOG_USEC": "soon"}, {"WATCHDOG_USEC": "1000000", "WATCHDOG_PID": "1"}],
+    ids=["none", "zero", "garbage", "of another process"],
+)
+def test_without_a_limit_of_its_own_it_gives_no_signs_of_life(manager: Manager, environ: dict[str, str]) -> None:
+    notifier = Notifier({"NOTIFY_SOCKET": manager.address, **environ})
+    notifier.alive()
+    assert notifier.watchdog is None
+    assert manager.silent()
+
+
+@pytest.mark.parametrize("address", ["", "/nowhere/at/all", "@nobody-listens-here", "vsock:1:2", "relative"])
+def test_a_line_to_nobody_is_no_error(address: str) -> None:
+    notifier = Notifier({"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "1000000"})
+    notifier.ready("Polling")
+    notifier.alive()
+    notifier.stopping()
+
+
+def test_a_start_is_over_when_it_polls_or_when_telegram_stays_away(manager: Manager) -> None:
+    clock = Clock()
+    notifier = Notifier({"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": "9000000"}, monotonic=clock)
+    notifier.report("connecting", well=True)
+    assert manager.heard() == ["STATUS=Connecting to Telegram"]
+    assert manager.heard() == ["WATCHDOG=1"]
+    clock.now += CONNECTING + 1
+    notifier.report("connecting", well=False)
+    assert manager.heard() == ["READY=1", "STATUS=Connecting to Telegram"]
+    assert manager.silent(), "no sign of life while a thread is stuck"
+    notifier.report("running", well=True)
+    assert manager.heard() == ["STATUS=Polling"]
+    assert manager.heard() == ["WATCHDOG=1"]
+
+
+def test_the_bot_says_ready_when_it_polls_then_lives_then_stops(
+    by_path: Manager, sim: Simulator, chat: SimBot, run_bot: Run
+) -> None:
+    bot = run_bot(NOTIFY_SOCKET=by_path.address, WATCHDOG_USEC="3000000")
+    before = by_path.wait_for("READY=1")
+    assert chat.count("getUpdates") >= 1
+    assert "STATUS=Polling" in before
+    by_path.wait_for("WATCHDOG=1")
+    assert by_path.wait_for("WATCHDOG=1"), "again and again"
+    bot.stop()
+    assert "STATUS=Stopping" in by_path.wait_for("STOPPING=1")
+
+
+def test_a_standby_is_ready_and_alive_too(by_path: Manager, sim: Simulator, chat: SimBot, run_bot: Run) -> None:
+    run_bot().wait_output("Polling: running")
+    run_bot(
+        "--wait", before="import app; app.START_GRACE = 0.1", NOTIFY_SOCKET=by_path.address, WATCHDOG_USEC="900000"
+    )
+    told = by_path.wait_for("READY=1")
+    assert "STATUS=Standing by: another copy runs on this machine" in told
+    by_path.wait_for("WATCHDOG=1")
+    by_path.wait_for("WATCHDOG=1")
+
+
+def test_a_bot_whose_polling_is_stuck_gives_no_sign_of_life(
+    by_path: Manager, sim: Simulator, chat: SimBot, run_bot: Run
+) -> None:
+    stuck = (
+        "import threading, polling, watchdog, app; watchdog.LOOK_EVERY = app.PATIENCE = 0.2; app.LONG_POLL = 0; "
+        "watchdog.Watchdog._alarm = lambda *_: print('Seen', flush=True); "
+        "polling.Poller.step = lambda _: threading.Event().wait(60) or 60"
+    )
+    bot = run_bot(before=stuck, NOTIFY_SOCKET=by_path.address, WATCHDOG_USEC="300000")
+    bot.wait_output("Seen", timeout=60)
+    by_path.wait_for("STATUS=Connecting to Telegram")
+    assert by_path.says_nothing_for(1.0)

@@ -1,0 +1,212 @@
+"""A stuck thread ends the process and is named; a thread at rest and a machine that slept are let be."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from conftest import OWNER, SECRETS, TOKEN, Run
+
+from base import logs
+from base.worker import Loop
+from service import watchdog
+from service.watchdog import LOOK_EVERY, Watchdog
+from simulation.simulator import SimBot
+
+LIMIT = 80.0
+
+
+class Rig:
+    """A watchdog over loops that do not run: their signs of life are given by hand, time too."""
+
+    def __init__(self, *names: str) -> None:
+        self.loops = [Loop(name, lambda: 1.0) for name in names]
+        self.now = 1000.0
+        self.said: list[str] = []
+        self.ended: queue.SimpleQueue[int] = queue.SimpleQueue()
+        self.dog = Watchdog(
+            lambda: self.loops,
+            limit=LIMIT,
+            on_stuck=self.said.append,
+            monotonic=lambda: self.now,
+            end_process=self.ended.put,
+        )
+        self.dog.step()
+
+    def run(self, seconds: float, *, beating: Callable[[], object] = lambda: None) -> None:
+        for _ in range(int(seconds / LOOK_EVERY)):
+            self.now += LOOK_EVERY
+            beating()
+            assert self.dog.step() == LOOK_EVERY
+
+
+@pytest.fixture(autouse=True)
+def long_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watchdog, "GRACE", 0.05)
+
+
+def test_a_step_without_a_sign_of_life_is_stuck_after_the_limit_and_not_before() -> None:
+    rig = Rig("polling", "outbox-1")
+    rig.run(LIMIT, beating=rig.loops[1].beat)
+    assert rig.dog.healthy() == []
+    rig.run(LOOK_EVERY, beating=rig.loops[1].beat)
+    assert rig.dog.healthy() == ["polling"]
+    assert len(rig.said) == 1
+    assert "polling gave no sign of life for 85 s" in rig.said[0]
+    assert "outbox-1" not in rig.said[0]
+
+
+def test_the_alarm_is_given_once_and_the_process_is_ended_when_nobody_does_it() -> None:
+    rig = Rig("polling")
+    rig.run(3 * LIMIT)
+    assert len(rig.said) == 1
+    assert rig.ended.get(timeout=5) == 1
+    threading.Event().wait(0.1)
+    assert rig.ended.empty()
+
+
+def test_a_step_that_lasts_but_gets_on_is_not_stuck() -> None:
+    rig = Rig("polling")
+    rig.run(10 * LIMIT, beating=rig.loops[0].beat)
+    assert rig.dog.healthy() == []
+
+
+def test_a_thread_at_rest_is_not_stuck_until_its_rest_is_long_over() -> None:
+    rig = Rig("polling")
+    rig.loops[0].resting = 3600.0
+    rig.loops[0].beat()
+    rig.run(3600 + LIMIT)
+    assert rig.dog.healthy() == []
+    rig.run(2 * LOOK_EVERY)
+    assert rig.dog.healthy() == ["polling"]
+
+
+def test_a_thread_that_gets_on_again_is_well_again() -> None:
+    rig = Rig("polling")
+    rig.run(2 * LIMIT)
+    assert rig.dog.healthy() == ["polling"]
+    rig.loops[0].beat()
+    rig.run(LOOK_EVERY)
+    assert rig.dog.healthy() == []
+
+
+def test_time_in_which_the_process_was_frozen_does_not_count() -> None:
+    """A laptop that slept for a night, and one that woke up for a second every minute."""
+    rig = Rig("polling")
+    rig.run(60)
+    rig.now += 8 * 3600
+    rig.dog.step()
+    for _ in range(100):
+        rig.now += 60
+        rig.dog.step()
+    assert rig.dog.healthy() == []
+    rig.run(LIMIT)
+    assert rig.dog.healthy() == ["polling"]
+
+
+def test_a_clock_that_goes_back_does_no_harm() -> None:
+    rig = Rig("polling")
+    rig.now -= 500
+    rig.run(LIMIT / 2)
+    assert rig.dog.healthy() == []
+
+
+@pytest.fixture
+def hung() -> Iterator[Callable[[], None]]:
+    """A function that hangs until the end of the test."""
+    done = threading.Event()
+
+    def a_step_that_hangs() -> None:
+        done.wait(30)
+
+    yield a_step_that_hangs
+    done.set()
+
+
+def test_the_stacks_name_each_thread_and_the_place_it_hangs_at(hung: Callable[[], None]) -> None:
+    thread = threading.Thread(target=hung, name="whales", daemon=True)
+    thread.start()
+    deadline = time.monotonic() + 5
+    while "a_step_that_hangs" not in (told := watchdog.stacks()) and time.monotonic() < deadline:
+        threading.Event().wait(0.01)
+    assert "whales:\n" in told
+    assert "done.wait(30)" in told
+
+
+def test_the_stacks_are_logged_without_the_token(tmp_path: Path) -> None:
+    record = logging.LogRecord("x", logging.CRITICAL, "x", 1, "Stuck at /bot%s/", (TOKEN,), None)
+    assert SECRETS[0] not in logs.Redacting(TOKEN).format(record)
+
+
+# A real process
+
+SOON = (
+    "import watchdog, polling, threading; watchdog.PATIENCE = 1.0; watchdog.LOOK_EVERY = 0.1; "
+    "polling.LONG_POLL = 1; polling.Poller.__init__.__kwdefaults__['long_poll'] = 1; "
+)
+
+
+def hang_in(where: str, *, holding_the_store: bool = False) -> str:
+    """Python that lets the method `module.Class.name` hang for ever, from its second call on."""
+    body = "threading.Event().wait()"
+    if holding_the_store:
+        body = f"exec('with self._store.transaction(): {body}')"
+    return (
+        f"import {where.partition('.')[0]}; was = {where}; calls = []; "
+        f"{where} = lambda self, *a, **k: (calls.append(1), {body} if len(calls) > 1 else was(self, *a, **k))[1]"
+    )
+
+
+def test_a_poll_that_hangs_ends_the_process_in_order_with_1_and_the_log_tells_where(
+    run_bot: Run, tmp_path: Path
+) -> None:
+    bot = run_bot(before=SOON + hang_in("telegram.Telegram.updates"))
+    assert bot.wait_exit(20) == 1
+    assert "Stuck: polling gave no sign of life" in bot.output
+    assert "in get_updates\n" in bot.output
+    assert "Stopped in" in bot.output, "the stop was not orderly"
+    assert not (tmp_path / "data" / TOKEN.partition(":")[0] / "status.json").exists()
+
+
+def test_a_send_that_hangs_ends_the_process_and_the_next_start_sends(run_bot: Run, chat: SimBot) -> None:
+    bot = run_bot(before=SOON + hang_in("telegram.Telegram.send"))
+    bot.wait_output("Polling: running")
+    chat.send_text(chat_id=OWNER, text="/ping kept")
+    assert bot.wait_exit(20) == 1
+    assert "Stuck: outbox-" in bot.output
+    run_bot()
+    chat.wait_text("pong kept")
+
+
+def test_a_job_that_hangs_so_that_the_stop_hangs_as_well_is_cut_short(run_bot: Run) -> None:
+    """The stuck thread holds the store: nothing could be closed in order."""
+    hanging = hang_in("monitors.WhaleMonitor.tick", holding_the_store=True)
+    bot = run_bot(before=SOON + "watchdog.GRACE = 1.0; " + hanging)
+    assert bot.wait_exit(20) == 1
+    assert "Stuck:" in bot.output
+    assert "whales" in bot.output
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="needs SIGSTOP")
+def test_a_process_that_was_frozen_for_longer_than_the_limit_goes_on(run_bot: Run, chat: SimBot) -> None:
+    """The worst moment: in the middle of a step, which needs a second more before it gives a sign of life."""
+    slow = "[threading.Event().wait(0.05) for _ in range(20)]"
+    bot = run_bot(
+        before=f"{SOON} watchdog.PATIENCE = 1.5; import monitors; monitors.WhaleMonitor.tick = "
+        f"lambda self: (print('begins', flush=True), {slow}, print('ends', flush=True))"
+    )
+    bot.wait_output("Polling: running")
+    bot.wait_output("begins", times=bot.output.count("begins") + 1)
+    bot.process.send_signal(signal.SIGSTOP)
+    threading.Event().wait(3)
+    bot.process.send_signal(signal.SIGCONT)
+    bot.wait_output("ends", times=bot.output.count("ends") + 2)
+    chat.send_text(chat_id=OWNER, text="/ping again")
+    chat.wait_text("pong again")
+    assert "Stuck" not in bot.output

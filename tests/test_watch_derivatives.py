@@ -1,0 +1,476 @@
+"""The monitors of liquidations, funding and wallets against feeds over HTTP and a real store; the clock is ours."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import TOKEN
+
+from base.config import Settings, WhaleMin
+from simulation.perpetuals import ADDRESS, Perpetuals
+from simulation.simulator import Simulator
+from store import Chat, Store, StoreError
+from store.markets import Watched
+from venues.coinglass import CoinGlass
+from venues.gate import Gate
+from venues.hyperliquid import Hyperliquid
+from venues.okx import Okx
+from watch.funding_monitor import FundingMonitor
+from watch.liquidation_monitor import LiquidationMonitor
+from watch.wallet_monitor import WalletMonitor
+
+OTHER = "0x" + "cd" * 20
+Monitor = LiquidationMonitor | FundingMonitor | WalletMonitor
+
+
+class Watch:
+    """The monitors, their store and clock, and what they told the owner. `restart` makes them anew."""
+
+    def __init__(self, sim: Simulator, folder: Path) -> None:
+        self.sim = sim
+        self.perps: Perpetuals = sim.market.perpetuals
+        self.store = Store(folder / "bot.db")
+        self.store.put_chat(Chat(chat_id=7, added_by=7))
+        self.clock = time.time()
+        self.notices: list[str] = []
+        self.key = ""
+        self.settings: dict[str, Any] = {"liquidation_min": WhaleMin(500_000.0), "liquidation_sum": WhaleMin(2e6)}
+        self.restart()
+
+    def restart(self, **settings: Any) -> None:
+        self.settings |= settings
+        given = Settings(token=TOKEN, symbols=("BTC", "ETH"), **self.settings)
+        hooks: dict[str, Any] = {
+            "now": lambda: self.clock,
+            "jitter": lambda: 0.5,
+            "notify_owner": self.notices.append,
+        }
+        url = self.sim.market_url
+        okx, gate, hyperliquid = (
+            Okx(url("okx"), deadline=2),
+            Gate(url("gate"), deadline=2),
+            Hyperliquid(url("hyperliquid")),
+        )
+        glass = CoinGlass(url("coinglass"), self.key, deadline=2) if self.key else None
+        self.liquidations = LiquidationMonitor(given, self.store, okx, gate, glass, **hooks)
+        self.funding = FundingMonitor(given, self.store, okx, hyperliquid, glass, **hooks)
+        self.wallets = WalletMonitor(given, self.store, hyperliquid, glass, **hooks)
+
+    def tick(self, monitor: Monitor, *, after: float = 0.0) -> None:
+        self.clock += after
+        monitor.tick()
+
+    def alerts(self, monitor: str) -> list[str]:
+        """The headlines, oldest first."""
+        return [body["headline"] for body in self.store.alerts(monitor, limit=100)[::-1]]
+
+    def told(self) -> list[str]:
+        waiting = (self.store.delivery(number) for number, _, _ in self.store.pending())
+        return [str(delivery.payload.get("text", "")) for delivery in waiting if delivery is not None]
+
+    def liquidate(self, venue: str, side: str, usd: float, *, ago: float = 5, coin: str = "BTC", **more: Any) -> None:
+        at_ms = int((time.time() - ago) * 1000)
+        self.perps.liquidate(venue, coin, side, usd=usd, price=77_000, at_ms=at_ms, **more)
+
+
+@pytest.fixture
+def watch(sim: Simulator, tmp_path: Path) -> Iterator[Watch]:
+    watch = Watch(sim, tmp_path)
+    yield watch
+    watch.store.close()
+
+
+# Liquidations
+
+
+def test_what_was_there_at_the_first_look_is_kept_and_makes_no_alert(watch: Watch) -> None:
+    watch.liquidate("okx", "long", 3e6)
+    watch.liquidate("gate", "short", 3e6)
+    watch.tick(watch.liquidations)
+    watch.tick(watch.liquidations, after=60)
+    assert watch.alerts("liquidations") == []
+    assert len(watch.store.book.liquidations(since=watch.clock - 3600)) == 2
+
+
+def test_a_large_liquidation_is_told_once_with_its_venue_side_and_dollars(watch: Watch) -> None:
+    watch.tick(watch.liquidations)
+    watch.liquidate("okx", "long", 625_000)
+    watch.liquidate("okx", "short", 499_000)
+    watch.liquidate("gate", "short", 800_000)
+    watch.liquidate("okx", "long", 700_000, inverse=True)
+    for _ in range(3):
+        watch.tick(watch.liquidations, after=60)
+    assert sorted(watch.alerts("liquidations")) == [
+        "BTC long liquidated on OKX: 625k USD at 77,000",
+        "BTC long liquidated on OKX: 700k USD at 77,000",
+        "BTC short liquidated on Gate: 800k USD at 77,000",
+    ]
+
+
+def test_a_chat_that_wants_smaller_ones_hears_of_them_and_the_others_do_not(watch: Watch) -> None:
+    watch.store.put_chat(Chat(chat_id=8, added_by=8, thresholds={"liquidations": {"BTC": 50_000.0}}))
+    watch.tick(watch.liquidations)
+    watch.liquidate("gate", "short", 60_000)
+    watch.tick(watch.liquidations, after=60)
+    assert [chat for _, chat, _ in watch.store.pending()] == [8]
+
+
+def test_a_wave_over_two_venues_is_one_alert_that_grows_and_names_both(watch: Watch) -> None:
+    watch.tick(watch.liquidations)
+    for ago in (200, 190, 180):
+        watch.liquidate("okx", "long", 450_000, ago=ago)
+        watch.liquidate("gate", "long", 400_000, ago=ago)
+    watch.tick(watch.liquidations, after=60)
+    watch.tick(watch.liquidations, after=60)
+    assert watch.alerts("liquidations") == ["BTC longs liquidated on Gate and OKX: 2.1M USD in 20 s"]
+    for number in range(6):
+        watch.liquidate("okx", "long", 450_000, ago=100 - number)
+    watch.tick(watch.liquidations, after=60)
+    (_, grown) = watch.alerts("liquidations")
+    assert grown == "BTC longs liquidated on OKX and Gate: 4.35M USD in 1 min, and growing"
+    body = watch.store.alerts("liquidations", limit=1)[0]
+    assert (
+        body["facts"].startswith("10 liquidations, the biggest 450k") and "was 2.1M when last told" in body["facts"]
+    )
+
+
+def test_ticks_and_restarts_anywhere_tell_the_same(watch: Watch, sim: Simulator, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    other = Watch(sim, tmp_path / "other")
+    for each in (watch, other):
+        each.tick(each.liquidations)
+    for number in range(24):
+        watch.liquidate("okx" if number % 3 else "gate", "long", 230_000 + 20_000 * number, ago=280 - 11 * number)
+        watch.tick(watch.liquidations, after=2)
+        if number % 5 == 0:
+            watch.restart()
+    other.tick(other.liquidations, after=60)
+    assert len(watch.alerts("liquidations")) > 10
+    assert sorted(watch.alerts("liquidations")) == sorted(other.alerts("liquidations"))
+    other.store.close()
+
+
+def test_equal_rows_of_one_instant_are_counted_as_many_times_as_they_are_shown(watch: Watch) -> None:
+    watch.tick(watch.liquidations)
+    watch.liquidate("gate", "short", 600_000, times=2)
+    watch.tick(watch.liquidations, after=60)
+    watch.tick(watch.liquidations, after=60)
+    assert len(watch.alerts("liquidations")) == 2
+
+
+def test_a_kill_before_the_commit_loses_and_repeats_nothing(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
+    watch.tick(watch.liquidations)
+    for _ in range(5):
+        watch.liquidate("okx", "long", 600_000)
+    full = StoreError("the disk is full")
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise full
+
+    with monkeypatch.context() as patched:
+        patched.setattr(watch.store, "set_cursor", fail)
+        with pytest.raises(StoreError):
+            watch.tick(watch.liquidations, after=60)
+    assert watch.alerts("liquidations") == [] and watch.store.pending() == []
+    watch.tick(watch.liquidations, after=60)
+    assert len(watch.alerts("liquidations")) == 6
+    assert "BTC longs liquidated on OKX: 2.4M USD in 1 s" in watch.alerts("liquidations"), "no event counts twice"
+
+
+def test_after_an_outage_what_is_old_is_one_line_and_no_alert(watch: Watch) -> None:
+    watch.tick(watch.liquidations)
+    for ago in (3000, 2900, 2800):
+        watch.liquidate("gate", "long", 900_000, ago=ago)
+    watch.liquidate("gate", "long", 600_000, ago=30)
+    watch.tick(watch.liquidations, after=3600)
+    assert watch.alerts("liquidations") == ["BTC long liquidated on Gate: 600k USD at 77,000"]
+    (line,) = [text for text in watch.told() if text]
+    assert line.startswith("3 large liquidations from ") and "BTC long, 900k USD on Gate" in line
+
+
+def test_one_venue_that_is_down_does_not_stop_the_other_and_is_shown(watch: Watch) -> None:
+    watch.tick(watch.liquidations)
+    watch.sim.fault(market="okx", kind="status", code=50011)
+    watch.liquidate("gate", "long", 600_000)
+    watch.tick(watch.liquidations, after=60)
+    assert len(watch.alerts("liquidations")) == 1
+    okx, gate = watch.liquidations.health()
+    assert (okx.state, okx.reason, gate.state) == ("resting", "code 50011, Too Many Requests", "ok")
+    assert "OKX liquidations" in okx.line(watch.clock) and "2 coins" in gate.line(watch.clock)
+    watch.liquidate("okx", "short", 700_000)
+    watch.sim.clear_faults()
+    watch.tick(watch.liquidations, after=60)
+    assert len(watch.alerts("liquidations")) == 2
+
+
+def test_a_row_that_cannot_be_read_is_counted_once_however_often_it_is_shown(watch: Watch) -> None:
+    watch.tick(watch.liquidations)
+    watch.perps.poison("gate", "BTC")
+    for _ in range(3):
+        watch.tick(watch.liquidations, after=60)
+    assert [health.skipped for health in watch.liquidations.health()] == [0, 1]
+
+
+def test_the_owner_hears_once_that_a_place_is_refused(watch: Watch) -> None:
+    watch.sim.fault(market="okx", kind="html", code=403)
+    for _ in range(3):
+        watch.tick(watch.liquidations, after=60)
+    (notice,) = watch.notices
+    assert notice.startswith("OKX (") and "liquidations" in notice
+
+
+def test_a_refusal_that_goes_on_is_logged_once(watch: Watch, caplog: pytest.LogCaptureFixture) -> None:
+    watch.tick(watch.liquidations)
+    watch.sim.fault(market="okx", kind="html", code=451, path="liquidation-orders")
+    for _ in range(4):
+        watch.tick(watch.liquidations, after=3700)
+    assert sum("HTTP 451" in record.getMessage() for record in caplog.records) == 1
+    assert watch.liquidations.health()[0].last_ok == pytest.approx(watch.clock - 4 * 3700)
+
+
+def test_the_owner_hears_when_no_venue_answers_for_half_an_hour_and_when_one_does_again(watch: Watch) -> None:
+    watch.tick(watch.liquidations)
+    watch.sim.fault(market="*", kind="status", code=503)
+    for _ in range(6):
+        watch.tick(watch.liquidations, after=600)
+    watch.sim.clear_faults()
+    watch.tick(watch.liquidations, after=600)
+    begun, ended = watch.notices
+    assert begun.startswith("No source answers for liquidations") and begun.count("HTTP 503") == 2
+    assert ended == "Sources answer again for liquidations."
+
+
+def test_more_than_a_venue_shows_is_a_gap_of_every_coin_and_not_silence(watch: Watch) -> None:
+    watch.tick(watch.liquidations)
+    for number in range(1001):
+        watch.liquidate("gate", "long", 1000, ago=100 - number / 20)
+    watch.clock += 400
+    watch.store.set_cursor("Gate", "*", str(int((time.time() - 900) * 1000)), at=watch.clock)
+    watch.tick(watch.liquidations)
+    assert sorted((gap["venue"], gap["symbol"]) for gap in watch.store.gaps(since=0)) == [
+        ("Gate", "BTC"),
+        ("Gate", "ETH"),
+    ]
+
+
+# Funding
+
+
+def test_a_rate_that_crosses_the_mark_is_told_once_with_interval_and_venue(watch: Watch) -> None:
+    watch.tick(watch.funding)
+    watch.perps.set_rate("okx", "BTC", 0.0006)
+    watch.perps.set_rate("hyperliquid", "ETH", -0.0001)
+    watch.perps.set_rate("okx", "SOL", 0.002)  # not among the coins
+    for _ in range(3):
+        watch.tick(watch.funding, after=60)
+    assert sorted(watch.alerts("funding")) == [
+        "BTC funding on OKX: +0.0600 % for 8 h, +66 % a year",
+        "ETH funding on Hyperliquid: -0.0800 % for 8 h, -88 % a year",
+    ]
+    facts = {body["symbol"]: body["facts"] for body in watch.store.alerts("funding", limit=2)}
+    assert facts["BTC"].startswith("longs pay shorts, beyond +0.05 % · charged every 8 h, next in ")
+    assert facts["ETH"].startswith("shorts pay longs, beyond -0.05 % · charged every hour")
+
+
+def test_a_restart_neither_repeats_a_crossing_nor_takes_it_for_a_first_sight(watch: Watch) -> None:
+    watch.tick(watch.funding)
+    watch.perps.set_rate("okx", "BTC", 0.0006)
+    watch.restart()
+    watch.tick(watch.funding, after=60)
+    watch.restart()
+    watch.tick(watch.funding, after=60)
+    assert len(watch.alerts("funding")) == 1
+
+
+def test_the_latest_rates_of_every_coin_are_kept_and_those_of_a_silent_venue_stay(watch: Watch) -> None:
+    watch.tick(watch.funding)
+    watch.sim.fault(market="okx", kind="status", code=503)
+    watch.perps.set_rate("hyperliquid", "SOL", 0.0002)
+    watch.tick(watch.funding, after=60)
+    rates = {rate.venue: rate for rate in watch.store.book.rates("SOL")}
+    assert round(rates["Hyperliquid"].eight_hours, 6) == 0.0016 and rates["OKX"].hours == 8.0
+    assert {health.source: health.state for health in watch.funding.health()} == {
+        "okx_funding": "resting",
+        "hyperliquid_funding": "ok",
+    }
+
+
+# Wallets
+
+
+def add(watch: Watch, chat_id: int, name: str, address: str = ADDRESS) -> None:
+    watch.store.book.watch(Watched(chat_id, address, name), now=watch.clock)
+
+
+def test_a_wallet_is_told_to_the_chats_that_watch_it_by_their_names_and_asked_for_once(watch: Watch) -> None:
+    for chat_id in (8, 9):
+        watch.store.put_chat(Chat(chat_id=chat_id, added_by=chat_id, symbols=frozenset({"ETH"})))
+    add(watch, 7, "satoshi")
+    add(watch, 8, "nick")
+    watch.perps.hold(ADDRESS, "ETH", 100)
+    watch.tick(watch.wallets)
+    assert watch.alerts("wallets") == []
+    watch.perps.hold(ADDRESS, "BTC", -2, liquidation=90_000)
+    watch.perps.hold(ADDRESS, "ETH", 0)
+    watch.tick(watch.wallets, after=60)
+    watch.restart()
+    watch.tick(watch.wallets, after=60)
+    assert sorted(watch.alerts("wallets")) == [
+        "nick closed a ETH long: 250k USD at 2,500",
+        "nick opened a BTC short: 154k USD at 77,000",
+        "satoshi closed a ETH long: 250k USD at 2,500",
+        "satoshi opened a BTC short: 154k USD at 77,000",
+    ]
+    assert sorted(chat for _, chat, _ in watch.store.pending()) == [7, 7, 8, 8]
+    assert {body["side"] for body in watch.store.alerts("wallets", limit=9)} == {"sell"}
+    assert sum(call.venue == "hyperliquid" for call in watch.sim.market.calls) == 3
+
+
+def test_a_wallet_that_cannot_be_read_for_a_while_has_closed_nothing(watch: Watch) -> None:
+    add(watch, 7, "satoshi")
+    watch.perps.hold(ADDRESS, "BTC", 2)
+    watch.tick(watch.wallets)
+    watch.sim.fault(market="hyperliquid", kind="null", times=1)
+    watch.tick(watch.wallets, after=60)
+    watch.perps.hold(ADDRESS, "BTC", 2, poison="nan")
+    watch.tick(watch.wallets, after=60)
+    watch.perps.hold(ADDRESS, "BTC", 2)
+    watch.tick(watch.wallets, after=60)
+    assert watch.alerts("wallets") == []
+    watch.perps.hold(ADDRESS, "BTC", 4)
+    watch.tick(watch.wallets, after=60)
+    assert watch.alerts("wallets") == ["satoshi added to a BTC long: +100%, now 308k USD at 77,000"]
+
+
+def test_a_wallet_watched_again_is_seen_for_the_first_time(watch: Watch) -> None:
+    add(watch, 7, "satoshi")
+    watch.tick(watch.wallets)
+    watch.store.book.unwatch(7, ADDRESS)
+    watch.tick(watch.wallets, after=60)
+    watch.perps.hold(ADDRESS, "BTC", 2)
+    add(watch, 7, "satoshi")
+    watch.tick(watch.wallets, after=60)
+    watch.tick(watch.wallets, after=60)
+    assert watch.alerts("wallets") == []
+
+
+def test_one_wallet_that_always_fails_does_not_starve_the_others(watch: Watch) -> None:
+    add(watch, 7, "good", OTHER)
+    add(watch, 7, "bad", "0xnonsense")
+    for _ in range(3):
+        watch.tick(watch.wallets, after=60)
+    watch.perps.hold(OTHER, "BTC", 2)
+    for _ in range(3):
+        watch.tick(watch.wallets, after=60)
+    assert watch.alerts("wallets") == ["good opened a BTC long: 154k USD at 77,000"]
+
+
+# CoinGlass
+
+
+@pytest.fixture
+def keyed(watch: Watch) -> Watch:
+    watch.key = watch.perps.coinglass_key
+    watch.restart()
+    return watch
+
+
+def test_whale_moves_are_events_and_not_wallets_and_worded_by_side(keyed: Watch) -> None:
+    keyed.tick(keyed.wallets)
+    now = int(time.time() * 1000)
+    keyed.perps.whale_move(ADDRESS, "BTC", size=-800, opened=True, at_ms=now - 3000)
+    keyed.perps.whale_move(ADDRESS, "BTC", size=-800, opened=False, at_ms=now - 2000)
+    keyed.perps.whale_move(ADDRESS, "BTC", size=-800, opened=True, at_ms=now - 1000)
+    for _ in range(2):
+        keyed.tick(keyed.wallets, after=60)
+        keyed.restart()
+    assert keyed.alerts("wallets") == [
+        "A Hyperliquid whale opened a BTC short: 61.6M USD",
+        "A Hyperliquid whale closed a BTC short: 61.6M USD",
+        "A Hyperliquid whale opened a BTC short: 61.6M USD",
+    ]
+    assert [body["side"] for body in keyed.store.alerts("wallets", limit=3)] == ["sell", "buy", "sell"]
+
+
+def test_whale_moves_there_at_the_first_look_make_no_alert(keyed: Watch) -> None:
+    keyed.perps.whale_move(ADDRESS, "BTC", size=800, opened=True)
+    keyed.tick(keyed.wallets)
+    keyed.tick(keyed.wallets, after=60)
+    assert keyed.alerts("wallets") == []
+
+
+def test_more_whale_moves_than_are_shown_are_a_gap(keyed: Watch) -> None:
+    now = int(time.time() * 1000)
+    keyed.perps.whale_move(ADDRESS, "BTC", size=800, opened=True, at_ms=now - 500_000)
+    keyed.tick(keyed.wallets)
+    for number in range(200):
+        keyed.perps.whale_move(ADDRESS, "DOGE", size=1e8, opened=True, at_ms=now - 400_000 + number)
+    keyed.tick(keyed.wallets, after=60)
+    assert {gap["venue"] for gap in keyed.store.gaps(since=0)} == {"CoinGlass"}
+    assert keyed.alerts("wallets") == []  # of a coin that nobody watches
+
+
+def test_other_venues_liquidations_and_funding_come_with_a_key(keyed: Watch) -> None:
+    for monitor in (keyed.liquidations, keyed.funding):
+        keyed.tick(monitor)
+    keyed.perps.foreign_liquidation("Binance", "BTC", "long", usd=900_000)
+    keyed.perps.set_rate("Bybit", "BTC", 0.0007)
+    for monitor in (keyed.liquidations, keyed.funding):
+        keyed.tick(monitor, after=60)
+    assert keyed.alerts("liquidations") == ["BTC long liquidated on Binance: 900k USD at 77,000"]
+    assert keyed.alerts("funding") == ["BTC funding on Bybit: +0.0700 % for 8 h, +77 % a year"]
+
+
+def test_a_plan_that_lacks_an_endpoint_is_told_once_and_asked_no_more(keyed: Watch) -> None:
+    keyed.perps.coinglass_plan = "HOBBYIST"
+
+    def asked() -> int:
+        return sum(call.venue == "coinglass" for call in keyed.sim.market.calls)
+
+    def ticks(number: int) -> None:
+        for _ in range(number):
+            for monitor in (keyed.liquidations, keyed.wallets):
+                keyed.tick(monitor, after=60)
+
+    ticks(3)
+    assert asked() == 2 and len(keyed.notices) == 2
+    assert keyed.notices[0].startswith("CoinGlass gives no liquidations to your COINGLASS_API_KEY: Upgrade plan.")
+    keyed.restart()
+    ticks(1)
+    assert len(keyed.notices) == 2
+    health = keyed.liquidations.health()[-1]
+    assert health.state == "off" and "Upgrade plan" in health.line(keyed.clock)
+    keyed.perps.coinglass_plan = "STANDARD"
+    keyed.restart()
+    ticks(1)
+    assert keyed.liquidations.health()[-1].state == "ok"
+
+
+def test_a_wrong_key_is_told_once_for_all_that_it_would_open(keyed: Watch) -> None:
+    keyed.perps.coinglass_key = "another"
+    for _ in range(2):
+        for monitor in (keyed.liquidations, keyed.funding, keyed.wallets):
+            keyed.tick(monitor, after=60)
+        keyed.restart()
+    (notice,) = keyed.notices
+    assert notice.startswith("CoinGlass refuses your COINGLASS_API_KEY: Invalid API key provided.")
+
+
+def test_the_key_is_in_no_notice_no_log_and_no_status(keyed: Watch, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG")
+    asked: Callable[[], None] = keyed.liquidations.tick
+    for kind, code in (("status", 401), ("status", 429), ("reset", 0), ("html", 502)):
+        keyed.restart()
+        keyed.sim.clear_faults()
+        keyed.sim.fault(market="coinglass", kind=kind, code=code)
+        asked = keyed.liquidations.tick
+        asked()
+        keyed.clock += 600
+    lines = [health.line(keyed.clock) for health in keyed.liquidations.health()]
+    assert keyed.key not in "\n".join(
+        [caplog.text, *keyed.notices, *lines, repr(Settings(token=TOKEN, coinglass_key=keyed.key))]
+    )

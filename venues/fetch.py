@@ -1,0 +1,157 @@
+"""JSON from one market host: the only door to `requests` for market data.
+
+No retries, no waiting, no logging: every failure is a `SourceError` whose words hold no URL and no header.
+"""
+
+from __future__ import annotations
+
+import calendar
+import json
+import time
+import zlib
+from collections.abc import Callable, Mapping
+from email.utils import parsedate
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+import urllib3.exceptions
+
+from base.worker import beat
+from venues.trades import SourceError, UnknownSymbol
+
+BODY_LIMIT = 8 * 1024 * 1024
+BLOCKED_PAUSE = 3600.0  # seconds until a host that refuses this place is asked again
+RETRY_AFTER_LIMIT = 3 * 86400.0  # Binance's longest ban
+
+
+def _never(status: int, answer: Any) -> bool:
+    return False
+
+
+def _no_words(answer: Any) -> str:
+    return ""
+
+
+class Host:
+    """Asks one host for JSON over kept-alive connections; no answer may take longer than `deadline` seconds.
+
+    words: a few words of the venue's own from the body of a refusal, "" for none. headers: sent each time.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        deadline: float,
+        words: Callable[[Any], str] = _no_words,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        parts = urlsplit(base_url)
+        self._base = base_url.rstrip("/")
+        self.name = parts.netloc.rpartition("@")[2]
+        self._deadline = deadline
+        self._timeouts = (min(3.05, deadline), min(10.0, deadline))
+        self._session = requests.Session()
+        self._session.headers.update({"Accept": "application/json", "Accept-Encoding": "gzip"} | dict(headers or {}))
+        self._words = words
+
+    def close(self) -> None:
+        self._session.close()
+
+    def get(
+        self,
+        path: str,
+        params: Mapping[str, str | int],
+        *,
+        symbol: str,
+        unknown: Callable[[int, Any], bool] = _never,
+    ) -> tuple[Any, int]:
+        """The answer and the venue's clock in ms (0: not known). `unknown` recognises an unknown symbol."""
+        return self._ask("GET", path, symbol=symbol, unknown=unknown, params=dict(params))
+
+    def post(self, path: str, body: Mapping[str, Any]) -> tuple[Any, int]:
+        """The answer to a JSON body, and the venue's clock in ms (0: not known)."""
+        return self._ask("POST", path, symbol="", unknown=_never, json=dict(body))
+
+    def _ask(
+        self, method: str, path: str, *, symbol: str, unknown: Callable[[int, Any], bool], **question: Any
+    ) -> tuple[Any, int]:
+        try:
+            status, headers, body = self._fetch(method, path, question)
+        except (requests.Timeout, urllib3.exceptions.TimeoutError):
+            raise SourceError(self.name, "timeout") from None
+        except (requests.RequestException, urllib3.exceptions.HTTPError, zlib.error) as error:
+            raise self._broken(error) from None
+        finally:
+            beat()
+        try:
+            answer = json.loads(body)
+            broken = ""
+        except (ValueError, RecursionError):
+            answer = None
+            broken = "HTML instead of JSON" if body.lstrip()[:1] == b"<" else "broken JSON"
+        if status != 200:
+            if unknown(status, answer):
+                raise UnknownSymbol(self.name, f"does not know {symbol or 'a symbol'}")
+            raise self._refused(status, headers, self._words(answer))
+        if broken:
+            raise SourceError(self.name, broken)
+        return answer, _date_ms(headers.get("Date"))
+
+    def _fetch(self, method: str, path: str, question: dict[str, Any]) -> tuple[int, Mapping[str, str], bytes]:
+        ends_at = time.monotonic() + self._deadline
+        parts: list[bytes] = []
+        size = 0
+        with self._session.request(
+            *(method, self._base + path), timeout=self._timeouts, stream=True, allow_redirects=False, **question
+        ) as response:
+            # The timeouts above are between two bytes: a server that drips bytes is held to the deadline here.
+            # read1 returns what has come, undecoded, so that a small packed answer cannot grow without limit.
+            while part := response.raw.read1(65536, decode_content=False):
+                parts.append(part)
+                size += len(part)
+                if size > BODY_LIMIT:
+                    raise SourceError(self.name, "an answer of absurd size")
+                if time.monotonic() > ends_at:
+                    raise SourceError(self.name, "timeout")
+            body = b"".join(parts)
+            if response.headers.get("Content-Encoding", "").lower() == "gzip":
+                unpacked = zlib.decompressobj(wbits=31)
+                body = unpacked.decompress(body, BODY_LIMIT)
+            return response.status_code, response.headers, body
+
+    def _refused(self, status: int, headers: Mapping[str, str], words: str) -> SourceError:
+        reason = f"HTTP {status}, {words}" if words else f"HTTP {status}"
+        if status in (403, 451):
+            return SourceError(self.name, reason, retry_after=BLOCKED_PAUSE, blocked=True)
+        return SourceError(self.name, reason, retry_after=_retry_after(headers.get("Retry-After")))
+
+    def _broken(self, error: Exception) -> SourceError:
+        cause = error.args[0] if error.args else None
+        cause = getattr(cause, "reason", cause)
+        if isinstance(cause, urllib3.exceptions.NameResolutionError):
+            # No retry_after: without any network every name fails, and that is over in a minute.
+            return SourceError(self.name, "host name not found", blocked=True)
+        if isinstance(error, requests.exceptions.SSLError):
+            return SourceError(self.name, "no trusted TLS connection")
+        if isinstance(cause, urllib3.exceptions.NewConnectionError):
+            return SourceError(self.name, "connection refused or no route")
+        return SourceError(self.name, "connection broken")
+
+
+def _retry_after(value: str | None) -> float | None:
+    """Seconds from a Retry-After header; the date form, which these venues do not use, counts as absent."""
+    try:
+        seconds = float(value or "")
+    except ValueError:
+        return None
+    return min(seconds, RETRY_AFTER_LIMIT) if seconds >= 0 else None
+
+
+def _date_ms(value: str | None) -> int:
+    parsed = parsedate(value) if value else None
+    try:
+        return calendar.timegm(parsed) * 1000 if parsed else 0
+    except (ValueError, OverflowError):
+        return 0

@@ -1,0 +1,112 @@
+"""Gate perpetuals against USDT, without a key: the liquidations of the whole venue in one answer.
+
+No class here retries, waits or logs. Protocol facts, Gate API v4 docs: rows come newest first, times are seconds,
+`size` is the position before (positive: long), `order_size` the order that closes some of it, `left` what of that
+order was not filled; a partial liquidation repeats the shrinking position, so only the order's filled part counts.
+One contract is `quanto_multiplier` coins.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection
+from typing import Any
+
+from venues.fetch import Host
+from venues.perpetuals import (
+    BAD_ROW,
+    Contract,
+    Contracts,
+    Found,
+    Numbered,
+    as_list,
+    checked_liquidation,
+    number,
+    read_rows,
+)
+from venues.trades import SourceError
+from watch.waves import Liquidation
+
+ROWS = 1000
+
+
+class Gate:
+    """Every method that asks raises SourceError. clock: monotonic seconds."""
+
+    name = "gate"
+    venue = "Gate"
+
+    def __init__(self, base_url: str, *, deadline: float = 15.0, clock: Callable[[], float] = time.monotonic) -> None:
+        self._http = Host(base_url, deadline=deadline, words=_words)
+        self.host = self._http.name
+        self._contracts = Contracts(self._read_contracts, clock)
+
+    def liquidations(self, symbols: Collection[str], *, since_ms: int | None) -> Found[Liquidation]:
+        """Those of these coins that the venue still shows; since_ms: what must be covered, for `gap_from`."""
+        contracts = self._contracts.get()
+        rows, venue_ms = self._get("liq_orders", {"limit": ROWS})
+        wanted = {f"{symbol}_USDT" for symbol in symbols}
+        numbered = Numbered()
+
+        def read(row: Any) -> Liquidation | None:
+            name = row["contract"]
+            if name not in wanted or contracts[name].unit == 0:
+                return None
+            size, order, left, at_ms = row["size"], row["order_size"], row["left"], int(row["time"]) * 1000
+            closed, position, price = abs(float(order)) - abs(float(left)), float(size), row["fill_price"]
+            if closed == 0:
+                return None
+            event = Liquidation(
+                venue=self.venue,
+                symbol=contracts[name].symbol,
+                side="long" if position > 0 else "short" if position < 0 else "",
+                usd=contracts[name].usd(closed, number(price)),
+                price=number(price),
+                at_ms=at_ms,
+                row=numbered(f"{name}|{size}|{order}|{left}|{price}|{at_ms}"),
+            )
+            return checked_liquidation(event, venue_ms)
+
+        events, poison = read_rows(self.host, rows, read)
+        oldest = _oldest_ms(rows) if len(rows) >= ROWS else None
+        gap_from = oldest if since_ms is not None and oldest is not None and oldest > since_ms else None
+        return Found(rows=events, poison=poison, venue_ms=venue_ms, gap_from=gap_from)
+
+    def url(self, symbol: str) -> str:
+        return f"https://www.gate.com/futures/USDT/{symbol}_USDT"
+
+    def close(self) -> None:
+        self._http.close()
+
+    def _read_contracts(self) -> dict[str, Contract]:
+        rows, _ = self._get("contracts", {})
+        contracts = {}
+        for row in rows:
+            try:
+                coin, crypto = row["name"].removesuffix("_USDT"), not row.get("contract_type")
+                # Shares and contracts before their market opens are known, and none of ours.
+                unit = number(row["quanto_multiplier"]) if crypto and not row.get("is_pre_market") else 0.0
+                contracts[row["name"]] = Contract(coin, unit)
+            except BAD_ROW:
+                continue  # no multiplier: its rows will count as unreadable
+        if not contracts:
+            raise SourceError(self.host, "no contract could be read")
+        return contracts
+
+    def _get(self, name: str, params: dict[str, str | int]) -> tuple[list[Any], int]:
+        answer, venue_ms = self._http.get(f"/api/v4/futures/usdt/{name}", params, symbol="")
+        return as_list(self.host, answer), venue_ms
+
+
+def _oldest_ms(rows: list[Any]) -> int | None:
+    """When the last row was that has a time, of whatever contract."""
+    for row in reversed(rows):
+        try:
+            return int(row["time"]) * 1000
+        except BAD_ROW:
+            continue
+    return None
+
+
+def _words(answer: Any) -> str:
+    return str(answer.get("label") or "")[:40] if isinstance(answer, dict) else ""

@@ -1,0 +1,123 @@
+"""Hyperliquid, without a key: the funding of every coin, and the positions of one wallet.
+
+No class here retries, waits or logs. Protocol facts, Hyperliquid info endpoint docs: every question is a POST to
+/info; funding is charged each hour; the two lists of `metaAndAssetCtxs` are joined by their order; `szi` is negative
+for a short; `liquidationPx` is null where there is none. A wallet that was never used has no positions: no error.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from venues.fetch import Host
+from venues.perpetuals import (
+    BAD_ROW,
+    TOO_LARGE,
+    Found,
+    as_list,
+    checked_rate,
+    liquidation_price,
+    name,
+    number,
+    read_rows,
+)
+from venues.trades import SourceError
+from watch.funding import Rate
+from watch.wallets import Position
+
+ADDRESS = re.compile(r"0x[0-9a-f]{40}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """The open positions of one wallet.
+
+    unread: coins whose position is there but could not be read; None when it is not even known which.
+    """
+
+    positions: list[Position] = field(default_factory=list)
+    unread: frozenset[str] | None = frozenset()
+    venue_ms: int = 0
+
+
+class Hyperliquid:
+    """Every method that asks raises SourceError."""
+
+    name = "hyperliquid"
+    venue = "Hyperliquid"
+
+    def __init__(self, base_url: str, *, deadline: float = 15.0) -> None:
+        self._http = Host(base_url, deadline=deadline)
+        self.host = self._http.name
+
+    def rates(self) -> Found[Rate]:
+        """The funding of every coin that is traded."""
+        answer, venue_ms = self._http.post("/info", {"type": "metaAndAssetCtxs"})
+        at_ms = venue_ms or int(time.time() * 1000)
+        try:
+            meta, contexts = answer
+            rows = list(zip(meta["universe"], contexts, strict=True))
+        except BAD_ROW:
+            raise SourceError(self.host, "an answer in an unknown shape") from None
+
+        def read(row: tuple[Any, Any]) -> Rate | None:
+            coin, context = row
+            if coin.get("isDelisted"):
+                return None
+            return checked_rate(
+                Rate(self.venue, coin["name"], coin["name"], float(context["funding"]), 1.0, 0, at_ms)
+            )
+
+        rates, poison = read_rows(self.host, rows, read)
+        return Found(rows=rates, poison=poison, venue_ms=venue_ms)
+
+    def positions(self, address: str) -> Snapshot:
+        """The open positions of a wallet: `0x` and 40 hex digits in lower case."""
+        answer, venue_ms = self._http.post("/info", {"type": "clearinghouseState", "user": address})
+        rows = as_list(self.host, answer.get("assetPositions") if isinstance(answer, dict) else None)
+        positions: list[Position] = []
+        unread: set[str] | None = set()
+        for row in rows:
+            coin = None
+            try:
+                coin = row["position"]["coin"]
+                positions += _position(row["position"])
+            except BAD_ROW:
+                if unread is not None and type(coin) is str:
+                    unread.add(coin)
+                else:
+                    unread = None
+        return Snapshot(positions=positions, unread=None if unread is None else frozenset(unread), venue_ms=venue_ms)
+
+    def url(self, symbol: str) -> str:
+        return f"https://app.hyperliquid.xyz/trade/{symbol}"
+
+    def close(self) -> None:
+        self._http.close()
+
+
+def wallet_url(address: str) -> str:
+    """The wallet's public page."""
+    return f"https://app.hyperliquid.xyz/explorer/address/{address}"
+
+
+def _position(row: Any) -> list[Position]:
+    size = float(row["szi"])
+    if size == 0:
+        return []
+    usd, leverage = number(row["positionValue"]), row["leverage"]["value"]
+    if not abs(size) < TOO_LARGE or not 0 < float(leverage) < 1000:
+        raise ValueError("not a usable position")
+    return [
+        Position(
+            coin=name(row["coin"]),
+            size=size,
+            usd=usd,
+            entry=number(row["entryPx"]),
+            liquidation=liquidation_price(row.get("liquidationPx")),
+            leverage=float(leverage),
+        )
+    ]

@@ -1,0 +1,1 @@
+"""What on the markets is news: rules, and the monitors that keep state in the store."""

@@ -1,0 +1,273 @@
+"""Watching liquidations: those of OKX and Gate, and with a key what CoinGlass knows of other venues, become alerts.
+
+Venues show the newest ones again at each look, so what is kept in the store decides what is new. Events, sums, alerts
+and how far each feed was read are one transaction: a kill at any instant loses nothing and repeats nothing. What was
+there before a feed's first look is kept and makes no alert.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import tzinfo
+from functools import partial
+
+from alerts import publish
+from alerts.publish import Alert
+from base import text
+from base.config import Settings
+from store import Store
+from venues.availability import SourceHealth
+from venues.coinglass import EXCHANGES, CoinGlass
+from venues.gate import Gate
+from venues.okx import Okx
+from venues.perpetuals import Found
+from watch.feeds import Feed, Feeds
+from watch.waves import Liquidation, Wave, Waves
+
+log = logging.getLogger(__name__)
+
+FIRST, FIRST_OTHERS = {"BTC": 5e5, "ETH": 5e5}, 2e5  # dollars of a single one, where the settings say `auto`
+SUMS, SUMS_OTHERS = {"BTC": 2e6, "ETH": 2e6}, 5e5  # dollars in five minutes
+REPLAY = 600.0  # seconds: what happened longer ago is no news
+LATE = 180.0  # seconds after which an alert says that it is late
+HORIZON = 86400.0  # seconds: older rows that a venue still shows are let be
+OVERLAP_MS = 120_000  # how far back a page must reach: venues may publish late
+STATE = "liquidations:waves"
+
+
+@dataclass
+class _Batch:
+    """What the next transaction will hold. read: (venue, feed) to the time up to which it was seen, unix ms."""
+
+    before: list[Liquidation] = field(default_factory=list)  # there at the first look
+    missed: list[Liquidation] = field(default_factory=list)  # too long ago for an alert
+    fresh: dict[Liquidation, bool] = field(default_factory=dict)  # True: late
+    read: dict[tuple[str, str], int] = field(default_factory=dict)
+    gaps: list[tuple[str, str, float, float]] = field(default_factory=list)
+
+
+class LiquidationMonitor:
+    """`tick` is for one thread; `health`, `default_threshold` and `stop` for any. coinglass: None without a key."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        okx: Okx,
+        gate: Gate,
+        coinglass: CoinGlass | None,
+        *,
+        now: Callable[[], float] = time.time,
+        jitter: Callable[[], float] = random.random,
+        notify_owner: Callable[[str], None] = lambda words: None,
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._okx, self._gate, self._coinglass = okx, gate, coinglass
+        self._now = now
+        every: list[Feed] = [okx, gate, *([coinglass] if coinglass else [])]
+        self._feeds = Feeds("liquidations", every, store, now=now, jitter=jitter, notify_owner=notify_owner)
+        self._waves: Waves | None = None
+        self._least: dict[str, float] = {}  # symbol to the dollars from which some chat hears of a single one
+        self._stopping = False
+
+    # For other threads
+
+    def default_threshold(self, symbol: str) -> float:
+        """US dollars from which chats without an amount of their own hear of a single one."""
+        return self._settings.liquidation_min(symbol) or FIRST.get(symbol, FIRST_OTHERS)
+
+    def wave_threshold(self, symbol: str) -> float:
+        """US dollars from which the sum of five minutes is told."""
+        return self._settings.liquidation_sum(symbol) or SUMS.get(symbol, SUMS_OTHERS)
+
+    def health(self) -> list[SourceHealth]:
+        return self._feeds.health()
+
+    def stop(self) -> None:
+        """Let the tick in progress end before its next request."""
+        self._stopping = True
+
+    # The tick
+
+    def tick(self) -> None:
+        """Look at every feed once. Failures of hosts are kept in `health`, never raised."""
+        self._feeds.begin_tick()
+        batch = _Batch()
+        for venue, feed, found in self._read():
+            self._sort(batch, venue, feed, found)
+        self._commit(batch)
+        coins = text.count(len(self._settings.symbols), "coin")
+        covers = {"okx": coins, "gate": coins, "coinglass": f"{coins} on {' and '.join(EXCHANGES)}"}
+        self._feeds.end_tick(covers)
+
+    def _read(self) -> Iterator[tuple[str, str, Found[Liquidation]]]:
+        """(venue, feed, what it shows) of everything that answers. feed: a family, a coin, or `*` for all coins."""
+        symbols, okx, gate, coinglass = self._settings.symbols, self._okx, self._gate, self._coinglass
+        for family in self._feeds.ask(okx, partial(okx.families, symbols), cached=True) or ():
+            ask = partial(okx.liquidations, family, since_ms=self._since(okx.venue, family))
+            yield from self._ask(okx, okx.venue, family, ask)
+        ask = partial(gate.liquidations, symbols, since_ms=self._since(gate.venue, "*"))
+        yield from self._ask(gate, gate.venue, "*", ask)
+        if coinglass is None:
+            return
+        for exchange in EXCHANGES:
+            for symbol in symbols:
+                ask = partial(coinglass.liquidations, exchange, symbol, since_ms=self._since(exchange, symbol))
+                yield from self._ask(coinglass, exchange, symbol, ask)
+
+    def _ask(
+        self, source: Feed, venue: str, feed: str, question: Callable[[], Found[Liquidation]]
+    ) -> Iterator[tuple[str, str, Found[Liquidation]]]:
+        found = None if self._stopping else self._feeds.ask(source, question, about=feed)
+        if found is not None:
+            self._feeds.count_poison(source, f"{venue} {feed}", found.poison)
+            yield venue, feed, found
+
+    def _since(self, venue: str, feed: str) -> int | None:
+        """From when on a look must reach, unix ms; None before the first one."""
+        known = self._store.cursor(venue, feed)
+        return None if known is None else int(known.text) - OVERLAP_MS
+
+    def _sort(self, batch: _Batch, venue: str, feed: str, found: Found[Liquidation]) -> None:
+        known = self._store.cursor(venue, feed)
+        # By the venue's clock: a wrong local one would make all of it old, or none.
+        clock = found.venue_ms or int(self._now() * 1000)
+        for event in found.rows:
+            if event.at_ms < clock - HORIZON * 1000:
+                continue
+            if known is None:
+                batch.before.append(event)
+            elif event.at_ms < clock - REPLAY * 1000:
+                batch.missed.append(event)
+            else:
+                batch.fresh[event] = clock - event.at_ms > LATE * 1000
+        newest = max((event.at_ms for event in found.rows), default=0)
+        batch.read[venue, feed] = max(newest, int(known.text) if known else clock - OVERLAP_MS)
+        if found.gap_from is not None and known is not None:
+            coins = self._settings.symbols if feed == "*" else [feed.split("-")[0]]
+            batch.gaps += [(venue, coin, int(known.text) / 1000, found.gap_from / 1000) for coin in coins]
+            log.warning("%s: more liquidations (%s) than it shows; some are missing", venue, feed)
+
+    # What is kept
+
+    def _commit(self, batch: _Batch) -> None:
+        """Write all that was found, or nothing: then everything is looked at again."""
+        if not batch.read:
+            return
+        now = self._now()
+        try:
+            with self._store.transaction():
+                self._store.book.begin_liquidations(now=now)
+                waves = self._loaded()
+                found = [*batch.before, *batch.missed, *batch.fresh]
+                found.sort(key=lambda event: (event.at_ms, event.venue, event.row))
+                new = self._store.book.add_liquidations(found)
+                for event in new:
+                    told = waves.feed([event])
+                    if event in batch.fresh:
+                        self._tell(event, told, late=batch.fresh[event], now=now)
+                self._tell_missed(set(batch.missed).intersection(new), now)
+                self._store.set_value(STATE, json.dumps(waves.dump()))
+                for venue, symbol, start, end in batch.gaps:
+                    self._store.add_gap(venue, symbol, missed=None, start=start, end=end)
+                for (venue, feed), newest in batch.read.items():
+                    self._store.set_cursor(venue, feed, str(newest), at=now)
+        except BaseException:
+            self._waves = None  # what is in memory is ahead of the store
+            raise
+
+    def _loaded(self) -> Waves:
+        if self._waves is None:
+            self._waves = Waves(self.wave_threshold)
+            kept = self._store.value(STATE)
+            if kept:
+                self._waves.load(json.loads(kept))
+        chats = self._store.chats()
+        for symbol in self._settings.symbols:
+            default = self.default_threshold(symbol)
+            asked = [chat.threshold("liquidations", symbol, default) for chat in chats]
+            self._least[symbol] = min([default, *asked])
+        return self._waves
+
+    # What is said
+
+    def _tell(self, event: Liquidation, waves: list[Wave], *, late: bool, now: float) -> None:
+        told = [self._alert(event, late)] if event.usd >= self._least[event.symbol] else []
+        for alert in [*told, *(self._wave_alert(wave, late) for wave in waves)]:
+            publish.publish(self._store, alert, now=now, default_min=self.default_threshold(alert.symbol))
+
+    def _alert(self, event: Liquidation, late: bool) -> Alert:
+        at = f"{text.usd(event.usd)} USD at {text.price(event.price)}"
+        return Alert(
+            key=f"liquidation:{event.venue}:{event.row}",
+            monitor="liquidations",
+            symbol=event.symbol,
+            side=event.side,
+            usd=event.usd,
+            headline=f"{event.symbol} {event.side} liquidated on {event.venue}: {at}",
+            facts=f"{text.price(event.usd / event.price)} {event.symbol}",
+            at_ms=event.at_ms,
+            venue=event.venue,
+            url=self._url(event.venue, event.symbol),
+            price=event.price,
+            late=late,
+        )
+
+    def _wave_alert(self, wave: Wave, late: bool) -> Alert:
+        venues = sorted(wave.venues, key=lambda venue: (-wave.venues[venue], venue))
+        lasted = text.duration(max(1.0, (wave.last_ms - wave.first_ms) / 1000))
+        facts = [f"{text.count(wave.events, 'liquidation')}, the biggest {text.usd(wave.biggest)}"]
+        if wave.high > wave.low:
+            facts.append(f"at {text.price(wave.low)} to {text.price(wave.high)}")
+        if len(venues) > 1:
+            facts.append(", ".join(f"{venue} {text.usd(wave.venues[venue])}" for venue in venues))
+        if wave.before:
+            facts.append(f"was {text.usd(wave.before)} when last told")
+        return Alert(
+            key=f"wave:{wave.key}",
+            monitor="liquidations",
+            symbol=wave.symbol,
+            side=wave.side,
+            usd=wave.usd,
+            headline=(
+                f"{wave.symbol} {wave.side}s liquidated on {_and(venues)}: {text.usd(wave.usd)} USD in {lasted}"
+                f"{', and growing' if wave.before else ''}"
+            ),
+            facts=" · ".join(facts),
+            at_ms=wave.last_ms,
+            venue=_and(venues),
+            url=self._url(venues[0], wave.symbol),
+            late=late,
+        )
+
+    def _tell_missed(self, missed: set[Liquidation], now: float) -> None:
+        """Large ones that happened too long ago for an alert, while the bot was away: one line for all."""
+        large = [event for event in missed if event.usd >= self.default_threshold(event.symbol)]
+        if not large:
+            return
+        biggest = max(large, key=lambda event: event.usd)
+        first, last = min(event.at_ms for event in large) / 1000, max(event.at_ms for event in large) / 1000
+
+        def words(zone: tzinfo) -> str:
+            times = f"{text.clock(first, now=now, zone=zone)} to {text.clock(last, now=now, zone=zone)}"
+            return (
+                f"{text.count(len(large), 'large liquidation')} from {times} could not be told in time; the biggest: "
+                f"{biggest.symbol} {biggest.side}, {text.usd(biggest.usd)} USD on {biggest.venue}. /liq shows the "
+                f"latest."
+            )
+
+        publish.announce(self._store, words, now=now, monitor="liquidations")
+
+    def _url(self, venue: str, symbol: str) -> str:
+        of = {self._okx.venue: self._okx.url, self._gate.venue: self._gate.url}.get(venue)
+        return of(symbol) if of is not None else f"https://www.coinglass.com/currencies/{symbol}"
+
+
+def _and(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

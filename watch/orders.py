@@ -1,0 +1,215 @@
+"""From fills to whale orders: pure functions of trades, no clock, no network, no store.
+
+A large market order reaches the tape as many fills. They are put together first and compared with the
+threshold second. The rule, for one venue and one symbol, by the venue's own times only:
+
+- A fill of at least `threshold / 1000` dollars matters. Only one that matters opens a cluster for its side.
+- The cluster's window ends `gap_ms` after its last fill that matters, and at most `span_ms` after its first.
+- Every fill of the same side inside the window is counted. One that matters also extends the window; a
+  smaller one does not, so background flow of smaller fills alone never alerts, however dense it is.
+- Fills of the other side neither count nor end anything: each side has its own cluster.
+- Any later row outside the window closes the cluster. At the head of a quiet feed `head_reached` does.
+
+So orders depend on the sequence of trades alone, not on how it was cut into pages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from venues.trades import Trade
+
+MATTERS = 1 / 1000  # share of the threshold from which on a fill opens or extends a cluster
+SETTLE_MS = 1000  # how far the venue's clock must be past the last fill at the head of a feed
+SHARE_OF_DAY = 0.0005
+LEAST, MOST = 100_000.0, 5_000_000.0
+
+
+def automatic_threshold(volume_usd: float) -> float:
+    """US dollars from which an order is a whale: 0.05 % of 24 hours' volume, 100 k to 5 M."""
+    return min(max(SHARE_OF_DAY * volume_usd, LEAST), MOST)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """Fills of one taker side that belong together. notional: price x quantity summed, in quote dollars."""
+
+    venue: str
+    symbol: str
+    taker_side: str
+    first_id: int
+    last_id: int
+    fills: int
+    quantity: float
+    notional: float
+    first_price: float
+    last_price: float
+    low: float
+    high: float
+    first_ms: int
+    last_ms: int
+
+    @property
+    def vwap(self) -> float:
+        return self.notional / self.quantity
+
+    @property
+    def key(self) -> str:
+        """The order's identity: the same after a restart and for any paging."""
+        return f"{self.venue}:{self.symbol}:{self.first_id}"
+
+
+class _Cluster:
+    """An order still being put together. `settled`: one read up to the head has seen it without a new fill."""
+
+    __slots__ = ("close_at", "fills", "first", "high", "last", "low", "notional", "quantity", "settled")
+
+    def __init__(self, first: Trade, close_at: int) -> None:
+        self.first = self.last = first
+        self.close_at = close_at
+        self.fills = 1
+        self.quantity = first.quantity
+        self.notional = first.price * first.quantity
+        self.low = self.high = first.price
+        self.settled = False
+
+
+class Clusterer:
+    """Puts the trades of one venue and symbol together. Feed them in the venue's order, each once."""
+
+    def __init__(self, venue: str, symbol: str, *, threshold: float, gap_ms: int = 100, span_ms: int = 1000) -> None:
+        self.venue = venue
+        self.symbol = symbol
+        self.threshold = threshold  # US dollars; may be changed at any time, for the trades fed after that
+        self._gap = gap_ms
+        self._span = span_ms
+        self._open: dict[str, _Cluster] = {}
+        self._next_id = 0
+        self._from: dict[str, int] = {}
+
+    @property
+    def pending_usd(self) -> float:
+        """Notional of the largest cluster still open, 0 when none is."""
+        return max((cluster.notional for cluster in self._open.values()), default=0.0)
+
+    def feed(self, trades: Sequence[Trade]) -> list[Order]:
+        """Count trades; return the orders of at least the threshold that they closed, oldest first."""
+        if not trades:
+            return []
+        if self._from:
+            trades = self._not_counted_before(trades)
+        matters = self.threshold * MATTERS
+        gap, span, clusters = self._gap, self._span, self._open
+        closed: list[Order] = []
+        earliest, latest = self._window()
+        for trade in trades:
+            _, _, _, price, quantity, side, at_ms = trade
+            # A time far before the open clusters closes them too: one row with a wrong, late time must not
+            # keep its cluster open for ever.
+            if not earliest <= at_ms <= latest:
+                outside = [c for c in clusters.values() if not c.first.at_ms - gap <= at_ms <= c.close_at]
+                closed += self._close(outside)
+                earliest, latest = self._window()
+            usd = price * quantity
+            cluster = clusters.get(side)
+            if cluster is None:
+                if usd >= matters:
+                    clusters[side] = _Cluster(trade, at_ms + min(gap, span))
+                    earliest, latest = self._window()
+                continue
+            cluster.last = trade
+            cluster.fills += 1
+            cluster.quantity += quantity
+            cluster.notional += usd
+            cluster.settled = False
+            if price < cluster.low:
+                cluster.low = price
+            elif price > cluster.high:
+                cluster.high = price
+            if usd >= matters:
+                close_at = min(at_ms + gap, cluster.first.at_ms + span)
+                if close_at > cluster.close_at:
+                    cluster.close_at = close_at
+                    latest = self._window()[1]
+        if trades:
+            self._next_id = max(self._next_id, trades[-1].trade_id + 1)
+        return closed
+
+    def head_reached(self, venue_ms: int) -> list[Order]:
+        """The feed was read up to its end while the venue's clock showed `venue_ms` (0: not known).
+
+        Closes what a read before this one already left open, that this one did not continue, and whose last
+        fill is a second old by the venue's clock. Never closes by the local clock.
+        """
+        silent = [
+            cluster
+            for cluster in self._open.values()
+            if cluster.settled and venue_ms >= cluster.last.at_ms + max(SETTLE_MS, self._gap)
+        ]
+        for cluster in self._open.values():
+            cluster.settled = True
+        return self._close(silent)
+
+    def open_since(self) -> Trade | None:
+        """First fill of the oldest cluster still open, None when none is: where a restart has to read from."""
+        return min((cluster.first for cluster in self._open.values()), key=_trade_id, default=None)
+
+    def counted(self) -> dict[str, int]:
+        """For each side the first id that a re-read from `open_since` has to count; give it to `resume`.
+
+        Without this a closed order that overlaps the open one would be found a second time, cut short, under
+        another key.
+        """
+        ids = {}
+        for side in ("buy", "sell"):
+            cluster = self._open.get(side)
+            ids[side] = max(self._next_id, self._from.get(side, 0)) if cluster is None else cluster.first.trade_id
+        return ids
+
+    def resume(self, counted: dict[str, int]) -> None:
+        """Before the first `feed` after a restart: leave out what was counted before it."""
+        self._from = dict(counted)
+
+    def _not_counted_before(self, trades: Sequence[Trade]) -> list[Trade]:
+        start = self._from
+        if trades[-1].trade_id >= max(start.values()):
+            self._from = {}
+        return [trade for trade in trades if trade.trade_id >= start.get(trade.taker_side, 0)]
+
+    def _window(self) -> tuple[float, float]:
+        """Times between which no open cluster closes."""
+        clusters = self._open.values()
+        if not clusters:
+            return float("-inf"), float("inf")
+        return max(c.first.at_ms for c in clusters) - self._gap, min(c.close_at for c in clusters)
+
+    def _close(self, clusters: Iterable[_Cluster]) -> list[Order]:
+        orders = []
+        for cluster in sorted(clusters, key=lambda c: c.first.trade_id):
+            first, last = cluster.first, cluster.last
+            del self._open[first.taker_side]
+            if cluster.notional >= self.threshold:
+                orders.append(
+                    Order(
+                        venue=self.venue,
+                        symbol=self.symbol,
+                        taker_side=first.taker_side,
+                        first_id=first.trade_id,
+                        last_id=last.trade_id,
+                        fills=cluster.fills,
+                        quantity=cluster.quantity,
+                        notional=cluster.notional,
+                        first_price=first.price,
+                        last_price=last.price,
+                        low=cluster.low,
+                        high=cluster.high,
+                        first_ms=first.at_ms,
+                        last_ms=last.at_ms,
+                    )
+                )
+        return orders
+
+
+def _trade_id(trade: Trade) -> int:
+    return trade.trade_id

@@ -1,0 +1,70 @@
+"""From how many dollars on an order is a whale: fixed by the settings, or by each coin's volume of 24 hours."""
+
+from __future__ import annotations
+
+import logging
+
+from base.config import Settings
+from store import Store
+from venues.spot import Source, SourceError
+from watch.orders import automatic_threshold
+
+log = logging.getLogger(__name__)
+
+EVERY, RETRY = 86400.0, 600.0  # seconds between two looks at the volumes, and after a failed one
+# Until the first volume is known.
+FIRST = {"BTC": 1e6, "ETH": 5e5}
+FIRST_OTHERS = 250e3
+
+
+class Thresholds:
+    """Thresholds in US dollars. Volumes survive a restart as `volume:SYMBOL` and `volume:at`."""
+
+    def __init__(self, settings: Settings, store: Store) -> None:
+        self._settings = settings
+        self._store = store
+        self._volumes: dict[str, float] = {}
+        self._read_at = 0.0
+        self._retry_at = 0.0
+        self._automatic = [symbol for symbol in settings.symbols if settings.whale_min(symbol) is None]
+        for symbol in self._automatic:
+            stored = store.value(f"volume:{symbol}")
+            if stored is not None:
+                self._volumes[symbol] = float(stored)
+        if len(self._volumes) == len(self._automatic):  # else a coin is new: do not wait a day for it
+            self._read_at = float(store.value("volume:at") or 0.0)
+
+    def default(self, symbol: str) -> float:
+        """For chats without a threshold of their own. For any thread."""
+        fixed = self._settings.whale_min(symbol)
+        if fixed is not None:
+            return fixed
+        volume = self._volumes.get(symbol)
+        return FIRST.get(symbol, FIRST_OTHERS) if volume is None else automatic_threshold(volume)
+
+    def detection(self) -> dict[str, float]:
+        """For each symbol the least that the default or any chat calls a whale."""
+        chats = self._store.chats()
+        least = {}
+        for symbol in self._settings.symbols:
+            default = self.default(symbol)
+            least[symbol] = min([default, *(chat.threshold("whales", symbol, default) for chat in chats)])
+        return least
+
+    def refresh(self, source: Source, *, now: float) -> None:
+        """Ask for the volumes when a day has passed and an automatic threshold needs them. Raises no SourceError."""
+        if not self._automatic or abs(now - self._read_at) < EVERY or now < self._retry_at:
+            return
+        self._retry_at = now + RETRY
+        try:
+            volumes = source.volume_usd(self._automatic)
+        except SourceError as error:
+            log.info("The volumes of 24 hours could not be read, thresholds stay: %s", error)
+            return
+        if volumes:
+            with self._store.transaction():
+                for symbol, volume in volumes.items():
+                    self._store.set_value(f"volume:{symbol}", repr(volume))
+                self._store.set_value("volume:at", repr(now))
+            self._volumes = self._volumes | volumes
+            self._read_at = now

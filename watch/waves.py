@@ -1,0 +1,168 @@
+"""Positions that were closed by force: which of them are told. Pure functions of events: no clock, network or store.
+
+Two things are news. A single liquidation of at least a coin's amount. And a wave: liquidations of one coin and one
+side that together reach an amount within five minutes, by the venues' own times. The rule for a coin and a side:
+
+- The window holds what happened in the five minutes up to the newest event, whatever the order of arrival. What
+  arrives later than that counts for no sum.
+- A wave begins when the window reaches the amount and no single event is most of it (that one is news by itself).
+- Everything after that belongs to the wave. It is told again each time it has doubled.
+- It is over with the first event before which the window had fallen below half of the amount.
+
+So what is told depends on the sequence of events alone, not on how it was cut into pages and ticks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, NamedTuple
+
+from base import text
+
+WINDOW_MS = 300_000
+REARM = 0.5  # share of the amount below which the window ends a wave
+MOST = 0.8  # share of the window from which on one event alone is no wave
+GROWN = 2.0
+
+
+class Liquidation(NamedTuple):
+    """Some of a position, closed by force.
+
+    side: `long` or `short`, the position that died. usd: of the part closed by this one order. row: its identity
+    at the venue; two events of a venue with the same one are told apart by their number.
+    """
+
+    venue: str
+    symbol: str
+    side: str
+    usd: float
+    price: float
+    at_ms: int
+    row: str
+
+
+def sums(events: Iterable[Liquidation]) -> list[str]:
+    """`BTC longs 1.2M, shorts 300k` for each coin, the one with most first; US dollars."""
+    found: dict[str, dict[str, float]] = {}
+    for event in events:
+        sides = found.setdefault(event.symbol, {})
+        sides[event.side] = sides.get(event.side, 0.0) + event.usd
+    coins = sorted(found.items(), key=lambda coin: -sum(coin[1].values()))
+    return [
+        f"{symbol} {', '.join(f'{side}s {text.usd(sides[side])}' for side in sorted(sides))}"
+        for symbol, sides in coins
+    ]
+
+
+@dataclass(kw_only=True)
+class Wave:
+    """A wave so far. step: 1 when it began, 2 when it had doubled, and so on.
+
+    usd: all of it. before: what was told of it last, 0 the first time. venues: each with its dollars.
+    """
+
+    symbol: str
+    side: str
+    step: int = 0
+    usd: float = 0.0
+    before: float = 0.0
+    events: int = 0
+    first_ms: int = 0
+    last_ms: int = 0
+    low: float = 0.0
+    high: float = 0.0
+    biggest: float = 0.0
+    venues: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """Its identity: the same after a restart and for any pages."""
+        return f"{self.symbol}:{self.side}:{self.first_ms}:{self.last_ms}:{self.step}"
+
+    def add(self, event: Liquidation) -> None:
+        known = self.events > 0
+        self.usd += event.usd
+        self.events += 1
+        self.first_ms = min(self.first_ms, event.at_ms) if known else event.at_ms
+        self.last_ms = max(self.last_ms, event.at_ms)
+        self.low = min(self.low, event.price) if known else event.price
+        self.high = max(self.high, event.price)
+        self.biggest = max(self.biggest, event.usd)
+        self.venues[event.venue] = self.venues.get(event.venue, 0.0) + event.usd
+
+
+class _Side:
+    """What one coin and side did in the last five minutes, and its wave if one is on."""
+
+    def __init__(self) -> None:
+        self.window: list[Liquidation] = []
+        self.newest = 0
+        self.wave: Wave | None = None
+        self.told = 0.0  # dollars of the wave when it was last told
+
+
+class Waves:
+    """Watches the sums of all coins. `amount`: a coin to the dollars from which on a sum is a wave."""
+
+    def __init__(self, amount: Callable[[str], float]) -> None:
+        self._amount = amount
+        self._sides: dict[tuple[str, str], _Side] = {}
+
+    def feed(self, events: Iterable[Liquidation]) -> list[Wave]:
+        """Count events; return the waves that began or doubled with one of them, as they were then."""
+        told = [self._count(event) for event in events]
+        return [wave for wave in told if wave is not None]
+
+    def _count(self, event: Liquidation) -> Wave | None:
+        side = self._sides.setdefault((event.symbol, event.side), _Side())
+        amount = self._amount(event.symbol)
+        side.newest = max(side.newest, event.at_ms)
+        begins = side.newest - WINDOW_MS
+        if event.at_ms <= begins:
+            return None
+        side.window = [before for before in side.window if before.at_ms > begins]
+        if side.wave is not None and sum(before.usd for before in side.window) < amount * REARM:
+            side.wave, side.told = None, 0.0
+        side.window.append(event)
+        if side.wave is not None:
+            side.wave.add(event)
+            wave, enough = side.wave, side.told * GROWN
+        else:
+            wave, enough = _together(side.window), amount
+        if wave.usd < enough or wave.biggest > MOST * wave.usd:
+            return None
+        wave.before, side.told = side.told, wave.usd
+        wave.step += 1
+        side.wave = wave
+        return replace(wave, venues=dict(wave.venues))
+
+    # For a restart
+
+    def dump(self) -> dict[str, Any]:
+        """All that is known, as JSON has it; `load` goes on from there."""
+        return {
+            f"{symbol}:{name}": {
+                "window": [list(event) for event in side.window],
+                "wave": None if side.wave is None else asdict(side.wave),
+                "told": side.told,
+            }
+            for (symbol, name), side in self._sides.items()
+        }
+
+    def load(self, dumped: Mapping[str, Any]) -> None:
+        """Before the first `feed`. Raises KeyError or TypeError for what `dump` did not make."""
+        for key, known in dumped.items():
+            symbol, _, name = key.rpartition(":")
+            side = self._sides[symbol, name] = _Side()
+            side.window = [Liquidation(*event) for event in known["window"]]
+            side.newest = max((event.at_ms for event in side.window), default=0)
+            side.wave = None if known["wave"] is None else Wave(**known["wave"])
+            side.told = known["told"]
+
+
+def _together(events: Sequence[Liquidation]) -> Wave:
+    wave = Wave(symbol=events[0].symbol, side=events[0].side)
+    for event in events:
+        wave.add(event)
+    return wave
