@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from alerts import chart
+from base import logs
 from botapi.outbox import Attachment, AttachmentError, Maker
-from manage import logs
 from store import Store
 
 

@@ -12,11 +12,11 @@ from datetime import datetime
 
 from alerts import held_back, preferences, publish
 from alerts.publish import Alert
+from alerts.wording import sums
 from base import schedules, text
 from store import Store, markets
 from store.rows import ALERTS, Chat
 from venues import bars
-from watch.waves import sums
 
 TOP = 5  # orders, coins and liquidations that get a line
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import json
 import logging
 import logging.handlers
+import os
 import re
 import sys
+from collections import deque
 from datetime import UTC, datetime
 from pathlib import Path
 
 _TOKEN_LIKE = re.compile(r"\d{5,}(?::|%3A)[A-Za-z0-9_-]{20,}")
+CHUNK = 1 << 20
 _FORMAT = "%(asctime)s %(levelname)-7s %(message)s"
 
 
@@ -85,3 +90,71 @@ def _reconfigure() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+
+
+class Follower:
+    """Gives what is appended to a log file that is rotated by renaming it to `NAME.1`.
+
+    `position` is a byte offset in the file that `identity` (device, inode) names; None: the file that comes next.
+    """
+
+    def __init__(self, path: Path, *, position: int = 0, identity: tuple[int, int] | None = None) -> None:
+        self._path = path
+        self._position = position
+        self._identity = identity
+        # A look may end inside a character, or between the two halves of a Windows line end.
+        self._decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8")("replace"), translate=True)
+
+    def more(self) -> str:
+        """What was added since the last call, "" when nothing was. Never waits; a missing file gives nothing."""
+        found = _read(self._path, self._position, self._identity)
+        if found is None:
+            return ""
+        identity, new = found
+        rest: bytes | None = None
+        if self._identity is not None and identity != self._identity:
+            # It was rotated: the end of the old file first, if it still is the one that was read last.
+            before = _read(self._path.with_name(self._path.name + ".1"), self._position, self._identity)
+            rest = before[1] if before is not None and before[0] == self._identity else None
+            self._position = 0
+        elif new is None:  # it was emptied in place
+            self._position, new = 0, (_read(self._path, 0, identity) or (identity, b""))[1]
+        self._identity = identity
+        self._position += len(new or b"")
+        return self._decoder.decode((rest or b"") + (new or b""))
+
+
+def _read(path: Path, position: int, identity: tuple[int, int] | None) -> tuple[tuple[int, int], bytes | None] | None:
+    """The file's identity and its content: from `position` if it is the expected one (None: it is shorter), else all.
+
+    None when there is no file to read: between the two halves of a rotation, and on Windows it may be barred as well.
+    """
+    try:
+        with path.open("rb") as file:
+            found = os.fstat(file.fileno())
+            if identity in (None, (found.st_dev, found.st_ino)):
+                if found.st_size < position:
+                    return (found.st_dev, found.st_ino), None
+                file.seek(position)
+            return (found.st_dev, found.st_ino), file.read(CHUNK)
+    except OSError:
+        return None
+
+
+def last_lines(path: Path, lines: int) -> tuple[str | None, Follower]:
+    """The last lines, also out of the file before if this one is short, and a follower that goes on after them.
+
+    None for the lines when there is no file. Raises OSError when there is one that cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            found = os.fstat(file.fileno())
+            content = file.read()
+    except (FileNotFoundError, NotADirectoryError):
+        return None, Follower(path)
+    kept = deque(content.splitlines(keepends=True), maxlen=lines)
+    before = path.with_name(path.name + ".1")
+    if len(kept) < lines and before.exists():
+        kept.extendleft(reversed(before.read_bytes().splitlines(keepends=True)[len(kept) - lines :]))
+    text = b"".join(kept).decode("utf-8", "replace").replace("\r\n", "\n")
+    return text, Follower(path, position=len(content), identity=(found.st_dev, found.st_ino))

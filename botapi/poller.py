@@ -29,10 +29,9 @@ from botapi.client import (
     Unreachable,
     Webhook,
 )
-from botapi.conflict import RETRY_REST, STANDBY_REST, Rivalry, WebhookWar, longer
+from botapi.conflict import RETRY_REST, STANDBY_REST, ConflictState, PollingState, Rivalry, WebhookWar, longer
 from botapi.longpoll import PollingBot
 from commands.inbox import Inbox
-from service.state import ConflictState, PollingState
 from store import Store, StoreError
 
 log = logging.getLogger(__name__)

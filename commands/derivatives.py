@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from access import Update
 from alerts import publish
+from alerts.wording import described, short, sums
 from base import text
 from commands.context import Desk, Reply, Usage
 from store.markets import Watched
 from venues.hyperliquid import ADDRESS, wallet_url
-from watch.funding import Rate
-from watch.wallets import described, short
-from watch.waves import WINDOW_MS, sums
+from venues.perpetuals import Rate
 
 LISTED = 8
+RECENT_MS = 300_000
 SHARE = 0.1  # of the alert size: from here on a liquidation is listed
 WALLETS = 10  # that one chat may watch
 NAME_LENGTH = 24
@@ -38,7 +38,7 @@ def liq(desk: Desk, update: Update, arguments: list[str]) -> list[Reply]:
         return [Reply(text=f"No liquidations{of} seen {seen}. /status tells how the sources are.")]
     venues = " and ".join(sorted({event.venue for event in day}))
     lines = [f"<b>Liquidations on {text.escape(venues)}</b>, USD (other venues are not counted)"]
-    recent = [event for event in day if event.at_ms > now * 1000 - WINDOW_MS]
+    recent = [event for event in day if event.at_ms > now * 1000 - RECENT_MS]
     lines.append(f"5 min: {' · '.join(sums(recent)) or 'none'}")
     # What venues showed at the first look reaches back an hour at some of them, a day at others: no sum of a day.
     span = "24 h" if began <= now - 86400 else f"since {text.clock(began, now=now, zone=zone, named=False)}"

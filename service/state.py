@@ -20,6 +20,7 @@ from typing import Any
 from base import text
 from base.config import VERSION
 from base.worker import Loop
+from botapi.conflict import ConflictState, PollingState
 from machine import holder
 from service.latency import BOUNDS, Spread
 from store import StoreError
@@ -36,42 +37,6 @@ _DEAF = {
     "webhook": "A webhook that someone sets again and again keeps this bot from polling",
 }
 _SOURCE_FIELDS = ("source", "venue", "host", "state", "since", "reason", "covers", "lag", "missed", "skipped")
-
-
-@dataclass(frozen=True, kw_only=True)
-class PollingState:
-    """How polling is. Times are unix seconds.
-
-    state: `connecting` (since the start), `running`, `retrying` (polls again after a conflict, not yet sure to be
-    alone), `standby`, `unreachable` (Telegram gives no good answer) or `webhook` (someone set one).
-    """
-
-    state: str
-    last_good_at: float | None
-    failing_since: float | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Episode:
-    """A conflict from its first 409 to its end (None while it lasts), in unix seconds. count: how many 409s."""
-
-    since: float
-    until: float | None
-    count: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class ConflictState:
-    """The conflict that is on (`since` None when none is), and the latest episodes, oldest first, with it.
-
-    begun, answers: how many episodes and how many 409s there were since the start.
-    """
-
-    since: float | None
-    count: int
-    episodes: tuple[Episode, ...] = ()
-    begun: int = 0
-    answers: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,14 +6,12 @@ A part of the store (`Store.book`): the same file, the same transactions, the sa
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from store.database import Database
-from watch import wallets
-from watch.funding import Rate
-from watch.wallets import Known
-from watch.waves import Liquidation
+from store.rows import Known
+from venues.perpetuals import Liquidation, Position, Rate
 
 KEPT = 2 * 86400.0  # seconds for which liquidations are kept: venues show them again for a day
 
@@ -117,12 +115,12 @@ class Book:
     def look(self, address: str) -> Look | None:
         """What is known of a wallet; None when it was never looked at, or nobody watched it meanwhile."""
         row = self._db.row("SELECT body, at FROM looks WHERE address = ?", address)
-        return None if row is None else Look(wallets.load(json.loads(row["body"])), row["at"])
+        return None if row is None else Look(load_positions(json.loads(row["body"])), row["at"])
 
     def put_look(self, address: str, look: Look) -> None:
         self._db.write(
             "INSERT OR REPLACE INTO looks VALUES (?, ?, ?)",
-            *(address, json.dumps(wallets.dump(look.positions)), look.at),
+            *(address, json.dumps(dump_positions(look.positions)), look.at),
         )
 
     # Keeping it small
@@ -146,3 +144,16 @@ class Book:
             "(SELECT venue, row FROM liquidations WHERE at_ms < ? LIMIT ?)",
             *(int((now - KEPT) * 1000), at_most),
         ).rowcount
+
+
+def dump_positions(known: Mapping[str, Known]) -> dict[str, list[object]]:
+    """As JSON has it; `load` goes on from there."""
+    return {coin: [list(seen.position), seen.told, seen.near] for coin, seen in known.items()}
+
+
+def load_positions(dumped: Mapping[str, list[object]]) -> dict[str, Known]:
+    """Raises TypeError or ValueError for what `dump_positions` did not make."""
+    loaded = {}
+    for coin, (position, told, near) in dumped.items():
+        loaded[coin] = Known(Position(*position), told, near)  # type: ignore[misc, arg-type]
+    return loaded

@@ -8,6 +8,7 @@ from datetime import tzinfo
 from typing import Any
 
 from base import zones
+from venues.perpetuals import Position
 
 ANSWERS, ALERTS = 0, 1  # lanes of the outbox: answers to commands go first
 MONITORS = ("whales", "liquidations", "funding", "wallets")
@@ -141,3 +142,12 @@ class Delivery:
     attempts: int
     bundle: str | None
     parent: int | None
+
+
+@dataclass(frozen=True)
+class Known:
+    """A position as it was last seen. told: its size when it was last told. near: it was told that it is near."""
+
+    position: Position
+    told: float
+    near: bool = False

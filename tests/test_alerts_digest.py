@@ -16,8 +16,7 @@ from simulation.html import parse_html
 from store import Store
 from store.rows import Chat
 from venues.bars import Bar
-from watch.funding import Rate
-from watch.waves import Liquidation
+from venues.perpetuals import Liquidation, Rate
 
 DAY = 86400.0
 

@@ -14,10 +14,8 @@ from commands import table as commands
 from commands.table import Commands
 from store import Store
 from store.markets import Look, Watched
+from venues.perpetuals import Liquidation, Position, Rate
 from watch import wallets
-from watch.funding import Rate
-from watch.wallets import Position
-from watch.waves import Liquidation
 
 NOW = 1_750_000_000.0
 ADDRESS = "0x" + "ab" * 20

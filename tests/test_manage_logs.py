@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, TOKEN, Run, clean_environment
 
+from base.logs import Follower
 from manage import logs
-from manage.logs import Follower
 from simulation.simulator import Simulator
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")

@@ -14,9 +14,10 @@ from conftest import OWNER, TOKEN, Run
 
 from base.config import VERSION
 from base.worker import Loop
+from botapi.conflict import ConflictState, Episode, PollingState
 from service import state
 from service.latency import Latency
-from service.state import ConflictState, Episode, Parts, PollingState, State
+from service.state import Parts, State
 from simulation.simulator import SimBot, Simulator
 from store import StoreError
 from venues.availability import SourceHealth

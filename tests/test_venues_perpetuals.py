@@ -15,9 +15,8 @@ from venues.coinglass import CoinGlass, Refused
 from venues.gate import Gate
 from venues.hyperliquid import Hyperliquid
 from venues.okx import Okx
-from venues.perpetuals import KEPT, Found
+from venues.perpetuals import KEPT, Found, Liquidation
 from venues.trades import SourceError, UnknownSymbol
-from watch.waves import Liquidation
 
 NOW = int(time.time() * 1000) // 1000 * 1000 - 60_000
 

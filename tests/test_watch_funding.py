@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from watch.funding import FLIPPED, REARM, Change, Crossings, Rate
+from venues.perpetuals import Rate
+from watch.funding import FLIPPED, REARM, Change, Crossings
 
 MARK = 0.0005
 HOUR_MS = 3_600_000

@@ -9,7 +9,8 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from watch.waves import GROWN, MOST, REARM, WINDOW_MS, Liquidation, Wave, Waves
+from venues.perpetuals import Liquidation
+from watch.waves import GROWN, MOST, REARM, WINDOW_MS, Wave, Waves
 
 AMOUNT = 1_000_000.0
 START_MS = 1_789_308_895_000

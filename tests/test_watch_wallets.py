@@ -7,8 +7,9 @@ import json
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from watch import wallets
-from watch.wallets import Change, Position, compare, first_sight
+from store.markets import dump_positions, load_positions
+from venues.perpetuals import Position
+from watch.wallets import Change, compare, first_sight
 
 COINS = ("BTC", "ETH", "SOL")
 
@@ -64,7 +65,7 @@ def test_looking_twice_and_restarting_after_each_look_change_nothing(history: li
     for snapshot in history[1:]:
         expected, once = compare(once, look(snapshot))
         changes, twice = compare(twice, look(snapshot))
-        more, twice = compare(wallets.load(json.loads(json.dumps(wallets.dump(twice)))), look(snapshot))
+        more, twice = compare(load_positions(json.loads(json.dumps(dump_positions(twice)))), look(snapshot))
         assert changes == expected and more == [] and twice == once
 
 

@@ -16,7 +16,9 @@ from venues.fetch import Host
 from venues.perpetuals import (
     TOO_LARGE,
     Found,
+    Liquidation,
     Numbered,
+    Rate,
     as_list,
     checked_liquidation,
     checked_rate,
@@ -25,8 +27,6 @@ from venues.perpetuals import (
     read_rows,
 )
 from venues.trades import SourceError, UnknownSymbol
-from watch.funding import Rate
-from watch.waves import Liquidation
 
 ROWS, PAGES = 200, 5  # liquidations of an answer; pages read on at most
 MOVES = 190  # whale moves that an answer holds at least when there were more than it holds (documented as about 200)

@@ -18,6 +18,7 @@ from venues.perpetuals import (
     Contract,
     Contracts,
     Found,
+    Liquidation,
     Numbered,
     as_list,
     checked_liquidation,
@@ -25,7 +26,6 @@ from venues.perpetuals import (
     read_rows,
 )
 from venues.trades import SourceError
-from watch.waves import Liquidation
 
 ROWS = 1000
 

@@ -17,6 +17,8 @@ from venues.perpetuals import (
     BAD_ROW,
     TOO_LARGE,
     Found,
+    Position,
+    Rate,
     as_list,
     checked_rate,
     liquidation_price,
@@ -25,8 +27,6 @@ from venues.perpetuals import (
     read_rows,
 )
 from venues.trades import SourceError
-from watch.funding import Rate
-from watch.wallets import Position
 
 ADDRESS = re.compile(r"0x[0-9a-f]{40}")
 

@@ -18,7 +18,9 @@ from venues.perpetuals import (
     Contract,
     Contracts,
     Found,
+    Liquidation,
     Numbered,
+    Rate,
     as_list,
     checked_liquidation,
     checked_rate,
@@ -26,8 +28,6 @@ from venues.perpetuals import (
     read_rows,
 )
 from venues.trades import SourceError, UnknownSymbol
-from watch.funding import Rate
-from watch.waves import Liquidation
 
 ROWS, PAGES = 100, 10  # of a page; walked back at most
 _UNKNOWN = ("51000", "51001", "51014")

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from venues.trades import SourceError
-from watch.funding import Rate
-from watch.waves import Liquidation
 
 T = TypeVar("T")
 
@@ -22,6 +20,80 @@ TOO_LARGE = 1e12
 _AHEAD_MS = 60_000  # how far an event may be ahead of its venue's clock
 _OLDEST_MS, _NEWEST_MS = 1_230_768_000_000, 4_102_444_800_000  # 2009 to 2100
 _MANY = 10  # so many rows without one that can be read: not bad rows but another API
+
+
+class Liquidation(NamedTuple):
+    """Some of a position, closed by force.
+
+    side: `long` or `short`, the position that died. usd: of the part closed by this one order. row: its identity
+    at the venue; two events of a venue with the same one are told apart by their number.
+    """
+
+    venue: str
+    symbol: str
+    side: str
+    usd: float
+    price: float
+    at_ms: int
+    row: str
+
+
+class Rate(NamedTuple):
+    """What one contract charges. rate: a fraction for one interval; positive: longs pay shorts.
+
+    hours: the interval. next_ms: when it is charged next, unix ms, 0 when the venue does not say. at_ms: when it
+    was so. contract: the venue's name of it.
+    """
+
+    venue: str
+    symbol: str
+    contract: str
+    rate: float
+    hours: float
+    next_ms: int
+    at_ms: int
+
+    @property
+    def eight_hours(self) -> float:
+        return self.rate * 8 / self.hours
+
+    @property
+    def year(self) -> float:
+        return self.rate * 24 * 365 / self.hours
+
+    @property
+    def interval(self) -> int:
+        """The funding interval it belongs to: the same number for all of its time."""
+        length = int(self.hours * 3_600_000)
+        return self.next_ms or (self.at_ms // length + 1) * length
+
+
+class Position(NamedTuple):
+    """size: coins, positive for a long, negative for a short. usd: what it is worth now.
+
+    liquidation: the price at which the venue closes it by force, 0 when it does not say.
+    """
+
+    coin: str
+    size: float
+    usd: float
+    entry: float
+    liquidation: float
+    leverage: float
+
+    @property
+    def side(self) -> str:
+        return "long" if self.size > 0 else "short"
+
+    @property
+    def price(self) -> float:
+        """What one coin is worth now."""
+        return self.usd / abs(self.size)
+
+    @property
+    def distance(self) -> float:
+        """Share of the price that is left to the liquidation price; 1 when none is known."""
+        return abs(self.price - self.liquidation) / self.price if self.liquidation else 1.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,40 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import Any
+
+from venues.perpetuals import Rate
 
 REARM = 0.8  # share of the mark within which it is armed again
 FLIPPED = 0.1  # share of the mark that a rate must reach on the other side: around zero a sign says nothing
-
-
-class Rate(NamedTuple):
-    """What one contract charges. rate: a fraction for one interval; positive: longs pay shorts.
-
-    hours: the interval. next_ms: when it is charged next, unix ms, 0 when the venue does not say. at_ms: when it
-    was so. contract: the venue's name of it.
-    """
-
-    venue: str
-    symbol: str
-    contract: str
-    rate: float
-    hours: float
-    next_ms: int
-    at_ms: int
-
-    @property
-    def eight_hours(self) -> float:
-        return self.rate * 8 / self.hours
-
-    @property
-    def year(self) -> float:
-        return self.rate * 24 * 365 / self.hours
-
-    @property
-    def interval(self) -> int:
-        """The funding interval it belongs to: the same number for all of its time."""
-        length = int(self.hours * 3_600_000)
-        return self.next_ms or (self.at_ms // length + 1) * length
 
 
 @dataclass(frozen=True)

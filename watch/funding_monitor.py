@@ -21,9 +21,9 @@ from venues.availability import SourceHealth
 from venues.coinglass import CoinGlass
 from venues.hyperliquid import Hyperliquid
 from venues.okx import Okx
-from venues.perpetuals import Found
+from venues.perpetuals import Found, Rate
 from watch.feeds import Feed, Feeds
-from watch.funding import Change, Crossings, Rate
+from watch.funding import Change, Crossings
 
 STATE = "funding:crossings"
 

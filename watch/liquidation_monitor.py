@@ -25,9 +25,9 @@ from venues.availability import SourceHealth
 from venues.coinglass import EXCHANGES, CoinGlass
 from venues.gate import Gate
 from venues.okx import Okx
-from venues.perpetuals import Found
+from venues.perpetuals import Found, Liquidation
 from watch.feeds import Feed, Feeds
-from watch.waves import Liquidation, Wave, Waves
+from watch.waves import Wave, Waves
 
 log = logging.getLogger(__name__)
 

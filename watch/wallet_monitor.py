@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from alerts import publish
+from alerts import publish, wording
 from alerts.publish import Alert
 from base import text
 from base.config import Settings
@@ -194,7 +194,7 @@ def _other(side: str) -> str:
 
 def _move_alert(move: WhaleMove, coinglass: CoinGlass) -> Alert:
     bought = move.opened == (move.size > 0)
-    facts = [f"wallet {wallets.short(move.wallet)}", f"entry {text.price(move.entry)}"]
+    facts = [f"wallet {wording.short(move.wallet)}", f"entry {text.price(move.entry)}"]
     if move.liquidation > 0 and move.opened:
         facts.append(f"liquidation at {text.price(move.liquidation)}")
     return Alert(

@@ -9,50 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
 
-from base import text
+from store.rows import Known
+from venues.perpetuals import Position
 
 RESIZED = 0.25
 NEAR = 0.05  # share of the price that is left to the liquidation price
 FAR = 0.075  # from here on it may be told again that it is near
-
-
-class Position(NamedTuple):
-    """size: coins, positive for a long, negative for a short. usd: what it is worth now.
-
-    liquidation: the price at which the venue closes it by force, 0 when it does not say.
-    """
-
-    coin: str
-    size: float
-    usd: float
-    entry: float
-    liquidation: float
-    leverage: float
-
-    @property
-    def side(self) -> str:
-        return "long" if self.size > 0 else "short"
-
-    @property
-    def price(self) -> float:
-        """What one coin is worth now."""
-        return self.usd / abs(self.size)
-
-    @property
-    def distance(self) -> float:
-        """Share of the price that is left to the liquidation price; 1 when none is known."""
-        return abs(self.price - self.liquidation) / self.price if self.liquidation else 1.0
-
-
-@dataclass(frozen=True)
-class Known:
-    """A position as it was last seen. told: its size when it was last told. near: it was told that it is near."""
-
-    position: Position
-    told: float
-    near: bool = False
 
 
 @dataclass(frozen=True)
@@ -134,27 +97,3 @@ def _look(before: Known | None, seen: Position) -> tuple[list[Change], Known]:
         changes.append(Change("near", seen.coin, was, seen, told))
     known = Known(seen, told, near or (was_near and seen.distance < FAR))
     return changes, known
-
-
-def dump(known: Mapping[str, Known]) -> dict[str, list[object]]:
-    """As JSON has it; `load` goes on from there."""
-    return {coin: [list(seen.position), seen.told, seen.near] for coin, seen in known.items()}
-
-
-def load(dumped: Mapping[str, list[object]]) -> dict[str, Known]:
-    """Raises TypeError or ValueError for what `dump` did not make."""
-    loaded = {}
-    for coin, (position, told, near) in dumped.items():
-        loaded[coin] = Known(Position(*position), told, near)  # type: ignore[misc, arg-type]
-    return loaded
-
-
-def short(address: str) -> str:
-    """`0x12ab…34cd`."""
-    return f"{address[:6]}…{address[-4:]}"
-
-
-def described(position: Position) -> str:
-    """`BTC short 154k USD at 77,000, 16.9% to liquidation`: a position as a list shows it."""
-    words = f"{position.coin} {position.side} {text.usd(position.usd)} USD at {text.price(position.price)}"
-    return f"{words}, {position.distance:.0%} to liquidation" if position.liquidation else words

@@ -16,43 +16,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any
 
-from base import text
+from venues.perpetuals import Liquidation
 
 WINDOW_MS = 300_000
 REARM = 0.5  # share of the amount below which the window ends a wave
 MOST = 0.8  # share of the window from which on one event alone is no wave
 GROWN = 2.0
-
-
-class Liquidation(NamedTuple):
-    """Some of a position, closed by force.
-
-    side: `long` or `short`, the position that died. usd: of the part closed by this one order. row: its identity
-    at the venue; two events of a venue with the same one are told apart by their number.
-    """
-
-    venue: str
-    symbol: str
-    side: str
-    usd: float
-    price: float
-    at_ms: int
-    row: str
-
-
-def sums(events: Iterable[Liquidation]) -> list[str]:
-    """`BTC longs 1.2M, shorts 300k` for each coin, the one with most first; US dollars."""
-    found: dict[str, dict[str, float]] = {}
-    for event in events:
-        sides = found.setdefault(event.symbol, {})
-        sides[event.side] = sides.get(event.side, 0.0) + event.usd
-    coins = sorted(found.items(), key=lambda coin: -sum(coin[1].values()))
-    return [
-        f"{symbol} {', '.join(f'{side}s {text.usd(sides[side])}' for side in sorted(sides))}"
-        for symbol, sides in coins
-    ]
 
 
 @dataclass(kw_only=True)
