@@ -167,6 +167,7 @@ def _run(env_file: Path, arguments: argparse.Namespace) -> int:
     """The bot itself; on a terminal, what it needs to begin with is asked for."""
     from manage import setup
     from service import run  # and with it the libraries, which no subcommand should have to wait for
+    from service.app import Link
 
     terminal = setup.interactive() and not arguments.once
     try:
@@ -178,7 +179,7 @@ def _run(env_file: Path, arguments: argparse.Namespace) -> int:
         if asked is None:
             return exit_codes.BAD_SETTINGS
         settings = asked
-    link = run.Link.IF_NEEDED if terminal else run.Link.NEVER
+    link = Link.IF_NEEDED if terminal else Link.NEVER
     return run.run(settings, env_file=env_file, wait=arguments.wait, one_round=arguments.once, link=link)
 
 

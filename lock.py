@@ -29,12 +29,9 @@ from filelock import FileLock, Timeout
 from machine import holder as records
 from machine.holder import Holder, refusal, user_name
 from machine.machine_lock import APP, Guard
-from machine.supervisor import Supervisor
 
 if sys.platform != "win32":
     import pwd
-
-__all__ = ["Holder", "InstanceLock", "LockError", "LockLost", "Supervisor", "bot_folder", "find_folder", "refusal"]
 
 log = logging.getLogger(__name__)
 

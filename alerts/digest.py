@@ -11,11 +11,11 @@ from dataclasses import replace
 from datetime import datetime
 
 from alerts import held_back, preferences, publish
-from alerts.publish import Alert
 from alerts.wording import sums
 from base import schedules, text
+from botapi.storage import ALERTS
 from store import Store, markets
-from store.rows import ALERTS, Chat
+from store.rows import Alert, Chat
 from venues import bars
 
 TOP = 5  # orders, coins and liquidations that get a line

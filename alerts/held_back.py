@@ -12,8 +12,9 @@ from typing import Any
 from alerts import preferences, publish
 from alerts.preferences import Heard
 from base import text
+from botapi.storage import ALERTS
 from store import Store
-from store.rows import ALERTS, Alert, Chat, Told
+from store.rows import Alert, Chat, Told
 
 BIGGEST = 5  # alerts of one monitor that get a line of their own
 

@@ -14,10 +14,9 @@ from typing import Any
 from alerts import preferences
 from alerts.preferences import Heard
 from base import text
+from botapi.storage import ALERTS, Delivery
 from store import Store
-from store.rows import ALERTS, Alert, Chat, Delivery
-
-__all__ = ["Alert", "addressed", "announce", "compose", "headline", "noun", "payload", "publish", "render", "totals"]
+from store.rows import Alert, Chat
 
 BUNDLE_SECONDS = 60.0
 WISH = "alerts"  # in a delivery's payload: it tells of the alerts bundled under it, as loud as the value says

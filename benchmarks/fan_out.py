@@ -25,8 +25,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # the benchmark is run as a script of its own folder
 
-from simulation.simulator import SimBot, Simulator  # noqa: E402
-from store import Chat, Store  # noqa: E402
+from simulation.account import SimBot  # noqa: E402
+from simulation.simulator import Simulator  # noqa: E402
+from store import Store  # noqa: E402
+from store.rows import Chat  # noqa: E402
 
 OWNER = 7
 ALLOWED = 30.0  # messages a second (Bot API FAQ)

@@ -19,8 +19,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # run as `python benchmarks/soak.py`, where only this folder is on the path
 
+from simulation.account import SimBot  # noqa: E402
 from simulation.feeds import VENUES  # noqa: E402
-from simulation.simulator import SimBot, Simulator  # noqa: E402
+from simulation.simulator import Simulator  # noqa: E402
 
 OWNER = 7
 KEPT = ("PATH", "HOME", "LANG", "SYSTEMROOT", "TEMP", "TMP", "USERPROFILE", "LOCALAPPDATA", "LD_LIBRARY_PATH")

@@ -16,8 +16,8 @@ import telebot
 from base import text
 from base.worker import beat
 from botapi.client import Telegram, Unreachable
-from commands.inbox import Inbox
-from store import Store, StoreError
+from botapi.storage import Storage, StoreError
+from botapi.updates import Inbox
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class PollingBot(telebot.TeleBot):
         self,
         token: str,
         telegram: Telegram,
-        store: Store,
+        store: Storage,
         inbox: Inbox,
         *,
         poll_length: Callable[[], int],

@@ -24,8 +24,7 @@ from base.text import clip, duration
 from base.worker import Loop
 from botapi.client import Rejected, TelegramError, TokenRefused, TooManyRequests, Unreachable
 from botapi.pacing import Queues
-from store import Store, StoreError
-from store.rows import Delivery
+from botapi.storage import Delivery, Storage, StoreError
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +73,7 @@ class Outbox:
 
     def __init__(
         self,
-        store: Store,
+        store: Storage,
         telegram: Sender,
         *,
         send_rate: float = 30.0,

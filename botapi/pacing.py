@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 from collections import deque
 
-from store.rows import ALERTS, ANSWERS
+from botapi.storage import ALERTS, ANSWERS
 
 BURST = 3.0  # of a chat
 CATCH_UP = 5.0  # messages

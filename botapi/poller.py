@@ -31,8 +31,8 @@ from botapi.client import (
 )
 from botapi.conflict import RETRY_REST, STANDBY_REST, ConflictState, PollingState, Rivalry, WebhookWar, longer
 from botapi.longpoll import PollingBot
-from commands.inbox import Inbox
-from store import Store, StoreError
+from botapi.storage import Storage, StoreError
+from botapi.updates import Inbox
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class Poller:
         self,
         token: str,
         telegram: Telegram,
-        store: Store,
+        store: Storage,
         inbox: Inbox,
         *,
         on_connected: Callable[[str], None],

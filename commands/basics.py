@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from access import Update
 from alerts import held_back
 from base import text
+from botapi.updates import Update
 from commands.context import Desk, Reply, Usage
 from commands.settings import muted
 from store.rows import MONITORS, Chat

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from typing import Any
 
-from access import Access, Role, Update
+from access import Access, Role
 from base import text
-from store import Chat, Store
+from botapi.updates import Update
+from store import Store
+from store.rows import Chat
 
 Keyboard = tuple[tuple[tuple[str, str], ...], ...]  # rows of (label, callback data of at most 64 bytes)
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from access import Update
 from alerts import publish
 from alerts.wording import described, short, sums
 from base import text
+from botapi.updates import Update
 from commands.context import Desk, Reply, Usage
 from store.markets import Watched
 from venues.hyperliquid import ADDRESS, wallet_url

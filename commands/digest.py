@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
-from access import Update
 from alerts import digest
 from base import schedules, text, zones
+from botapi.updates import Update
 from commands.context import Desk, Reply, Usage
 from store.rows import Chat
 

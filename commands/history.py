@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from access import Update
 from alerts import preferences, publish
 from alerts.preferences import Heard
 from base import text
+from botapi.updates import Update
 from commands.context import Desk, Reply, Usage
 from store.rows import MONITORS, Alert, Chat
 

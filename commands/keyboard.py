@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from access import Update
+from botapi.updates import Update
 from commands.context import Desk, Keyboard, Reply, Usage
 from commands.settings import SIDES, described, level_of
 from store.rows import LEVELS, MONITORS, Chat

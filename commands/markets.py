@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from access import Update
 from alerts import publish
-from alerts.publish import Alert
 from base import text
+from botapi.updates import Update
 from commands.context import Desk, Reply, Usage
+from store.rows import Alert
 
 SHORTEST_CHART, LONGEST_CHART = 3600.0, 30 * 86400.0  # the bars are kept for so long
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from access import Update
 from base import text
+from botapi.updates import Update
 from commands import basics
 from commands.context import Desk, Reply, Usage
 

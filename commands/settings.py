@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from access import Update
 from alerts import digest, held_back
 from base import text, zones
+from botapi.updates import Update
 from commands.context import Desk, Reply, Usage
 from store.rows import LEVELS, MONITORS, Chat
 

@@ -10,12 +10,10 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from access import Update
+from botapi.updates import Update
 from commands import basics, derivatives, digest, history, keyboard, markets, people, settings
 from commands.context import Desk, Reply, Usage
 from store.rows import MONITORS
-
-__all__ = ["TABLE", "Command", "Commands", "Desk", "Reply", "Usage", "menu"]
 
 Run = Callable[[Desk, Update, list[str]], list[Reply]]
 

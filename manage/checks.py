@@ -239,7 +239,8 @@ def database(patient: Patient) -> Iterator[Finding]:
     path = patient.folder / "bot.db" if patient.folder is not None else None
     if path is None:
         return
-    from store.database import StoreError, inspect
+    from botapi.storage import StoreError
+    from store.database import inspect
 
     try:
         found = inspect(path)

@@ -25,7 +25,9 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 from base import config
 
 if TYPE_CHECKING:  # the real bot imports this module too: it must not pay for a simulator it does not use
-    from simulation.simulator import Sent, SimBot, Simulator
+    from simulation.account import SimBot
+    from simulation.chats import Sent
+    from simulation.simulator import Simulator
 
 YOU = 1001  # the made-up user id of the person at the terminal
 WIDTH = 100

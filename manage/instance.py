@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from base.config import Place
-from lock import Holder, InstanceLock, find_folder
-from machine.holder import user_name
+from lock import InstanceLock, find_folder
+from machine.holder import Holder, user_name
 from service import state
 
 if sys.platform != "win32":

@@ -14,16 +14,17 @@ import threading
 import time
 from pathlib import Path
 
-import claim
+from access import OwnerLink
 from base import config, exit_codes
 from base.config import OWNER, TOKEN, ConfigError, Settings
 from botapi.client import Telegram, TelegramError, TokenRefused
-from lock import Holder, InstanceLock, find_folder
+from botapi.storage import StoreError
+from lock import InstanceLock, find_folder
 from machine import envfile
-from machine.holder import stop_command, user_name
+from machine.holder import Holder, stop_command, user_name
 from service import state
 from service.owner_link import invitation
-from store import Store, StoreError
+from store import Store
 
 EVERY = 0.5  # seconds between two looks at whether the link was opened
 _LEFT = "Nothing was changed."
@@ -140,9 +141,10 @@ def _finish(env_file: Path, settings: Settings, username: str, *, link: bool, ch
     if link:
         if holder is not None:
             return _link_of_running(folder, holder, username)
-        from service import run as process  # the whole bot, only to be claimed
+        from service import run as process
+        from service.app import Link  # the whole bot, only to be claimed
 
-        return process.run(settings, env_file=env_file, link=process.Link.ONLY)
+        return process.run(settings, env_file=env_file, link=Link.ONLY)
     if not changed:
         print("Nothing was changed.")
     elif holder is not None:
@@ -168,18 +170,20 @@ def _link_of_running(folder: Path, holder: Holder, username: str) -> int:
         return exit_codes.PROBLEM
     try:
         print(
-            invitation(username or holder.username or str(told.get("username")), claim.offer(store, now=time.time()))
+            invitation(
+                username or holder.username or str(told.get("username")), OwnerLink(store).offer(now=time.time())
+            )
         )
         print("The running bot waits for it; Ctrl-C ends the wait and the link.")
         pause = threading.Event()
-        while claim.is_open(store, now=time.time()):
+        while OwnerLink(store).is_open(now=time.time()):
             pause.wait(EVERY)
     except KeyboardInterrupt:
-        claim.void(store)
+        OwnerLink(store).void()
         print("\nThe link works no more; the owner is who it was.")
         return exit_codes.BAD_SETTINGS
     finally:
-        owner = claim.used_by(store)
+        owner = OwnerLink(store).used_by()
         store.close()
     print(f"User {owner} is the owner now." if owner else "The link works no more; the owner is who it was.")
     return exit_codes.STOPPED if owner else exit_codes.BAD_SETTINGS

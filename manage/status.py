@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from base import config, exit_codes, text
-from lock import Holder
-from machine.holder import stop_command
+from machine.holder import Holder, stop_command
 from manage import instance
 from manage.instance import FRESH, Instance
 from venues.availability import SourceHealth

@@ -18,9 +18,8 @@ from pathlib import Path
 
 from base import config, exit_codes, text
 from base.config import Place
-from lock import Holder
 from machine import stop_requests
-from machine.holder import stop_command
+from machine.holder import Holder, stop_command
 from manage import instance
 from manage.instance import Instance
 

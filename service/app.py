@@ -15,7 +15,7 @@ from enum import Enum
 from functools import partial
 from pathlib import Path
 
-from access import Access
+from access import Access, Groups
 from alerts import attachments, held_back, publish
 from alerts.digest import Digests
 from base import exit_codes, logs, text
@@ -27,9 +27,9 @@ from botapi.poller import LONG_POLL, Poller
 from commands import table
 from commands.context import Desk
 from commands.inbox import Inbox
-from groups import Groups
 from lock import InstanceLock, LockError
 from machine import stop_requests
+from monitors import Scheduler
 from service import once
 from service.latency import Latency
 from service.owner_link import Ownership
@@ -40,7 +40,7 @@ from store import Store
 from venues.availability import SourceHealth
 from venues.spot import default_sources
 from watch.derivatives import Derivatives
-from watch.whale_monitor import Scheduler, WhaleMonitor
+from watch.whale_monitor import WhaleMonitor
 
 log = logging.getLogger(__name__)
 

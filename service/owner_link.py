@@ -8,8 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import claim
-from access import Access
+from access import LINK_LIFETIME, Access, OwnerLink, link_url
 from machine import envfile
 from store import Store
 
@@ -40,12 +39,12 @@ class Ownership:
         self._offered, self._shown = offered, False
         self._unwritten: int | None = None  # an owner whom the settings file could not be made to name
         if access.owner_id == access.configured_owner:
-            claim.forget_owner(store)  # the settings were changed since that link
+            OwnerLink(store).forget_owner()  # the settings were changed since that link
 
     def connected(self, username: str) -> None:
         """The bot's name is known: the link can be shown."""
         if self._offered and not self._shown:
-            code = claim.offer(self._store, now=self._now())
+            code = OwnerLink(self._store).offer(now=self._now())
             self._show(invitation(username, code))
             self._shown = True
 
@@ -54,10 +53,10 @@ class Ownership:
         owner = self._access.owner_id
         if owner != self._access.configured_owner and owner is not None and owner != self._unwritten:
             self._write(owner)
-        if not self._shown or claim.is_open(self._store, now=self._now()):
+        if not self._shown or OwnerLink(self._store).is_open(now=self._now()):
             return None
         self._offered = self._shown = False
-        return claim.used_by(self._store) is not None
+        return OwnerLink(self._store).used_by() is not None
 
     def _write(self, owner: int) -> None:
         log.info("The owner is user %d now, who opened the link", owner)
@@ -72,14 +71,14 @@ class Ownership:
             log.warning("%s Until then the bot's own database knows the owner (user %d).", error, owner)
             return
         self._access.configured_owner = owner
-        claim.forget_owner(self._store)
+        OwnerLink(self._store).forget_owner()
         log.info("OWNER_ID was written into %s", self._env_file)
 
 
 def invitation(username: str, code: str) -> str:
     """What the terminal shows: the link and what it does."""
     return (
-        f"\nWho owns this bot? Open this link within {claim.LIFETIME / 60:g} minutes and press Start in Telegram:\n\n"
-        f"  {claim.link(username, code)}\n\n"
+        f"\nWho owns this bot? Open this link within {LINK_LIFETIME / 60:g} minutes and press Start in Telegram:\n\n"
+        f"  {link_url(username, code)}\n\n"
         f"Whoever opens it first becomes the owner. It works once; show it to nobody else.\n"
     )

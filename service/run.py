@@ -11,15 +11,15 @@ from pathlib import Path
 
 from base import exit_codes, logs
 from base.config import Settings
-from lock import InstanceLock, LockError, bot_folder, refusal
+from botapi.storage import StoreError
+from lock import InstanceLock, LockError, bot_folder
 from machine import supervisor
+from machine.holder import refusal
 from machine.signals import Signals
 from service import once
 from service.app import Bot, End, Link
 from service.systemd import Notifier
-from store import Store, StoreError
-
-__all__ = ["Link", "run"]
+from store import Store
 
 log = logging.getLogger(__name__)
 

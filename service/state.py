@@ -21,9 +21,9 @@ from base import text
 from base.config import VERSION
 from base.worker import Loop
 from botapi.conflict import ConflictState, PollingState
+from botapi.storage import StoreError
 from machine import holder
 from service.latency import BOUNDS, Spread
-from store import StoreError
 from venues.availability import SourceHealth
 
 log = logging.getLogger(__name__)

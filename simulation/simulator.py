@@ -40,14 +40,11 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from simulation.account import Call, SimBot
-from simulation.chats import Sent
 from simulation.control import control
 from simulation.feeds import FEEDS, VENUES, error_answer
 from simulation.http import Answer, Drop, HttpServer, Hub, Params, Request, html_answer, json_answer, json_text
 from simulation.market import Market, MarketCall
 from simulation.updates import ApiError, Described, RawJson, Rival
-
-__all__ = ["Call", "Fault", "Sent", "SimBot", "Simulator"]
 
 T = TypeVar("T")
 KINDS = (

@@ -15,13 +15,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from store.database import Database, Row, StoreError
+from botapi.storage import ALERTS, ANSWERS, Delivery
+from store.database import Database, Row
 from store.history import WAITING, History
 from store.markets import Book
-from store.rows import ALERTS, ANSWERS, Alert, Chat, Cursor, Delivery, Told, User
+from store.rows import Chat, Cursor, User
 from venues.bars import Bar
-
-__all__ = ["ALERTS", "ANSWERS", "Alert", "Chat", "Cursor", "Delivery", "Store", "StoreError", "Told", "User"]
 
 PRUNED_AT_ONCE = 500  # rows in one transaction
 

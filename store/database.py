@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from base.text import count, duration, price, usd
-from base.worker import KnownTrouble
+from botapi.storage import StoreError
 from store import salvage
 from store.turns import Turns
 
@@ -139,10 +139,6 @@ _MEANINGS = {
     sqlite3.SQLITE_PERM: _BARRED,
     sqlite3.SQLITE_CANTOPEN: _BARRED,
 }
-
-
-class StoreError(KnownTrouble):
-    """The database cannot be used. str() says what happened, what it means and what to do."""
 
 
 class Database:

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import tzinfo
-from typing import Any
 
 from base import zones
 from venues.perpetuals import Position
 
-ANSWERS, ALERTS = 0, 1  # lanes of the outbox: answers to commands go first
 MONITORS = ("whales", "liquidations", "funding", "wallets")
 LEVELS = ("on", "loud", "silent", "off")  # on: silent below twice the threshold, loud from there on
 
@@ -126,22 +124,6 @@ class Cursor:
 
     text: str
     at: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Delivery:
-    """One message to send: a Bot API method with its parameters, for one chat."""
-
-    id: int
-    chat_id: int
-    lane: int
-    method: str
-    payload: dict[str, Any]
-    revision: int
-    created_at: float
-    attempts: int
-    bundle: str | None
-    parent: int | None
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,11 @@ from hypothesis import settings
 
 from alerts import publish
 from base import config
+from botapi.storage import Delivery
 from machine import stop_requests
-from simulation.simulator import SimBot, Simulator
-from store import Delivery, Store
+from simulation.account import SimBot
+from simulation.simulator import Simulator
+from store import Store
 
 settings.register_profile("long", max_examples=2_000, deadline=None)  # pytest --hypothesis-profile=long
 # How long an example takes is the machine's business: on a busy one it is no failure.

@@ -10,8 +10,11 @@ from pathlib import Path
 import pytest
 from conftest import FRIEND, OWNER
 
-from access import Access, Role, Update
-from store import ALERTS, Chat, Store, StoreError
+from access import Access, Role
+from botapi.storage import ALERTS, StoreError
+from botapi.updates import Update
+from store import Store
+from store.rows import Chat
 
 STRANGER = 99
 HOUR, DAY = 3600.0, 86400.0

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from conftest import OWNER, TOKEN, Run
 
+from simulation.account import SimBot
 from simulation.http import Upload
-from simulation.simulator import SimBot, Simulator
+from simulation.simulator import Simulator
 from store import Store
 from store.rows import Chat
 

@@ -11,10 +11,9 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from alerts.digest import Digests, plan
-from alerts.publish import Alert
 from simulation.html import parse_html
 from store import Store
-from store.rows import Chat
+from store.rows import Alert, Chat
 from venues.bars import Bar
 from venues.perpetuals import Liquidation, Rate
 

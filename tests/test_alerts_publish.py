@@ -13,10 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alerts import publish as alerts
-from alerts.publish import Alert
 from base import text
+from botapi.storage import ALERTS
 from simulation.html import parse_html
-from store import ALERTS, Chat, Store
+from store import Store
+from store.rows import Alert, Chat
 
 NOW = 1_750_000_000.0
 

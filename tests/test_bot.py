@@ -13,7 +13,8 @@ import pytest
 from conftest import FRIEND, OTHER_TOKEN, OWNER, SECRETS, STOPS_WITHIN, TOKEN, Demo, Run
 
 from commands import table
-from simulation.simulator import SimBot, Simulator
+from simulation.account import SimBot
+from simulation.simulator import Simulator
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc or at POSIX signals")
 POLLING = "Polling: running"

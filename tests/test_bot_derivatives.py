@@ -6,8 +6,9 @@ import time
 
 from conftest import OWNER, Run
 
+from simulation.account import SimBot
 from simulation.perpetuals import ADDRESS
-from simulation.simulator import SimBot, Simulator
+from simulation.simulator import Simulator
 
 SOON = {"DERIVATIVES_INTERVAL": "0.3", "LIQUIDATION_MIN_USD": "500k"}
 

@@ -11,7 +11,8 @@ import pytest
 from conftest import OWNER, TOKEN, WINE
 
 from botapi.client import Conflict, Rejected, Telegram, TelegramError, TokenRefused, TooManyRequests, Unreachable
-from simulation.simulator import SimBot, Simulator
+from simulation.account import SimBot
+from simulation.simulator import Simulator
 
 
 @pytest.fixture

@@ -14,7 +14,9 @@ import pytest
 
 from botapi.client import Rejected, TelegramError, TokenRefused, TooManyRequests, Unreachable
 from botapi.outbox import SENDERS, Attachment, AttachmentError, Files, Outbox
-from store import ALERTS, ANSWERS, Chat, Store, StoreError
+from botapi.storage import ALERTS, ANSWERS, StoreError
+from store import Store
+from store.rows import Chat
 
 GROUP = -100
 

@@ -17,10 +17,13 @@ from access import Access
 from botapi import conflict, longpoll
 from botapi.client import Telegram
 from botapi.poller import STORE_REST, Poller
+from botapi.storage import StoreError
+from commands.context import Desk
 from commands.inbox import Inbox
-from commands.table import Commands, Desk
-from simulation.simulator import SimBot, Simulator
-from store import Store, StoreError
+from commands.table import Commands
+from simulation.account import SimBot
+from simulation.simulator import Simulator
+from store import Store
 
 LOOK_AGAIN = (longpoll.LOOK_AGAIN * 1.9, longpoll.LOOK_AGAIN * 1.05)  # of one that comes; of one that was there
 RETRY = conflict.RETRY_REST

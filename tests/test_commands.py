@@ -11,12 +11,14 @@ from conftest import FRIEND, OWNER
 from hypothesis import given
 from hypothesis import strategies as st
 
-from access import Access, Role, Update
-from alerts.publish import Alert
+from access import Access, Role
 from base import text
-from commands import table
-from commands.table import TABLE, Commands, Reply
-from store import Chat, Store
+from botapi.updates import Update
+from commands import context, table
+from commands.context import Reply
+from commands.table import TABLE, Commands
+from store import Store
+from store.rows import Alert, Chat
 
 NOW = 1_750_000_000.0
 GROUP = -100
@@ -30,7 +32,7 @@ class Desk:
     def __init__(self, folder: Path) -> None:
         self.store = Store(folder / "bot.db")
         self.access = Access(self.store, owner_id=OWNER, allowed_users=frozenset({FRIEND}), now=lambda: NOW)
-        self.desk = table.Desk(
+        self.desk = context.Desk(
             self.store,
             self.access,
             symbols=("BTC", "ETH", "DOGE"),

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from conftest import FRIEND, OWNER
 
-from access import Access, Update
-from commands import table as commands
+from access import Access
+from botapi.updates import Update
+from commands import context
 from commands.table import Commands
 from store import Store
 from store.markets import Look, Watched
@@ -28,7 +29,7 @@ class Desk:
     def __init__(self, folder: Path) -> None:
         self.store = Store(folder / "bot.db")
         access = Access(self.store, owner_id=OWNER, allowed_users=frozenset({FRIEND}), now=lambda: NOW)
-        desk = commands.Desk(
+        desk = context.Desk(
             *(self.store, access, ("BTC", "ETH"), lambda: NOW),
             default_min=lambda monitor, symbol: 500_000.0 if monitor == "liquidations" else 0.0,
         )

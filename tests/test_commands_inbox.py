@@ -11,11 +11,14 @@ from conftest import FRIEND, OWNER
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from access import Access, Update
-from commands import table
-from commands.inbox import Inbox, parse
-from commands.table import Commands, Reply
-from store import Delivery, Store
+from access import Access
+from botapi.storage import Delivery
+from botapi.updates import Update, parse
+from commands import context
+from commands.context import Reply
+from commands.inbox import Inbox
+from commands.table import Commands
+from store import Store
 
 NOW = 1_790_000_000.0
 STRANGER = 99
@@ -25,7 +28,7 @@ class Desk:
     def __init__(self, folder: Path) -> None:
         self.store = Store(folder / "bot.db")
         self.access = Access(self.store, owner_id=OWNER, allowed_users=frozenset({FRIEND}), now=lambda: NOW)
-        self.desk = table.Desk(
+        self.desk = context.Desk(
             self.store, self.access, symbols=("BTC", "ETH"), now=lambda: NOW, default_min=lambda monitor, symbol: 1e6
         )
         self.commands = Commands(self.desk)

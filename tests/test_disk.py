@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 from conftest import OWNER, Run
 
-from alerts.publish import Alert
-from simulation.simulator import SimBot, Simulator
-from store import Chat, Store
+from simulation.account import SimBot
+from simulation.simulator import Simulator
+from store import Store
+from store.rows import Alert, Chat
 
 if sys.platform != "linux":
     pytest.skip("a limit is put on a running process, which only Linux can do", allow_module_level=True)

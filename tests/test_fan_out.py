@@ -13,10 +13,12 @@ from pathlib import Path
 from conftest import OWNER, Run
 
 from alerts import publish
-from alerts.publish import Alert
 from botapi.outbox import SENDERS
-from simulation.simulator import SimBot, Simulator
-from store import ALERTS, Chat, Store
+from botapi.storage import ALERTS
+from simulation.account import SimBot
+from simulation.simulator import Simulator
+from store import Store
+from store.rows import Alert, Chat
 
 NOW = 1_750_000_000.0
 

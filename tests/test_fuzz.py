@@ -21,11 +21,12 @@ from hypothesis import strategies as st
 
 from access import Access
 from alerts import publish
-from alerts.publish import Alert
+from commands import context
 from commands import table as commands
 from commands.inbox import Inbox
 from simulation.html import parse_html, utf16
-from store import Store, User
+from store import Store
+from store.rows import Alert, User
 
 NOW = 1_790_000_000.0
 STRANGER, DENIED, ADMINISTRATOR = 99, 98, 97
@@ -330,7 +331,7 @@ class Desk:
     def __init__(self, folder: Path) -> None:
         self.store = Store(folder / "bot.db")
         access = Access(self.store, owner_id=OWNER, allowed_users=frozenset({FRIEND}), now=lambda: NOW)
-        desk = commands.Desk(
+        desk = context.Desk(
             *(self.store, access, ("BTC", "ETH")),
             now=lambda: NOW,
             default_min=lambda monitor, symbol: 1e6,

@@ -23,6 +23,7 @@ from simulation.http import Answer, HttpServer, Hub, Request, json_answer
 from simulation.market import Market
 from simulation.perpetuals import ADDRESS
 from store import Store
+from store.rows import Alert
 from venues.coinglass import CoinGlass
 from venues.gate import Gate
 from venues.hyperliquid import Hyperliquid
@@ -246,7 +247,7 @@ def test_the_monitor_outlives_spoilt_answers_and_tells_nothing_absurd(
             venues._market.sweep("binance", "BTC", "buy", usd=2e6, fills=5)
             monitor.tick()
         for body in store.alerts("whales", "BTC", limit=100):
-            alert = publish.Alert(**body)
+            alert = Alert(**body)
             assert 1e5 <= alert.usd < 1e10
             assert 0 < alert.price < TOO_LARGE
             parse_html(publish.headline(alert))

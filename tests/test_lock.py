@@ -22,7 +22,8 @@ from pathlib import Path
 import pytest
 
 import lock as lock_module
-from lock import Holder, InstanceLock, LockError, LockLost, bot_folder, refusal
+from lock import InstanceLock, LockError, LockLost, bot_folder
+from machine.holder import Holder, refusal
 from machine.machine_lock import Guard
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -21,7 +21,8 @@ from machine.supervisor import kill_command
 from manage import checks, copies, network
 from manage.findings import Finding, as_json, at_once, examine, shown
 from manage.machine import Launcher, Machine
-from simulation.simulator import SimBot, Simulator
+from simulation.account import SimBot
+from simulation.simulator import Simulator
 
 BOT_ID = TOKEN.partition(":")[0]
 

@@ -9,7 +9,8 @@ import time
 import pytest
 from conftest import OWNER, BotProcess, Run
 
-from simulation.simulator import SimBot, Simulator
+from simulation.account import SimBot
+from simulation.simulator import Simulator
 
 POLLING = "Polling: running"
 # The promise is 5 s, measured by benchmarks/outages.py; a busy machine is given more. What is not noticed costs 25 s.

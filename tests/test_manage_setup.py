@@ -15,7 +15,8 @@ import pytest
 from conftest import FRIEND, OTHER_TOKEN, OWNER, ROOT, SECRETS, TOKEN, Run, clean_environment
 
 from manage.setup import find_token
-from simulation.simulator import SimBot, Simulator
+from simulation.account import SimBot
+from simulation.simulator import Simulator
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
 POLLING = "Polling: running"
@@ -312,7 +313,7 @@ def test_with_people_who_may_use_it_no_link_is_shown(terminal: Open, env_file: P
 
 def test_a_link_that_nobody_opens_ends_the_bot_with_what_to_do(terminal: Open, env_file: Path) -> None:
     with_token(env_file)
-    bot = terminal(before="import claim; claim.LIFETIME = 1.0")
+    bot = terminal(before="import access; access.LINK_LIFETIME = 1.0")
     bot.link()
     bot.wait("works no more")
     assert bot.wait_exit() == 78

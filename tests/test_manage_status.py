@@ -18,7 +18,8 @@ from lock import InstanceLock
 from manage import instance
 from manage import status as status_of
 from service import state
-from simulation.simulator import SimBot, Simulator
+from simulation.account import SimBot
+from simulation.simulator import Simulator
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
 root = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can be somebody else")

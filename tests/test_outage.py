@@ -18,7 +18,8 @@ from conftest import OWNER, TOKEN
 from botapi import client as road
 from botapi.client import Telegram, Unreachable
 from botapi.outbox import Files, Outbox
-from simulation.simulator import SimBot, Simulator
+from simulation.account import SimBot
+from simulation.simulator import Simulator
 from store import Store
 
 CHATS = range(OWNER, OWNER + 5)

@@ -8,7 +8,8 @@ from functools import partial
 
 from conftest import OWNER, BotProcess, Run
 
-from simulation.simulator import SimBot, Simulator
+from simulation.account import SimBot
+from simulation.simulator import Simulator
 
 POLLING = "Polling: running"
 # What is held is told within 30 s; a test cannot wait that long.

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from conftest import OWNER, TOKEN, BotProcess, Run
 
-from simulation.simulator import SimBot, Simulator
+from simulation.account import SimBot
+from simulation.simulator import Simulator
 from store import Store
 from store.rows import Chat
 

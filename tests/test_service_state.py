@@ -15,11 +15,12 @@ from conftest import OWNER, TOKEN, Run
 from base.config import VERSION
 from base.worker import Loop
 from botapi.conflict import ConflictState, Episode, PollingState
+from botapi.storage import StoreError
 from service import state
 from service.latency import Latency
 from service.state import Parts, State
-from simulation.simulator import SimBot, Simulator
-from store import StoreError
+from simulation.account import SimBot
+from simulation.simulator import Simulator
 from venues.availability import SourceHealth
 
 SOURCE = SourceHealth(

@@ -12,7 +12,8 @@ import pytest
 from conftest import Run
 
 from service.systemd import CONNECTING, Notifier
-from simulation.simulator import SimBot, Simulator
+from simulation.account import SimBot
+from simulation.simulator import Simulator
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="systemd is on Linux only")
 

@@ -17,7 +17,7 @@ from base import logs
 from base.worker import Loop
 from service import watchdog
 from service.watchdog import LOOK_EVERY, Watchdog
-from simulation.simulator import SimBot
+from simulation.account import SimBot
 
 LIMIT = 80.0
 

@@ -22,7 +22,8 @@ from conftest import OWNER, SECRETS, Run
 from service import web
 from service.latency import BOUNDS
 from service.web import HealthServer
-from simulation.simulator import SimBot, Simulator
+from simulation.account import SimBot
+from simulation.simulator import Simulator
 
 NOW = time.time()
 HOUR = int(NOW // 3600) * 3600

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from test_alerts_publish import alert
 from test_commands import NOW, Desk
 
-from access import Update
 from alerts import held_back
 from alerts import publish as alerts
+from botapi.updates import Update
 from commands import keyboard as command_keyboard
 from commands.context import Keyboard
 from commands.keyboard import ZONES

@@ -18,9 +18,10 @@ from urllib.parse import urlencode
 
 import pytest
 
+from simulation.account import SimBot
 from simulation.html import commands, parse_html
 from simulation.http import HttpServer
-from simulation.simulator import SimBot, Simulator
+from simulation.simulator import Simulator
 
 TOKEN = "123456789:TEST-token-of-nobody-000000000000000"
 OTHER_POLLER = "Conflict: terminated by other getUpdates request; make sure that only one bot instance is running"

@@ -9,7 +9,8 @@ from collections.abc import Callable
 import pytest
 from conftest import OWNER, BotProcess, Run
 
-from simulation.simulator import SimBot, Simulator
+from simulation.account import SimBot
+from simulation.simulator import Simulator
 
 POLLING = "Polling: running"
 LIMIT = 2.5  # seconds; on a machine with nothing else to do none of them takes 1 s

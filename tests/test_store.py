@@ -18,8 +18,9 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-from alerts.publish import Alert
-from store import ALERTS, ANSWERS, Chat, Delivery, Store, StoreError, User, database
+from botapi.storage import ALERTS, ANSWERS, Delivery, StoreError
+from store import Store, database
+from store.rows import Alert, Chat, User
 from venues.bars import Bar
 
 NOW = 1_750_000_000.0

@@ -23,7 +23,8 @@ import pytest
 from conftest import OWNER, ROOT, SECRETS, TOKEN, clean_environment
 
 from base.config import SOURCE_DEFAULTS
-from simulation.simulator import SimBot, Simulator
+from simulation.account import SimBot
+from simulation.simulator import Simulator
 
 pytestmark = pytest.mark.skipif("TRY_SUPERVISORS" not in os.environ, reason="slow: TRY_SUPERVISORS=1 runs it")
 

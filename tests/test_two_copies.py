@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 from conftest import OWNER, BotProcess, Run
 
-from simulation.simulator import SimBot, Simulator
+from simulation.account import SimBot
+from simulation.simulator import Simulator
 
 POLLING = "Polling: running"
 TAKES_OVER = "this copy takes over"

@@ -20,8 +20,8 @@ from urllib3.connection import HTTPConnection
 
 from simulation.simulator import Simulator
 from venues.fetch import BODY_LIMIT, Host
-from venues.spot import BinanceSpot, CoinbaseExchange, Kraken, Source, SourceError, default_sources
-from venues.trades import Trade, UnknownSymbol
+from venues.spot import BinanceSpot, CoinbaseExchange, Kraken, Source, default_sources
+from venues.trades import SourceError, Trade, UnknownSymbol
 
 FEEDS: dict[str, Callable[..., Source]] = {"binance": BinanceSpot, "coinbase": CoinbaseExchange, "kraken": Kraken}
 

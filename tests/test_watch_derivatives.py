@@ -11,10 +11,12 @@ import pytest
 from conftest import TOKEN
 
 from base.config import Settings, WhaleMin
+from botapi.storage import StoreError
 from simulation.perpetuals import ADDRESS, Perpetuals
 from simulation.simulator import Simulator
-from store import Chat, Store, StoreError
+from store import Store
 from store.markets import Watched
+from store.rows import Chat
 from venues.coinglass import CoinGlass
 from venues.gate import Gate
 from venues.hyperliquid import Hyperliquid

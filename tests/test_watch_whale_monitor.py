@@ -15,8 +15,10 @@ from conftest import TOKEN, outgoing
 
 from base import config, text
 from base.config import Settings, WhaleMin
+from botapi.storage import StoreError
 from simulation.simulator import Simulator
-from store import Chat, Store, StoreError
+from store import Store
+from store.rows import Chat
 from venues.availability import SourceHealth
 from venues.spot import BinanceSpot, CoinbaseExchange, Kraken, Source, default_sources
 from watch import progress

@@ -21,8 +21,6 @@ from typing import Any, Protocol
 from venues.fetch import Host
 from venues.trades import Fields, Page, Read, Reader, SourceError, Trade, UnknownSymbol
 
-__all__ = ["BinanceSpot", "CoinbaseExchange", "Kraken", "Page", "Source", "SourceError", "Trade", "default_sources"]
-
 PAGE_ROWS = 1000  # the largest page of all three venues
 
 

@@ -13,10 +13,10 @@ from collections.abc import Callable
 from functools import partial
 
 from alerts import publish
-from alerts.publish import Alert
 from base import text
 from base.config import Settings
 from store import Store
+from store.rows import Alert
 from venues.availability import SourceHealth
 from venues.coinglass import CoinGlass
 from venues.hyperliquid import Hyperliquid

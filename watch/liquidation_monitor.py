@@ -17,10 +17,10 @@ from datetime import tzinfo
 from functools import partial
 
 from alerts import publish
-from alerts.publish import Alert
 from base import text
 from base.config import Settings
 from store import Store
+from store.rows import Alert
 from venues.availability import SourceHealth
 from venues.coinglass import EXCHANGES, CoinGlass
 from venues.gate import Gate

@@ -6,7 +6,8 @@ import logging
 
 from base.config import Settings
 from store import Store
-from venues.spot import Source, SourceError
+from venues.spot import Source
+from venues.trades import SourceError
 from watch.orders import automatic_threshold
 
 log = logging.getLogger(__name__)

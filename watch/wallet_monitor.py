@@ -14,11 +14,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from alerts import publish, wording
-from alerts.publish import Alert
 from base import text
 from base.config import Settings
 from store import Store
 from store.markets import Look, Watched
+from store.rows import Alert
 from venues.availability import SourceHealth
 from venues.coinglass import CoinGlass, WhaleMove
 from venues.hyperliquid import Hyperliquid, Snapshot, wallet_url

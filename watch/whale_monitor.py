@@ -2,7 +2,7 @@
 
 `WhaleMonitor.tick` reads every symbol from its cursor to the head of the first feed that answers, puts fills
 together to orders, and commits each alert with its messages, then the cursors: after a kill at any instant what was
-not committed is read again, and a known alert adds nothing. `scheduler.Scheduler` runs it. Rules: paging from a
+not committed is read again, and a known alert adds nothing. Rules: paging from a
 cursor, never alerting what was there before the first run, replaying at most ten minutes after an outage, and saying
 what was missed.
 """
@@ -19,21 +19,18 @@ from datetime import tzinfo
 from typing import NamedTuple
 
 from alerts import publish
-from alerts.publish import Alert
 from base import text
 from base.config import Settings
-from monitors import Scheduler
 from store import Store
+from store.rows import Alert
 from venues import bars
 from venues.availability import PATIENCE, Health, SourceHealth
 from venues.bars import Bar
-from venues.spot import Page, Source, SourceError
-from venues.trades import UnknownSymbol
+from venues.spot import Source
+from venues.trades import Page, SourceError, UnknownSymbol
 from watch.orders import Clusterer, Order
 from watch.progress import Progress
 from watch.thresholds import Thresholds
-
-__all__ = ["Scheduler", "SourceHealth", "WhaleMonitor"]
 
 log = logging.getLogger(__name__)
 

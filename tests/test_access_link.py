@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 from conftest import FRIEND, OWNER
 
-import claim
-from access import Access, Role
-from commands import table
+from access import Access, OwnerLink, Role, link_url
+from commands import context
 from commands.inbox import Inbox
 from commands.table import Commands
 from store import Store
@@ -36,7 +35,7 @@ class Desk:
         self.folder, self.clock = folder, clock
         self.store = Store(folder / "bot.db")
         self.access = Access(self.store, owner_id=owner, allowed_users=frozenset({FRIEND}), now=clock)
-        words = table.Desk(
+        words = context.Desk(
             self.store, self.access, symbols=("BTC",), now=clock, default_min=lambda monitor, symbol: 1e6
         )
         self.inbox = Inbox(self.store, self.access, Commands(words), stale_after=600.0, now=clock)
@@ -71,7 +70,7 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
 
 
 def offered(desk: Desk) -> str:
-    return claim.offer(desk.store, now=desk.clock())
+    return OwnerLink(desk.store).offer(now=desk.clock())
 
 
 def refused(desk: Desk, words: str, user_id: int = STRANGER, **more: Any) -> bool:
@@ -97,7 +96,7 @@ def test_who_opens_the_link_is_the_owner_and_hears_of_whales(desk: Desk) -> None
 def test_the_code_has_128_bits_fits_a_link_and_only_its_hash_is_kept(desk: Desk, tmp_path: Path) -> None:
     code = offered(desk)
     assert len(code) == 22, "16 bytes in the letters that a start parameter may have"
-    assert claim.link("some_bot", code) == f"https://t.me/some_bot?start={code}"
+    assert link_url("some_bot", code) == f"https://t.me/some_bot?start={code}"
     desk.say(f"/start {code}")
     desk.store.close()
     for path in tmp_path.iterdir():
@@ -139,7 +138,7 @@ def test_a_wrong_code_is_answered_like_any_stranger(desk: Desk, words: str) -> N
 
 def test_without_a_link_nothing_is_one(desk: Desk) -> None:
     assert refused(desk, "/start ")
-    claim.void(desk.store)
+    OwnerLink(desk.store).void()
     assert refused(desk, "/start -", 55)
 
 
@@ -147,7 +146,7 @@ def test_in_a_group_the_right_code_makes_nobody_the_owner_and_is_spoiled(desk: D
     code = offered(desk)
     assert desk.say(f"/start@whale_test_bot {code}", chat=GROUP) == []
     assert desk.access.owner_id is None
-    assert not claim.is_open(desk.store, now=desk.clock())
+    assert not OwnerLink(desk.store).is_open(now=desk.clock())
     assert refused(desk, f"/start {code}", OTHER), "others in the group have read it"
 
 

@@ -10,12 +10,12 @@ import pytest
 from conftest import FRIEND, OWNER, Run
 from test_commands import NOW, Desk
 
-import groups
-from access import Update
+import access
+from access import Groups, administers
 from botapi.client import Rejected, TooManyRequests, Unreachable
-from commands.inbox import parse
-from groups import Groups
-from simulation.simulator import SimBot, Simulator
+from botapi.updates import Update, parse
+from simulation.account import SimBot
+from simulation.simulator import Simulator
 
 GROUP, OTHER = -100, -200
 ADMIN, MEMBER = 55, 56
@@ -102,7 +102,7 @@ def test_when_the_one_who_started_it_is_shut_out_its_administrators_are_too(desk
 
 
 def test_an_old_answer_is_not_trusted(desk: Desk) -> None:
-    know(desk, ADMIN, at=NOW - groups.TRUSTED)
+    know(desk, ADMIN, at=NOW - access.ADMINISTRATORS_TRUSTED)
     assert not desk.access.admits(update(ADMIN))
 
 
@@ -133,23 +133,23 @@ def test_a_group_is_asked_about_after_its_start_and_once_an_hour(desk: Desk) -> 
     for _ in range(3):
         job.tick()
     assert ask.asked == [GROUP]
-    assert groups.administers(desk.store, GROUP, ADMIN, now=NOW)
+    assert administers(desk.store, GROUP, ADMIN, now=NOW)
     ask.admins[GROUP] = [MEMBER]
-    clock.at = NOW + groups.EVERY
+    clock.at = NOW + access.ADMINISTRATORS_EVERY
     job.tick()
-    assert not groups.administers(desk.store, GROUP, ADMIN, now=clock.at)
-    assert groups.administers(desk.store, GROUP, MEMBER, now=clock.at)
+    assert not administers(desk.store, GROUP, ADMIN, now=clock.at)
+    assert administers(desk.store, GROUP, MEMBER, now=clock.at)
 
 
 def test_a_refusal_lets_nobody_in_and_is_not_asked_again_at_once(desk: Desk) -> None:
     ask = Telegram()
     ask.admins[GROUP] = Rejected(403, "Forbidden: bot was kicked from the supergroup chat")
-    know(desk, ADMIN, at=NOW - groups.EVERY)
+    know(desk, ADMIN, at=NOW - access.ADMINISTRATORS_EVERY)
     job = Groups(desk.store, ask=ask, now=Clock())
     job.tick()
     job.tick()
     assert ask.asked == [GROUP]
-    assert not groups.administers(desk.store, GROUP, ADMIN, now=NOW)
+    assert not administers(desk.store, GROUP, ADMIN, now=NOW)
 
 
 @pytest.mark.parametrize("trouble", [Unreachable("no answer"), TooManyRequests(30)])
@@ -158,13 +158,13 @@ def test_without_an_answer_the_last_one_holds_and_a_minute_later_it_is_asked_aga
 ) -> None:
     ask, clock = Telegram(), Clock()
     ask.admins[GROUP] = trouble
-    know(desk, ADMIN, at=NOW - groups.EVERY)
+    know(desk, ADMIN, at=NOW - access.ADMINISTRATORS_EVERY)
     job = Groups(desk.store, ask=ask, now=clock)
     job.tick()
     job.tick()
     assert ask.asked == [GROUP]
-    assert groups.administers(desk.store, GROUP, ADMIN, now=NOW)
-    clock.at += groups.RETRY
+    assert administers(desk.store, GROUP, ADMIN, now=NOW)
+    clock.at += access.ADMINISTRATORS_RETRY
     job.tick()
     assert ask.asked == [GROUP, GROUP]
 
@@ -173,7 +173,7 @@ def test_a_group_with_topics_end_to_end(run_bot: Run, chat: SimBot, sim: Simulat
     """A friend starts it in a topic; its administrator, a stranger, sets it from another; members cannot."""
     sim.market.trade("binance", "BTC", "buy", 50_000.0, 0.01)
     chat.set_member(GROUP, ADMIN, "administrator", chat_type="supergroup")
-    run_bot(before="import groups; groups.EVERY = 0.5").wait_output("Polling: running")
+    run_bot(before="import access; access.ADMINISTRATORS_EVERY = 0.5").wait_output("Polling: running")
 
     def say(user_id: int, words: str, thread_id: int | None = None) -> None:
         chat.send_text(GROUP, words, user_id=user_id, chat_type="supergroup", thread_id=thread_id)

@@ -1,0 +1,143 @@
+"""What this package keeps between two steps: how far updates were handled, and the messages still to be sent.
+
+`Storage` says what polling and the outbox need; the bot's own is `store.Store`, in a database. `MemoryStorage` is for
+a bot without one: it forgets what was not sent when the process ends.
+"""
+
+from __future__ import annotations
+
+import threading
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from base.worker import KnownTrouble
+
+ANSWERS, ALERTS = 0, 1  # lanes of the outbox: answers to commands go first
+
+
+class StoreError(KnownTrouble):
+    """The database cannot be used. str() says what happened, what it means and what to do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delivery:
+    """One message to send: a Bot API method with its parameters, for one chat."""
+
+    id: int
+    chat_id: int
+    lane: int
+    method: str
+    payload: dict[str, Any]
+    revision: int
+    created_at: float
+    attempts: int
+    bundle: str | None
+    parent: int | None
+
+
+class Storage(Protocol):
+    """Methods called inside `transaction()` commit together or not at all. Any thread; all raise StoreError."""
+
+    def transaction(self, *, durable: bool = False) -> AbstractContextManager[None]: ...
+
+    def value(self, name: str) -> str | None: ...
+
+    def set_value(self, name: str, value: str) -> None: ...
+
+    def pending(self, *, after: int = 0) -> list[tuple[int, int, int]]:
+        """(id, chat_id, lane) of every message still to be sent with an id above `after`, in order."""
+
+    def delivery(self, delivery_id: int) -> Delivery | None:
+        """The message if it is still to be sent."""
+
+    def settle_sent(self, delivery: Delivery, *, message_id: int | None, now: float) -> bool:
+        """Telegram took the message. True when its content was revised meanwhile and an edit follows."""
+
+    def settle_buried(self, delivery_id: int, *, reason: str, now: float) -> None:
+        """The message can never be delivered: keep why."""
+
+    def send_anew(self, edit: Delivery, *, reason: str, now: float) -> None:
+        """The message that an edit was for is gone: its content goes out as a new message."""
+
+    def count_attempt(self, delivery_id: int) -> None: ...
+
+    def migrate_chat(self, old: int, new: int) -> None:
+        """A group became a supergroup: what waits for the old chat id goes to the new one."""
+
+    def unsubscribe(self, chat_id: int, *, note: str) -> None:
+        """The chat cannot be written to any more."""
+
+
+class MemoryStorage:
+    """`Storage` in memory, for a bot without a database. Messages that were not sent end with the process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._values: dict[str, str] = {}
+        self._waiting: dict[int, Delivery] = {}
+        self._last_id = 0
+
+    def transaction(self, *, durable: bool = False) -> AbstractContextManager[None]:
+        """Keeps other threads out; there is nothing to roll back to."""
+        return self._lock  # type: ignore[return-value]
+
+    def value(self, name: str) -> str | None:
+        return self._values.get(name)
+
+    def set_value(self, name: str, value: str) -> None:
+        self._values[name] = value
+
+    def enqueue(self, chat_id: int, method: str, payload: dict[str, Any], *, now: float, lane: int = ANSWERS) -> int:
+        """Keep one message to be sent: a Bot API method and its parameters. Returns its id."""
+        with self._lock:
+            self._last_id += 1
+            self._waiting[self._last_id] = Delivery(
+                id=self._last_id,
+                chat_id=chat_id,
+                lane=lane,
+                method=method,
+                payload=payload,
+                revision=0,
+                created_at=now,
+                attempts=0,
+                bundle=None,
+                parent=None,
+            )
+            return self._last_id
+
+    def pending(self, *, after: int = 0) -> list[tuple[int, int, int]]:
+        with self._lock:
+            return [(one.id, one.chat_id, one.lane) for one in self._waiting.values() if one.id > after]
+
+    def delivery(self, delivery_id: int) -> Delivery | None:
+        return self._waiting.get(delivery_id)
+
+    def settle_sent(self, delivery: Delivery, *, message_id: int | None, now: float) -> bool:
+        self._waiting.pop(delivery.id, None)
+        return False
+
+    def settle_buried(self, delivery_id: int, *, reason: str, now: float) -> None:
+        self._waiting.pop(delivery_id, None)
+
+    def send_anew(self, edit: Delivery, *, reason: str, now: float) -> None:
+        with self._lock:
+            payload = {name: value for name, value in edit.payload.items() if name != "message_id"}
+            self._waiting.pop(edit.id, None)
+            self.enqueue(edit.chat_id, "sendMessage", payload, now=now, lane=edit.lane)
+
+    def count_attempt(self, delivery_id: int) -> None:
+        with self._lock:
+            one = self._waiting.get(delivery_id)
+            if one is not None:
+                self._waiting[delivery_id] = replace(one, attempts=one.attempts + 1)
+
+    def migrate_chat(self, old: int, new: int) -> None:
+        with self._lock:
+            for one in list(self._waiting.values()):
+                if one.chat_id == old:
+                    self._waiting[one.id] = replace(one, chat_id=new)
+
+    def unsubscribe(self, chat_id: int, *, note: str) -> None:
+        with self._lock:
+            self._waiting = {one.id: one for one in self._waiting.values() if one.chat_id != chat_id}

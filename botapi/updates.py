@@ -1,0 +1,129 @@
+"""A Bot API Update in the bot's own terms. Source of the shapes: core.telegram.org/bots/api, Update."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+GONE = ("left", "kicked")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Update:
+    """One Bot API Update in the bot's own terms.
+
+    kind: `message`, `callback` (a button), `membership` (the bot's own status in a chat changed),
+    `migration` (a group became a supergroup) or `other`. `at` is Telegram's time in unix seconds, 0 if unknown.
+    """
+
+    update_id: int
+    kind: str = "other"
+    chat_id: int = 0
+    chat_kind: str = ""
+    chat_title: str = ""
+    thread_id: int | None = None
+    user_id: int = 0
+    user_name: str = ""
+    text: str = ""
+    at: float = 0.0
+    message_id: int | None = None
+    callback_id: str = ""
+    status: str = ""
+    migrate_to: int | None = None
+    as_group: bool = False  # an administrator wrote as the group itself; Telegram lets nobody else do that
+
+    @property
+    def private(self) -> bool:
+        return self.chat_kind == "private"
+
+
+class Inbox(Protocol):
+    """What the polling thread hands updates to."""
+
+    def take(self, raw: dict[str, Any]) -> None:
+        """Handle one Bot API Update object. Raises StoreError when it could not be kept: then it comes again."""
+
+    def tell_stale(self, *, away_since: float | None) -> bool:
+        """Tell each chat of commands that were too old to run; True when there is something to send."""
+
+
+def parse(raw: dict[str, Any]) -> Update:
+    """Our Update from a Bot API Update object. Raises KeyError, TypeError or ValueError when it is malformed.
+
+    Only commands that a person typed count: edited, forwarded and inline-bot messages and captions are `other`.
+    """
+    update_id = int(raw["update_id"])
+    if "callback_query" in raw:
+        query = raw["callback_query"]
+        message = query.get("message") or {}
+        within_reach = message.get("date") != 0  # Bot API InaccessibleMessage: it can be answered, not edited
+        return Update(
+            update_id=update_id,
+            kind="callback",
+            callback_id=str(query["id"]),
+            text=_words(query.get("data")),
+            message_id=message.get("message_id") if within_reach else None,
+            thread_id=_thread(message),
+            **_chat(message["chat"]),
+            **_person(query["from"]),
+        )
+    if "my_chat_member" in raw:
+        change = raw["my_chat_member"]
+        status = str(change["new_chat_member"]["status"])
+        came = str(change["old_chat_member"]["status"]) in GONE and status in ("member", "administrator")
+        return Update(
+            update_id=update_id,
+            kind="membership",
+            status=status if status in GONE else "member" if came else "",
+            **_chat(change["chat"]),
+            **_person(change["from"]),
+        )
+    if "message" not in raw:
+        return Update(update_id=update_id)
+    message = raw["message"]
+    chat = _chat(message["chat"])
+    if "migrate_to_chat_id" in message:
+        return Update(update_id=update_id, kind="migration", migrate_to=int(message["migrate_to_chat_id"]), **chat)
+    person = _person(message.get("from") or {"id": 0})
+    # Bot API Message.sender_chat: the group itself for its anonymous administrators, else a channel.
+    as_group = "sender_chat" in message and _id(message["sender_chat"]["id"]) == chat["chat_id"]
+    typed = not any(name in message for name in ("forward_origin", "forward_date", "via_bot"))
+    typed = typed and (as_group or "sender_chat" not in message)
+    return Update(
+        update_id=update_id,
+        kind="message" if typed and isinstance(message.get("text"), str) else "other",
+        text=_words(message.get("text")),
+        at=float(message["date"]),
+        message_id=int(message["message_id"]),
+        thread_id=_thread(message),
+        as_group=as_group,
+        **chat,
+        **person,
+    )
+
+
+def _thread(message: dict[str, Any]) -> int | None:
+    return int(message["message_thread_id"]) if message.get("is_topic_message") else None
+
+
+def _chat(chat: dict[str, Any]) -> dict[str, Any]:
+    title = chat.get("title") or chat.get("username") or chat.get("first_name") or ""
+    return {"chat_id": _id(chat["id"]), "chat_kind": str(chat["type"]), "chat_title": _words(title)}
+
+
+def _person(user: dict[str, Any]) -> dict[str, Any]:
+    names = [user.get("first_name"), user.get("last_name")]
+    handle = f"@{user['username']}" if user.get("username") else None
+    shown = " ".join(_words(name) for name in (*names, handle) if name)
+    return {"user_id": 0 if user.get("is_bot") else _id(user["id"]), "user_name": shown}
+
+
+def _words(value: Any) -> str:
+    # Half of a surrogate pair can stand in JSON but neither in SQLite nor in an answer.
+    return str(value or "").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _id(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not -(2**52) < value < 2**52:
+        raise ValueError(value)
+    return value
