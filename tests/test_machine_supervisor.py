@@ -310,7 +310,7 @@ def test_the_process_tree_of_a_real_child_is_read() -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a pseudo-terminal and /proc")
 def test_a_process_on_a_terminal_is_seen_there() -> None:
-    inside = "import os, supervisor; print(supervisor.controlling_terminal(os.getpid()))"
+    inside = "import os; from machine import supervisor; print(supervisor.controlling_terminal(os.getpid()))"
     outside = f"import pty; pty.spawn([{sys.executable!r}, '-c', {inside!r}])"
     run = subprocess.run(
         [sys.executable, "-c", outside], cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, check=True

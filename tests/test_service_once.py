@@ -116,7 +116,7 @@ def test_a_bot_that_is_started_during_a_round_waits_for_its_end(run_bot: Run, ch
     fault = sim.fault(method="sendMessage", kind="slow_first_byte", seconds=18.0)
     round_ = once(run_bot)
     sim.wait(lambda: chat.count("sendMessage"), what="the round sends")
-    bot = run_bot(before="import process; process.START_GRACE = 0.2")
+    bot = run_bot(before="from service import run as process; process.START_GRACE = 0.2")
     bot.wait_output("A round of --once is just running")
     fault.clear()
     assert round_.wait_exit() == 0

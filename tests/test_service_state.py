@@ -224,7 +224,7 @@ def test_the_running_bot_tells_its_state_and_takes_the_file_away_when_it_stops(
 ) -> None:
     folder = tmp_path / "data" / TOKEN.partition(":")[0]
     sim.market.trade("binance", "BTC", "buy", 50_000.0, 0.01)
-    bot = run_bot(before="import state; state.WRITE_EVERY = 0.05")
+    bot = run_bot(before="from service import state; state.WRITE_EVERY = 0.05")
     bot.wait_output("Polling: running")
     chat.send_text(chat_id=OWNER, text="/ping")
     chat.wait_text("pong")
@@ -247,7 +247,8 @@ def test_a_conflict_is_in_the_state_while_it_lasts_and_afterwards(
 ) -> None:
     folder = tmp_path / "data" / TOKEN.partition(":")[0]
     bot = run_bot(
-        before="import conflict, state; conflict.UNHARMED = 1; conflict.STANDBY_REST = 0.5; conflict.UNREAD = 1; "
+        before="from botapi import conflict; from service import state; conflict.UNHARMED = 1; "
+        "conflict.STANDBY_REST = 0.5; conflict.UNREAD = 1; "
         "state.WRITE_EVERY = 0.05"
     )
     bot.wait_output("Polling: running")

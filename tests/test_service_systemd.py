@@ -163,7 +163,10 @@ def test_the_bot_says_ready_when_it_polls_then_lives_then_stops(
 def test_a_standby_is_ready_and_alive_too(by_path: Manager, sim: Simulator, chat: SimBot, run_bot: Run) -> None:
     run_bot().wait_output("Polling: running")
     run_bot(
-        "--wait", before="import app; app.START_GRACE = 0.1", NOTIFY_SOCKET=by_path.address, WATCHDOG_USEC="900000"
+        "--wait",
+        before="from service import run; run.START_GRACE = 0.1",
+        NOTIFY_SOCKET=by_path.address,
+        WATCHDOG_USEC="900000",
     )
     told = by_path.wait_for("READY=1")
     assert "STATUS=Standing by: another copy runs on this machine" in told
@@ -175,7 +178,8 @@ def test_a_bot_whose_polling_is_stuck_gives_no_sign_of_life(
     by_path: Manager, sim: Simulator, chat: SimBot, run_bot: Run
 ) -> None:
     stuck = (
-        "import threading, polling, watchdog, app; watchdog.LOOK_EVERY = app.PATIENCE = 0.2; app.LONG_POLL = 0; "
+        "import threading; from botapi import poller as polling; from service import app, watchdog; "
+        "watchdog.LOOK_EVERY = app.PATIENCE = 0.2; app.LONG_POLL = 0; "
         "watchdog.Watchdog._alarm = lambda *_: print('Seen', flush=True); "
         "polling.Poller.step = lambda _: threading.Event().wait(60) or 60"
     )

@@ -147,7 +147,8 @@ def test_the_stacks_are_logged_without_the_token(tmp_path: Path) -> None:
 # A real process
 
 SOON = (
-    "import watchdog, polling, threading; watchdog.PATIENCE = 1.0; watchdog.LOOK_EVERY = 0.1; "
+    "from service import watchdog; from botapi import poller as polling; import threading; "
+    "watchdog.PATIENCE = 1.0; watchdog.LOOK_EVERY = 0.1; "
     "polling.LONG_POLL = 1; polling.Poller.__init__.__kwdefaults__['long_poll'] = 1; "
 )
 

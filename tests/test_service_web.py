@@ -289,7 +289,7 @@ def test_the_running_bot_shows_itself_but_no_token_no_chat_and_no_words(
     run_bot: Run, chat: SimBot, sim: Simulator
 ) -> None:
     port = free_port()
-    bot = run_bot(HEALTH_PORT=str(port), before="import state; state.WRITE_EVERY = 0.05")
+    bot = run_bot(HEALTH_PORT=str(port), before="from service import state; state.WRITE_EVERY = 0.05")
     bot.wait_output("Polling: running")
     chat.send_text(chat_id=OWNER, text="/ping a-secret-word")
     chat.wait_text("pong")
@@ -313,7 +313,8 @@ def test_a_bot_whose_store_hangs_still_answers_and_says_what_is_stuck(run_bot: R
     hang = "lambda self: exec('with self._store.transaction(): threading.Event().wait()')"
     bot = run_bot(
         HEALTH_PORT=str(port),
-        before="import threading, watchdog, monitors; watchdog.LOOK_EVERY = 0.05; watchdog.GRACE = 3.0; "
+        before="import threading; from service import watchdog; from watch import whale_monitor as monitors; "
+        "watchdog.LOOK_EVERY = 0.05; watchdog.GRACE = 3.0; "
         f"watchdog.PATIENCE = -19.0; monitors.WhaleMonitor.tick = {hang}",
     )
     said: set[tuple[int, str]] = set()

@@ -88,7 +88,7 @@ def test_a_stop_with_a_batch_in_hand_finishes_the_command_it_is_at_and_leaves_th
 ) -> None:
     for number in range(400):
         chat.send_text(chat_id=OWNER, text=f"/ping {number}")
-    slow = "import inbox; take = inbox.Inbox.take; import threading; rest = threading.Event().wait; "
+    slow = "from commands import inbox; take = inbox.Inbox.take; import threading; rest = threading.Event().wait; "
     slow += "inbox.Inbox.take = lambda self, raw: (rest(0.01), take(self, raw))[1]"
     bot = run_bot(SEND_RATE="0", before=slow)
     chat.wait_text("pong 20", chat_id=OWNER)

@@ -26,7 +26,7 @@ linux = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 # Looks from standby, the rest before a newcomer's second try and what counts as undisturbed, all shortened. Not for a
 # copy that is frozen or cut off: a take-over so quick would come before an answer counts as too old.
 BRISK = (
-    "import conflict; conflict.STANDBY_REST = 0.4; conflict.UNREAD = conflict.UNREAD_STUBBORN = 0.8; "
+    "from botapi import conflict; conflict.STANDBY_REST = 0.4; conflict.UNREAD = conflict.UNREAD_STUBBORN = 0.8; "
     "conflict.RETRY_REST = 1; conflict.UNHARMED = 1"
 )
 AS_IT_IS = ""
