@@ -217,7 +217,7 @@ def test_a_telegram_that_never_answers_ends_within_the_time(doctor: Doctor) -> N
     with socket.create_server(("127.0.0.1", 0)) as silent:
         began = time.monotonic()
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        code, found = doctor(before="from manage import reach; reach.WITHIN = 1", TELEGRAM_API_URL=url)
+        code, found = doctor(before="from manage import network; network.WITHIN = 1", TELEGRAM_API_URL=url)
         # Wine's Task Scheduler never answers, which takes 4 s.
         assert time.monotonic() - began < (30 if sys.platform == "win32" else 20)
     assert code == 1

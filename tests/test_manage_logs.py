@@ -15,7 +15,6 @@ import pytest
 from conftest import ROOT, TOKEN, Run, clean_environment
 
 from base.logs import Follower
-from manage import logs
 from simulation.simulator import Simulator
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
@@ -173,7 +172,7 @@ def test_a_reader_that_is_gone_before_a_command_speaks_is_no_error(tmp_path: Pat
 def test_a_log_that_grows_faster_than_one_look_is_read_to_its_end(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(logs, "_CHUNK", 10)
+    monkeypatch.setattr("base.logs.CHUNK", 10)
     path.write_bytes(b"0123456789" * 3)
     follower = Follower(path)
     assert [follower.more() for _ in range(4)] == ["0123456789"] * 3 + [""]

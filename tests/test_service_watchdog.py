@@ -153,13 +153,13 @@ SOON = (
 )
 
 
-def hang_in(where: str, *, holding_the_store: bool = False) -> str:
-    """Python that lets the method `module.Class.name` hang for ever, from its second call on."""
+def hang_in(package: str, where: str, *, holding_the_store: bool = False) -> str:
+    """Python that lets the method `module.Class.name` of the package hang for ever, from its second call on."""
     body = "threading.Event().wait()"
     if holding_the_store:
         body = f"exec('with self._store.transaction(): {body}')"
     return (
-        f"import {where.partition('.')[0]}; was = {where}; calls = []; "
+        f"from {package} import {where.partition('.')[0]}; was = {where}; calls = []; "
         f"{where} = lambda self, *a, **k: (calls.append(1), {body} if len(calls) > 1 else was(self, *a, **k))[1]"
     )
 
@@ -167,7 +167,7 @@ def hang_in(where: str, *, holding_the_store: bool = False) -> str:
 def test_a_poll_that_hangs_ends_the_process_in_order_with_1_and_the_log_tells_where(
     run_bot: Run, tmp_path: Path
 ) -> None:
-    bot = run_bot(before=SOON + hang_in("telegram.Telegram.updates"))
+    bot = run_bot(before=SOON + hang_in("botapi", "client.Telegram.updates"))
     assert bot.wait_exit(20) == 1
     assert "Stuck: polling gave no sign of life" in bot.output
     assert "in get_updates\n" in bot.output
@@ -176,7 +176,7 @@ def test_a_poll_that_hangs_ends_the_process_in_order_with_1_and_the_log_tells_wh
 
 
 def test_a_send_that_hangs_ends_the_process_and_the_next_start_sends(run_bot: Run, chat: SimBot) -> None:
-    bot = run_bot(before=SOON + hang_in("telegram.Telegram.send"))
+    bot = run_bot(before=SOON + hang_in("botapi", "client.Telegram.send"))
     bot.wait_output("Polling: running")
     chat.send_text(chat_id=OWNER, text="/ping kept")
     assert bot.wait_exit(20) == 1
@@ -187,7 +187,7 @@ def test_a_send_that_hangs_ends_the_process_and_the_next_start_sends(run_bot: Ru
 
 def test_a_job_that_hangs_so_that_the_stop_hangs_as_well_is_cut_short(run_bot: Run) -> None:
     """The stuck thread holds the store: nothing could be closed in order."""
-    hanging = hang_in("monitors.WhaleMonitor.tick", holding_the_store=True)
+    hanging = hang_in("watch", "whale_monitor.WhaleMonitor.tick", holding_the_store=True)
     bot = run_bot(before=SOON + "watchdog.GRACE = 1.0; " + hanging)
     assert bot.wait_exit(20) == 1
     assert "Stuck:" in bot.output
@@ -199,7 +199,8 @@ def test_a_process_that_was_frozen_for_longer_than_the_limit_goes_on(run_bot: Ru
     """The worst moment: in the middle of a step, which needs a second more before it gives a sign of life."""
     slow = "[threading.Event().wait(0.05) for _ in range(20)]"
     bot = run_bot(
-        before=f"{SOON} watchdog.PATIENCE = 1.5; import monitors; monitors.WhaleMonitor.tick = "
+        before=f"{SOON} watchdog.PATIENCE = 1.5; from watch import whale_monitor; "
+        f"whale_monitor.WhaleMonitor.tick = "
         f"lambda self: (print('begins', flush=True), {slow}, print('ends', flush=True))"
     )
     bot.wait_output("Polling: running")

@@ -213,7 +213,8 @@ def test_a_file_that_may_not_grow_loses_nothing_and_works_again_when_it_may(path
     script = """
 import resource, sys
 from pathlib import Path
-from store import Store, StoreError
+from botapi.storage import StoreError
+from store import Store
 store = Store(Path(sys.argv[1]))
 store.set_value("kept", "1")
 resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, resource.RLIM_INFINITY))
