@@ -14,6 +14,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from base import text
+from botapi.polling_state import ConflictState, Episode
 
 log = logging.getLogger(__name__)
 
@@ -31,42 +32,6 @@ WEBHOOK_QUIET = 600.0  # seconds without a new one, after which the war is over
 ADVICE = (
     "Another program or service uses this bot's token: stop it there, or get a new token with /revoke at @BotFather."
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class PollingState:
-    """How polling is. Times are unix seconds.
-
-    state: `connecting` (since the start), `running`, `retrying` (polls again after a conflict, not yet sure to be
-    alone), `standby`, `unreachable` (Telegram gives no good answer) or `webhook` (someone set one).
-    """
-
-    state: str
-    last_good_at: float | None
-    failing_since: float | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Episode:
-    """A conflict from its first 409 to its end (None while it lasts), in unix seconds. count: how many 409s."""
-
-    since: float
-    until: float | None
-    count: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class ConflictState:
-    """The conflict that is on (`since` None when none is), and the latest episodes, oldest first, with it.
-
-    begun, answers: how many episodes and how many 409s there were since the start.
-    """
-
-    since: float | None
-    count: int
-    episodes: tuple[Episode, ...] = ()
-    begun: int = 0
-    answers: int = 0
 
 
 @dataclass

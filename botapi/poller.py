@@ -29,8 +29,9 @@ from botapi.client import (
     Unreachable,
     Webhook,
 )
-from botapi.conflict import RETRY_REST, STANDBY_REST, ConflictState, PollingState, Rivalry, WebhookWar, longer
+from botapi.conflict import RETRY_REST, STANDBY_REST, Rivalry, WebhookWar, longer
 from botapi.longpoll import PollingBot
+from botapi.polling_state import ConflictState, PollingReport, PollingState
 from botapi.storage import Storage, StoreError
 from botapi.updates import Inbox
 
@@ -128,19 +129,19 @@ class Poller:
             except TelegramError:
                 log.info("The last updates could not be confirmed; they come again and are recognised as handled")
 
-    def polling_state(self) -> PollingState:
+    def polling_state(self) -> PollingReport:
         """How polling is, for status and health. Safe from any thread."""
         if self._failing_since is not None:
-            state = "unreachable"
+            state = PollingState.UNREACHABLE
         elif self._state == self._standby:
-            state = "standby"
+            state = PollingState.STANDBY
         elif self._state == self._clear_webhook and self._war.count:
-            state = "webhook"
+            state = PollingState.WEBHOOK
         elif self._rivalry.episode is not None:
-            state = "retrying"
+            state = PollingState.RETRYING
         else:
-            state = "running" if self._running else "connecting"
-        return PollingState(state=state, last_good_at=self.last_good_at, failing_since=self._failing_since)
+            state = PollingState.RUNNING if self._running else PollingState.CONNECTING
+        return PollingReport(state=state, last_good_at=self.last_good_at, failing_since=self._failing_since)
 
     def conflict_state(self) -> ConflictState:
         """The conflict that is on and those that were, since the start. Safe from any thread."""

@@ -16,6 +16,7 @@ from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from base import text
+from botapi.polling_state import PollingState, words_of
 from machine import supervisor
 from machine.holder import Holder
 from manage import launchers
@@ -149,12 +150,12 @@ _ELSEWHERE = "stop the copy on the other computer or server; if you know of none
 def _how(polling: dict[str, Any], now: float) -> Finding:
     last = polling["last_good_at"]
     ago = f"last answer {text.duration(max(0.0, now - last))} ago" if last is not None else "no answer yet"
-    if polling["state"] == "unreachable":
+    if polling["state"] == PollingState.UNREACHABLE:
         words = f"the running bot does not reach Telegram ({ago})"
         return Finding("polling", "problem", words, "it tries on by itself; the line Telegram below tells more")
-    if polling["state"] == "webhook":
+    if polling["state"] == PollingState.WEBHOOK:
         return Finding("polling", "warning", f"the running bot is removing a webhook ({ago})")
-    return Finding("polling", "ok", f"{polling['state']}, {ago}")
+    return Finding("polling", "ok", f"{words_of(polling['state'])}, {ago}")
 
 
 def starters(patient: Patient, *, deadline: float) -> Iterator[Finding]:

@@ -14,19 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from base import config, exit_codes, text
+from botapi.polling_state import words_of
 from machine.holder import Holder, stop_command
 from manage import instance
 from manage.instance import FRESH, Instance
 from venues.availability import SourceHealth
 
-_POLLING = {
-    "connecting": "connecting",
-    "running": "running",
-    "retrying": "polls again after a conflict, not yet sure to be alone",
-    "standby": "stands by while another copy polls",
-    "unreachable": "Telegram cannot be reached",
-    "webhook": "a webhook that somebody set is being removed",
-}
 _STATE = ("version", "polling", "conflict", "sources", "queue", "threads")
 
 
@@ -118,7 +111,7 @@ def _told(told: Mapping[str, Any], now: float) -> Iterator[str]:
 
 
 def _polling(polling: Mapping[str, Any], now: float) -> str:
-    words = _POLLING.get(str(polling["state"]), str(polling["state"]))
+    words = words_of(str(polling["state"]))
     if polling["failing_since"] is not None:
         words += f" since {text.clock(polling['failing_since'], now=now)}"
     if polling["last_good_at"] is None:

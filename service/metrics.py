@@ -10,12 +10,13 @@ from collections.abc import Iterator, Mapping
 from itertools import accumulate
 from typing import Any
 
+from botapi.polling_state import PollingState
+
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 MISSING = (
     "Prometheus metrics need one more package that is not installed here. On the bot's machine, in its folder: "
     "pip install prometheus_client (the pip of the bot's own Python) - then ask again, no restart is needed."
 )
-_POLLING_STATES = ("connecting", "running", "retrying", "standby", "unreachable", "webhook")
 _SOURCE_STATES = ("ok", "resting", "blocked", "off", "unused")
 
 
@@ -57,8 +58,8 @@ class _Collector:
         yield from gauge("start_time_seconds", "When the bot was started, unix time", view["started_at"])
         yield from gauge("healthy", "1 when /healthz answers 200", float(view["healthy"]))
         states = GaugeMetricFamily("cryptosat_polling_state", "1 for the state polling is in", labels=["state"])
-        for state in _POLLING_STATES:
-            states.add_metric([state], float(state == polling["state"]))
+        for state in PollingState:
+            states.add_metric([state.value], float(state == polling["state"]))
         yield states
         good = polling["last_good_at"]
         yield from gauge("last_poll_time_seconds", "When getUpdates was last answered well, unix time", good)

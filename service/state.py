@@ -20,7 +20,7 @@ from typing import Any
 from base import text
 from base.config import VERSION
 from base.worker import Loop
-from botapi.conflict import ConflictState, PollingState
+from botapi.polling_state import ConflictState, PollingReport, PollingState
 from botapi.storage import StoreError
 from machine import holder
 from service.latency import BOUNDS, Spread
@@ -31,11 +31,6 @@ log = logging.getLogger(__name__)
 FILE = "status.json"
 SCHEMA = 1
 WRITE_EVERY = 5.0  # seconds
-_DEAF = {
-    "running": "No answer of Telegram to polling",
-    "unreachable": "Telegram gives no good answer",
-    "webhook": "A webhook that someone sets again and again keeps this bot from polling",
-}
 _SOURCE_FIELDS = ("source", "venue", "host", "state", "since", "reason", "covers", "lag", "missed", "skipped")
 
 
@@ -44,7 +39,7 @@ class Parts:
     """Where the state comes from. Each is called from the state's own thread, some of them also from others."""
 
     username: Callable[[], str]
-    polling: Callable[[], PollingState]
+    polling: Callable[[], PollingReport]
     conflict: Callable[[], ConflictState]
     sources: Callable[[], Sequence[SourceHealth]]
     pending: Callable[[], int]
@@ -132,7 +127,7 @@ class State:
             "pid": os.getpid(),
             "started_at": self._started_at,
             "written_at": now,
-            "polling": asdict(parts.polling()),
+            "polling": parts.polling().as_json(),
             "conflict": {name: conflict[name] for name in ("since", "count", "episodes")},
             "sources": [
                 {name: getattr(source, name) for name in _SOURCE_FIELDS} | {"symbols": list(source.symbols)}
@@ -156,14 +151,15 @@ class State:
         if failing is not None:
             # Telegram is asked and answers all the same: without this a bot that can take no command would look well.
             found.append(f"The database cannot be used for {text.duration(failing)}; the log tells why.")
-        if polling.state in ("standby", "retrying"):
+        if polling.state.shares:
             return found
         since = max(polling.last_good_at or self._started_at, polling.failing_since or 0.0)
         quiet = text.duration(max(0.0, now - since))
         if polling.last_good_at is None:
             found.append(f"Not connected to Telegram yet, for {quiet}.")
         elif now - since > self._patience:
-            found.append(f"{_DEAF.get(polling.state, _DEAF['running'])} for {quiet}.")
+            running = polling.state is PollingState.RUNNING
+            found.append(f"{'Telegram has not answered' if running else polling.state.words} for {quiet}.")
         return found
 
     def view(self) -> dict[str, Any]:
@@ -174,7 +170,7 @@ class State:
             "healthy": not problems,
             "problems": problems,
             "stuck": list(self._parts.stuck()),
-            "polling": asdict(self._parts.polling()),
+            "polling": self._parts.polling().as_json(),
             "conflict": asdict(self._parts.conflict()),
             "alerts_by_hour": self._hours,
             "latency": asdict(self._parts.latency()) | {"bounds": BOUNDS},

@@ -12,19 +12,13 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 
+from botapi.polling_state import PollingState
+
 log = logging.getLogger(__name__)
 
 CONNECTING = (
     20.0  # seconds a start may take to reach Telegram before it counts as over: waiting is the bot's own work
 )
-_WORDS = {  # of state.PollingState.state
-    "connecting": "Connecting to Telegram",
-    "running": "Polling",
-    "retrying": "Polling again after a conflict",
-    "standby": "Standing by: another program polls with this token",
-    "unreachable": "Telegram cannot be reached; the bot tries on",
-    "webhook": "Removing a webhook that someone has set",
-}
 SEND_TIMEOUT = 1.0  # seconds; systemd reads at once, a service manager that does not must not hold the bot up
 
 
@@ -45,13 +39,12 @@ class Notifier:
         self._alive_at: float | None = None
         self.watchdog = _watchdog(environ)
 
-    def report(self, polling: str, *, well: bool) -> None:
+    def report(self, polling: PollingState, *, well: bool) -> None:
         """How it is now; to be called twice a second. `well`: no thread is stuck; without it, no sign of life."""
-        words = _WORDS.get(polling, polling)
-        if polling == "connecting" and self._monotonic() - self._began < CONNECTING:
-            self.status(words)
+        if polling is PollingState.CONNECTING and self._monotonic() - self._began < CONNECTING:
+            self.status(polling.words)
         else:
-            self.ready(words)
+            self.ready(polling.words)
         if well:
             self.alive()
 

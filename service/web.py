@@ -144,7 +144,7 @@ class _Handler(BaseHTTPRequestHandler):
     def healthz(self) -> None:
         view = self.server.view()
         if view["healthy"]:
-            self._say(200, f"ok\n{_doing(view)}\n")
+            self._say(200, f"ok\n{view['polling']['words']}\n")
         else:
             self._say(503, "\n".join(["not well", *view["problems"], ""]))
 
@@ -182,13 +182,6 @@ _ROUTES: dict[str, Callable[[_Handler], None]] = {
     "/metrics": _Handler.metrics,
     "/status.json": _Handler.status,
 }
-
-
-def _doing(view: Mapping[str, Any]) -> str:
-    state = view["polling"]["state"]
-    if state in ("standby", "retrying"):
-        return f"{state}: another program polls; this copy takes over when nobody reads"
-    return f"polling: {state}"
 
 
 def _shut(connection: socket.socket) -> None:

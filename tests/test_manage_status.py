@@ -78,7 +78,7 @@ def test_a_running_bot_is_told_of_to_programs_and_people(
     code, shown = status_lines(run_bot)
     assert code == 0
     assert f"Bot {BOT_ID} (@whale_test_bot) runs." in shown
-    for part in (f"pid {bot.pid}", "polling   running; last answer", "conflict  none", "Binance spot", "0 waiting"):
+    for part in (f"pid {bot.pid}", "polling   Running; last answer", "conflict  none", "Binance spot", "0 waiting"):
         assert part in shown
     assert str(folder(tmp_path)) in shown
 

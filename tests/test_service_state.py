@@ -14,7 +14,7 @@ from conftest import OWNER, TOKEN, Run
 
 from base.config import VERSION
 from base.worker import Loop
-from botapi.conflict import ConflictState, Episode, PollingState
+from botapi.polling_state import ConflictState, Episode, PollingReport, PollingState
 from botapi.storage import StoreError
 from service import state
 from service.latency import Latency
@@ -44,7 +44,7 @@ def make(folder: Path, monotonic: Callable[[], float] = lambda: 100.0, **parts: 
     idle.progress_at = 90.0
     known: dict[str, Callable[..., Any]] = {
         "username": lambda: "whale_test_bot",
-        "polling": lambda: PollingState(state="running", last_good_at=9.0, failing_since=None),
+        "polling": lambda: PollingReport(state=PollingState.RUNNING, last_good_at=9.0, failing_since=None),
         "conflict": lambda: ConflictState(since=None, count=0, episodes=(Episode(since=1.0, until=2.0, count=3),)),
         "sources": lambda: [SOURCE],
         "pending": lambda: 4,
@@ -68,7 +68,7 @@ def test_the_file_holds_the_whole_state_in_the_shape_that_others_read(tmp_path: 
         "pid": os.getpid(),
         "started_at": 86500.0,
         "written_at": 86500.0,
-        "polling": {"state": "running", "last_good_at": 9.0, "failing_since": None},
+        "polling": {"state": "running", "words": "Running", "last_good_at": 9.0, "failing_since": None},
         "conflict": {"since": None, "count": 0, "episodes": [{"since": 1.0, "until": 2.0, "count": 3}]},
         "sources": [
             {
@@ -114,8 +114,8 @@ def test_a_store_that_fails_leaves_the_figures_as_they_were_and_the_rest_is_told
     hint = make(
         tmp_path,
         pending=pending,
-        polling=lambda: PollingState(
-            state="unreachable" if fails else "running", last_good_at=9.0, failing_since=None
+        polling=lambda: PollingReport(
+            state=PollingState.UNREACHABLE if fails else PollingState.RUNNING, last_good_at=9.0, failing_since=None
         ),
     )
     hint.step()
@@ -130,22 +130,22 @@ def test_a_store_that_fails_leaves_the_figures_as_they_were_and_the_rest_is_told
 # What ails it (the bot of `make` was started at 86,500; its patience is 80 s)
 
 
-def polling(state: str, *, good: float | None, failing: float | None = None) -> Callable[[], PollingState]:
-    return lambda: PollingState(state=state, last_good_at=good, failing_since=failing)
+def polling(state: str, *, good: float | None, failing: float | None = None) -> Callable[[], PollingReport]:
+    return lambda: PollingReport(state=PollingState(state), last_good_at=good, failing_since=failing)
 
 
 @pytest.mark.parametrize(
     ("how", "problem"),
     [
         (polling("running", good=86_420.0), ""),
-        (polling("running", good=86_419.0), "No answer of Telegram to polling for 1 min."),
+        (polling("running", good=86_419.0), "Telegram has not answered for 1 min."),
         (polling("connecting", good=None), "Not connected to Telegram yet, for 0 s."),
         (polling("unreachable", good=None, failing=86_500.0), "Not connected to Telegram yet, for 0 s."),
         (polling("unreachable", good=80_000.0, failing=86_450.0), ""),
-        (polling("unreachable", good=86_100.0, failing=86_200.0), "Telegram gives no good answer for 5 min."),
+        (polling("unreachable", good=86_100.0, failing=86_200.0), "Telegram cannot be reached for 5 min."),
         (
             polling("webhook", good=86_200.0),
-            "A webhook that someone sets again and again keeps this bot from polling",
+            "Removing a webhook that another service set for",
         ),
         (polling("standby", good=None), ""),
         (polling("standby", good=100.0), ""),
@@ -153,7 +153,7 @@ def polling(state: str, *, good: float | None, failing: float | None = None) -> 
     ],
 )
 def test_only_a_bot_that_does_not_do_its_work_has_a_problem(
-    tmp_path: Path, how: Callable[[], PollingState], problem: str
+    tmp_path: Path, how: Callable[[], PollingReport], problem: str
 ) -> None:
     found = make(tmp_path, polling=how).problems()
     assert len(found) == bool(problem)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import Run
 
+from botapi.polling_state import PollingState
 from service.systemd import CONNECTING, Notifier
 from simulation.account import SimBot
 from simulation.simulator import Simulator
@@ -135,15 +136,15 @@ def test_a_line_to_nobody_is_no_error(address: str) -> None:
 def test_a_start_is_over_when_it_polls_or_when_telegram_stays_away(manager: Manager) -> None:
     clock = Clock()
     notifier = Notifier({"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": "9000000"}, monotonic=clock)
-    notifier.report("connecting", well=True)
+    notifier.report(PollingState.CONNECTING, well=True)
     assert manager.heard() == ["STATUS=Connecting to Telegram"]
     assert manager.heard() == ["WATCHDOG=1"]
     clock.now += CONNECTING + 1
-    notifier.report("connecting", well=False)
+    notifier.report(PollingState.CONNECTING, well=False)
     assert manager.heard() == ["READY=1", "STATUS=Connecting to Telegram"]
     assert manager.silent(), "no sign of life while a thread is stuck"
-    notifier.report("running", well=True)
-    assert manager.heard() == ["STATUS=Polling"]
+    notifier.report(PollingState.RUNNING, well=True)
+    assert manager.heard() == ["STATUS=Running"]
     assert manager.heard() == ["WATCHDOG=1"]
 
 

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 from conftest import OWNER, SECRETS, Run
 
+from botapi.polling_state import PollingState
 from service import web
 from service.latency import BOUNDS
 from service.web import HealthServer
@@ -49,7 +50,7 @@ VIEW: dict[str, Any] = {
     "started_at": NOW - 90_000,
     "written_at": NOW,
     "now": NOW,
-    "polling": {"state": "running", "last_good_at": NOW - 3, "failing_since": None},
+    "polling": {"state": "running", "words": "Running", "last_good_at": NOW - 3, "failing_since": None},
     "conflict": {
         "since": None,
         "count": 0,
@@ -80,7 +81,12 @@ VIEW: dict[str, Any] = {
     },
 }
 STANDBY = {
-    "polling": {"state": "standby", "last_good_at": NOW - 400, "failing_since": None},
+    "polling": {
+        "state": "standby",
+        "words": PollingState.STANDBY.words,
+        "last_good_at": NOW - 400,
+        "failing_since": None,
+    },
     "conflict": VIEW["conflict"] | {"since": NOW - 380, "count": 4},
 }
 STUCK = {"healthy": False, "stuck": ["whales"], "problems": ["The thread whales is stuck."]}
@@ -130,14 +136,14 @@ def site() -> Iterator[Site]:
 
 
 def test_a_bot_that_polls_is_200(site: Site) -> None:
-    assert site.ask("/healthz")[:2] == (200, "ok\npolling: running\n")
+    assert site.ask("/healthz")[:2] == (200, "ok\nRunning\n")
 
 
 def test_a_copy_in_standby_is_200_and_says_so(site: Site) -> None:
     site.view |= STANDBY
     code, said, _ = site.ask("/healthz")
     assert code == 200
-    assert "standby: another program polls" in said
+    assert said == "ok\nStanding by while another copy polls\n"
 
 
 def test_a_bot_with_a_problem_is_503_with_each_reason_on_a_line(site: Site) -> None:

@@ -1,0 +1,90 @@
+"""How polling is doing and which conflicts there were: the states, their words, and what is reported about them.
+
+Every place that shows it (/status, `bot.py status`, doctor, status.json, the status page, /metrics, systemd) takes
+the states and the words from here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+
+class PollingState(StrEnum):
+    """What polling is doing. The value is for programs (status.json, /metrics), `words` are for people."""
+
+    CONNECTING = "connecting"
+    RUNNING = "running"
+    RETRYING = "retrying"
+    STANDBY = "standby"
+    UNREACHABLE = "unreachable"
+    WEBHOOK = "webhook"
+
+    @property
+    def words(self) -> str:
+        return _WORDS[self]
+
+    @property
+    def shares(self) -> bool:
+        """Another copy polls, or did a moment ago: it answers the commands, and that is no fault of this one."""
+        return self in (PollingState.STANDBY, PollingState.RETRYING)
+
+
+_WORDS = {
+    PollingState.CONNECTING: "Connecting to Telegram",
+    PollingState.RUNNING: "Running",
+    PollingState.RETRYING: "Polling again after a conflict",
+    PollingState.STANDBY: "Standing by while another copy polls",
+    PollingState.UNREACHABLE: "Telegram cannot be reached",
+    PollingState.WEBHOOK: "Removing a webhook that another service set",
+}
+
+
+def words_of(state: str) -> str:
+    """The words for a state read from a file; the state itself when this version does not know it."""
+    try:
+        return PollingState(state).words
+    except ValueError:
+        return state
+
+
+@dataclass(frozen=True, kw_only=True)
+class PollingReport:
+    """The state of polling, when Telegram last answered well, and since when it has not. Times are unix seconds."""
+
+    state: PollingState
+    last_good_at: float | None
+    failing_since: float | None
+
+    def as_json(self) -> dict[str, Any]:
+        """For status.json and the status page."""
+        return {
+            "state": self.state.value,
+            "words": self.state.words,
+            "last_good_at": self.last_good_at,
+            "failing_since": self.failing_since,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Episode:
+    """A conflict from its first 409 to its end (None while it lasts), in unix seconds. count: how many 409s."""
+
+    since: float
+    until: float | None
+    count: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConflictState:
+    """The conflict that is on (`since` None when none is), and the latest episodes, oldest first, with it.
+
+    begun, answers: how many episodes and how many 409s there were since the start.
+    """
+
+    since: float | None
+    count: int
+    episodes: tuple[Episode, ...] = ()
+    begun: int = 0
+    answers: int = 0
