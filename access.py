@@ -77,7 +77,7 @@ class Access:
         """A decision of the owner goes before the settings' list: /deny also holds for a user listed there."""
         if user_id and user_id == self.owner_id:
             return Role.OWNER
-        user = self._store.user(user_id)
+        user = self._store.chats.user(user_id)
         if user is not None and user.state == "denied":
             return Role.DENIED
         if user_id in self._allowed_users or (user is not None and user.state == "allowed"):
@@ -97,7 +97,7 @@ class Access:
         """An administrator of a group may set what it hears, once someone whom the bot knows has started it there."""
         if update.chat_kind == "private" or self.role(update.user_id) is Role.DENIED:
             return False
-        chat = self._store.chat(update.chat_id)
+        chat = self._store.chats.get(update.chat_id)
         if chat is None or not self.may_hear(chat):
             return False
         return update.as_group or administers(self._store, update.chat_id, update.user_id, now=self._now())
@@ -113,17 +113,17 @@ class Access:
         if self.role(update.user_id) is not Role.STRANGER:
             return False, False
         now = self._now()
-        known = self._store.user(update.user_id)
+        known = self._store.chats.user(update.user_id)
         user = known or User(user_id=update.user_id, at=now)
         if now - user.answered_at < ANSWER_EVERY:
             return False, False
         ask = (
             self.owner_id is not None
             and now - user.asked_at > ASK_EVERY
-            and self._store.asked_since(now - 3600) < ASKS_AN_HOUR
+            and self._store.chats.asked_since(now - 3600) < ASKS_AN_HOUR
         )
         user = replace(user, name=clip(update.user_name, 64), answered_at=now)
-        self._store.put_user(replace(user, asked_at=now) if ask else user)
+        self._store.chats.put_user(replace(user, asked_at=now) if ask else user)
         return True, ask
 
     def allow(self, user_id: int) -> None:
@@ -136,20 +136,20 @@ class Access:
 
     def sweep(self) -> list[Chat]:
         """End the subscriptions of chats whose people may no longer hear; returns those chats."""
-        ended = [chat for chat in self._store.chats() if not self.may_hear(chat)]
+        ended = [chat for chat in self._store.chats.all() if not self.may_hear(chat)]
         for chat in ended:
             self._store.unsubscribe(chat.chat_id, note="unsubscribed: its user may no longer use this bot")
         return ended
 
     def _decide(self, user_id: int, state: str) -> None:
-        user = self._store.user(user_id) or User(user_id=user_id)
-        self._store.put_user(replace(user, state=state, at=self._now()))
+        user = self._store.chats.user(user_id) or User(user_id=user_id)
+        self._store.chats.put_user(replace(user, state=state, at=self._now()))
 
     def users(self) -> list[tuple[Role, User]]:
         """Everyone who was decided about, by settings or by the owner."""
-        decided = {user.user_id: user for user in self._store.users("allowed", "denied")}
+        decided = {user.user_id: user for user in self._store.chats.users("allowed", "denied")}
         for user_id in (*self._allowed_users, *([self.owner_id] if self.owner_id else [])):
-            decided.setdefault(user_id, self._store.user(user_id) or User(user_id=user_id))
+            decided.setdefault(user_id, self._store.chats.user(user_id) or User(user_id=user_id))
         order = list(Role)
         rows = [(self.role(user_id), user) for user_id, user in decided.items()]
         return sorted(rows, key=lambda row: (order.index(row[0]), row[1].user_id))
@@ -239,7 +239,7 @@ class Groups:
 
     def tick(self) -> None:
         """Ask about the groups whose turn it is. What Telegram refuses or cannot answer is nobody's error here."""
-        for chat in self._store.chats():
+        for chat in self._store.chats.all():
             now = self._now()
             if (
                 chat.kind == "private"

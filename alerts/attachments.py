@@ -22,13 +22,13 @@ def makers(
         since = until - float(wish["seconds"])
         orders = [
             (body["at_ms"] / 1000, body["price"], body["usd"], body["side"])
-            for body in store.alerts_between(since, until)
+            for body in store.messages.alerts_between(since, until)
             if body["monitor"] == "whales" and body["symbol"] == symbol
         ]
         try:
             png = chart.picture(
                 symbol,
-                store.bars(symbol, since=since),
+                store.markets.bars(symbol, since=since),
                 orders,
                 since=since,
                 until=until,

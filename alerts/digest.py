@@ -46,10 +46,12 @@ class Digests:
 
     def tick(self) -> bool:
         """Enqueue every digest that is due; True when there was one."""
-        due = self._store.digests_due(self._now())
-        for chat in due:
+        due = self._store.chats.digests_due(self._now())
+        for chat_id in due:
             with self._store.transaction():
-                self._tell(chat)
+                chat = self._store.chats.get(chat_id)
+                if chat is not None:
+                    self._tell(chat)
         return bool(due)
 
     def _tell(self, chat: Chat) -> None:
@@ -60,8 +62,8 @@ class Digests:
             # A time that a person chose is kept to; in quiet hours without a sound.
             quiet = {"disable_notification": True} if preferences.is_quiet(chat, now) else {}
             payload = publish.addressed(chat, {"text": part, "parse_mode": "HTML"} | quiet)
-            self._store.enqueue(chat.chat_id, "sendMessage", payload, now=now, lane=ALERTS)
-        self._store.put_chat(plan(chat, now))
+            self._store.messages.enqueue(chat.chat_id, "sendMessage", payload, now=now, lane=ALERTS)
+        self._store.chats.put(plan(chat, now))
 
     def _words(self, chat: Chat, *, since: float, until: float) -> str:
         kept_back = held_back.take(self._store, chat, now=until)
@@ -78,7 +80,7 @@ class Digests:
 
         ends = datetime.fromtimestamp(until, zone).strftime("%a %d %b %H:%M")
         lines = [f"<b>Digest of {text.duration(until - since)} to {ends} {text.escape(chat.timezone)}</b>"]
-        happened = [Alert(**body) for body in self._store.alerts_between(since, until)]
+        happened = [Alert(**body) for body in self._store.messages.alerts_between(since, until)]
         heard = [alert for alert in happened if preferences.follows(chat, alert)]
         lines += self._whales(chat, [alert for alert in heard if alert.monitor == "whales"], clock)
         lines += self._flows(chat, since)
@@ -106,7 +108,7 @@ class Digests:
     def _flows(self, chat: Chat, since: float) -> list[str]:
         rows = []
         for symbol in self._symbols:
-            seen = self._store.bars(symbol, since=since) if chat.follows(symbol) else []
+            seen = self._store.markets.bars(symbol, since=since) if chat.follows(symbol) else []
             if not seen:
                 continue
             bought, sold = sum(bar.buy_usd for bar in seen), sum(bar.sell_usd for bar in seen)
@@ -121,8 +123,8 @@ class Digests:
         return [*lines, more] if more else lines
 
     def _liquidations(self, chat: Chat, since: float) -> list[str]:
-        since = max(since, self._now() - markets.KEPT)
-        seen = [event for event in self._store.book.liquidations(since=since) if chat.follows(event.symbol)]
+        since = max(since, self._now() - markets.LIQUIDATIONS_KEPT)
+        seen = [event for event in self._store.markets.liquidations(since=since) if chat.follows(event.symbol)]
         if not seen or chat.levels.get("liquidations") == "off":
             return []
         venues = " and ".join(sorted({event.venue for event in seen}))
@@ -132,7 +134,7 @@ class Digests:
         return [*lines, more] if more else lines
 
     def _funding(self, chat: Chat) -> list[str]:
-        followed = [rate for rate in self._store.book.rates() if chat.follows(rate.symbol)]
+        followed = [rate for rate in self._store.markets.rates() if chat.follows(rate.symbol)]
         if not followed or chat.levels.get("funding") == "off":
             return []
         ordered = sorted(followed, key=lambda rate: rate.eight_hours)
@@ -142,16 +144,16 @@ class Digests:
         return [f"<b>Funding per 8 h</b>, highest and lowest now: {text.escape(', '.join(told))}"]
 
     def _gaps(self, chat: Chat, since: float, clock: Callable[[float], str]) -> list[str]:
-        gaps = [gap for gap in self._store.gaps(since=since) if chat.follows(gap["symbol"])]
+        gaps = [gap for gap in self._store.markets.gaps(since=since) if chat.follows(gap.symbol)]
         lines = []
-        for venue in dict.fromkeys(gap["venue"] for gap in gaps):
-            mine = [gap for gap in gaps if gap["venue"] == venue]
-            coins = ", ".join(sorted({gap["symbol"] for gap in mine}))
-            start, end = min(gap["start"] for gap in mine), max(gap["end"] for gap in mine)
-            missed = sum(gap["missed"] or 0 for gap in mine)
+        for venue in dict.fromkeys(gap.venue for gap in gaps):
+            mine = [gap for gap in gaps if gap.venue == venue]
+            coins = ", ".join(sorted({gap.symbol for gap in mine}))
+            start, end = min(gap.start for gap in mine), max(gap.end for gap in mine)
+            missed = sum(gap.missed or 0 for gap in mine)
             number = f", {text.count(missed, 'trade')}" if missed else ""
             lines.append(f"{text.escape(venue)}: {clock(start)} to {clock(end)}, {text.escape(coins)}{number}")
-        began = self._store.bars_from()
+        began = self._store.markets.bars_from()
         if began is None:
             lines.append("everything: I have just begun to look")
         elif began > since + bars.SECONDS:

@@ -14,7 +14,7 @@ from alerts.preferences import Heard
 from base import text
 from botapi.storage import ALERTS
 from store import Store
-from store.rows import Alert, Chat, Told
+from store.rows import Alert, Chat, HistoryEntry
 
 BIGGEST = 5  # alerts of one monitor that get a line of their own
 
@@ -22,29 +22,29 @@ BIGGEST = 5  # alerts of one monitor that get a line of their own
 def tell_due(store: Store, *, now: float) -> bool:
     """Enqueue what was held for every chat whose time has come. True if there was any."""
     told = False
-    for chat_id in store.history.chats_holding():
+    for chat_id in store.messages.chats_holding():
         with store.transaction():
-            chat = store.chat(chat_id)
+            chat = store.chats.get(chat_id)
             if chat is None or not chat.subscribed or preferences.is_quiet(chat, now):
                 continue
-            waiting = store.history.held(chat_id)
+            waiting = store.messages.held(chat_id)
             if not is_due(chat, waiting, now=now):
                 continue
             silent = all(chat.levels.get(one.alert.monitor) == "silent" for one in waiting)
             form: dict[str, Any] = {"parse_mode": "HTML"} | ({"disable_notification": True} if silent else {})
             for part in text.split(take(store, chat, now=now)):
                 payload = publish.addressed(chat, {"text": part, **form})
-                store.enqueue(chat_id, "sendMessage", payload, now=now, lane=ALERTS)
+                store.messages.enqueue(chat_id, "sendMessage", payload, now=now, lane=ALERTS)
             told = True
     return told
 
 
-def is_due(chat: Chat, waiting: Sequence[Told], *, now: float) -> bool:
+def is_due(chat: Chat, waiting: Sequence[HistoryEntry], *, now: float) -> bool:
     """Is it time to tell? What the next digest brings is left to it (digest.py)."""
     return bool(waiting) and not _is_for_digest(chat, waiting) and due_at(chat, waiting, now=now) <= now
 
 
-def due_at(chat: Chat, waiting: Sequence[Told], *, now: float) -> float:
+def due_at(chat: Chat, waiting: Sequence[HistoryEntry], *, now: float) -> float:
     """When what waits is told, by the settings as they are now; never in quiet hours or while all is muted."""
     if _is_for_digest(chat, waiting):
         assert chat.digest_at is not None
@@ -57,11 +57,11 @@ def due_at(chat: Chat, waiting: Sequence[Told], *, now: float) -> float:
     return (quiet.until(at, chat.zone) if quiet is not None else None) or at
 
 
-def _is_for_digest(chat: Chat, waiting: Sequence[Told]) -> bool:
+def _is_for_digest(chat: Chat, waiting: Sequence[HistoryEntry]) -> bool:
     return chat.digest_at is not None and not _any_quiet(waiting)
 
 
-def _any_quiet(waiting: Sequence[Told]) -> bool:
+def _any_quiet(waiting: Sequence[HistoryEntry]) -> bool:
     return any(one.how == Heard.QUIET.value for one in waiting)
 
 
@@ -70,14 +70,14 @@ def take(store: Store, chat: Chat, *, now: float) -> str:
 
     To be called in the transaction that enqueues the words.
     """
-    waiting = store.history.held(chat.chat_id)
+    waiting = store.messages.held(chat.chat_id)
     if not waiting:
         return ""
-    store.history.settle_held(chat.chat_id, "told")
+    store.messages.settle_held(chat.chat_id, "told")
     return words(chat, waiting, now=now)
 
 
-def words(chat: Chat, waiting: Sequence[Told], *, now: float) -> str:
+def words(chat: Chat, waiting: Sequence[HistoryEntry], *, now: float) -> str:
     first, last = (text.clock(one.at, now=now, zone=chat.zone) for one in (waiting[0], waiting[-1]))
     lines = [
         f"<b>Held back: {text.count(len(waiting), 'alert')}</b>",
@@ -89,7 +89,7 @@ def words(chat: Chat, waiting: Sequence[Told], *, now: float) -> str:
     return "\n".join(lines)
 
 
-def reasons(waiting: Sequence[Told]) -> str:
+def reasons(waiting: Sequence[HistoryEntry]) -> str:
     """`quiet hours 12 · over the hourly cap 2`"""
     over = sum(one.how == Heard.CAP.value for one in waiting)
     whys = [f"quiet hours {len(waiting) - over:,}"] if over < len(waiting) else []

@@ -37,9 +37,9 @@ def publish(store: Store, alert: Alert, *, now: float, default_min: float, only:
     default_min: US dollars from which chats without a threshold of their own hear this symbol. only: the one chat
     whose alert it is; it asked for this, whatever coins it follows.
     """
-    if not store.add_alert(alert.key, alert.monitor, alert.symbol, at=alert.at, body=asdict(alert), now=now):
+    if not store.messages.add_alert(alert.key, alert.monitor, alert.symbol, at=alert.at, body=asdict(alert), now=now):
         return False
-    chats = store.chats()
+    chats = store.chats.all()
     if only is not None:
         chats = [replace(chat, symbols=None) for chat in chats if chat.chat_id == only]
     for chat in chats:
@@ -47,7 +47,7 @@ def publish(store: Store, alert: Alert, *, now: float, default_min: float, only:
         if heard in (Heard.LOUD, Heard.SILENT):
             heard = _deliver(store, chat, alert, now=now, heard=heard)
         if heard in (Heard.QUIET, Heard.CAP, Heard.MUTED):
-            store.history.hold(chat.chat_id, alert.key, why=heard.value, at=now)
+            store.messages.hold(chat.chat_id, alert.key, why=heard.value, at=now)
     return True
 
 
@@ -60,13 +60,13 @@ def announce(
     monitor: str = "whales",
 ) -> None:
     """One plain line, in the chat's zone, for every chat that hears of the monitor (and of the symbol, if named)."""
-    for chat in store.chats():
+    for chat in store.chats.all():
         if chat.levels.get(monitor) == "off" or (symbol and (not chat.follows(symbol) or chat.muted(symbol, now))):
             continue
         message: dict[str, Any] = {"text": words(chat.zone)}
         if preferences.is_quiet(chat, now) or now < chat.muted_until:
             message["disable_notification"] = True
-        store.enqueue(chat.chat_id, "sendMessage", addressed(chat, message), now=now, lane=ALERTS)
+        store.messages.enqueue(chat.chat_id, "sendMessage", addressed(chat, message), now=now, lane=ALERTS)
 
 
 def _deliver(store: Store, chat: Chat, alert: Alert, *, now: float, heard: Heard) -> Heard:
@@ -75,18 +75,22 @@ def _deliver(store: Store, chat: Chat, alert: Alert, *, now: float, heard: Heard
     An edit makes no sound: a loud alert never hides in a silent message. A silent one joins either.
     """
     for sound in (Heard.LOUD, heard):
-        open_id = store.open_bundle(chat.chat_id, _bundle(alert, sound), since=now - BUNDLE_SECONDS, until=now)
+        open_id = store.messages.open_bundle(
+            chat.chat_id, _bundle(alert, sound), since=now - BUNDLE_SECONDS, until=now
+        )
         if open_id is not None:
-            store.add_to_bundle(open_id, alert.key)
-            store.revise(open_id, {WISH: sound.value}, now=now)
+            store.messages.add_to_bundle(open_id, alert.key)
+            store.messages.revise(open_id, {WISH: sound.value}, now=now)
             return sound
     if chat.hourly_cap:
-        messages = store.messages_since(chat.chat_id, preferences.hour_began(chat, now))
+        messages = store.messages.count_since(chat.chat_id, preferences.hour_began(chat, now))
         if preferences.over_cap(chat, messages):
             return Heard.CAP
     bundle = _bundle(alert, heard)
-    made = store.enqueue(chat.chat_id, "sendMessage", {WISH: heard.value}, now=now, lane=ALERTS, bundle=bundle)
-    store.add_to_bundle(made, alert.key)
+    made = store.messages.enqueue(
+        chat.chat_id, "sendMessage", {WISH: heard.value}, now=now, lane=ALERTS, bundle=bundle
+    )
+    store.messages.add_to_bundle(made, alert.key)
     return heard
 
 
@@ -97,8 +101,8 @@ def compose(store: Store, delivery: Delivery, *, now: float) -> dict[str, Any] |
     """
     if WISH not in delivery.payload:
         return delivery.payload
-    chat = store.chat(delivery.chat_id)
-    bundled = [Alert(**body) for body in store.bundle(delivery.parent or delivery.id)]
+    chat = store.chats.get(delivery.chat_id)
+    bundled = [Alert(**body) for body in store.messages.bundle(delivery.parent or delivery.id)]
     if chat is None or not bundled:
         return None  # the chat is gone, or the alerts are older than what is kept
     message = payload(chat, bundled, now=now, heard=Heard(delivery.payload[WISH]))

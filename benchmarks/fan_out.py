@@ -50,7 +50,7 @@ def subscribe(database: Path, sim: SimBot, chats: list[int]) -> None:
         for number, chat_id in enumerate(chats):
             kind = "private" if chat_id > 0 else "group"
             sim.add_chat(chat_id, chat_type=kind)
-            store.put_chat(Chat(chat_id=chat_id, kind=kind, added_by=OWNER, since=float(number)))
+            store.chats.put(Chat(chat_id=chat_id, kind=kind, added_by=OWNER, since=float(number)))
     store.close()
 
 

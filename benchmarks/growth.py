@@ -60,13 +60,13 @@ def live(store: Store, day: int, *, a_day: int) -> None:
     midnight = BEGAN + day * DAY
     with store.transaction():
         for number in range(COMMANDS):
-            store.mark_handled(day * COMMANDS + number, now=midnight)
-            store.enqueue(1, "sendMessage", {"text": "x" * 400}, now=midnight)
+            store.chats.mark_handled(day * COMMANDS + number, now=midnight)
+            store.messages.enqueue(1, "sendMessage", {"text": "x" * 400}, now=midnight)
         for number in range(288):
             bars = [Bar(coin, int(midnight) + 300 * number, 1.5, 2.5, 0.5, 1.25, 1e6, 2e6) for coin in COINS]
-            store.add_bars(bars)
+            store.markets.add_bars(bars)
         for coin in COINS:
-            store.set_cursor("Binance spot", coin, f"{day} 1 2 3", at=midnight)
+            store.markets.set_cursor("Binance spot", coin, f"{day} 1 2 3", at=midnight)
     deliver(store, BEGAN + (day + 1) * DAY)
 
 
@@ -120,14 +120,14 @@ def questions(store: Store, now: float) -> dict[str, float]:
     return {
         "publish an alert": milliseconds(publish),
         "what waits (outbox)": milliseconds(lambda: store.pending(after=10**12)),
-        "counts of a day (/status)": milliseconds(lambda: store.outbox_counts(since=now - DAY)),
-        "the latest 5 (/whales)": milliseconds(lambda: store.alerts("whales")),
-        "the latest 5 of a coin": milliseconds(lambda: store.alerts("whales", "BTC")),
-        "history of a chat": milliseconds(lambda: store.history.latest(1, limit=10)),
-        "alerts of a day (digest)": milliseconds(lambda: store.alerts_between(now - DAY, now)),
-        "bars of 24 h (chart)": milliseconds(lambda: store.bars("BTC", since=now - DAY)),
-        "messages of an hour (cap)": milliseconds(lambda: store.messages_since(1, now - 3600)),
-        "an update is marked": milliseconds(lambda: store.mark_handled(next(number), now=now)),
+        "counts of a day (/status)": milliseconds(lambda: store.messages.counts(since=now - DAY)),
+        "the latest 5 (/whales)": milliseconds(lambda: store.messages.alerts("whales")),
+        "the latest 5 of a coin": milliseconds(lambda: store.messages.alerts("whales", "BTC")),
+        "history of a chat": milliseconds(lambda: store.messages.history(1, limit=10)),
+        "alerts of a day (digest)": milliseconds(lambda: store.messages.alerts_between(now - DAY, now)),
+        "bars of 24 h (chart)": milliseconds(lambda: store.markets.bars("BTC", since=now - DAY)),
+        "messages of an hour (cap)": milliseconds(lambda: store.messages.count_since(1, now - 3600)),
+        "an update is marked": milliseconds(lambda: store.chats.mark_handled(next(number), now=now)),
     }
 
 
@@ -142,8 +142,8 @@ def main() -> int:
         path = Path(folder) / "bot.db"
         store = Store(path)
         for chat_id in range(1, options.chats + 1):
-            store.put_chat(Chat(chat_id=chat_id, added_by=chat_id))
-        store.put_chat(Chat(chat_id=100, added_by=1, muted_until=BEGAN + 10_000 * DAY))
+            store.chats.put(Chat(chat_id=chat_id, added_by=chat_id))
+        store.chats.put(Chat(chat_id=100, added_by=1, muted_until=BEGAN + 10_000 * DAY))
         sizes, prunes = [], []
         for day in range(options.days):
             live(store, day, a_day=options.alerts)

@@ -15,7 +15,7 @@ LOG_LINES, MOST_LOG_LINES = 300, 5000
 
 
 def start(desk: Desk, update: Update, arguments: list[str]) -> list[Reply]:
-    known = desk.store.chat(update.chat_id)
+    known = desk.store.chats.get(update.chat_id)
     chat = replace(
         known or Chat(chat_id=update.chat_id, added_by=update.user_id, since=desk.now()),
         kind=update.chat_kind,
@@ -26,7 +26,7 @@ def start(desk: Desk, update: Update, arguments: list[str]) -> list[Reply]:
         subscribed=True,
         note="",
     )
-    desk.store.put_chat(chat)
+    desk.store.chats.put(chat)
     said = "Alerts are on in this chat."
     if known is not None and known.subscribed:
         moved = known.thread_id != chat.thread_id
@@ -74,14 +74,14 @@ def logs(desk: Desk, update: Update, arguments: list[str]) -> list[Reply]:
 
 
 def _chat_status(desk: Desk, update: Update) -> list[str]:
-    chat = desk.store.chat(update.chat_id)
+    chat = desk.store.chats.get(update.chat_id)
     if chat is None or not chat.subscribed:
         note = f" ({chat.note})" if chat is not None and chat.note else ""
         lines = [f"This chat: alerts are off{note}."]
     else:
         lines = [f"This chat hears of {desk.hears(chat)}.", *_kept_back(desk, chat)]
     if desk.is_owner(update):
-        lost = [chat for chat in desk.store.chats(subscribed=False) if chat.note]
+        lost = [chat for chat in desk.store.chats.all(subscribed=False) if chat.note]
         lines += [f"Chat {chat.chat_id} {text.clip(chat.title, 32)}: {chat.note}" for chat in lost[-5:]]
     return lines
 
@@ -94,10 +94,10 @@ def _off_or_muted(desk: Desk, chat: Chat) -> list[str]:
 def _kept_back(desk: Desk, chat: Chat) -> list[str]:
     """What does not come as a message just now, and why: nothing is suppressed in silence."""
     now, lines = desk.now(), _off_or_muted(desk, chat)
-    count = desk.store.history.muted_since(chat.chat_id, now - 86400)
+    count = desk.store.messages.muted_since(chat.chat_id, now - 86400)
     if count:
         lines.append(f"Came during a mute in 24 h: {text.count(count, 'alert')} (/history).")
-    waiting = desk.store.history.held(chat.chat_id)
+    waiting = desk.store.messages.held(chat.chat_id)
     if waiting:
         told = text.clock(held_back.due_at(chat, waiting, now=now), now=now, zone=chat.zone)
         lines.append(

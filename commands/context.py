@@ -66,12 +66,12 @@ class Desk:
 
     def zone(self, update: Update) -> tzinfo:
         """The zone in which the chat wants its times."""
-        chat = self.store.chat(update.chat_id)
+        chat = self.store.chats.get(update.chat_id)
         return UTC if chat is None else chat.zone
 
     def subscribed(self, update: Update) -> Chat | None:
         """The chat the update came from, if alerts are on there."""
-        chat = self.store.chat(update.chat_id)
+        chat = self.store.chats.get(update.chat_id)
         return chat if chat is not None and chat.subscribed else None
 
     def need_chat(self, update: Update) -> Chat:
@@ -82,7 +82,7 @@ class Desk:
         return chat
 
     def save(self, chat: Chat, said: str) -> list[Reply]:
-        self.store.put_chat(chat)
+        self.store.chats.put(chat)
         return [Reply(text=said)]
 
     def symbol(self, word: str) -> str:
@@ -98,7 +98,7 @@ class Desk:
             return self.symbol(word)
         except Usage:
             for symbol in (word, word.upper()):
-                if self.store.has_alerts(symbol):
+                if self.store.messages.has_alerts(symbol):
                     return symbol
             raise
 

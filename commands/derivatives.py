@@ -7,7 +7,7 @@ from alerts.wording import described, short, sums
 from base import text
 from botapi.updates import Update
 from commands.context import Desk, Reply, Usage
-from store.markets import Watched
+from store.rows import WatchedWallet
 from venues.hyperliquid import ADDRESS, wallet_url
 from venues.perpetuals import Rate
 
@@ -28,8 +28,8 @@ def liq(desk: Desk, update: Update, arguments: list[str]) -> list[Reply]:
         raise Usage("I need one coin, or none for all of them.")
     symbol = desk.symbol(arguments[0]) if arguments else None
     now, zone = desk.now(), desk.zone(update)
-    day = desk.store.book.liquidations(since=now - 86400, symbol=symbol)
-    began = desk.store.book.liquidations_from()
+    day = desk.store.markets.liquidations(since=now - 86400, symbol=symbol)
+    began = desk.store.markets.liquidations_from()
     if not day:
         seen = "in 24 hours" if began <= now - 86400 else "yet; the first look takes a minute"
         if now - 86400 < began <= now:
@@ -57,7 +57,7 @@ def liq(desk: Desk, update: Update, arguments: list[str]) -> list[Reply]:
 def funding(desk: Desk, update: Update, arguments: list[str]) -> list[Reply]:
     if len(arguments) > 1:
         raise Usage("I need one coin, or none for the extremes.")
-    rates = desk.store.book.rates()
+    rates = desk.store.markets.rates()
     if not rates:
         return [Reply(text="No funding seen yet; the first look takes a minute. /status tells how the sources are.")]
     if arguments:
@@ -116,13 +116,13 @@ def _add(desk: Desk, chat_id: int, address: str, typed: str) -> list[Reply]:
     name = " ".join(typed.split()) or short(address)
     if len(name) > NAME_LENGTH:
         raise Usage(f"A name has at most {NAME_LENGTH} characters.")
-    known = desk.store.book.watched(chat_id)
+    known = desk.store.markets.watched(chat_id)
     others = [one for one in known if one.address != address]
     if any(one.name.lower() == name.lower() for one in others):
         raise Usage(f"Another wallet here is called “{name}” already.")
     if len(others) >= WALLETS:
         raise Usage(f"A chat watches at most {WALLETS} wallets; /wallet remove one first.")
-    desk.store.book.watch(Watched(chat_id, address, name), now=desk.now())
+    desk.store.markets.watch(WatchedWallet(chat_id, address, name), now=desk.now())
     if len(others) < len(known):
         return [Reply(text=f"The wallet {short(address)} is called {name} here now.")]
     said = f"Watching {name}. What it holds now is read within a minute and makes no alert; what changes then does."
@@ -130,21 +130,21 @@ def _add(desk: Desk, chat_id: int, address: str, typed: str) -> list[Reply]:
 
 
 def _remove(desk: Desk, chat_id: int, typed: str) -> list[Reply]:
-    for one in desk.store.book.watched(chat_id):
+    for one in desk.store.markets.watched(chat_id):
         if typed.lower() in (one.name.lower(), one.address):
-            desk.store.book.unwatch(chat_id, one.address)
+            desk.store.markets.unwatch(chat_id, one.address)
             return [Reply(text=f"No longer watching {one.name}.")]
     raise Usage(f"No wallet here is called “{text.clip(typed, 48)}”; /wallet list shows them.")
 
 
 def _list(desk: Desk, update: Update) -> list[Reply]:
-    known = desk.store.book.watched(update.chat_id)
+    known = desk.store.markets.watched(update.chat_id)
     if not known:
         return [Reply(text="No wallets are watched here. Add one: /wallet add 0x… NAME")]
     now, zone = desk.now(), desk.zone(update)
     lines = []
     for one in known:
-        look = desk.store.book.look(one.address)
+        look = desk.store.markets.look(one.address)
         link = f'<a href="{wallet_url(one.address)}">{short(one.address)}</a>'
         lines.append(f"<b>{text.escape(one.name)}</b> · {link}")
         if look is None:

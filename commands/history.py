@@ -30,7 +30,7 @@ def history(desk: Desk, update: Update, arguments: list[str]) -> list[Reply]:
         limit = int(typed[:9]) if typed.isascii() and typed.isdigit() else 0
         if not 1 <= limit <= 50:
             raise Usage("I list from 1 to 50 alerts.")
-    found = desk.store.history.latest(update.chat_id, limit=limit)
+    found = desk.store.messages.history(update.chat_id, limit=limit)
     if not found:
         return [Reply(text="No alerts in this chat in the last 30 days.")]
     now, zone = desk.now(), desk.zone(update)
@@ -82,7 +82,11 @@ def _sample(desk: Desk, chat: Chat, monitor: str, now: float) -> Alert:
     coins = [symbol for symbol in desk.symbols if symbol in desk.watched(chat)] or list(desk.symbols)
     symbol = coins[0]
     # A wallet is the affair of the chat that watches it: another chat's alerts are no sample.
-    newest = [Alert(**body) for body in desk.store.alerts(monitor, symbol, limit=1)] if monitor != "wallets" else []
+    newest = (
+        [Alert(**body) for body in desk.store.messages.alerts(monitor, symbol, limit=1)]
+        if monitor != "wallets"
+        else []
+    )
     sample = newest[0] if newest else _made_up(desk, chat, monitor, symbol)
     return replace(sample, key="test", headline=f"TEST: {sample.headline}", at_ms=int(now * 1000), late=False)
 

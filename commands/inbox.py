@@ -56,9 +56,9 @@ class Inbox:
             log.warning("Update %d could not be read (%s); it is skipped alone", update_id, type(error).__name__)
             update = Update(update_id=update_id)
         with self._store.transaction():
-            if self._store.handled(update_id):
+            if self._store.chats.handled(update_id):
                 return
-            self._store.mark_handled(update_id, now=self._now())
+            self._store.chats.mark_handled(update_id, now=self._now())
             try:
                 with self._store.savepoint():
                     self._handle(update)
@@ -75,7 +75,7 @@ class Inbox:
             self._store.migrate_chat(update.chat_id, update.migrate_to)
         elif update.kind == "membership" and update.status in GONE:
             # Whoever removed the bot: it only takes away.
-            if self._store.chat(update.chat_id) is not None:
+            if self._store.chats.get(update.chat_id) is not None:
                 self._store.unsubscribe(update.chat_id, note="unsubscribed: the bot was removed or blocked there")
         elif self._claim(update):
             pass
@@ -87,7 +87,7 @@ class Inbox:
                 self._say(update, reply)
         elif update.kind == "message" and self._now() - update.at > self._stale_after:
             if self._commands.would_run(update):
-                self._store.add_stale(update.chat_id, thread_id=update.thread_id, at=update.at)
+                self._store.chats.add_stale(update.chat_id, thread_id=update.thread_id, at=update.at)
         elif update.kind in ("message", "callback"):
             for reply in self._commands.run(update):
                 self._say(update, reply)
@@ -102,19 +102,19 @@ class Inbox:
     def tell_stale(self, *, away_since: float | None) -> bool:
         """One line to each chat whose commands were too old to run. True if there was any."""
         with self._store.transaction():
-            rows = self._store.take_stale()
+            rows = self._store.chats.take_stale()
             now = self._now()
             for row in rows:
-                known = self._store.chat(row["chat_id"])
+                known = self._store.chats.get(row.chat_id)
                 zone = UTC if known is None else known.zone
-                since = min(away_since or row["first_at"], row["first_at"])
+                since = min(away_since or row.first_at, row.first_at)
                 began, ended = (text.clock(at, now=now, zone=zone) for at in (since, now))
-                asked = text.count(row["commands"], "command")
+                asked = text.count(row.commands, "command")
                 line = (
                     f"I was away from {began} to {ended}. {asked} of yours from that time "
-                    f"{'was' if row['commands'] == 1 else 'were'} not run; please send again what you still want."
+                    f"{'was' if row.commands == 1 else 'were'} not run; please send again what you still want."
                 )
-                self._say(Update(update_id=0, chat_id=row["chat_id"], thread_id=row["thread_id"]), Reply(text=line))
+                self._say(Update(update_id=0, chat_id=row.chat_id, thread_id=row.thread_id), Reply(text=line))
         return bool(rows)
 
     def _say(self, update: Update, reply: Reply) -> None:
@@ -123,23 +123,23 @@ class Inbox:
         chat_id = reply.chat_id or update.chat_id
         if reply.toast:
             payload: dict[str, Any] = {"callback_query_id": update.callback_id, "text": text.clip(reply.text, 200)}
-            self._store.enqueue(update.chat_id, "answerCallbackQuery", payload, now=now)
+            self._store.messages.enqueue(update.chat_id, "answerCallbackQuery", payload, now=now)
             return
         if reply.edit and update.message_id is not None:
             payload = {"text": reply.text, "message_id": update.message_id} | _form(reply, reply.keyboard)
-            self._store.enqueue(chat_id, "editMessageText", payload, now=now)
+            self._store.messages.enqueue(chat_id, "editMessageText", payload, now=now)
             return
         address: dict[str, Any] = {"disable_notification": True} if reply.silent else {}
         if reply.chat_id is None and update.thread_id is not None:
             address["message_thread_id"] = update.thread_id
         if reply.attachment is not None:
             payload = {"caption": reply.text, "attachment": dict(reply.attachment)} | _form(reply, reply.keyboard)
-            self._store.enqueue(chat_id, reply.method, payload | address, now=now)
+            self._store.messages.enqueue(chat_id, reply.method, payload | address, now=now)
             return
         parts = text.split(reply.text)
         for part in parts:
             payload = {"text": part} | _form(reply, reply.keyboard if part is parts[-1] else ())
-            self._store.enqueue(chat_id, reply.method, payload | address, now=now)
+            self._store.messages.enqueue(chat_id, reply.method, payload | address, now=now)
 
 
 def _form(reply: Reply, keyboard: Keyboard) -> dict[str, Any]:

@@ -22,7 +22,7 @@ def whales(desk: Desk, update: Update, arguments: list[str]) -> list[Reply]:
             raise Usage("I need one coin, or none for all of them.")
         else:
             symbol = desk.symbol(argument)
-    found = [Alert(**body) for body in desk.store.alerts("whales", symbol, limit=limit)]
+    found = [Alert(**body) for body in desk.store.messages.alerts("whales", symbol, limit=limit)]
     if not found:
         return [Reply(text=f"No whale orders{f' of {symbol}' if symbol else ''} seen yet. I keep looking.")]
     now, zone = desk.now(), desk.zone(update)
@@ -45,6 +45,6 @@ def chart(desk: Desk, update: Update, arguments: list[str]) -> list[Reply]:
     symbol = symbol or desk.symbols[0]
     if not SHORTEST_CHART <= seconds <= LONGEST_CHART:
         raise Usage("A chart covers from 1h to 30d.")
-    chat = desk.store.chat(update.chat_id)
+    chat = desk.store.chats.get(update.chat_id)
     wanted = {"kind": "chart", "symbol": symbol, "seconds": seconds, "zone": "UTC" if chat is None else chat.timezone}
     return [Reply(text=f"{symbol}, the last {text.duration(seconds)}", method="sendPhoto", attachment=wanted)]

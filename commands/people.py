@@ -65,7 +65,7 @@ def stranger(desk: Desk, update: Update) -> list[Reply]:
 def _decide(desk: Desk, user_id: int, *, allowed: bool) -> list[Reply]:
     if user_id == desk.access.owner_id:
         raise Usage("That is the owner, who is always allowed.")
-    user = desk.store.user(user_id)
+    user = desk.store.chats.user(user_id)
     who = f"{user.name} ({user_id})" if user is not None and user.name else str(user_id)
     if allowed:
         desk.access.allow(user_id)

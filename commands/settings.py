@@ -101,7 +101,7 @@ def quiet(desk: Desk, update: Update, arguments: list[str]) -> list[Reply]:
         if not chat.quiet:
             return [Reply(text="There are no quiet hours here.")]
         chat = replace(chat, quiet="")
-        comes = held_back.is_due(chat, desk.store.history.held(chat.chat_id), now=desk.now())
+        comes = held_back.is_due(chat, desk.store.messages.held(chat.chat_id), now=desk.now())
         return desk.save(chat, f"No more quiet hours here.{' What they held comes in a moment.' if comes else ''}")
     try:
         hours = zones.hours(typed)
@@ -163,7 +163,7 @@ def mute(desk: Desk, update: Update, arguments: list[str]) -> list[Reply]:
 def press_mute(desk: Desk, update: Update, rest: str) -> list[Reply]:
     """A mute button under an alert; nothing for data that no button of ours has."""
     named, _, length = rest.rpartition(":")
-    chat = desk.store.chat(update.chat_id)
+    chat = desk.store.chats.get(update.chat_id)
     if chat is None or length not in ("1h", "24h"):
         return []
     try:

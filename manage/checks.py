@@ -240,7 +240,7 @@ def database(patient: Patient) -> Iterator[Finding]:
     if path is None:
         return
     from botapi.storage import StoreError
-    from store.database import inspect
+    from store.salvage import inspect
 
     try:
         found = inspect(path)
@@ -255,7 +255,7 @@ def database(patient: Patient) -> Iterator[Finding]:
     size = f"{found.size / 1e6:,.1f} MB"
     aside = sorted(path.parent.glob("bot.db.corrupt-*"))
     kept = f"; {text.count(len(aside), 'damaged file')} set aside in the folder" if aside else ""
-    if found.verdict in ("sound", "not all looked at"):
+    if found.verdict in ("sound", "not all checked"):
         part = "" if found.verdict == "sound" else "; too large to look at all of it now"
         yield Finding("database", "ok", f"sound, {size}{part}{kept}")
     elif found.verdict == "damaged":
@@ -265,8 +265,10 @@ def database(patient: Patient) -> Iterator[Finding]:
         fix = "move it away, or set DATA_DIR to another folder"
         yield Finding("database", "problem", f"{path} is another program's database", fix)
     else:
-        fix = "update the bot, or set DATA_DIR to another folder"
-        yield Finding("database", "problem", f"{path} was written by a newer bot ({found.detail})", fix)
+        writer, fix = "a newer bot", "update the bot, or set DATA_DIR to another folder"
+        if found.verdict == "older":
+            writer, fix = "a test version of this bot", "move it away, or set DATA_DIR to another folder"
+        yield Finding("database", "problem", f"{path} was written by {writer} ({found.detail})", fix)
 
 
 def memory(patient: Patient) -> Iterator[Finding]:

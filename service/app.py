@@ -247,13 +247,13 @@ class Bot:
             polling=self.poller.polling_state,
             conflict=self.poller.conflict_state,
             sources=self._sources,
-            pending=self._store.pending_count,
-            settled=lambda since: self._store.outbox_counts(since=since),
+            pending=self._store.messages.pending_count,
+            settled=lambda since: self._store.messages.counts(since=since),
             loops=self._loops,
             stuck=self.watchdog.healthy,
             store_failing_for=self._store.failing_for,
             latency=self.latency.spread,
-            alerts_by_hour=lambda since: self._store.alerts_by_hour(since=since),
+            alerts_by_hour=lambda since: self._store.messages.alerts_by_hour(since=since),
         )
 
     def _loops(self) -> list[Loop]:
@@ -271,7 +271,7 @@ class Bot:
         words = f"The bot's database was damaged. It was set aside as {kept_as} and a new one was begun. "
         if not self._store.taken_over:
             return words + "Settings and subscriptions must be made again (/start)."
-        rows, chats = text.count(self._store.taken_over, "row"), text.count(len(self._store.chats()), "chat")
+        rows, chats = text.count(self._store.taken_over, "row"), text.count(len(self._store.chats.all()), "chat")
         return (
             words
             + f"{rows} of the old one could be taken over, {chats} with alerts among them (/status shows this one)."
@@ -291,7 +291,7 @@ class Bot:
         self.ownership.connected(username)
         menu = [{"command": name, "description": words} for name, words in table.menu()]
         # Through the outbox, which tries until Telegram has taken it: the first poll need not wait for it.
-        self._store.enqueue(0, "setMyCommands", {"commands": menu}, now=time.time())
+        self._store.messages.enqueue(0, "setMyCommands", {"commands": menu}, now=time.time())
         self.outbox.wake()
         log.info(
             "This is @%s (bot %d). Folder: %s. Watching %s every %g s",
@@ -303,7 +303,7 @@ class Bot:
         owner = self.access.owner_id
         if owner is not None:
             payload = {"text": words}
-            self._store.enqueue(owner, "sendMessage", payload, now=time.time())
+            self._store.messages.enqueue(owner, "sendMessage", payload, now=time.time())
             self.outbox.wake()
 
     def _standby(self, standby: bool) -> None:
@@ -383,7 +383,7 @@ class Bot:
         unreachable = self.outbox.unreachable_since()
         if unreachable is not None:
             lines.append(f"Sending: Telegram unreachable since {text.clock(unreachable, now=now, zone=zone)}.")
-        counts = self._store.outbox_counts(since=now - 86400)
+        counts = self._store.messages.counts(since=now - 86400)
         lines.append(
             f"Messages: {counts['pending']:,} waiting; in 24 h {counts['sent']:,} sent, "
             f"{counts['buried']:,} undeliverable."

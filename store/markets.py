@@ -1,41 +1,86 @@
-"""What the markets of perpetual contracts told, kept: liquidations, the latest funding, watched wallets.
+"""What the market feeds delivered: how far each was read, price bars, liquidations, funding, watched wallets.
 
-A part of the store (`Store.book`): the same file, the same transactions, the same StoreError.
+The part `Store.markets`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping
 
 from store.database import Database
-from store.rows import Known
+from store.rows import Cursor, Gap, TrackedPosition, WalletSnapshot, WatchedWallet
+from venues.bars import Bar
 from venues.perpetuals import Liquidation, Position, Rate
 
-KEPT = 2 * 86400.0  # seconds for which liquidations are kept: venues show them again for a day
+LIQUIDATIONS_KEPT = 2 * 86400.0  # seconds; venues show them again for a day
+_KEPT = 30 * 86400.0
 
 
-class Watched(NamedTuple):
-    """A wallet that a chat watches, by the name the chat gave it."""
+class Markets:
+    """See `store` for units, threads and errors."""
 
-    chat_id: int
-    address: str
-    name: str
+    def __init__(self, db: Database, *, now: Callable[[], float]) -> None:
+        self._db = db
+        self._now = now
 
+    # Feeds
 
-class Look(NamedTuple):
-    """What is known of a wallet since it was last looked at, unix seconds."""
+    def cursor(self, venue: str, symbol: str) -> Cursor | None:
+        row = self._db.row("SELECT text, at FROM cursors WHERE venue = ? AND symbol = ?", venue, symbol)
+        return None if row is None else Cursor(row["text"], row["at"])
 
-    positions: dict[str, Known]
-    at: float
+    def set_cursor(self, venue: str, symbol: str, text: str, *, at: float) -> None:
+        """The feed was read up to `text`, whose time is `at`."""
+        self._db.put("cursors", ("venue", "symbol"), {"venue": venue, "symbol": symbol, "text": text, "at": at})
 
+    def add_gap(self, venue: str, symbol: str, *, missed: int | None, start: float, end: float) -> bool:
+        """Note that trades between two times were not seen; `missed` None when their number is not known.
 
-class Book:
-    """Every method may be called from any thread, and inside a transaction of the store."""
+        False when it is noted already: the feed was read again from the same place.
+        """
+        with self._db.transaction():
+            known = self._db.row(
+                "SELECT 1 FROM gaps WHERE venue = ? AND symbol = ? AND began = ? AND coalesce(missed, -1) = ?",
+                *(venue, symbol, start, -1 if missed is None else missed),
+            )
+            if known is None:
+                self._db.write(
+                    "INSERT INTO gaps (venue, symbol, missed, began, ended, noted_at) VALUES (?, ?, ?, ?, ?, ?)",
+                    *(venue, symbol, missed, start, end, self._now()),
+                )
+            return known is None
 
-    def __init__(self, database: Database) -> None:
-        self._db = database
+    def gaps(self, *, since: float) -> list[Gap]:
+        """The gaps noted since then, newest first."""
+        columns = "venue, symbol, missed, began, ended"
+        rows = self._db.rows(f"SELECT {columns} FROM gaps WHERE noted_at > ? ORDER BY noted_at DESC, id", since)
+        return [Gap(*row) for row in rows]
+
+    # Bars of five minutes
+
+    def add_bars(self, bars: Iterable[Bar]) -> None:
+        """Add these to the bars that are kept: each trade must be in one of them only."""
+        with self._db.transaction():
+            for bar in bars:
+                self._db.write(
+                    "INSERT INTO bars VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (symbol, at) DO UPDATE SET "
+                    "high = CASE WHEN excluded.high > bars.high THEN excluded.high ELSE bars.high END, "
+                    "low = CASE WHEN excluded.low < bars.low THEN excluded.low ELSE bars.low END, "
+                    "close = excluded.close, "
+                    "buy_usd = bars.buy_usd + excluded.buy_usd, sell_usd = bars.sell_usd + excluded.sell_usd",
+                    *(bar.symbol, bar.at, bar.open, bar.high, bar.low, bar.close, bar.buy_usd, bar.sell_usd),
+                )
+
+    def bars_from(self) -> float | None:
+        """Since when trades have been seen; None before the first one."""
+        row = self._db.row("SELECT min(at) AS at FROM bars")
+        return None if row is None or row["at"] is None else float(row["at"])
+
+    def bars(self, symbol: str, *, since: float) -> list[Bar]:
+        """A coin's bars that began since then, oldest first."""
+        rows = self._db.rows("SELECT * FROM bars WHERE symbol = ? AND at >= ? ORDER BY at", symbol, since)
+        return [Bar(*row) for row in rows]
 
     # Liquidations
 
@@ -45,15 +90,15 @@ class Book:
             return [event for event in events if self._add_liquidation(event)]
 
     def _add_liquidation(self, event: Liquidation) -> bool:
-        made = self._db.execute(
-            "INSERT OR IGNORE INTO liquidations (venue, row, symbol, side, usd, price, at_ms) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (event.venue, event.row, event.symbol, event.side, event.usd, event.price, event.at_ms),
+        added = self._db.write(
+            "INSERT INTO liquidations (venue, row, symbol, side, usd, price, at_ms) VALUES (?, ?, ?, ?, ?, ?, ?) "
+            "ON CONFLICT DO NOTHING",
+            *(event.venue, event.row, event.symbol, event.side, event.usd, event.price, event.at_ms),
         )
-        return made.rowcount == 1
+        return added == 1
 
     def liquidations(self, *, since: float, symbol: str | None = None) -> list[Liquidation]:
-        """Those that happened since then (unix seconds), newest first."""
+        """Those that happened since then, newest first."""
         rows = self._db.rows(
             "SELECT venue, symbol, side, usd, price, at_ms, row FROM liquidations "
             "WHERE at_ms > ? AND symbol = coalesce(?, symbol) ORDER BY at_ms DESC, venue, row",
@@ -62,22 +107,22 @@ class Book:
         return [Liquidation(*row) for row in rows]
 
     def liquidations_from(self) -> float:
-        """Since when the venues are looked at, unix seconds; infinite before the first look."""
+        """Since when the venues are read; infinite before the first time."""
         row = self._db.row("SELECT value FROM facts WHERE name = 'liquidations:from'")
         return float("inf") if row is None else float(row["value"])
 
     def begin_liquidations(self, *, now: float) -> None:
-        """The venues are looked at; what counts is the first time."""
-        self._db.write("INSERT OR IGNORE INTO facts VALUES ('liquidations:from', ?)", repr(now))
+        """The venues are being read; only the first call counts."""
+        self._db.write("INSERT INTO facts VALUES ('liquidations:from', ?) ON CONFLICT DO NOTHING", repr(now))
 
     # Funding
 
     def put_rates(self, venue: str, rates: Iterable[Rate]) -> None:
         """The latest rates of a venue, in place of all it had."""
         with self._db.transaction():
-            self._db.execute("DELETE FROM rates WHERE venue = ?", (venue,))
+            self._db.write("DELETE FROM rates WHERE venue = ?", venue)
             for rate in rates:
-                self._db.execute("INSERT OR REPLACE INTO rates VALUES (?, ?, ?, ?, ?, ?, ?)", tuple(rate))
+                self._db.put("rates", ("venue", "contract"), rate._asdict())
 
     def rates(self, symbol: str | None = None) -> list[Rate]:
         """The latest known rates of every venue."""
@@ -86,74 +131,73 @@ class Book:
 
     # Wallets
 
-    def watch(self, wallet: Watched, *, now: float) -> None:
+    def watch(self, wallet: WatchedWallet, *, now: float) -> None:
         """The chat watches the wallet from now on, by this name."""
         self._db.write(
-            "INSERT INTO watched VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET name = excluded.name",
+            "INSERT INTO watched VALUES (?, ?, ?, ?) "
+            "ON CONFLICT (chat_id, address) DO UPDATE SET name = excluded.name",
             *(wallet.chat_id, wallet.address, wallet.name, now),
         )
 
     def unwatch(self, chat_id: int, address: str) -> None:
         self._db.write("DELETE FROM watched WHERE chat_id = ? AND address = ?", chat_id, address)
 
-    def watched(self, chat_id: int) -> list[Watched]:
-        """The chat's wallets in the order in which it named them."""
+    def watched(self, chat_id: int) -> list[WatchedWallet]:
+        """The chat's wallets in the order in which they were added."""
         rows = self._db.rows("SELECT * FROM watched WHERE chat_id = ? ORDER BY at, address", chat_id)
-        return [Watched(row["chat_id"], row["address"], row["name"]) for row in rows]
+        return [WatchedWallet(row["chat_id"], row["address"], row["name"]) for row in rows]
 
-    def watchers(self) -> dict[str, list[Watched]]:
-        """Every wallet that a chat with alerts watches, with its chats; the one not seen for longest comes first."""
+    def watchers(self) -> dict[str, list[WatchedWallet]]:
+        """Every wallet that a chat with alerts watches, with its chats; the one read longest ago comes first."""
         rows = self._db.rows(
-            "SELECT watched.* FROM watched JOIN chats USING (chat_id) LEFT JOIN looks USING (address) "
-            "WHERE subscribed = 1 ORDER BY coalesce(looks.at, 0), address, chat_id"
+            "SELECT watched.* FROM watched JOIN chats USING (chat_id) LEFT JOIN wallets USING (address) "
+            "WHERE subscribed = 1 ORDER BY coalesce(wallets.at, 0), address, chat_id"
         )
-        found: dict[str, list[Watched]] = {}
+        found: dict[str, list[WatchedWallet]] = {}
         for row in rows:
-            found.setdefault(row["address"], []).append(Watched(row["chat_id"], row["address"], row["name"]))
+            found.setdefault(row["address"], []).append(WatchedWallet(row["chat_id"], row["address"], row["name"]))
         return found
 
-    def look(self, address: str) -> Look | None:
-        """What is known of a wallet; None when it was never looked at, or nobody watched it meanwhile."""
-        row = self._db.row("SELECT body, at FROM looks WHERE address = ?", address)
-        return None if row is None else Look(load_positions(json.loads(row["body"])), row["at"])
+    def look(self, address: str) -> WalletSnapshot | None:
+        """What is known of a wallet; None when it was never read, or nobody watched it meanwhile."""
+        row = self._db.row("SELECT positions, at FROM wallets WHERE address = ?", address)
+        return None if row is None else WalletSnapshot(load_positions(json.loads(row["positions"])), row["at"])
 
-    def put_look(self, address: str, look: Look) -> None:
-        self._db.write(
-            "INSERT OR REPLACE INTO looks VALUES (?, ?, ?)",
-            *(address, json.dumps(dump_positions(look.positions)), look.at),
-        )
-
-    # Keeping it small
+    def put_look(self, address: str, look: WalletSnapshot) -> None:
+        positions = json.dumps(dump_positions(look.positions))
+        self._db.put("wallets", ("address",), {"address": address, "positions": positions, "at": look.at})
 
     def forget_unwatched(self) -> None:
-        """What is known of wallets that nobody watches: were one watched again, it would be old news."""
+        """Forget wallets that nobody watches: if one is watched again, what was known of it would be old news."""
         self._db.write(
-            "DELETE FROM looks WHERE address NOT IN "
+            "DELETE FROM wallets WHERE address NOT IN "
             "(SELECT address FROM watched JOIN chats USING (chat_id) WHERE subscribed = 1)"
         )
 
+    # The whole store's
+
     def migrate_chat(self, old: int, new: int) -> None:
+        """The old chat's wallets now belong to the new one."""
         with self._db.transaction():
-            self._db.execute("UPDATE OR IGNORE watched SET chat_id = ? WHERE chat_id = ?", (new, old))
-            self._db.execute("DELETE FROM watched WHERE chat_id = ?", (old,))
+            known = "address IN (SELECT address FROM watched WHERE chat_id = ?)"
+            self._db.write(f"DELETE FROM watched WHERE chat_id = ? AND {known}", old, new)
+            self._db.write("UPDATE watched SET chat_id = ? WHERE chat_id = ?", new, old)
 
-    def prune(self, *, now: float, at_most: int) -> int:
-        """Forget so many liquidations that no venue shows any more; returns how many there were."""
-        return self._db.write(
-            "DELETE FROM liquidations WHERE (venue, row) IN "
-            "(SELECT venue, row FROM liquidations WHERE at_ms < ? LIMIT ?)",
-            *(int((now - KEPT) * 1000), at_most),
-        ).rowcount
+    def prune(self, *, now: float) -> None:
+        """See `Store.prune`. Liquidations are kept for two days."""
+        self._db.prune("gaps", "id", "noted_at < ?", now - _KEPT)
+        self._db.prune("bars", "symbol, at", "at < ?", now - _KEPT - 86400)  # a chart of 30 days begins within a bar
+        self._db.prune("liquidations", "venue, row", "at_ms < ?", int((now - LIQUIDATIONS_KEPT) * 1000))
 
 
-def dump_positions(known: Mapping[str, Known]) -> dict[str, list[object]]:
-    """As JSON has it; `load` goes on from there."""
+def dump_positions(known: Mapping[str, TrackedPosition]) -> dict[str, list[object]]:
+    """As JSON; `load_positions` reads it."""
     return {coin: [list(seen.position), seen.told, seen.near] for coin, seen in known.items()}
 
 
-def load_positions(dumped: Mapping[str, list[object]]) -> dict[str, Known]:
+def load_positions(dumped: Mapping[str, list[object]]) -> dict[str, TrackedPosition]:
     """Raises TypeError or ValueError for what `dump_positions` did not make."""
     loaded = {}
     for coin, (position, told, near) in dumped.items():
-        loaded[coin] = Known(Position(*position), told, near)  # type: ignore[misc, arg-type]
+        loaded[coin] = TrackedPosition(Position(*position), told, near)  # type: ignore[misc, arg-type]
     return loaded

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import tzinfo
+from typing import NamedTuple
 
 from base import zones
 from venues.perpetuals import Position
@@ -96,7 +97,7 @@ class Alert:
 
 
 @dataclass(frozen=True)
-class Told:
+class HistoryEntry:
     """An alert in one chat. how: `sent`, `pending` or `buried` for a message; for a held one the store's `why`:
     `quiet` or `cap` while it waits, then `told`; `muted`, or `dropped` when the chat stopped. at: when it came.
     """
@@ -118,18 +119,53 @@ class User:
     asked_at: float = 0.0
 
 
-@dataclass(frozen=True)
-class Cursor:
-    """Where a feed is to be read on. `at`: unix seconds up to which it was read."""
+class StaleCommands(NamedTuple):
+    """The commands of one chat that were too old to run: how many, and when the first and the last were sent."""
+
+    chat_id: int
+    thread_id: int | None
+    commands: int
+    first_at: float
+    last_at: float
+
+
+class Cursor(NamedTuple):
+    """Where reading a feed continues. text: in the venue's own terms. at: up to when it was read."""
 
     text: str
     at: float
 
 
+class Gap(NamedTuple):
+    """A time in which trades of a coin were not seen. missed: how many, None when that is not known."""
+
+    venue: str
+    symbol: str
+    missed: int | None
+    start: float
+    end: float
+
+
 @dataclass(frozen=True)
-class Known:
-    """A position as it was last seen. told: its size when it was last told. near: it was told that it is near."""
+class TrackedPosition:
+    """A position as it was last seen. told: its size at the last alert. near: there was an alert that it is near
+    its liquidation price."""
 
     position: Position
     told: float
     near: bool = False
+
+
+class WalletSnapshot(NamedTuple):
+    """What is known of a wallet, by coin, since it was last read."""
+
+    positions: dict[str, TrackedPosition]
+    at: float
+
+
+class WatchedWallet(NamedTuple):
+    """A wallet that a chat watches, by the name the chat gave it."""
+
+    chat_id: int
+    address: str
+    name: str

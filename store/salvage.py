@@ -1,4 +1,4 @@
-"""A damaged database: moved aside, never deleted, and what can still be read in it taken over into a new one."""
+"""A damaged database: how it is found out, moved aside (never deleted), and what can still be read taken over."""
 
 from __future__ import annotations
 
@@ -6,11 +6,22 @@ import json
 import logging
 import sqlite3
 import time
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
+
+from botapi.storage import StoreError
+from store import schema
 
 log = logging.getLogger(__name__)
 
-_JSON = ("settings", "payload", "body")  # columns that must hold JSON
+_JSON = ("settings", "payload", "body", "positions")  # columns that must hold JSON
+
+
+def is_damage(error: Exception) -> bool:
+    """Does SQLite say that the file itself is not what it should be?"""
+    words = str(error)
+    return isinstance(error, sqlite3.DatabaseError) and ("malformed" in words or "not a database" in words)
 
 
 def set_aside(path: Path) -> Path:
@@ -32,12 +43,9 @@ def take_over(damaged: Path, db: sqlite3.Connection, *, version: int) -> int:
     Returns their number, 0 when the file's head or its schema cannot be read. Never raises for what is in the file.
     """
     rows = 0
-    # Without `immutable` SQLite would write to the log beside it; the file is evidence and stays as it is.
-    old = sqlite3.connect(
-        f"{damaged.absolute().as_uri()}?mode=ro&immutable={int(not _log(damaged).exists())}", uri=True
-    )
+    old = _read_only(damaged, in_use=_log(damaged).exists())
     try:
-        if old.execute("PRAGMA user_version").fetchone()[0] != version:
+        if schema.read_version(old)[1] != version:
             return 0
         names = [row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         db.execute("BEGIN IMMEDIATE")
@@ -57,17 +65,18 @@ def take_over(damaged: Path, db: sqlite3.Connection, *, version: int) -> int:
 
 def _take_table(old: sqlite3.Connection, db: sqlite3.Connection, name: str) -> int:
     """From both ends: a damaged page stops a reader, and there may be much behind it."""
-    columns = [row[1] for row in db.execute(f"PRAGMA table_info({name})")]
-    key = [row[1] for row in db.execute(f"PRAGMA table_info({name})") if row[5]] or ["rowid"]
+    described = db.execute(f"PRAGMA table_info({name})").fetchall()
+    columns = [row[1] for row in described]
+    key = [row[1] for row in described if row[5]]
     checked = [number for number, column in enumerate(columns) if column in _JSON]
-    marks = ", ".join("?" * len(columns))
+    insert = f"INSERT OR IGNORE INTO {name} VALUES ({', '.join('?' * len(columns))})"
     taken = 0
     for direction in ("ASC", "DESC"):
         order = ", ".join(f"{column} {direction}" for column in key)
         try:
             for row in old.execute(f"SELECT {', '.join(columns)} FROM {name} ORDER BY {order}"):
                 if all(_is_json(row[number]) for number in checked):
-                    taken += db.execute(f"INSERT OR IGNORE INTO {name} VALUES ({marks})", tuple(row)).rowcount
+                    taken += db.execute(insert, tuple(row)).rowcount
             return taken  # all of it could be read
         except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             if db.in_transaction:
@@ -86,3 +95,63 @@ def _is_json(value: object) -> bool:
 
 def _log(path: Path) -> Path:
     return path.with_name(f"{path.name}-wal")
+
+
+def _read_only(path: Path, *, in_use: bool) -> sqlite3.Connection:
+    """Without its log the file is complete, and `immutable` makes SQLite create and change no file beside it."""
+    immutable = "" if in_use else "&immutable=1"
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro{immutable}", uri=True, timeout=1.0)
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What a check of a database file found. size: bytes, with the log beside it. detail: in SQLite's words."""
+
+    verdict: Literal["sound", "damaged", "foreign", "newer", "older", "not all checked"]
+    size: int
+    detail: str = ""
+
+
+def inspect(path: Path, *, seconds: float = 3.0) -> Inspection:
+    """Check a database that may be in use just now, for at most `seconds`. Never writes, never blocks a writer.
+
+    Raises FileNotFoundError when there is none, StoreError when it cannot be read.
+    """
+    size = path.stat().st_size + (_log(path).stat().st_size if _log(path).exists() else 0)
+    try:
+        found = _inspect(path, size, seconds, in_use=_log(path).exists())
+        if found.verdict == "damaged" and _log(path).exists():
+            # Opened as a file that nobody writes, while the bot was just starting: check again as one in use.
+            found = _inspect(path, size, seconds, in_use=True)
+    except sqlite3.Error as error:
+        raise StoreError(
+            f"The database {path} could not be checked: {error}. That does not mean it is damaged. "
+            f"Run this as the user that runs the bot."
+        ) from None
+    return found
+
+
+def _inspect(path: Path, size: int, seconds: float, *, in_use: bool) -> Inspection:
+    newest = schema.FIRST_VERSION + len(schema.MIGRATIONS)
+    ends_at = time.monotonic() + seconds
+    db = _read_only(path, in_use=in_use)
+    try:
+        db.set_progress_handler(lambda: time.monotonic() > ends_at, 1000)
+        application, version = schema.read_version(db)
+        if application not in (schema.APPLICATION_ID, 0):
+            return Inspection("foreign", size)
+        if version > newest or 0 < version < schema.FIRST_VERSION:
+            verdict: Literal["newer", "older"] = "newer" if version > newest else "older"
+            return Inspection(verdict, size, f"schema {version}, this version knows {newest}")
+        result = str(db.execute("PRAGMA quick_check(1)").fetchone()[0])
+        return Inspection("sound", size) if result == "ok" else Inspection("damaged", size, result)
+    except sqlite3.OperationalError as error:
+        if "interrupted" in str(error):
+            return Inspection("not all checked", size)
+        raise
+    except sqlite3.DatabaseError as error:
+        if is_damage(error):
+            return Inspection("damaged", size, str(error))
+        raise
+    finally:
+        db.close()

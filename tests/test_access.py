@@ -132,7 +132,7 @@ def test_a_decision_can_be_changed_and_keeps_the_name(access: Access, store: Sto
     access.deny(STRANGER)
     access.allow(STRANGER)
     assert access.role(STRANGER) is Role.ALLOWED
-    user = store.user(STRANGER)
+    user = store.chats.user(STRANGER)
     assert user is not None
     assert user.name == "Eve @eve"
 
@@ -145,19 +145,19 @@ def test_the_owner_cannot_be_denied(access: Access) -> None:
 def test_denying_a_user_ends_every_chat_that_was_theirs_and_no_other(access: Access, store: Store) -> None:
     access.allow(STRANGER)
     for chat_id, user_id in ((STRANGER, STRANGER), (-100, STRANGER), (FRIEND, FRIEND), (-200, OWNER)):
-        store.put_chat(Chat(chat_id=chat_id, added_by=user_id))
-    store.enqueue(-100, "sendMessage", {"text": "whale"}, now=0, lane=ALERTS)
+        store.chats.put(Chat(chat_id=chat_id, added_by=user_id))
+    store.messages.enqueue(-100, "sendMessage", {"text": "whale"}, now=0, lane=ALERTS)
     assert {chat.chat_id for chat in access.deny(STRANGER)} == {STRANGER, -100}
-    assert {chat.chat_id for chat in store.chats()} == {FRIEND, -200}
+    assert {chat.chat_id for chat in store.chats.all()} == {FRIEND, -200}
     assert store.pending() == []
 
 
 def test_a_user_who_left_the_settings_loses_the_alerts(store: Store, clock: Clock) -> None:
-    store.put_chat(Chat(chat_id=FRIEND, added_by=FRIEND))
+    store.chats.put(Chat(chat_id=FRIEND, added_by=FRIEND))
     assert not Access(store, owner_id=OWNER, allowed_users=frozenset({FRIEND}), now=clock).sweep()
     (ended,) = Access(store, owner_id=OWNER, allowed_users=frozenset(), now=clock).sweep()
     assert ended.chat_id == FRIEND
-    chat = store.chat(FRIEND)
+    chat = store.chats.get(FRIEND)
     assert chat is not None
     assert "no longer use this bot" in chat.note
 

@@ -50,8 +50,8 @@ def test_a_digest_that_fell_due_while_the_bot_was_off_comes_once(run_bot: Run, c
     folder.mkdir(parents=True)
     store = Store(folder / "bot.db")
     due = Chat(chat_id=OWNER, added_by=OWNER, digest="every 4h", digest_at=time.time() - 60)
-    store.put_chat(due)
-    store.put_chat(replace(due, chat_id=8, added_by=99))  # of one who may not use the bot
+    store.chats.put(due)
+    store.chats.put(replace(due, chat_id=8, added_by=99))  # of one who may not use the bot
     store.close()
     bot = run_bot()
     chat.wait_text("Digest of", chat_id=OWNER)

@@ -33,7 +33,7 @@ class Desk:
         self.clock = at("2026-11-24 08:00")
         self.restart()
         long_ago = int(self.clock) - 20 * 86400
-        self.store.add_bars([Bar("SOL", long_ago, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)])
+        self.store.markets.add_bars([Bar("SOL", long_ago, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)])
 
     def restart(self) -> None:
         self.store.close()
@@ -44,7 +44,7 @@ class Desk:
 
     def subscribe(self, chat_id: int = 7, *, digest: str = "09:00", **settings: object) -> None:
         chat = Chat(chat_id=chat_id, added_by=chat_id, digest=digest, **settings)  # type: ignore[arg-type]
-        self.store.put_chat(plan(chat, self.clock))
+        self.store.chats.put(plan(chat, self.clock))
 
     def alert(self, usd: float, *, side: str = "buy", symbol: str = "BTC", ago: float = 3600, **more: object) -> None:
         at_ms = int((self.clock - ago) * 1000)
@@ -52,7 +52,9 @@ class Desk:
         headline = f"{symbol} {side} {usd / 1e6:g}M USD at 64,000"
         key = f"{symbol}{at_ms}{usd}{side}"
         alert = Alert(key=key, symbol=symbol, side=side, usd=usd, headline=headline, at_ms=at_ms, **values)  # type: ignore[arg-type]
-        self.store.add_alert(alert.key, alert.monitor, symbol, at=alert.at, body=asdict(alert), now=self.clock)
+        self.store.messages.add_alert(
+            alert.key, alert.monitor, symbol, at=alert.at, body=asdict(alert), now=self.clock
+        )
 
     def told(self) -> list[tuple[int, str]]:
         """Chat and text of what waits to be sent, read as Telegram reads it."""
@@ -166,7 +168,7 @@ def test_net_taker_flow_is_of_all_trades_with_the_price_beside_it(desk: Desk) ->
     desk.subscribe()
     desk.clock = at("2026-11-24 09:00")
     begins = int(desk.clock) - 7200
-    desk.store.add_bars(
+    desk.store.markets.add_bars(
         [Bar("BTC", begins, 100, 120, 90, 110, 9e6, 4e6), Bar("BTC", begins + 300, 110, 115, 100, 105, 1e6, 2e6)]
     )
     desk.digests.tick()
@@ -178,7 +180,7 @@ def test_liquidations_are_summed_by_coin_and_side_and_their_venues_named(desk: D
     desk.clock = at("2026-11-24 09:00")
     happened = int((desk.clock - 600) * 1000)
     rows = [("OKX", "BTC", "long", 1e6), ("Gate", "BTC", "short", 2e5), ("OKX", "ETH", "long", 9e4)]
-    desk.store.book.add_liquidations(
+    desk.store.markets.add_liquidations(
         Liquidation(venue, symbol, side, usd, 100.0, happened, f"row {number}")
         for number, (venue, symbol, side, usd) in enumerate(rows)
     )
@@ -191,7 +193,7 @@ def test_the_extremes_of_funding_are_those_of_the_coins_that_are_followed(desk: 
     desk.subscribe(symbols=frozenset({"BTC", "ETH"}))
     desk.clock = at("2026-11-24 09:00")
     rates = [("BTC", 0.0001), ("ETH", -0.0002), ("PEPE", 0.01)]
-    desk.store.book.put_rates("OKX", [Rate("OKX", symbol, symbol, rate, 8, 0, 0) for symbol, rate in rates])
+    desk.store.markets.put_rates("OKX", [Rate("OKX", symbol, symbol, rate, 8, 0, 0) for symbol, rate in rates])
     desk.digests.tick()
     assert "Funding per 8 h, highest and lowest now: BTC +0.0100 % (OKX), ETH -0.0200 % (OKX)" in desk.told()[0][1]
 
@@ -201,7 +203,7 @@ def test_what_was_not_seen_is_told(desk: Desk) -> None:
     desk.clock = at("2026-11-24 09:00")
     start = desk.clock - 7200
     desk.store._db.write(
-        "INSERT INTO gaps VALUES ('Binance spot', 'BTC', 12, ?, ?, ?)", start, start + 60, start + 61
+        "INSERT INTO gaps VALUES (1, 'Binance spot', 'BTC', 12, ?, ?, ?)", start, start + 60, start + 61
     )
     desk.digests.tick()
     assert "Not seen\nBinance spot: 07:00 to 07:01, BTC, 12 trades" in desk.told()[0][1]
@@ -212,12 +214,12 @@ def test_a_time_in_which_nobody_looked_is_no_quiet_time(desk: Desk) -> None:
     desk.clock = at("2026-11-24 09:00")
     desk.store._db.write("DELETE FROM bars")
     assert "Not seen\neverything: I have just begun to look" in written(desk)
-    desk.store.add_bars([Bar("BTC", int(desk.clock) - 3600, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)])
+    desk.store.markets.add_bars([Bar("BTC", int(desk.clock) - 3600, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)])
     assert "what came before 08:00, when I began to look" in written(desk)
 
 
 def written(desk: Desk) -> str:
-    chat = desk.store.chat(7)
+    chat = desk.store.chats.get(7)
     assert chat is not None
     words: str = parse_html(desk.digests.compose(chat, since=desk.clock - DAY, until=desk.clock))[0]
     return words

@@ -110,7 +110,7 @@ def test_the_cap_holds_over_a_restart(store: Store, tmp_path: Path) -> None:
     again = Store(tmp_path / "bot.db")
     hear(again, "b", now=NIGHT + 100)
     assert len(texts(again)) == 1
-    assert [one.how for one in again.history.held(7)] == ["cap"]
+    assert [one.how for one in again.messages.held(7)] == ["cap"]
     again.close()
 
 
@@ -118,7 +118,7 @@ def test_what_joins_a_bundle_makes_no_message_and_does_not_count(store: Store) -
     subscribe(store, hourly_cap=1)
     hear(store, "a", "b", "c", now=NIGHT)
     assert "3 whale orders" in texts(store)[0]
-    assert store.history.held(7) == []
+    assert store.messages.held(7) == []
 
 
 def test_with_a_digest_planned_the_overflow_waits_for_it(store: Store) -> None:
@@ -126,7 +126,7 @@ def test_with_a_digest_planned_the_overflow_waits_for_it(store: Store) -> None:
     hear(store, "a", now=NIGHT)
     hear(store, "b", now=NIGHT + 100)
     assert not held_back.tell_due(store, now=NIGHT + 7200)
-    chat = store.chat(7)
+    chat = store.chats.get(7)
     assert chat is not None
     assert "Held back: 1 alert" in held_back.take(store, chat, now=MORNING)
     assert held_back.take(store, chat, now=MORNING) == ""
@@ -171,7 +171,7 @@ def test_an_alert_that_waits_is_never_pruned(store: Store) -> None:
     store.prune(now=NIGHT + 40 * 86400)
     assert held_back.tell_due(store, now=NIGHT + 40 * 86400 + 12 * 3600)
     store.prune(now=NIGHT + 41 * 86400)
-    assert store.history.latest(7, limit=5) == []
+    assert store.messages.history(7, limit=5) == []
 
 
 SETTINGS = st.fixed_dictionaries(
@@ -208,7 +208,7 @@ def test_every_alert_that_passes_the_filters_is_delivered_told_later_or_counted(
 ) -> None:
     store = Store(tmp_path_factory.mktemp("held") / "bot.db")
     chat = Chat(chat_id=7, added_by=7, **chosen)
-    store.put_chat(chat)
+    store.chats.put(chat)
     wanted: dict[str, Heard] = {}
     tick = NIGHT
     for number, (after, symbol, monitor, side, usd) in enumerate(sorted(happened)):
@@ -220,7 +220,7 @@ def test_every_alert_that_passes_the_filters_is_delivered_told_later_or_counted(
         publish(store, one, now=now)
         wanted[one.key] = preferences.decide(chat, one, now=now, default_min=1e6)
     held_back.tell_due(store, now=NIGHT + 16 * 3600)
-    became = {told.alert.key: told.how for told in store.history.latest(7, limit=99)}
+    became = {told.alert.key: told.how for told in store.messages.history(7, limit=99)}
     expected = {
         Heard.LOUD: {"pending", "told"},
         Heard.SILENT: {"pending", "told"},

@@ -53,7 +53,7 @@ def publish(store: Store, *found: Alert, now: float = NOW, default_min: float = 
 
 
 def subscribe(store: Store, chat_id: int = 7, **settings: Any) -> None:
-    store.put_chat(Chat(chat_id=chat_id, added_by=chat_id, **settings))
+    store.chats.put(Chat(chat_id=chat_id, added_by=chat_id, **settings))
 
 
 def waiting(store: Store) -> list[tuple[int, str]]:

@@ -99,7 +99,7 @@ def make(store: Store, telegram: FakeTelegram) -> Iterator[Make]:
 
 
 def put(store: Store, text: str, chat_id: int = 1, lane: int = ANSWERS) -> int:
-    return store.enqueue(chat_id, "sendMessage", {"text": text}, now=0.0, lane=lane)
+    return store.messages.enqueue(chat_id, "sendMessage", {"text": text}, now=0.0, lane=lane)
 
 
 def drive(outbox: Outbox, clock: Time, seconds: float, telegram: FakeTelegram) -> list[tuple[float, str]]:
@@ -216,7 +216,7 @@ def test_a_429_holds_its_chat_for_as_long_as_told(store: Store, telegram: FakeTe
 def test_a_chat_that_blocked_the_bot_is_unsubscribed_and_its_alerts_buried(
     store: Store, telegram: FakeTelegram, make: Make
 ) -> None:
-    store.put_chat(Chat(chat_id=1, added_by=1))
+    store.chats.put(Chat(chat_id=1, added_by=1))
     telegram.fail = [Rejected(403, "Forbidden: bot was blocked by the user")]
     put(store, "one", lane=ALERTS)
     put(store, "two", lane=ALERTS)
@@ -224,7 +224,7 @@ def test_a_chat_that_blocked_the_bot_is_unsubscribed_and_its_alerts_buried(
     make().start()
     telegram.wait(1)
     drain(store)
-    assert store.chats() == []
+    assert store.chats.all() == []
     assert telegram.texts() == ["for others"]
 
 
@@ -246,14 +246,14 @@ def test_a_message_refused_for_good_is_buried_with_its_reason_and_the_next_one_g
     telegram.wait(1)
     drain(store)
     assert telegram.texts() == ["good"]
-    assert store.outbox_counts(since=0.0)["buried"] == 1
+    assert store.messages.counts(since=0.0)["buried"] == 1
 
 
 def test_html_that_telegram_does_not_take_is_sent_as_plain_text(
     store: Store, telegram: FakeTelegram, make: Make
 ) -> None:
     telegram.fail = [Rejected(400, "Bad Request: can't parse entities: unexpected end tag")]
-    store.enqueue(1, "sendMessage", {"text": "<b>A &amp; B</b> &lt;3 buy", "parse_mode": "HTML"}, now=0.0)
+    store.messages.enqueue(1, "sendMessage", {"text": "<b>A &amp; B</b> &lt;3 buy", "parse_mode": "HTML"}, now=0.0)
     make().start()
     telegram.wait(1)
     assert telegram.texts() == ["A & B <3 buy"]
@@ -284,7 +284,7 @@ def test_one_message_that_the_server_always_fails_on_does_not_stop_the_others(
     put(store, "fine", chat_id=2)
     drive(outbox, clock, 3600, telegram)
     assert telegram.texts() == ["fine"]
-    assert store.outbox_counts(since=0.0)["buried"] == 1
+    assert store.messages.counts(since=0.0)["buried"] == 1
 
 
 def test_a_message_that_the_server_always_fails_on_is_given_up_in_a_chat_of_its_own_too(
@@ -328,7 +328,7 @@ def test_two_hours_of_502_bury_nothing(store: Store, telegram: FakeTelegram, mak
     times = [at for at, _ in drive(outbox, clock, 200, telegram)]
     assert len(times) == 50
     assert times[0] - back <= 75  # the longest step of the back-off
-    assert store.outbox_counts(since=0.0)["buried"] == 0
+    assert store.messages.counts(since=0.0)["buried"] == 0
 
 
 def test_sends_that_fail_together_lengthen_the_backoff_once(store: Store, telegram: FakeTelegram, make: Make) -> None:
@@ -430,7 +430,7 @@ def test_a_message_revised_before_its_late_mark_still_gets_its_edit(
     with monkeypatch.context() as patch:
         patch.setattr(store, "settle_sent", _disk_full)
         outbox._step(outbox._loops[0])
-    store.revise(made, {"text": "2 orders"}, now=1.0)
+    store.messages.revise(made, {"text": "2 orders"}, now=1.0)
     drive(outbox, clock, 60, telegram)
     assert [(method, payload["text"]) for _, method, payload in telegram.sent] == [
         ("sendMessage", "1 order"),
@@ -449,7 +449,7 @@ def test_a_message_revised_while_in_flight_is_followed_by_one_edit(
     telegram.gate.clear()
     make().start()
     assert telegram.entered.wait(5)
-    store.revise(made, {"text": "2 orders"}, now=1.0)
+    store.messages.revise(made, {"text": "2 orders"}, now=1.0)
     telegram.gate.set()
     telegram.wait(2)
     drain(store)
@@ -463,7 +463,7 @@ def test_a_message_revised_while_in_flight_is_followed_by_one_edit(
 def test_a_group_that_became_a_supergroup_gets_its_messages_there(
     store: Store, telegram: FakeTelegram, make: Make
 ) -> None:
-    store.put_chat(Chat(chat_id=GROUP, kind="group", added_by=1))
+    store.chats.put(Chat(chat_id=GROUP, kind="group", added_by=1))
     telegram.fail = [Rejected(400, "Bad Request: group chat was upgraded", migrate_to=-1001)]
     put(store, "first", chat_id=GROUP, lane=ALERTS)
     put(store, "second", chat_id=GROUP, lane=ALERTS)
@@ -471,7 +471,7 @@ def test_a_group_that_became_a_supergroup_gets_its_messages_there(
     telegram.wait(2)
     assert telegram.texts() == ["first", "second"]
     assert {payload["chat_id"] for _, _, payload in telegram.sent} == {-1001}
-    assert [chat.chat_id for chat in store.chats()] == [-1001]
+    assert [chat.chat_id for chat in store.chats.all()] == [-1001]
 
 
 def test_a_refused_token_is_reported_and_the_message_kept(store: Store, telegram: FakeTelegram, make: Make) -> None:
@@ -519,37 +519,37 @@ def test_a_stop_sends_the_answers_that_are_ready_and_leaves_the_alerts_for_later
 
 def test_an_edit_that_changes_nothing_counts_as_made(store: Store, telegram: FakeTelegram, make: Make) -> None:
     telegram.fail = [Rejected(400, "Bad Request: message is not modified: specified new message content ...")]
-    store.enqueue(1, "editMessageText", {"message_id": 5, "text": "same"}, now=0.0)
+    store.messages.enqueue(1, "editMessageText", {"message_id": 5, "text": "same"}, now=0.0)
     make().start()
     drain(store)
-    assert store.outbox_counts(since=0.0) == {"pending": 0, "sent": 1, "buried": 0}
+    assert store.messages.counts(since=0.0) == {"pending": 0, "sent": 1, "buried": 0}
 
 
 def test_an_edit_of_a_message_that_is_gone_is_dropped_and_the_chat_stays_subscribed(
     store: Store, telegram: FakeTelegram, make: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
-    store.put_chat(Chat(chat_id=1, added_by=1))
+    store.chats.put(Chat(chat_id=1, added_by=1))
     telegram.fail = [Rejected(400, "Bad Request: message to edit not found")]
-    store.enqueue(1, "editMessageText", {"message_id": 5, "text": "new"}, now=0.0)
+    store.messages.enqueue(1, "editMessageText", {"message_id": 5, "text": "new"}, now=0.0)
     put(store, "next")
     make().start()
     telegram.wait(1)
     drain(store)
     assert telegram.texts() == ["next"]
-    assert [chat.chat_id for chat in store.chats()] == [1]
+    assert [chat.chat_id for chat in store.chats.all()] == [1]
     assert "ERROR" not in caplog.text
 
 
 def test_what_was_to_be_added_to_a_deleted_message_comes_as_a_new_one(
     store: Store, telegram: FakeTelegram, make: Make
 ) -> None:
-    made = store.enqueue(1, "sendMessage", {"text": "1 order"}, now=0.0, lane=ALERTS, bundle="whales:BTC")
+    made = store.messages.enqueue(1, "sendMessage", {"text": "1 order"}, now=0.0, lane=ALERTS, bundle="whales:BTC")
     outbox = make()
     outbox.start()
     telegram.wait(1)
     drain(store)
     telegram.fail = [Rejected(400, "Bad Request: message to edit not found")]
-    store.revise(made, {"text": "2 orders"}, now=1.0)
+    store.messages.revise(made, {"text": "2 orders"}, now=1.0)
     outbox.wake()
     telegram.wait(2)
     drain(store)
@@ -558,7 +558,7 @@ def test_what_was_to_be_added_to_a_deleted_message_comes_as_a_new_one(
         ("sendMessage", "2 orders"),
     ]
     assert "message_id" not in telegram.sent[1][2]
-    anew = store.open_bundle(1, "whales:BTC", since=-1.0)
+    anew = store.messages.open_bundle(1, "whales:BTC", since=-1.0)
     assert anew is not None
     assert anew > made, "the next order is added to the new message"
 
@@ -572,7 +572,7 @@ def test_a_wished_for_file_is_made_when_it_is_sent(store: Store, telegram: FakeT
     def draw(wish: dict[str, Any]) -> Attachment:
         return Attachment("photo", "chart.png", wish["symbol"].encode())
 
-    store.enqueue(1, "sendPhoto", CHART, now=0.0)
+    store.messages.enqueue(1, "sendPhoto", CHART, now=0.0)
     make(attachments={"chart": draw}).start()
     telegram.wait(1)
     drain(store)
@@ -600,7 +600,7 @@ def _has_a_bug(wish: dict[str, Any]) -> Attachment:
 def test_a_file_that_cannot_be_made_becomes_a_message_that_says_so(
     store: Store, telegram: FakeTelegram, make: Make, makers: dict[str, Any], words: str
 ) -> None:
-    store.enqueue(1, "sendPhoto", {**CHART, "message_thread_id": 3}, now=0.0)
+    store.messages.enqueue(1, "sendPhoto", {**CHART, "message_thread_id": 3}, now=0.0)
     make(attachments=makers).start()
     telegram.wait(1)
     drain(store)
@@ -623,7 +623,7 @@ def test_files_that_take_long_to_make_do_not_hold_up_other_chats(
         return Attachment("photo", "chart.png", b"x")
 
     for chat_id in range(1, 21):
-        store.enqueue(chat_id, "sendPhoto", CHART, now=0.0)
+        store.messages.enqueue(chat_id, "sendPhoto", CHART, now=0.0)
     outbox = make(attachments={"chart": slow})
     outbox.start()
     try:

@@ -62,7 +62,7 @@ class Desk:
         )
 
     def chat(self, chat_id: int = FRIEND) -> Chat:
-        chat = self.store.chat(chat_id)
+        chat = self.store.chats.get(chat_id)
         assert chat is not None
         return chat
 
@@ -109,7 +109,7 @@ def test_a_command_is_known_in_any_case_and_by_the_bots_name(desk: Desk, text: s
 def test_a_command_for_another_bot_is_ignored(desk: Desk, chat_id: int) -> None:
     assert desk.replies("/ping@other_bot", chat_id=chat_id) == []
     assert desk.replies("/start@other_bot", chat_id=chat_id) == []
-    assert desk.store.chats() == []
+    assert desk.store.chats.all() == []
 
 
 def test_before_the_bot_knows_its_name_no_named_command_is_taken_for_its_own(desk: Desk) -> None:
@@ -203,7 +203,7 @@ def test_a_bad_argument_gets_one_line_with_an_example_and_changes_nothing(desk: 
 )
 def test_settings_of_a_chat_without_alerts_point_to_start(desk: Desk, text: str) -> None:
     assert "switch them on first with /start" in desk.say(text)
-    assert desk.store.chat(FRIEND) is None
+    assert desk.store.chats.get(FRIEND) is None
 
 
 @given(st.sampled_from([*(row.name for row in TABLE), "nonsense", ""]), st.text(max_size=40), st.booleans())
@@ -250,7 +250,7 @@ def test_a_group_becomes_a_target_of_the_one_who_starts_it(desk: Desk) -> None:
 def test_stop_ends_the_alerts_and_start_brings_them_back_with_the_settings(started: Desk) -> None:
     started.say("/threshold BTC 2m")
     assert "Alerts are off" in started.say("/stop")
-    assert started.store.chats() == []
+    assert started.store.chats.all() == []
     assert "off already" in started.say("/stop")
     assert started.say("/start").startswith("Alerts are on in this chat.")
     assert started.chat().thresholds == {"whales": {"BTC": 2e6}}
@@ -288,7 +288,7 @@ def test_whales_lists_the_newest_first_by_coin_and_number(desk: Desk) -> None:
     assert "No whale orders seen yet" in desk.say("/whales")
     for number in range(8):
         found = whale(number, "BTC" if number % 2 else "ETH")
-        desk.store.add_alert(found.key, "whales", found.symbol, at=found.at, body=asdict(found), now=NOW)
+        desk.store.messages.add_alert(found.key, "whales", found.symbol, at=found.at, body=asdict(found), now=NOW)
     (reply,) = desk.replies("/whales")
     lines = reply.text.split("\n")
     assert len(lines) == 5
@@ -371,7 +371,7 @@ def test_what_is_muted_or_off_is_told_wherever_it_is_said_what_comes(started: De
 def test_the_owner_lets_in_and_shuts_out_by_command(desk: Desk) -> None:
     assert desk.say("/allow 99", user_id=OWNER) == "99 may use this bot now."
     assert desk.access.role(99) is Role.ALLOWED
-    desk.store.put_chat(Chat(chat_id=99, added_by=99))
+    desk.store.chats.put(Chat(chat_id=99, added_by=99))
     assert desk.say("/deny 99", user_id=OWNER) == "99 may not use this bot. Alerts ended in 1 chat."
     assert desk.access.role(99) is Role.DENIED
     assert desk.say("/users", user_id=OWNER).split("\n") == ["7 (owner)", "8 (allowed)", "99 (denied)"]

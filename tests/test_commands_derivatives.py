@@ -14,7 +14,7 @@ from botapi.updates import Update
 from commands import context
 from commands.table import Commands
 from store import Store
-from store.markets import Look, Watched
+from store.rows import WalletSnapshot, WatchedWallet
 from venues.perpetuals import Liquidation, Position, Rate
 from watch import wallets
 
@@ -53,9 +53,9 @@ def liquidation(ago: float, usd: float, *, side: str = "long", coin: str = "BTC"
 
 
 def test_liq_names_its_venues_the_sums_and_the_latest_large_ones(desk: Desk) -> None:
-    desk.store.book.begin_liquidations(now=NOW - 90_000)
-    desk.store.book.begin_liquidations(now=NOW)
-    desk.store.book.add_liquidations(
+    desk.store.markets.begin_liquidations(now=NOW - 90_000)
+    desk.store.markets.begin_liquidations(now=NOW)
+    desk.store.markets.add_liquidations(
         [
             liquidation(10, 600_000),
             liquidation(20, 200_000, side="short", venue="Gate"),
@@ -77,8 +77,8 @@ def test_liq_names_its_venues_the_sums_and_the_latest_large_ones(desk: Desk) -> 
 
 
 def test_liq_of_a_bot_that_is_young_says_since_when_it_counts(desk: Desk) -> None:
-    desk.store.book.begin_liquidations(now=NOW - 600)
-    desk.store.book.add_liquidations([liquidation(10, 600_000), liquidation(700, 900_000)])
+    desk.store.markets.begin_liquidations(now=NOW - 600)
+    desk.store.markets.add_liquidations([liquidation(10, 600_000), liquidation(700, 900_000)])
     assert "since 14:56:40: BTC longs 600k" in desk.say("/liq")
 
 
@@ -92,16 +92,16 @@ def test_liq_of_a_bot_that_is_young_says_since_when_it_counts(desk: Desk) -> Non
 )
 def test_liq_without_any_says_since_when_it_looks_and_where_to_ask(desk: Desk, age: int | None, said: str) -> None:
     if age is not None:
-        desk.store.book.begin_liquidations(now=NOW - age)
+        desk.store.markets.begin_liquidations(now=NOW - age)
     assert desk.say("/liq BTC") == f"No liquidations of BTC seen {said}. /status tells how the sources are."
 
 
 def rates(desk: Desk) -> None:
     at_ms = int(NOW * 1000)
-    desk.store.book.put_rates(
+    desk.store.markets.put_rates(
         "OKX", [Rate("OKX", f"COIN{n}", f"COIN{n}-USDT", (n - 10) / 1e5, 8.0, at_ms, at_ms) for n in range(21)]
     )
-    desk.store.book.put_rates("Hyperliquid", [Rate("Hyperliquid", "COIN3", "COIN3", 0.0001234, 1.0, 0, at_ms)])
+    desk.store.markets.put_rates("Hyperliquid", [Rate("Hyperliquid", "COIN3", "COIN3", 0.0001234, 1.0, 0, at_ms)])
 
 
 def test_funding_shows_the_extremes_in_a_table_that_fits_a_phone(desk: Desk) -> None:
@@ -139,7 +139,7 @@ def test_a_wallet_is_added_named_listed_and_removed(desk: Desk) -> None:
         Position("BTC", -2.0, 154_000.0, 76_000.0, 90_000.0, 20.0),
         Position("ETH", 1.0, 2500.0, 2400.0, 0.0, 5.0),
     ]
-    desk.store.book.put_look(ADDRESS, Look(wallets.first_sight(held), NOW))
+    desk.store.markets.put_look(ADDRESS, WalletSnapshot(wallets.first_sight(held), NOW))
     said = desk.say("/wallet list")
     assert "<b>the &lt;big&gt; one</b>" in said
     assert "BTC short 154k USD at 77,000, 17% to liquidation\nETH long 2.5k USD at 2,500" in said
@@ -166,7 +166,7 @@ def test_wrong_arguments_get_a_sentence_and_an_example_and_change_nothing(
 ) -> None:
     said = desk.say(typed)
     assert said.startswith(answer) and "Example: /" in said
-    assert desk.store.book.watched(FRIEND) == []
+    assert desk.store.markets.watched(FRIEND) == []
 
 
 def test_a_chat_watches_at_most_ten_wallets_each_by_a_name_of_its_own(desk: Desk) -> None:
@@ -181,8 +181,8 @@ def test_a_chat_watches_at_most_ten_wallets_each_by_a_name_of_its_own(desk: Desk
 def test_a_group_that_became_a_supergroup_keeps_its_wallets(desk: Desk) -> None:
     desk.say(f"/wallet add {ADDRESS} whale")
     desk.store.migrate_chat(FRIEND, -1001)
-    assert [one.name for one in desk.store.book.watched(-1001)] == ["whale"]
-    assert desk.store.book.watchers() == {ADDRESS: [Watched(-1001, ADDRESS, "whale")]}
+    assert [one.name for one in desk.store.markets.watched(-1001)] == ["whale"]
+    assert desk.store.markets.watchers() == {ADDRESS: [WatchedWallet(-1001, ADDRESS, "whale")]}
 
 
 def test_help_names_the_commands(desk: Desk) -> None:

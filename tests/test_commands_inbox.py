@@ -74,7 +74,7 @@ def test_the_mark_survives_a_reopening_of_the_store(desk: Desk, tmp_path: Path) 
     desk.inbox.take(message(1))
     desk.store.close()
     desk.store = Desk(tmp_path).store
-    assert desk.store.handled(1)
+    assert desk.store.chats.handled(1)
 
 
 def test_a_bug_in_a_command_is_answered_and_changes_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,7 +86,7 @@ def test_a_bug_in_a_command_is_answered_and_changes_nothing(desk: Desk, monkeypa
     desk.inbox.take(message(1))
     assert desk.store.value("half") is None
     assert "went wrong" in desk.answers()[0][1]
-    assert desk.store.handled(1)
+    assert desk.store.chats.handled(1)
 
 
 def test_commands_that_are_too_old_are_told_of_in_one_line_for_each_chat(desk: Desk) -> None:
@@ -126,7 +126,7 @@ def test_an_old_command_in_a_group_that_was_for_another_bot_is_not_told_of(desk:
 def test_what_was_not_typed_here_is_no_command(desk: Desk, more: dict[str, Any]) -> None:
     desk.inbox.take(message(1, "/start", **more))
     assert desk.answers() == []
-    assert desk.store.chats() == []
+    assert desk.store.chats.all() == []
 
 
 def test_a_caption_is_no_command(desk: Desk) -> None:
@@ -143,14 +143,16 @@ def test_an_edited_message_is_not_run_again(desk: Desk) -> None:
 def test_a_strangers_button_does_nothing(desk: Desk) -> None:
     desk.inbox.take(press(1, f"allow:{STRANGER}", user_id=STRANGER))
     assert desk.answers() == []
-    assert desk.store.user(STRANGER) is None
+    assert desk.store.chats.user(STRANGER) is None
 
 
 def test_a_group_that_became_a_supergroup_keeps_its_alerts_and_its_name(desk: Desk) -> None:
     group = {"id": -5, "type": "group", "title": "Desk"}
     desk.inbox.take(message(1, "/start", chat=group))
     desk.inbox.take(message(2, None, user_id=STRANGER, chat=group, migrate_to_chat_id=-1005))
-    assert [(chat.chat_id, chat.kind, chat.title) for chat in desk.store.chats()] == [(-1005, "supergroup", "Desk")]
+    assert [(chat.chat_id, chat.kind, chat.title) for chat in desk.store.chats.all()] == [
+        (-1005, "supergroup", "Desk")
+    ]
 
 
 def test_being_removed_from_a_chat_ends_its_alerts_whoever_did_it(desk: Desk) -> None:
@@ -162,7 +164,7 @@ def test_being_removed_from_a_chat_ends_its_alerts_whoever_did_it(desk: Desk) ->
         "new_chat_member": {"status": "kicked"},
     }
     desk.inbox.take({"update_id": 2, "my_chat_member": change})
-    assert desk.store.chats() == []
+    assert desk.store.chats.all() == []
 
 
 @pytest.mark.parametrize(
@@ -207,9 +209,9 @@ def test_odd_text_is_answered_or_ignored_and_never_an_error(
 )
 def test_odd_button_data_is_answered_and_changes_nothing(desk: Desk, data: str) -> None:
     desk.inbox.take(message(1, "/start", user_id=OWNER))
-    before = desk.store.chats()
+    before = desk.store.chats.all()
     desk.inbox.take(press(2, data, user_id=OWNER))
-    assert desk.store.chats() == before
+    assert desk.store.chats.all() == before
     assert len(desk.answers()) == 2
 
 
@@ -296,4 +298,4 @@ def test_parse_raises_nothing_but_what_it_says(kind: str, content: Any) -> None:
 @given(kind=KINDS, content=JSON, number=st.integers(min_value=1, max_value=2**31))
 def test_no_update_whatever_makes_the_inbox_fail(desk: Desk, kind: str, content: Any, number: int) -> None:
     desk.inbox.take({"update_id": number, kind: content})
-    assert desk.store.handled(number)
+    assert desk.store.chats.handled(number)

@@ -39,7 +39,7 @@ def database(tmp_path: Path, chat: SimBot) -> Path:
     with store.transaction():
         for chat_id in SUBSCRIBERS:
             chat.add_chat(chat_id)
-            store.put_chat(Chat(chat_id=chat_id, added_by=OWNER))
+            store.chats.put(Chat(chat_id=chat_id, added_by=OWNER))
     store.close()
     return path
 
@@ -63,7 +63,7 @@ def fill(path: Path) -> None:
                 venue="Binance spot",
                 url="https://example.org/BTC",
             )
-            store.add_alert(old.key, old.monitor, old.symbol, at=at, body=asdict(old), now=at)
+            store.messages.add_alert(old.key, old.monitor, old.symbol, at=at, body=asdict(old), now=at)
     store.close()
 
 
@@ -85,7 +85,7 @@ def test_on_a_full_disk_nothing_is_lost_and_all_goes_on_when_there_is_room(
     polls = chat.count("getUpdates")
     sim.wait(lambda: chat.count("getUpdates") >= polls + 5, what="more polls")
     told = chat.wait_text("cannot be used", chat_id=OWNER).text
-    assert "the bot goes on by itself" in told
+    assert "the bot continues by itself" in told
     assert not [text for text in chat.texts() if "pong" in text or "BTC" in text]
     assert chat.pending == 1, "what could not be kept is not confirmed to Telegram"
     limit_files(bot.pid, resource.RLIM_INFINITY)
@@ -133,7 +133,7 @@ def test_while_another_program_holds_the_database_commands_wait(
     with contextlib.closing(sqlite3.connect(database, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         chat.send_text(OWNER, "/ping kept")
-        bot.wait_output("holds")
+        bot.wait_output("has locked")
         polls = chat.count("getUpdates")
         sim.wait(lambda: chat.count("getUpdates") >= polls + 3, what="more polls")
         other.execute("ROLLBACK")

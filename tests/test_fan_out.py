@@ -33,7 +33,7 @@ def test_ten_thousand_queued_messages_survive_kill_9_and_arrive_in_order(
         for number in range(10_000):
             chat_id = 1001 + number % 200
             chat.add_chat(chat_id)
-            store.enqueue(chat_id, "sendMessage", {"text": str(number)}, now=time.time(), lane=ALERTS)
+            store.messages.enqueue(chat_id, "sendMessage", {"text": str(number)}, now=time.time(), lane=ALERTS)
     store.close()
     # Unread market hosts leave the two cores to the queue.
     quiet = {"SEND_RATE": "0", "WHALE_INTERVAL": "60"}
@@ -56,7 +56,7 @@ def test_a_storm_of_alerts_for_a_thousand_chats_lets_commands_through(tmp_path: 
     store = Store(tmp_path / "bot.db")
     with store.transaction():
         for chat_id in range(1, 1001):
-            store.put_chat(Chat(chat_id=chat_id, added_by=OWNER, since=float(chat_id)))
+            store.chats.put(Chat(chat_id=chat_id, added_by=OWNER, since=float(chat_id)))
     storm_over = threading.Event()
     waits: list[float] = []
 
@@ -66,7 +66,7 @@ def test_a_storm_of_alerts_for_a_thousand_chats_lets_commands_through(tmp_path: 
             number += 1
             began = time.monotonic()
             with store.transaction():
-                store.mark_handled(number, now=NOW)
+                store.chats.mark_handled(number, now=NOW)
             waits.append(time.monotonic() - began)
 
     thread = threading.Thread(target=commands)

@@ -365,7 +365,7 @@ class Desk:
     def take(self, content: dict[str, Any]) -> None:
         self.count += 1
         self.inbox.take({"update_id": self.count, **content})
-        assert self.store.handled(self.count)
+        assert self.store.chats.handled(self.count)
 
     def state(self) -> dict[str, list[tuple[Any, ...]]]:
         """Every row that decides what the bot does from now on: not what it says, nor which updates it saw."""
@@ -465,7 +465,7 @@ def may(desk: Desk, content: dict[str, Any]) -> bool:
         return started and isinstance(itself, dict) and itself.get("id") == GROUP
     if not isinstance(someone, dict) or type(someone.get("id")) is not int or someone.get("is_bot"):
         return False
-    let_in = {OWNER, FRIEND, *(user.user_id for user in desk.store.users("allowed"))}
+    let_in = {OWNER, FRIEND, *(user.user_id for user in desk.store.chats.users("allowed"))}
     return someone["id"] in let_in or (started and someone["id"] == ADMINISTRATOR)
 
 
@@ -546,10 +546,10 @@ def test_only_the_owner_decides_about_people(desk: Desk, who: int, rest: str, da
         "text": f"/{rest} {argument}",
     }
     with desk.undone():
-        decided = desk.store.users("allowed", "denied")
+        decided = desk.store.chats.users("allowed", "denied")
         desk.take({"message": made})
         desk.take({"callback_query": {"id": "1", "from": someone, "data": data, "message": made}})
-        assert desk.store.users("allowed", "denied") == decided
+        assert desk.store.chats.users("allowed", "denied") == decided
 
 
 NOT_TYPED: tuple[tuple[str, dict[str, Any]], ...] = (
@@ -602,7 +602,7 @@ def test_names_of_people_and_chats_are_text_wherever_they_are_shown(desk: Desk, 
         newest = desk.newest()
         called = person_name.encode("utf-8", "replace").decode()
         for number in range(80):  # more than one message holds
-            desk.store.put_user(User(user_id=1000 + number, name=called[:64].ljust(50, "x"), state="denied"))
+            desk.store.chats.put_user(User(user_id=1000 + number, name=called[:64].ljust(50, "x"), state="denied"))
         desk.take(says("/start", stranger, {"id": STRANGER, "type": "private"}))
         desk.take(says(f"/start@{USERNAME}", owner, place))
         removed = {"old_chat_member": {"status": "member"}, "new_chat_member": {"status": "kicked"}}

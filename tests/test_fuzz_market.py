@@ -246,7 +246,7 @@ def test_the_monitor_outlives_spoilt_answers_and_tells_nothing_absurd(
         for venues.edits in spoilt:
             venues._market.sweep("binance", "BTC", "buy", usd=2e6, fills=5)
             monitor.tick()
-        for body in store.alerts("whales", "BTC", limit=100):
+        for body in store.messages.alerts("whales", "BTC", limit=100):
             alert = Alert(**body)
             assert 1e5 <= alert.usd < 1e10
             assert 0 < alert.price < TOO_LARGE

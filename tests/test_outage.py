@@ -42,7 +42,7 @@ def outbox(store: Store, sim: Simulator, chat: SimBot, monkeypatch: pytest.Monke
     for chat_id in CHATS:
         chat.add_chat(chat_id)
     for number in range(MESSAGES):
-        store.enqueue(OWNER + number % len(CHATS), "sendMessage", {"text": str(number)}, now=0.0)
+        store.messages.enqueue(OWNER + number % len(CHATS), "sendMessage", {"text": str(number)}, now=0.0)
     # This jitter makes each step of the back-off a twentieth of its length: 0.05 s, 0.1 s, 0.2 s ...
     outbox = Outbox(store, Telegram(TOKEN, sim.url), send_rate=0, jitter=lambda: -1.4)
     yield outbox
@@ -95,7 +95,7 @@ def test_nothing_is_lost_or_doubled_it_is_told_once_and_it_goes_on_within_a_step
     # In a black hole a request may only be late: it arrives when the network is back, after it was given up.
     assert len(chat.sent) - MESSAGES <= (len(CHATS) + tried if how == "black hole" else 0)
     assert outbox.unreachable_since() is None
-    assert store.outbox_counts(since=0.0)["buried"] == 0
+    assert store.messages.counts(since=0.0)["buried"] == 0
     told = [record.getMessage() for record in caplog.records]
     assert len(told) == 2, told
     assert "cannot be reached" in told[0]
@@ -134,7 +134,7 @@ def test_memory_stays_flat_through_hours_of_outage(store: Store) -> None:
 
     with store.transaction():
         for number in range(2000):
-            store.enqueue(1 + number % 500, "sendMessage", {"text": "x" * 200}, now=0.0)
+            store.messages.enqueue(1 + number % 500, "sendMessage", {"text": "x" * 200}, now=0.0)
     clock = [1000.0]
     telegram = Dead()
     outbox = Outbox(store, telegram, send_rate=30.0, monotonic=lambda: clock[0], jitter=lambda: 0.5)

@@ -24,7 +24,7 @@ def subscribed(tmp_path: Path, sim: Simulator, run_bot: Run) -> None:
     folder = tmp_path / "data" / TOKEN.partition(":")[0]
     folder.mkdir(parents=True)
     store = Store(folder / "bot.db")
-    store.put_chat(Chat(chat_id=OWNER, added_by=OWNER))
+    store.chats.put(Chat(chat_id=OWNER, added_by=OWNER))
     store.close()
     for symbol in ("BTC", "ETH"):
         sim.market.trade("binance", symbol, "buy", 50_000.0, 0.01, at_ms=int((time.time() - 3600) * 1000))

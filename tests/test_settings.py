@@ -162,7 +162,7 @@ def test_the_end_of_quiet_hours_promises_what_they_held_only_where_they_held_som
 def test_status_tells_what_is_held_until_when_and_what_a_mute_kept_back(desk: Desk) -> None:
     desk.say("/timezone Berlin")
     desk.say("/quiet 17-18")
-    desk.store.put_chat(desk.chat())
+    desk.store.chats.put(desk.chat())
     for number in range(3):
         publish(desk, f"k{number}")
     desk.say("/mute BTC 1h")
@@ -243,7 +243,7 @@ def test_a_test_looks_like_a_real_alert_is_marked_and_is_not_kept(desk: Desk, mo
     assert "UTC+2" in plain
     assert "This is a test: nothing happened on a market." in plain
     assert [data for _, data in reply.keyboard[0]] == ["mute:BTC:1h", "mute:BTC:24h"]
-    assert desk.store.alerts(monitor) == []
+    assert desk.store.messages.alerts(monitor) == []
     assert "No alerts" in desk.say("/history")
 
 

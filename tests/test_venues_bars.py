@@ -55,8 +55,8 @@ def test_the_store_adds_to_a_bar_that_it_has(tmp_path: Path) -> None:
     for trades in ([trade(1, 100), trade(2, 120)], [trade(3, 80, side="sell"), trade(4, 90)]):
         found: dict[tuple[str, int], Bar] = {}
         bars.add(found, trades)
-        store.add_bars(found.values())
-    (bar,) = store.bars("BTC", since=0)
+        store.markets.add_bars(found.values())
+    (bar,) = store.markets.bars("BTC", since=0)
     assert bar == Bar("BTC", AT // 1000, 100, 120, 80, 90, 310, 80)
-    assert store.bars("BTC", since=AT / 1000 + 1) == []
+    assert store.markets.bars("BTC", since=AT / 1000 + 1) == []
     store.close()

@@ -15,8 +15,7 @@ from botapi.storage import StoreError
 from simulation.perpetuals import ADDRESS, Perpetuals
 from simulation.simulator import Simulator
 from store import Store
-from store.markets import Watched
-from store.rows import Chat
+from store.rows import Chat, WatchedWallet
 from venues.coinglass import CoinGlass
 from venues.gate import Gate
 from venues.hyperliquid import Hyperliquid
@@ -36,7 +35,7 @@ class Watch:
         self.sim = sim
         self.perps: Perpetuals = sim.market.perpetuals
         self.store = Store(folder / "bot.db")
-        self.store.put_chat(Chat(chat_id=7, added_by=7))
+        self.store.chats.put(Chat(chat_id=7, added_by=7))
         self.clock = time.time()
         self.notices: list[str] = []
         self.key = ""
@@ -68,7 +67,7 @@ class Watch:
 
     def alerts(self, monitor: str) -> list[str]:
         """The headlines, oldest first."""
-        return [body["headline"] for body in self.store.alerts(monitor, limit=100)[::-1]]
+        return [body["headline"] for body in self.store.messages.alerts(monitor, limit=100)[::-1]]
 
     def told(self) -> list[str]:
         waiting = (self.store.delivery(number) for number, _, _ in self.store.pending())
@@ -95,7 +94,7 @@ def test_what_was_there_at_the_first_look_is_kept_and_makes_no_alert(watch: Watc
     watch.tick(watch.liquidations)
     watch.tick(watch.liquidations, after=60)
     assert watch.alerts("liquidations") == []
-    assert len(watch.store.book.liquidations(since=watch.clock - 3600)) == 2
+    assert len(watch.store.markets.liquidations(since=watch.clock - 3600)) == 2
 
 
 def test_a_large_liquidation_is_told_once_with_its_venue_side_and_dollars(watch: Watch) -> None:
@@ -114,7 +113,7 @@ def test_a_large_liquidation_is_told_once_with_its_venue_side_and_dollars(watch:
 
 
 def test_a_chat_that_wants_smaller_ones_hears_of_them_and_the_others_do_not(watch: Watch) -> None:
-    watch.store.put_chat(Chat(chat_id=8, added_by=8, thresholds={"liquidations": {"BTC": 50_000.0}}))
+    watch.store.chats.put(Chat(chat_id=8, added_by=8, thresholds={"liquidations": {"BTC": 50_000.0}}))
     watch.tick(watch.liquidations)
     watch.liquidate("gate", "short", 60_000)
     watch.tick(watch.liquidations, after=60)
@@ -134,7 +133,7 @@ def test_a_wave_over_two_venues_is_one_alert_that_grows_and_names_both(watch: Wa
     watch.tick(watch.liquidations, after=60)
     (_, grown) = watch.alerts("liquidations")
     assert grown == "BTC longs liquidated on OKX and Gate: 4.35M USD in 1 min, and growing"
-    body = watch.store.alerts("liquidations", limit=1)[0]
+    body = watch.store.messages.alerts("liquidations", limit=1)[0]
     assert (
         body["facts"].startswith("10 liquidations, the biggest 450k") and "was 2.1M when last told" in body["facts"]
     )
@@ -174,7 +173,7 @@ def test_a_kill_before_the_commit_loses_and_repeats_nothing(watch: Watch, monkey
         raise full
 
     with monkeypatch.context() as patched:
-        patched.setattr(watch.store, "set_cursor", fail)
+        patched.setattr(watch.store.markets, "set_cursor", fail)
         with pytest.raises(StoreError):
             watch.tick(watch.liquidations, after=60)
     assert watch.alerts("liquidations") == [] and watch.store.pending() == []
@@ -251,9 +250,9 @@ def test_more_than_a_venue_shows_is_a_gap_of_every_coin_and_not_silence(watch: W
     for number in range(1001):
         watch.liquidate("gate", "long", 1000, ago=100 - number / 20)
     watch.clock += 400
-    watch.store.set_cursor("Gate", "*", str(int((time.time() - 900) * 1000)), at=watch.clock)
+    watch.store.markets.set_cursor("Gate", "*", str(int((time.time() - 900) * 1000)), at=watch.clock)
     watch.tick(watch.liquidations)
-    assert sorted((gap["venue"], gap["symbol"]) for gap in watch.store.gaps(since=0)) == [
+    assert sorted((gap.venue, gap.symbol) for gap in watch.store.markets.gaps(since=0)) == [
         ("Gate", "BTC"),
         ("Gate", "ETH"),
     ]
@@ -273,7 +272,7 @@ def test_a_rate_that_crosses_the_mark_is_told_once_with_interval_and_venue(watch
         "BTC funding on OKX: +0.0600 % for 8 h, +66 % a year",
         "ETH funding on Hyperliquid: -0.0800 % for 8 h, -88 % a year",
     ]
-    facts = {body["symbol"]: body["facts"] for body in watch.store.alerts("funding", limit=2)}
+    facts = {body["symbol"]: body["facts"] for body in watch.store.messages.alerts("funding", limit=2)}
     assert facts["BTC"].startswith("longs pay shorts, beyond +0.05 % · charged every 8 h, next in ")
     assert facts["ETH"].startswith("shorts pay longs, beyond -0.05 % · charged every hour")
 
@@ -293,7 +292,7 @@ def test_the_latest_rates_of_every_coin_are_kept_and_those_of_a_silent_venue_sta
     watch.sim.fault(market="okx", kind="status", code=503)
     watch.perps.set_rate("hyperliquid", "SOL", 0.0002)
     watch.tick(watch.funding, after=60)
-    rates = {rate.venue: rate for rate in watch.store.book.rates("SOL")}
+    rates = {rate.venue: rate for rate in watch.store.markets.rates("SOL")}
     assert round(rates["Hyperliquid"].eight_hours, 6) == 0.0016 and rates["OKX"].hours == 8.0
     assert {health.source: health.state for health in watch.funding.health()} == {
         "okx_funding": "resting",
@@ -305,12 +304,12 @@ def test_the_latest_rates_of_every_coin_are_kept_and_those_of_a_silent_venue_sta
 
 
 def add(watch: Watch, chat_id: int, name: str, address: str = ADDRESS) -> None:
-    watch.store.book.watch(Watched(chat_id, address, name), now=watch.clock)
+    watch.store.markets.watch(WatchedWallet(chat_id, address, name), now=watch.clock)
 
 
 def test_a_wallet_is_told_to_the_chats_that_watch_it_by_their_names_and_asked_for_once(watch: Watch) -> None:
     for chat_id in (8, 9):
-        watch.store.put_chat(Chat(chat_id=chat_id, added_by=chat_id, symbols=frozenset({"ETH"})))
+        watch.store.chats.put(Chat(chat_id=chat_id, added_by=chat_id, symbols=frozenset({"ETH"})))
     add(watch, 7, "satoshi")
     add(watch, 8, "nick")
     watch.perps.hold(ADDRESS, "ETH", 100)
@@ -328,7 +327,7 @@ def test_a_wallet_is_told_to_the_chats_that_watch_it_by_their_names_and_asked_fo
         "satoshi opened a BTC short: 154k USD at 77,000",
     ]
     assert sorted(chat for _, chat, _ in watch.store.pending()) == [7, 7, 8, 8]
-    assert {body["side"] for body in watch.store.alerts("wallets", limit=9)} == {"sell"}
+    assert {body["side"] for body in watch.store.messages.alerts("wallets", limit=9)} == {"sell"}
     assert sum(call.venue == "hyperliquid" for call in watch.sim.market.calls) == 3
 
 
@@ -351,7 +350,7 @@ def test_a_wallet_that_cannot_be_read_for_a_while_has_closed_nothing(watch: Watc
 def test_a_wallet_watched_again_is_seen_for_the_first_time(watch: Watch) -> None:
     add(watch, 7, "satoshi")
     watch.tick(watch.wallets)
-    watch.store.book.unwatch(7, ADDRESS)
+    watch.store.markets.unwatch(7, ADDRESS)
     watch.tick(watch.wallets, after=60)
     watch.perps.hold(ADDRESS, "BTC", 2)
     add(watch, 7, "satoshi")
@@ -395,7 +394,7 @@ def test_whale_moves_are_events_and_not_wallets_and_worded_by_side(keyed: Watch)
         "A Hyperliquid whale closed a BTC short: 61.6M USD",
         "A Hyperliquid whale opened a BTC short: 61.6M USD",
     ]
-    assert [body["side"] for body in keyed.store.alerts("wallets", limit=3)] == ["sell", "buy", "sell"]
+    assert [body["side"] for body in keyed.store.messages.alerts("wallets", limit=3)] == ["sell", "buy", "sell"]
 
 
 def test_whale_moves_there_at_the_first_look_make_no_alert(keyed: Watch) -> None:
@@ -412,7 +411,7 @@ def test_more_whale_moves_than_are_shown_are_a_gap(keyed: Watch) -> None:
     for number in range(200):
         keyed.perps.whale_move(ADDRESS, "DOGE", size=1e8, opened=True, at_ms=now - 400_000 + number)
     keyed.tick(keyed.wallets, after=60)
-    assert {gap["venue"] for gap in keyed.store.gaps(since=0)} == {"CoinGlass"}
+    assert {gap.venue for gap in keyed.store.markets.gaps(since=0)} == {"CoinGlass"}
     assert keyed.alerts("wallets") == []  # of a coin that nobody watches
 
 

@@ -34,7 +34,7 @@ class Watch:
     def __init__(self, sim: Simulator, folder: Path) -> None:
         self.sim = sim
         self.store = Store(folder / "bot.db")
-        self.store.put_chat(Chat(chat_id=7, added_by=7))
+        self.store.chats.put(Chat(chat_id=7, added_by=7))
         self.clock = time.time()
         self.notices: list[str] = []
         self.symbols: tuple[str, ...] = ("BTC",)
@@ -79,7 +79,7 @@ class Watch:
 
     @property
     def alerts(self) -> list[dict[str, Any]]:
-        return self.store.alerts("whales", limit=100)[::-1]
+        return self.store.messages.alerts("whales", limit=100)[::-1]
 
     @property
     def told(self) -> list[str]:
@@ -139,12 +139,12 @@ def test_a_restart_in_the_middle_of_an_order_counts_no_trade_twice_into_the_bars
     watch.tick()
     watch.whale(1.2e6, ago=0, fills=20)  # still open: a restart reads it again
     watch.tick()
-    counted = sum(bar.buy_usd for bar in watch.store.bars("BTC", since=0))
+    counted = sum(bar.buy_usd for bar in watch.store.markets.bars("BTC", since=0))
     assert counted == pytest.approx(1.2e6)
     watch.restart()
     watch.whale(3e5, ago=0, fills=1)
     watch.tick()
-    assert sum(bar.buy_usd for bar in watch.store.bars("BTC", since=0)) == pytest.approx(1.5e6)
+    assert sum(bar.buy_usd for bar in watch.store.markets.bars("BTC", since=0)) == pytest.approx(1.5e6)
 
 
 def fills_of(alert: dict[str, Any]) -> int:
@@ -233,7 +233,7 @@ def test_an_outage_is_told_once_though_the_cursors_after_it_could_not_be_kept(wa
     other.close()
     watch.tick(after=15)
     assert len([line for line in watch.told if line.startswith("Missed")]) == 1
-    assert len(watch.store.gaps(since=0)) == 1
+    assert len(watch.store.markets.gaps(since=0)) == 1
 
 
 def test_alerts_of_several_coins_are_delivered_in_time_order(watch: Watch) -> None:
@@ -272,7 +272,7 @@ def test_a_backlog_beyond_twenty_pages_goes_on_at_the_next_tick(
 
 
 def test_a_chat_with_a_lower_threshold_hears_of_what_others_do_not(watch: Watch) -> None:
-    watch.store.put_chat(Chat(chat_id=8, added_by=8, thresholds={"whales": {"BTC": 50_000.0}}))
+    watch.store.chats.put(Chat(chat_id=8, added_by=8, thresholds={"whales": {"BTC": 50_000.0}}))
     watch.tick()
     watch.whale(60_000)
     watch.tick(after=15)
@@ -482,9 +482,9 @@ def test_trades_missing_by_their_ids_are_counted_noted_and_shown(watch: Watch) -
     watch.sim.market.skip_ids("binance", "BTC", 12)
     watch.whale()
     watch.tick(after=15)
-    (gap,) = watch.store.gaps(since=0)
-    assert (gap["venue"], gap["symbol"], gap["missed"]) == (VENUE, "BTC", 12)
-    assert gap["start"] <= gap["end"]
+    (gap,) = watch.store.markets.gaps(since=0)
+    assert (gap.venue, gap.symbol, gap.missed) == (VENUE, "BTC", 12)
+    assert gap.start <= gap.end
     assert "12 trades missed" in watch.health().line(watch.clock)
     assert len(watch.alerts) == 1
 
@@ -496,14 +496,14 @@ def test_a_short_outage_is_made_good_and_marked_late(watch: Watch) -> None:
     watch.tick(after=420)
     (alert,) = watch.alerts
     assert alert["late"]
-    assert watch.store.gaps(since=0) == []
+    assert watch.store.markets.gaps(since=0) == []
 
 
 def stored_long_ago(watch: Watch, hours: float, *symbols: str) -> None:
     for symbol in symbols:
-        cursor = watch.store.cursor(VENUE, symbol)
+        cursor = watch.store.markets.cursor(VENUE, symbol)
         assert cursor is not None
-        watch.store.set_cursor(VENUE, symbol, cursor.text, at=watch.clock - hours * 3600)
+        watch.store.markets.set_cursor(VENUE, symbol, cursor.text, at=watch.clock - hours * 3600)
 
 
 def test_after_a_long_outage_ten_minutes_are_replayed_and_one_line_tells_what_was_missed(watch: Watch) -> None:
@@ -522,10 +522,10 @@ def test_after_a_long_outage_ten_minutes_are_replayed_and_one_line_tells_what_wa
         f"Missed {start} to {end} (1 h 50 min) on {VENUE}: whale orders of that time are unknown for BTC, ETH."
     ]
     assert watch.told.index(missed[0]) == 0
-    gaps = watch.store.gaps(since=0)
-    assert {(gap["symbol"], gap["missed"]) for gap in gaps} == {("BTC", None), ("ETH", None)}
+    gaps = watch.store.markets.gaps(since=0)
+    assert {(gap.symbol, gap.missed) for gap in gaps} == {("BTC", None), ("ETH", None)}
     watch.tick(after=15)
-    assert len(watch.store.gaps(since=0)) == 2
+    assert len(watch.store.markets.gaps(since=0)) == 2
 
 
 def test_a_fallback_begins_where_the_other_venue_was_left_and_calls_nothing_missed(watch: Watch) -> None:
@@ -535,7 +535,7 @@ def test_a_fallback_begins_where_the_other_venue_was_left_and_calls_nothing_miss
     ]
     watch.restart()
     # An old cursor of the fallback, from another day.
-    watch.store.set_cursor("Kraken", "BTC", f"{int((watch.clock - 86400) * 1e9)}:1", at=watch.clock - 86400)
+    watch.store.markets.set_cursor("Kraken", "BTC", f"{int((watch.clock - 86400) * 1e9)}:1", at=watch.clock - 86400)
     watch.tick()
     watch.whale(venue="kraken", usd=1.1e6, ago=500)
     watch.whale(venue="kraken", usd=1.2e6, ago=-20)
@@ -544,7 +544,7 @@ def test_a_fallback_begins_where_the_other_venue_was_left_and_calls_nothing_miss
     watch.sim.market.trade("kraken", "BTC", "buy", 77_000, 0.001, at_ms=int((time.time() + 25) * 1000))
     watch.tick(after=15)
     assert [round(alert["usd"]) for alert in watch.alerts] == [1_200_000]
-    assert watch.store.gaps(since=0) == []
+    assert watch.store.markets.gaps(since=0) == []
     assert not [line for line in watch.told if line.startswith("Missed")]
 
 
@@ -562,16 +562,16 @@ def test_a_venue_left_for_long_says_that_another_one_was_read(watch: Watch) -> N
 
 def test_ids_that_begin_anew_do_not_silence_the_feed(watch: Watch) -> None:
     watch.tick()
-    cursor = watch.store.cursor(VENUE, "BTC")
+    cursor = watch.store.markets.cursor(VENUE, "BTC")
     assert cursor is not None
-    watch.store.set_cursor(VENUE, "BTC", str(int(cursor.text) + 5000), at=watch.clock)
+    watch.store.markets.set_cursor(VENUE, "BTC", str(int(cursor.text) + 5000), at=watch.clock)
     watch.restart()
     for _ in range(45):
         watch.tick(after=15)
     watch.whale()
     watch.tick(after=15)
     assert len(watch.alerts) == 1
-    assert len(watch.store.gaps(since=0)) == 1
+    assert len(watch.store.markets.gaps(since=0)) == 1
 
 
 def test_a_quiet_coin_is_not_taken_for_a_broken_one(watch: Watch) -> None:
@@ -581,7 +581,7 @@ def test_a_quiet_coin_is_not_taken_for_a_broken_one(watch: Watch) -> None:
     watch.whale()
     watch.tick(after=15)
     assert len(watch.alerts) == 1
-    assert watch.store.gaps(since=0) == []
+    assert watch.store.markets.gaps(since=0) == []
 
 
 # Health and stopping
@@ -622,5 +622,5 @@ def test_a_first_run_that_only_the_last_source_answers_tells_of_no_outage(sim: S
     for _ in range(3):
         monitor.tick()
     assert any(view.venue == "Kraken" and view.state == "ok" for view in monitor.health())
-    assert store.gaps(since=0.0) == []
+    assert store.markets.gaps(since=0.0) == []
     store.close()

@@ -82,7 +82,7 @@ class FundingMonitor:
         try:
             with self._store.transaction():
                 for venue in {rate.venue for rate in rates}:
-                    self._store.book.put_rates(venue, [rate for rate in rates if rate.venue == venue])
+                    self._store.markets.put_rates(venue, [rate for rate in rates if rate.venue == venue])
                 crossings = self._loaded()
                 watched = [rate for rate in rates if rate.symbol in self._settings.symbols]
                 for change in crossings.feed(watched):

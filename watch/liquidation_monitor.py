@@ -131,11 +131,11 @@ class LiquidationMonitor:
 
     def _since(self, venue: str, feed: str) -> int | None:
         """From when on a look must reach, unix ms; None before the first one."""
-        known = self._store.cursor(venue, feed)
+        known = self._store.markets.cursor(venue, feed)
         return None if known is None else int(known.text) - OVERLAP_MS
 
     def _sort(self, batch: _Batch, venue: str, feed: str, found: Found[Liquidation]) -> None:
-        known = self._store.cursor(venue, feed)
+        known = self._store.markets.cursor(venue, feed)
         # By the venue's clock: a wrong local one would make all of it old, or none.
         clock = found.venue_ms or int(self._now() * 1000)
         for event in found.rows:
@@ -163,11 +163,11 @@ class LiquidationMonitor:
         now = self._now()
         try:
             with self._store.transaction():
-                self._store.book.begin_liquidations(now=now)
+                self._store.markets.begin_liquidations(now=now)
                 waves = self._loaded()
                 found = [*batch.before, *batch.missed, *batch.fresh]
                 found.sort(key=lambda event: (event.at_ms, event.venue, event.row))
-                new = self._store.book.add_liquidations(found)
+                new = self._store.markets.add_liquidations(found)
                 for event in new:
                     told = waves.feed([event])
                     if event in batch.fresh:
@@ -175,9 +175,9 @@ class LiquidationMonitor:
                 self._tell_missed(set(batch.missed).intersection(new), now)
                 self._store.set_value(STATE, json.dumps(waves.dump()))
                 for venue, symbol, start, end in batch.gaps:
-                    self._store.add_gap(venue, symbol, missed=None, start=start, end=end)
+                    self._store.markets.add_gap(venue, symbol, missed=None, start=start, end=end)
                 for (venue, feed), newest in batch.read.items():
-                    self._store.set_cursor(venue, feed, str(newest), at=now)
+                    self._store.markets.set_cursor(venue, feed, str(newest), at=now)
         except BaseException:
             self._waves = None  # what is in memory is ahead of the store
             raise
@@ -188,7 +188,7 @@ class LiquidationMonitor:
             kept = self._store.value(STATE)
             if kept:
                 self._waves.load(json.loads(kept))
-        chats = self._store.chats()
+        chats = self._store.chats.all()
         for symbol in self._settings.symbols:
             default = self.default_threshold(symbol)
             asked = [chat.threshold("liquidations", symbol, default) for chat in chats]

@@ -45,7 +45,7 @@ class Thresholds:
 
     def detection(self) -> dict[str, float]:
         """For each symbol the least that the default or any chat calls a whale."""
-        chats = self._store.chats()
+        chats = self._store.chats.all()
         least = {}
         for symbol in self._settings.symbols:
             default = self.default(symbol)

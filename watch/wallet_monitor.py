@@ -17,8 +17,7 @@ from alerts import publish, wording
 from base import text
 from base.config import Settings
 from store import Store
-from store.markets import Look, Watched
-from store.rows import Alert
+from store.rows import Alert, WalletSnapshot, WatchedWallet
 from venues.availability import SourceHealth
 from venues.coinglass import CoinGlass, WhaleMove
 from venues.hyperliquid import Hyperliquid, Snapshot, wallet_url
@@ -66,8 +65,8 @@ class WalletMonitor:
     def tick(self) -> None:
         """Look at every wallet once. Failures of hosts are kept in `health`, never raised."""
         self._feeds.begin_tick()
-        self._store.book.forget_unwatched()
-        watchers = self._store.book.watchers()
+        self._store.markets.forget_unwatched()
+        watchers = self._store.markets.watchers()
         # What failed comes last: one wallet that cannot be read must not starve the others.
         for address in sorted(watchers, key=self._failed.__contains__):
             if self._stopping or not self._feeds.may_ask(self._hyperliquid):
@@ -87,15 +86,15 @@ class WalletMonitor:
 
     # Wallets that chats watch
 
-    def _see(self, address: str, chats: Sequence[Watched], snapshot: Snapshot) -> None:
-        now, book = self._now(), self._store.book
+    def _see(self, address: str, chats: Sequence[WatchedWallet], snapshot: Snapshot) -> None:
+        now, book = self._now(), self._store.markets
         at_ms = snapshot.venue_ms or int(now * 1000)
         with self._store.transaction():
             before = book.look(address)
             if before is None:
                 if snapshot.unread != frozenset():
                     return  # a first sight with holes would make an opening of what cannot be read now
-                book.put_look(address, Look(wallets.first_sight(snapshot.positions), now))
+                book.put_look(address, WalletSnapshot(wallets.first_sight(snapshot.positions), now))
                 return
             changes, known = wallets.compare(before.positions, snapshot.positions, unread=snapshot.unread)
             since = now - before.at
@@ -103,12 +102,12 @@ class WalletMonitor:
                 for chat in chats:
                     alert = _wallet_alert(change, chat, at_ms=at_ms, since=since, number=number)
                     publish.publish(self._store, alert, now=now, default_min=0.0, only=chat.chat_id)
-            book.put_look(address, Look(known, now))
+            book.put_look(address, WalletSnapshot(known, now))
 
     # Whales that nobody watches
 
     def _see_moves(self, coinglass: CoinGlass) -> None:
-        stored = self._store.cursor(coinglass.venue, "whale moves")
+        stored = self._store.markets.cursor(coinglass.venue, "whale moves")
         since_ms = None if stored is None else int(stored.text)
         found = self._feeds.ask(coinglass, partial(coinglass.whale_moves, since_ms=since_ms))
         if found is None:
@@ -127,19 +126,19 @@ class WalletMonitor:
                 if found.gap_from is not None:
                     log.warning("%s: more whale moves than it shows; some are missing", coinglass.host)
                     for symbol in self._settings.symbols:
-                        self._store.add_gap(
+                        self._store.markets.add_gap(
                             coinglass.venue, symbol, missed=None, start=since_ms / 1000, end=found.gap_from / 1000
                         )
             else:
                 self._store.set_value("wallets:moves_began", str(newest))
-            self._store.set_cursor(coinglass.venue, "whale moves", str(max(newest, since_ms or 0)), at=now)
+            self._store.markets.set_cursor(coinglass.venue, "whale moves", str(max(newest, since_ms or 0)), at=now)
 
     def _began_ms(self) -> int:
         """The newest move at the first look: it and all before it are no news."""
         return int(self._store.value("wallets:moves_began") or 0)
 
 
-def _wallet_alert(change: Change, chat: Watched, *, at_ms: int, since: float, number: int) -> Alert:
+def _wallet_alert(change: Change, chat: WatchedWallet, *, at_ms: int, since: float, number: int) -> Alert:
     position, coin = change.shown, change.coin
     facts = [f"entry {text.price(position.entry)}", f"{position.leverage:g}x"]
     if position.liquidation:

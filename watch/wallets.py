@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from store.rows import Known
+from store.rows import TrackedPosition
 from venues.perpetuals import Position
 
 RESIZED = 0.25
@@ -47,21 +47,21 @@ class Change:
         return abs(after - self.told) * self.shown.price
 
 
-def first_sight(positions: Iterable[Position]) -> dict[str, Known]:
+def first_sight(positions: Iterable[Position]) -> dict[str, TrackedPosition]:
     """What is known after the first look: nothing is told of it."""
-    return {seen.coin: Known(seen, seen.size, seen.distance <= NEAR) for seen in positions}
+    return {seen.coin: TrackedPosition(seen, seen.size, seen.distance <= NEAR) for seen in positions}
 
 
 def compare(
-    known: Mapping[str, Known], positions: Iterable[Position], *, unread: Iterable[str] | None = ()
-) -> tuple[list[Change], dict[str, Known]]:
+    known: Mapping[str, TrackedPosition], positions: Iterable[Position], *, unread: Iterable[str] | None = ()
+) -> tuple[list[Change], dict[str, TrackedPosition]]:
     """What is to be told of a new look, and what is known after it.
 
     unread: coins whose position is there but could not be read; None when it is not even known which. They are no
     closed ones.
     """
     changes: list[Change] = []
-    after: dict[str, Known] = {}
+    after: dict[str, TrackedPosition] = {}
     for seen in positions:
         change, after[seen.coin] = _look(known.get(seen.coin), seen)
         changes += change
@@ -75,7 +75,7 @@ def compare(
     return changes, after
 
 
-def _look(before: Known | None, seen: Position) -> tuple[list[Change], Known]:
+def _look(before: TrackedPosition | None, seen: Position) -> tuple[list[Change], TrackedPosition]:
     near = seen.distance <= NEAR
     if before is None:
         kind = "open"
@@ -95,5 +95,5 @@ def _look(before: Known | None, seen: Position) -> tuple[list[Change], Known]:
         changes.append(Change(kind, seen.coin, was, seen, 0.0 if before is None else before.told))
     if near and not was_near:
         changes.append(Change("near", seen.coin, was, seen, told))
-    known = Known(seen, told, near or (was_near and seen.distance < FAR))
+    known = TrackedPosition(seen, told, near or (was_near and seen.distance < FAR))
     return changes, known

@@ -242,7 +242,7 @@ class WhaleMonitor:
         feed = self._feeds.get((venue, symbol))
         if feed is None:
             feed = _Feed(venue, symbol, Clusterer(venue, symbol, threshold=threshold), None, 0.0)
-            stored = self._store.cursor(venue, symbol)
+            stored = self._store.markets.cursor(venue, symbol)
             if stored is not None:
                 feed.cursor, counted = _unpack(stored.text)
                 feed.at = stored.at
@@ -295,7 +295,7 @@ class WhaleMonitor:
         """Up to when another venue was read for this symbol, and which; 0 and "" when none was."""
         read = [(0.0, "")]
         for venue in {source.venue for source in self._sources} - {feed.venue}:
-            known = self._feeds.get((venue, feed.symbol)) or self._store.cursor(venue, feed.symbol)
+            known = self._feeds.get((venue, feed.symbol)) or self._store.markets.cursor(venue, feed.symbol)
             if known is not None and known.at > 0:  # begun, but never answered yet: it was not read
                 read.append((known.at, venue))
         return max(read)
@@ -361,9 +361,9 @@ class WhaleMonitor:
                 with self._store.transaction():
                     publish.publish(self._store, alert, now=now, default_min=self.default_threshold(alert.symbol))
             with self._store.transaction():
-                self._store.add_bars(batch.bars.values())
+                self._store.markets.add_bars(batch.bars.values())
                 for feed in batch.feeds:
-                    self._store.set_cursor(feed.venue, feed.symbol, feed.stored, at=feed.at)
+                    self._store.markets.set_cursor(feed.venue, feed.symbol, feed.stored, at=feed.at)
         except BaseException:
             self._feeds.clear()  # what is in memory is ahead of the store: read on from what is stored
             raise
@@ -372,7 +372,7 @@ class WhaleMonitor:
         new = [
             gap
             for gap in gaps
-            if self._store.add_gap(gap.venue, gap.symbol, missed=gap.missed, start=gap.start, end=gap.end)
+            if self._store.markets.add_gap(gap.venue, gap.symbol, missed=gap.missed, start=gap.start, end=gap.end)
         ]
         for words, symbol in _outages(new, now):
             publish.announce(self._store, words, now=now, symbol=symbol)

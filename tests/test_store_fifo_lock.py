@@ -1,15 +1,15 @@
-"""The lock that is given in turn."""
+"""The database's lock: first come, first served."""
 
 from __future__ import annotations
 
 import threading
 import time
 
-from store.turns import Turns
+from store.database import _FifoLock
 
 
 def test_who_lets_go_and_takes_hold_again_at_once_lets_others_have_their_turn() -> None:
-    lock, asked, got = Turns(), threading.Event(), threading.Event()
+    lock, asked, got = _FifoLock(), threading.Event(), threading.Event()
     rounds_after = 0
 
     def other() -> None:
@@ -32,7 +32,7 @@ def test_who_lets_go_and_takes_hold_again_at_once_lets_others_have_their_turn() 
 
 
 def test_turns_come_in_the_order_of_asking_and_the_owner_may_ask_again() -> None:
-    lock, order = Turns(), list[int]()
+    lock, order = _FifoLock(), list[int]()
 
     def work(number: int) -> None:
         with lock, lock:
@@ -51,7 +51,7 @@ def test_turns_come_in_the_order_of_asking_and_the_owner_may_ask_again() -> None
 
 
 def test_no_two_threads_hold_it_at_once() -> None:
-    lock, inside, most = Turns(), 0, 0
+    lock, inside, most = _FifoLock(), 0, 0
 
     def work() -> None:
         nonlocal inside, most

@@ -1,0 +1,137 @@
+"""Chats with their settings, users, and which updates were handled. The part `Store.chats`."""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from typing import Any
+
+from store.database import Database, Row
+from store.rows import Chat, StaleCommands, User
+
+_KEPT = 3 * 86400.0  # seconds for which handled update ids are kept; Telegram keeps an update for one day
+_STRANGERS_KEPT = 30 * 86400.0
+_COLUMNS = ("chat_id", "kind", "title", "thread_id", "added_by", "since", "note", "digest_at")
+_SETTINGS = (
+    "thresholds",
+    "muted_until",
+    "symbol_mutes",
+    "levels",
+    "sides",
+    "timezone",
+    "quiet",
+    "hourly_cap",
+    "digest",
+)
+
+
+class Chats:
+    """See `store` for units, threads and errors."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    def get(self, chat_id: int) -> Chat | None:
+        """The chat, None when it never used /start."""
+        row = self._db.row("SELECT * FROM chats WHERE chat_id = ?", chat_id)
+        return None if row is None else _chat(row)
+
+    def all(self, *, subscribed: bool = True) -> list[Chat]:
+        """Every chat that gets alerts (or, if False, no longer gets them), oldest first."""
+        rows = self._db.rows("SELECT * FROM chats WHERE subscribed = ? ORDER BY since, chat_id", int(subscribed))
+        return [_chat(row) for row in rows]
+
+    def put(self, chat: Chat) -> None:
+        """Write the whole chat. Read it in the same transaction, or settings changed meanwhile are lost."""
+        settings = {name: getattr(chat, name) for name in _SETTINGS}
+        settings["symbols"] = None if chat.symbols is None else sorted(chat.symbols)
+        values = {name: getattr(chat, name) for name in _COLUMNS}
+        values |= {"subscribed": int(chat.subscribed), "settings": json.dumps(settings, default=dict)}
+        self._db.put("chats", ("chat_id",), values)
+
+    def digests_due(self, now: float) -> list[int]:
+        """Ids of the chats with alerts whose digest is due."""
+        rows = self._db.rows("SELECT chat_id FROM chats WHERE digest_at <= ? AND subscribed = 1", now)
+        return [row["chat_id"] for row in rows]
+
+    def unsubscribe(self, chat_id: int, *, note: str) -> None:
+        """End the chat's alerts; its settings stay."""
+        self._db.write("UPDATE chats SET subscribed = 0, note = ? WHERE chat_id = ?", note, chat_id)
+
+    def migrate_chat(self, old: int, new: int) -> None:
+        """The chat has a new id. If that is known already, its own settings count."""
+        with self._db.transaction():
+            if self.get(new) is None:
+                self._db.write("UPDATE chats SET chat_id = ?, kind = 'supergroup' WHERE chat_id = ?", new, old)
+            else:
+                self._db.write("DELETE FROM chats WHERE chat_id = ?", old)
+
+    # Users
+
+    def user(self, user_id: int) -> User | None:
+        row = self._db.row("SELECT * FROM users WHERE user_id = ?", user_id)
+        return None if row is None else User(**dict(row))
+
+    def users(self, *states: str) -> list[User]:
+        """Everyone whose state is one of these, oldest first."""
+        marks = ", ".join("?" * len(states))
+        rows = self._db.rows(f"SELECT * FROM users WHERE state IN ({marks}) ORDER BY at", *states)
+        return [User(**dict(row)) for row in rows]
+
+    def put_user(self, user: User) -> None:
+        self._db.put("users", ("user_id",), vars(user))
+
+    def asked_since(self, at: float) -> int:
+        """How many strangers the owner was asked about since then."""
+        return self._db.number("SELECT count(*) FROM users WHERE asked_at > ?", at)
+
+    # Updates
+
+    def handled(self, update_id: int) -> bool:
+        """Was this update handled (in the last 3 days)?"""
+        return self._db.row("SELECT 1 FROM inbox WHERE update_id = ?", update_id) is not None
+
+    def mark_handled(self, update_id: int, *, now: float) -> None:
+        self._db.write("INSERT INTO inbox VALUES (?, ?) ON CONFLICT DO NOTHING", update_id, now)
+
+    def add_stale(self, chat_id: int, *, thread_id: int | None, at: float) -> None:
+        """Count a command that was too old to run, sent at that time."""
+        self._db.write(
+            "INSERT INTO stale VALUES (?, ?, 1, ?, ?) ON CONFLICT (chat_id) DO UPDATE SET "
+            "commands = stale.commands + 1, "
+            "first_at = CASE WHEN excluded.first_at < stale.first_at THEN excluded.first_at ELSE stale.first_at END, "
+            "last_at = CASE WHEN excluded.last_at > stale.last_at THEN excluded.last_at ELSE stale.last_at END",
+            *(chat_id, thread_id, at, at),
+        )
+
+    def take_stale(self) -> list[StaleCommands]:
+        """The skipped commands of each chat, removed by this call."""
+        with self._db.transaction():
+            rows = self._db.rows("SELECT * FROM stale ORDER BY chat_id")
+            if rows:
+                self._db.write("DELETE FROM stale")
+        return [StaleCommands(**dict(row)) for row in rows]
+
+    def prune(self, *, now: float) -> None:
+        """See `Store.prune`. Strangers are forgotten 30 days after they last wrote."""
+        self._db.prune("inbox", "update_id", "handled_at < ?", now - _KEPT)
+        old = now - _STRANGERS_KEPT
+        silent = "state = 'stranger' AND at < ? AND answered_at < ? AND asked_at < ?"
+        self._db.prune("users", "user_id", silent, old, old, old)
+
+
+def _chat(row: Row) -> Chat:
+    return _chat_of(tuple(row.keys()), tuple(row))
+
+
+@lru_cache(maxsize=4096)  # a thousand chats are read with every alert, and seldom has one of them changed
+def _chat_of(names: tuple[str, ...], values: tuple[Any, ...]) -> Chat:
+    row = dict(zip(names, values, strict=True))
+    settings = json.loads(row["settings"])
+    symbols = settings.get("symbols")
+    return Chat(
+        **{name: row[name] for name in _COLUMNS},
+        subscribed=bool(row["subscribed"]),
+        symbols=None if symbols is None else frozenset(symbols),
+        **{name: settings[name] for name in _SETTINGS if name in settings},
+    )

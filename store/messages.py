@@ -1,0 +1,307 @@
+"""Messages to send, alerts, and what became of each alert in each chat. The part `Store.messages`.
+
+A delivery is one message: `pending` until Telegram took it (`sent`) or it never can be delivered (`buried`). Alerts
+are bundled under deliveries, or held back for a chat: in quiet hours (`quiet`) or over its hourly limit (`cap`) until
+they are `told`; or only counted (`muted`); or `dropped` when the chat stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from typing import Any
+
+from botapi.storage import ALERTS, ANSWERS, Delivery
+from store import database
+from store.database import Database
+from store.rows import Alert, HistoryEntry
+
+_KEPT = 3 * 86400.0  # seconds for which a settled message is kept
+_ALERTS_KEPT = 30 * 86400.0
+_WAITING = "why IN ('quiet', 'cap')"  # held alerts still to be sent. Written out: an index of just these serves it
+
+
+class Messages:
+    """See `store` for units, threads and errors."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    # Deliveries
+
+    def enqueue(
+        self,
+        chat_id: int,
+        method: str,
+        payload: dict[str, Any],
+        *,
+        now: float,
+        lane: int = ANSWERS,
+        bundle: str | None = None,
+    ) -> int:
+        """Keep one message to be sent: a Bot API method with its parameters. Returns its id.
+
+        bundle: the name under which a message with alerts takes further ones.
+        """
+        with self._db.transaction():
+            return self._db.number(
+                "INSERT INTO deliveries (chat_id, lane, method, payload, created_at, state, bundle) "
+                "VALUES (?, ?, ?, ?, ?, 'pending', ?) RETURNING id",
+                *(chat_id, lane, method, json.dumps(payload), now, bundle),
+            )
+
+    def revise(self, delivery_id: int, payload: dict[str, Any], *, now: float) -> None:
+        """Replace a message's content: in place until it is sent, then by one edit that follows it."""
+        with self._db.transaction():
+            for where in ("id = ?", "parent = ?"):
+                changed = self._db.write(
+                    f"UPDATE deliveries SET payload = ?, revision = revision + 1 WHERE {where} AND state = 'pending'",
+                    *(json.dumps(payload), delivery_id),
+                )
+                if changed:
+                    return
+            self._enqueue_edit(delivery_id, json.dumps(payload), now=now)
+
+    def _enqueue_edit(self, parent: int, payload: str, *, now: float) -> None:
+        self._db.write(
+            "INSERT INTO deliveries (chat_id, lane, method, payload, created_at, state, parent) "
+            "SELECT chat_id, lane, 'editMessageText', ?, ?, 'pending', id FROM deliveries WHERE id = ?",
+            *(payload, now, parent),
+        )
+
+    def pending(self, *, after: int = 0) -> list[tuple[int, int, int]]:
+        """(id, chat_id, lane) of every message still to be sent with an id above `after`, in order."""
+        rows = self._db.rows(
+            "SELECT id, chat_id, lane FROM deliveries WHERE state = 'pending' AND id > ? ORDER BY id", after
+        )
+        return [(row["id"], row["chat_id"], row["lane"]) for row in rows]
+
+    def delivery(self, delivery_id: int) -> Delivery | None:
+        """The message if it is still to be sent. An edit has its parent's message_id in the payload."""
+        row = self._db.row(
+            "SELECT d.*, p.message_id AS target FROM deliveries d LEFT JOIN deliveries p ON p.id = d.parent "
+            "WHERE d.id = ? AND d.state = 'pending'",
+            delivery_id,
+        )
+        if row is None:
+            return None
+        payload = json.loads(row["payload"])
+        if row["target"] is not None:
+            payload["message_id"] = row["target"]
+        return Delivery(
+            id=row["id"],
+            chat_id=row["chat_id"],
+            lane=row["lane"],
+            method=row["method"],
+            payload=payload,
+            revision=row["revision"],
+            created_at=row["created_at"],
+            attempts=row["attempts"],
+            bundle=row["bundle"],
+            parent=row["parent"],
+        )
+
+    def settle_sent(self, delivery: Delivery, *, message_id: int | None, now: float) -> bool:
+        """Telegram took the message. True when its content was revised meanwhile and an edit follows."""
+        with self._db.transaction():
+            row = self._db.row("SELECT revision, payload, state FROM deliveries WHERE id = ?", delivery.id)
+            if row is None or row["state"] == "sent":
+                return False
+            self._db.write(
+                "UPDATE deliveries SET state = 'sent', settled_at = ?, message_id = ? WHERE id = ?",
+                *(now, message_id, delivery.id),
+            )
+            revised = bool(row["revision"] != delivery.revision)
+            if revised:
+                self._enqueue_edit(delivery.parent or delivery.id, row["payload"], now=now)
+            return revised
+
+    def settle_buried(self, delivery_id: int, *, reason: str, now: float) -> None:
+        """The message can never be delivered: keep why."""
+        self._db.write(
+            "UPDATE deliveries SET state = 'buried', reason = ?, settled_at = ? WHERE id = ?",
+            *(reason, now, delivery_id),
+        )
+
+    def send_anew(self, edit: Delivery, *, reason: str, now: float) -> None:
+        """The message that an edit was for was deleted in its chat: its whole content goes out as a new message."""
+        payload = {name: value for name, value in edit.payload.items() if name != "message_id"}
+        with self._db.transaction():
+            old = self._db.row("SELECT bundle FROM deliveries WHERE id = ?", edit.parent)
+            bundle = None if old is None else old["bundle"]
+            new = self.enqueue(edit.chat_id, "sendMessage", payload, now=now, lane=edit.lane, bundle=bundle)
+            self._db.write(
+                "INSERT INTO bundled SELECT ?, alert_key FROM bundled WHERE delivery_id = ?", new, edit.parent
+            )
+            for delivery_id in (edit.id, edit.parent):
+                if delivery_id is not None:
+                    self.settle_buried(delivery_id, reason=reason, now=now)
+
+    def count_attempt(self, delivery_id: int) -> None:
+        self._db.write("UPDATE deliveries SET attempts = attempts + 1 WHERE id = ?", delivery_id)
+
+    def withdraw_alerts(self, chat_id: int, *, reason: str, now: float) -> None:
+        """Bury the alerts not sent to a chat yet and drop those held back for it. Answers stay."""
+        with self._db.transaction():
+            self._db.write(
+                "UPDATE deliveries SET state = 'buried', reason = ?, settled_at = ? "
+                "WHERE chat_id = ? AND lane = ? AND state = 'pending'",
+                *(reason, now, chat_id, ALERTS),
+            )
+            self.settle_held(chat_id, "dropped")
+
+    def pending_count(self) -> int:
+        """How many messages wait to be sent."""
+        return self._db.number("SELECT count(*) FROM deliveries WHERE state = 'pending'")
+
+    def counts(self, *, since: float) -> dict[str, int]:
+        """How many messages are `pending`, and were `sent` and `buried` since then."""
+        rows = self._db.rows(
+            "SELECT state, count(*) AS n FROM deliveries WHERE settled_at > ? GROUP BY state",
+            since,
+        )
+        return {"sent": 0, "buried": 0} | {row["state"]: row["n"] for row in rows} | {"pending": self.pending_count()}
+
+    # Alerts
+
+    def add_alert(self, key: str, monitor: str, symbol: str, *, at: float, body: dict[str, Any], now: float) -> bool:
+        """Keep an alert; False when its key was known already."""
+        added = self._db.write(
+            "INSERT INTO alerts (key, monitor, symbol, at, body, created_at) VALUES (?, ?, ?, ?, ?, ?) "
+            "ON CONFLICT DO NOTHING",
+            *(key, monitor, symbol, at, json.dumps(body), now),
+        )
+        return added == 1
+
+    def alerts(self, monitor: str, symbol: str | None = None, *, limit: int = 5) -> list[dict[str, Any]]:
+        """Bodies of a monitor's newest alerts, newest first."""
+        also, values = (" AND symbol = ?", [symbol]) if symbol else ("", [])
+        rows = self._db.rows(
+            f"SELECT body FROM alerts WHERE monitor = ?{also} ORDER BY at DESC LIMIT ?", *(monitor, *values, limit)
+        )
+        return [json.loads(row["body"]) for row in rows]
+
+    def has_alerts(self, symbol: str) -> bool:
+        """Was there an alert of this coin in the last 30 days?"""
+        return self._db.row("SELECT 1 FROM alerts WHERE symbol = ? LIMIT 1", symbol) is not None
+
+    def alerts_between(self, since: float, until: float) -> list[dict[str, Any]]:
+        """Bodies of every monitor's alerts that happened in that time, oldest first."""
+        rows = self._db.rows("SELECT body FROM alerts WHERE at >= ? AND at < ? ORDER BY at, key", since, until)
+        return [json.loads(row["body"]) for row in rows]
+
+    def alerts_by_hour(self, *, since: float) -> dict[int, int]:
+        """How many alerts each hour had, by the unix time at which it began; hours without any are left out."""
+        rows = self._db.rows("SELECT at FROM alerts WHERE at >= ?", since)
+        return dict(Counter(int(row["at"] // 3600) * 3600 for row in rows))
+
+    # Bundles: the alerts of one delivery
+
+    def bundle(self, delivery_id: int) -> list[dict[str, Any]]:
+        """Bodies of the alerts of one delivery, in the order they happened."""
+        rows = self._db.rows(
+            "SELECT body FROM bundled JOIN alerts ON key = alert_key WHERE delivery_id = ? ORDER BY at, key",
+            delivery_id,
+        )
+        return [json.loads(row["body"]) for row in rows]
+
+    def add_to_bundle(self, delivery_id: int, alert_key: str) -> None:
+        self._db.write("INSERT INTO bundled VALUES (?, ?) ON CONFLICT DO NOTHING", delivery_id, alert_key)
+
+    def open_bundle(self, chat_id: int, bundle: str, *, since: float, until: float = math.inf) -> int | None:
+        """Id of the chat's bundle of that name begun after `since` whose message was or may yet be sent.
+
+        until: now, so that a bundle begun before the clock was put back does not stay open for an hour.
+        """
+        row = self._db.row(
+            "SELECT id FROM deliveries WHERE chat_id = ? AND bundle = ? AND created_at > ? AND created_at <= ? "
+            "AND state != 'buried' ORDER BY id DESC LIMIT 1",
+            *(chat_id, bundle, since, until),
+        )
+        return None if row is None else int(row["id"])
+
+    def count_since(self, chat_id: int, at: float) -> int:
+        """How many messages with alerts were made for the chat since then. Edits and buried messages do not count."""
+        return self._db.number(
+            "SELECT count(*) FROM deliveries WHERE chat_id = ? AND bundle IS NOT NULL AND created_at >= ? "
+            "AND state != 'buried'",
+            *(chat_id, at),
+        )
+
+    # Alerts held back for a chat
+
+    def hold(self, chat_id: int, alert_key: str, *, why: str, at: float) -> None:
+        """Hold an alert back: `quiet` or `cap`; `muted` only counts it."""
+        self._db.write("INSERT INTO held VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", chat_id, alert_key, why, at)
+
+    def held(self, chat_id: int) -> list[HistoryEntry]:
+        """The alerts held back for a chat, in the order they came."""
+        rows = self._db.rows(
+            f"SELECT body, why, held.at AS at FROM held JOIN alerts ON key = alert_key "
+            f"WHERE chat_id = ? AND {_WAITING} ORDER BY held.at, key",
+            chat_id,
+        )
+        return [HistoryEntry(Alert(**json.loads(row["body"])), row["why"], row["at"]) for row in rows]
+
+    def chats_holding(self) -> list[int]:
+        """Ids of the chats for which alerts are held back."""
+        return [row["chat_id"] for row in self._db.rows(f"SELECT DISTINCT chat_id FROM held WHERE {_WAITING}")]
+
+    def settle_held(self, chat_id: int, state: str) -> None:
+        """The alerts held back for a chat were `told`, or `dropped`."""
+        self._db.write(f"UPDATE held SET why = ? WHERE chat_id = ? AND {_WAITING}", state, chat_id)
+
+    def muted_since(self, chat_id: int, at: float) -> int:
+        """How many alerts came since then while the chat, or their coin, was muted."""
+        return self._db.number(
+            "SELECT count(*) FROM held WHERE chat_id = ? AND why = 'muted' AND at >= ?", chat_id, at
+        )
+
+    def history(self, chat_id: int, *, limit: int) -> list[HistoryEntry]:
+        """The newest alerts for a chat, newest first, whatever became of them."""
+        # The newest of both kinds first, by an index: to sort a month of a busy chat would take a tenth of a second.
+        rows = self._db.rows(
+            "SELECT body, how, happened, came FROM ("
+            "SELECT body, d.state AS how, a.at AS happened, d.created_at AS came FROM ("
+            "SELECT id, state, created_at FROM deliveries WHERE chat_id = ? AND bundle IS NOT NULL "
+            "ORDER BY created_at DESC LIMIT ?) d JOIN bundled ON delivery_id = d.id JOIN alerts a ON key = alert_key "
+            "UNION ALL SELECT body, why, alerts.at, h.at FROM (SELECT alert_key, why, at FROM held WHERE chat_id = ? "
+            "ORDER BY at DESC LIMIT ?) h JOIN alerts ON key = alert_key) found ORDER BY happened DESC LIMIT ?",
+            *(chat_id, 2 * limit, chat_id, limit, 2 * limit),
+        )
+        found: dict[str, HistoryEntry] = {}
+        for row in rows:
+            told = HistoryEntry(Alert(**json.loads(row["body"])), row["how"], row["came"])
+            # A message that was sent anew leaves its alerts in two deliveries, the first of them buried.
+            if told.alert.key not in found or told.how != "buried":
+                found[told.alert.key] = told
+        return list(found.values())[:limit]
+
+    # The whole store's
+
+    def migrate_chat(self, old: int, new: int) -> None:
+        """All messages of a chat now belong to its new id; alerts held back for both ids are held once."""
+        with self._db.transaction():
+            self._db.write("UPDATE deliveries SET chat_id = ? WHERE chat_id = ?", new, old)
+            known = "alert_key IN (SELECT alert_key FROM held WHERE chat_id = ?)"
+            self._db.write(f"DELETE FROM held WHERE chat_id = ? AND {known}", old, new)
+            self._db.write("UPDATE held SET chat_id = ? WHERE chat_id = ?", new, old)
+
+    def prune(self, *, now: float) -> None:
+        """See `Store.prune`."""
+        old = now - _ALERTS_KEPT
+        self._prune_deliveries("settled_at < ? AND bundle IS NULL", now - _KEPT)
+        self._prune_deliveries("settled_at < ?", old)
+        waits = f"SELECT alert_key FROM held WHERE {_WAITING}"
+        self._db.prune("alerts", "key", f"at < ? AND key NOT IN ({waits})", old)
+        self._db.prune("held", "chat_id, alert_key", f"at < ? AND NOT {_WAITING}", old)
+
+    def _prune_deliveries(self, where: str, at: float) -> None:
+        some = f"SELECT id FROM deliveries WHERE {where} LIMIT {database.PRUNED_AT_ONCE}"
+        ids = [0]
+        while ids:
+            with self._db.transaction():
+                rows = self._db.rows(f"DELETE FROM deliveries WHERE id IN ({some}) RETURNING id", at)
+                ids = [row["id"] for row in rows]
+                self._db.write(f"DELETE FROM bundled WHERE delivery_id IN ({', '.join('?' * len(ids))})", *ids)
