@@ -1,97 +1,178 @@
-"""Jobs at intervals: the `schedule` thread, and one thread for each job. The only door to `schedule`.
+"""What the bot watches and how often: the table of all jobs, and the `schedule` thread that starts them.
 
-`schedule` plans by the local wall clock, neither catches what a job raises nor plans that job again, and runs
-jobs one after the other. So a planned job here only rings its own thread, which never overlaps itself, and
-the plan is checked against a monotonic clock: an hour put back (summer time, a corrected clock) is no hour of
-silence.
+`Jobs.table` is the table. A job that is local and short runs in the schedule thread. A job that waits for a network
+has a thread of its own, so a slow exchange delays nothing else. This is the only door to `schedule`.
 """
 
 from __future__ import annotations
 
 import logging
-import math
+import queue
 import time
-from collections.abc import Callable
-from datetime import datetime
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
 
 import schedule
 
-from base.worker import Loop
+from access import Groups
+from alerts import held_back
+from alerts.digest import Digests
+from base import exit_codes
+from base.config import Settings
+from base.worker import KnownTrouble, Loop, beat
+from botapi.outbox import Outbox
+from lock import InstanceLock, LockError
+from machine import stop_requests
+from store import Store
+from watch.derivatives import Derivatives
+from watch.whale_monitor import WhaleMonitor
 
 log = logging.getLogger(__name__)
 
-LONGEST_REST = 5.0  # seconds: how soon a clock that was put back is noticed, and how often a thread shows life
+SCHEDULE = "schedule"  # the thread of every job that needs none of its own
+HELD_EVERY = 30.0  # seconds: how soon after quiet hours the alerts held back are sent
+STATUS_EVERY = 5.0  # seconds
+LONGEST_REST = 5.0  # seconds: how soon a clock that was put back is noticed
+ROUND_BEGAN = "checked"  # fact in the store: when the latest finished round of whale checks began, unix seconds
 
 
-class _Worker:
-    """One job and its thread."""
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """Something the bot does every so many seconds, for the first time at the start."""
 
-    def __init__(
-        self, name: str, every: float, func: Callable[[], None], on_death: Callable[[str], None] | None
-    ) -> None:
-        self.every = every
-        self.skipped = 0
-        self.rung_at = -math.inf
-        self.loop = Loop(name, self.step, on_death=on_death)
-        self._func = func
-        self._busy = False  # set by the schedule thread, cleared by the job's own
+    name: str
+    every: float
+    run: Callable[[], object]
+    thread: str = SCHEDULE
 
-    def ring(self) -> None:
-        if self._busy:
-            self.skipped += 1
-            if self.skipped == 1:
-                log.info("Job %s takes longer than its %g s; it is not begun again before it ends", *self._described)
+
+@dataclass(frozen=True, kw_only=True)
+class Jobs:
+    """All jobs of the bot. The last three belong to the running bot itself (service/)."""
+
+    settings: Settings
+    store: Store
+    lock: InstanceLock
+    outbox: Outbox
+    whales: WhaleMonitor
+    derivatives: Derivatives
+    digests: Digests
+    groups: Groups
+    end: Callable[[int, str], None]
+    owner_link: Callable[[], None]
+    database_trouble: Callable[[], None]
+    status_file: Callable[[], object]
+
+    def table(self) -> tuple[Job, ...]:
+        """What the bot does, every how many seconds, and in which thread. Paused alerts pause the first six."""
+        orders, contracts = self.settings.whale_interval, self.settings.derivatives_interval
+        liquidations, funding, wallets = (self._watch(check) for check in self.derivatives.checks())
+        return (
+            # The markets
+            Job(name="whales", every=orders, run=self._watch(self._check_whales), thread="whales"),
+            Job(name="liquidations", every=contracts, run=liquidations, thread="liquidations"),
+            Job(name="funding", every=contracts, run=funding, thread="funding"),
+            Job(name="wallets", every=contracts, run=wallets, thread="wallets"),
+            # What chats asked for
+            Job(name="digests", every=15.0, run=self._watch(self.digests.tick)),
+            Job(name="held alerts", every=HELD_EVERY, run=self._watch(self._tell_held)),
+            # Questions to Telegram, and a message that cannot wait in a broken database
+            Job(name="group admins", every=10.0, run=self.groups.tick, thread="telegram"),
+            Job(name="database trouble", every=10.0, run=self.database_trouble, thread="telegram"),
+            # The bot itself
+            Job(name="stop requests", every=1.0, run=self._stop_if_asked),
+            Job(name="owner link", every=1.0, run=self.owner_link),
+            Job(name="status file", every=STATUS_EVERY, run=self.status_file),
+            Job(name="lock", every=30.0, run=self._check_lock),
+            Job(name="old records", every=86_400.0, run=self._prune),
+        )
+
+    def check_spot(self) -> None:
+        """One round for `--once`: whales, and the digests and held alerts that are due."""
+        self.whales.tick()
+        self.digests.tick()
+        self._tell_held()
+
+    def _tell_held(self) -> None:
+        held_back.tell_due(self.store, now=time.time())
+
+    def _watch(self, check: Callable[[], object]) -> Callable[[], None]:
+        """The check, but not while alerts are paused (ON_CONFLICT=pause); what it found is sent at once."""
+
+        def run() -> None:
+            if not self.outbox.alerts_paused:
+                check()
+                self.outbox.wake()
+
+        return run
+
+    def _check_whales(self) -> None:
+        began = time.time()
+        self.whales.tick()
+        self.store.set_value(ROUND_BEGAN, str(began))
+
+    def _stop_if_asked(self) -> None:
+        if stop_requests.asked(self.lock.folder):
+            self.end(exit_codes.STOPPED, "Stopping: `bot.py stop` asked for it.")
+
+    def _check_lock(self) -> None:
+        try:
+            warning = self.lock.check()
+        except LockError as error:
+            self.end(exit_codes.CRASHED, str(error))
             return
-        self._busy = True
-        self.loop.wake()
+        if warning is not None:
+            log.error("%s", warning)
 
-    @property
-    def _described(self) -> tuple[str, float]:
-        return self.loop.name, self.every
-
-    def step(self) -> float:
-        if self._busy:
-            try:
-                self._func()  # what it raises is logged by the Loop, which goes on
-            finally:
-                self._busy = False
-        return LONGEST_REST
+    def _prune(self) -> None:
+        self.store.prune(now=time.time())
 
 
 class Scheduler:
-    """Runs jobs every so many seconds, each for the first time at once. `clock` is monotonic, in seconds."""
+    """Runs jobs at their intervals. A job never runs twice at once; one that raises is logged and planned again.
+
+    `schedule` plans by the computer's clock, which can be put back: by hand, by the network, when summer time ends.
+    So no job stays planned for later than one interval from now: a clock put back costs at most one interval.
+    `now` is the local time, as `schedule` reads it.
+    """
 
     def __init__(
-        self, *, clock: Callable[[], float] = time.monotonic, on_death: Callable[[str], None] | None = None
+        self,
+        jobs: Iterable[Job],
+        *,
+        on_death: Callable[[str], None] | None = None,
+        now: Callable[[], datetime] = datetime.now,
     ) -> None:
-        self._clock = clock
-        self._on_death = on_death
-        self._schedule = schedule.Scheduler()
-        self._jobs: list[tuple[schedule.Job, _Worker]] = []
-        self._loop = Loop("schedule", self.step, on_death=on_death)
-
-    def add(self, job_name: str, every_seconds: float, func: Callable[[], None]) -> None:
-        """Plan a job. Call it before `start`."""
-        worker = _Worker(job_name, every_seconds, func, self._on_death)
-        # Whole seconds for `schedule`; `step` sees to fractions.
-        job = self._schedule.every(math.ceil(every_seconds)).seconds.do(self._ring, worker)
-        self._jobs.append((job, worker))
+        self._now = now
+        self._plan = schedule.Scheduler()
+        self._planned: list[tuple[schedule.Job, timedelta]] = []
+        self._threads: dict[str, _Thread] = {}
+        self._loop = Loop(SCHEDULE, self.step, on_death=on_death)
+        first = now()
+        for job in jobs:
+            begin = partial(_run, job)
+            if job.thread != SCHEDULE:
+                thread = self._threads.setdefault(job.thread, _Thread(job.thread, on_death))
+                begin = partial(thread.begin, job)
+            # The annotation says int; what it means is a timedelta, which takes fractions of a second.
+            planned = self._plan.every(job.every).seconds.do(begin)  # type: ignore[arg-type]
+            planned.next_run = first
+            self._planned.append((planned, timedelta(seconds=job.every)))
 
     @property
     def loops(self) -> list[Loop]:
-        """The threads, for a watchdog: `name` and `progress_at`, at most a few seconds old while it is well."""
-        return [self._loop, *(worker.loop for _, worker in self._jobs)]
-
-    def skipped(self, job_name: str) -> int:
-        """How often a job was due while it still ran."""
-        return sum(worker.skipped for _, worker in self._jobs if worker.loop.name == job_name)
+        """The threads, for the watchdog."""
+        return [self._loop, *(thread.loop for thread in self._threads.values())]
 
     def start(self) -> None:
-        for loop in reversed(self.loops):
+        """Start every thread."""
+        for loop in self.loops:
             loop.start()
 
     def stop(self) -> None:
-        """Ask every thread to end after what it is doing. Returns at once."""
+        """Ask every thread to end after the job it is doing. Returns at once."""
         for loop in self.loops:
             loop.stop()
 
@@ -101,16 +182,52 @@ class Scheduler:
         return all([loop.join(max(0.0, ends_at - time.monotonic())) for loop in self.loops])
 
     def step(self) -> float:
-        """Ring the jobs that are due; return the seconds until the next one is."""
-        now = self._clock()
-        for job, worker in self._jobs:
-            if now - worker.rung_at >= worker.every:
-                job.next_run = datetime.now()
-        self._schedule.run_pending()
-        rests = [worker.rung_at + worker.every - now for _, worker in self._jobs]
-        idle = self._schedule.idle_seconds
-        return max(0.0, min(LONGEST_REST, *rests, LONGEST_REST if idle is None else idle))
+        """Start the jobs that are due; return the seconds until the next one is."""
+        now = self._now()
+        for job, every in self._planned:
+            job.next_run = min(job.next_run or now, now + every)
+        self._plan.run_pending()
+        rest = self._plan.idle_seconds
+        return LONGEST_REST if rest is None else min(LONGEST_REST, max(0.0, rest))
 
-    def _ring(self, worker: _Worker) -> None:
-        worker.rung_at = self._clock()
-        worker.ring()
+
+class _Thread:
+    """A thread for jobs that wait for a network. A job that is due while it still runs is left out that time."""
+
+    def __init__(self, name: str, on_death: Callable[[str], None] | None) -> None:
+        self.loop = Loop(name, self.step, on_death=on_death)
+        self._due: queue.SimpleQueue[Job] = queue.SimpleQueue()
+        self._begun: set[str] = set()  # names of jobs that wait or run
+        self._slow: set[str] = set()  # names of jobs whose length was logged
+
+    def begin(self, job: Job) -> None:
+        if job.name not in self._begun:
+            self._begun.add(job.name)
+            self._due.put(job)
+            self.loop.wake()
+        elif job.name not in self._slow:
+            self._slow.add(job.name)
+            log.info(
+                "The job %s takes longer than its %g s. It starts again when it has finished.", job.name, job.every
+            )
+
+    def step(self) -> float:
+        try:
+            job = self._due.get_nowait()
+        except queue.Empty:
+            return LONGEST_REST
+        try:
+            _run(job)
+        finally:
+            self._begun.discard(job.name)
+        return 0.0
+
+
+def _run(job: Job) -> None:
+    beat()  # a step of the schedule thread may run several jobs
+    try:
+        job.run()
+    except KnownTrouble:
+        pass  # who raised it has logged it
+    except Exception:
+        log.exception("The job %s failed. It runs again in %g s.", job.name, job.every)

@@ -23,7 +23,7 @@ from lock import InstanceLock, find_folder
 from machine import envfile
 from machine.holder import Holder, stop_command, user_name
 from service import state
-from service.owner_link import invitation
+from service.owner import invitation
 from store import Store
 
 EVERY = 0.5  # seconds between two looks at whether the link was opened
@@ -180,12 +180,12 @@ def _link_of_running(folder: Path, holder: Holder, username: str) -> int:
             pause.wait(EVERY)
     except KeyboardInterrupt:
         OwnerLink(store).void()
-        print("\nThe link works no more; the owner is who it was.")
+        print("\nThe link has expired. The owner has not changed.")
         return exit_codes.BAD_SETTINGS
     finally:
         owner = OwnerLink(store).used_by()
         store.close()
-    print(f"User {owner} is the owner now." if owner else "The link works no more; the owner is who it was.")
+    print(f"User {owner} is the owner now." if owner else "The link has expired. The owner has not changed.")
     return exit_codes.STOPPED if owner else exit_codes.BAD_SETTINGS
 
 

@@ -8,15 +8,13 @@ import queue
 import socket
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import tzinfo
 from enum import Enum
-from functools import partial
 from pathlib import Path
 
 from access import Access, Groups
-from alerts import attachments, held_back, publish
+from alerts import attachments, publish
 from alerts.digest import Digests
 from base import exit_codes, logs, text
 from base.config import NOBODY, ConfigError, Settings
@@ -27,12 +25,12 @@ from botapi.poller import LONG_POLL, Poller
 from commands import table
 from commands.context import Desk
 from commands.inbox import Inbox
-from lock import InstanceLock, LockError
+from lock import InstanceLock
 from machine import stop_requests
-from monitors import Scheduler
+from monitors import Jobs, Scheduler
 from service import once
 from service.latency import Latency
-from service.owner_link import Ownership
+from service.owner import OwnerInvitation, OwnerMessages
 from service.state import Parts, State
 from service.watchdog import PATIENCE, Watchdog
 from service.web import HealthServer
@@ -43,13 +41,6 @@ from watch.derivatives import Derivatives
 from watch.whale_monitor import WhaleMonitor
 
 log = logging.getLogger(__name__)
-
-DISK_EVERY = 10.0  # seconds: how soon the owner is told that the database cannot be written
-HELD_EVERY = 30.0  # seconds: how soon after quiet hours what they held is told
-LAPSED = (
-    "The link for the owner works no more: nobody opened it in time, or it was sent to a group. Start again for a "
-    "new one, or set OWNER_ID in the settings."
-)
 
 
 class Link(Enum):
@@ -86,8 +77,6 @@ class Bot:
         self._store = store
         self._events = events
         self._started_at = time.time()
-        self._pruned_at = 0.0
-        self._told_of_disk = False
         store.when_damaged(lambda words: self._end(exit_codes.CRASHED, words))
         self._token_refusals = 0
         self._counting_refusals = threading.Lock()  # several sending threads meet the same refusal
@@ -99,14 +88,6 @@ class Bot:
         nobody = self.access.owner_id is None and not settings.allowed_users
         if nobody and link is Link.NEVER:
             raise ConfigError([NOBODY], missing=("OWNER_ID",))
-        self._link = link
-        self.ownership = Ownership(
-            store,
-            self.access,
-            env_file,
-            offered=link is Link.ONLY or (nobody and link is Link.IF_NEEDED),
-            now=self._server_time,
-        )
         self.monitor = WhaleMonitor(
             settings, store, default_sources(settings.source_urls), notify_owner=self._tell_owner
         )
@@ -134,6 +115,7 @@ class Bot:
                 redact=lambda words: logs.redact(words, settings.token.partition(":")[2]),
             ),
         )
+        self.owner = OwnerMessages(store, self.access, self.outbox, self.telegram)
         self.digests = Digests(
             store, symbols=settings.symbols, default_min=self.monitor.default_threshold, now=self._server_time
         )
@@ -161,17 +143,15 @@ class Bot:
             drop_pending=settings.drop_pending_updates,
             alone_here=settings.machine_wide_lock,
         )
-        self.scheduler = Scheduler(on_death=self._died)
-        self.scheduler.add("whales", settings.whale_interval, self._watch_whales)
-        for name, look in self.derivatives.jobs().items():
-            self.scheduler.add(name, settings.derivatives_interval, partial(self._watch, look))
-        self.scheduler.add("digests", 15.0, self._tell_digests)
-        self.scheduler.add("housekeeping", 30.0, self._keep_house)
-        self.scheduler.add("disk", DISK_EVERY, self._tell_of_the_disk)
-        self.scheduler.add("requests", 1.0, self._look_at_requests)
-        self.scheduler.add("held", HELD_EVERY, self._tell_held)
-        self.groups = Groups(store, ask=self.telegram.administrators, now=self._server_time)
-        self.scheduler.add("groups", 10.0, self.groups.tick)
+        self.invitation = OwnerInvitation(
+            store,
+            self.access,
+            env_file,
+            offered=link is Link.ONLY or (nobody and link is Link.IF_NEEDED),
+            only=link is Link.ONLY,
+            end=self._end,
+            now=self._server_time,
+        )
         patience = LONG_POLL + PATIENCE
         self.watchdog = Watchdog(
             self._loops,
@@ -179,9 +159,22 @@ class Bot:
             on_stuck=lambda words: self._end(exit_codes.CRASHED, words),
             on_death=self._died,
         )
-        self.state = State(
-            lock.folder, bot_id=settings.bot_id, parts=self._parts(), patience=patience, on_death=self._died
+        self.state = State(lock.folder, bot_id=settings.bot_id, parts=self._parts(), patience=patience)
+        self.jobs = Jobs(
+            settings=settings,
+            store=store,
+            lock=lock,
+            outbox=self.outbox,
+            whales=self.monitor,
+            derivatives=self.derivatives,
+            digests=self.digests,
+            groups=Groups(store, ask=self.telegram.administrators, now=self._server_time),
+            end=self._end,
+            owner_link=self.invitation.tick,
+            database_trouble=self.owner.tell_of_trouble,
+            status_file=self.state.write,
         )
+        self.scheduler = Scheduler(self.jobs.table(), on_death=self._died)
         self.web = (
             HealthServer(self.state.view, host=settings.health_host, port=settings.health_port, on_death=self._died)
             if settings.health_port
@@ -189,26 +182,22 @@ class Bot:
         )
 
     def start(self) -> None:
-        if self._store.set_aside is not None:
-            self._tell_owner(self._of_the_damaged(self._store.set_aside.name))
-        stop_requests.withdraw(self._lock.folder)  # one that was meant for a process of before
+        """Start every thread. Returns at once."""
+        self.owner.tell_of_damage()
+        stop_requests.withdraw(self._lock.folder)  # left over from an earlier process
         self.access.sweep()
         # The poller first: it has the network's round trips to wait for, the others start meanwhile.
         self.poller.start()
         self.outbox.start()
         self.scheduler.start()
-        self.state.start()
         self.watchdog.start()
         if self.web is not None:
             self.web.start()
 
     def one_round(self, pause: once.Pause) -> int:
         """Instead of `start`: check the markets once, deliver, and leave; returns the exit code."""
-        for look in self.derivatives.jobs().values():
-            look()
-        checks = (self.monitor.tick, self.digests.tick, self._tell_held)
         code = once.alone(
-            *(checks, self.monitor.unfinished, self._store, self.outbox),
+            self.jobs,
             pause=lambda seconds: pause(seconds) or self._token_refusals > 0,
             refused=lambda: self._token_refusals > 0,
         )
@@ -224,14 +213,13 @@ class Bot:
     def stop(self) -> None:
         """Within the shortest limit of a supervisor (PM2: 1.6 s): cut the poll, drain what can go, end threads."""
         self.watchdog.stop()
-        self.state.stop()
         self.monitor.stop()
         self.derivatives.stop()
         self.scheduler.stop()
         self.poller.stop(0.6)
         self.outbox.stop(0.6)
         self.scheduler.join(0.3)
-        self.state.close(0.1)
+        self.state.remove()
         if self.web is not None:
             self.web.stop()
 
@@ -267,16 +255,6 @@ class Bot:
             exit_codes.CRASHED, f"The thread {thread} ended by itself; the process ends with it. Its error is above."
         )
 
-    def _of_the_damaged(self, kept_as: str) -> str:
-        words = f"The bot's database was damaged. It was set aside as {kept_as} and a new one was begun. "
-        if not self._store.taken_over:
-            return words + "Settings and subscriptions must be made again (/start)."
-        rows, chats = text.count(self._store.taken_over, "row"), text.count(len(self._store.chats.all()), "chat")
-        return (
-            words
-            + f"{rows} of the old one could be taken over, {chats} with alerts among them (/status shows this one)."
-        )
-
     def _token_refused(self, reason: str) -> None:
         with self._counting_refusals:
             self._token_refusals += 1
@@ -288,7 +266,7 @@ class Bot:
     def _connected(self, username: str) -> None:
         self.desk.username = username
         self._lock.name = username
-        self.ownership.connected(username)
+        self.invitation.connected(username)
         menu = [{"command": name, "description": words} for name, words in table.menu()]
         # Through the outbox, which tries until Telegram has taken it: the first poll need not wait for it.
         self._store.messages.enqueue(0, "setMyCommands", {"commands": menu}, now=time.time())
@@ -300,26 +278,11 @@ class Bot:
         )
 
     def _tell_owner(self, words: str) -> None:
-        owner = self.access.owner_id
-        if owner is not None:
-            payload = {"text": words}
-            self._store.messages.enqueue(owner, "sendMessage", payload, now=time.time())
-            self.outbox.wake()
+        self.owner.tell(words)
 
     def _standby(self, standby: bool) -> None:
         self.outbox.alerts_paused = standby and self._settings.on_conflict == "pause"
         self.outbox.wake()
-
-    def _watch_whales(self) -> None:
-        if not self.outbox.alerts_paused:
-            self.monitor.tick()
-            self._store.set_value(once.CHECKED, str(time.time()))
-            self.outbox.wake()
-
-    def _watch(self, look: Callable[[], None]) -> None:
-        if not self.outbox.alerts_paused:
-            look()
-            self.outbox.wake()
 
     def _sources(self) -> list[SourceHealth]:
         return [*self.monitor.health(), *self.derivatives.health()]
@@ -328,51 +291,6 @@ class Bot:
         if monitor == "whales":
             return self.monitor.default_threshold(symbol)
         return self.derivatives.default_threshold(monitor, symbol)
-
-    def _tell_digests(self) -> None:
-        if not self.outbox.alerts_paused and self.digests.tick():
-            self.outbox.wake()
-
-    def _tell_held(self) -> None:
-        if not self.outbox.alerts_paused and held_back.tell_due(self._store, now=time.time()):
-            self.outbox.wake()
-
-    def _keep_house(self) -> None:
-        try:
-            warning = self._lock.check()
-        except LockError as error:
-            self._end(exit_codes.CRASHED, str(error))
-            return
-        if warning is not None:
-            log.error("%s", warning)
-        now = time.time()
-        if now - self._pruned_at > 86400:
-            self._store.prune(now=now)
-            self._pruned_at = now
-
-    def _tell_of_the_disk(self) -> None:
-        """Tell the owner when the database cannot be used: past the queue, which is kept in it."""
-        words, owner = self._store.trouble(), self.access.owner_id
-        if words is None and self._told_of_disk:
-            self._tell_owner("The database can be written again; what waited is done now.")
-            self._told_of_disk = False
-        elif words is not None and not self._told_of_disk and owner is not None:
-            try:
-                self.telegram.send("sendMessage", {"chat_id": owner, "text": words})
-            except TelegramError as error:
-                log.info("The owner could not be told of the disk yet: %s", error)
-                return
-            self._told_of_disk = True
-
-    def _look_at_requests(self) -> None:
-        """What people ask of the running bot from outside."""
-        if stop_requests.asked(self._lock.folder):
-            self._end(exit_codes.STOPPED, "Stopping, as `bot.py stop` asks")
-        opened = self.ownership.look()
-        if opened is False:
-            self._end(exit_codes.BAD_SETTINGS, LAPSED)
-        elif opened and self._link is Link.ONLY:
-            self._end(exit_codes.STOPPED, "The bot has an owner. Start it with `python bot.py`.")
 
     def _status(self, zone: tzinfo) -> list[str]:
         now = time.time()

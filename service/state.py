@@ -30,7 +30,6 @@ log = logging.getLogger(__name__)
 
 FILE = "status.json"
 SCHEMA = 1
-WRITE_EVERY = 5.0  # seconds
 _SOURCE_FIELDS = ("source", "venue", "host", "state", "since", "reason", "covers", "lag", "missed", "skipped")
 
 
@@ -65,11 +64,9 @@ class State:
         bot_id: int,
         parts: Parts,
         patience: float = 80.0,
-        on_death: Callable[[str], None] | None = None,
         now: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.loop = Loop("state", self.step, on_death=on_death)
         self.latest: dict[str, Any] = {}
         self._folder = folder
         self._path = folder / FILE
@@ -83,22 +80,14 @@ class State:
         self._hours: list[list[int]] = []  # [unix time of its beginning, alerts]
         self._count_again_at = -math.inf
 
-    def start(self) -> None:
-        self.loop.start()
-
-    def stop(self) -> None:
-        """Ask the thread to end. Returns at once."""
-        self.loop.stop()
-
-    def close(self, timeout: float) -> None:
-        """Wait for the thread's end, at most `timeout` seconds, and remove the file."""
-        self.loop.join(timeout)
+    def remove(self) -> None:
+        """Remove the file: the bot stops."""
         try:
             self._path.unlink(missing_ok=True)
         except OSError:
-            pass  # Windows: someone reads it; it is only a hint, and the lock tells that nobody runs
+            pass  # Windows: someone is reading it; it is only a hint, and the lock shows that nobody runs
 
-    def step(self) -> float:
+    def write(self) -> None:
         """Collect and write once; `latest` holds what was collected, for readers in this process."""
         try:
             self._count()
@@ -109,11 +98,14 @@ class State:
             holder.write_json(self._path, self.latest)
         except OSError as error:
             if not self._failing:
-                log.warning("%s cannot be written (%s): `status` will know less", self._path, error.strerror)
+                log.warning(
+                    "%s cannot be written (%s), so `bot.py status` shows less. Free disk space or fix permissions.",
+                    self._path,
+                    error.strerror,
+                )
             self._failing = True
         else:
             self._failing = False
-        return WRITE_EVERY
 
     def collect(self) -> dict[str, Any]:
         """The state as JSON knows it. Times are unix seconds or None, ages and lags seconds. Never waits."""

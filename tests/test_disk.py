@@ -166,8 +166,9 @@ def test_a_database_that_is_damaged_in_mid_run_ends_the_bot_and_the_next_start_s
     assert "Traceback" not in bot.output
     again = run_bot()
     again.wait_output(POLLING)
-    told = chat.wait_text("could be taken over", chat_id=OWNER).text
+    told = chat.wait_text("could be saved", chat_id=OWNER).text
     assert "20 chats with alerts" in told
+    assert told in again.output, "what the owner is told is in the log, too"
     assert [path for path in database.parent.iterdir() if "corrupt" in path.name]
     sim.market.sweep("binance", "ETH", "buy", usd=2_500_000)
     for chat_id in SUBSCRIBERS:

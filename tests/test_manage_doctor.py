@@ -373,8 +373,8 @@ def test_a_standby_on_this_machine_is_named_with_how_to_stop_it(run_bot: Run, do
 def test_a_rival_elsewhere_is_a_problem_while_it_polls(
     sim: Simulator, chat: SimBot, run_bot: Run, doctor: Doctor, tmp_path: Path
 ) -> None:
-    quick = "polling.RETRY_REST = 0.1; state.WRITE_EVERY = 0.2"
-    bot = run_bot(before=f"from botapi import poller as polling; from service import state; {quick}")
+    quick = "polling.RETRY_REST = 0.1; monitors.STATUS_EVERY = 0.2"
+    bot = run_bot(before=f"import monitors; from botapi import poller as polling; {quick}")
     bot.wait_output("Polling: running")
     with chat.rival():
         bot.wait_output("Conflict: another program polls")

@@ -80,7 +80,7 @@ class Terminal:
 
     def link(self) -> str:
         self.wait("?start=")
-        self.wait("show it to nobody")
+        self.wait("Do not share it")
         return str(re.findall(r"https://t\.me/whale_test_bot\?start=([\w-]{22})", self.shown)[-1])
 
     def wait_exit(self, timeout: float = 15.0) -> int:
@@ -315,7 +315,7 @@ def test_a_link_that_nobody_opens_ends_the_bot_with_what_to_do(terminal: Open, e
     with_token(env_file)
     bot = terminal(before="import access; access.LINK_LIFETIME = 1.0")
     bot.link()
-    bot.wait("works no more")
+    bot.wait("link has expired")
     assert bot.wait_exit() == 78
 
 
@@ -323,7 +323,7 @@ def test_a_link_opened_in_a_group_ends_the_bot_too(terminal: Open, env_file: Pat
     with_token(env_file)
     bot = terminal()
     chat.send_text(chat_id=-500, chat_type="group", user_id=OWNER, text=f"/start@whale_test_bot {bot.link()}")
-    bot.wait("works no more")
+    bot.wait("link has expired")
     assert bot.wait_exit() == 78
     assert "OWNER_ID" not in env_file.read_text(encoding="utf-8")
 
@@ -336,7 +336,7 @@ def test_an_owner_who_could_not_be_written_down_is_known_after_a_restart_even_wi
     bot = terminal()
     open_link(chat, bot.link())
     bot.wait("it is read-only")
-    bot.wait("own database knows the owner")
+    bot.wait("database knows the owner")
     chat.wait_text("You are the owner", chat_id=OWNER)
     bot.type(CTRL_C, enter=False)
     assert bot.wait_exit() == 0
@@ -409,7 +409,7 @@ def test_leaving_setup_while_it_waits_voids_the_link(terminal: Open, env_file: P
     code = setup.link()
     setup.wait("waits for it")
     setup.type(CTRL_C, enter=False)
-    setup.wait("works no more")
+    setup.wait("link has expired")
     assert setup.wait_exit() == 78
     open_link(chat, code, user_id=FRIEND)
     chat.wait_text("This bot is private", chat_id=FRIEND)

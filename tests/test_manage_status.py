@@ -66,7 +66,7 @@ def until_told(run_bot: Run, sim: Simulator) -> dict[str, Any]:
 def test_a_running_bot_is_told_of_to_programs_and_people(
     run_bot: Run, chat: SimBot, sim: Simulator, tmp_path: Path
 ) -> None:
-    bot = run_bot(before="from service import state; state.WRITE_EVERY = 0.2")
+    bot = run_bot(before="import monitors; monitors.STATUS_EVERY = 0.2")
     bot.wait_output(POLLING)
     told = until_told(run_bot, sim)
     assert (told["running"], told["pid"], told["bot_id"]) == (True, bot.pid, BOT_ID)
@@ -112,7 +112,7 @@ def test_a_killed_bots_state_is_not_taken_for_a_running_one_nor_for_the_next_one
     assert (code, told["running"], told["polling"]) == (3, False, None)
     assert "without a stop in order" in status_lines(run_bot)[1]
     second = run_bot(
-        before="from service import state; state.State.step = lambda self: 60.0"
+        before="from service import state; state.State.write = lambda self: None"
     )  # one that has not told yet
     second.wait_output(POLLING)
     code, told = status(run_bot)
@@ -171,8 +171,8 @@ def test_without_a_token_there_is_no_bot_to_look_for(run_bot: Run) -> None:
 
 
 def test_a_conflict_is_told(run_bot: Run, chat: SimBot, sim: Simulator) -> None:
-    quick = "conflict.JUST_STARTED = 0; state.WRITE_EVERY = 0.2"
-    run_bot(before=f"from botapi import conflict; from service import state; {quick}").wait_output(POLLING)
+    quick = "conflict.JUST_STARTED = 0; monitors.STATUS_EVERY = 0.2"
+    run_bot(before=f"import monitors; from botapi import conflict; {quick}").wait_output(POLLING)
     sim.wait(lambda: chat.polling, what="a long poll")
     with chat.rival(timeout=30, pause=3600):
         chat.wait_text("I stand by", chat_id=OWNER)

@@ -2,141 +2,206 @@
 
 from __future__ import annotations
 
+import datetime
 import logging
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import schedule
+from conftest import OWNER, Run
 
-from monitors import Scheduler
+from base.worker import KnownTrouble
+from monitors import LONGEST_REST, Job, Scheduler
+from simulation.account import SimBot
+from simulation.simulator import Simulator
 
 
-class Jobs:
-    """A scheduler with the test's clock; its own thread is not started, `step` is called instead."""
+class Clock:
+    """The computer's clock as `schedule` and the Scheduler read it."""
 
-    def __init__(self) -> None:
-        self.now = 1000.0
-        self.scheduler = Scheduler(clock=lambda: self.now)
-        self.runs: list[str] = []
-        self._changed = threading.Condition()
-        self._started = False
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.time = datetime.datetime(2026, 10, 25, 2, 30)
+        stub = SimpleNamespace(datetime=SimpleNamespace(now=self.now), timedelta=datetime.timedelta)
+        monkeypatch.setattr(schedule, "datetime", stub)
 
-    def job(self, name: str) -> Callable[[], None]:
-        def run() -> None:
-            with self._changed:
-                self.runs.append(name)
-                self._changed.notify_all()
+    def now(self, zone: datetime.tzinfo | None = None) -> datetime.datetime:
+        return self.time
 
-        return run
-
-    def step(self, *, after: float = 0.0) -> float:
-        if not self._started:
-            self._started = True
-            for loop in self.scheduler.loops[1:]:
-                loop.start()
-        self.now += after
-        return self.scheduler.step()
-
-    def wait_runs(self, name: str, times: int) -> None:
-        with self._changed:
-            assert self._changed.wait_for(lambda: self.runs.count(name) >= times, 5), self.runs
-        # The run was counted inside the job: it is over only when its thread says so.
-        worker = next(worker for _, worker in self.scheduler._jobs if worker.loop.name == name)
-        deadline = time.monotonic() + 5
-        while worker._busy:
-            assert time.monotonic() < deadline, "the job did not end"
-            threading.Event().wait(0.001)
+    def pass_(self, seconds: float) -> None:
+        self.time += datetime.timedelta(seconds=seconds)
 
 
 @pytest.fixture
-def jobs() -> Iterator[Jobs]:
-    jobs = Jobs()
-    yield jobs
-    jobs.scheduler.stop()
-    assert jobs.scheduler.join(5)
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
 
 
-def test_a_job_runs_at_once_and_then_at_its_interval(jobs: Jobs) -> None:
-    jobs.scheduler.add("a", 15.0, jobs.job("a"))
-    jobs.step()
-    jobs.wait_runs("a", 1)
-    assert jobs.step(after=14.9) == pytest.approx(0.1)
-    jobs.step(after=0.1)
-    jobs.wait_runs("a", 2)
-    assert jobs.runs == ["a", "a"]
+Runner = Callable[..., Scheduler]
 
 
-def test_fractions_of_a_second_are_kept(jobs: Jobs) -> None:
-    jobs.scheduler.add("a", 0.2, jobs.job("a"))
+@pytest.fixture
+def runner(clock: Clock) -> Iterator[Runner]:
+    """A scheduler by the test's clock. Its schedule thread is not started: the test calls `step`."""
+    made: list[Scheduler] = []
+
+    def make(*jobs: Job) -> Scheduler:
+        scheduler = Scheduler(jobs, now=clock.now)
+        made.append(scheduler)
+        for loop in scheduler.loops[1:]:
+            loop.start()
+        return scheduler
+
+    yield make
+    for scheduler in made:
+        scheduler.stop()
+        assert scheduler.join(5)
+
+
+def wait(condition: Callable[[], object], what: str) -> None:
+    deadline = time.monotonic() + 5
+    while not condition():
+        assert time.monotonic() < deadline, what
+        threading.Event().wait(0.001)
+
+
+def test_a_job_runs_at_the_start_and_then_at_its_interval(clock: Clock, runner: Runner) -> None:
+    runs: list[int] = []
+    scheduler = runner(Job(name="a", every=15.0, run=lambda: runs.append(1)))
+    assert scheduler.step() == LONGEST_REST
+    assert len(runs) == 1
+    clock.pass_(14.9)
+    assert scheduler.step() == pytest.approx(0.1)
+    assert len(runs) == 1
+    clock.pass_(0.1)
+    scheduler.step()
+    assert len(runs) == 2
+
+
+def test_fractions_of_a_second_are_kept(clock: Clock, runner: Runner) -> None:
+    runs: list[int] = []
+    scheduler = runner(Job(name="a", every=0.2, run=lambda: runs.append(1)))
     for number in range(1, 6):
-        assert jobs.step(after=0.2) == pytest.approx(0.2)
-        jobs.wait_runs("a", number)
+        assert scheduler.step() == pytest.approx(0.2)
+        assert len(runs) == number
+        clock.pass_(0.2)
 
 
-def test_a_job_that_hangs_stalls_no_other_and_is_not_begun_twice(jobs: Jobs) -> None:
-    hang, begun = threading.Event(), threading.Semaphore(0)
-    count = []
+def test_a_clock_put_back_costs_at_most_one_interval(clock: Clock, runner: Runner) -> None:
+    """As when summer time ends, or a wrong clock is set right."""
+    runs: list[int] = []
+    scheduler = runner(Job(name="a", every=15.0, run=lambda: runs.append(1)))
+    scheduler.step()
+    clock.pass_(-3600)
+    scheduler.step()
+    clock.pass_(15)
+    scheduler.step()
+    assert len(runs) == 2
+
+
+def test_a_clock_put_forward_silences_no_job(clock: Clock, runner: Runner) -> None:
+    runs: list[int] = []
+    scheduler = runner(Job(name="a", every=15.0, run=lambda: runs.append(1)))
+    scheduler.step()
+    clock.pass_(3600)
+    scheduler.step()
+    clock.pass_(15)
+    scheduler.step()
+    assert len(runs) == 3
+
+
+def test_a_job_with_a_thread_that_hangs_stalls_no_other_and_is_not_begun_twice(
+    clock: Clock, runner: Runner, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    hang, begun, others = threading.Event(), threading.Semaphore(0), []
 
     def stuck() -> None:
-        count.append(1)
         begun.release()
         assert hang.wait(10)
 
-    jobs.scheduler.add("stuck", 5.0, stuck)
-    jobs.scheduler.add("b", 5.0, jobs.job("b"))
-    jobs.step()
+    scheduler = runner(
+        Job(name="stuck", every=5.0, run=stuck, thread="stuck"),
+        Job(name="in a thread", every=5.0, run=lambda: others.append("thread"), thread="other"),
+        Job(name="local", every=5.0, run=lambda: others.append("local")),
+    )
+    scheduler.step()
     assert begun.acquire(timeout=5)
-    jobs.wait_runs("b", 1)
     for number in range(2, 5):
-        jobs.step(after=5)
-        jobs.wait_runs("b", number)
-    assert len(count) == 1
-    assert jobs.scheduler.skipped("stuck") == 3
+        wait(lambda number=number: others.count("thread") >= number - 1, "the other thread's job")  # type: ignore[misc]
+        clock.pass_(5)
+        scheduler.step()
+        assert others.count("local") == number
+    assert not begun.acquire(blocking=False)
+    assert caplog.text.count("The job stuck takes longer than its 5 s") == 1
     hang.set()
-    deadline = time.monotonic() + 5
-    while not begun.acquire(timeout=0.01):
-        jobs.step(after=5)
-        assert time.monotonic() < deadline
-    assert len(count) == 2
+
+    def again() -> bool:
+        clock.pass_(5)
+        scheduler.step()
+        return begun.acquire(blocking=False)
+
+    wait(again, "the job runs again after its end")
 
 
-def test_a_job_that_raises_is_logged_and_runs_again(jobs: Jobs, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("thread", ["schedule", "of its own"])
+def test_a_job_that_raises_is_logged_and_runs_again_and_stalls_no_other(
+    clock: Clock, runner: Runner, caplog: pytest.LogCaptureFixture, thread: str
+) -> None:
+    runs: list[str] = []
+
     def fails() -> None:
-        jobs.job("a")()
+        runs.append("fails")
         raise ValueError("a bug")
 
-    jobs.scheduler.add("a", 5.0, fails)
-    jobs.step()
-    jobs.wait_runs("a", 1)
-    deadline = time.monotonic() + 5
-    while jobs.runs.count("a") < 2:
-        jobs.step(after=5)
-        assert time.monotonic() < deadline
+    scheduler = runner(
+        Job(name="a", every=5.0, run=fails, thread=thread),
+        Job(name="b", every=5.0, run=lambda: runs.append("b"), thread=thread),
+    )
+    for number in (1, 2):
+        scheduler.step()
+        wait(lambda number=number: runs.count("b") == number, "the other job")  # type: ignore[misc]
+        clock.pass_(5)
+    assert runs == ["fails", "b", "fails", "b"]
+    assert "The job a failed. It runs again in 5 s." in caplog.text
     assert "ValueError: a bug" in caplog.text
-    assert "Thread a" in caplog.text
 
 
-def test_a_wall_clock_put_back_costs_no_run(jobs: Jobs) -> None:
-    jobs.scheduler.add("a", 15.0, jobs.job("a"))
-    jobs.step()
-    jobs.wait_runs("a", 1)
-    job, _ = jobs.scheduler._jobs[0]
-    job.next_run = datetime.now() + timedelta(hours=1)  # as `schedule` sees it when summer time ends
-    jobs.step(after=15)
-    jobs.wait_runs("a", 2)
+def test_a_trouble_that_its_part_has_logged_is_not_logged_again(
+    runner: Runner, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails() -> None:
+        raise KnownTrouble("the disk is full")
+
+    runner(Job(name="a", every=5.0, run=fails)).step()
+    assert not caplog.records
 
 
-def test_threads_are_named_show_progress_and_end(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO)
+def test_threads_are_named_and_end() -> None:
     ran = threading.Event()
-    scheduler = Scheduler()
-    scheduler.add("whales", 60.0, ran.set)
-    assert [loop.name for loop in scheduler.loops] == ["schedule", "whales"]
-    began = time.monotonic()
+    scheduler = Scheduler(
+        [
+            Job(name="whales", every=60.0, run=ran.set, thread="whales"),
+            Job(name="groups", every=60.0, run=ran.set, thread="telegram"),
+            Job(name="disk", every=60.0, run=ran.set, thread="telegram"),
+        ]
+    )
+    assert [loop.name for loop in scheduler.loops] == ["schedule", "whales", "telegram"]
     scheduler.start()
     assert ran.wait(5)
     scheduler.stop()
     assert scheduler.join(5)
-    assert all(loop.progress_at >= began for loop in scheduler.loops)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="threads are counted in /proc")
+def test_an_idle_bot_has_at_most_ten_threads(run_bot: Run, chat: SimBot, sim: Simulator) -> None:
+    sim.market.trade("binance", "BTC", "buy", 50_000.0, 0.01)
+    bot = run_bot()
+    bot.wait_output("Polling: running")
+    chat.send_text(chat_id=OWNER, text="/ping")
+    chat.wait_text("pong")
+    assert len(list(Path(f"/proc/{bot.pid}/task").iterdir())) <= 10

@@ -13,7 +13,7 @@ from simulation.simulator import Simulator
 
 POLLING = "Polling: running"
 # What is held is told within 30 s; a test cannot wait that long.
-SOON = "from service import app; app.HELD_EVERY = 0.2"
+SOON = "import monitors; monitors.HELD_EVERY = 0.2"
 
 
 def start(run_bot: Run, chat: SimBot, sim: Simulator, before: str = "") -> BotProcess:

@@ -59,7 +59,7 @@ def make(folder: Path, monotonic: Callable[[], float] = lambda: 100.0, **parts: 
 
 
 def test_the_file_holds_the_whole_state_in_the_shape_that_others_read(tmp_path: Path) -> None:
-    make(tmp_path).step()
+    make(tmp_path).write()
     assert state.read(tmp_path) == {
         "schema": 1,
         "version": VERSION,
@@ -97,7 +97,7 @@ def test_a_disk_that_cannot_be_written_is_said_once_and_hurts_nothing(
     caplog.set_level(logging.WARNING)
     hint = make(tmp_path / "gone")
     for _ in range(3):
-        assert hint.step() == state.WRITE_EVERY
+        hint.write()
     assert len(caplog.records) == 1
     assert "status.json cannot be written (No such file or directory)" in caplog.text
     assert hint.latest["bot_id"] == 42
@@ -118,9 +118,9 @@ def test_a_store_that_fails_leaves_the_figures_as_they_were_and_the_rest_is_told
             state=PollingState.UNREACHABLE if fails else PollingState.RUNNING, last_good_at=9.0, failing_since=None
         ),
     )
-    hint.step()
+    hint.write()
     fails.append("the disk is gone")
-    assert hint.step() == state.WRITE_EVERY
+    hint.write()
     told = state.read(tmp_path)
     assert told is not None
     assert told["queue"]["pending"] == 4
@@ -193,18 +193,18 @@ def test_counting_a_large_database_is_not_done_every_few_seconds(tmp_path: Path)
 
     hint = make(tmp_path, monotonic=lambda: clock[0], settled=slow)
     for _ in range(40):
-        hint.step()
+        hint.write()
         assert hint.latest["queue"]["pending"] == 4
         clock[0] += 5.0
     assert counted[0] == 1
     clock[0] += 5.0
-    hint.step()
+    hint.write()
     assert hint.latest["queue"]["sent_24h"] == 2
 
 
 def test_the_view_has_a_bar_for_each_of_24_hours(tmp_path: Path) -> None:
     hint = make(tmp_path, alerts_by_hour=lambda since: {3600: 1, 7200: 5, 86_400: 2})
-    hint.step()
+    hint.write()
     hours = hint.view()["alerts_by_hour"]
     assert len(hours) == 24
     assert hours[0] == [3600, 1]
@@ -224,7 +224,7 @@ def test_the_running_bot_tells_its_state_and_takes_the_file_away_when_it_stops(
 ) -> None:
     folder = tmp_path / "data" / TOKEN.partition(":")[0]
     sim.market.trade("binance", "BTC", "buy", 50_000.0, 0.01)
-    bot = run_bot(before="from service import state; state.WRITE_EVERY = 0.05")
+    bot = run_bot(before="import monitors; monitors.STATUS_EVERY = 0.05")
     bot.wait_output("Polling: running")
     chat.send_text(chat_id=OWNER, text="/ping")
     chat.wait_text("pong")
@@ -236,7 +236,7 @@ def test_the_running_bot_tells_its_state_and_takes_the_file_away_when_it_stops(
     sim.wait(lambda: told()["queue"]["sent_24h"] >= 2, what="the menu and the pong counted as sent")
     assert told()["pid"] == bot.pid
     assert told()["username"] == "whale_test_bot"
-    assert {row["name"] for row in told()["threads"]} >= {"polling", "schedule", "whales", "housekeeping", "outbox-1"}
+    assert {row["name"] for row in told()["threads"]} >= {"polling", "schedule", "whales", "telegram", "outbox-1"}
     assert told()["polling"]["last_good_at"] is not None
     assert bot.stop()[0] == 0
     assert sorted(path.name for path in folder.iterdir() if "status" in path.name) == []
@@ -247,9 +247,9 @@ def test_a_conflict_is_in_the_state_while_it_lasts_and_afterwards(
 ) -> None:
     folder = tmp_path / "data" / TOKEN.partition(":")[0]
     bot = run_bot(
-        before="from botapi import conflict; from service import state; conflict.UNHARMED = 1; "
+        before="import monitors; from botapi import conflict; conflict.UNHARMED = 1; "
         "conflict.STANDBY_REST = 0.5; conflict.UNREAD = 1; "
-        "state.WRITE_EVERY = 0.05"
+        "monitors.STATUS_EVERY = 0.05"
     )
     bot.wait_output("Polling: running")
     sim.wait(lambda: chat.polling, what="a long poll")

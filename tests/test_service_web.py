@@ -295,7 +295,7 @@ def test_the_running_bot_shows_itself_but_no_token_no_chat_and_no_words(
     run_bot: Run, chat: SimBot, sim: Simulator
 ) -> None:
     port = free_port()
-    bot = run_bot(HEALTH_PORT=str(port), before="from service import state; state.WRITE_EVERY = 0.05")
+    bot = run_bot(HEALTH_PORT=str(port), before="import monitors; monitors.STATUS_EVERY = 0.05")
     bot.wait_output("Polling: running")
     chat.send_text(chat_id=OWNER, text="/ping a-secret-word")
     chat.wait_text("pong")

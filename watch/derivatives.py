@@ -36,13 +36,9 @@ class Derivatives:
             *(settings, store, Hyperliquid(urls["hyperliquid"]), coinglass()), notify_owner=notify_owner
         )
 
-    def jobs(self) -> dict[str, Callable[[], None]]:
-        """Name to what is to be done at each interval, each in a thread of its own."""
-        return {
-            "liquidations": self.liquidations.tick,
-            "funding": self.funding.tick,
-            "wallets": self.wallets.tick,
-        }
+    def checks(self) -> tuple[Callable[[], None], Callable[[], None], Callable[[], None]]:
+        """Liquidations, funding, wallets: what is to be done at each interval, each in a thread of its own."""
+        return self.liquidations.tick, self.funding.tick, self.wallets.tick
 
     def default_threshold(self, monitor: str, symbol: str) -> float:
         """US dollars from which chats without an amount of their own hear of it; 0: of all."""

@@ -1,0 +1,145 @@
+"""The running bot and its owner: messages about the bot itself, and the link that makes someone the owner."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from access import LINK_LIFETIME, Access, OwnerLink, link_url
+from base import exit_codes, text
+from botapi.client import Telegram, TelegramError
+from botapi.outbox import Outbox
+from machine import envfile
+from store import Store
+
+log = logging.getLogger(__name__)
+
+EXPIRED = (
+    "The owner link has expired or was opened in a group. Start the bot again for a new link, or set OWNER_ID in the "
+    "settings file."
+)
+
+
+class OwnerMessages:
+    """Tells the owner how the bot is. Without an owner nobody is told. Safe from any thread."""
+
+    def __init__(self, store: Store, access: Access, outbox: Outbox, telegram: Telegram) -> None:
+        self._store = store
+        self._access = access
+        self._outbox = outbox
+        self._telegram = telegram
+        self._told_of_trouble = False
+
+    def tell(self, words: str) -> None:
+        """Send the owner a message. It waits in the store until Telegram takes it. Raises StoreError."""
+        owner = self._access.owner_id
+        if owner is not None:
+            self._store.messages.enqueue(owner, "sendMessage", {"text": words}, now=time.time())
+            self._outbox.wake()
+
+    def tell_of_damage(self) -> None:
+        """At the start: log and tell when the database was damaged and a new one was begun."""
+        aside = self._store.set_aside
+        if aside is None:
+            return
+        words = f"The bot's database was damaged. It was moved to {aside.name} and a new one was started. "
+        if self._store.taken_over:
+            rows = text.count(self._store.taken_over, "row")
+            chats = text.count(len(self._store.chats.all()), "chat")
+            words += f"{rows} could be saved, {chats} with alerts among them. /status shows what is set for a chat."
+        else:
+            words += "Nothing could be saved: each chat has to send /start and make its settings again."
+        log.warning("%s", words)
+        self.tell(words)
+
+    def tell_of_trouble(self) -> None:
+        """For a job: tell when the database cannot be used. Not through the outbox, which needs that database."""
+        words, owner = self._store.trouble(), self._access.owner_id
+        if words is None and self._told_of_trouble:
+            self.tell("The database can be written again. Everything that was waiting is being done now.")
+            self._told_of_trouble = False
+        elif words is not None and not self._told_of_trouble and owner is not None:
+            try:
+                self._telegram.send("sendMessage", {"chat_id": owner, "text": words})
+            except TelegramError as error:
+                log.info("The owner could not be told about the database yet: %s", error)
+                return
+            self._told_of_trouble = True
+
+
+class OwnerInvitation:
+    """Shows a link on the terminal, and writes whoever opens it into the settings file as the owner.
+
+    offered: show the link once the bot's name is known. only: the bot was started for this, and ends when it is done.
+    end: ends the bot, with an exit code and the reason. show: prints on the terminal, which alone may see the link.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        access: Access,
+        env_file: Path,
+        *,
+        offered: bool,
+        only: bool,
+        end: Callable[[int, str], None],
+        now: Callable[[], float] = time.time,
+        show: Callable[[str], None] = print,
+    ) -> None:
+        self._link = OwnerLink(store)
+        self._access = access
+        self._env_file = env_file
+        self._offered, self._only, self._shown = offered, only, False
+        self._end = end
+        self._now = now
+        self._show = show
+        self._unwritten: int | None = None  # an owner who could not be written into the settings file
+        if access.owner_id == access.configured_owner:
+            self._link.forget_owner()  # the settings were changed since that link
+
+    def connected(self, username: str) -> None:
+        """The bot's name is known: show the link if there is one to show."""
+        if self._offered and not self._shown:
+            self._show(invitation(username, self._link.offer(now=self._now())))
+            self._shown = True
+
+    def tick(self) -> None:
+        """For a job: write down who opened a link, and end the bot when the link has done its work or expired."""
+        owner = self._access.owner_id
+        if owner != self._access.configured_owner and owner is not None and owner != self._unwritten:
+            self._write(owner)
+        if not self._shown or self._link.is_open(now=self._now()):
+            return
+        self._offered = self._shown = False
+        if self._link.used_by() is None:
+            self._end(exit_codes.BAD_SETTINGS, EXPIRED)
+        elif self._only:
+            self._end(exit_codes.STOPPED, "The bot has an owner. Start it with `python bot.py`.")
+
+    def _write(self, owner: int) -> None:
+        log.info("User %d opened the link and is now the owner", owner)
+        try:
+            if os.environ.get("OWNER_ID"):
+                raise envfile.EnvFileError(
+                    "OWNER_ID is set in the environment, which overrides the settings file. Change it there."
+                )
+            envfile.update(self._env_file, {"OWNER_ID": str(owner)})
+        except envfile.EnvFileError as error:
+            self._unwritten = owner
+            log.warning("%s Until then only the bot's database knows the owner (user %d).", error, owner)
+            return
+        self._access.configured_owner = owner
+        self._link.forget_owner()
+        log.info("OWNER_ID was written into %s", self._env_file)
+
+
+def invitation(username: str, code: str) -> str:
+    """What the terminal shows: the link and what it does."""
+    return (
+        f"\nWho owns this bot? Open this link within {LINK_LIFETIME / 60:g} minutes and press Start in Telegram:\n\n"
+        f"  {link_url(username, code)}\n\n"
+        f"Whoever opens it first becomes the owner. It works once. Do not share it.\n"
+    )
