@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from base import text
-from venues.bars import SECONDS, Bar
+from venues.trades import BAR_SECONDS, Bar
 
 TIMEOUT = 60.0  # seconds for one picture; the first one on a machine builds a font cache
 BARS = 48  # of the flow: more would be too thin for a phone
@@ -116,7 +116,7 @@ def draw(data: Mapping[str, Any]) -> bytes:
     for (before, _, _), (at, close, _) in zip([bars[0], *bars], bars, strict=False):
         if at - before > GAP:
             line.append((when(before), math.nan))
-        line.append((when(at + SECONDS), close))
+        line.append((when(at + BAR_SECONDS), close))
     price_axes.plot([at for at, _ in line], [close for _, close in line], color=LINE, linewidth=1.4)
     biggest = max((usd for _, _, usd, _ in data["orders"]), default=1.0)
     # Large ones first: a small bubble must not vanish behind a large one.
@@ -126,7 +126,7 @@ def draw(data: Mapping[str, Any]) -> bytes:
         price_axes.scatter(when(at), price, s=area, zorder=layer, **bubble)
         arrow = "^" if side == "buy" else "v"  # the side is not told by its colour alone
         price_axes.scatter(when(at), price, s=area / 5, marker=arrow, color=GROUND, zorder=layer)
-    count = max(1, min(BARS, int((data["until"] - data["since"]) / SECONDS)))
+    count = max(1, min(BARS, int((data["until"] - data["since"]) / BAR_SECONDS)))
     width = (data["until"] - data["since"]) / count
     flows = [0.0] * count
     for at, _, net in bars:

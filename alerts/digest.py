@@ -16,7 +16,7 @@ from base import schedules, text
 from botapi.storage import ALERTS
 from store import Store, markets
 from store.rows import Alert, Chat
-from venues import bars
+from venues.trades import BAR_SECONDS
 
 TOP = 5  # orders, coins and liquidations that get a line
 
@@ -156,7 +156,7 @@ class Digests:
         began = self._store.markets.bars_from()
         if began is None:
             lines.append("everything: I have just begun to look")
-        elif began > since + bars.SECONDS:
+        elif began > since + BAR_SECONDS:
             lines.append(f"what came before {clock(began)}, when I began to look")
         return ["<b>Not seen</b>", *lines] if lines else []
 

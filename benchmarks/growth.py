@@ -23,7 +23,7 @@ sys.path.insert(0, str(ROOT))  # the benchmark is run as a script of its own fol
 from alerts import publish as alerts  # noqa: E402
 from store import Store  # noqa: E402
 from store.rows import Alert, Chat  # noqa: E402
-from venues.bars import Bar  # noqa: E402
+from venues.trades import Bar  # noqa: E402
 
 BEGAN = 1_735_689_600.0  # 2025-01-01
 DAY = 86400.0

@@ -19,10 +19,11 @@ from manage.findings import Finding, Level, at_once
 if TYPE_CHECKING:
     from base.config import Settings
     from botapi.client import Telegram
-    from venues.spot import Source
+    from venues.spot import SpotVenue
 
 WITHIN = 6.0  # seconds for one answer
 SLOW = 2.0
+ANSWERED = (400, 401, 404, 405, 422)  # statuses that a working host gives to a question without parameters
 # The hosts that are no trade sources: a cheap public path of each, and what the bot has from it.
 _PROBES = {
     "okx": ("/api/v5/public/time", "liquidations, funding"),
@@ -128,9 +129,9 @@ def markets(patient: Patient) -> Iterator[Finding]:
     settings = patient.settings
     if settings is None:
         return
-    from venues.spot import default_sources
+    from venues.spot import spot_venues
 
-    sources = default_sources(settings.source_urls)
+    sources = spot_venues(settings.source_urls)
     hosts = [name for name in _PROBES if name != "coinglass" or settings.coinglass_key]
     questions = {source.name: _seconds(source, settings.symbols[0]) for source in sources}
     questions |= {name: _probe(settings.source_urls[name], _PROBES[name][0]) for name in hosts}
@@ -161,7 +162,7 @@ def _reached(where: str, answer: float | Exception, *, otherwise: str) -> Findin
     return Finding("markets", "ok", f"{where}: {answer * 1e3:,.0f} ms")
 
 
-def _seconds(source: Source, symbol: str) -> Callable[[], float]:
+def _seconds(source: SpotVenue, symbol: str) -> Callable[[], float]:
     def ask() -> float:
         from venues.trades import UnknownSymbol
 
@@ -185,7 +186,7 @@ def _probe(url: str, path: str) -> Callable[[], float]:
         host, began = Host(url, deadline=WITHIN), time.monotonic()
         try:
             # Any answer of its own will do, "no such path" too; a refusal of this place or of this pace will not.
-            host.get(path, {}, symbol="", unknown=lambda status, _: status in (400, 401, 404, 405, 422))
+            host.get(path, {}, explain=lambda status, _: UnknownSymbol(url, "") if status in ANSWERED else None)
         except UnknownSymbol:
             pass
         except SourceError as error:

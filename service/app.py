@@ -36,7 +36,7 @@ from service.watchdog import PATIENCE, Watchdog
 from service.web import HealthServer
 from store import Store
 from venues.availability import SourceHealth
-from venues.spot import default_sources
+from venues.spot import spot_venues
 from watch.derivatives import Derivatives
 from watch.whale_monitor import WhaleMonitor
 
@@ -88,9 +88,7 @@ class Bot:
         nobody = self.access.owner_id is None and not settings.allowed_users
         if nobody and link is Link.NEVER:
             raise ConfigError([NOBODY], missing=("OWNER_ID",))
-        self.monitor = WhaleMonitor(
-            settings, store, default_sources(settings.source_urls), notify_owner=self._tell_owner
-        )
+        self.monitor = WhaleMonitor(settings, store, spot_venues(settings.source_urls), notify_owner=self._tell_owner)
         self.derivatives = Derivatives(settings, store, notify_owner=self._tell_owner)
         self.desk = Desk(
             store,

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Mapping
 
 from store.database import Database
 from store.rows import Cursor, Gap, TrackedPosition, WalletSnapshot, WatchedWallet
-from venues.bars import Bar
 from venues.perpetuals import Liquidation, Position, Rate
+from venues.trades import Bar
 
 LIQUIDATIONS_KEPT = 2 * 86400.0  # seconds; venues show them again for a day
 _KEPT = 30 * 86400.0

@@ -11,7 +11,7 @@ import pytest
 
 from alerts import chart
 from alerts.chart import ChartError
-from venues.bars import Bar
+from venues.trades import Bar
 
 UNTIL = 1_750_000_000.0
 needs_matplotlib = pytest.mark.skipif(importlib.util.find_spec("matplotlib") is None, reason="matplotlib is optional")

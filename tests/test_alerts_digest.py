@@ -14,8 +14,8 @@ from alerts.digest import Digests, plan
 from simulation.html import parse_html
 from store import Store
 from store.rows import Alert, Chat
-from venues.bars import Bar
 from venues.perpetuals import Liquidation, Rate
+from venues.trades import Bar
 
 DAY = 86400.0
 

@@ -28,7 +28,7 @@ from venues.coinglass import CoinGlass
 from venues.gate import Gate
 from venues.hyperliquid import Hyperliquid
 from venues.okx import Okx
-from venues.spot import BinanceSpot, CoinbaseExchange, Kraken, Source
+from venues.spot import BinanceSpot, CoinbaseExchange, Kraken, SpotVenue
 from venues.trades import SourceError
 from watch.whale_monitor import WhaleMonitor
 
@@ -137,7 +137,7 @@ def venues() -> Iterator[Venues]:
     venues.close()
 
 
-def pages(source: Source) -> list[Callable[[], Any]]:
+def pages(source: SpotVenue) -> list[Callable[[], Any]]:
     known = {"binance": "3000001", "coinbase": "3000001", "kraken": "1:3000001"}[source.name]
 
     def on() -> Any:
@@ -261,4 +261,4 @@ def test_a_coin_whose_contracts_are_no_list_is_one_unreadable_row(venues: Venues
     venues.instead = [{"code": "0", "data": coins}]
     found = CoinGlass(f"{venues.url}/coinglass", venues.key).rates()
     assert [rate.symbol for rate in found.rows] == ["ETH"]
-    assert len(found.poison) == 1
+    assert len(found.unreadable) == 1

@@ -21,7 +21,7 @@ from conftest import ROOT
 from botapi.storage import ALERTS, ANSWERS, Delivery, StoreError
 from store import Store, database, salvage, schema
 from store.rows import Chat, User
-from venues.bars import Bar
+from venues.trades import Bar
 
 NOW = 1_750_000_000.0
 DAY = 86400.0

@@ -15,7 +15,7 @@ from venues.coinglass import CoinGlass, Refused
 from venues.gate import Gate
 from venues.hyperliquid import Hyperliquid
 from venues.okx import Okx
-from venues.perpetuals import KEPT, Found, Liquidation
+from venues.perpetuals import CONTRACTS_KEPT, Liquidation, Reading
 from venues.trades import SourceError, UnknownSymbol
 
 NOW = int(time.time() * 1000) // 1000 * 1000 - 60_000
@@ -46,7 +46,7 @@ def coinglass(sim: Simulator) -> CoinGlass:
     return CoinGlass(sim.market_url("coinglass"), sim.market.perpetuals.coinglass_key, deadline=2)
 
 
-def worth(found: Found[Liquidation]) -> list[tuple[str, str, int]]:
+def worth(found: Reading[Liquidation]) -> list[tuple[str, str, int]]:
     return [(event.symbol, event.side, round(event.usd)) for event in found.rows]
 
 
@@ -98,7 +98,7 @@ def test_okx_without_a_multiplier_a_row_is_unreadable_and_not_guessed(okx: Okx, 
     perps.without_multiplier.add(("okx", "SOL"))
     perps.liquidate("okx", "SOL", "long", usd=1_000_000)
     found = okx.liquidations("SOL-USDT", since_ms=None)
-    assert found.rows == [] and len(found.poison) == 1
+    assert found.rows == [] and len(found.unreadable) == 1
 
 
 def test_okx_contracts_are_asked_for_once_a_day_and_stay_when_that_fails(sim: Simulator) -> None:
@@ -109,11 +109,11 @@ def test_okx_contracts_are_asked_for_once_a_day_and_stay_when_that_fails(sim: Si
         return sum(call.path.endswith("/instruments") for call in sim.market.calls)
 
     okx.families(["BTC"])
-    clock = KEPT - 1
+    clock = CONTRACTS_KEPT - 1
     okx.families(["BTC"])
     assert asked() == 1
     sim.fault(market="okx", kind="status", code=503)
-    clock = KEPT + 1
+    clock = CONTRACTS_KEPT + 1
     assert okx.families(["BTC"]) == {"BTC-USD": "BTC", "BTC-USDT": "BTC"}
     okx.families(["BTC"])
     assert asked() == 2
@@ -192,14 +192,14 @@ def test_a_row_that_cannot_be_read_is_skipped_and_counted_alone(
     perps.liquidate(venue, "BTC", "long", usd=5000)
     perps.poison(venue, "BTC", kind)
 
-    def ask() -> Found[Liquidation]:
+    def ask() -> Reading[Liquidation]:
         if venue == "okx":
             return okx.liquidations("BTC-USDT", since_ms=None)
         return gate.liquidations(["BTC"], since_ms=None)
 
     found = ask()
-    assert worth(found) == [("BTC", "long", 5000)] and len(found.poison) == 1
-    assert ask().poison == found.poison
+    assert worth(found) == [("BTC", "long", 5000)] and len(found.unreadable) == 1
+    assert ask().unreadable == found.unreadable
 
 
 # Hyperliquid

@@ -20,10 +20,10 @@ from urllib3.connection import HTTPConnection
 
 from simulation.simulator import Simulator
 from venues.fetch import BODY_LIMIT, Host
-from venues.spot import BinanceSpot, CoinbaseExchange, Kraken, Source, default_sources
+from venues.spot import BinanceSpot, CoinbaseExchange, Kraken, SpotVenue, spot_venues
 from venues.trades import SourceError, Trade, UnknownSymbol
 
-FEEDS: dict[str, Callable[..., Source]] = {"binance": BinanceSpot, "coinbase": CoinbaseExchange, "kraken": Kraken}
+FEEDS: dict[str, Callable[..., SpotVenue]] = {"binance": BinanceSpot, "coinbase": CoinbaseExchange, "kraken": Kraken}
 
 
 class Scripted:
@@ -76,13 +76,13 @@ def row(trade_id: object = 100, **changes: Any) -> dict[str, Any]:
 
 
 def read(rows: list[Any], wanted: int = 100) -> Any:
-    return BinanceSpot("http://venue.example")._parse(rows, "BTC", wanted=wanted, venue_ms=0)
+    return BinanceSpot("http://venue.example")._parser.parse(rows, "BTC", wanted=wanted, venue_ms=0)
 
 
 # Paging, for each venue alike
 
 
-def everything(source: Source, cursor: str) -> tuple[list[Trade], int]:
+def everything(source: SpotVenue, cursor: str) -> tuple[list[Trade], int]:
     trades, missed = [], 0
     for _ in range(50):
         page = source.page("BTC", cursor)
@@ -418,7 +418,7 @@ def test_an_absurd_id_does_not_carry_the_cursor_away() -> None:
 def test_a_trade_far_ahead_of_the_venues_own_clock_is_not_read() -> None:
     source = BinanceSpot("http://venue.example")
     rows = [row(100), row(101, T=1_789_308_895_102 + 7_200_000)]
-    assert source._parse(rows, "BTC", wanted=100, venue_ms=1_789_308_896_000).skipped == 1
+    assert source._parser.parse(rows, "BTC", wanted=100, venue_ms=1_789_308_896_000).skipped == 1
 
 
 def test_rows_twice_or_out_of_order_or_old_are_counted_once() -> None:
@@ -456,7 +456,7 @@ def test_no_rows_whatever_break_the_reader_or_turn_the_cursor_back(rows: list[An
 
 def test_the_default_sources_stand_in_order_of_preference() -> None:
     urls = {name: f"http://{name}.example" for name in ("binance", "binance_api", "coinbase", "kraken")}
-    sources = default_sources(urls)
+    sources = spot_venues(urls)
     assert [s.name for s in sources] == list(urls)
     assert [s.venue for s in sources] == ["Binance spot", "Binance spot", "Coinbase", "Kraken"]
     assert [s.host for s in sources] == [f"{name}.example" for name in urls]

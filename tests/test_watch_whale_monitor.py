@@ -20,7 +20,7 @@ from simulation.simulator import Simulator
 from store import Store
 from store.rows import Chat
 from venues.availability import SourceHealth
-from venues.spot import BinanceSpot, CoinbaseExchange, Kraken, Source, default_sources
+from venues.spot import BinanceSpot, CoinbaseExchange, Kraken, SpotVenue, spot_venues
 from watch import progress
 from watch.whale_monitor import WhaleMonitor
 
@@ -39,7 +39,7 @@ class Watch:
         self.notices: list[str] = []
         self.symbols: tuple[str, ...] = ("BTC",)
         self.whale_min = WhaleMin(1e6)
-        self.sources: Callable[[], list[Source]] = lambda: [
+        self.sources: Callable[[], list[SpotVenue]] = lambda: [
             BinanceSpot(sim.market_url("binance"), deadline=2),
             BinanceSpot(sim.market_url("binance_api"), name="binance_api", deadline=2),
             CoinbaseExchange(sim.market_url("coinbase"), deadline=2),
@@ -618,7 +618,7 @@ def test_a_first_run_that_only_the_last_source_answers_tells_of_no_outage(sim: S
     environ = {"TELEGRAM_BOT_TOKEN": TOKEN, "OWNER_ID": "7", "SYMBOLS": "BTC", **urls}
     loaded = config.load(tmp_path / "no.env", environ=environ)
     store = Store(tmp_path / "bot.db")
-    monitor = WhaleMonitor(loaded, store, default_sources(loaded.source_urls))
+    monitor = WhaleMonitor(loaded, store, spot_venues(loaded.source_urls))
     for _ in range(3):
         monitor.tick()
     assert any(view.venue == "Kraken" and view.state == "ok" for view in monitor.health())

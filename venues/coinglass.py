@@ -1,9 +1,9 @@
-"""CoinGlass, with a key that costs money: what the keyless feeds do not show. Optional.
+"""CoinGlass, with a paid key: what the venues without a key do not show. Optional.
 
-No class here retries, waits or logs, and the key is in no error. Protocol facts, CoinGlass API v4 docs: success is
-HTTP 200 with the text code "0"; "Upgrade plan" comes inside HTTP 200 and never passes; `position_action` 1 opened and
-2 closed, the sign of `position_size` is the side, an event has no id and a wallet has many; `side` of a liquidation
-is the closing order, 2 sold, so a long died; funding is in percent.
+The key never appears in an error. Protocol facts, CoinGlass API v4 docs: success is HTTP 200 with the text code "0";
+"Upgrade plan" comes inside HTTP 200 and is permanent; `position_action` 1 opened and 2 closed, the sign of
+`position_size` is the side, an event has no id and one wallet has many events; `side` of a liquidation is the closing
+order, so 2, a sell, closed a long; funding is in percent.
 """
 
 from __future__ import annotations
@@ -12,40 +12,40 @@ import time
 from collections.abc import Collection
 from typing import Any, NamedTuple
 
-from venues.fetch import Host
+from venues.fetch import Host, Venue
 from venues.perpetuals import (
-    TOO_LARGE,
-    Found,
     Liquidation,
     Numbered,
     Rate,
-    as_list,
+    Reading,
     checked_liquidation,
     checked_rate,
     liquidation_price,
     name,
     read_rows,
 )
-from venues.trades import SourceError, UnknownSymbol
+from venues.trades import TOO_LARGE, SourceError, as_list
 
-ROWS, PAGES = 200, 5  # liquidations of an answer; pages read on at most
-MOVES = 190  # whale moves that an answer holds at least when there were more than it holds (documented as about 200)
-LEAST_USD = 10_000  # of the liquidations asked for
-EXCHANGES = ("Binance", "Bybit")  # whose liquidations and funding are asked for: OKX and Gate are read themselves
+ROWS, PAGES = 200, 5  # liquidations in a full answer; pages read at most
+MOVES = 190  # whale moves: an answer with this many may be cut (documented as about 200)
+LEAST_USD = 10_000  # smallest liquidation asked for
+EXCHANGES = ("Binance", "Bybit")  # asked for here: OKX and Gate are read directly
 
 
 class Refused(SourceError):
-    """The plan lacks this endpoint, or the key is none (`bad_key`). Asking again is of no use."""
+    """The plan lacks this endpoint, or the key is wrong (`bad_key`). Asking again does not help."""
 
     @property
     def bad_key(self) -> bool:
+        """Whether the key is missing or wrong, rather than the plan too small."""
         return "API key" in self.reason
 
 
 class WhaleMove(NamedTuple):
     """A position of over a million dollars on Hyperliquid that was opened or closed.
 
-    wallet: its address. size: coins, negative for a short. usd: the position's value.
+    wallet: its address. size: coins, negative for a short. usd: the position's value. entry, liquidation: prices in
+    US dollars, 0 for no liquidation price. at_ms: unix ms.
     """
 
     wallet: str
@@ -59,27 +59,28 @@ class WhaleMove(NamedTuple):
 
     @property
     def side(self) -> str:
+        """`long` or `short`."""
         return "long" if self.size > 0 else "short"
 
     @property
     def key(self) -> str:
-        """The event's identity: one wallet opens and closes the same many times."""
+        """The event's identity; one wallet may open and close the same position many times."""
         return f"{self.wallet}:{self.symbol}:{'open' if self.opened else 'close'}:{self.at_ms}:{self.size}"
 
 
-class CoinGlass:
-    """Every method that asks raises SourceError, and Refused where asking again is of no use."""
+class CoinGlass(Venue):
+    """CoinGlass. Methods that ask also raise Refused, where asking again does not help."""
 
     name = "coinglass"
     venue = "CoinGlass"
 
     def __init__(self, base_url: str, key: str, *, deadline: float = 15.0) -> None:
+        super().__init__(Host(base_url, deadline=deadline, headers={"CG-API-KEY": key}))
         self._key = key
-        self._http = Host(base_url, deadline=deadline, headers={"CG-API-KEY": key})
-        self.host = self._http.name
 
-    def whale_moves(self, *, since_ms: int | None) -> Found[WhaleMove]:
-        """The newest (about 200) changes of large positions; since_ms: what must be covered, for `gap_from`."""
+    def whale_moves(self, *, since_ms: int | None) -> Reading[WhaleMove]:
+        """The newest changes of large positions, about 200. since_ms: the time they must reach back to, unix ms;
+        `gap_from` says when they do not."""
         rows, venue_ms = self._rows("hyperliquid/whale-alert", {})
 
         def read(row: Any) -> WhaleMove:
@@ -98,29 +99,31 @@ class CoinGlass:
                 raise ValueError("not a size")
             return move
 
-        moves, poison = read_rows(self.host, rows, read)
+        moves, unreadable = read_rows(self.host, rows, read)
         oldest = min((move.at_ms for move in moves), default=0)
         gap_from = oldest if since_ms is not None and len(rows) >= MOVES and oldest > since_ms else None
-        return Found(rows=moves, poison=poison, venue_ms=venue_ms, gap_from=gap_from)
+        return Reading(rows=moves, unreadable=unreadable, venue_ms=venue_ms, gap_from=gap_from)
 
-    def liquidations(self, exchange: str, symbol: str, *, since_ms: int | None) -> Found[Liquidation]:
-        """Those of one exchange and coin of at least LEAST_USD; since_ms None: the latest ones."""
+    def liquidations(self, exchange: str, symbol: str, *, since_ms: int | None) -> Reading[Liquidation]:
+        """The liquidations of one exchange and coin from LEAST_USD on, since a time, unix ms (None: the latest)."""
         events: dict[str, Liquidation] = {}
-        poison: frozenset[int] = frozenset()
+        unreadable: frozenset[int] = frozenset()
         venue_ms = 0
         for _ in range(PAGES):
             page, count, venue_ms = self._liquidations(exchange, symbol, since_ms)
             before = len(events)
             events |= {event.row: event for event in page.rows}
-            poison |= page.poison
+            unreadable |= page.unreadable
             # Which end of a full answer was cut is not documented: the next page begins with the newest known
-            # instant once more, and one that brings nothing new ends it.
+            # instant once more, and a page without news is the last.
             if since_ms is None or count < ROWS or len(events) == before:
-                return Found(rows=list(events.values()), poison=poison, venue_ms=venue_ms)
+                return Reading(rows=list(events.values()), unreadable=unreadable, venue_ms=venue_ms)
             since_ms = max(event.at_ms for event in events.values())
-        return Found(rows=list(events.values()), poison=poison, venue_ms=venue_ms, gap_from=since_ms)
+        return Reading(rows=list(events.values()), unreadable=unreadable, venue_ms=venue_ms, gap_from=since_ms)
 
-    def _liquidations(self, exchange: str, symbol: str, since_ms: int | None) -> tuple[Found[Liquidation], int, int]:
+    def _liquidations(
+        self, exchange: str, symbol: str, since_ms: int | None
+    ) -> tuple[Reading[Liquidation], int, int]:
         params: dict[str, str | int] = {"exchange": exchange, "symbol": symbol, "min_liquidation_amount": LEAST_USD}
         if since_ms is not None:
             params |= {"start_time": since_ms, "end_time": int(time.time() * 1000) + 60_000}
@@ -135,16 +138,16 @@ class CoinGlass:
             identity = numbered(f"{exchange}|{row['symbol']}|{side}|{usd}|{price}|{at_ms}")
             return checked_liquidation(Liquidation(exchange, symbol, side, usd, price, at_ms, identity), venue_ms)
 
-        events, poison = read_rows(self.host, rows, read)
-        return Found(rows=events, poison=poison), len(rows), venue_ms
+        events, unreadable = read_rows(self.host, rows, read)
+        return Reading(rows=events, unreadable=unreadable), len(rows), venue_ms
 
-    def rates(self, exchanges: Collection[str] = EXCHANGES) -> Found[Rate]:
-        """The funding of these exchanges' contracts that are margined in dollars."""
+    def rates(self, exchanges: Collection[str] = EXCHANGES) -> Reading[Rate]:
+        """The funding of these exchanges' contracts with a margin in US dollars."""
         coins, venue_ms = self._rows("futures/funding-rate/exchange-list", {})
         rows = []
         for coin in coins:
             entries = coin.get("stablecoin_margin_list") if isinstance(coin, dict) else None
-            # What is no list is one unreadable row.
+            # Anything but a list is one unreadable row.
             rows += [
                 (coin, entry) for entry in (entries if isinstance(entries, list) else [entries] if entries else [])
             ]
@@ -154,43 +157,33 @@ class CoinGlass:
             coin, entry = row
             if entry["exchange"] not in exchanges:
                 return None
-            # Without its interval a rate cannot be compared: unreadable, not guessed.
+            # A rate without its interval cannot be compared: unreadable, not guessed.
             hours, next_ms = float(entry["funding_rate_interval"]), int(entry.get("next_funding_time") or 0)
             rate = float(entry["funding_rate"]) / 100
             return checked_rate(Rate(entry["exchange"], coin["symbol"], coin["symbol"], rate, hours, next_ms, at_ms))
 
-        rates, poison = read_rows(self.host, rows, read)
-        return Found(rows=rates, poison=poison, venue_ms=venue_ms)
+        rates, unreadable = read_rows(self.host, rows, read)
+        return Reading(rows=rates, unreadable=unreadable, venue_ms=venue_ms)
 
     def url(self, symbol: str) -> str:
+        """The coin's public web page."""
         return f"https://www.coinglass.com/currencies/{symbol}"
 
-    def close(self) -> None:
-        self._http.close()
-
     def _rows(self, path: str, params: dict[str, str | int]) -> tuple[list[Any], int]:
-        data, venue_ms = self._get(path, params)
-        return as_list(self.host, data), venue_ms
-
-    def _get(self, path: str, params: dict[str, str | int]) -> tuple[Any, int]:
-        refusal = ""
-
-        def refused(status: int, answer: Any) -> bool:
-            nonlocal refusal
-            words = str(answer.get("msg") or "") if isinstance(answer, dict) else ""
-            if words == "Upgrade plan" or "API key" in words:
-                refusal = words.replace(self._key, "<key>")[:60]
-            return bool(refusal)
-
-        try:
-            answer, venue_ms = self._http.get(f"/api/{path}", params, symbol="", unknown=refused)
-        except UnknownSymbol:
-            raise Refused(self.host, refusal) from None
+        answer, venue_ms = self._http.get(f"/api/{path}", params, explain=lambda _, answer: self._refusal(answer))
         if not isinstance(answer, dict) or "code" not in answer:
             raise SourceError(self.host, "an answer in an unknown shape")
-        if str(answer["code"]) == "0":
-            return answer.get("data"), venue_ms
-        if refused(200, answer):
-            raise Refused(self.host, refusal)
-        words = f"code {str(answer['code'])[:10]}, {str(answer.get('msg') or '')[:60]}"
-        raise SourceError(self.host, words.replace(self._key, "<key>").rstrip(", "))
+        if str(answer["code"]) != "0":
+            words = f"code {str(answer['code'])[:10]}, {self._words(answer)[:60]}"
+            raise self._refusal(answer) or SourceError(self.host, words.rstrip(", "))
+        return as_list(self.host, answer.get("data")), venue_ms
+
+    def _refusal(self, answer: Any) -> Refused | None:
+        """The error for an answer that will not change, None for another one."""
+        words = self._words(answer)
+        permanent = words == "Upgrade plan" or "API key" in words
+        return Refused(self.host, words[:60]) if permanent else None
+
+    def _words(self, answer: Any) -> str:
+        words = str(answer.get("msg") or "") if isinstance(answer, dict) else ""
+        return words.replace(self._key, "<key>")

@@ -1,6 +1,6 @@
-"""JSON from one market host: the only door to `requests` for market data.
+"""JSON from one market host, and what all venues share. The only module that uses `requests` for market data.
 
-No retries, no waiting, no logging: every failure is a `SourceError` whose words hold no URL and no header.
+It never retries, waits or logs: every failure is a `SourceError`, whose words contain no URL and no header.
 """
 
 from __future__ import annotations
@@ -18,15 +18,14 @@ import requests
 import urllib3.exceptions
 
 from base.worker import beat
-from venues.trades import SourceError, UnknownSymbol
+from venues.trades import SourceError
 
 BODY_LIMIT = 8 * 1024 * 1024
 BLOCKED_PAUSE = 3600.0  # seconds until a host that refuses this place is asked again
 RETRY_AFTER_LIMIT = 3 * 86400.0  # Binance's longest ban
 
 
-def _never(status: int, answer: Any) -> bool:
-    return False
+Explain = Callable[[int, Any], SourceError | None]  # HTTP status and JSON body (None: no JSON) to a better error
 
 
 def _no_words(answer: Any) -> str:
@@ -34,9 +33,10 @@ def _no_words(answer: Any) -> str:
 
 
 class Host:
-    """Asks one host for JSON over kept-alive connections; no answer may take longer than `deadline` seconds.
+    """Asks one host for JSON over kept-alive connections. An answer may take `deadline` seconds, never longer.
 
-    words: a few words of the venue's own from the body of a refusal, "" for none. headers: sent each time.
+    name: the host's name and port. words: a few words from the body of a refusal, "" for none. headers: sent each
+    time.
     """
 
     def __init__(
@@ -47,9 +47,8 @@ class Host:
         words: Callable[[Any], str] = _no_words,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        parts = urlsplit(base_url)
         self._base = base_url.rstrip("/")
-        self.name = parts.netloc.rpartition("@")[2]
+        self.name = urlsplit(base_url).netloc.rpartition("@")[2]
         self._deadline = deadline
         self._timeouts = (min(3.05, deadline), min(10.0, deadline))
         self._session = requests.Session()
@@ -57,26 +56,23 @@ class Host:
         self._words = words
 
     def close(self) -> None:
+        """Close the connections."""
         self._session.close()
 
     def get(
-        self,
-        path: str,
-        params: Mapping[str, str | int],
-        *,
-        symbol: str,
-        unknown: Callable[[int, Any], bool] = _never,
+        self, path: str, params: Mapping[str, str | int], *, explain: Explain = lambda status, answer: None
     ) -> tuple[Any, int]:
-        """The answer and the venue's clock in ms (0: not known). `unknown` recognises an unknown symbol."""
-        return self._ask("GET", path, symbol=symbol, unknown=unknown, params=dict(params))
+        """The answer and the venue's clock, unix ms (0: not known). Raises SourceError.
+
+        explain: the error to raise for an answer with another status than 200, None for the general one.
+        """
+        return self._ask("GET", path, explain, params=dict(params))
 
     def post(self, path: str, body: Mapping[str, Any]) -> tuple[Any, int]:
-        """The answer to a JSON body, and the venue's clock in ms (0: not known)."""
-        return self._ask("POST", path, symbol="", unknown=_never, json=dict(body))
+        """The answer to a JSON body and the venue's clock, unix ms (0: not known). Raises SourceError."""
+        return self._ask("POST", path, lambda status, answer: None, json=dict(body))
 
-    def _ask(
-        self, method: str, path: str, *, symbol: str, unknown: Callable[[int, Any], bool], **question: Any
-    ) -> tuple[Any, int]:
+    def _ask(self, method: str, path: str, explain: Explain, **question: Any) -> tuple[Any, int]:
         try:
             status, headers, body = self._fetch(method, path, question)
         except (requests.Timeout, urllib3.exceptions.TimeoutError):
@@ -85,16 +81,13 @@ class Host:
             raise self._broken(error) from None
         finally:
             beat()
+        answer, broken = None, ""
         try:
             answer = json.loads(body)
-            broken = ""
         except (ValueError, RecursionError):
-            answer = None
             broken = "HTML instead of JSON" if body.lstrip()[:1] == b"<" else "broken JSON"
         if status != 200:
-            if unknown(status, answer):
-                raise UnknownSymbol(self.name, f"does not know {symbol or 'a symbol'}")
-            raise self._refused(status, headers, self._words(answer))
+            raise explain(status, answer) or self._refused(status, headers, self._words(answer))
         if broken:
             raise SourceError(self.name, broken)
         return answer, _date_ms(headers.get("Date"))
@@ -104,10 +97,10 @@ class Host:
         parts: list[bytes] = []
         size = 0
         with self._session.request(
-            *(method, self._base + path), timeout=self._timeouts, stream=True, allow_redirects=False, **question
+            method, self._base + path, timeout=self._timeouts, stream=True, allow_redirects=False, **question
         ) as response:
-            # The timeouts above are between two bytes: a server that drips bytes is held to the deadline here.
-            # read1 returns what has come, undecoded, so that a small packed answer cannot grow without limit.
+            # Those timeouts count from one byte to the next; a server that drips bytes meets the deadline here.
+            # read1 returns what has arrived, still packed: a small packed answer cannot grow without limit.
             while part := response.raw.read1(65536, decode_content=False):
                 parts.append(part)
                 size += len(part)
@@ -131,7 +124,7 @@ class Host:
         cause = error.args[0] if error.args else None
         cause = getattr(cause, "reason", cause)
         if isinstance(cause, urllib3.exceptions.NameResolutionError):
-            # No retry_after: without any network every name fails, and that is over in a minute.
+            # No retry_after: without a network every name fails, and that may last a minute only.
             return SourceError(self.name, "host name not found", blocked=True)
         if isinstance(error, requests.exceptions.SSLError):
             return SourceError(self.name, "no trusted TLS connection")
@@ -140,8 +133,23 @@ class Host:
         return SourceError(self.name, "connection broken")
 
 
+class Venue:
+    """A venue, asked at one host. Its methods raise SourceError, and never retry, wait or log: the monitor decides.
+
+    host: the host's name, for messages.
+    """
+
+    def __init__(self, http: Host) -> None:
+        self._http = http
+        self.host = http.name
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+
 def _retry_after(value: str | None) -> float | None:
-    """Seconds from a Retry-After header; the date form, which these venues do not use, counts as absent."""
+    """Seconds from a Retry-After header; None for its date form, which these venues do not use."""
     try:
         seconds = float(value or "")
     except ValueError:

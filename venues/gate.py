@@ -1,9 +1,9 @@
 """Gate perpetuals against USDT, without a key: the liquidations of the whole venue in one answer.
 
-No class here retries, waits or logs. Protocol facts, Gate API v4 docs: rows come newest first, times are seconds,
-`size` is the position before (positive: long), `order_size` the order that closes some of it, `left` what of that
-order was not filled; a partial liquidation repeats the shrinking position, so only the order's filled part counts.
-One contract is `quanto_multiplier` coins.
+Protocol facts, Gate API v4 docs, "Futures", `liq_orders` and `contracts`: rows come newest first, times are seconds,
+`size` is the position before (positive: long), `order_size` the order that closes some of it, `left` the part of that
+order that was not filled; a partial liquidation repeats the shrinking position, so only the filled part of the order
+counts. One contract is `quanto_multiplier` coins.
 """
 
 from __future__ import annotations
@@ -12,37 +12,26 @@ import time
 from collections.abc import Callable, Collection
 from typing import Any
 
-from venues.fetch import Host
-from venues.perpetuals import (
-    BAD_ROW,
-    Contract,
-    Contracts,
-    Found,
-    Liquidation,
-    Numbered,
-    as_list,
-    checked_liquidation,
-    number,
-    read_rows,
-)
-from venues.trades import SourceError
+from venues.fetch import Host, Venue
+from venues.perpetuals import Contract, Contracts, Liquidation, Numbered, Reading, checked_liquidation, read_rows
+from venues.trades import BAD_ROW, SourceError, as_list, number
 
 ROWS = 1000
 
 
-class Gate:
-    """Every method that asks raises SourceError. clock: monotonic seconds."""
+class Gate(Venue):
+    """Gate perpetuals. clock: monotonic seconds."""
 
     name = "gate"
     venue = "Gate"
 
     def __init__(self, base_url: str, *, deadline: float = 15.0, clock: Callable[[], float] = time.monotonic) -> None:
-        self._http = Host(base_url, deadline=deadline, words=_words)
-        self.host = self._http.name
+        super().__init__(Host(base_url, deadline=deadline, words=_words))
         self._contracts = Contracts(self._read_contracts, clock)
 
-    def liquidations(self, symbols: Collection[str], *, since_ms: int | None) -> Found[Liquidation]:
-        """Those of these coins that the venue still shows; since_ms: what must be covered, for `gap_from`."""
+    def liquidations(self, symbols: Collection[str], *, since_ms: int | None) -> Reading[Liquidation]:
+        """The liquidations of these coins that Gate still shows. since_ms: the time they must reach back to, unix ms;
+        `gap_from` says when they do not."""
         contracts = self._contracts.get()
         rows, venue_ms = self._get("liq_orders", {"limit": ROWS})
         wanted = {f"{symbol}_USDT" for symbol in symbols}
@@ -67,16 +56,14 @@ class Gate:
             )
             return checked_liquidation(event, venue_ms)
 
-        events, poison = read_rows(self.host, rows, read)
+        events, unreadable = read_rows(self.host, rows, read)
         oldest = _oldest_ms(rows) if len(rows) >= ROWS else None
         gap_from = oldest if since_ms is not None and oldest is not None and oldest > since_ms else None
-        return Found(rows=events, poison=poison, venue_ms=venue_ms, gap_from=gap_from)
+        return Reading(rows=events, unreadable=unreadable, venue_ms=venue_ms, gap_from=gap_from)
 
     def url(self, symbol: str) -> str:
+        """The contract's public web page."""
         return f"https://www.gate.com/futures/USDT/{symbol}_USDT"
-
-    def close(self) -> None:
-        self._http.close()
 
     def _read_contracts(self) -> dict[str, Contract]:
         rows, _ = self._get("contracts", {})
@@ -84,22 +71,22 @@ class Gate:
         for row in rows:
             try:
                 coin, crypto = row["name"].removesuffix("_USDT"), not row.get("contract_type")
-                # Shares and contracts before their market opens are known, and none of ours.
+                # Shares, and contracts whose market is not open yet, are known and not watched.
                 unit = number(row["quanto_multiplier"]) if crypto and not row.get("is_pre_market") else 0.0
                 contracts[row["name"]] = Contract(coin, unit)
             except BAD_ROW:
-                continue  # no multiplier: its rows will count as unreadable
+                continue  # no multiplier: its rows count as unreadable
         if not contracts:
             raise SourceError(self.host, "no contract could be read")
         return contracts
 
     def _get(self, name: str, params: dict[str, str | int]) -> tuple[list[Any], int]:
-        answer, venue_ms = self._http.get(f"/api/v4/futures/usdt/{name}", params, symbol="")
+        answer, venue_ms = self._http.get(f"/api/v4/futures/usdt/{name}", params)
         return as_list(self.host, answer), venue_ms
 
 
 def _oldest_ms(rows: list[Any]) -> int | None:
-    """When the last row was that has a time, of whatever contract."""
+    """The time of the oldest row that has one, of any contract; unix ms."""
     for row in reversed(rows):
         try:
             return int(row["time"]) * 1000

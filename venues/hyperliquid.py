@@ -1,8 +1,8 @@
 """Hyperliquid, without a key: the funding of every coin, and the positions of one wallet.
 
-No class here retries, waits or logs. Protocol facts, Hyperliquid info endpoint docs: every question is a POST to
-/info; funding is charged each hour; the two lists of `metaAndAssetCtxs` are joined by their order; `szi` is negative
-for a short; `liquidationPx` is null where there is none. A wallet that was never used has no positions: no error.
+Protocol facts, Hyperliquid docs, "Info endpoint": every question is a POST to /info; funding is charged each hour;
+the two lists of `metaAndAssetCtxs` are joined by their order; `szi` is negative for a short; `liquidationPx` is null
+where there is none. A wallet that was never used has no positions, which is not an error.
 """
 
 from __future__ import annotations
@@ -12,21 +12,9 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from venues.fetch import Host
-from venues.perpetuals import (
-    BAD_ROW,
-    TOO_LARGE,
-    Found,
-    Position,
-    Rate,
-    as_list,
-    checked_rate,
-    liquidation_price,
-    name,
-    number,
-    read_rows,
-)
-from venues.trades import SourceError
+from venues.fetch import Host, Venue
+from venues.perpetuals import Position, Rate, Reading, checked_rate, liquidation_price, name, read_rows
+from venues.trades import BAD_ROW, TOO_LARGE, SourceError, as_list, number
 
 ADDRESS = re.compile(r"0x[0-9a-f]{40}")
 
@@ -35,7 +23,8 @@ ADDRESS = re.compile(r"0x[0-9a-f]{40}")
 class Snapshot:
     """The open positions of one wallet.
 
-    unread: coins whose position is there but could not be read; None when it is not even known which.
+    unread: coins whose position could not be read; None when not even the coin is known. venue_ms: the venue's clock,
+    unix ms, 0 when it did not say.
     """
 
     positions: list[Position] = field(default_factory=list)
@@ -43,17 +32,16 @@ class Snapshot:
     venue_ms: int = 0
 
 
-class Hyperliquid:
-    """Every method that asks raises SourceError."""
+class Hyperliquid(Venue):
+    """Hyperliquid perpetuals of its main exchange, not of those that others run on it."""
 
     name = "hyperliquid"
     venue = "Hyperliquid"
 
     def __init__(self, base_url: str, *, deadline: float = 15.0) -> None:
-        self._http = Host(base_url, deadline=deadline)
-        self.host = self._http.name
+        super().__init__(Host(base_url, deadline=deadline))
 
-    def rates(self) -> Found[Rate]:
+    def rates(self) -> Reading[Rate]:
         """The funding of every coin that is traded."""
         answer, venue_ms = self._http.post("/info", {"type": "metaAndAssetCtxs"})
         at_ms = venue_ms or int(time.time() * 1000)
@@ -71,11 +59,11 @@ class Hyperliquid:
                 Rate(self.venue, coin["name"], coin["name"], float(context["funding"]), 1.0, 0, at_ms)
             )
 
-        rates, poison = read_rows(self.host, rows, read)
-        return Found(rows=rates, poison=poison, venue_ms=venue_ms)
+        rates, unreadable = read_rows(self.host, rows, read)
+        return Reading(rows=rates, unreadable=unreadable, venue_ms=venue_ms)
 
     def positions(self, address: str) -> Snapshot:
-        """The open positions of a wallet: `0x` and 40 hex digits in lower case."""
+        """The open positions of a wallet, `0x` and 40 hex digits in lower case."""
         answer, venue_ms = self._http.post("/info", {"type": "clearinghouseState", "user": address})
         rows = as_list(self.host, answer.get("assetPositions") if isinstance(answer, dict) else None)
         positions: list[Position] = []
@@ -93,10 +81,8 @@ class Hyperliquid:
         return Snapshot(positions=positions, unread=None if unread is None else frozenset(unread), venue_ms=venue_ms)
 
     def url(self, symbol: str) -> str:
+        """The contract's public web page."""
         return f"https://app.hyperliquid.xyz/trade/{symbol}"
-
-    def close(self) -> None:
-        self._http.close()
 
 
 def wallet_url(address: str) -> str:

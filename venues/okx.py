@@ -1,9 +1,9 @@
-"""OKX swaps, without a key: liquidations of one contract family (`BTC-USDT`) a question, funding of all in one.
+"""OKX swaps, without a key: the liquidations of one contract family (`BTC-USDT`), and the funding of all swaps.
 
-No class here retries, waits or logs. Protocol facts, OKX v5 docs: `code` "0" is success, an error may come inside
-HTTP 200; a linear contract is `ctVal` x `ctMult` coins, an inverse one so many dollars; `posSide` is the position
-that died, in net mode a sell closed a long; rows come newest first, `after` means older than; the rate shown is
-charged at `fundingTime`, and the interval after that ends at `nextFundingTime`.
+Protocol facts, OKX v5 docs, "Public data": `code` "0" is success, and an error may come inside HTTP 200; a linear
+contract is `ctVal` x `ctMult` coins, an inverse one that many US dollars; `posSide` is the side of the liquidated
+position, in net mode a sell closes a long; rows come newest first, `after` means older than; the rate shown is
+charged at `fundingTime`, and the interval after it ends at `nextFundingTime`.
 """
 
 from __future__ import annotations
@@ -12,65 +12,61 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from venues.fetch import Host
+from venues.fetch import Host, Venue
 from venues.perpetuals import (
-    BAD_ROW,
     Contract,
     Contracts,
-    Found,
     Liquidation,
     Numbered,
     Rate,
-    as_list,
+    Reading,
     checked_liquidation,
     checked_rate,
-    number,
     read_rows,
 )
-from venues.trades import SourceError, UnknownSymbol
+from venues.trades import BAD_ROW, SourceError, UnknownSymbol, as_list, number
 
 ROWS, PAGES = 100, 10  # of a page; walked back at most
 _UNKNOWN = ("51000", "51001", "51014")
 
 
-class Okx:
-    """Every method that asks raises SourceError. clock: monotonic seconds."""
+class Okx(Venue):
+    """OKX swaps. clock: monotonic seconds."""
 
     name = "okx"
     venue = "OKX"
 
     def __init__(self, base_url: str, *, deadline: float = 15.0, clock: Callable[[], float] = time.monotonic) -> None:
-        self._http = Host(base_url, deadline=deadline, words=_words)
-        self.host = self._http.name
+        super().__init__(Host(base_url, deadline=deadline, words=_words))
         self._contracts = Contracts(self._read_contracts, clock)
 
     def families(self, symbols: Sequence[str]) -> dict[str, str]:
-        """Contract family to coin, for these coins and in their order."""
+        """The contract families of these coins, in their order: family to coin."""
         known = self._contracts.get().items()
         found = {name.removesuffix("-SWAP"): contract.symbol for name, contract in known}
         return {family: coin for symbol in symbols for family, coin in sorted(found.items()) if coin == symbol}
 
-    def liquidations(self, family: str, *, since_ms: int | None) -> Found[Liquidation]:
-        """Those of a family, back to `since_ms` at least (None: what one page shows)."""
+    def liquidations(self, family: str, *, since_ms: int | None) -> Reading[Liquidation]:
+        """The liquidations of a family back to `since_ms`, unix ms (None: one page)."""
         events: dict[str, Liquidation] = {}
-        poison: frozenset[int] = frozenset()
+        unreadable: frozenset[int] = frozenset()
         older: int | None = None
         venue_ms = 0
         for _ in range(PAGES):
             page, rows = self._page(family, older)
             venue_ms = page.venue_ms
             events |= {event.row: event for event in page.rows}
-            poison |= page.poison
+            unreadable |= page.unreadable
             oldest = min((event.at_ms for event in page.rows), default=None)
             if since_ms is None or rows < ROWS or oldest is None or oldest <= since_ms:
-                return Found(rows=list(events.values()), poison=poison, venue_ms=venue_ms)
-            # Events of one instant may lie on both sides of the page's edge: that instant is asked for again. A
-            # page of one instant alone is stepped over.
+                return Reading(rows=list(events.values()), unreadable=unreadable, venue_ms=venue_ms)
+            # Events of one instant may lie on both sides of the page's edge, so it is asked for again; a page of a
+            # single instant is stepped over.
             older = oldest if older == oldest + 1 else oldest + 1
         gap_from = min(event.at_ms for event in events.values())
-        return Found(rows=list(events.values()), poison=poison, venue_ms=venue_ms, gap_from=gap_from)
+        return Reading(rows=list(events.values()), unreadable=unreadable, venue_ms=venue_ms, gap_from=gap_from)
 
-    def _page(self, family: str, older: int | None) -> tuple[Found[Liquidation], int]:
+    def _page(self, family: str, older: int | None) -> tuple[Reading[Liquidation], int]:
         contracts = self._contracts.get()
         params: dict[str, str | int] = {"instType": "SWAP", "instFamily": family, "state": "filled", "limit": ROWS}
         if older is not None:
@@ -98,11 +94,11 @@ class Okx:
             )
             return checked_liquidation(event, venue_ms)
 
-        events, poison = read_rows(self.host, rows, read)
-        return Found(rows=events, poison=poison, venue_ms=venue_ms), len(rows)
+        events, unreadable = read_rows(self.host, rows, read)
+        return Reading(rows=events, unreadable=unreadable, venue_ms=venue_ms), len(rows)
 
-    def rates(self) -> Found[Rate]:
-        """The funding of every swap against USDT: one contract a coin."""
+    def rates(self) -> Reading[Rate]:
+        """The funding of every swap against USDT, one contract per coin."""
         rows, venue_ms = self._get("funding-rate", {"instId": "ANY"}, "")
         at_ms = venue_ms or int(time.time() * 1000)
 
@@ -116,14 +112,12 @@ class Okx:
                 Rate(self.venue, coin, f"{coin}-{quote}", float(row["fundingRate"]), hours, next_ms, at_ms)
             )
 
-        rates, poison = read_rows(self.host, rows, read)
-        return Found(rows=rates, poison=poison, venue_ms=venue_ms)
+        rates, unreadable = read_rows(self.host, rows, read)
+        return Reading(rows=rates, unreadable=unreadable, venue_ms=venue_ms)
 
     def url(self, symbol: str) -> str:
+        """The contract's public web page."""
         return f"https://www.okx.com/trade-swap/{symbol.lower()}-usdt-swap"
-
-    def close(self) -> None:
-        self._http.close()
 
     def _read_contracts(self) -> dict[str, Contract]:
         rows, _ = self._get("instruments", {"instType": "SWAP"}, "")
@@ -135,13 +129,13 @@ class Okx:
                 if row["ctValCcy"] == ("USD" if inverse else coin):
                     contracts[str(row["instId"])] = Contract(coin, unit, inverse)
             except BAD_ROW:
-                continue  # no multiplier: its rows will count as unreadable
+                continue  # no multiplier: its rows count as unreadable
         if not contracts:
             raise SourceError(self.host, "no contract could be read")
         return contracts
 
     def _get(self, name: str, params: dict[str, str | int], symbol: str) -> tuple[list[Any], int]:
-        answer, venue_ms = self._http.get(f"/api/v5/public/{name}", params, symbol=symbol)
+        answer, venue_ms = self._http.get(f"/api/v5/public/{name}", params)
         if not isinstance(answer, dict) or "code" not in answer:
             raise SourceError(self.host, "an answer in an unknown shape")
         code = str(answer["code"])

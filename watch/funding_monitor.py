@@ -21,7 +21,7 @@ from venues.availability import SourceHealth
 from venues.coinglass import CoinGlass
 from venues.hyperliquid import Hyperliquid
 from venues.okx import Okx
-from venues.perpetuals import Found, Rate
+from venues.perpetuals import Rate, Reading
 from watch.feeds import Feed, Feeds
 from watch.funding import Change, Crossings
 
@@ -46,7 +46,7 @@ class FundingMonitor:
         self._settings = settings
         self._store = store
         self._now = now
-        self._asks: list[tuple[Feed, Callable[[], Found[Rate]]]] = [
+        self._asks: list[tuple[Feed, Callable[[], Reading[Rate]]]] = [
             (okx, okx.rates),
             (hyperliquid, hyperliquid.rates),
         ]
@@ -73,7 +73,7 @@ class FundingMonitor:
             found = None if self._stopping else self._feeds.ask(source, ask)
             if found is not None:
                 covers[source.name] = text.count(len({rate.symbol for rate in found.rows}), "coin")
-                self._feeds.count_poison(source, "", found.poison)
+                self._feeds.count_poison(source, "", found.unreadable)
                 self._commit(found.rows)
         self._feeds.end_tick(covers)
 

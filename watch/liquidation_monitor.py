@@ -25,7 +25,7 @@ from venues.availability import SourceHealth
 from venues.coinglass import EXCHANGES, CoinGlass
 from venues.gate import Gate
 from venues.okx import Okx
-from venues.perpetuals import Found, Liquidation
+from venues.perpetuals import Liquidation, Reading
 from watch.feeds import Feed, Feeds
 from watch.waves import Wave, Waves
 
@@ -106,7 +106,7 @@ class LiquidationMonitor:
         covers = {"okx": coins, "gate": coins, "coinglass": f"{coins} on {' and '.join(EXCHANGES)}"}
         self._feeds.end_tick(covers)
 
-    def _read(self) -> Iterator[tuple[str, str, Found[Liquidation]]]:
+    def _read(self) -> Iterator[tuple[str, str, Reading[Liquidation]]]:
         """(venue, feed, what it shows) of everything that answers. feed: a family, a coin, or `*` for all coins."""
         symbols, okx, gate, coinglass = self._settings.symbols, self._okx, self._gate, self._coinglass
         for family in self._feeds.ask(okx, partial(okx.families, symbols), cached=True) or ():
@@ -122,11 +122,11 @@ class LiquidationMonitor:
                 yield from self._ask(coinglass, exchange, symbol, ask)
 
     def _ask(
-        self, source: Feed, venue: str, feed: str, question: Callable[[], Found[Liquidation]]
-    ) -> Iterator[tuple[str, str, Found[Liquidation]]]:
+        self, source: Feed, venue: str, feed: str, question: Callable[[], Reading[Liquidation]]
+    ) -> Iterator[tuple[str, str, Reading[Liquidation]]]:
         found = None if self._stopping else self._feeds.ask(source, question, about=feed)
         if found is not None:
-            self._feeds.count_poison(source, f"{venue} {feed}", found.poison)
+            self._feeds.count_poison(source, f"{venue} {feed}", found.unreadable)
             yield venue, feed, found
 
     def _since(self, venue: str, feed: str) -> int | None:
@@ -134,7 +134,7 @@ class LiquidationMonitor:
         known = self._store.markets.cursor(venue, feed)
         return None if known is None else int(known.text) - OVERLAP_MS
 
-    def _sort(self, batch: _Batch, venue: str, feed: str, found: Found[Liquidation]) -> None:
+    def _sort(self, batch: _Batch, venue: str, feed: str, found: Reading[Liquidation]) -> None:
         known = self._store.markets.cursor(venue, feed)
         # By the venue's clock: a wrong local one would make all of it old, or none.
         clock = found.venue_ms or int(self._now() * 1000)

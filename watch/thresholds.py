@@ -6,7 +6,7 @@ import logging
 
 from base.config import Settings
 from store import Store
-from venues.spot import Source
+from venues.spot import SpotVenue
 from venues.trades import SourceError
 from watch.orders import automatic_threshold
 
@@ -52,7 +52,7 @@ class Thresholds:
             least[symbol] = min([default, *(chat.threshold("whales", symbol, default) for chat in chats)])
         return least
 
-    def refresh(self, source: Source, *, now: float) -> None:
+    def refresh(self, source: SpotVenue, *, now: float) -> None:
         """Ask for the volumes when a day has passed and an automatic threshold needs them. Raises no SourceError."""
         if not self._automatic or abs(now - self._read_at) < EVERY or now < self._retry_at:
             return

@@ -112,7 +112,7 @@ class WalletMonitor:
         found = self._feeds.ask(coinglass, partial(coinglass.whale_moves, since_ms=since_ms))
         if found is None:
             return
-        self._feeds.count_poison(coinglass, "", found.poison)
+        self._feeds.count_poison(coinglass, "", found.unreadable)
         now = self._now()
         clock = found.venue_ms or int(now * 1000)
         newest = max((move.at_ms for move in found.rows), default=0)

@@ -23,11 +23,9 @@ from base import text
 from base.config import Settings
 from store import Store
 from store.rows import Alert
-from venues import bars
 from venues.availability import PATIENCE, Health, SourceHealth
-from venues.bars import Bar
-from venues.spot import Source
-from venues.trades import Page, SourceError, UnknownSymbol
+from venues.spot import SpotVenue
+from venues.trades import Bar, Page, SourceError, UnknownSymbol, add_to_bars
 from watch.orders import Clusterer, Order
 from watch.progress import Progress
 from watch.thresholds import Thresholds
@@ -90,7 +88,7 @@ class WhaleMonitor:
         self,
         settings: Settings,
         store: Store,
-        sources: Sequence[Source],
+        sources: Sequence[SpotVenue],
         *,
         now: Callable[[], float] = time.time,
         jitter: Callable[[], float] = random.random,
@@ -106,7 +104,7 @@ class WhaleMonitor:
         self._unknown: dict[tuple[str, str], float] = {}  # (source, symbol) -> when it may be asked again
         self._feeds: dict[tuple[str, str], _Feed] = {}
         self._batch = _Batch()
-        self._serving: dict[str, Source] = {}  # symbol -> the source it was last read from
+        self._serving: dict[str, SpotVenue] = {}  # symbol -> the source it was last read from
         self._unserved: dict[str, float] = {}  # symbol -> since when no source gave it
         self._alarm_since: float | None = None
         self._told_unknown: set[str] = set()
@@ -184,7 +182,7 @@ class WhaleMonitor:
         if not self._stopping:
             self._unserved.setdefault(symbol, self._now())
 
-    def _choose(self, symbol: str) -> Source | None:
+    def _choose(self, symbol: str) -> SpotVenue | None:
         """The first source that knows the symbol and may be asked now.
 
         A source that fails is waited for: only after two minutes, or at once where it refuses this place, the
@@ -201,11 +199,11 @@ class WhaleMonitor:
                 return None
         return None
 
-    def _knowing(self, symbol: str) -> list[Source]:
+    def _knowing(self, symbol: str) -> list[SpotVenue]:
         now = self._now()
         return [source for source in self._sources if now >= self._unknown.get((source.name, symbol), 0.0)]
 
-    def _failed(self, source: Source, symbol: str, error: SourceError) -> None:
+    def _failed(self, source: SpotVenue, symbol: str, error: SourceError) -> None:
         self._health[source.name].failed(error, self._now())
         self._commit()  # a failure may have taken its time: what was found must not wait any longer
         # The symbol after this one begins the next tick: one bad symbol, or a host that allows only so many
@@ -215,7 +213,7 @@ class WhaleMonitor:
 
     # One feed
 
-    def _read(self, source: Source, symbol: str, threshold: float) -> None:
+    def _read(self, source: SpotVenue, symbol: str, threshold: float) -> None:
         """Read one symbol up to the head. Raises SourceError; what was read before it counts."""
         feed = self._feed(source.venue, symbol, threshold)
         cursor = self._start(source, feed)
@@ -252,7 +250,7 @@ class WhaleMonitor:
         feed.clusterer.threshold = threshold
         return feed
 
-    def _start(self, source: Source, feed: _Feed) -> str:
+    def _start(self, source: SpotVenue, feed: _Feed) -> str:
         """The cursor to read on from: the feed's own, unless this is the first run, a change of venue or an
         outage of more than ten minutes, which is noted.
 
@@ -280,7 +278,7 @@ class WhaleMonitor:
             self._batch.gaps.append(_Gap(feed.venue, feed.symbol, None, since, start, instead))
         return self._place(feed, cursor, at=start)
 
-    def _check_silence(self, source: Source, feed: _Feed, cursor: str) -> None:
+    def _check_silence(self, source: SpotVenue, feed: _Feed, cursor: str) -> None:
         """A cursor beyond the newest trade (ids begun anew, one absurd id) would be silent for ever: start again."""
         now = self._now()
         if now - feed.traded_at > REPLAY:
@@ -308,7 +306,7 @@ class WhaleMonitor:
         self._batch.feeds.add(feed)
         return cursor
 
-    def _take(self, source: Source, feed: _Feed, page: Page) -> str:
+    def _take(self, source: SpotVenue, feed: _Feed, page: Page) -> str:
         """Count one page: what it closed and how far the feed is read now go into the batch."""
         now = self._now()
         self._note_flaws(source, feed, page)
@@ -322,7 +320,7 @@ class WhaleMonitor:
         ]
         if page.trades:
             feed.traded_at = now
-            bars.add(self._batch.bars, (trade for trade in page.trades if trade.trade_id >= feed.barred))
+            add_to_bars(self._batch.bars, (trade for trade in page.trades if trade.trade_id >= feed.barred))
             feed.barred = max(feed.barred, page.trades[-1].trade_id + 1)
         first = feed.clusterer.open_since()
         feed.cursor = feed.stored = page.next_cursor
@@ -332,7 +330,7 @@ class WhaleMonitor:
         self._batch.feeds.add(feed)
         return page.next_cursor
 
-    def _note_flaws(self, source: Source, feed: _Feed, page: Page) -> None:
+    def _note_flaws(self, source: SpotVenue, feed: _Feed, page: Page) -> None:
         health = self._health[source.name]
         if page.skipped and not health.skipped:
             log.warning("%s: an unreadable row of %s was skipped; further ones are counted", source.host, feed.symbol)
@@ -379,7 +377,7 @@ class WhaleMonitor:
 
     # What is said
 
-    def _tell_changes(self, before: Mapping[str, Source]) -> None:
+    def _tell_changes(self, before: Mapping[str, SpotVenue]) -> None:
         """Log which source serves what when that changed; tell the owner what needs them, once at begin and end."""
         now = self._now()
         for source in self._sources:
@@ -415,7 +413,7 @@ class WhaleMonitor:
             self._notify_owner(f"Market sources answer again after {took}.")
 
 
-def _alert(order: Order, source: Source, *, late: bool) -> Alert:
+def _alert(order: Order, source: SpotVenue, *, late: bool) -> Alert:
     side, usd = order.taker_side, text.usd(order.notional)
     lasted = (order.last_ms - order.first_ms) / 1000
     facts = text.count(order.fills, "fill")
