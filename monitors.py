@@ -17,8 +17,8 @@ from functools import partial
 import schedule
 
 from access import Groups
-from alerts import held_back
 from alerts.digest import Digests
+from alerts.held_back import send_due
 from base import exit_codes
 from base.config import Settings
 from base.worker import KnownTrouble, Loop, beat
@@ -96,7 +96,7 @@ class Jobs:
         self._tell_held()
 
     def _tell_held(self) -> None:
-        held_back.tell_due(self.store, now=time.time())
+        send_due(self.store, now=time.time())
 
     def _watch(self, check: Callable[[], object]) -> Callable[[], None]:
         """The check, but not while alerts are paused (ON_CONFLICT=pause); what it found is sent at once."""

@@ -1,52 +1,127 @@
-"""The files that go with messages, made at the moment of sending: the store keeps only the wish for one."""
+"""The files that go with messages, made at the moment of sending: the store keeps only what was asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from alerts import chart
-from base import logs
+from base import logs, text
 from botapi.outbox import Attachment, AttachmentError, Maker
 from store import Store
+from store.rows import Alert
+from venues.trades import BAR_SECONDS, Bar
+
+CHART = Path(__file__).with_name("chart.py").resolve()
+TIMEOUT = 60.0  # seconds for one picture; the first one on a machine builds a font cache
+_PASSED_ON = ("PATH", "HOME", "LANG", "SYSTEMROOT", "TEMP", "TMP", "TMPDIR", "USERPROFILE", "LD_LIBRARY_PATH")
 
 
 def makers(
     store: Store, folder: Path, *, now: Callable[[], float], redact: Callable[[str], str]
 ) -> Mapping[str, Maker]:
-    """Each kind of wish with its maker; `folder` is the bot's own. redact: takes the token out of a text."""
+    """What makes each kind of file; `folder` is the bot's own. redact: takes the token out of a text."""
 
-    def draw_chart(wish: dict[str, Any]) -> Attachment:
+    def make_chart(wish: dict[str, Any]) -> Attachment:
         symbol, until = str(wish["symbol"]), now()
         since = until - float(wish["seconds"])
-        orders = [
-            (body["at_ms"] / 1000, body["price"], body["usd"], body["side"])
-            for body in store.messages.alerts_between(since, until)
-            if body["monitor"] == "whales" and body["symbol"] == symbol
-        ]
-        try:
-            png = chart.picture(
-                symbol,
-                store.markets.bars(symbol, since=since),
-                orders,
-                since=since,
-                until=until,
-                zone=str(wish["zone"]),
-                cache=folder / "matplotlib",
-            )
-        except chart.ChartError as error:
-            raise AttachmentError(str(error)) from None
+        alerts = store.messages.alerts_between(since, until)
+        orders = [alert for alert in alerts if alert.monitor == "whales" and alert.symbol == symbol]
+        bars = store.markets.bars(symbol, since=since)
+        cache = folder / "matplotlib"
+        png = draw(symbol, bars, orders, since=since, until=until, zone=str(wish["zone"]), cache=cache)
         return Attachment("photo", f"{symbol}.png", png)
 
     def cut_log(wish: dict[str, Any]) -> Attachment:
         try:
             lines, _ = logs.last_lines(folder / "bot.log", int(wish["lines"]))
         except OSError as error:
-            raise AttachmentError(f"The log cannot be read ({error.strerror}). Look at it on the machine.") from None
+            raise AttachmentError(
+                f"The log cannot be read ({error.strerror}). Open it on the bot's machine: {folder / 'bot.log'}"
+            ) from None
         if not lines:
-            raise AttachmentError("There is no log file; the console of the bot's machine has what was logged.")
-        # Once more: what other programs or an earlier version wrote there was never under our formatter.
+            raise AttachmentError("There is no log file. What the bot logs is only in the console of its machine.")
+        # Once more: what other programs or an earlier version wrote there did not pass our formatter.
         return Attachment("document", "bot-log.txt", redact(lines).encode())
 
-    return {"chart": draw_chart, "log": cut_log}
+    return {"chart": make_chart, "log": cut_log}
+
+
+def draw(
+    symbol: str,
+    bars: Sequence[Bar],
+    orders: Sequence[Alert],
+    *,
+    since: float,
+    until: float,
+    zone: str,
+    cache: Path,
+    script: Path = CHART,
+) -> bytes:
+    """The chart of a coin as PNG. Times are unix seconds. cache: a folder for matplotlib's fonts.
+
+    Runs a process and waits for it, up to TIMEOUT: never on a thread that others wait for. Raises AttachmentError.
+    """
+    if not bars:
+        raise AttachmentError(f"No {symbol} trades in that time yet. Try again in a few minutes, or a longer time.")
+    if importlib.util.find_spec("matplotlib") is None:
+        raise AttachmentError(
+            f"Charts are not set up on this bot. Its owner can run this on its machine: {_pip()} install matplotlib "
+            f"(no restart needed)."
+        )
+    environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    environment |= {"MPLCONFIGDIR": str(cache), "MPLBACKEND": "Agg"}
+    since = max(since, bars[0].at)  # no empty days before the bot's first trade
+    try:
+        done = subprocess.run(
+            [sys.executable, "-P", str(script)],  # -P: the script's folder is not searched for modules
+            input=json.dumps(_data(symbol, bars, orders, since=since, until=until, zone=zone)).encode(),
+            capture_output=True,
+            env=environment,
+            timeout=TIMEOUT,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise AttachmentError(
+            f"The chart was not ready within {TIMEOUT:g} s. Try again, or ask for a shorter time."
+        ) from None
+    except OSError as error:
+        raise AttachmentError(f"The chart could not be drawn ({error.strerror}). Try again later.") from None
+    if done.returncode != 0 or not done.stdout.startswith(b"\x89PNG"):
+        last = done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]
+        raise AttachmentError(f"The chart could not be drawn ({text.clip(last or 'no output', 200)}).")
+    return done.stdout
+
+
+def _pip() -> str:
+    return f'"{sys.executable}" -m pip' if " " in sys.executable else f"{sys.executable} -m pip"
+
+
+def _data(
+    symbol: str, bars: Sequence[Bar], orders: Sequence[Alert], *, since: float, until: float, zone: str
+) -> dict[str, Any]:
+    """What chart.py needs. bars: [unix seconds, close, net taker flow]; orders: [unix seconds, price, USD, side]."""
+    moved = (bars[-1].close / bars[0].open - 1) * 100
+    sides = []
+    for mark, side in (("▲", "buy"), ("▼", "sell")):
+        amounts = [order.usd for order in orders if order.side == side]
+        sides.append(f"{mark} {text.count(len(amounts), side)} {text.usd(sum(amounts))}")
+    net = sum(bar.buy_usd - bar.sell_usd for bar in bars)
+    return {
+        "title": f"{symbol}  {text.price(bars[-1].close)}",
+        "moved": f"{moved:+.1f} % in {text.duration(until - since)}",
+        "orders_text": f"whale orders: {'   '.join(sides)} USD" if orders else "no whale orders",
+        "flow_text": f"net taker flow {text.signed_usd(net)} USD",
+        "bars": [[bar.at, bar.close, bar.buy_usd - bar.sell_usd] for bar in bars],
+        "bar_seconds": BAR_SECONDS,
+        "first": bars[0].open,
+        "orders": [[order.at, order.price, order.usd, order.side] for order in orders],
+        "since": since,
+        "until": until,
+        "zone": zone,
+    }

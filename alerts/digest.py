@@ -1,4 +1,4 @@
-"""Digests: what a stretch of time held, in one message, at the times a chat asked for.
+"""Digests: a summary of the last hours or days in one message, at the times a chat chose.
 
 A chat's next time is in the store, so a restart forgets none; after an outage one digest covers all of it. The
 message and the next time are committed together: a kill neither loses nor doubles a digest.
@@ -6,30 +6,38 @@ message and the next time are committed together: a kill neither loses nor doubl
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from alerts import held_back, preferences, publish
-from alerts.wording import sums
+from alerts import held_back, wording
+from alerts.preferences import is_quiet, wants
+from alerts.publish import enqueue
 from base import schedules, text
-from botapi.storage import ALERTS
-from store import Store, markets
-from store.rows import Alert, Chat
+from store import Store
+from store.markets import LIQUIDATIONS_KEPT
+from store.rows import Chat
 from venues.trades import BAR_SECONDS
 
+log = logging.getLogger(__name__)
+
 TOP = 5  # orders, coins and liquidations that get a line
+RETRY = 3600.0  # seconds until a digest that could not be put together is tried again
+DAY = 86400.0
 
 
 def plan(chat: Chat, now: float) -> Chat:
-    """The chat with the time of its next digest, by its rule and its zone; to be done when either changes."""
-    if not chat.digest:
-        return replace(chat, digest_at=None)
-    return replace(chat, digest_at=schedules.parse(chat.digest).next(now, zone=chat.timezone))
+    """The chat with the time of its next digest; to be called when its rule or its zone changes."""
+    return replace(chat, digest_at=_next(chat, now))
+
+
+def _next(chat: Chat, now: float) -> float | None:
+    return schedules.parse(chat.digest).next(now, zone=chat.timezone) if chat.digest else None
 
 
 class Digests:
-    """Writes the digests that are due. `default_min`: dollars from which an order of a coin is a whale."""
+    """Writes the digests that are due. default_min: US dollars from which an order of a coin is a whale."""
 
     def __init__(
         self,
@@ -45,65 +53,64 @@ class Digests:
         self._now = now
 
     def tick(self) -> bool:
-        """Enqueue every digest that is due; True when there was one."""
-        due = self._store.chats.digests_due(self._now())
+        """Enqueue every digest that is due; True when there was one. Raises StoreError."""
+        now = self._now()
+        due = self._store.chats.digests_due(now)
         for chat_id in due:
-            with self._store.transaction():
-                chat = self._store.chats.get(chat_id)
-                if chat is not None:
-                    self._tell(chat)
+            try:
+                with self._store.transaction():
+                    self._send(chat_id, now)
+            except (ArithmeticError, LookupError, TypeError, ValueError):  # must not stop the other chats' digests
+                log.exception("The digest of chat %d failed; next try in %s", chat_id, text.duration(RETRY))
+                self._store.chats.set_digest_at(chat_id, now + RETRY)
         return bool(due)
 
-    def _tell(self, chat: Chat) -> None:
-        now = self._now()
-        assert chat.digest_at is not None
+    def _send(self, chat_id: int, now: float) -> None:
+        chat = self._store.chats.get(chat_id)
+        if chat is None or not chat.subscribed or chat.digest_at is None or chat.digest_at > now:
+            return  # changed since it was found to be due
         since = schedules.parse(chat.digest).previous(chat.digest_at, zone=chat.timezone)
-        for part in text.split(self._words(chat, since=since, until=now)):
-            # A time that a person chose is kept to; in quiet hours without a sound.
-            quiet = {"disable_notification": True} if preferences.is_quiet(chat, now) else {}
-            payload = publish.addressed(chat, {"text": part, "parse_mode": "HTML"} | quiet)
-            self._store.messages.enqueue(chat.chat_id, "sendMessage", payload, now=now, lane=ALERTS)
-        self._store.chats.put(plan(chat, now))
-
-    def _words(self, chat: Chat, *, since: float, until: float) -> str:
-        kept_back = held_back.take(self._store, chat, now=until)
-        told = self.compose(chat, since=since, until=until)
-        return f"{told}\n\n{kept_back}" if kept_back else told
+        digest = self.compose(chat, since=since, until=now)
+        held = held_back.take(self._store, chat, now=now)
+        # A time that a person chose is kept; in quiet hours the digest comes without a sound.
+        parts = f"{digest}\n\n{held}" if held else digest
+        enqueue(self._store, chat, parts, now=now, silent=is_quiet(chat, now), html=True)
+        self._store.chats.set_digest_at(chat_id, _next(chat, now))
 
     def compose(self, chat: Chat, *, since: float, until: float) -> str:
-        """The digest of a time (unix seconds) as this chat follows the markets, in Telegram HTML."""
-        zone = chat.zone
+        """The digest of a time (unix seconds) with what this chat follows, in Telegram HTML."""
+
+        length = text.duration(until - since)  # a digest comes some seconds after its time: still one day
+        one_day = until - since <= DAY or length == "1 d"
 
         def clock(at: float) -> str:
-            moment = datetime.fromtimestamp(at, zone)
-            return moment.strftime("%H:%M") if until - since <= 86400 else moment.strftime("%a %H:%M")
+            return datetime.fromtimestamp(at, chat.zone).strftime("%H:%M" if one_day else "%a %H:%M")
 
-        ends = datetime.fromtimestamp(until, zone).strftime("%a %d %b %H:%M")
-        lines = [f"<b>Digest of {text.duration(until - since)} to {ends} {text.escape(chat.timezone)}</b>"]
-        happened = [Alert(**body) for body in self._store.messages.alerts_between(since, until)]
-        heard = [alert for alert in happened if preferences.follows(chat, alert)]
-        lines += self._whales(chat, [alert for alert in heard if alert.monitor == "whales"], clock)
+        ends = datetime.fromtimestamp(until, chat.zone).strftime("%a %d %b, %H:%M")
+        named = "24 hours" if length == "1 d" else length
+        lines = [f"<b>Digest, last {named}</b> (until {ends} {text.escape(chat.timezone)})"]
+        lines += self._whales(chat, since, until, clock)
         lines += self._flows(chat, since)
         lines += self._liquidations(chat, since)
         lines += self._funding(chat)
         lines += self._gaps(chat, since, clock)
         return "\n".join(lines)
 
-    def _whales(self, chat: Chat, found: Sequence[Alert], clock: Callable[[float], str]) -> list[str]:
+    def _whales(self, chat: Chat, since: float, until: float, clock: Callable[[float], str]) -> list[str]:
         if chat.levels.get("whales") == "off":
             return []
         orders = [
-            order
-            for order in found
-            if order.usd >= chat.threshold("whales", order.symbol, self._default_min(order.symbol))
+            alert
+            for alert in self._store.messages.alerts_between(since, until)
+            if alert.monitor == "whales" and wants(chat, alert, default_min=self._default_min(alert.symbol))
         ]
         if not orders:
             return ["No whale orders."]
-        total = sum(order.usd for order in orders)
-        net = sum(order.usd if order.side == "buy" else -order.usd for order in orders)
-        lines = [f"<b>{text.count(len(orders), 'whale order')}</b>, {text.usd(total)} USD, net {signed(net)}"]
-        biggest = sorted(orders, key=lambda order: order.usd, reverse=True)[:TOP]
-        return [*lines, *(f"{clock(order.at)} {publish.headline(order)}" for order in biggest)]
+        largest = sorted(orders, key=lambda order: order.usd, reverse=True)[:TOP]
+        return [
+            f"<b>{wording.totals(orders)}</b>",
+            *(f"{clock(order.at)} {wording.headline(order)}" for order in largest),
+        ]
 
     def _flows(self, chat: Chat, since: float) -> list[str]:
         rows = []
@@ -113,35 +120,28 @@ class Digests:
                 continue
             bought, sold = sum(bar.buy_usd for bar in seen), sum(bar.sell_usd for bar in seen)
             moved = (seen[-1].close / seen[0].open - 1) * 100
-            line = f"{symbol} {signed(bought - sold)} of {text.usd(bought + sold)}, price {moved:+.1f} %"
-            rows.append((abs(bought - sold), text.escape(line)))
-        if not rows:
-            return []
-        rows.sort(reverse=True)
-        more = f"and {text.count(len(rows) - TOP, 'more coin')} with less" if len(rows) > TOP else ""
-        lines = ["<b>Net taker flow</b> (all trades seen, USD)", *(line for _, line in rows[:TOP])]
-        return [*lines, more] if more else lines
+            line = f"{symbol} {text.signed_usd(bought - sold)} of {text.usd(bought + sold)}, price {moved:+.1f} %"
+            rows.append((abs(bought - sold), line))
+        return _top("<b>Net taker flow</b> (all trades, USD)", [line for _, line in sorted(rows, reverse=True)])
 
     def _liquidations(self, chat: Chat, since: float) -> list[str]:
-        since = max(since, self._now() - markets.LIQUIDATIONS_KEPT)
+        since = max(since, self._now() - LIQUIDATIONS_KEPT)
         seen = [event for event in self._store.markets.liquidations(since=since) if chat.follows(event.symbol)]
-        if not seen or chat.levels.get("liquidations") == "off":
+        if chat.levels.get("liquidations") == "off":
             return []
         venues = " and ".join(sorted({event.venue for event in seen}))
-        coins = sums(seen)
-        more = f"and {text.count(len(coins) - TOP, 'more coin')} with less" if len(coins) > TOP else ""
-        lines = [f"<b>Liquidations</b> (USD, of {text.escape(venues)})", *map(text.escape, coins[:TOP])]
-        return [*lines, more] if more else lines
+        return _top(f"<b>Liquidations</b> (USD, {text.escape(venues)})", wording.sums(seen))
 
     def _funding(self, chat: Chat) -> list[str]:
         followed = [rate for rate in self._store.markets.rates() if chat.follows(rate.symbol)]
         if not followed or chat.levels.get("funding") == "off":
             return []
-        ordered = sorted(followed, key=lambda rate: rate.eight_hours)
-        told = [
-            f"{r.symbol} {r.eight_hours * 100:+.4f} % ({r.venue})" for r in dict.fromkeys((ordered[-1], ordered[0]))
+        followed.sort(key=lambda rate: rate.eight_hours)
+        extremes = [
+            f"{rate.symbol} {rate.eight_hours * 100:+.4f} % ({rate.venue})"
+            for rate in dict.fromkeys((followed[-1], followed[0]))
         ]
-        return [f"<b>Funding per 8 h</b>, highest and lowest now: {text.escape(', '.join(told))}"]
+        return [f"<b>Funding per 8 h</b>, highest and lowest now: {text.escape(', '.join(extremes))}"]
 
     def _gaps(self, chat: Chat, since: float, clock: Callable[[float], str]) -> list[str]:
         gaps = [gap for gap in self._store.markets.gaps(since=since) if chat.follows(gap.symbol)]
@@ -155,12 +155,15 @@ class Digests:
             lines.append(f"{text.escape(venue)}: {clock(start)} to {clock(end)}, {text.escape(coins)}{number}")
         began = self._store.markets.bars_from()
         if began is None:
-            lines.append("everything: I have just begun to look")
+            lines.append("No data yet: the bot has just started.")
         elif began > since + BAR_SECONDS:
-            lines.append(f"what came before {clock(began)}, when I began to look")
-        return ["<b>Not seen</b>", *lines] if lines else []
+            lines.append(f"No data before {clock(began)}, when the bot was first started.")
+        return ["<b>Missing data</b>", *lines] if lines else []
 
 
-def signed(usd: float) -> str:
-    """A dollar amount with its sign: +1.25M, -840k."""
-    return f"{'-' if usd < 0 else '+'}{text.usd(abs(usd))}"
+def _top(heading: str, lines: Sequence[str]) -> list[str]:
+    """The heading with the first lines, escaped, and how many there are more; nothing without a line."""
+    if not lines:
+        return []
+    more = [f"and {text.count(len(lines) - TOP, 'more coin')} with less"] if len(lines) > TOP else []
+    return [heading, *map(text.escape, lines[:TOP]), *more]

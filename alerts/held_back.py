@@ -1,111 +1,111 @@
-"""What was held back for a chat is told later, all of it: coins with counts and net, and the biggest by name.
+"""The alerts held back for a chat arrive later as one summary: each coin with its totals, and the largest alerts.
 
-Held by quiet hours: told when they end. Held by the hourly cap: told in the chat's next digest or, where none is
-planned, when the hour is over. Taking and enqueueing are one transaction: a kill neither loses nor doubles.
+Held in quiet hours: sent when they end. Held over the hourly limit: sent in the chat's next digest or, without one,
+when the hour is over. Taking and enqueueing are one transaction: a kill neither loses nor doubles.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
-from typing import Any
 
-from alerts import preferences, publish
-from alerts.preferences import Heard
+from alerts import wording
+from alerts.preferences import Heard, hour_began, is_quiet
+from alerts.publish import enqueue
 from base import text
-from botapi.storage import ALERTS
 from store import Store
 from store.rows import Alert, Chat, HistoryEntry
 
-BIGGEST = 5  # alerts of one monitor that get a line of their own
+log = logging.getLogger(__name__)
+
+LARGEST = 5  # alerts of one monitor that get a line of their own
 
 
-def tell_due(store: Store, *, now: float) -> bool:
-    """Enqueue what was held for every chat whose time has come. True if there was any."""
-    told = False
+def send_due(store: Store, *, now: float) -> bool:
+    """Enqueue the summary of every chat whose time has come. True if there was any. Raises StoreError."""
+    sent = False
     for chat_id in store.messages.chats_holding():
-        with store.transaction():
-            chat = store.chats.get(chat_id)
-            if chat is None or not chat.subscribed or preferences.is_quiet(chat, now):
-                continue
-            waiting = store.messages.held(chat_id)
-            if not is_due(chat, waiting, now=now):
-                continue
-            silent = all(chat.levels.get(one.alert.monitor) == "silent" for one in waiting)
-            form: dict[str, Any] = {"parse_mode": "HTML"} | ({"disable_notification": True} if silent else {})
-            for part in text.split(take(store, chat, now=now)):
-                payload = publish.addressed(chat, {"text": part, **form})
-                store.messages.enqueue(chat_id, "sendMessage", payload, now=now, lane=ALERTS)
-            told = True
-    return told
+        try:
+            with store.transaction():
+                sent |= _send_if_due(store, chat_id, now=now)
+        except (LookupError, TypeError, ValueError):  # what is stored of one chat must not stop the others
+            log.exception("The alerts held back for chat %d could not be put together", chat_id)
+    return sent
 
 
-def is_due(chat: Chat, waiting: Sequence[HistoryEntry], *, now: float) -> bool:
-    """Is it time to tell? What the next digest brings is left to it (digest.py)."""
-    return bool(waiting) and not _is_for_digest(chat, waiting) and due_at(chat, waiting, now=now) <= now
+def _send_if_due(store: Store, chat_id: int, *, now: float) -> bool:
+    chat = store.chats.get(chat_id)
+    if chat is None or not chat.subscribed or is_quiet(chat, now):
+        return False
+    held = store.messages.held(chat_id)
+    if not is_due(chat, held, now=now):
+        return False
+    silent = all(chat.levels.get(entry.alert.monitor) == "silent" for entry in held)
+    enqueue(store, chat, take(store, chat, now=now), now=now, silent=silent, html=True)
+    return True
 
 
-def due_at(chat: Chat, waiting: Sequence[HistoryEntry], *, now: float) -> float:
-    """When what waits is told, by the settings as they are now; never in quiet hours or while all is muted."""
-    if _is_for_digest(chat, waiting):
-        assert chat.digest_at is not None
+def is_due(chat: Chat, held: Sequence[HistoryEntry], *, now: float) -> bool:
+    """Is it time to send them? What the next digest brings is left to it (digest.py)."""
+    return bool(held) and not _is_for_digest(chat, held) and due_at(chat, held, now=now) <= now
+
+
+def due_at(chat: Chat, held: Sequence[HistoryEntry], *, now: float) -> float:
+    """When they are sent, by the settings as they are now; never in quiet hours or while everything is muted."""
+    if chat.digest_at is not None and _is_for_digest(chat, held):
         return chat.digest_at
     at = now
-    if not _any_quiet(waiting):
-        at = preferences.hour_began(chat, min(one.at for one in waiting)) + 3600
+    if not _any_quiet(held):
+        at = hour_began(chat, min(entry.at for entry in held)) + 3600
     at = max(at, now, chat.muted_until)
     quiet = chat.quiet_hours
     return (quiet.until(at, chat.zone) if quiet is not None else None) or at
 
 
-def _is_for_digest(chat: Chat, waiting: Sequence[HistoryEntry]) -> bool:
-    return chat.digest_at is not None and not _any_quiet(waiting)
+def _is_for_digest(chat: Chat, held: Sequence[HistoryEntry]) -> bool:
+    return chat.digest_at is not None and not _any_quiet(held)
 
 
-def _any_quiet(waiting: Sequence[HistoryEntry]) -> bool:
-    return any(one.how == Heard.QUIET.value for one in waiting)
+def _any_quiet(held: Sequence[HistoryEntry]) -> bool:
+    return any(entry.how == Heard.QUIET.value for entry in held)
 
 
 def take(store: Store, chat: Chat, *, now: float) -> str:
-    """Word all that waits for the chat, as Telegram HTML in whole lines, "" for nothing; it no longer waits.
+    """The summary of all alerts held back for the chat, as Telegram HTML, "" for none. They are held no longer.
 
-    To be called in the transaction that enqueues the words.
+    To be called in the transaction that enqueues the summary.
     """
-    waiting = store.messages.held(chat.chat_id)
-    if not waiting:
+    held = store.messages.held(chat.chat_id)
+    if not held:
         return ""
     store.messages.settle_held(chat.chat_id, "told")
-    return words(chat, waiting, now=now)
-
-
-def words(chat: Chat, waiting: Sequence[HistoryEntry], *, now: float) -> str:
-    first, last = (text.clock(one.at, now=now, zone=chat.zone) for one in (waiting[0], waiting[-1]))
+    first, last = (text.clock(entry.at, now=now, zone=chat.zone) for entry in (held[0], held[-1]))
     lines = [
-        f"<b>Held back: {text.count(len(waiting), 'alert')}</b>",
+        f"<b>Held back: {text.count(len(held), 'alert')}</b>",
         f"{first} to {last}" if first != last else first,
-        reasons(waiting),
+        reasons(held),
     ]
-    for monitor in dict.fromkeys(one.alert.monitor for one in waiting):
-        lines += ["", *_of_monitor(chat, [one.alert for one in waiting if one.alert.monitor == monitor], now=now)]
+    for monitor in dict.fromkeys(entry.alert.monitor for entry in held):
+        lines += ["", *_of_monitor(chat, [entry.alert for entry in held if entry.alert.monitor == monitor], now=now)]
     return "\n".join(lines)
 
 
-def reasons(waiting: Sequence[HistoryEntry]) -> str:
-    """`quiet hours 12 · over the hourly cap 2`"""
-    over = sum(one.how == Heard.CAP.value for one in waiting)
-    whys = [f"quiet hours {len(waiting) - over:,}"] if over < len(waiting) else []
-    return " · ".join([*whys, f"over the hourly cap {over:,}"] if over else whys)
+def reasons(held: Sequence[HistoryEntry]) -> str:
+    """`12 in quiet hours · 2 over the hourly limit`"""
+    over = sum(entry.how == Heard.CAP.value for entry in held)
+    whys = [f"{len(held) - over:,} in quiet hours"] if over < len(held) else []
+    return " · ".join([*whys, f"{over:,} over the hourly limit"] if over else whys)
 
 
 def _of_monitor(chat: Chat, found: Sequence[Alert], *, now: float) -> list[str]:
-    noun = publish.noun(found[0].monitor)
-    lines = [f"<b>{text.count(len(found), noun)}</b>"]
-    coins = {symbol: [a for a in found if a.symbol == symbol] for symbol in dict.fromkeys(a.symbol for a in found)}
+    coins: dict[str, list[Alert]] = {}
+    for alert in found:
+        coins.setdefault(alert.symbol, []).append(alert)
     by_size = sorted(coins.items(), key=lambda coin: sum(alert.usd for alert in coin[1]), reverse=True)
-    lines += [text.escape(f"{symbol}: {publish.totals(mine)}") for symbol, mine in by_size]
-    biggest = sorted(found, key=lambda alert: alert.usd, reverse=True)[:BIGGEST]
-    if len(found) > BIGGEST:
-        lines.append("The biggest:")
-    for alert in sorted(biggest, key=lambda alert: alert.at):
-        at = text.clock(alert.at, now=now, zone=chat.zone, named=False)
-        lines.append(f"{at} {publish.headline(alert)} · {text.escape(alert.venue)}")
+    lines = [f"<b>{wording.count(len(found), found[0].monitor)}</b>"]
+    lines += [text.escape(f"{symbol}: {wording.totals(mine)}") for symbol, mine in by_size]
+    if len(found) > LARGEST:
+        lines.append("Largest:")
+    largest = sorted(found, key=lambda alert: alert.usd, reverse=True)[:LARGEST]
+    lines += [wording.listed(alert, now=now, zone=chat.zone) for alert in sorted(largest, key=lambda alert: alert.at)]
     return lines

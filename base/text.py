@@ -50,6 +50,11 @@ def usd(amount: float) -> str:
     return f"{amount:.0f}"
 
 
+def signed_usd(amount: float) -> str:
+    """A compact dollar amount with its sign: +1.25M, -840k."""
+    return f"{'-' if amount < 0 else '+'}{usd(abs(amount))}"
+
+
 def price(value: float) -> str:
     """A price with what matters of it: 76,980 or 1,234.5 or 0.0821 (three significant digits when small)."""
     if value >= 10_000:

@@ -20,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # the benchmark is run as a script of its own folder
 
-from alerts import publish as alerts  # noqa: E402
+from alerts.publish import publish  # noqa: E402
 from store import Store  # noqa: E402
 from store.rows import Alert, Chat  # noqa: E402
 from venues.trades import Bar  # noqa: E402
@@ -54,7 +54,7 @@ def live(store: Store, day: int, *, a_day: int) -> None:
     for number in range(a_day):
         now = BEGAN + (day + number / a_day) * DAY
         with store.transaction():
-            alerts.publish(store, whale(day * a_day + number, now), now=now, default_min=1e6)
+            publish(store, whale(day * a_day + number, now), now=now, default_min=1e6)
         if number % 20 == 0:
             deliver(store, now)
     midnight = BEGAN + day * DAY
@@ -113,12 +113,12 @@ def questions(store: Store, now: float) -> dict[str, float]:
     """What is asked all the time, in milliseconds (median)."""
     number = iter(range(10**9, 2 * 10**9))
 
-    def publish() -> None:
+    def publish_one() -> None:
         with store.transaction():
-            alerts.publish(store, whale(next(number), now), now=now, default_min=1e6)
+            publish(store, whale(next(number), now), now=now, default_min=1e6)
 
     return {
-        "publish an alert": milliseconds(publish),
+        "publish an alert": milliseconds(publish_one),
         "what waits (outbox)": milliseconds(lambda: store.pending(after=10**12)),
         "counts of a day (/status)": milliseconds(lambda: store.messages.counts(since=now - DAY)),
         "the latest 5 (/whales)": milliseconds(lambda: store.messages.alerts("whales")),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from alerts import held_back
+from alerts.held_back import due_at, reasons
 from base import text
 from botapi.updates import Update
 from commands.context import Desk, Reply, Usage
@@ -99,9 +99,8 @@ def _kept_back(desk: Desk, chat: Chat) -> list[str]:
         lines.append(f"Came during a mute in 24 h: {text.count(count, 'alert')} (/history).")
     waiting = desk.store.messages.held(chat.chat_id)
     if waiting:
-        told = text.clock(held_back.due_at(chat, waiting, now=now), now=now, zone=chat.zone)
+        told = text.clock(due_at(chat, waiting, now=now), now=now, zone=chat.zone)
         lines.append(
-            f"Held back: {text.count(len(waiting), 'alert')} ({held_back.reasons(waiting)}), "
-            f"told at {told} or soon after."
+            f"Held back: {text.count(len(waiting), 'alert')} ({reasons(waiting)}), told at {told} or soon after."
         )
     return lines

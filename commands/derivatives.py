@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from alerts import publish
-from alerts.wording import described, short, sums
+from alerts.wording import MARKS, described, short, sums
 from base import text
 from botapi.updates import Update
 from commands.context import Desk, Reply, Usage
@@ -47,7 +46,7 @@ def liq(desk: Desk, update: Update, arguments: list[str]) -> list[Reply]:
     for event in large[:LISTED]:
         at = text.clock(event.at_ms / 1000, now=now, zone=zone, named=False)
         words = f"{event.symbol} {event.side} {text.usd(event.usd)} at {text.price(event.price)}"
-        lines.append(f"{at} {publish.MARKS[event.side]} {words} · {text.escape(event.venue)}")
+        lines.append(f"{at} {MARKS[event.side]} {words} · {text.escape(event.venue)}")
     return [Reply(text="\n".join(lines), html=True)]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
-from alerts import digest
+from alerts.digest import Digests, plan
 from base import schedules, text, zones
 from botapi.updates import Update
 from commands.context import Desk, Reply, Usage
@@ -22,9 +22,9 @@ def digest_(desk: Desk, update: Update, arguments: list[str]) -> list[Reply]:
         told = f"Digests come {_described(chat, now)}" if chat.digest else "No digest is planned here."
         return [Reply(text=f"{told} {HOW}")]
     if word == "off":
-        return desk.save(digest.plan(replace(chat, digest=""), now), "No more digests here.")
+        return desk.save(plan(replace(chat, digest=""), now), "No more digests here.")
     if word == "now":
-        digests = digest.Digests(
+        digests = Digests(
             desk.store, symbols=desk.symbols, default_min=lambda coin: desk.default_min("whales", coin), now=desk.now
         )
         return [Reply(text=digests.compose(chat, since=now - 86400, until=now), html=True)]
@@ -32,7 +32,7 @@ def digest_(desk: Desk, update: Update, arguments: list[str]) -> list[Reply]:
         rule = schedules.parse(" ".join(arguments))
     except schedules.ScheduleError as problem:
         raise Usage(str(problem)) from None
-    chat = digest.plan(replace(chat, digest=rule.typed), now)
+    chat = plan(replace(chat, digest=rule.typed), now)
     return desk.save(chat, f"Digests come {_described(chat, now)}")
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from alerts import preferences, publish
-from alerts.preferences import Heard
+from alerts.preferences import Heard, decide
+from alerts.publish import payload
+from alerts.wording import listed
 from base import text
 from botapi.updates import Update
 from commands.context import Desk, Reply, Usage
@@ -36,9 +37,8 @@ def history(desk: Desk, update: Update, arguments: list[str]) -> list[Reply]:
     now, zone = desk.now(), desk.zone(update)
     lines = [f"<b>The last {text.count(len(found), 'alert')}</b>, times in {text.offset_at(now, zone)}"]
     for told in found:
-        at = text.clock(told.alert.at, now=now, zone=zone, named=False)
         became = f" · <i>{_BECAME[told.how]}</i>" if told.how in _BECAME else ""
-        lines.append(f"{at} {publish.headline(told.alert)} · {text.escape(told.alert.venue)}{became}")
+        lines.append(f"{listed(told.alert, now=now, zone=zone)}{became}")
     return [Reply(text="\n".join(lines), html=True)]
 
 
@@ -51,11 +51,11 @@ def test(desk: Desk, update: Update, arguments: list[str]) -> list[Reply]:
     now = desk.now()
     alert = _sample(desk, chat, named[0] if named else "whales", now)
     least = desk.default_min(alert.monitor, alert.symbol)
-    heard = preferences.decide(chat, alert, now=now, default_min=least)
+    heard = decide(chat, alert, now=now, default_min=least)
     # As loud as its level makes it, also where it would be held just now.
     open_chat = replace(chat, quiet="", muted_until=0.0, symbol_mutes={})
-    sound = preferences.decide(open_chat, alert, now=now, default_min=least)
-    message = publish.payload(open_chat, [alert], now=now, heard=sound)
+    sound = decide(open_chat, alert, now=now, default_min=least)
+    message = payload(open_chat, [alert], now=now, heard=sound)
     rows = message.get("reply_markup", {}).get("inline_keyboard", [])
     return [
         Reply(
@@ -82,11 +82,7 @@ def _sample(desk: Desk, chat: Chat, monitor: str, now: float) -> Alert:
     coins = [symbol for symbol in desk.symbols if symbol in desk.watched(chat)] or list(desk.symbols)
     symbol = coins[0]
     # A wallet is the affair of the chat that watches it: another chat's alerts are no sample.
-    newest = (
-        [Alert(**body) for body in desk.store.messages.alerts(monitor, symbol, limit=1)]
-        if monitor != "wallets"
-        else []
-    )
+    newest = desk.store.messages.alerts(monitor, symbol, limit=1) if monitor != "wallets" else []
     sample = newest[0] if newest else _made_up(desk, chat, monitor, symbol)
     return replace(sample, key="test", headline=f"TEST: {sample.headline}", at_ms=int(now * 1000), late=False)
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from alerts import publish
+from alerts.wording import listed
 from base import text
 from botapi.updates import Update
 from commands.context import Desk, Reply, Usage
-from store.rows import Alert
 
 SHORTEST_CHART, LONGEST_CHART = 3600.0, 30 * 86400.0  # the bars are kept for so long
 
@@ -22,14 +21,11 @@ def whales(desk: Desk, update: Update, arguments: list[str]) -> list[Reply]:
             raise Usage("I need one coin, or none for all of them.")
         else:
             symbol = desk.symbol(argument)
-    found = [Alert(**body) for body in desk.store.messages.alerts("whales", symbol, limit=limit)]
+    found = desk.store.messages.alerts("whales", symbol, limit=limit)
     if not found:
         return [Reply(text=f"No whale orders{f' of {symbol}' if symbol else ''} seen yet. I keep looking.")]
     now, zone = desk.now(), desk.zone(update)
-    lines = []
-    for alert in found:
-        at = text.clock(alert.at, now=now, zone=zone)
-        lines.append(f"{at} {publish.headline(alert)} · {text.escape(alert.venue)}")
+    lines = [listed(alert, now=now, zone=zone, named=True) for alert in found]
     return [Reply(text="\n".join(lines), html=True)]
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from alerts import digest, held_back
+from alerts.digest import plan
+from alerts.held_back import is_due
 from base import text, zones
 from botapi.updates import Update
 from commands.context import Desk, Reply, Usage
@@ -101,7 +102,7 @@ def quiet(desk: Desk, update: Update, arguments: list[str]) -> list[Reply]:
         if not chat.quiet:
             return [Reply(text="There are no quiet hours here.")]
         chat = replace(chat, quiet="")
-        comes = held_back.is_due(chat, desk.store.messages.held(chat.chat_id), now=desk.now())
+        comes = is_due(chat, desk.store.messages.held(chat.chat_id), now=desk.now())
         return desk.save(chat, f"No more quiet hours here.{' What they held comes in a moment.' if comes else ''}")
     try:
         hours = zones.hours(typed)
@@ -121,7 +122,7 @@ def timezone(desk: Desk, update: Update, arguments: list[str]) -> list[Reply]:
         name = zones.find(" ".join(arguments))
     except zones.UnknownZone as problem:
         raise Usage(str(problem)) from None
-    chat = digest.plan(replace(chat, timezone=name), desk.now())
+    chat = plan(replace(chat, timezone=name), desk.now())
     return desk.save(chat, f"The time zone here is now {_zone_now(desk, chat)}.")
 
 

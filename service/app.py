@@ -14,8 +14,9 @@ from enum import Enum
 from pathlib import Path
 
 from access import Access, Groups
-from alerts import attachments, publish
+from alerts.attachments import makers
 from alerts.digest import Digests
+from alerts.publish import compose
 from base import exit_codes, logs, text
 from base.config import NOBODY, ConfigError, Settings
 from base.worker import Loop
@@ -105,8 +106,8 @@ class Bot:
             on_token_refused=self._token_refused,
             on_death=self._died,
             on_sent=self.latency.add,
-            compose=lambda delivery: publish.compose(store, delivery, now=time.time()),
-            attachments=attachments.makers(
+            compose=lambda delivery: compose(store, delivery, now=time.time()),
+            attachments=makers(
                 store,
                 lock.folder,
                 now=time.time,

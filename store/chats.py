@@ -54,6 +54,10 @@ class Chats:
         rows = self._db.rows("SELECT chat_id FROM chats WHERE digest_at <= ? AND subscribed = 1", now)
         return [row["chat_id"] for row in rows]
 
+    def set_digest_at(self, chat_id: int, at: float | None) -> None:
+        """When the next digest is due, None for never. All other settings stay as they are."""
+        self._db.write("UPDATE chats SET digest_at = ? WHERE chat_id = ?", at, chat_id)
+
     def unsubscribe(self, chat_id: int, *, note: str) -> None:
         """End the chat's alerts; its settings stay."""
         self._db.write("UPDATE chats SET subscribed = 0, note = ? WHERE chat_id = ?", note, chat_id)

@@ -10,15 +10,17 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
+from dataclasses import fields
 from typing import Any
 
 from botapi.storage import ALERTS, ANSWERS, Delivery
 from store import database
-from store.database import Database
+from store.database import Database, Row
 from store.rows import Alert, HistoryEntry
 
 _KEPT = 3 * 86400.0  # seconds for which a settled message is kept
 _ALERTS_KEPT = 30 * 86400.0
+_ALERT_FIELDS = tuple(field.name for field in fields(Alert))
 _WAITING = "why IN ('quiet', 'cap')"  # held alerts still to be sent. Written out: an index of just these serves it
 
 
@@ -165,31 +167,31 @@ class Messages:
 
     # Alerts
 
-    def add_alert(self, key: str, monitor: str, symbol: str, *, at: float, body: dict[str, Any], now: float) -> bool:
+    def add_alert(self, alert: Alert, *, now: float) -> bool:
         """Keep an alert; False when its key was known already."""
         added = self._db.write(
             "INSERT INTO alerts (key, monitor, symbol, at, body, created_at) VALUES (?, ?, ?, ?, ?, ?) "
             "ON CONFLICT DO NOTHING",
-            *(key, monitor, symbol, at, json.dumps(body), now),
+            *(alert.key, alert.monitor, alert.symbol, alert.at, json.dumps(vars(alert)), now),
         )
         return added == 1
 
-    def alerts(self, monitor: str, symbol: str | None = None, *, limit: int = 5) -> list[dict[str, Any]]:
-        """Bodies of a monitor's newest alerts, newest first."""
+    def alerts(self, monitor: str, symbol: str | None = None, *, limit: int = 5) -> list[Alert]:
+        """A monitor's newest alerts, newest first."""
         also, values = (" AND symbol = ?", [symbol]) if symbol else ("", [])
         rows = self._db.rows(
             f"SELECT body FROM alerts WHERE monitor = ?{also} ORDER BY at DESC LIMIT ?", *(monitor, *values, limit)
         )
-        return [json.loads(row["body"]) for row in rows]
+        return [_alert(row) for row in rows]
 
     def has_alerts(self, symbol: str) -> bool:
         """Was there an alert of this coin in the last 30 days?"""
         return self._db.row("SELECT 1 FROM alerts WHERE symbol = ? LIMIT 1", symbol) is not None
 
-    def alerts_between(self, since: float, until: float) -> list[dict[str, Any]]:
-        """Bodies of every monitor's alerts that happened in that time, oldest first."""
+    def alerts_between(self, since: float, until: float) -> list[Alert]:
+        """Every monitor's alerts that happened in that time, oldest first."""
         rows = self._db.rows("SELECT body FROM alerts WHERE at >= ? AND at < ? ORDER BY at, key", since, until)
-        return [json.loads(row["body"]) for row in rows]
+        return [_alert(row) for row in rows]
 
     def alerts_by_hour(self, *, since: float) -> dict[int, int]:
         """How many alerts each hour had, by the unix time at which it began; hours without any are left out."""
@@ -198,13 +200,13 @@ class Messages:
 
     # Bundles: the alerts of one delivery
 
-    def bundle(self, delivery_id: int) -> list[dict[str, Any]]:
-        """Bodies of the alerts of one delivery, in the order they happened."""
+    def bundle(self, delivery_id: int) -> list[Alert]:
+        """The alerts of one delivery, in the order they happened."""
         rows = self._db.rows(
             "SELECT body FROM bundled JOIN alerts ON key = alert_key WHERE delivery_id = ? ORDER BY at, key",
             delivery_id,
         )
-        return [json.loads(row["body"]) for row in rows]
+        return [_alert(row) for row in rows]
 
     def add_to_bundle(self, delivery_id: int, alert_key: str) -> None:
         self._db.write("INSERT INTO bundled VALUES (?, ?) ON CONFLICT DO NOTHING", delivery_id, alert_key)
@@ -242,7 +244,7 @@ class Messages:
             f"WHERE chat_id = ? AND {_WAITING} ORDER BY held.at, key",
             chat_id,
         )
-        return [HistoryEntry(Alert(**json.loads(row["body"])), row["why"], row["at"]) for row in rows]
+        return [HistoryEntry(_alert(row), row["why"], row["at"]) for row in rows]
 
     def chats_holding(self) -> list[int]:
         """Ids of the chats for which alerts are held back."""
@@ -272,7 +274,7 @@ class Messages:
         )
         found: dict[str, HistoryEntry] = {}
         for row in rows:
-            told = HistoryEntry(Alert(**json.loads(row["body"])), row["how"], row["came"])
+            told = HistoryEntry(_alert(row), row["how"], row["came"])
             # A message that was sent anew leaves its alerts in two deliveries, the first of them buried.
             if told.alert.key not in found or told.how != "buried":
                 found[told.alert.key] = told
@@ -305,3 +307,9 @@ class Messages:
                 rows = self._db.rows(f"DELETE FROM deliveries WHERE id IN ({some}) RETURNING id", at)
                 ids = [row["id"] for row in rows]
                 self._db.write(f"DELETE FROM bundled WHERE delivery_id IN ({', '.join('?' * len(ids))})", *ids)
+
+
+def _alert(row: Row) -> Alert:
+    """What a newer version added to it is left out."""
+    body = json.loads(row["body"])
+    return Alert(**{name: body[name] for name in _ALERT_FIELDS if name in body})

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from alerts import publish
+from alerts.publish import compose
 from base import config
 from botapi.storage import Delivery
 from machine import stop_requests
@@ -187,5 +187,5 @@ def clean_environment() -> dict[str, str]:
 def outgoing(store: Store, *, now: float) -> list[Delivery]:
     """What waits to be sent, in order, worded as it would be now."""
     found = (store.delivery(delivery_id) for delivery_id, _, _ in store.pending())
-    worded = [(one, publish.compose(store, one, now=now)) for one in found if one is not None]
+    worded = [(one, compose(store, one, now=now)) for one in found if one is not None]
     return [replace(one, payload=payload) for one, payload in worded if payload is not None]

@@ -42,7 +42,7 @@ def test_a_chart_comes_as_a_picture_and_no_command_waits_for_it(run_bot: Run, ch
 def test_a_chart_that_cannot_be_drawn_is_a_sentence(run_bot: Run, chat: SimBot) -> None:
     run_bot().wait_output(POLLING)
     chat.send_text(chat_id=OWNER, text="/chart ETH")
-    chat.wait_text("No trades of ETH were seen in that time yet", chat_id=OWNER)
+    chat.wait_text("No ETH trades in that time yet", chat_id=OWNER)
 
 
 def test_a_digest_that_fell_due_while_the_bot_was_off_comes_once(run_bot: Run, chat: SimBot, tmp_path: Path) -> None:
@@ -54,12 +54,12 @@ def test_a_digest_that_fell_due_while_the_bot_was_off_comes_once(run_bot: Run, c
     store.chats.put(replace(due, chat_id=8, added_by=99))  # of one who may not use the bot
     store.close()
     bot = run_bot()
-    chat.wait_text("Digest of", chat_id=OWNER)
+    chat.wait_text("Digest, last", chat_id=OWNER)
     bot.stop()
     run_bot().wait_output(POLLING)
     chat.send_text(chat_id=OWNER, text="/ping")
     chat.wait_text("pong", chat_id=OWNER)
-    assert [words for words in chat.texts() if "Digest of" in words] == chat.texts(OWNER)[:1]
+    assert [words for words in chat.texts() if "Digest, last" in words] == chat.texts(OWNER)[:1]
 
 
 # The log

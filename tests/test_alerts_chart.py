@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from alerts import chart
-from alerts.chart import ChartError
+from alerts import attachments
+from botapi.outbox import AttachmentError
+from store.rows import Alert
 from venues.trades import Bar
 
 UNTIL = 1_750_000_000.0
@@ -23,9 +24,26 @@ def bars(count: int, *, price: float = 64_000.0, step: float = 10.0) -> list[Bar
     return [Bar("BTC", begin + number * 300, c, c, c, c, 5e6, 4e6) for number, c in enumerate(closes)]
 
 
-def draw(cache: Path, found: list[Bar], orders: list[tuple[float, float, float, str]] | None = None) -> bytes:
+def order(at: float, price: float, usd: float, side: str) -> Alert:
+    return Alert(
+        key=str(at),
+        monitor="whales",
+        symbol="BTC",
+        side=side,
+        usd=usd,
+        headline="",
+        at_ms=int(at * 1000),
+        venue="Binance spot",
+        url="https://example.org",
+        price=price,
+    )
+
+
+def draw(
+    cache: Path, found: list[Bar], *orders: Alert, zone: str = "Europe/Berlin", script: Path = attachments.CHART
+) -> bytes:
     since = UNTIL - 86400
-    return chart.picture("BTC", found, orders or [], since=since, until=UNTIL, zone="Europe/Berlin", cache=cache)
+    return attachments.draw("BTC", found, orders, since=since, until=UNTIL, zone=zone, cache=cache, script=script)
 
 
 @needs_matplotlib
@@ -35,31 +53,29 @@ def draw(cache: Path, found: list[Bar], orders: list[tuple[float, float, float, 
     ids=["a day", "one bar", "a tiny price", "a price that stands still"],
 )
 def test_it_is_a_png_of_a_phones_size(tmp_path: Path, count: int, price: float, step: float) -> None:
-    orders = [(UNTIL - 600, price, 2e6, "buy"), (UNTIL - 300, price, 9e6, "sell")]
-    png = draw(tmp_path, bars(count, price=price, step=step), orders)
+    orders = order(UNTIL - 600, price, 2e6, "buy"), order(UNTIL - 300, price, 9e6, "sell")
+    png = draw(tmp_path, bars(count, price=price, step=step), *orders)
     width, height = struct.unpack(">II", png[16:24])
     assert (width, height) == (1080, 1160)
     assert len(png) < 1_000_000
 
 
 def test_without_a_trade_there_is_a_sentence_and_no_picture(tmp_path: Path) -> None:
-    with pytest.raises(ChartError, match="No trades of BTC were seen"):
+    with pytest.raises(AttachmentError, match="No BTC trades in that time yet"):
         draw(tmp_path, [])
 
 
 def test_without_matplotlib_it_says_how_to_install_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ChartError, match="-m pip install matplotlib") as caught:
+    with pytest.raises(AttachmentError, match="-m pip install matplotlib") as caught:
         draw(tmp_path, bars(2))
     assert sys.executable in str(caught.value)
 
 
 @needs_matplotlib
 def test_what_goes_wrong_in_the_process_is_one_sentence(tmp_path: Path) -> None:
-    broken = bars(2)
-    broken[0].close = "no number"  # type: ignore[assignment]
-    with pytest.raises(ChartError, match="could not be drawn here") as caught:
-        draw(tmp_path, broken)
+    with pytest.raises(AttachmentError, match="could not be drawn") as caught:
+        draw(tmp_path, bars(2), zone="Middle/Earth")
     assert "Traceback" not in str(caught.value)
 
 
@@ -73,7 +89,6 @@ def test_the_process_sees_no_secret_of_ours(tmp_path: Path, monkeypatch: pytest.
     )
     monkeypatch.setenv("TELEGRAM_BOT_TOKEN", "123:secret")
     monkeypatch.setenv("COINGLASS_API_KEY", "secret")
-    monkeypatch.setattr(chart, "__file__", str(spy))
-    with pytest.raises(ChartError):
-        draw(tmp_path, bars(2))
+    with pytest.raises(AttachmentError):
+        draw(tmp_path, bars(2), script=spy)
     assert "secret" not in seen.read_text(encoding="utf-8")

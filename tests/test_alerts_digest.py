@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -52,9 +52,7 @@ class Desk:
         headline = f"{symbol} {side} {usd / 1e6:g}M USD at 64,000"
         key = f"{symbol}{at_ms}{usd}{side}"
         alert = Alert(key=key, symbol=symbol, side=side, usd=usd, headline=headline, at_ms=at_ms, **values)  # type: ignore[arg-type]
-        self.store.messages.add_alert(
-            alert.key, alert.monitor, symbol, at=alert.at, body=asdict(alert), now=self.clock
-        )
+        self.store.messages.add_alert(alert, now=self.clock)
 
     def told(self) -> list[tuple[int, str]]:
         """Chat and text of what waits to be sent, read as Telegram reads it."""
@@ -78,7 +76,7 @@ def test_a_digest_comes_at_its_time_and_once(desk: Desk) -> None:
     assert not desk.digests.tick()
     ((chat_id, text),) = desk.told()
     assert chat_id == 7
-    assert text.startswith("Digest of 1 d to Tue 24 Nov 09:00 UTC")
+    assert text.startswith("Digest, last 24 hours (until Tue 24 Nov, 09:00 UTC)")
     desk.clock += DAY
     assert desk.digests.tick()
     assert len(desk.told()) == 2
@@ -90,7 +88,7 @@ def test_it_comes_by_the_clock_of_the_chat(desk: Desk) -> None:
     assert not desk.digests.tick()
     desk.clock = at("2026-11-25 09:00", "Asia/Kolkata")
     assert desk.digests.tick()
-    assert "to Wed 25 Nov 09:00 Asia/Kolkata" in desk.told()[0][1]
+    assert "(until Wed 25 Nov, 09:00 Asia/Kolkata)" in desk.told()[0][1]
 
 
 def test_a_restart_forgets_no_digest(desk: Desk) -> None:
@@ -110,7 +108,7 @@ def test_after_an_outage_one_digest_covers_all_of_it(desk: Desk) -> None:
     desk.alert(3e6, side="sell", ago=60)
     assert desk.digests.tick()
     ((_, text),) = desk.told()
-    assert "Digest of 4 d 6 h" in text
+    assert "Digest, last 4 d 6 h" in text
     assert "2 whale orders, 5M USD, net -1M" in text
     assert "Tue 08:29" in text
     desk.clock = at("2026-11-28 09:00")
@@ -124,6 +122,46 @@ def test_a_kill_between_message_and_plan_undoes_both(desk: Desk) -> None:
         desk.digests.tick()
         raise RuntimeError("killed")
     assert desk.told() == []
+    assert desk.digests.tick()
+
+
+def test_settings_changed_while_digests_are_written_are_kept(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hundreds of chats have the same time, and people type at that time, too."""
+    desk.subscribe(1)
+    desk.subscribe(2)
+    desk.clock = at("2026-11-24 09:00")
+    first = desk.store.chats.get(1)
+    assert first is not None
+    compose = desk.digests.compose
+
+    def while_someone_types(chat: Chat, **times: float) -> str:
+        if chat.chat_id == 1:
+            desk.store.chats.put(replace(first, muted_until=desk.clock + 60, timezone="Asia/Kolkata"))
+            desk.store.unsubscribe(2, note="")
+        return compose(chat, **times)
+
+    monkeypatch.setattr(desk.digests, "compose", while_someone_types)
+    assert desk.digests.tick()
+    (changed,), (stopped,) = desk.store.chats.all(), desk.store.chats.all(subscribed=False)
+    assert (changed.muted_until, changed.timezone) == (desk.clock + 60, "Asia/Kolkata")
+    assert changed.digest_at == at("2026-11-25 09:00")
+    assert stopped.chat_id == 2
+    assert [chat_id for chat_id, _ in desk.told()] == [1], "who stopped gets no digest"
+
+
+def test_a_rule_that_cannot_be_read_stops_no_other_chats_digest(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+    """A rule of an older version, a zone that this machine no longer knows, a file edited by hand."""
+    desk.subscribe(1)
+    desk.subscribe(2)
+    bad = desk.store.chats.get(1)
+    assert bad is not None
+    desk.store.chats.put(replace(bad, digest="whenever", digest_at=at("2026-11-24 08:59")))
+    desk.clock = at("2026-11-24 09:00")
+    assert desk.digests.tick()
+    assert [chat_id for chat_id, _ in desk.told()] == [2]
+    assert not desk.digests.tick(), "it is tried again in an hour, not with every tick"
+    assert caplog.text.count("The digest of chat 1 failed") == 1
+    desk.clock += 3600
     assert desk.digests.tick()
 
 
@@ -172,7 +210,7 @@ def test_net_taker_flow_is_of_all_trades_with_the_price_beside_it(desk: Desk) ->
         [Bar("BTC", begins, 100, 120, 90, 110, 9e6, 4e6), Bar("BTC", begins + 300, 110, 115, 100, 105, 1e6, 2e6)]
     )
     desk.digests.tick()
-    assert "Net taker flow (all trades seen, USD)\nBTC +4M of 16M, price +5.0 %" in desk.told()[0][1]
+    assert "Net taker flow (all trades, USD)\nBTC +4M of 16M, price +5.0 %" in desk.told()[0][1]
 
 
 def test_liquidations_are_summed_by_coin_and_side_and_their_venues_named(desk: Desk) -> None:
@@ -185,7 +223,7 @@ def test_liquidations_are_summed_by_coin_and_side_and_their_venues_named(desk: D
         for number, (venue, symbol, side, usd) in enumerate(rows)
     )
     desk.digests.tick()
-    told = "Liquidations (USD, of Gate and OKX)\nBTC longs 1M, shorts 200k\nETH longs 90k"
+    told = "Liquidations (USD, Gate and OKX)\nBTC longs 1M, shorts 200k\nETH longs 90k"
     assert told in desk.told()[0][1]
 
 
@@ -206,16 +244,16 @@ def test_what_was_not_seen_is_told(desk: Desk) -> None:
         "INSERT INTO gaps VALUES (1, 'Binance spot', 'BTC', 12, ?, ?, ?)", start, start + 60, start + 61
     )
     desk.digests.tick()
-    assert "Not seen\nBinance spot: 07:00 to 07:01, BTC, 12 trades" in desk.told()[0][1]
+    assert "Missing data\nBinance spot: 07:00 to 07:01, BTC, 12 trades" in desk.told()[0][1]
 
 
 def test_a_time_in_which_nobody_looked_is_no_quiet_time(desk: Desk) -> None:
     desk.subscribe()
     desk.clock = at("2026-11-24 09:00")
     desk.store._db.write("DELETE FROM bars")
-    assert "Not seen\neverything: I have just begun to look" in written(desk)
+    assert "Missing data\nNo data yet: the bot has just started." in written(desk)
     desk.store.markets.add_bars([Bar("BTC", int(desk.clock) - 3600, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)])
-    assert "what came before 08:00, when I began to look" in written(desk)
+    assert "No data before 08:00, when the bot was first started." in written(desk)
 
 
 def written(desk: Desk) -> str:

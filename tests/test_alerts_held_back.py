@@ -46,13 +46,13 @@ def test_a_night_is_told_in_the_morning_by_itself_and_once(store: Store) -> None
     hear(store, "a", "b", now=NIGHT)
     hear(store, "c", now=NIGHT + 3600, symbol="ETH", side="sell", usd=1e6)
     assert texts(store) == []
-    assert not held_back.tell_due(store, now=MORNING - 1)
-    assert held_back.tell_due(store, now=MORNING)
+    assert not held_back.send_due(store, now=MORNING - 1)
+    assert held_back.send_due(store, now=MORNING)
     (told,) = texts(store)
     lines = told.split("\n")
     assert lines[0] == "Held back: 3 alerts"
     assert lines[1] == "2025-06-15 23:30:00 UTC+2 to 00:30:00 UTC+2"
-    assert lines[2] == "quiet hours 3"
+    assert lines[2] == "3 in quiet hours"
     assert "BTC: 2 whale orders, 4.6M USD, net +4.6M" in lines
     assert "ETH: 1 whale order, 1M USD, net -1M" in lines
     assert any(line.startswith("00:30:00 🔴 ETH sell 1M USD") for line in lines)
@@ -60,7 +60,7 @@ def test_a_night_is_told_in_the_morning_by_itself_and_once(store: Store) -> None
     delivery = store.delivery(row[0])
     assert delivery is not None
     assert delivery.payload["message_thread_id"] == 5
-    assert not held_back.tell_due(store, now=MORNING + 30)
+    assert not held_back.send_due(store, now=MORNING + 30)
     assert len(texts(store)) == 1
 
 
@@ -68,14 +68,14 @@ def test_quiet_hours_that_are_switched_off_tell_at_once(store: Store) -> None:
     subscribe(store, **QUIET)
     hear(store, "a", now=NIGHT)
     subscribe(store, quiet="")
-    assert held_back.tell_due(store, now=NIGHT + 30)
+    assert held_back.send_due(store, now=NIGHT + 30)
 
 
 def test_what_never_makes_a_sound_makes_none_when_it_is_told_later(store: Store) -> None:
     subscribe(store, 1, levels={"whales": "silent"}, **QUIET)
     subscribe(store, 2, **QUIET)
     hear(store, "a", now=NIGHT)
-    held_back.tell_due(store, now=MORNING)
+    held_back.send_due(store, now=MORNING)
     sounds = {}
     for row in store.pending():
         delivery = store.delivery(row[0])
@@ -88,8 +88,8 @@ def test_a_mute_of_everything_also_keeps_the_telling_back(store: Store) -> None:
     subscribe(store, **QUIET)
     hear(store, "a", now=NIGHT)
     subscribe(store, muted_until=MORNING + 3600, **QUIET)
-    assert not held_back.tell_due(store, now=MORNING)
-    assert held_back.tell_due(store, now=MORNING + 3600)
+    assert not held_back.send_due(store, now=MORNING)
+    assert held_back.send_due(store, now=MORNING + 3600)
 
 
 def test_what_is_over_the_cap_comes_when_the_hour_is_over(store: Store) -> None:
@@ -97,10 +97,10 @@ def test_what_is_over_the_cap_comes_when_the_hour_is_over(store: Store) -> None:
     for number in range(5):
         hear(store, f"k{number}", now=NIGHT + number * 100)
     assert len(texts(store)) == 2
-    assert not held_back.tell_due(store, now=NIGHT + 1799)
-    assert held_back.tell_due(store, now=NIGHT + 1800)  # 22:00 UTC
+    assert not held_back.send_due(store, now=NIGHT + 1799)
+    assert held_back.send_due(store, now=NIGHT + 1800)  # 22:00 UTC
     assert "Held back: 3 alerts" in texts(store)[2]
-    assert "over the hourly cap 3" in texts(store)[2]
+    assert "3 over the hourly limit" in texts(store)[2]
 
 
 def test_the_cap_holds_over_a_restart(store: Store, tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def test_with_a_digest_planned_the_overflow_waits_for_it(store: Store) -> None:
     subscribe(store, hourly_cap=1, digest="09:00", digest_at=MORNING)
     hear(store, "a", now=NIGHT)
     hear(store, "b", now=NIGHT + 100)
-    assert not held_back.tell_due(store, now=NIGHT + 7200)
+    assert not held_back.send_due(store, now=NIGHT + 7200)
     chat = store.chats.get(7)
     assert chat is not None
     assert "Held back: 1 alert" in held_back.take(store, chat, now=MORNING)
@@ -136,10 +136,10 @@ def test_a_kill_before_the_commit_neither_loses_nor_doubles(store: Store) -> Non
     subscribe(store, **QUIET)
     hear(store, "a", now=NIGHT)
     with pytest.raises(RuntimeError), store.transaction():
-        held_back.tell_due(store, now=MORNING)
+        held_back.send_due(store, now=MORNING)
         raise RuntimeError("killed before the commit")
     assert texts(store) == []
-    assert held_back.tell_due(store, now=MORNING)
+    assert held_back.send_due(store, now=MORNING)
     assert len(texts(store)) == 1
 
 
@@ -150,7 +150,7 @@ def test_a_chat_that_stops_is_told_nothing_later_and_a_group_that_moves_is(store
     store.unsubscribe(1, note="")
     store.migrate_chat(-2, -1002)
     subscribe(store, 1)
-    assert held_back.tell_due(store, now=MORNING)
+    assert held_back.send_due(store, now=MORNING)
     assert [chat_id for _, chat_id, _ in store.pending()] == [-1002]
 
 
@@ -158,7 +158,7 @@ def test_a_long_night_is_split_at_lines_and_nothing_of_it_is_left_out(store: Sto
     subscribe(store, **QUIET)
     for number in range(400):
         hear(store, f"k{number}", now=NIGHT, symbol=f"COIN{number}", usd=1e6 + number)
-    held_back.tell_due(store, now=MORNING)
+    held_back.send_due(store, now=MORNING)
     parts = texts(store)
     assert len(parts) > 1
     assert all(len(part) <= 4096 for part in parts)
@@ -169,7 +169,7 @@ def test_an_alert_that_waits_is_never_pruned(store: Store) -> None:
     subscribe(store, **QUIET)
     hear(store, "a", now=NIGHT)
     store.prune(now=NIGHT + 40 * 86400)
-    assert held_back.tell_due(store, now=NIGHT + 40 * 86400 + 12 * 3600)
+    assert held_back.send_due(store, now=NIGHT + 40 * 86400 + 12 * 3600)
     store.prune(now=NIGHT + 41 * 86400)
     assert store.messages.history(7, limit=5) == []
 
@@ -214,12 +214,12 @@ def test_every_alert_that_passes_the_filters_is_delivered_told_later_or_counted(
     for number, (after, symbol, monitor, side, usd) in enumerate(sorted(happened)):
         now = NIGHT + after
         while tick < now:
-            held_back.tell_due(store, now=tick)
+            held_back.send_due(store, now=tick)
             tick += pause
         one = alert(f"k{number}", symbol=symbol, monitor=monitor, side=side, usd=usd, at_ms=int(now * 1000))
         publish(store, one, now=now)
         wanted[one.key] = preferences.decide(chat, one, now=now, default_min=1e6)
-    held_back.tell_due(store, now=NIGHT + 16 * 3600)
+    held_back.send_due(store, now=NIGHT + 16 * 3600)
     became = {told.alert.key: told.how for told in store.messages.history(7, limit=99)}
     expected = {
         Heard.LOUD: {"pending", "told"},

@@ -81,8 +81,3 @@ def test_a_mute_goes_before_quiet_hours_and_a_filter_before_both() -> None:
     assert heard(symbol_mutes={"BTC": NOW + 1}, **QUIET) is Heard.MUTED
     assert heard({"usd": 1.0}, muted_until=NOW + 1, **QUIET) is Heard.NO
     assert heard(symbols=frozenset(), muted_until=NOW + 1, **QUIET) is Heard.NO
-
-
-@pytest.mark.parametrize(("cap", "messages", "over"), [(0, 999, False), (3, 2, False), (3, 3, True), (3, 9, True)])
-def test_the_cap_is_a_number_of_messages_and_0_is_none(cap: int, messages: int, over: bool) -> None:
-    assert preferences.over_cap(Chat(chat_id=7, added_by=7, hourly_cap=cap), messages) is over

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alerts import publish as alerts
+from alerts import wording
 from base import text
 from botapi.storage import ALERTS
 from simulation.html import parse_html
@@ -63,7 +64,7 @@ def waiting(store: Store) -> list[tuple[int, str]]:
 
 def shown(*bundled: Alert, now: float = NOW) -> list[str]:
     """The lines a person reads."""
-    plain: str = parse_html(alerts.render(bundled, now=now, zone=UTC))[0]
+    plain: str = parse_html(wording.message(bundled, now=now, zone=UTC))[0]
     return plain.split("\n")
 
 
@@ -205,19 +206,19 @@ def test_each_chats_bundle_holds_only_what_that_chat_wants(store: Store) -> None
 
 def test_a_storm_fits_one_message_with_the_biggest_listed_and_the_rest_counted() -> None:
     storm = [alert(f"k{n}", usd=1e6 + n * 1000, at_ms=int(NOW * 1000) + n, late=True) for n in range(100)]
-    told = alerts.render(storm, now=NOW + 86400 * 2, zone=UTC)
+    told = wording.message(storm, now=NOW + 86400 * 2, zone=UTC)
     assert len(told) < 4096
     lines = shown(*storm)
     assert lines[0].startswith("BTC: 100 whale orders, 105M USD, net +105M")
-    assert sum("BTC buy" in line for line in lines) == alerts.LISTED
+    assert sum("BTC buy" in line for line in lines) == wording.LISTED
     assert "1.1M USD" in lines[-2], "the biggest, here also the newest, is the last of the list"
-    assert lines[-1] == "and 75 smaller, 77.8M USD together"
+    assert lines[-1] == "and 75 smaller, 77.8M USD in total"
 
 
 @given(st.integers(min_value=2, max_value=80), st.integers(min_value=10, max_value=900))
 def test_however_long_the_words_of_a_bundle_are_it_fits_one_message_and_counts_all(count: int, length: int) -> None:
     storm = [alert(f"k{n}", headline="<" * length, usd=1e6 + n) for n in range(count)]
-    told = alerts.render(storm, now=NOW, zone=UTC)
+    told = wording.message(storm, now=NOW, zone=UTC)
     assert len(told) <= 4096 or count == 1
     lines = shown(*storm)
     listed = sum("<" in line for line in lines)
@@ -241,7 +242,7 @@ def test_a_coin_whose_name_is_too_long_for_a_button_has_none(store: Store) -> No
     ("monitor", "sides", "words"),
     [
         ("whales", ("buy", "sell"), "2 whale orders, 4M USD, net +2M"),
-        ("liquidations", ("long", "short"), "2 liquidation alerts, the biggest 3M USD of longs"),
+        ("liquidations", ("long", "short"), "2 liquidation alerts, largest 3M USD of longs"),
         ("funding", ("", ""), "2 funding alerts"),
         ("wallets", ("buy", "sell"), "2 wallet alerts"),
     ],
@@ -273,7 +274,7 @@ def test_an_alert_without_facts_has_no_empty_line() -> None:
 
 
 def test_a_late_alert_says_how_late_and_when_it_happened() -> None:
-    assert shown(alert(late=True), now=NOW + 298)[-1] == "Binance spot · 15:06:38 UTC · late by 5 min"
+    assert shown(alert(late=True), now=NOW + 298)[-1] == "Binance spot · 15:06:38 UTC · 5 min late"
     assert "2025-06-15 15:06:38 UTC" in shown(alert(late=True), now=NOW + 86400)[-1]
 
 
@@ -288,7 +289,7 @@ words = st.text(alphabet=st.characters(exclude_categories=["Cs", "Cc"]), min_siz
 def test_names_of_others_cannot_break_or_fake_the_html(symbol: str, venue: str, url: str, late: bool) -> None:
     hostile = {"symbol": symbol, "venue": f"<b>&{venue}", "url": f'https://x/"><i>{url}', "late": late}
     for bundled in ([alert("a", **hostile)], [alert("a", **hostile), alert("b", **hostile)]):
-        plain, entities = parse_html(alerts.render(bundled, now=NOW, zone=UTC))
+        plain, entities = parse_html(wording.message(bundled, now=NOW, zone=UTC))
         assert symbol in plain
         assert f"<b>&{venue}" in plain
         assert sorted(entity["type"] for entity in entities) == ["bold", "text_link"]

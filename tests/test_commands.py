@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -288,7 +287,7 @@ def test_whales_lists_the_newest_first_by_coin_and_number(desk: Desk) -> None:
     assert "No whale orders seen yet" in desk.say("/whales")
     for number in range(8):
         found = whale(number, "BTC" if number % 2 else "ETH")
-        desk.store.messages.add_alert(found.key, "whales", found.symbol, at=found.at, body=asdict(found), now=NOW)
+        desk.store.messages.add_alert(found, now=NOW)
     (reply,) = desk.replies("/whales")
     lines = reply.text.split("\n")
     assert len(lines) == 5
@@ -464,7 +463,7 @@ def test_a_digest_that_cannot_be_is_told_and_changes_nothing(started: Desk, type
 def test_a_digest_can_be_had_at_once(started: Desk) -> None:
     (reply,) = started.replies("/digest now")
     assert reply.html
-    assert reply.text.startswith("<b>Digest of 1 d to Sun 15 Jun")
+    assert reply.text.startswith("<b>Digest, last 24 hours</b> (until Sun 15 Jun")
 
 
 def test_a_chart_is_a_wish_for_a_photo_of_that_coin_and_time(started: Desk) -> None:

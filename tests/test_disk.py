@@ -6,7 +6,6 @@ import contextlib
 import sqlite3
 import sys
 import time
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -63,7 +62,7 @@ def fill(path: Path) -> None:
                 venue="Binance spot",
                 url="https://example.org/BTC",
             )
-            store.messages.add_alert(old.key, old.monitor, old.symbol, at=at, body=asdict(old), now=at)
+            store.messages.add_alert(old, now=at)
     store.close()
 
 

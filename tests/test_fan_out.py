@@ -12,7 +12,7 @@ from pathlib import Path
 
 from conftest import OWNER, Run
 
-from alerts import publish
+from alerts.publish import publish
 from botapi.outbox import SENDERS
 from botapi.storage import ALERTS
 from simulation.account import SimBot
@@ -75,7 +75,7 @@ def test_a_storm_of_alerts_for_a_thousand_chats_lets_commands_through(tmp_path: 
     for number in range(12):
         began = time.monotonic()
         with store.transaction():
-            publish.publish(store, whale(number), now=NOW, default_min=1e6)
+            publish(store, whale(number), now=NOW, default_min=1e6)
         took.append(time.monotonic() - began)
     storm_over.set()
     thread.join(10)

@@ -20,7 +20,8 @@ from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
 from access import Access
-from alerts import publish
+from alerts import wording
+from alerts.publish import publish
 from commands import context
 from commands import table as commands
 from commands.inbox import Inbox
@@ -350,7 +351,7 @@ class Desk:
         access.deny(DENIED)
         self.store.set_value(f"administrators:{GROUP}", f'{{"at": {NOW}, "ids": [{ADMINISTRATOR}, {DENIED}]}}')
         for number in range(3):
-            publish.publish(self.store, whale(number), now=NOW, default_min=1e6)
+            publish(self.store, whale(number), now=NOW, default_min=1e6)
         self.count = 10
 
     @contextmanager
@@ -637,7 +638,7 @@ def test_an_alert_with_any_words_in_it_is_html_that_telegram_takes(
         )
         for n in range(several)
     ]
-    said, entities = parse_html(publish.render(bundled, now=NOW, zone=UTC))
+    said, entities = parse_html(wording.message(bundled, now=NOW, zone=UTC))
     assert clean["venue"] in said
     assert {entity["type"] for entity in entities} <= {"bold", "text_link"}
     assert all(entity.get("url", "https://v.example").startswith("https://v.example") for entity in entities)

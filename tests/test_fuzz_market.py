@@ -15,7 +15,7 @@ from conftest import TOKEN
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alerts import publish
+from alerts.wording import headline
 from base.config import Settings, WhaleMin
 from simulation.feeds import FEEDS
 from simulation.html import parse_html
@@ -23,7 +23,6 @@ from simulation.http import Answer, HttpServer, Hub, Request, json_answer
 from simulation.market import Market
 from simulation.perpetuals import ADDRESS
 from store import Store
-from store.rows import Alert
 from venues.coinglass import CoinGlass
 from venues.gate import Gate
 from venues.hyperliquid import Hyperliquid
@@ -246,11 +245,10 @@ def test_the_monitor_outlives_spoilt_answers_and_tells_nothing_absurd(
         for venues.edits in spoilt:
             venues._market.sweep("binance", "BTC", "buy", usd=2e6, fills=5)
             monitor.tick()
-        for body in store.messages.alerts("whales", "BTC", limit=100):
-            alert = Alert(**body)
+        for alert in store.messages.alerts("whales", "BTC", limit=100):
             assert 1e5 <= alert.usd < 1e10
             assert 0 < alert.price < TOO_LARGE
-            parse_html(publish.headline(alert))
+            parse_html(headline(alert))
     finally:
         store.close()
 

@@ -41,7 +41,7 @@ def test_whales_of_a_quiet_time_are_told_together_when_it_is_over_also_after_a_k
     sim.market.sweep("binance", "BTC", "sell", usd=2_500_000, fills=9, price=50_000.0)
     sim.market.sweep("binance", "ETH", "buy", usd=4_000_000, fills=9, price=50_000.0)
     for _ in range(15):  # answers of one chat come once a second
-        if "Held back: 2 alerts (quiet hours 2)" in say(chat, "/status", "This chat hears"):
+        if "Held back: 2 alerts (2 in quiet hours)" in say(chat, "/status", "This chat hears"):
             break
     else:
         raise AssertionError("no status that tells of two held alerts")

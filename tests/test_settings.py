@@ -168,7 +168,7 @@ def test_status_tells_what_is_held_until_when_and_what_a_mute_kept_back(desk: De
     desk.say("/mute BTC 1h")
     publish(desk, "muted")
     said = desk.say("/status")
-    assert "Held back: 3 alerts (quiet hours 3), told at 18:00:00 UTC+2 or soon after." in said
+    assert "Held back: 3 alerts (3 in quiet hours), told at 18:00:00 UTC+2 or soon after." in said
     assert "Came during a mute in 24 h: 1 alert (/history)." in said
 
 

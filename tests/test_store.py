@@ -20,7 +20,7 @@ from conftest import ROOT
 
 from botapi.storage import ALERTS, ANSWERS, Delivery, StoreError
 from store import Store, database, salvage, schema
-from store.rows import Chat, User
+from store.rows import Alert, Chat, User
 from venues.trades import Bar
 
 NOW = 1_750_000_000.0
@@ -41,6 +41,21 @@ def store(path: Path) -> Iterator[Store]:
 
 def say(store: Store, chat_id: int, text: str, *, lane: int = ANSWERS, bundle: str | None = None) -> int:
     return store.messages.enqueue(chat_id, "sendMessage", {"text": text}, now=NOW, lane=lane, bundle=bundle)
+
+
+def whale(key: str, *, symbol: str = "BTC", at: float = NOW, facts: str = "") -> Alert:
+    return Alert(
+        key=key,
+        monitor="whales",
+        symbol=symbol,
+        side="buy",
+        usd=2e6,
+        headline=f"{symbol} buy 2M USD",
+        facts=facts,
+        at_ms=round(at * 1000),
+        venue="Binance spot",
+        url="https://example.org",
+    )
 
 
 def pending(store: Store) -> list[Delivery]:
@@ -336,7 +351,7 @@ def test_damage_in_mid_run_is_told_once_and_the_next_start_sets_the_file_aside(
     told: list[str] = []
     store.when_damaged(told.append)
     for number in range(2000):
-        store.messages.add_alert(f"k{number}", "whales", "BTC", at=NOW, body={"n": number, "x": "x" * 200}, now=NOW)
+        store.messages.add_alert(whale(f"k{number}", facts="x" * 200), now=NOW)
     store._db._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     store._db._connection.execute("PRAGMA shrink_memory")
     spoil(path, first=30)
@@ -360,7 +375,7 @@ def test_a_large_database_that_was_found_damaged_is_checked_at_the_next_start(
     """Its size alone would spare it the check, and the bot would end and start for ever."""
     monkeypatch.setattr(database, "CHECKED_AT_ONCE", 0)
     for number in range(2000):
-        store.messages.add_alert(f"k{number}", "whales", "BTC", at=NOW, body={"n": number, "x": "x" * 200}, now=NOW)
+        store.messages.add_alert(whale(f"k{number}", facts="x" * 200), now=NOW)
     store._db._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     store._db._connection.execute("PRAGMA shrink_memory")
     spoil(path, first=30)
@@ -714,17 +729,17 @@ def test_a_bundle_stays_open_from_its_beginning_unless_it_was_buried(store: Stor
 
 def test_alerts_are_counted_by_the_hour_they_happened_in(store: Store) -> None:
     for number, at in enumerate((3599.9, 3600.0, 7199.0, 7200.0, 90_000.0)):
-        store.messages.add_alert(f"k{number}", "whales", "BTC", at=at, body={}, now=NOW)
+        store.messages.add_alert(whale(f"k{number}", at=at), now=NOW)
     assert store.messages.alerts_by_hour(since=3600.0) == {3600: 2, 7200: 1, 90_000: 1}
 
 
 def test_an_alert_is_known_by_its_key_and_listed_newest_first(store: Store) -> None:
-    assert store.messages.add_alert("k1", "whales", "BTC", at=NOW, body={"n": 1}, now=NOW)
-    assert not store.messages.add_alert("k1", "whales", "BTC", at=NOW, body={"n": 9}, now=NOW)
-    assert store.messages.add_alert("k2", "whales", "ETH", at=NOW + 2, body={"n": 2}, now=NOW)
-    assert store.messages.add_alert("k3", "whales", "BTC", at=NOW + 1, body={"n": 3}, now=NOW)
-    assert [body["n"] for body in store.messages.alerts("whales")] == [2, 3, 1]
-    assert [body["n"] for body in store.messages.alerts("whales", "BTC", limit=1)] == [3]
+    assert store.messages.add_alert(whale("k1", facts="1"), now=NOW)
+    assert not store.messages.add_alert(whale("k1", facts="9"), now=NOW)
+    assert store.messages.add_alert(whale("k2", symbol="ETH", at=NOW + 2, facts="2"), now=NOW)
+    assert store.messages.add_alert(whale("k3", at=NOW + 1, facts="3"), now=NOW)
+    assert [found.facts for found in store.messages.alerts("whales")] == ["2", "3", "1"]
+    assert [found.facts for found in store.messages.alerts("whales", "BTC", limit=1)] == ["3"]
 
 
 def test_stale_commands_are_counted_for_each_chat_and_taken_once(store: Store) -> None:
@@ -744,17 +759,15 @@ def test_pruning_forgets_what_is_settled_and_old_and_nothing_that_waits(store: S
         store.settle_sent(delivery, message_id=1, now=at)
     store.chats.mark_handled(1, now=NOW)
     store.chats.mark_handled(2, now=NOW + 3 * DAY)
-    store.messages.add_alert("old", "whales", "BTC", at=NOW - 31 * DAY, body={}, now=NOW)
-    store.messages.add_alert("new", "whales", "BTC", at=NOW, body={}, now=NOW)
+    store.messages.add_alert(whale("old", at=NOW - 31 * DAY), now=NOW)
+    store.messages.add_alert(whale("new"), now=NOW)
     store.chats.put(Chat(chat_id=7, added_by=7))
     store.prune(now=NOW + 3.5 * DAY)
     assert [row[0] for row in store.pending()] == [waiting]
     assert store.messages.counts(since=0) == {"pending": 1, "sent": 1, "buried": 0}
     assert (store.chats.handled(1), store.chats.handled(2)) == (False, True)
-    assert not store.messages.add_alert("new", "whales", "BTC", at=NOW, body={}, now=NOW), (
-        "an alert of today stays known"
-    )
-    assert store.messages.add_alert("old", "whales", "BTC", at=NOW, body={}, now=NOW)
+    assert not store.messages.add_alert(whale("new"), now=NOW), "an alert of today stays known"
+    assert store.messages.add_alert(whale("old"), now=NOW)
     assert store.chats.get(7) is not None
 
 
@@ -765,7 +778,7 @@ def test_pruning_in_small_steps_forgets_all_of_it_in_every_table(
     monkeypatch.setattr(database, "PRUNED_AT_ONCE", 10)
     for number in range(count):
         at = NOW + number
-        store.messages.add_alert(f"k{number}", "whales", "BTC", at=at, body={}, now=at)
+        store.messages.add_alert(whale(f"k{number}", at=at), now=at)
         for chat_id, bundle in ((7, "whales:BTC:loud"), (8, None)):
             store.messages.add_to_bundle(say(store, chat_id, "x", bundle=bundle), f"k{number}")
         store.messages.hold(9, f"k{number}", why="muted", at=at)
@@ -801,7 +814,7 @@ def test_a_file_does_not_grow_while_as_much_goes_as_comes(store: Store, path: Pa
         with store.transaction():
             for number in range(50):
                 key = f"{day}:{number}"
-                store.messages.add_alert(key, "whales", "BTC", at=now, body={"x": "x" * 300}, now=now)
+                store.messages.add_alert(whale(key, at=now, facts="x" * 300), now=now)
                 store.messages.add_to_bundle(
                     store.messages.enqueue(7, "sendMessage", {"text": "x" * 300}, now=now, bundle=key), key
                 )

@@ -67,7 +67,7 @@ class Watch:
 
     def alerts(self, monitor: str) -> list[str]:
         """The headlines, oldest first."""
-        return [body["headline"] for body in self.store.messages.alerts(monitor, limit=100)[::-1]]
+        return [alert.headline for alert in self.store.messages.alerts(monitor, limit=100)[::-1]]
 
     def told(self) -> list[str]:
         waiting = (self.store.delivery(number) for number, _, _ in self.store.pending())
@@ -133,10 +133,8 @@ def test_a_wave_over_two_venues_is_one_alert_that_grows_and_names_both(watch: Wa
     watch.tick(watch.liquidations, after=60)
     (_, grown) = watch.alerts("liquidations")
     assert grown == "BTC longs liquidated on OKX and Gate: 4.35M USD in 1 min, and growing"
-    body = watch.store.messages.alerts("liquidations", limit=1)[0]
-    assert (
-        body["facts"].startswith("10 liquidations, the biggest 450k") and "was 2.1M when last told" in body["facts"]
-    )
+    alert = watch.store.messages.alerts("liquidations", limit=1)[0]
+    assert alert.facts.startswith("10 liquidations, the biggest 450k") and "was 2.1M when last told" in alert.facts
 
 
 def test_ticks_and_restarts_anywhere_tell_the_same(watch: Watch, sim: Simulator, tmp_path: Path) -> None:
@@ -272,7 +270,7 @@ def test_a_rate_that_crosses_the_mark_is_told_once_with_interval_and_venue(watch
         "BTC funding on OKX: +0.0600 % for 8 h, +66 % a year",
         "ETH funding on Hyperliquid: -0.0800 % for 8 h, -88 % a year",
     ]
-    facts = {body["symbol"]: body["facts"] for body in watch.store.messages.alerts("funding", limit=2)}
+    facts = {alert.symbol: alert.facts for alert in watch.store.messages.alerts("funding", limit=2)}
     assert facts["BTC"].startswith("longs pay shorts, beyond +0.05 % · charged every 8 h, next in ")
     assert facts["ETH"].startswith("shorts pay longs, beyond -0.05 % · charged every hour")
 
@@ -327,7 +325,7 @@ def test_a_wallet_is_told_to_the_chats_that_watch_it_by_their_names_and_asked_fo
         "satoshi opened a BTC short: 154k USD at 77,000",
     ]
     assert sorted(chat for _, chat, _ in watch.store.pending()) == [7, 7, 8, 8]
-    assert {body["side"] for body in watch.store.messages.alerts("wallets", limit=9)} == {"sell"}
+    assert {alert.side for alert in watch.store.messages.alerts("wallets", limit=9)} == {"sell"}
     assert sum(call.venue == "hyperliquid" for call in watch.sim.market.calls) == 3
 
 
@@ -394,7 +392,7 @@ def test_whale_moves_are_events_and_not_wallets_and_worded_by_side(keyed: Watch)
         "A Hyperliquid whale closed a BTC short: 61.6M USD",
         "A Hyperliquid whale opened a BTC short: 61.6M USD",
     ]
-    assert [body["side"] for body in keyed.store.messages.alerts("wallets", limit=3)] == ["sell", "buy", "sell"]
+    assert [alert.side for alert in keyed.store.messages.alerts("wallets", limit=3)] == ["sell", "buy", "sell"]
 
 
 def test_whale_moves_there_at_the_first_look_make_no_alert(keyed: Watch) -> None:

@@ -18,7 +18,7 @@ from base.config import Settings, WhaleMin
 from botapi.storage import StoreError
 from simulation.simulator import Simulator
 from store import Store
-from store.rows import Chat
+from store.rows import Alert, Chat
 from venues.availability import SourceHealth
 from venues.spot import BinanceSpot, CoinbaseExchange, Kraken, SpotVenue, spot_venues
 from watch import progress
@@ -78,7 +78,7 @@ class Watch:
         return sum(1 for call in self.sim.market.calls if call.venue == venue)
 
     @property
-    def alerts(self) -> list[dict[str, Any]]:
+    def alerts(self) -> list[Alert]:
         return self.store.messages.alerts("whales", limit=100)[::-1]
 
     @property
@@ -122,15 +122,15 @@ def test_a_whale_of_forty_fills_over_two_pages_is_one_alert_with_side_usd_and_vw
     fills = watch.sim.market.sweep("binance", "BTC", "sell", usd=2_400_000, fills=40, at_ms=now - 5000, span_ms=60)
     watch.tick(after=15)
     (alert,) = watch.alerts
-    assert (alert["side"], alert["venue"], alert["late"]) == ("sell", VENUE, False)
-    assert math.isclose(alert["usd"], 2_400_000, rel_tol=1e-6)
-    assert math.isclose(alert["price"], 2_400_000 / sum(fill.quantity for fill in fills), rel_tol=1e-6)
-    assert alert["at_ms"] == now - 4940
+    assert (alert.side, alert.venue, alert.late) == ("sell", VENUE, False)
+    assert math.isclose(alert.usd, 2_400_000, rel_tol=1e-6)
+    assert math.isclose(alert.price, 2_400_000 / sum(fill.quantity for fill in fills), rel_tol=1e-6)
+    assert alert.at_ms == now - 4940
     moved = f"{text.price(fills[0].price)} → {text.price(fills[-1].price)}"
-    assert alert["facts"] == f"40 fills in 0.06 s · price {moved}"
-    assert alert["headline"] == f"BTC sell 2.4M USD at {text.price(alert['price'])}"
-    assert alert["key"] == f"{VENUE}:BTC:{fills[0].id}"
-    assert alert["url"].startswith("https://")
+    assert alert.facts == f"40 fills in 0.06 s · price {moved}"
+    assert alert.headline == f"BTC sell 2.4M USD at {text.price(alert.price)}"
+    assert alert.key == f"{VENUE}:BTC:{fills[0].id}"
+    assert alert.url.startswith("https://")
     assert len(watch.told) == 1
     assert "BTC sell 2.4M USD" in watch.told[0]
 
@@ -147,8 +147,8 @@ def test_a_restart_in_the_middle_of_an_order_counts_no_trade_twice_into_the_bars
     assert sum(bar.buy_usd for bar in watch.store.markets.bars("BTC", since=0)) == pytest.approx(1.5e6)
 
 
-def fills_of(alert: dict[str, Any]) -> int:
-    return int(alert["facts"].split(" ")[0])
+def fills_of(alert: Alert) -> int:
+    return int(alert.facts.split(" ")[0])
 
 
 def test_one_fill_at_one_price_claims_no_range_and_no_duration(watch: Watch) -> None:
@@ -157,7 +157,7 @@ def test_one_fill_at_one_price_claims_no_range_and_no_duration(watch: Watch) -> 
     watch.tick()
     watch.tick()
     (alert,) = watch.alerts
-    assert alert["facts"] == "1 fill"
+    assert alert.facts == "1 fill"
 
 
 def open_whale(watch: Watch, usd: float, fills: int) -> int:
@@ -175,7 +175,7 @@ def test_a_whale_across_two_ticks_is_one_alert(watch: Watch) -> None:
     watch.sim.market.sweep("binance", "BTC", "buy", usd=1.2e6, fills=20, at_ms=now)
     watch.sim.market.trade("binance", "BTC", "buy", 77_000, 0.001, at_ms=now + 2000)
     watch.tick(after=15)
-    assert [(fills_of(alert), round(alert["usd"])) for alert in watch.alerts] == [(40, 2_400_000)]
+    assert [(fills_of(alert), round(alert.usd)) for alert in watch.alerts] == [(40, 2_400_000)]
 
 
 def test_a_restart_in_the_middle_of_an_open_order_loses_and_doubles_nothing(watch: Watch) -> None:
@@ -188,7 +188,7 @@ def test_a_restart_in_the_middle_of_an_open_order_loses_and_doubles_nothing(watc
     for at, side, usd in sorted(buys + sells):
         market.sweep("binance", "BTC", side, usd=usd, fills=1, at_ms=now + at)
     watch.tick(after=15)
-    assert [alert["side"] for alert in watch.alerts] == ["sell"]
+    assert [alert.side for alert in watch.alerts] == ["sell"]
     for _ in range(2):
         watch.restart()
         watch.tick(after=15)
@@ -198,7 +198,7 @@ def test_a_restart_in_the_middle_of_an_open_order_loses_and_doubles_nothing(watc
     watch.tick(after=15)
     watch.restart()
     watch.tick(after=15)
-    found = [(alert["side"], fills_of(alert), round(alert["usd"])) for alert in watch.alerts]
+    found = [(alert.side, fills_of(alert), round(alert.usd)) for alert in watch.alerts]
     assert found == [("sell", 4, 2_200_000), ("buy", 12, 2_400_000)]
 
 
@@ -276,7 +276,7 @@ def test_a_chat_with_a_lower_threshold_hears_of_what_others_do_not(watch: Watch)
     watch.tick()
     watch.whale(60_000)
     watch.tick(after=15)
-    assert [round(alert["usd"]) for alert in watch.alerts] == [60_000]
+    assert [round(alert.usd) for alert in watch.alerts] == [60_000]
     assert [chat for _, chat, _ in watch.store.pending()] == [8]
 
 
@@ -353,10 +353,10 @@ def test_the_next_host_is_read_after_two_minutes_and_the_preferred_one_when_it_h
     watch.whale(venue="coinbase")
     watch.whale()
     watch.tick(after=15)
-    assert [alert["venue"] for alert in watch.alerts] == ["Coinbase"]
+    assert [alert.venue for alert in watch.alerts] == ["Coinbase"]
     watch.sim.clear_faults()
     watch.tick(after=300)
-    assert sorted(alert["venue"] for alert in watch.alerts) == [VENUE, "Coinbase"]
+    assert sorted(alert.venue for alert in watch.alerts) == [VENUE, "Coinbase"]
     assert watch.health().state == "ok"
     assert watch.health("coinbase").state == "unused"
     assert watch.notices == []
@@ -436,7 +436,7 @@ def test_a_coin_the_first_venue_does_not_know_is_read_from_the_next(watch: Watch
     watch.tick()
     watch.whale(venue="coinbase", symbol="ADA")
     watch.tick(after=15)
-    assert [alert["venue"] for alert in watch.alerts] == ["Coinbase"]
+    assert [alert.venue for alert in watch.alerts] == ["Coinbase"]
     assert watch.health("coinbase").symbols == ("ADA",)
 
 
@@ -448,7 +448,7 @@ def test_one_coin_that_always_fails_does_not_starve_the_others(watch: Watch) -> 
     watch.tick(after=15)
     watch.whale(venue="coinbase", symbol="ETH")
     watch.tick(after=15)
-    assert [alert["symbol"] for alert in watch.alerts] == ["ETH"]
+    assert [alert.symbol for alert in watch.alerts] == ["ETH"]
 
 
 def test_a_host_that_hangs_is_left_at_its_deadline(watch: Watch) -> None:
@@ -495,7 +495,7 @@ def test_a_short_outage_is_made_good_and_marked_late(watch: Watch) -> None:
     watch.restart()
     watch.tick(after=420)
     (alert,) = watch.alerts
-    assert alert["late"]
+    assert alert.late
     assert watch.store.markets.gaps(since=0) == []
 
 
@@ -515,7 +515,7 @@ def test_after_a_long_outage_ten_minutes_are_replayed_and_one_line_tells_what_wa
     watch.whale(1.3e6, ago=5)
     watch.restart()
     watch.tick()
-    assert [(round(alert["usd"]), alert["late"]) for alert in watch.alerts] == [(1_200_000, True), (1_300_000, False)]
+    assert [(round(alert.usd), alert.late) for alert in watch.alerts] == [(1_200_000, True), (1_300_000, False)]
     missed = [line for line in watch.told if line.startswith("Missed")]
     start, end = (text.clock(watch.clock - ago, now=watch.clock) for ago in (7200, 600))
     assert missed == [
@@ -543,7 +543,7 @@ def test_a_fallback_begins_where_the_other_venue_was_left_and_calls_nothing_miss
     watch.tick(after=30)
     watch.sim.market.trade("kraken", "BTC", "buy", 77_000, 0.001, at_ms=int((time.time() + 25) * 1000))
     watch.tick(after=15)
-    assert [round(alert["usd"]) for alert in watch.alerts] == [1_200_000]
+    assert [round(alert.usd) for alert in watch.alerts] == [1_200_000]
     assert watch.store.markets.gaps(since=0) == []
     assert not [line for line in watch.told if line.startswith("Missed")]
 

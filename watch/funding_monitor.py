@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from alerts import publish
+from alerts.publish import publish
 from base import text
 from base.config import Settings
 from store import Store
@@ -86,7 +86,7 @@ class FundingMonitor:
                 crossings = self._loaded()
                 watched = [rate for rate in rates if rate.symbol in self._settings.symbols]
                 for change in crossings.feed(watched):
-                    publish.publish(self._store, self._alert(change), now=now, default_min=0.0)
+                    publish(self._store, self._alert(change), now=now, default_min=0.0)
                 self._store.set_value(STATE, json.dumps(crossings.dump()))
         except BaseException:
             self._crossings = None  # what is in memory is ahead of the store

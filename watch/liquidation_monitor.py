@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import tzinfo
 from functools import partial
 
-from alerts import publish
+from alerts.publish import announce, publish
 from base import text
 from base.config import Settings
 from store import Store
@@ -200,7 +200,7 @@ class LiquidationMonitor:
     def _tell(self, event: Liquidation, waves: list[Wave], *, late: bool, now: float) -> None:
         told = [self._alert(event, late)] if event.usd >= self._least[event.symbol] else []
         for alert in [*told, *(self._wave_alert(wave, late) for wave in waves)]:
-            publish.publish(self._store, alert, now=now, default_min=self.default_threshold(alert.symbol))
+            publish(self._store, alert, now=now, default_min=self.default_threshold(alert.symbol))
 
     def _alert(self, event: Liquidation, late: bool) -> Alert:
         at = f"{text.usd(event.usd)} USD at {text.price(event.price)}"
@@ -262,7 +262,7 @@ class LiquidationMonitor:
                 f"latest."
             )
 
-        publish.announce(self._store, words, now=now, monitor="liquidations")
+        announce(self._store, words, now=now, monitor="liquidations")
 
     def _url(self, venue: str, symbol: str) -> str:
         of = {self._okx.venue: self._okx.url, self._gate.venue: self._gate.url}.get(venue)

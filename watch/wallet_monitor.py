@@ -13,7 +13,8 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from alerts import publish, wording
+from alerts.publish import publish
+from alerts.wording import short
 from base import text
 from base.config import Settings
 from store import Store
@@ -101,7 +102,7 @@ class WalletMonitor:
             for number, change in enumerate(changes):
                 for chat in chats:
                     alert = _wallet_alert(change, chat, at_ms=at_ms, since=since, number=number)
-                    publish.publish(self._store, alert, now=now, default_min=0.0, only=chat.chat_id)
+                    publish(self._store, alert, now=now, default_min=0.0, only=chat.chat_id)
             book.put_look(address, WalletSnapshot(known, now))
 
     # Whales that nobody watches
@@ -122,7 +123,7 @@ class WalletMonitor:
                     # All of the last half hour at each look, as the venue may publish late: known keys add nothing.
                     fresh = move.at_ms > max(clock - REPLAY * 1000, self._began_ms())
                     if fresh and move.symbol in self._settings.symbols:
-                        publish.publish(self._store, _move_alert(move, coinglass), now=now, default_min=MOVE_MIN)
+                        publish(self._store, _move_alert(move, coinglass), now=now, default_min=MOVE_MIN)
                 if found.gap_from is not None:
                     log.warning("%s: more whale moves than it shows; some are missing", coinglass.host)
                     for symbol in self._settings.symbols:
@@ -193,7 +194,7 @@ def _other(side: str) -> str:
 
 def _move_alert(move: WhaleMove, coinglass: CoinGlass) -> Alert:
     bought = move.opened == (move.size > 0)
-    facts = [f"wallet {wording.short(move.wallet)}", f"entry {text.price(move.entry)}"]
+    facts = [f"wallet {short(move.wallet)}", f"entry {text.price(move.entry)}"]
     if move.liquidation > 0 and move.opened:
         facts.append(f"liquidation at {text.price(move.liquidation)}")
     return Alert(

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from datetime import tzinfo
 from typing import NamedTuple
 
-from alerts import publish
+from alerts.publish import announce, publish
 from base import text
 from base.config import Settings
 from store import Store
@@ -357,7 +357,7 @@ class WhaleMonitor:
                 self._keep_gaps(batch.gaps, now)
             for alert in sorted(batch.alerts, key=lambda alert: (alert.at_ms, alert.key)):
                 with self._store.transaction():
-                    publish.publish(self._store, alert, now=now, default_min=self.default_threshold(alert.symbol))
+                    publish(self._store, alert, now=now, default_min=self.default_threshold(alert.symbol))
             with self._store.transaction():
                 self._store.markets.add_bars(batch.bars.values())
                 for feed in batch.feeds:
@@ -373,7 +373,7 @@ class WhaleMonitor:
             if self._store.markets.add_gap(gap.venue, gap.symbol, missed=gap.missed, start=gap.start, end=gap.end)
         ]
         for words, symbol in _outages(new, now):
-            publish.announce(self._store, words, now=now, symbol=symbol)
+            announce(self._store, words, now=now, symbol=symbol)
 
     # What is said
 
