@@ -27,6 +27,7 @@ from types import TracebackType
 from filelock import FileLock, Timeout
 
 from machine import holder as records
+from machine import processes
 from machine.holder import Holder, refusal, user_name
 from machine.machine_lock import APP, Guard
 
@@ -151,7 +152,7 @@ class InstanceLock:
         if not pid:
             pid = _flock_holder(self.path)
         if pid:
-            return records.of_process(pid, user=user or _owner(Path(f"/proc/{pid}")), record=record)
+            return records.of_process(pid, user=user or processes.user(pid), record=record)
         if record is not None and not records.is_left_over(record):
             return records.of_record(record)
         return Holder(user=user, sure=True) if user else None  # seen, but in another container

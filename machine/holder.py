@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from base import files, text
-from machine import supervisor
+from machine import processes, supervisor
 from machine.supervisor import Supervisor
 
 if sys.platform == "win32":
@@ -71,16 +71,16 @@ def user_name(uid: int | None = None) -> str:
 
 def of_process(pid: int, *, user: str, record: Mapping[str, object] | None) -> Holder:
     """The holder that the kernel named: what can be seen of the process itself, then what its own record adds."""
-    own = record is not None and record.get("pid") == pid and record.get("start_ticks") == supervisor.start_ticks(pid)
+    own = record is not None and record.get("pid") == pid and record.get("process") == processes.identity(pid)
     known = of_record(record) if own and record is not None else Holder()
     # Live first: a PM2 child may have become an orphan since it wrote its record.
-    seen = bool(supervisor.environment(pid)) or known.supervisor is None
+    seen = bool(processes.environment(pid)) or known.supervisor is None
     return replace(
         known,
         pid=pid,
         user=user or known.user,
-        since=known.since or supervisor.started_at(pid),
-        command=known.command or redact(supervisor.command_line(pid)),
+        since=known.since or processes.started_at(pid),
+        command=known.command or redact(processes.command_line(pid)),
         supervisor=supervisor.detect(pid) if seen else known.supervisor,
         sure=True,
     )
@@ -119,10 +119,8 @@ def is_left_over(record: Mapping[str, object]) -> bool:
         return True
     if _text(record, "host") != socket.gethostname():
         return False
-    boot = supervisor.boot_id()
-    if boot:
-        return record.get("boot_id") != boot or record.get("start_ticks") != supervisor.start_ticks(pid)
-    return not supervisor.is_alive(pid)
+    seen = processes.identity(pid)
+    return seen != record.get("process") if seen else not processes.is_alive(pid)
 
 
 def write_record(path: Path, *, bot_id: int, name: str, lock: Path, since: float) -> None:
@@ -133,8 +131,7 @@ def write_record(path: Path, *, bot_id: int, name: str, lock: Path, since: float
         "bot_id": bot_id,
         "username": name,
         "pid": os.getpid(),
-        "start_ticks": supervisor.start_ticks(os.getpid()),
-        "boot_id": supervisor.boot_id(),
+        "process": processes.identity(os.getpid()),
         "host": socket.gethostname(),
         "user": user_name(),
         "argv": [redact(word) for word in sys.orig_argv],

@@ -1,7 +1,7 @@
 """Who started a process and would start it again, and the exact command that stops it there.
 
-Everything here is read, nothing is changed: `/proc` on Linux, a process snapshot on Windows, the environment
-elsewhere. The answers are for people and for the choice between exit and standby; no lock rests on them.
+Everything here is read, nothing is changed. The answers are for people, and for the choice between exit and standby;
+no lock depends on them.
 
 A marker in the environment is inherited by every descendant (PM2 started by systemd has both), so the
 nearest ancestor decides. Sources: systemd.exec(5) for SYSTEMD_EXEC_PID, supervisord's documentation for
@@ -18,15 +18,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
-
-class Process(NamedTuple):
-    """One process of the tree: its short name and its command line ("" when it cannot be read)."""
-
-    pid: int
-    name: str
-    command: str = ""
+from machine import processes
+from machine.processes import Process
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,9 +55,9 @@ def detect(
     /proc/PID/cgroup; `terminal` the controlling terminal or ""; `container` is docker, podman, Kubernetes or "".
     """
     pid = os.getpid() if pid is None else pid
-    environ = environment(pid) if environ is None else environ
-    ancestors = process_ancestors(pid) if ancestors is None else ancestors
-    terminal = controlling_terminal(pid) if terminal is None else terminal
+    environ = processes.environment(pid) if environ is None else environ
+    ancestors = processes.ancestors(pid) if ancestors is None else ancestors
+    terminal = processes.terminal(pid) if terminal is None else terminal
     container = _container() if container is None else container
     unit = "" if terminal else _systemd_unit(_read(f"/proc/{pid}/cgroup") if cgroup is None else cgroup)
     systemd_pid = environ.get("SYSTEMD_EXEC_PID", "")
@@ -121,7 +115,7 @@ def _is_pm2(ancestor: Process, environ: Mapping[str, str]) -> bool:
     if not environ:
         return "God Daemon" in ancestor.command
     # pm2-runtime (in containers) and Windows show a plain node; pm_id makes it PM2.
-    return "pm_id" in environ and ("pm2" in ancestor.command.lower() or ancestor.name in ("node", "node.exe"))
+    return "pm_id" in environ and ("pm2" in ancestor.command.lower() or ancestor.name.lower() in ("node", "node.exe"))
 
 
 def _pm2(environ: Mapping[str, str]) -> Supervisor:
@@ -188,85 +182,6 @@ def _contained(container: str) -> Supervisor:
     return Supervisor(kind=f"{container} container", name=host, stop_command=stop, restarts=True)
 
 
-def environment(pid: int) -> Mapping[str, str]:
-    """The environment of a process; empty when it is gone or another account's."""
-    if pid == os.getpid():
-        return os.environ
-    pairs = (entry.partition("=") for entry in _read(f"/proc/{pid}/environ").split("\0"))
-    return {name: value for name, equals, value in pairs if equals}
-
-
-def process_ancestors(pid: int) -> list[Process]:
-    """Parent, grandparent and so on, nearest first; empty where the tree cannot be read."""
-    if sys.platform == "win32":
-        return _windows_ancestors(pid)
-    found: list[Process] = []
-    parent = int(_stat(pid, 4) or 0)
-    while parent > 0 and len(found) < 64:
-        command = command_line(parent)
-        found.append(Process(parent, _read(f"/proc/{parent}/comm").strip(), command))
-        parent = int(_stat(parent, 4) or 0)
-    return found
-
-
-def command_line(pid: int) -> str:
-    """The command line of a process as one string, "" when it cannot be read. May hold secrets: redact it."""
-    return _read(f"/proc/{pid}/cmdline").rstrip("\0").replace("\0", " ")
-
-
-def controlling_terminal(pid: int) -> str:
-    """`pts/3`, `tty1`, `console` (Windows and macOS, of this process only), or ""."""
-    if not sys.platform.startswith("linux"):
-        streams = (sys.stdin, sys.stdout) if pid == os.getpid() else ()
-        return "console" if any(stream is not None and stream.isatty() for stream in streams) else ""
-    number = int(_stat(pid, 7) or 0)
-    major, minor = (number >> 8) & 0xFFF, (number & 0xFF) | ((number >> 12) & 0xFFF00)
-    if number == 0:
-        return ""
-    return f"pts/{minor}" if major == 136 else f"tty{minor}" if major == 4 else "terminal"
-
-
-def start_ticks(pid: int) -> int | None:
-    """When a process began, in clock ticks since boot: with the pid and the boot it names a process for good."""
-    field = _stat(pid, 22)
-    return int(field) if field else None
-
-
-def started_at(pid: int) -> float | None:
-    """When a process began, in unix seconds (to about a second); None when unknown."""
-    if sys.platform != "win32":
-        ticks = start_ticks(pid)
-        booted = re.search(r"^btime (\d+)", _read("/proc/stat"), re.MULTILINE)
-        if ticks is not None and booted is not None:
-            return int(booted[1]) + ticks / os.sysconf("SC_CLK_TCK")
-    return None
-
-
-def is_alive(pid: int) -> bool:
-    """Whether some process has this pid now, perhaps a later one. For systems without /proc; True when unsure."""
-    if sys.platform == "win32":  # never os.kill(pid, 0) there: it can end the process
-        processes = windows_processes()
-        return pid in processes or not processes
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        pass
-    return True
-
-
-def boot_id() -> str:
-    """The kernel's name for this boot; "" where there is none."""
-    return _read("/proc/sys/kernel/random/boot_id").strip()
-
-
-def _stat(pid: int, number: int) -> str:
-    # proc(5) counts from 1; the second field is a name in brackets that may itself hold blanks and brackets.
-    fields = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()
-    return fields[number - 3] if len(fields) > number - 3 else ""
-
-
 def _read(path: str) -> str:
     if sys.platform == "win32":  # under Wine there is a /proc, but not of these processes
         return ""
@@ -274,49 +189,3 @@ def _read(path: str) -> str:
         return Path(path).read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
-
-
-if sys.platform == "win32":
-    import ctypes
-    from ctypes import wintypes
-
-    class _Entry(ctypes.Structure):  # PROCESSENTRY32W
-        _fields_ = (
-            ("size", wintypes.DWORD),
-            ("usage", wintypes.DWORD),
-            ("pid", wintypes.DWORD),
-            ("heap", ctypes.c_void_p),
-            ("module", wintypes.DWORD),
-            ("threads", wintypes.DWORD),
-            ("parent", wintypes.DWORD),
-            ("priority", wintypes.LONG),
-            ("flags", wintypes.DWORD),
-            ("name", wintypes.WCHAR * 260),
-        )
-
-    def windows_processes() -> dict[int, tuple[int, str]]:
-        """Every process: pid -> (parent's pid, name of its program). Empty when Windows refuses."""
-        kernel = ctypes.WinDLL("kernel32", use_last_error=True)
-        kernel.CreateToolhelp32Snapshot.restype = wintypes.HANDLE
-        kernel.Process32FirstW.argtypes = kernel.Process32NextW.argtypes = [wintypes.HANDLE, ctypes.c_void_p]
-        kernel.CloseHandle.argtypes = [wintypes.HANDLE]
-        snapshot = kernel.CreateToolhelp32Snapshot(2, 0)  # TH32CS_SNAPPROCESS
-        if snapshot == wintypes.HANDLE(-1).value:
-            return {}
-        entry = _Entry(size=ctypes.sizeof(_Entry))
-        found: dict[int, tuple[int, str]] = {}
-        more = kernel.Process32FirstW(snapshot, ctypes.byref(entry))
-        while more:
-            found[entry.pid] = (entry.parent, entry.name)
-            more = kernel.Process32NextW(snapshot, ctypes.byref(entry))
-        kernel.CloseHandle(snapshot)
-        return found
-
-    def _windows_ancestors(pid: int) -> list[Process]:
-        processes = windows_processes()
-        found: list[Process] = []
-        parent = processes.get(pid, (0, ""))[0]
-        while parent in processes and parent and len(found) < 64:
-            found.append(Process(parent, processes[parent][1].lower()))
-            parent = processes[parent][0]
-        return found

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from base import text
+from machine import processes
 from manage.findings import Finding, Level
 from manage.machine import Machine, is_checkout, read
 
@@ -33,7 +34,6 @@ WINDOWS = sys.platform == "win32"
 OPTIONAL = {
     "prometheus_client": "/metrics of HEALTH_PORT",
     "matplotlib": "/chart",
-    "psutil": "memory and other processes on Windows and macOS",
 }
 LOW_DISK, NO_DISK = 200e6, 20e6  # bytes free
 MUCH_MEMORY = 400e6  # bytes; the bot needs about 40 MB
@@ -275,7 +275,7 @@ def memory(patient: Patient) -> Iterator[Finding]:
     free = re.search(r"^MemAvailable:\s+(\d+) kB", read(patient.machine.root / "proc/meminfo"), re.MULTILINE)
     rest = f"; {int(free[1]) / 1e3:,.0f} MB are free on this machine" if free else ""
     pid = patient.holder.pid if patient.holder is not None else None
-    used = _resident(pid) if pid else None
+    used = processes.resident(pid) if pid else None
     if used is not None:
         level: Level = "warning" if used > MUCH_MEMORY else "ok"
         fix = "restart the bot; if it grows again, tell its makers" if level == "warning" else ""
@@ -284,17 +284,3 @@ def memory(patient: Patient) -> Iterator[Finding]:
         low = int(free[1]) * 1e3 < 100e6
         words = f"{int(free[1]) / 1e3:,.0f} MB are free on this machine; the bot needs about 50"
         yield Finding("memory", "warning" if low else "ok", words)
-
-
-def _resident(pid: int) -> float | None:
-    found = re.search(r"^VmRSS:\s+(\d+) kB", read(Path(f"/proc/{pid}/status")), re.MULTILINE)
-    if found and not WINDOWS:
-        return int(found[1]) * 1e3
-    try:
-        import psutil  # type: ignore[import-untyped, unused-ignore]
-
-        return float(psutil.Process(pid).memory_info().rss)
-    except ImportError:
-        return None
-    except psutil.Error:
-        return None

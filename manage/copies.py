@@ -17,12 +17,12 @@ from typing import Any
 
 from base import text
 from botapi.polling_state import PollingState, words_of
-from machine import supervisor
+from machine import processes, supervisor
 from machine.holder import Holder
 from manage import launchers
 from manage.checks import ROOT, Patient
 from manage.findings import Finding, at_once
-from manage.machine import Launcher, processes, starts_bot
+from manage.machine import Launcher, starts_bot
 
 SILENT = 60.0  # seconds without a new status.json after which a running bot hangs
 RECENT = 86400.0
@@ -78,7 +78,7 @@ def _stop(pid: int) -> str:
 def _running(patient: Patient) -> Iterator[tuple[int, Path | None]]:
     """Processes that run this project's bot beside the holder; those that have another token do not count."""
     known = {os.getpid(), os.getppid(), patient.holder.pid if patient.holder is not None else 0}
-    for pid, words, cwd in processes():
+    for pid, words, cwd in processes.everything():
         if pid in known or not re.match(r"python|pypy", PureWindowsPath(words[0] if words else "").name.lower()):
             continue
         # The script is the first word that is no option: a mention further on runs nothing.
@@ -93,7 +93,7 @@ def _running(patient: Patient) -> Iterator[tuple[int, Path | None]]:
 
 def _is_ours(patient: Patient, pid: int, place: Path | None) -> bool:
     own = patient.settings.bot_id if patient.settings is not None else 0
-    told = supervisor.environment(pid).get("TELEGRAM_BOT_TOKEN", "").partition(":")[0]
+    told = processes.environment(pid).get("TELEGRAM_BOT_TOKEN", "").partition(":")[0]
     return told == str(own) if told else _same_bot(patient, place) is not False
 
 

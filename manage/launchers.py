@@ -19,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from machine import supervisor
+from machine import processes
 from manage.machine import Launcher, Machine, NoAnswer, read, starts_bot
 
 # systemd
@@ -111,9 +111,9 @@ def pm2(machine: Machine) -> list[Launcher]:
 
 def _daemon_runs(home: Path) -> bool:
     pid = read(home / "pm2.pid").strip()
-    if not pid.isdecimal() or not supervisor.is_alive(int(pid)):
+    if not pid.isdecimal() or not processes.is_alive(int(pid)):
         return False
-    command = supervisor.command_line(int(pid))
+    command = processes.command_line(int(pid))
     return not command or "God Daemon" in command or "pm2" in command.lower()
 
 

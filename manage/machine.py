@@ -182,35 +182,6 @@ def _commands(text: str) -> Iterator[list[str]]:
                 yield list(group)
 
 
-def processes() -> Iterator[tuple[int, list[str], str]]:
-    """Pid, command line in words and working folder ("" when it cannot be seen) of what runs here.
-
-    Linux tells by itself; elsewhere the optional psutil does, without it there is nothing.
-    """
-    if sys.platform == "linux":
-        for entry in Path("/proc").glob("[0-9]*"):
-            try:
-                cwd = str((entry / "cwd").readlink())
-            except OSError:
-                cwd = ""
-            yield int(entry.name), read(entry / "cmdline").rstrip("\0").split("\0"), cwd
-        return
-    try:
-        import psutil  # type: ignore[import-untyped, unused-ignore]
-    except ImportError:
-        return
-    for process in psutil.process_iter():
-        try:
-            words = process.cmdline()
-        except (psutil.Error, OSError):
-            continue
-        try:
-            cwd = process.cwd()
-        except (psutil.Error, OSError):
-            cwd = ""
-        yield process.pid, words, cwd
-
-
 def read(path: Path) -> str:
     """The text of a file, "" when it cannot be read."""
     try:

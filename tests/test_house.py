@@ -34,7 +34,7 @@ DOORS = {  # library: the places that may import it
     "schedule": {"monitors"},
     "sqlite3": {"store"},
     "filelock": {"lock"},
-    "psutil": {"machine", "manage"},
+    "psutil": {"machine"},
     "dotenv": {"base", "machine"},
     "cronsim": {"base"},
     "matplotlib": {"alerts"},

@@ -39,7 +39,7 @@ root_only = pytest.mark.skipif(
 
 # A bot reduced to its lock. It says what it got and obeys one-word orders from stdin.
 BOT = """
-import gc, os, subprocess, sys, threading, time
+import gc, glob, os, psutil, subprocess, sys, threading, time
 from pathlib import Path
 from lock import InstanceLock, LockError, refusal
 
@@ -366,7 +366,7 @@ def test_the_lock_file_is_touched_once_an_hour(tmp_path: Path, bot_id: int, monk
         assert lock.path.stat().st_mtime > time.time() - 60
 
 
-@pytest.mark.parametrize("garbage", ['{"pid": 1, "start_ticks": 3}', "{", "[1]", '{"pid": "x"}', "\x00\xff", ""])
+@pytest.mark.parametrize("garbage", ['{"pid": 1, "process": "x"}', "{", "[1]", '{"pid": "x"}', "\x00\xff", ""])
 def test_left_over_files_never_block_a_start(tmp_path: Path, bot_id: int, garbage: str) -> None:
     (tmp_path / "bot.lock").write_text("4321\n", encoding="utf-8")
     (tmp_path / "holder.json").write_bytes(garbage.encode("latin-1"))

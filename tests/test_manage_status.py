@@ -27,7 +27,7 @@ POLLING = "Polling: running"
 BOT_ID = int(TOKEN.partition(":")[0])
 # The interpreter itself may lie where only root can read: what is needed is loaded before.
 AS_NOBODY = (
-    "import encodings.utf_8_sig, locale, os, bot, dotenv.main, manage.status, manage.stop; "
+    "import encodings.utf_8_sig, glob, locale, os, psutil, bot, dotenv.main, manage.status, manage.stop; "
     "os.setgid(65534); os.setuid(65534)"
 )
 

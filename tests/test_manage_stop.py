@@ -13,7 +13,7 @@ import pytest
 from conftest import ROOT, TOKEN, Run, clean_environment
 from test_manage_status import AS_NOBODY, POLLING, folder, linux, root
 
-from machine import stop_requests, supervisor
+from machine import processes, stop_requests
 from simulation.simulator import Simulator
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
@@ -105,7 +105,7 @@ def test_under_a_supervisor_its_own_command_is_named_and_nothing_is_stopped(
         assert "PM2 whale bot, which would start it again" in asked.output
         assert "\n  pm2 stop 'whale bot'\n" in asked.output
         assert manager.poll() is None
-        assert supervisor.is_alive(pid)
+        assert processes.is_alive(pid)
     finally:
         os.kill(pid, signal.SIGTERM)
         assert manager.wait(10) == 0

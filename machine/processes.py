@@ -1,0 +1,128 @@
+"""Facts about the processes of this machine. The one door to psutil.
+
+A process that is gone, or that this account may not look at, gives "", None or nothing; it never raises. psutil is
+imported at the first question, so that `doctor` can still run and report that the package is missing.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+if TYPE_CHECKING:
+    import psutil
+
+T = TypeVar("T")
+
+_DEEPEST = 64  # ancestors
+
+
+class Process(NamedTuple):
+    """One process: its short name and its command line, "" where they cannot be read."""
+
+    pid: int
+    name: str
+    command: str = ""
+
+
+class Running(NamedTuple):
+    """A running program: the words of its command line, and its working folder ("" when it cannot be read)."""
+
+    pid: int
+    words: list[str]
+    folder: str
+
+
+def everything() -> Iterator[Running]:
+    """All processes whose command line this account may read."""
+    import psutil
+
+    for pid in psutil.pids():
+        words = _ask(pid, lambda process: process.cmdline())
+        if words:
+            yield Running(pid, words, _ask(pid, lambda process: process.cwd()) or "")
+
+
+def ancestors(pid: int) -> list[Process]:
+    """Parent, grandparent and so on, nearest first. A parent that cannot be read is the last one, without a name."""
+    found: list[Process] = []
+    parent = _ask(pid, lambda process: process.ppid())
+    while parent and len(found) < _DEEPEST:
+        name = _ask(parent, lambda process: process.name()) or ""
+        found.append(Process(parent, name, command_line(parent)))
+        parent = _ask(parent, lambda process: process.ppid())
+    return found
+
+
+def command_line(pid: int) -> str:
+    """The command line as one string. It may hold secrets: redact it before it is shown."""
+    return " ".join(_ask(pid, lambda process: process.cmdline()) or ())
+
+
+def environment(pid: int) -> Mapping[str, str]:
+    """The environment that a process was started with; empty when it cannot be read."""
+    return os.environ if pid == os.getpid() else _ask(pid, lambda process: process.environ()) or {}
+
+
+def terminal(pid: int) -> str:
+    """The controlling terminal, like `pts/3` or `ttys001`; `console` on Windows (this process only); else ""."""
+    if sys.platform == "win32":
+        streams = (sys.stdin, sys.stdout) if pid == os.getpid() else ()
+        return "console" if any(stream is not None and stream.isatty() for stream in streams) else ""
+    return (_ask(pid, lambda process: process.terminal()) or "").removeprefix("/dev/")
+
+
+def user(pid: int) -> str:
+    """The name of the account that runs the process."""
+    return _ask(pid, lambda process: process.username()) or ""
+
+
+def started_at(pid: int) -> float | None:
+    """When the process started, in unix seconds."""
+    return _ask(pid, lambda process: process.create_time())
+
+
+def identity(pid: int) -> str:
+    """Tells a process from every later one with the same pid; "" when there is no such process.
+
+    On Linux it counts from the boot, so that a change of the clock does not make it another process.
+    """
+    import psutil
+
+    started = started_at(pid)
+    if started is None:
+        return ""
+    if sys.platform != "linux":
+        return f"{started:.2f}"
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
+    except OSError:  # a sandbox hides it
+        boot = ""
+    return f"{boot} {started - psutil.boot_time():.2f}"
+
+
+def is_alive(pid: int) -> bool:
+    """Whether some process has this pid now; perhaps a later one, see `identity`."""
+    import psutil
+
+    try:
+        return psutil.pid_exists(pid)
+    except OverflowError:  # a number in a file that can be no pid
+        return False
+
+
+def resident(pid: int) -> int | None:
+    """The memory that the process keeps in RAM, in bytes."""
+    return _ask(pid, lambda process: int(process.memory_info().rss))
+
+
+def _ask(pid: int, question: Callable[[psutil.Process], T]) -> T | None:
+    import psutil
+
+    try:
+        return question(psutil.Process(pid))
+    except (psutil.Error, OSError, ValueError):  # OSError: codes of Windows that psutil does not translate
+        return None
