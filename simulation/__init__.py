@@ -1,1 +1,1 @@
-"""The parts of simulator.py: wire, updates and conflicts, chats, people, markets."""
+"""A Bot API server and market venues on loopback. It imports nothing of the bot."""

@@ -1,4 +1,4 @@
-"""One bot of the simulator: what people do to it, what tests ask about it, and the way in for its API calls."""
+"""One simulated bot: what people do to it, what tests ask about it, and its API calls."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from simulation.html import commands
 from simulation.http import Hub, Params
 from simulation.updates import ApiError, Rival, Updates
 
-_JUST_TRUE = frozenset(  # accepted, and without effect here
+_NO_EFFECT = frozenset(  # accepted with `true`, without an effect here
     {
         "close",
         "deletemycommands",
@@ -45,10 +45,7 @@ class Call:
 
 
 class SimBot:
-    """A bot known by its token. Every method may be called from any thread.
-
-    `updates` is its queue (webhook, long poll); `chats` its chats (flags such as `callbacks_expire`).
-    """
+    """A bot, known by its token. Thread-safe. updates: its queue; chats: its chats. keep: log entries to keep."""
 
     def __init__(self, hub: Hub, token: str, *, username: str, conflict_hold: float, keep: int) -> None:
         self.token = token
@@ -73,65 +70,76 @@ class SimBot:
 
     @property
     def me(self) -> dict[str, Any]:
+        """Its User object."""
         return self.chats.me
 
     @property
     def sent(self) -> list[Sent]:
+        """The deliveries since `forget`, oldest first."""
         with self._hub.lock:
             return list(self.chats.sent)
 
     @property
     def delivered(self) -> int:
-        """How many deliveries there were in all; never forgotten."""
+        """The number of deliveries in all, whatever was forgotten."""
         return self.chats.delivered
 
     @property
     def calls(self) -> list[Call]:
+        """The API calls since `forget`, oldest first."""
         with self._hub.lock:
             return list(self._calls)
 
     @property
     def counts(self) -> dict[str, int]:
-        """Calls by lower-case method, whatever the answer; never forgotten."""
+        """The number of calls by lower-case method, whatever the answer and whatever was forgotten."""
         with self._hub.lock:
             return dict(self._counts)
 
     def count(self, method: str) -> int:
+        """The number of calls of a method."""
         return self._counts[method.lower()]
 
     @property
     def pending(self) -> int:
+        """Updates that wait."""
         return self.updates.pending
 
     @property
     def polling(self) -> bool:
-        """A long poll is parked now (perhaps a dead client's)."""
+        """Whether a long poll is open now, perhaps a dead client's."""
         return self.updates.polling
 
     @property
     def webhook_url(self) -> str:
+        """The webhook that is set, "" for none."""
         return self.updates.webhook_url
 
     @property
     def commands(self) -> list[dict[str, str]]:
-        """The command menu the bot has set."""
+        """The bot's command menu."""
         return self.chats.commands
 
     @property
     def flood_refused(self) -> int:
+        """Sends and edits refused with 429 by `limits`."""
         return self.chats.flood_refused
 
     def texts(self, chat_id: int | None = None) -> list[str]:
+        """The texts delivered since `forget`, to one chat or to all."""
         return [sent.text for sent in self.sent if chat_id is None or sent.chat_id == chat_id]
 
     def sent_after(self, number: int) -> list[Sent]:
-        """What was delivered after the first `number` deliveries (take `delivered` before)."""
+        """The deliveries after the first `number` (a value of `delivered`)."""
         with self._hub.lock:
             new = min(len(self.chats.sent), max(0, self.delivered - number))
             return list(self.chats.sent)[len(self.chats.sent) - new :]
 
     def wait_text(self, part: str, *, chat_id: int | None = None, after: int = 0, timeout: float = 10.0) -> Sent:
-        """The first delivery (to `chat_id`, beyond the first `after`) whose text contains `part`, in any case."""
+        """The first delivery (to `chat_id`, after the first `after`) whose text contains `part`, in any case.
+
+        Raises AssertionError after `timeout` seconds.
+        """
 
         def look() -> Sent | None:
             for sent in self.sent_after(after):
@@ -143,7 +151,7 @@ class SimBot:
         return found
 
     def chat(self, chat_id: int) -> list[dict[str, Any]]:
-        """The chat as it looks now: message objects in order, edits applied, deleted ones gone."""
+        """The Message objects of a chat as it looks now: edited texts, without deleted messages."""
         with self._hub.lock:
             chat = self.chats.known.get(chat_id)
             return list(chat.messages.values()) if chat else []
@@ -169,9 +177,9 @@ class SimBot:
         kind: str = "message",
         **extra: Any,
     ) -> int:
-        """A person writes. `extra` fields go into the message as they are; `text` None leaves the text out.
+        """A person writes a message. Returns the update id.
 
-        `kind` may be edited_message, channel_post ... Returns the update id.
+        text: None for a message without one. kind: of the update, for example edited_message. extra: further fields.
         """
         with self._hub.lock:
             user_id = chat_id if user_id is None else user_id
@@ -193,7 +201,7 @@ class SimBot:
     def press(
         self, message_id: int, data: str, *, chat_id: int, user_id: int | None = None, name: str = "Ann"
     ) -> int:
-        """A person presses a button (of any message, with any data: forgeries too). Returns the update id."""
+        """A person presses a button, real or forged: any message, any data. Returns the update id."""
         with self._hub.lock:
             chat = self.chats.add(chat_id)
             gone = {"chat": chat.about, "message_id": message_id, "date": 0}
@@ -212,9 +220,9 @@ class SimBot:
     def membership(
         self, chat_id: int, status: str, *, by: int, chat_type: str = "group", old: str = "left", name: str = "Ann"
     ) -> int:
-        """Someone (`by`) changed the bot's own status in a chat: member, administrator, left, kicked.
+        """Someone (`by`) changes the bot's own status in a chat: member, administrator, left, kicked.
 
-        Sends to the chat are refused (or allowed again) accordingly. Returns the update id.
+        Sends to the chat are refused or allowed accordingly. Returns the update id.
         """
         with self._hub.lock:
             chat = self.chats.add(chat_id, chat_type=chat_type, name=name)
@@ -231,7 +239,7 @@ class SimBot:
             return self.updates.add({"my_chat_member": change})
 
     def migrate(self, old: int, new: int, *, by: int = 1) -> int:
-        """A group becomes a supergroup: both service messages; sends to the old id are refused from now on.
+        """A group becomes a supergroup, with both service messages; sends to the old id are refused from now on.
 
         Returns the id of the first of the two updates.
         """
@@ -244,26 +252,27 @@ class SimBot:
             return update_id
 
     def raw_update(self, update: dict[str, Any]) -> int:
-        """Queue any update, well-formed or not; the update_id is added. Returns it."""
+        """Queue any update, valid or not. Returns the update_id that it gets."""
         return self.updates.add(update)
 
     def set_webhook_as_foreigner(self, url: str, *, consumes: bool = False) -> None:
-        """Someone else with the token sets a webhook (or, with "", removes it); `consumes`: it takes the updates."""
+        """Someone else with the token sets a webhook, or with "" removes it. consumes: it takes the updates."""
         self.updates.set_webhook({"url": url}, foreign=True, consumes=consumes)
 
     def rival(self, *, timeout: int = 30, pause: float = 0.0) -> Rival:
-        """Another poller with this token, running until it is killed. Its polls are not in `calls`."""
+        """A second poller with this token, until it is killed. Its polls are not in `calls`."""
         return Rival(self.updates, timeout=timeout, pause=pause)
 
     def add_chat(self, chat_id: int, *, chat_type: str = "private", name: str = "Ann") -> Chat:
-        """Make a chat known to the bot (only a known chat can be written to). Harmless when it is."""
+        """Make a chat known to the bot, which can write only to known chats. A known chat stays as it is."""
         with self._hub.lock:
             return self.chats.add(chat_id, chat_type=chat_type, name=name)
 
     def refuse(self, chat_id: int, reason: str | None) -> None:
-        """From now on sends to the chat fail: blocked, deactivated, kicked, not_member, no_rights, no_thread.
+        """Refuse sends to a chat: blocked, deactivated, kicked, not_member, no_rights, no_thread; None allows them
+        again.
 
-        None ends it; "not_found" forgets the chat.
+        not_found: the chat is forgotten. Raises ValueError for another reason.
         """
         with self._hub.lock:
             if reason == "not_found":
@@ -272,9 +281,11 @@ class SimBot:
                 self.chats.add(chat_id).refuse(reason)
 
     def block(self, chat_id: int) -> None:
+        """The person of a private chat blocks the bot."""
         self.refuse(chat_id, "blocked")
 
     def set_member(self, chat_id: int, user_id: int, status: str, *, chat_type: str = "group") -> None:
+        """Set someone's status in a chat: creator, administrator, member, left, kicked."""
         with self._hub.lock:
             self.chats.add(chat_id, chat_type=chat_type).members[user_id] = status
 
@@ -287,13 +298,16 @@ class SimBot:
         burst: float = 3,
         group_a_minute: float = 20,
     ) -> None:
-        """Enforce Telegram's limits on sends and edits with 429 (`flood_refused` counts them), or stop it."""
+        """Enforce Telegram's limits on sends and edits with 429, or stop that.
+
+        overall, per_chat: messages a second. burst: messages a chat may get at once. group_a_minute: of a group.
+        """
         self.chats.limits = Limits(overall, per_chat, burst, group_a_minute) if on else None
 
     # What the bot asks
 
     def log_call(self, call: Call) -> None:
-        """Write a call down. Call it with the lock held."""
+        """Log a call. Call it with the lock held."""
         self._calls.append(call)
         self._counts[call.method.lower()] += 1
 
@@ -302,10 +316,10 @@ class SimBot:
         name = method.lower()
         run = self._methods.get(name)
         if run is None:
-            if name in _JUST_TRUE:
+            if name in _NO_EFFECT:
                 return True
             raise ApiError(404, "Not Found: method not found")
-        if name == "getupdates":  # it takes the lock itself, and lets go of it while it waits
+        if name == "getupdates":  # it takes the lock itself, and releases it while it waits
             return run(params)
         with self._hub.lock:
             return run(params)

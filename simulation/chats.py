@@ -1,7 +1,7 @@
-"""The simulator's chats of one bot: their messages and members, and the Bot API methods that act on them.
+"""The chats of one simulated bot: their messages and members, and the Bot API methods that act on them.
 
-Words of errors are the real server's. Not simulated: Markdown (taken as it is), inline mode, payments, games.
-The lock of the simulator must be held around every call.
+The words of errors are the real server's. Not simulated: Markdown (kept as it is), inline mode, payments, games.
+Call everything with the simulator's lock held.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ REFUSALS = {
     "no_rights": (400, "Bad Request: not enough rights to send text messages to the chat"),
     "no_thread": (400, "Bad Request: message thread not found"),
 }
-_KEEP = 5_000  # messages a chat remembers
+_KEEP = 5_000  # messages kept in a chat
 _UPLOAD_MAX, _PHOTO_MAX = 50 << 20, 10 << 20  # bytes (Bot API, "Sending files")
 _IMAGES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF", b"BM")
 _NOT_MODIFIED = (
@@ -38,7 +38,7 @@ _NOT_MODIFIED = (
 
 @dataclass(frozen=True)
 class Sent:
-    """Something the bot delivered. `text` is what a person reads; `params["text"]` what was sent."""
+    """A delivery of the bot. text: what a person reads; `params["text"]`: what was sent, with its markup."""
 
     method: str
     chat_id: int
@@ -51,7 +51,7 @@ class Sent:
 
 @dataclass
 class Chat:
-    """A chat as the server keeps it; `about` is its Bot API object."""
+    """A chat as the server keeps it. about: its Chat object. members: status by user id."""
 
     about: dict[str, Any]
     refusal: str | None = None
@@ -60,13 +60,14 @@ class Chat:
     members: dict[int, str] = field(default_factory=dict)
 
     def refuse(self, reason: str | None) -> None:
+        """Refuse sends for one of REFUSALS; None allows them. Raises ValueError."""
         if reason is not None and reason not in REFUSALS:
             raise ValueError(f"no refusal {reason!r}; there are {', '.join(REFUSALS)}")
         self.refusal = reason
 
 
 class Chats:
-    """All chats a bot knows, and what it delivered there."""
+    """All chats that a bot knows, and its deliveries. callbacks_expire: answers to button presses come too late."""
 
     def __init__(self, hub: Hub, *, bot_id: int, username: str, keep: int) -> None:
         self.me: dict[str, Any] = {
@@ -112,7 +113,7 @@ class Chats:
         }
 
     def add(self, chat_id: int, *, chat_type: str = "private", name: str = "Ann") -> Chat:
-        """Make a chat known to the bot; harmless when it is."""
+        """Make a chat known to the bot; a known one stays as it is."""
         chat = self.known.get(chat_id)
         if chat is None:
             label = {"first_name": name} if chat_type == "private" else {"title": name}
@@ -120,7 +121,7 @@ class Chats:
         return chat
 
     def post(self, chat: Chat, message: dict[str, Any]) -> dict[str, Any]:
-        """Give a message its id and put it into its chat."""
+        """Give a message its id and add it to its chat."""
         self._message_id += 1
         message = {"message_id": self._message_id, **message}
         chat.messages[self._message_id] = message
@@ -129,6 +130,7 @@ class Chats:
         return message
 
     def user(self, user_id: int, name: str) -> dict[str, Any]:
+        """The User object of a person; the first name given stays."""
         user = {"id": user_id, "is_bot": False, "first_name": name, "language_code": "en"}
         return self._users.setdefault(user_id, user)
 
@@ -280,7 +282,7 @@ class Chats:
 
 
 class Limits:
-    """Token buckets: overall, for each chat, and for each group a minute."""
+    """Token buckets: one overall, one per chat, and one per group and minute."""
 
     def __init__(self, overall: float, per_chat: float, burst: float, group_a_minute: float) -> None:
         self._overall = (overall, overall)
@@ -289,7 +291,7 @@ class Limits:
         self._levels: dict[tuple[str, int], tuple[float, float]] = {}
 
     def take(self, chat_id: int, *, group: bool) -> float:
-        """Seconds to wait; 0 when the message may pass, and only then it is counted."""
+        """Seconds to wait. 0: the message may pass, and counts."""
         now = time.monotonic()
         wanted = {("all", 0): self._overall, ("chat", chat_id): self._chat}
         if group:

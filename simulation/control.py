@@ -1,6 +1,6 @@
-"""The simulator's control API: `POST /sim/NAME` with a JSON body, for benchmarks that run it as a process of its own.
+"""The simulator's control API, `POST /sim/NAME` with a JSON body, for benchmarks that run it as a process of its own.
 
-The names are listed in simulator.py.
+simulator.py lists the names.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from simulation.http import Answer, Params, json_answer
 if TYPE_CHECKING:
     from simulation.simulator import Simulator
 
-_TEXTS = ("token", "text", "data", "url")  # the control API takes these as they are
+_TEXTS = ("token", "text", "data", "url")  # plain text; all other values are JSON
 
 
 def control(sim: Simulator, name: str, params: Params) -> Answer:
+    """Do what `name` says, and answer its result; status 400 with the error when that fails."""
     given = {key: str(text) if key in _TEXTS else _value(str(text)) for key, text in params.items()}
     try:
         return json_answer({"ok": True, "result": _do(sim, name, given)})

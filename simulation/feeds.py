@@ -1,7 +1,7 @@
-"""How the simulated venues answer: Binance spot, Coinbase Exchange and Kraken, trades, volumes and errors.
+"""How the simulated spot venues answer: Binance spot, Coinbase Exchange and Kraken.
 
-A feed is one function `(market, path, request) -> Answer` in `FEEDS`, plus its words in `error_answer`. Shapes and
-error codes follow the venues' public documentation. Venues of perpetual contracts: simulation/perpetual_feeds.py.
+A venue is one function `(market, path, request) -> Answer` in FEEDS, plus its refusals in `error_answer`. Shapes and
+error codes follow the venues' public API docs. Perpetual contracts: perpetual_feeds.py.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from simulation.http import Answer, Params, Request, html_answer, json_answer
 from simulation.market import Market, Trade
-from simulation.perpetual_feeds import coinglass, gate, hyperliquid, okx, refusal
+from simulation.perpetual_feeds import coinglass, gate, hyperliquid, okx, refusal, spoilt
 
 _KRAKEN = {"BTC": ("XBTUSD", "XXBTZUSD"), "ETH": ("ETHUSD", "XETHZUSD"), "XRP": ("XRPUSD", "XXRPZUSD")} | {
     "DOGE": ("XDGUSD", "XDGUSD")
@@ -23,7 +23,7 @@ _NO_TRADE_ID = "Illegal characters found in parameter 'fromId'; legal range is '
 
 
 def error_answer(venue: str, status: int, *, retry_after: int | None = None) -> Answer:
-    """How this venue words a refusal with `status`; 403 and 5xx come as a proxy's HTML page."""
+    """A venue's own refusal with `status`; 403 and 5xx are a proxy's HTML page. retry_after: seconds."""
     wait = () if retry_after is None else (("Retry-After", str(retry_after)),)
     if status == 403 or 500 <= status < 600:
         return html_answer(status)
@@ -97,7 +97,7 @@ def _binance_trades(market: Market, params: Params) -> Answer:
     except ValueError:
         return _binance_error(-1100, _NO_TRADE_ID)
     rows = [
-        _spoil(
+        spoilt(
             {
                 "a": trade.id,
                 "p": f"{trade.price:.8f}",
@@ -108,6 +108,7 @@ def _binance_trades(market: Market, params: Params) -> Answer:
                 "m": trade.side == "sell",
                 "M": True,
             },
+            "p",
             trade.poison,
         )
         for trade in trades
@@ -151,12 +152,12 @@ def _coinbase(market: Market, path: str, request: Request) -> Answer:
     except ValueError:
         return error_answer("coinbase", 400)
     trades = market.trades("coinbase", symbol)
-    # `before` gives the newest page above it, not the next one: documented, and a trap.
+    # `before` gives the newest page above it, not the next one, as documented.
     trades = [
         trade for trade in trades if (after is None or trade.id < after) and (before is None or trade.id > before)
     ][-limit:][::-1]
     rows = [
-        _spoil(
+        spoilt(
             {
                 "time": datetime.fromtimestamp(trade.ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
                 "trade_id": trade.id,
@@ -164,6 +165,7 @@ def _coinbase(market: Market, path: str, request: Request) -> Answer:
                 "size": f"{trade.quantity:.8f}",
                 "side": "sell" if trade.side == "buy" else "buy",  # the maker's side
             },
+            "price",
             trade.poison,
         )
         for trade in trades
@@ -198,7 +200,7 @@ def _kraken(market: Market, path: str, request: Request) -> Answer:
         inclusive = market.kraken_since_inclusive
         trades = [trade for trade in trades if _ns(trade) > since or (inclusive and _ns(trade) == since)][:count]
     rows = [
-        _spoil(
+        spoilt(
             [
                 f"{trade.price:.5f}",
                 f"{trade.quantity:.8f}",
@@ -208,6 +210,7 @@ def _kraken(market: Market, path: str, request: Request) -> Answer:
                 "",
                 trade.id,
             ],
+            0,
             trade.poison,
         )
         for trade in trades
@@ -218,22 +221,6 @@ def _kraken(market: Market, path: str, request: Request) -> Answer:
 
 def _ns(trade: Trade) -> int:
     return trade.ms * 1_000_000
-
-
-def _spoil(row: dict[str, Any] | list[Any], kind: str) -> Any:
-    """The row as it is, or with what `kind` says wrong with its price."""
-    if not kind:
-        return row
-    if kind == "null":
-        return None
-    if kind == "list":
-        return [[]]
-    key: Any = 0 if isinstance(row, list) else "p" if "p" in row else "price"
-    if kind == "missing":
-        del row[key]
-    else:
-        row[key] = {"text": "a price", "nan": "NaN", "negative": "-1.0"}[kind]
-    return row
 
 
 FEEDS: dict[str, Callable[[Market, str, Request], Answer]] = {

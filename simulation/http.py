@@ -1,8 +1,8 @@
-"""The wire of the simulator: a small threaded HTTP/1.1 server on loopback, and the lock its parts share.
+"""The simulator's connections: a small threaded HTTP/1.1 server on loopback, and the lock that its parts share.
 
-One thread a connection, keep-alive, TCP_NODELAY, a `Date` header in every answer. Bodies need a Content-Length
-(no chunked requests, no TLS). It can also behave like a bad network: refuse, reset, or swallow everything.
-Standard library only; `http.server` answers too slowly to be sure that the bot is what a benchmark measures.
+One thread per connection, keep-alive, TCP_NODELAY, a `Date` header in every answer. Bodies need a Content-Length
+(no chunked requests, no TLS). It can also act like a bad network: refuse, reset, or swallow everything.
+Standard library only; with `http.server`, benchmarks would measure the server instead of the bot.
 """
 
 from __future__ import annotations
@@ -33,13 +33,14 @@ _encode = json.JSONEncoder(separators=(",", ":")).encode  # json.dumps would bui
 
 
 class Upload(NamedTuple):
-    """A file of a multipart request."""
+    """A file in a multipart request."""
 
     name: str
     data: bytes
 
     @property
     def size(self) -> int:
+        """Bytes."""
         return len(self.data)
 
 
@@ -47,9 +48,9 @@ Params = dict[str, "str | Upload"]
 
 
 class Request(NamedTuple):
-    """What a client asked: `path` is unquoted, `params` hold query and body as text (JSON values as JSON).
+    """A client's request. path: unquoted. params: query and body as text (JSON values as JSON). port: the client's.
 
-    head: the request's line and headers as they came.
+    head: the request line and the headers as they came.
     """
 
     path: str
@@ -60,7 +61,7 @@ class Request(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What is written back."""
+    """A response."""
 
     status: int
     body: bytes
@@ -77,10 +78,12 @@ class Drop(Exception):
 
 
 def json_text(value: object) -> bytes:
+    """Compact JSON."""
     return _encode(value).encode()
 
 
 def json_answer(value: object, *, status: int = 200, headers: tuple[tuple[str, str], ...] = ()) -> Answer:
+    """A response with a JSON body."""
     return Answer(status, json_text(value), headers=headers)
 
 
@@ -92,7 +95,7 @@ def html_answer(status: int) -> Answer:
 
 
 class Hub:
-    """One lock for all state of a simulator, a bell that rings when any of it changed, and the closing flag."""
+    """One lock for all state of a simulator, a condition that is notified of every change, and the closing flag."""
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
@@ -101,19 +104,20 @@ class Hub:
         self.version = 0
 
     def touch(self) -> None:
-        """Say that something changed. Call it with the lock held."""
+        """Notify of a change. Call it with the lock held."""
         self.version += 1
         self.changed.notify_all()
 
     def rest(self, seconds: float) -> None:
-        """Hold an answer back; raises Drop when the simulator closes meanwhile. Call it without the lock."""
+        """Delay an answer. Raises Drop when the simulator closes meanwhile. Call it without the lock."""
         if self.closing.wait(max(0.0, seconds)):
             raise Drop
 
     def wait(self, predicate: Callable[[], Any], *, timeout: float, what: str) -> Any:
         """The first true value of `predicate`. Raises AssertionError, naming `what`, after `timeout` seconds.
 
-        It is called without the lock on every change, and every 50 ms: it may look at a process or a file too.
+        The predicate is called without the lock, at every change and every 50 ms, so it may look at processes and
+        files.
         """
         deadline = time.monotonic() + timeout
         while True:
@@ -139,10 +143,10 @@ class HttpServer:
         self._lock = threading.Lock()
         self._connections: dict[socket.socket, int] = {}
         self._listener: socket.socket | None = None
-        self._network = threading.Event()  # cleared: bytes go nowhere
+        self._network = threading.Event()  # cleared: no byte arrives
         self._fillers: list[socket.socket] = []
         self._network.set()
-        self._severed = 0  # connections numbered below this stay dead for ever
+        self._severed = 0  # connections with a lower number stay dead for good
         self._number = 0
         self._date = (0, "")
         self.port = port
@@ -150,6 +154,7 @@ class HttpServer:
 
     @property
     def url(self) -> str:
+        """Its address."""
         return f"http://127.0.0.1:{self.port}"
 
     def online(self) -> None:
@@ -169,7 +174,7 @@ class HttpServer:
         """Refuse new connections and reset the open ones, as a server that is down does."""
         listener, self._listener = self._listener, None
         if listener is not None:
-            try:  # a blocked accept() is not woken by close() everywhere; a connection wakes it
+            try:  # close() does not wake a blocked accept() on every system; a connection does
                 socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
             except OSError:
                 pass
@@ -182,8 +187,8 @@ class HttpServer:
     def cut(self, *, sever: bool) -> None:
         """Lose the network without a reset: nothing is answered until `restore`.
 
-        With `sever` the connections open now stay dead after it (another Wi-Fi, a NAT that forgot them). On Linux
-        connecting hangs too, as when a SYN is lost: the kernel sends it again after 1, 3, 7 s. Elsewhere connections
+        With `sever`, the connections open now stay dead for good (another Wi-Fi, a NAT that forgot them). On Linux
+        connecting hangs too, as when a SYN is lost: the kernel repeats it after 1, 3, 7 s. Elsewhere, connections
         made meanwhile are answered late.
         """
         with self._lock:
@@ -191,8 +196,8 @@ class HttpServer:
                 self._severed = self._number + 1
             self._network.clear()
         if sys.platform == "linux" and self._listener is not None:
-            # Linux drops the SYN when the queue of a listener is full: one connection goes to the accept() that is
-            # under way, one fills the queue. Two in a row that hang mean that both are there.
+            # Linux drops a SYN when the listener's queue is full. One connection goes to the accept() that waits, one
+            # fills the queue; when two in a row hang, both are there.
             self._listener.listen(0)
             hanging = 0
             while hanging < 2:
@@ -203,6 +208,7 @@ class HttpServer:
                 hanging = 0 if select.select([], [filler], [], 0.02)[1] else hanging + 1
 
     def restore(self) -> None:
+        """End `cut`."""
         for filler in self._fillers:
             filler.close()
         self._fillers.clear()
@@ -237,7 +243,7 @@ class HttpServer:
         except Drop as drop:
             reset = drop.reset
         except OSError:
-            pass  # the client went away: its business
+            pass  # the client hung up
         finally:
             with self._lock:
                 self._connections.pop(connection, None)
@@ -268,14 +274,14 @@ class HttpServer:
             if not self._network.is_set():
                 self._blocked(connection)
                 if _was_reset(connection):
-                    return  # what its kernel had not got through it has thrown away
+                    return  # the client's kernel dropped what it had not sent
             try:
                 answer = self._handler(_request(head, body, port))
             except Drop:
                 if self._severed or not self._network.is_set():
                     self._blocked(connection)  # neither FIN nor RST arrives
                 raise
-            head_out = self._head(answer)  # with the date of now, however late it arrives
+            head_out = self._head(answer)  # dated now, however late it arrives
             if self._severed or not self._network.is_set():
                 self._blocked(connection)
             connection.sendall(head_out + answer.body)
@@ -283,7 +289,7 @@ class HttpServer:
                 return
 
     def _blocked(self, connection: socket.socket) -> None:
-        """Wait while the network is gone; a severed connection waits until the simulator closes."""
+        """Wait until the network is back; a severed connection waits until the simulator closes. Raises Drop then."""
         with self._lock:
             severed = self._connections.get(connection, 0) < self._severed
         if severed:
@@ -360,7 +366,7 @@ def _reason(status: int) -> str:
 
 
 def _was_reset(connection: socket.socket) -> bool:
-    """The client has forgotten the connection (RST), not only ended it (FIN)."""
+    """Whether the client has reset the connection (RST), not only closed it (FIN)."""
     connection.setblocking(False)
     try:
         connection.recv(1, socket.MSG_PEEK)
@@ -378,7 +384,7 @@ def _hang_up(connection: socket.socket, *, reset: bool) -> None:
         if reset:
             linger = struct.pack("hh" if hasattr(socket, "SO_EXCLUSIVEADDRUSE") else "ii", 1, 0)
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-            # Only the reading half is shut: it wakes a recv() in another thread and sends no FIN before the RST.
+            # Only the reading half: this wakes a recv() in another thread, and sends no FIN before the RST.
             connection.shutdown(socket.SHUT_RD)
             connection.close()
         else:

@@ -1,7 +1,7 @@
-"""The simulator's markets: books of trades with contiguous ids, filled by tests or by a background flow.
+"""The simulated spot markets: trades with ids without holes, made by tests or by a background flow.
 
-How a venue shows its book over HTTP is in simulation/feeds.py. `binance` and `binance_api` are two hosts of one
-venue: same trades, separate faults. All trades are synthetic.
+feeds.py shows them over HTTP. `binance` and `binance_api` are two hosts of one venue: the same trades, faults of
+their own. All trades are synthetic.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import NamedTuple
 from simulation.http import Hub, Params
 from simulation.perpetuals import Perpetuals
 
-# Price and 24 h volume in US dollars, of the right order of magnitude.
+# Price and 24-hour volume in US dollars, in the right order of magnitude.
 COINS = {
     "BTC": (77_000.0, 2.1e9),
     "ETH": (2_500.0, 1.2e9),
@@ -30,11 +30,11 @@ COINS = {
     "TON": (3.1, 4.0e7),
 }
 _SIDES = ("buy", "sell")
-_KEEP = 200_000  # trades a book remembers
+_KEEP = 200_000  # trades kept of a market
 
 
 class Trade(NamedTuple):
-    """One fill. `side` is the taker's; `poison` names what is wrong with the row that shows it."""
+    """One fill. side: the taker's. poison: what is wrong with the row that shows it, "" for nothing."""
 
     id: int
     ms: int
@@ -46,7 +46,7 @@ class Trade(NamedTuple):
 
 @dataclass
 class MarketCall:
-    """One market request; `status` is None while it waits, 0 when it was dropped without an answer."""
+    """One request to a venue. at: unix seconds. status: None while it waits, 0 when it got no answer."""
 
     venue: str
     path: str
@@ -56,39 +56,40 @@ class MarketCall:
 
 
 @dataclass
-class _Book:
+class _Tape:
     trades: list[Trade] = field(default_factory=list)
     next_id: int = 3_000_001
 
 
 class Market:
-    """All books. Venues are named by their setting: binance (also serves binance_api), coinbase, kraken."""
+    """All markets. Venues have the names of their settings: binance (also as binance_api), coinbase, kraken."""
 
     def __init__(self, hub: Hub) -> None:
         self.volumes = {symbol: volume for symbol, (_, volume) in COINS.items()}
         self.prices = {symbol: price for symbol, (price, _) in COINS.items()}
-        self.delisted: set[tuple[str, str]] = set()  # (venue, symbol) the venue says it does not know
-        self.kraken_since_inclusive = True  # not documented either way: a client must not depend on it
+        self.delisted: set[tuple[str, str]] = set()  # (venue, symbol) that the venue does not know
+        self.kraken_since_inclusive = True  # not documented, so a client must not depend on it
         self.perpetuals = Perpetuals(hub, self.prices)
         self._hub = hub
         self._calls: deque[MarketCall] = deque(maxlen=50_000)
-        self._books: dict[tuple[str, str], _Book] = {}
+        self._tapes: dict[tuple[str, str], _Tape] = {}
         self._weight = (0, 0)
 
     @property
     def calls(self) -> list[MarketCall]:
-        """The requests to all venues, oldest first."""
+        """The newest requests to all venues, oldest first."""
         with self._hub.lock:
             return list(self._calls)
 
     def log_call(self, call: MarketCall) -> None:
+        """Log a request."""
         with self._hub.lock:
             self._calls.append(call)
 
     def trade(
         self, venue: str, symbol: str, side: str, price: float, quantity: float, *, at_ms: int | None = None
     ) -> Trade:
-        """One fill now, or at `at_ms`."""
+        """One fill, now or at `at_ms` (unix ms). Raises ValueError for another side than buy or sell."""
         return self._add(venue, symbol, side, price, quantity, at_ms=at_ms)
 
     def sweep(
@@ -103,7 +104,7 @@ class Market:
         at_ms: int | None = None,
         span_ms: int = 0,
     ) -> list[Trade]:
-        """A whale: one order of `usd` dollars in `fills` fills, the price moving with it, over `span_ms`."""
+        """A whale: one order of `usd` dollars in `fills` fills over `span_ms`, moving the price."""
         start = price or self.prices[symbol]
         first = int(time.time() * 1000) if at_ms is None else at_ms
         step = 0.00002 if side == "buy" else -0.00002
@@ -121,17 +122,18 @@ class Market:
             ]
 
     def skip_ids(self, venue: str, symbol: str, count: int) -> None:
-        """A gap: the next trade's id is `count` further on than it should be."""
+        """A gap: the next trade's id is `count` higher than it should be."""
         with self._hub.lock:
-            self._book(venue, symbol).next_id += count
+            self._tape(venue, symbol).next_id += count
 
     def poison(self, venue: str, symbol: str, kind: str = "missing") -> Trade:
-        """A row no parser can use: missing (a field), text (as price), nan, negative, null, or a bare list."""
+        """An unreadable row: missing (its price), text (as price), nan, negative, null, or list (an empty one)."""
         return self._add(venue, symbol, "buy", self.prices[symbol], 0.001, poison=kind)
 
     def trades(self, venue: str, symbol: str) -> list[Trade]:
+        """All trades kept, oldest first."""
         with self._hub.lock:
-            return list(self._book(venue, symbol).trades)
+            return list(self._tape(venue, symbol).trades)
 
     def start_flow(
         self,
@@ -145,11 +147,11 @@ class Market:
     ) -> threading.Event:
         """Background trades, `rate` a second over all symbols, until the returned event is set.
 
-        Background trades are worth 20 to 1,000 dollars each and never add up to a whale; real ones come only
-        every `whale_every` seconds.
+        They are worth 20 to 1,000 US dollars each and never add up to a whale. Whales come every `whale_every`
+        seconds (None: never), of `whale_usd` dollars up to three times that.
         """
         stop = threading.Event()
-        for symbol in symbols:  # a venue that has traded before: a first reader finds a newest trade
+        for symbol in symbols:  # so that the first reader finds a newest trade
             for venue in venues:
                 self._background(random.Random(seed), venue, symbol)
         arguments = (stop, rate, symbols, random.Random(seed), whale_every, venues, whale_usd)
@@ -157,12 +159,13 @@ class Market:
         return stop
 
     def newest(self, venue: str, symbol: str, count: int) -> list[Trade]:
-        trades = self._book(venue, symbol).trades
+        """The newest `count` trades, oldest first."""
+        trades = self._tape(venue, symbol).trades
         return trades[-count:]
 
     def since_id(self, venue: str, symbol: str, first: int, count: int) -> list[Trade]:
         """At most `count` trades with ids from `first`, oldest first."""
-        trades = self._book(venue, symbol).trades
+        trades = self._tape(venue, symbol).trades
         low, high = 0, len(trades)
         while low < high:
             middle = (low + high) // 2
@@ -170,18 +173,19 @@ class Market:
         return trades[low : low + count]
 
     def knows(self, venue: str, symbol: str | None) -> bool:
+        """Whether the venue has a market for the coin."""
         return symbol in self.volumes and (venue, symbol) not in self.delisted
 
     def weigh(self, weight: int) -> int:
-        """Binance's request weight of this minute so far, `weight` included."""
+        """Add to Binance's request weight; returns the sum of this minute."""
         minute = int(time.time() // 60)
         used = self._weight[1] if self._weight[0] == minute else 0
         self._weight = (minute, used + weight)
         return used + weight
 
-    def _book(self, venue: str, symbol: str) -> _Book:
+    def _tape(self, venue: str, symbol: str) -> _Tape:
         venue = "binance" if venue == "binance_api" else venue
-        return self._books.setdefault((venue, symbol), _Book())
+        return self._tapes.setdefault((venue, symbol), _Tape())
 
     def _add(
         self,
@@ -197,13 +201,13 @@ class Market:
         if side not in _SIDES:
             raise ValueError(f"side is buy or sell, not {side!r}")
         with self._hub.lock:
-            book = self._book(venue, symbol)
+            tape = self._tape(venue, symbol)
             at_ms = int(time.time() * 1000) if at_ms is None else at_ms
-            trade = Trade(book.next_id, at_ms, side, price, quantity, poison)
-            book.next_id += 1
-            book.trades.append(trade)
-            if len(book.trades) > _KEEP:
-                del book.trades[: _KEEP // 2]
+            trade = Trade(tape.next_id, at_ms, side, price, quantity, poison)
+            tape.next_id += 1
+            tape.trades.append(trade)
+            if len(tape.trades) > _KEEP:
+                del tape.trades[: _KEEP // 2]
             self._hub.touch()
             return trade
 

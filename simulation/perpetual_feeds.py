@@ -1,7 +1,7 @@
 """How the simulated venues of perpetual contracts answer: OKX, Gate, Hyperliquid and CoinGlass.
 
-A feed is one function `(market, path, request) -> Answer`, plus its words in `refusal`. Shapes, cursors and error
-codes follow the venues' public documentation.
+A venue is one function `(market, path, request) -> Answer`, plus its refusals in `refusal`. Shapes, cursors and error
+codes follow the venues' public API docs.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _PLAN_NEEDED = {
 
 
 def refusal(venue: str, status: int, wait: tuple[tuple[str, str], ...]) -> Answer:
-    """How this venue words a refusal. OKX: a status above 1000 is its own code inside HTTP 200."""
+    """A venue's own refusal with `status`. OKX: a status above 1000 is its own code inside HTTP 200."""
     if venue == "hyperliquid":
         return (
             _no_json("Failed to deserialize the JSON body into the target type")
@@ -62,6 +62,7 @@ def refusal(venue: str, status: int, wait: tuple[tuple[str, str], ...]) -> Answe
 
 
 def okx(market: Market, path: str, request: Request) -> Answer:
+    """OKX: contracts, funding rates, liquidations."""
     params = request.params
     if path == "/api/v5/public/instruments":
         if params.get("instType") != "SWAP":
@@ -151,7 +152,7 @@ def _okx_detail(event: Liquidation) -> Any:
         "time": event.ms,
         "ts": str(event.ms),
     }
-    return _spoil(row, "bkPx", event.poison)
+    return spoilt(row, "bkPx", event.poison)
 
 
 def _okx_data(rows: Sequence[Any]) -> Answer:
@@ -166,6 +167,7 @@ def _okx_error(code: str, words: str, status: int = 200) -> Answer:
 
 
 def gate(market: Market, path: str, request: Request) -> Answer:
+    """Gate: contracts and liquidations."""
     if path == "/api/v4/futures/usdt/contracts":
         return json_answer(_gate_contracts(market))
     if path != "/api/v4/futures/usdt/liq_orders":
@@ -217,13 +219,14 @@ def _gate_row(event: Liquidation) -> Any:
         "order_price": _text(event.price * (1 - 0.003 * sign)),
         "time": event.ms // 1000,
     }
-    return _spoil(row, "fill_price", event.poison)
+    return spoilt(row, "fill_price", event.poison)
 
 
 # Hyperliquid
 
 
 def hyperliquid(market: Market, path: str, request: Request) -> Answer:
+    """Hyperliquid: funding rates and a wallet's positions."""
     if path != "/info":
         return html_answer(404)
     if request.method != "POST":
@@ -275,7 +278,7 @@ def _hyperliquid_wallet(market: Market, address: str) -> dict[str, Any]:
             "szi": _text(held["size"]),
             "unrealizedPnl": "0.0",
         }
-        positions.append({"position": _spoil(position, "szi", held["poison"]), "type": "oneWay"})
+        positions.append({"position": spoilt(position, "szi", held["poison"]), "type": "oneWay"})
     summary = {"accountValue": "1182.3", "totalMarginUsed": "171.7", "totalNtlPos": "3434.8", "totalRawUsd": "86.5"}
     return {
         "assetPositions": positions,
@@ -290,6 +293,7 @@ def _hyperliquid_wallet(market: Market, address: str) -> dict[str, Any]:
 
 
 def coinglass(market: Market, path: str, request: Request) -> Answer:
+    """CoinGlass: whale moves, liquidations and funding rates, by the key's plan."""
     perpetuals = market.perpetuals
     key = match[1].decode("latin-1").strip() if (match := _KEY.search(request.head)) else ""
     if not key:
@@ -347,12 +351,13 @@ def _text(value: float) -> str:
     return json.dumps(round(value, 8)).removesuffix(".0")
 
 
-def _spoil(row: dict[str, Any], field: str, kind: str) -> Any:
-    """The row as it is, or with what `kind` says wrong with that field."""
-    if not kind:
-        return row
-    if kind == "null":
-        return None
+def spoilt(row: Any, key: str | int, kind: str) -> Any:
+    """The row as it is, or with the fault of this kind: null, list, or a value under `key` that cannot be read."""
+    if kind in ("", "null", "list"):
+        return {"": row, "null": None, "list": [[]]}[kind]
+    row = row.copy()
     if kind == "missing":
-        return {name: value for name, value in row.items() if name != field}
-    return row | {field: {"text": "a price", "nan": "NaN", "negative": "-1.0"}[kind]}
+        del row[key]
+    else:
+        row[key] = {"text": "a price", "nan": "NaN", "negative": "-1.0"}[kind]
+    return row

@@ -1,7 +1,7 @@
-"""The simulator's perpetual contracts: liquidations, funding and wallets, set by tests or by a story.
+"""The simulated perpetual contracts: liquidations, funding and wallets, as tests or the demo set them.
 
-How the venues show them over HTTP is in simulation/perpetual_feeds.py. Venues: okx, gate, hyperliquid, and what
-CoinGlass knows of other exchanges. All of it is synthetic.
+perpetual_feeds.py shows them over HTTP. Venues: okx, gate, hyperliquid, and the exchanges that CoinGlass reports. All
+of it is synthetic.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 from simulation.http import Hub
 
-# Coins of one contract.
+# Coins in one contract.
 OKX_CONTRACTS = {
     "BTC": 0.01,
     "ETH": 0.1,
@@ -25,7 +25,7 @@ OKX_CONTRACTS = {
     "LINK": 1.0,
     "TON": 1.0,
 }
-OKX_INVERSE = {"BTC": 100.0, "ETH": 10.0}  # dollars of one contract
+OKX_INVERSE = {"BTC": 100.0, "ETH": 10.0}  # US dollars in one contract
 GATE_CONTRACTS = {
     "BTC": 0.0001,
     "ETH": 0.01,
@@ -44,9 +44,9 @@ ADDRESS = "0x" + "ab" * 20  # a wallet for tests
 
 @dataclass(frozen=True)
 class Liquidation:
-    """One order that closes a position by force. size, left, position: contracts without a sign.
+    """One order that closes a position by force. size, left, position: contracts, without a sign.
 
-    family: `BTC-USDT`, or `BTC-USD` for OKX's inverse ones. net: shown without the side of the position.
+    family: `BTC-USDT`, or `BTC-USD` for OKX's inverse ones. net: shown without the position's side. ms: unix ms.
     """
 
     venue: str
@@ -64,7 +64,7 @@ class Liquidation:
 
 @dataclass
 class Perpetuals:
-    """What all venues of perpetual contracts know. Rates are fractions for `hours`."""
+    """The state of all venues of perpetual contracts. Rates are fractions for one interval of `hours`."""
 
     hub: Hub
     prices: dict[str, float]
@@ -99,7 +99,10 @@ class Perpetuals:
         net: bool = False,
         poison: str = "",
     ) -> Liquidation:
-        """A `long` or `short` of okx or gate is closed, `usd` of it by this order; `left`: contracts not filled."""
+        """Liquidate `usd` dollars of a `long` or `short` at okx or gate. Raises ValueError for anything else.
+
+        left: contracts that the order did not fill. times: equal orders. The rest as in Liquidation.
+        """
         at = self.prices[coin] if price is None else price
         if venue == "gate":
             unit = GATE_CONTRACTS[coin] * at
@@ -120,19 +123,17 @@ class Perpetuals:
         return made
 
     def liquidate_in_parts(self, coin: str, side: str, parts: list[float], *, price: float, at_ms: int) -> None:
-        """Gate closes one position (dollars each) in several orders: each row shows what was left of it."""
+        """Gate closes one position in several orders, `parts` dollars each; each row shows the shrinking position."""
         sizes = [usd / GATE_CONTRACTS[coin] / price for usd in parts]
         with self.hub.lock:
             for number, size in enumerate(sizes):
-                made = Liquidation(
-                    *("gate", coin, f"{coin}-USDT", side, size, 0.0),
-                    *(sum(sizes[number:]), price, at_ms + 6000 * number),
-                )
+                position, ms = sum(sizes[number:]), at_ms + 6000 * number
+                made = Liquidation("gate", coin, f"{coin}-USDT", side, size, 0.0, position, price, ms)
                 self.liquidations.append(made)
             self.liquidations.sort(key=lambda event: event.ms)
 
     def set_rate(self, venue: str, coin: str, rate: float, *, hours: float | None = None) -> None:
-        """okx, hyperliquid, Binance or Bybit charges `rate` from now on."""
+        """The funding rate of okx, hyperliquid, Binance or Bybit from now on: a fraction for one interval."""
         with self.hub.lock:
             known = self.rates.get((venue, coin), (0.0, 8.0))
             self.rates[venue, coin] = (rate, known[1] if hours is None else hours)
@@ -147,14 +148,14 @@ class Perpetuals:
         liquidation: float | None = None,
         poison: str = "",
     ) -> None:
-        """The wallet's position in a coin from now on; size 0: none."""
+        """A wallet's position in a coin from now on. size: coins, negative for a short, 0 for none."""
         with self.hub.lock:
             others = [held for held in self.wallets.get(address.lower(), []) if held["coin"] != coin]
             held = {"coin": coin, "size": size, "entry": entry, "liquidation": liquidation, "poison": poison}
             self.wallets[address.lower()] = [*others, held] if size else others
 
     def whale_move(self, address: str, coin: str, *, size: float, opened: bool, at_ms: int | None = None) -> None:
-        """Something for CoinGlass's whale-alert; size in coins, negative for a short."""
+        """A large position opened or closed, for CoinGlass's whale-alert. size: coins, negative for a short."""
         price = self.prices[coin]
         row = {
             "user": address,
@@ -172,7 +173,7 @@ class Perpetuals:
     def foreign_liquidation(
         self, exchange: str, coin: str, side: str, *, usd: float, at_ms: int | None = None
     ) -> None:
-        """A liquidation of another exchange, for CoinGlass's liquidation orders."""
+        """A liquidation at another exchange, for CoinGlass's liquidation orders."""
         row = {
             "exchange_name": exchange.upper(),
             "symbol": f"{coin}USDT",
@@ -186,5 +187,5 @@ class Perpetuals:
             self.coinglass_orders.append(row)
 
     def poison(self, venue: str, coin: str, kind: str = "missing") -> Liquidation:
-        """A liquidation whose row no parser can use: missing (its price), text, nan, negative or null."""
+        """A liquidation with an unreadable row: missing (its price), text, nan, negative or null."""
         return self.liquidate(venue, coin, "long", usd=1000, poison=kind)

@@ -1,38 +1,31 @@
-"""A Bot API server and market feeds on loopback, for `--demo`, for tests and for benchmarks.
+"""A Bot API server and market venues on loopback, for the demo, for tests and for benchmarks.
 
-    with Simulator() as sim:
-        bot = sim.bot("123456789:TEST-token")          # TELEGRAM_API_URL is sim.url
-        bot.send_text(chat_id=7, text="/start")
-        bot.wait_text("welcome", chat_id=7)
-        sim.fault(method="sendMessage", kind="retry_after", retry_after=2, times=1)
-        sim.market.sweep("binance", "BTC", "buy", usd=2_000_000)     # BINANCE_URL is sim.market_url("binance")
+with Simulator() as sim:
+bot = sim.bot("123456789:TEST-token")          # TELEGRAM_API_URL is sim.url
+bot.send_text(chat_id=7, text="/start")
+bot.wait_text("welcome", chat_id=7)
+sim.fault(method="sendMessage", kind="retry_after", retry_after=2, times=1)
+sim.market.sweep("binance", "BTC", "buy", usd=2_000_000)     # BINANCE_URL is sim.market_url("binance")
 
-Server rules come from tdlib/telegram-bot-api (see simulation/updates.py); the rest of the parts are in
-simulation/http.py (wire), simulation/account.py (people), simulation/chats.py (methods), simulation/market.py and
-simulation/feeds.py (trades and how venues show them), simulation/perpetuals.py (liquidations, funding, wallets: at
-`sim.market.perpetuals`) and simulation/perpetual_feeds.py, simulation/control.py (the API below).
+The server's rules come from tdlib/telegram-bot-api (simulation/updates.py). The other parts: http.py (connections),
+account.py (people), chats.py (Bot API methods), market.py and feeds.py (trades, and how venues show them),
+perpetuals.py and perpetual_feeds.py (liquidations, funding, wallets: `sim.market.perpetuals`), control.py (below).
 
-Alone: `python -m simulation --port 8081 --token TOKEN [--flow N]` prints one JSON line with its URLs and runs until
-it is stopped. Then `POST /sim/NAME` with a JSON body does what the Python API does; `token` may be left out
-when there is one bot:
-    bot {token, username}           send_text {chat_id, text, count, ...}; {n} in the text is the number
-    sent, calls {since, method}     chat {chat_id}                   stats {}          forget {}
-    wait {sent|called, count, timeout}: until so many deliveries, or calls of method `called`, since `forget`
-    round_trips {chat_id, text, count}: send one, wait for the answer, and so on -> milliseconds of each
-    burst {chat_id, text, count, answers, timeout}: queue all, wait for the answers -> seconds, per_second
-    fault {method|market, kind, ...}, clear_faults {}     set_webhook {url, consumes}     revoke {}
-    rival {timeout, pause}, end_rivals {}                 limits {on}     block {chat_id}
-    trade, sweep, skip_ids, poison {venue, symbol, ...}   flow {rate, symbols, whale_every}
-    liquidate {venue, coin, side, usd, ...}   set_rate {venue, coin, rate}   hold {address, coin, size, ...}
-    offline {}, online {}, cut {sever}, restore {}
+`python -m simulation` runs it as a process of its own (__main__.py). `POST /sim/NAME` with a JSON body then does what
+the Python API does; `token` may be left out when there is one bot: bot {token, username}           send_text
+{chat_id, text, count, ...}; {n} in the text is the number sent, calls {since, method}     chat {chat_id}
+stats {}          forget {} wait {called, count, timeout}: until `count` deliveries, or calls of the method `called`,
+since `forget` round_trips {chat_id, text, count}: send one, wait for the answer, send the next -> milliseconds of
+each burst {chat_id, text, count, answers, timeout}: queue all, wait for the answers -> seconds, per_second fault
+{method|market, kind, ...}, clear_faults {}     set_webhook {url, consumes}     revoke {} rival {timeout, pause},
+end_rivals {}                 limits {on}     block {chat_id} trade, sweep, skip_ids, poison {venue, symbol, ...}
+flow {rate, symbols, whale_every} liquidate {venue, coin, side, usd, ...}   set_rate {venue, coin, rate}   hold
+{address, coin, size, ...} offline {}, online {}, cut {sever}, restore {}
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import re
-import signal
 import threading
 import time
 from collections.abc import Callable
@@ -58,14 +51,14 @@ KINDS = (
     "hang",  # no answer until the fault is cleared; then the connection ends
     "reset",  # RST instead of an answer
     "close",  # FIN instead of an answer
-    "slow_first_byte",  # the right answer, `seconds` late, or when the fault is cleared
+    "slow_first_byte",  # the right answer, after `seconds` or when the fault is cleared
 )
 _TOKEN = re.compile(r"\d+:[A-Za-z0-9_-]{3,}")
 
 
 @dataclass(eq=False)
 class Fault:
-    """A fault in force. `hits` counts the requests it met; `clear()` ends it."""
+    """A fault in force. hits: requests that met it; ends_at: monotonic seconds; the rest as in `Simulator.fault`."""
 
     target: str
     kind: str
@@ -83,11 +76,15 @@ class Fault:
         self.cleared = threading.Event()
 
     def clear(self) -> None:
+        """End the fault, and whatever waits for it."""
         self.cleared.set()
 
 
 class Simulator:
-    """Serves from construction until `close` (or the end of its `with` block). `keep`: log entries kept a bot."""
+    """Serves from construction until `close`, or the end of its `with` block.
+
+    conflict_hold: seconds in place of the server's 3 s between two 409s. keep: log entries to keep for each bot.
+    """
 
     def __init__(self, port: int = 0, *, conflict_hold: float = 3.0, keep: int = 50_000) -> None:
         self._hub = Hub()
@@ -99,7 +96,7 @@ class Simulator:
         self.market = Market(self._hub)
         self.unauthorized = 0
         self._server = HttpServer(self._handle, hub=self._hub, port=port)
-        self._roads: list[HttpServer] = []
+        self._routes: list[HttpServer] = []
 
     def __enter__(self) -> Simulator:
         return self
@@ -108,26 +105,28 @@ class Simulator:
         self.close()
 
     def close(self) -> None:
+        """Stop serving; every request that waits ends."""
         self._hub.closing.set()
         for fault in self._faults:
             fault.clear()
         for bot in self.bots.values():
             bot.updates.close()
-        for server in (self._server, *self._roads):
+        for server in (self._server, *self._routes):
             server.offline()
 
     @property
     def url(self) -> str:
+        """TELEGRAM_API_URL of its bots."""
         return self._server.url
 
     def market_url(self, venue: str) -> str:
-        """Base URL of a market host: binance, binance_api, coinbase, kraken, okx, gate, hyperliquid, coinglass."""
+        """Base URL of a venue: one of VENUES. Raises ValueError."""
         if venue not in VENUES:
             raise ValueError(f"no market {venue!r}; there are {', '.join(VENUES)}")
         return f"{self.url}/market/{venue}"
 
     def bot(self, token: str, *, username: str = "whale_test_bot") -> SimBot:
-        """Register a token, or find the bot it belongs to."""
+        """The bot of a token, registered when it is new."""
         with self._hub.lock:
             if token not in self.bots:
                 self.bots[token] = SimBot(
@@ -136,7 +135,7 @@ class Simulator:
             return self.bots[token]
 
     def revoke(self, token: str) -> None:
-        """From now on 401, also for the poll that waits."""
+        """Answer 401 from now on, also to the poll that waits."""
         bot = self.bots[token]
         bot.revoked = True
         bot.updates.refuse_poll(ApiError(401, "Unauthorized"))
@@ -161,10 +160,10 @@ class Simulator:
         after: bool = False,
         description: str = "",
     ) -> Fault:
-        """Make requests fail: of a Bot API `method`, of a `market` host (paths containing `path`), or "*" for all.
+        """Make requests fail: of a Bot API `method`, of a `market` venue (paths containing `path`), or "*" for all.
 
-        `times` requests, for `lasting` seconds, or until cleared. `after`: the request is carried out first and
-        then its answer is lost or spoilt. Of several faults the oldest that fits is taken.
+        It lasts for `times` requests, for `lasting` seconds, or until it is cleared. `after`: the request is carried
+        out, and only its answer fails. Of several faults that fit, the oldest counts. Raises ValueError.
         """
         if kind not in KINDS:
             raise ValueError(f"no fault {kind!r}; there are {', '.join(KINDS)}")
@@ -179,6 +178,7 @@ class Simulator:
         return fault
 
     def clear_faults(self) -> None:
+        """End all faults."""
         with self._hub.lock:
             for fault in self._faults:
                 fault.clear()
@@ -189,6 +189,7 @@ class Simulator:
         self._server.offline()
 
     def online(self) -> None:
+        """Serve again, on the same port."""
         self._server.online()
 
     def cut(self, *, sever: bool = True) -> None:
@@ -196,13 +197,14 @@ class Simulator:
         self._server.cut(sever=sever)
 
     def restore(self) -> None:
+        """End `cut`."""
         self._server.restore()
 
-    def road(self) -> HttpServer:
-        """Another port with the same world behind it: its `cut` and `offline` concern only who uses its `url`."""
+    def route(self) -> HttpServer:
+        """Another port to the same simulator: its `cut` and `offline` affect only the users of its `url`."""
         server = HttpServer(self._handle, hub=self._hub)
         with self._hub.lock:
-            self._roads.append(server)
+            self._routes.append(server)
         return server
 
     def _handle(self, request: Request) -> Answer:
@@ -279,7 +281,7 @@ class Simulator:
         return None
 
     def _spoil(self, fault: Fault, venue: str) -> Answer | None:
-        """What the client gets instead; None for the true answer, late. Raises Drop for no answer."""
+        """The answer that takes the true one's place, None to keep the true one. Raises Drop for no answer."""
         kind = fault.kind
         if kind == "hang":
             fault.cleared.wait(None if fault.ends_at == float("inf") else max(0.0, fault.ends_at - time.monotonic()))
@@ -327,32 +329,3 @@ def _failure(error: ApiError) -> tuple[Answer, str]:
     if error.code == 429:
         wait = (("Retry-After", str(error.parameters.get("retry_after", 1))),)
     return json_answer(body, status=error.code, headers=wait), error.description
-
-
-def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(description="Bot API server and market feeds on loopback.")
-    parser.add_argument("--port", type=int, default=0)
-    parser.add_argument("--token", action="append", default=[], help="a bot to know (again for more)")
-    parser.add_argument("--flow", type=float, default=0, help="background trades a second")
-    parser.add_argument("--whale-every", type=float, default=None, help="seconds between whales of the flow")
-    parser.add_argument("--conflict-hold", type=float, default=3.0, help="the server's 3 s, in seconds")
-    options = parser.parse_args(arguments)
-    stopped = threading.Event()
-    # Plain set() in a handler is safe here: the main thread waits in slices, in a loop of its own.
-    stop = False
-
-    def ask_to_stop(*_: object) -> None:
-        nonlocal stop
-        stop = True
-
-    signal.signal(signal.SIGINT, ask_to_stop)
-    signal.signal(signal.SIGTERM, ask_to_stop)
-    with Simulator(options.port, conflict_hold=options.conflict_hold) as sim:
-        for token in options.token:
-            sim.bot(token)
-        if options.flow:
-            sim.market.start_flow(options.flow, whale_every=options.whale_every)
-        print(json.dumps({"url": sim.url, "markets": {venue: sim.market_url(venue) for venue in VENUES}}), flush=True)
-        while not stop:
-            stopped.wait(0.2)
-    return 0

@@ -1,9 +1,9 @@
-"""The simulator's update queue of one bot: getUpdates, webhooks and the 409 rules of the real server.
+"""The update queue of one simulated bot: getUpdates, webhooks and the 409 rules of the real server.
 
 The rules are those of tdlib/telegram-bot-api, Client.cpp (process_get_updates_query, do_get_updates,
-abort_long_poll, fail_query_conflict, process_set_webhook_query) and of tdlib's TQueue. Where that server waits
-3 s, this one waits `conflict_hold` seconds, and its shorter times (1 s, 0.5 s) shrink with it.
-A client that died while it polled leaves its poll parked until the poll's timeout, as there.
+abort_long_poll, fail_query_conflict, process_set_webhook_query), and of tdlib's TQueue. Where that server waits 3 s,
+this one waits `conflict_hold` seconds; its shorter times (1 s, 0.5 s) shrink in proportion. As there, the poll of a
+client that died stays open until its timeout.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ class Described:
 
 
 class RawJson:
-    """A result that is JSON text already."""
+    """A result that is already JSON text."""
 
     def __init__(self, text: bytes) -> None:
         self.text = text
 
 
 def integer(params: Params, name: str, default: int = 0) -> int:
-    """An integer parameter the way the server reads it: what is no number counts as 0."""
+    """An integer parameter as the server reads it: anything but a number counts as 0."""
     value = params.get(name, "")
     if value == "" or not isinstance(value, str):
         return default
@@ -63,14 +63,15 @@ def integer(params: Params, name: str, default: int = 0) -> int:
 
 
 def truth(params: Params, name: str) -> bool:
+    """A Boolean parameter as the server reads it."""
     return str(params.get(name, "")).lower() in ("true", "yes", "1")
 
 
 class _Poll:
-    """A getUpdates that waits. `error` and `hold` are set by whoever ends it early."""
+    """A long poll that waits. Whoever ends it early sets its error, and the seconds to hold it back."""
 
     def __init__(self, lock: threading.RLock, offset: int, limit: int) -> None:
-        self.bell = threading.Condition(lock)
+        self.changed = threading.Condition(lock)
         self.offset = offset
         self.limit = limit
         self.error: ApiError | None = None
@@ -78,14 +79,18 @@ class _Poll:
 
 
 class Updates:
-    """The queue and its consumers. Every public method may be called from any thread."""
+    """The queue and its consumers. Thread-safe.
+
+    conflict_hold: seconds in place of the server's 3 s. webhook_took: ids of updates that a foreign webhook took.
+    first_id: of the first update.
+    """
 
     def __init__(self, hub: Hub, *, conflict_hold: float, first_id: int) -> None:
         self.webhook_url = ""
         self.allowed: tuple[str, ...] = ()
         self.webhook_took: list[int] = []
         self._hub = hub
-        self._hold = conflict_hold
+        self.conflict_hold = conflict_hold
         self._queue: deque[tuple[int, bytes]] = deque()
         self._next_id = first_id
         self._poll: _Poll | None = None
@@ -97,15 +102,16 @@ class Updates:
 
     @property
     def pending(self) -> int:
+        """Updates that wait."""
         return len(self._queue)
 
     @property
     def polling(self) -> bool:
-        """A long poll is waiting now (perhaps one of a client that is dead)."""
+        """Whether a long poll is open now, perhaps a dead client's."""
         return self._poll is not None
 
     def add(self, update: dict[str, Any]) -> int:
-        """Queue one update and give it to the poll that waits. Returns its id, queued or filtered out."""
+        """Queue an update and hand it to the open poll. Returns its id, even when it was filtered out."""
         with self._hub.lock:
             update_id = self._next_id
             self._next_id += 1
@@ -119,12 +125,12 @@ class Updates:
             else:
                 self._queue.append((update_id, json_text({"update_id": update_id, **update})))
                 if self._poll is not None:
-                    self._poll.bell.notify_all()
+                    self._poll.changed.notify_all()
             self._hub.touch()
             return update_id
 
     def get_updates(self, params: Params) -> RawJson:
-        """The method. Blocks as long as the server would; raises ApiError 409, or Drop when the simulator closes."""
+        """getUpdates, blocking as the server would. Raises ApiError (409), or Drop when the simulator closes."""
         lock = self._hub.lock
         with lock:
             now = time.monotonic()
@@ -136,9 +142,9 @@ class Updates:
                 wait = float(min(max(integer(params, "timeout"), 0), LONG_POLL_MAX))
                 self._store_allowed(params)
                 since = now - self._previous_at
-                if offset == self._previous_offset and wait < 3 and since < self._hold:
-                    wait = self._hold
-                if offset == self._previous_offset and since < self._hold / 6:
+                if offset == self._previous_offset and wait < 3 and since < self.conflict_hold:
+                    wait = self.conflict_hold
+                if offset == self._previous_offset and since < self.conflict_hold / 6:
                     limit = 1
                 self._previous_offset, self._previous_at = offset, now
                 offset, updates = self._take(offset, limit)
@@ -154,7 +160,7 @@ class Updates:
                     if updates or left <= 0:
                         self._poll = None
                         return _result(updates)
-                    poll.bell.wait(left)
+                    poll.changed.wait(left)
                     if self._hub.closing.is_set():
                         raise Drop
                 error, hold = poll.error, poll.hold
@@ -162,7 +168,10 @@ class Updates:
         raise error
 
     def set_webhook(self, params: Params, *, foreign: bool = False, consumes: bool = False) -> Described:
-        """setWebhook; with an empty URL it is deleteWebhook. `foreign` skips the limit of one a second."""
+        """setWebhook, or deleteWebhook when the URL is empty. Raises ApiError.
+
+        foreign: set by someone else, so without the limit of one call a second. consumes: it takes the updates.
+        """
         url = str(params.get("url", ""))
         drop = truth(params, "drop_pending_updates")
         with self._hub.lock:
@@ -170,7 +179,7 @@ class Updates:
             if url and not foreign:
                 if now < self._next_webhook_at:
                     raise ApiError(429, "Too Many Requests: retry after 1", retry_after=1)
-                self._next_webhook_at = now + self._hold / 3
+                self._next_webhook_at = now + self.conflict_hold / 3
             if url and not url.startswith("https://"):
                 raise ApiError(400, "Bad Request: bad webhook: An HTTPS URL must be provided for webhook")
             if url == self.webhook_url and not drop:
@@ -189,6 +198,7 @@ class Updates:
             return Described(True, "Webhook was deleted" if was_set else "Webhook is already deleted")
 
     def webhook_info(self) -> dict[str, Any]:
+        """getWebhookInfo."""
         with self._hub.lock:
             info: dict[str, Any] = {
                 "url": self.webhook_url,
@@ -202,18 +212,18 @@ class Updates:
             return info
 
     def refuse_poll(self, error: ApiError) -> None:
-        """End the poll that waits, if any, with `error` at once."""
+        """End the open poll, if any, with `error` at once."""
         with self._hub.lock:
             poll, self._poll = self._poll, None
             if poll is not None:
                 poll.error = error
-                poll.bell.notify_all()
+                poll.changed.notify_all()
 
     def close(self) -> None:
-        """Wake whoever waits, so that the simulator can end."""
+        """Wake the open poll, so that the simulator can close."""
         with self._hub.lock:
             if self._poll is not None:
-                self._poll.bell.notify_all()
+                self._poll.changed.notify_all()
 
     def _take(self, offset: int, limit: int) -> tuple[int, list[bytes]]:
         queue = self._queue
@@ -221,7 +231,7 @@ class Updates:
             while len(queue) > -offset:
                 queue.popleft()
         head = queue[0][0] if queue else self._next_id
-        # An offset far beyond the newest update is taken for a mistake: all is served, nothing is confirmed.
+        # The server ignores an offset far beyond the newest update: it serves everything and confirms nothing.
         if offset <= 0 or offset > self._next_id + 10:
             offset = head
         while queue and queue[0][0] < offset:
@@ -232,12 +242,12 @@ class Updates:
         poll, self._poll = self._poll, None
         if poll is not None:
             poll.error, poll.hold = ApiError(409, error), self._conflict_hold(time.monotonic())
-            poll.bell.notify_all()
+            poll.changed.notify_all()
 
     def _conflict_hold(self, now: float) -> float:
         if now < self._next_conflict_at:
-            return self._hold
-        self._next_conflict_at = now + self._hold
+            return self.conflict_hold
+        self._next_conflict_at = now + self.conflict_hold
         return 0.0
 
     def _store_allowed(self, params: Params) -> None:
@@ -252,10 +262,10 @@ class Updates:
 
 
 class Rival:
-    """Another poller of the same bot: it asks again and again until `kill` (or the end of its `with` block).
+    """A second poller of the same bot. It polls until `kill`, or the end of its `with` block.
 
-    `pause` seconds between two polls; `timeout` of each (0 grabs what is there and aborts nobody). Killed, it
-    leaves its last poll parked, as a dead process does; what that poll is given stays unconfirmed.
+    pause: seconds between two polls. timeout: seconds of each; 0 takes what is there and aborts no other poll. Once
+    killed, its last poll stays open, as a dead process leaves it; the updates it gets then stay unconfirmed.
     """
 
     def __init__(self, updates: Updates, *, timeout: int = 30, pause: float = 0.0) -> None:
@@ -275,6 +285,7 @@ class Rival:
         self.kill()
 
     def kill(self) -> None:
+        """Stop polling."""
         self._dead.set()
 
     def _run(self) -> None:

@@ -43,20 +43,20 @@ def answered_once(chat: SimBot, *names: str) -> float:
 def test_after_a_change_of_network_commands_and_answers_on_their_way_arrive_within_five_seconds(
     run_bot: Run, chat: SimBot, sim: Simulator
 ) -> None:
-    road = sim.road()
-    bot = run_bot(TELEGRAM_API_URL=road.url, before=QUICK_LINE)
+    route = sim.route()
+    bot = run_bot(TELEGRAM_API_URL=route.url, before=QUICK_LINE)
     polling(bot, chat, sim)
     fault = sim.fault("sendMessage", kind="hang")
     chat.send_text(chat_id=OWNER, text="/ping sent")
     sim.wait(lambda: chat.count("sendMessage"), what="an answer that is being sent")
     sim.wait(lambda: chat.polling, what="the next long poll")
-    road.cut(sever=True)
+    route.cut(sever=True)
     chat.send_text(chat_id=OWNER, text="/ping given")  # to a connection that is dead
     later(sim, 1.0)
     sim.clear_faults()
     fault.clear()
     chat.send_text(chat_id=OWNER, text="/ping new")
-    road.restore()
+    route.restore()
     back = time.time()
     assert answered_once(chat, "sent", "given", "new") - back < BACK_WITHIN
     assert "Tries go on" not in bot.output  # one silent connection is no outage
@@ -66,13 +66,13 @@ def test_after_a_change_of_network_commands_and_answers_on_their_way_arrive_with
 def test_a_network_lost_without_a_word_costs_five_seconds_after_its_return_and_two_lines_of_log(
     run_bot: Run, chat: SimBot, sim: Simulator
 ) -> None:
-    road = sim.road()
-    bot = run_bot(TELEGRAM_API_URL=road.url, before=QUICK_LINE)
+    route = sim.route()
+    bot = run_bot(TELEGRAM_API_URL=route.url, before=QUICK_LINE)
     polling(bot, chat, sim)
-    road.cut(sever=False)
+    route.cut(sever=False)
     bot.wait_output("Polling: no connection within the time limit. Tries go on", timeout=20)
     chat.send_text(chat_id=OWNER, text="/ping")
-    road.restore()
+    route.restore()
     back = time.time()
     assert chat.wait_text("pong", timeout=20).at - back < BACK_WITHIN
     bot.wait_output("Polling: Telegram answers again")
@@ -80,15 +80,15 @@ def test_a_network_lost_without_a_word_costs_five_seconds_after_its_return_and_t
 
 
 def test_a_refused_connection_is_tried_again_soon_and_told_once(run_bot: Run, chat: SimBot, sim: Simulator) -> None:
-    road = sim.road()
-    bot = run_bot(TELEGRAM_API_URL=road.url)
+    route = sim.route()
+    bot = run_bot(TELEGRAM_API_URL=route.url)
     polling(bot, chat, sim)
     before = len(chat.calls)
-    road.offline()
+    route.offline()
     bot.wait_output("Tries go on")
     later(sim, 4.0)
     chat.send_text(chat_id=OWNER, text="/ping")
-    road.online()
+    route.online()
     back = time.time()
     assert chat.wait_text("pong", timeout=20).at - back < BACK_WITHIN
     bot.wait_output("Telegram answers again")
@@ -98,14 +98,14 @@ def test_a_refused_connection_is_tried_again_soon_and_told_once(run_bot: Run, ch
 
 @linux
 def test_a_resumed_laptop_is_back_within_a_long_poll(run_bot: Run, chat: SimBot, sim: Simulator) -> None:
-    road = sim.road()
-    bot = run_bot(TELEGRAM_API_URL=road.url, before=QUICK_LINE)
+    route = sim.route()
+    bot = run_bot(TELEGRAM_API_URL=route.url, before=QUICK_LINE)
     polling(bot, chat, sim)
     bot.process.send_signal(signal.SIGSTOP)
-    road.cut(sever=True)  # another network meanwhile
+    route.cut(sever=True)  # another network meanwhile
     chat.send_text(chat_id=OWNER, text="/ping asleep")
     later(sim, 2.5)
-    road.restore()
+    route.restore()
     bot.process.send_signal(signal.SIGCONT)
     back = time.time()
     assert answered_once(chat, "asleep") - back < BACK_WITHIN

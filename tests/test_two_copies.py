@@ -165,15 +165,15 @@ def test_a_frozen_copy_that_wakes_up_answers_nothing_that_the_other_one_has_answ
 def test_a_copy_that_loses_its_network_is_replaced_and_finds_its_place_when_it_is_back(
     copy: Copy, chat: SimBot, sim: Simulator, talk: Talk, sever: bool
 ) -> None:
-    road = sim.road()
-    older, _ = pair(copy, chat, sim, TELEGRAM_API_URL=road.url)
+    route = sim.route()
+    older, _ = pair(copy, chat, sim, TELEGRAM_API_URL=route.url)
     talk.heard()
     sim.wait(lambda: chat.polling, what="the newer copy's long poll")
-    road.cut(sever=sever)
+    route.cut(sever=sever)
     assert talk.heard() < TAKEN_OVER_WITHIN  # given to a connection that is dead first
     older.wait_output(TAKES_OVER)
     sim.wait(lambda: conflicts(chat) >= 1, what="the take-over")
-    road.restore()
+    route.restore()
     for _ in range(3):
         talk.heard()
     talk.all_answered_once()
