@@ -167,7 +167,7 @@ def _run(env_file: Path, arguments: argparse.Namespace) -> int:
     """The bot itself; on a terminal, what it needs to begin with is asked for."""
     from manage import setup
     from service import run  # and with it the libraries, which no subcommand should have to wait for
-    from service.app import Link
+    from service.owner import Link
 
     terminal = setup.interactive() and not arguments.once
     try:

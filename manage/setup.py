@@ -142,7 +142,7 @@ def _finish(env_file: Path, settings: Settings, username: str, *, link: bool, ch
         if holder is not None:
             return _link_of_running(folder, holder, username)
         from service import run as process
-        from service.app import Link  # the whole bot, only to be claimed
+        from service.owner import Link  # the whole bot, only to be claimed
 
         return process.run(settings, env_file=env_file, link=Link.ONLY)
     if not changed:

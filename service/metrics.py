@@ -6,7 +6,12 @@ Source of the format and the naming rules: prometheus.io, "Exposition formats" a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+import threading
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
@@ -18,6 +23,60 @@ MISSING = (
     "pip install prometheus_client (the pip of the bot's own Python) - then ask again, no restart is needed."
 )
 _SOURCE_STATES = ("ok", "resting", "blocked", "off", "unused")
+BOUNDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)  # seconds; the last bucket has no upper bound
+LATEST = 1000  # messages: the percentiles are of so many, the latest ones
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spread:
+    """How long messages took from being stored to being sent, in seconds.
+
+    counts: messages in each bucket, one more than BOUNDS. total: of all messages since the start. latest: how many
+    messages p50, p95 and longest are of; these are None when there is none.
+    """
+
+    counts: tuple[int, ...]
+    total: float
+    latest: int
+    p50: float | None
+    p95: float | None
+    longest: float | None
+
+
+class Latency:
+    """Delivery times since the start, in memory only. Safe from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts = [0] * (len(BOUNDS) + 1)
+        self._total = 0.0
+        self._latest: deque[float] = deque(maxlen=LATEST)
+
+    def add(self, seconds: float) -> None:
+        """Count a message that was sent so many seconds after it was stored."""
+        seconds = max(0.0, seconds)  # a clock that was put back meanwhile makes it negative
+        with self._lock:
+            self._counts[bisect_left(BOUNDS, seconds)] += 1
+            self._total += seconds
+            self._latest.append(seconds)
+
+    def spread(self) -> Spread:
+        """The figures so far."""
+        with self._lock:
+            counts, total, latest = tuple(self._counts), self._total, sorted(self._latest)
+        return Spread(
+            counts=counts,
+            total=total,
+            latest=len(latest),
+            p50=_percentile(latest, 50),
+            p95=_percentile(latest, 95),
+            longest=latest[-1] if latest else None,
+        )
+
+
+def _percentile(ordered: Sequence[float], percent: int) -> float | None:
+    """By the nearest rank: a figure that was measured, never one in between. None of nothing."""
+    return ordered[math.ceil(len(ordered) * percent / 100) - 1] if ordered else None
 
 
 class MetricsMissing(Exception):
@@ -64,6 +123,8 @@ class _Collector:
         good = polling["last_good_at"]
         yield from gauge("last_poll_time_seconds", "When getUpdates was last answered well, unix time", good)
         yield from gauge("conflict", "1 while another program polls", float(conflict["since"] is not None))
+        paused = float(view["alerts_paused"])
+        yield from gauge("alerts_paused", "1 while alerts wait for another copy to end (ON_CONFLICT=pause)", paused)
         for name, words, value in (
             ("conflicts", "Conflicts begun since the start", conflict["begun"]),
             ("conflict_answers", "Answers 409 since the start", conflict["answers"]),

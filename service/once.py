@@ -7,10 +7,12 @@ sends nothing itself: it waits for that bot's next round. So no alert is sent tw
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 
 from base import exit_codes, text
+from botapi.client import Telegram, TelegramError, TokenRefused
 from monitors import ROUND_BEGAN, Jobs
 from store import Store
 
@@ -25,12 +27,13 @@ Pause = Callable[[float], bool]  # rest so many seconds; True when a signal asks
 
 def alone(
     jobs: Jobs,
+    telegram: Telegram,
     *,
     pause: Pause,
-    refused: Callable[[], bool],
+    refused: threading.Event,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> int:
-    """Run every check of the markets once, then deliver all that waits. refused: Telegram does not take the token.
+    """Run every check of the markets once, then deliver all that waits. refused: is set when the token is refused.
 
     Returns the exit code. What could not be delivered in time stays in the store for the next round.
     """
@@ -44,19 +47,14 @@ def alone(
         jobs.check_spot()
     before = len(store.pending())
     outbox.start()
-    while store.pending() and monotonic() - began < ROUND_TIME and not pause(0.05):
+    while store.pending() and monotonic() - began < ROUND_TIME and not refused.is_set() and not pause(0.05):
         if outbox.unreachable_since() is not None:
             break
     left = len(store.pending())
     outbox.stop(1.0)
-    took = text.duration(monotonic() - began)
-    waiting = text.count(left, "message")
-    if left and refused():
-        log.error(
-            "Checked in %s, but Telegram refuses the token. Not delivered: %s, kept for the next round.",
-            took,
-            waiting,
-        )
+    took, waiting = text.duration(monotonic() - began), text.count(left, "message")
+    if left and refused.is_set():
+        log.error("Checked in %s. Not delivered: %s, kept until the token in the settings is right.", took, waiting)
         return exit_codes.TOKEN_REFUSED
     if left:
         log.error(
@@ -67,6 +65,13 @@ def alone(
         )
         return exit_codes.UNAVAILABLE
     log.info("Checked and delivered in %s: %s", took, text.count(before, "message"))
+    try:
+        telegram.me(within=5.0)  # also when nothing waited: cron must not hide a revoked token
+    except TokenRefused as error:
+        log.error("Telegram refuses the token (%s). Get the current one from @BotFather into .env.", error)
+        return exit_codes.TOKEN_REFUSED
+    except TelegramError:
+        pass  # nothing waits for Telegram
     return exit_codes.STOPPED
 
 

@@ -6,6 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Callable
+from enum import Enum
 from pathlib import Path
 
 from access import LINK_LIFETIME, Access, OwnerLink, link_url
@@ -21,6 +22,14 @@ EXPIRED = (
     "The owner link has expired or was opened in a group. Start the bot again for a new link, or set OWNER_ID in the "
     "settings file."
 )
+
+
+class Link(Enum):
+    """When a link is shown on the terminal that makes whoever opens it the owner."""
+
+    NEVER = "never"
+    IF_NEEDED = "when nobody could use the bot"
+    ONLY = "in any case, and the bot ends when it was opened"
 
 
 class OwnerMessages:

@@ -17,7 +17,8 @@ from machine import supervisor
 from machine.holder import refusal
 from machine.signals import Signals
 from service import once
-from service.app import Bot, End, Link
+from service.app import Bot, End
+from service.owner import Link
 from service.systemd import Notifier
 from store import Store
 

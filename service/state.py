@@ -11,9 +11,11 @@ import json
 import logging
 import math
 import os
+import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from datetime import tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,8 @@ from base.worker import Loop
 from botapi.polling_state import ConflictState, PollingReport, PollingState
 from botapi.storage import StoreError
 from machine import holder
-from service.latency import BOUNDS, Spread
+from service.metrics import BOUNDS, Spread
+from store import Store
 from venues.availability import SourceHealth
 
 log = logging.getLogger(__name__)
@@ -34,35 +37,38 @@ _SOURCE_FIELDS = ("source", "venue", "host", "state", "since", "reason", "covers
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parts:
-    """Where the state comes from. Each is called from the state's own thread, some of them also from others."""
+class Snapshot:
+    """How the bot's parts are at one moment, as they know it without asking the store.
 
-    username: Callable[[], str]
-    polling: Callable[[], PollingReport]
-    conflict: Callable[[], ConflictState]
-    sources: Callable[[], Sequence[SourceHealth]]
-    pending: Callable[[], int]
-    settled: Callable[[float], Mapping[str, int]]  # since when; gives `sent` and `buried`
-    loops: Callable[[], Sequence[Loop]]
-    stuck: Callable[[], Sequence[str]]
-    store_failing_for: Callable[[], float | None]
-    latency: Callable[[], Spread]
-    alerts_by_hour: Callable[[float], Mapping[int, int]]  # since when; gives numbers by the hour's beginning
+    stuck: names of threads. sending_failed_since: unix seconds, None while messages go out.
+    """
+
+    username: str
+    polling: PollingReport
+    conflict: ConflictState
+    alerts_paused: bool
+    sending_failed_since: float | None
+    sources: Sequence[SourceHealth]
+    loops: Sequence[Loop]
+    stuck: Sequence[str]
+    latency: Spread
 
 
 class State:
     """Collects the state and keeps its file. A disk that cannot be written costs the file, nothing else.
 
-    patience: seconds after which polling without a good answer is a problem. latest: what was last collected, empty
-    before that. `problems` and `view` never wait for the store: they tell also of a bot whose store hangs.
+    snapshot: asked from several threads. patience: seconds after which polling without a good answer is a problem.
+    latest: what was last collected, empty before that. `problems` and `view` never wait for the store: they work
+    while it hangs.
     """
 
     def __init__(
         self,
         folder: Path,
+        store: Store,
         *,
         bot_id: int,
-        parts: Parts,
+        snapshot: Callable[[], Snapshot],
         patience: float = 80.0,
         now: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
@@ -70,8 +76,9 @@ class State:
         self.latest: dict[str, Any] = {}
         self._folder = folder
         self._path = folder / FILE
+        self._store = store
         self._bot_id = bot_id
-        self._parts = parts
+        self._snapshot = snapshot
         self._patience = patience
         self._now, self._monotonic = now, monotonic
         self._started_at = now()
@@ -109,25 +116,26 @@ class State:
 
     def collect(self) -> dict[str, Any]:
         """The state as JSON knows it. Times are unix seconds or None, ages and lags seconds. Never waits."""
-        now, monotonic, parts = self._now(), self._monotonic(), self._parts
-        conflict = asdict(parts.conflict())
+        now, monotonic, found = self._now(), self._monotonic(), self._snapshot()
+        conflict = asdict(found.conflict)
         return {
             "schema": SCHEMA,
             "version": VERSION,
             "bot_id": self._bot_id,
-            "username": parts.username(),
+            "username": found.username,
             "pid": os.getpid(),
             "started_at": self._started_at,
             "written_at": now,
-            "polling": parts.polling().as_json(),
+            "polling": found.polling.as_json(),
             "conflict": {name: conflict[name] for name in ("since", "count", "episodes")},
+            "alerts_paused": found.alerts_paused,
             "sources": [
                 {name: getattr(source, name) for name in _SOURCE_FIELDS} | {"symbols": list(source.symbols)}
-                for source in parts.sources()
+                for source in found.sources
             ],
             "queue": dict(self._queue),
             "threads": [
-                {"name": loop.name, "age": round(max(0.0, monotonic - loop.progress_at), 3)} for loop in parts.loops()
+                {"name": loop.name, "age": round(max(0.0, monotonic - loop.progress_at), 3)} for loop in found.loops
             ],
             "folder": str(self._folder),
         }
@@ -135,52 +143,74 @@ class State:
     def problems(self) -> list[str]:
         """Why this bot does not do its work now, one sentence each; empty when it does. Never waits.
 
-        A bot in standby does its work: another copy reads the commands.
+        A bot in standby does its work: another copy answers the commands.
         """
-        now, polling = self._now(), self._parts.polling()
-        found = [f"The thread {name} is stuck." for name in self._parts.stuck()]
-        failing = self._parts.store_failing_for()
+        return self._problems(self._snapshot())
+
+    def _problems(self, found: Snapshot) -> list[str]:
+        now, polling = self._now(), found.polling
+        problems = [f"The thread {name} is stuck." for name in found.stuck]
+        failing = self._store.failing_for()
         if failing is not None:
-            # Telegram is asked and answers all the same: without this a bot that can take no command would look well.
-            found.append(f"The database cannot be used for {text.duration(failing)}; the log tells why.")
+            # Telegram answers all the same: without this a bot that can take no command would look healthy.
+            problems.append(f"The database has been unusable for {text.duration(failing)}. The log says why.")
         if polling.state.shares:
-            return found
+            return problems
         since = max(polling.last_good_at or self._started_at, polling.failing_since or 0.0)
         quiet = text.duration(max(0.0, now - since))
         if polling.last_good_at is None:
-            found.append(f"Not connected to Telegram yet, for {quiet}.")
+            problems.append(f"Not connected to Telegram yet, for {quiet}.")
         elif now - since > self._patience:
-            running = polling.state is PollingState.RUNNING
-            found.append(f"{'Telegram has not answered' if running else polling.state.words} for {quiet}.")
-        return found
+            what = "" if polling.state is PollingState.RUNNING else f"{polling.state.words}: "
+            problems.append(f"{what}Telegram has not answered for {quiet}.")
+        return problems
 
     def view(self) -> dict[str, Any]:
         """All that can be shown: what was last collected, and how things are at this moment. Never waits."""
-        problems = self.problems()
+        found = self._snapshot()
+        problems = self._problems(found)
         return self.latest | {
             "now": self._now(),
             "healthy": not problems,
             "problems": problems,
-            "stuck": list(self._parts.stuck()),
-            "polling": self._parts.polling().as_json(),
-            "conflict": asdict(self._parts.conflict()),
+            "stuck": list(found.stuck),
+            "polling": found.polling.as_json(),
+            "conflict": asdict(found.conflict),
+            "alerts_paused": found.alerts_paused,
             "alerts_by_hour": self._hours,
-            "latency": asdict(self._parts.latency()) | {"bounds": BOUNDS},
+            "latency": asdict(found.latency) | {"bounds": BOUNDS},
             "started_at": self._started_at,
         }
 
+    def lines(self, zone: tzinfo, *, polling: Sequence[str]) -> list[str]:
+        """The lines of /status, times in that zone; `polling` are those about Telegram. Raises StoreError."""
+        now, found = self._now(), self._snapshot()
+        lines = [f"Running for {text.duration(now - self._started_at)} on {socket.gethostname()}, pid {os.getpid()}."]
+        lines += polling
+        if found.sending_failed_since is not None:
+            since = text.clock(found.sending_failed_since, now=now, zone=zone)
+            lines.append(f"Sending: Telegram unreachable since {since}.")
+        if found.alerts_paused:
+            lines.append("Alerts: paused while another copy is active (ON_CONFLICT=pause).")
+        counts = self._store.messages.counts(since=now - 86400)
+        lines.append(
+            f"Messages: {counts['pending']:,} waiting; in 24 h {counts['sent']:,} sent, "
+            f"{counts['buried']:,} undeliverable."
+        )
+        return [*lines, *(source.line(now, zone) for source in found.sources)]
+
     def _count(self) -> None:
         """Ask the store for its figures. Raises StoreError."""
-        self._queue["pending"] = self._parts.pending()
+        self._queue["pending"] = self._store.messages.pending_count()
         began = self._monotonic()
         if began < self._count_again_at:
             return
         now = self._now()
-        settled = self._parts.settled(now - 86400)
+        settled = self._store.messages.counts(since=now - 86400)
         self._queue.update(sent_24h=settled["sent"], buried_24h=settled["buried"])
         # The last 24 clock hours with the present one.
         first = int(now // 3600 - 23) * 3600
-        counts = self._parts.alerts_by_hour(first)
+        counts = self._store.messages.alerts_by_hour(since=first)
         self._hours = [[at, counts.get(at, 0)] for at in range(first, first + 86400, 3600)]
         # After a hundred times what it took: with a large database these are moments of work.
         ended = self._monotonic()

@@ -319,7 +319,7 @@ def test_when_the_first_source_is_blocked_the_next_one_is_used_and_status_says_s
 
     def coinbase_is_in_use() -> bool:
         chat.send_text(chat_id=OWNER, text="/status")
-        return any("Coinbase" in words and "Up" in words for words in chat.texts(OWNER))
+        return any("Coinbase" in words and "Running for" in words for words in chat.texts(OWNER))
 
     sim.wait(coinbase_is_in_use, what="a status that names Coinbase", timeout=20)
 
@@ -332,7 +332,7 @@ def test_the_token_is_in_no_process_list_and_in_no_file_of_ours(run_bot: Run, ch
     bot = run_bot(LOG_LEVEL="DEBUG")
     bot.wait_output(POLLING)
     chat.send_text(chat_id=OWNER, text="/status")
-    chat.wait_text("Up ")
+    chat.wait_text("Running for ")
     assert SECRETS[0].encode() not in Path(f"/proc/{bot.pid}/cmdline").read_bytes()
     bot.stop()
     assert SECRETS[0] not in bot.output

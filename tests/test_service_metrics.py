@@ -10,9 +10,12 @@ from typing import Any
 
 import pytest
 from conftest import ROOT
+from hypothesis import given
+from hypothesis import strategies as st
 from test_service_web import STANDBY, STUCK, VIEW
 
 from service import metrics
+from service.metrics import BOUNDS, LATEST, Latency
 
 prometheus_client = pytest.importorskip("prometheus_client")
 from prometheus_client.parser import text_string_to_metric_families  # noqa: E402
@@ -68,7 +71,18 @@ def test_trouble_shows() -> None:
 
 def test_a_bot_that_has_just_started_can_be_scraped() -> None:
     """Before the first collection only what is live is known."""
-    live = ("now", "healthy", "problems", "stuck", "polling", "conflict", "alerts_by_hour", "latency", "started_at")
+    live = (
+        "now",
+        "healthy",
+        "problems",
+        "stuck",
+        "polling",
+        "conflict",
+        "alerts_paused",
+        "alerts_by_hour",
+        "latency",
+        "started_at",
+    )
     found = scraped({name: VIEW[name] for name in live} | {"alerts_by_hour": []})
     assert found["cryptosat_alerts_24h", ""] == 0
     assert ("cryptosat_queue_messages", "") not in found
@@ -125,3 +139,48 @@ def test_the_dashboards_panels_do_not_overlap_and_name_their_data_source_by_a_va
     assert max(x for x, _ in cells) < 24
     assert {panel["datasource"]["uid"] for panel in DASHBOARD["panels"]} == {"${datasource}"}
     assert len({panel["id"] for panel in DASHBOARD["panels"]}) == len(DASHBOARD["panels"])
+
+
+# Delivery times
+
+
+def test_nothing_sent_is_no_figure() -> None:
+    spread = Latency().spread()
+    assert (spread.p50, spread.p95, spread.longest, spread.latest, sum(spread.counts)) == (None, None, None, 0, 0)
+
+
+def test_percentiles_are_by_the_nearest_rank() -> None:
+    latency = Latency()
+    for number in range(1, 101):
+        latency.add(float(number))
+    spread = latency.spread()
+    assert (spread.p50, spread.p95, spread.longest) == (50.0, 95.0, 100.0)
+
+
+def test_a_clock_that_went_back_makes_no_negative_time() -> None:
+    latency = Latency()
+    latency.add(-3600.0)
+    assert latency.spread().longest == 0.0
+    assert latency.spread().total == 0.0
+
+
+@given(st.lists(st.floats(0, 1000), max_size=LATEST))
+def test_each_message_is_in_the_one_bucket_whose_bound_it_does_not_exceed(times: list[float]) -> None:
+    latency = Latency()
+    for seconds in times:
+        latency.add(seconds)
+    counts = latency.spread().counts
+    assert sum(counts) == len(times)
+    for number, bound in enumerate(BOUNDS):
+        assert sum(counts[: number + 1]) == sum(seconds <= bound for seconds in times)
+
+
+def test_percentiles_forget_counts_do_not() -> None:
+    latency = Latency()
+    latency.add(500.0)
+    for _ in range(LATEST):
+        latency.add(0.01)
+    spread = latency.spread()
+    assert spread.longest == 0.01
+    assert spread.counts[-1] == 1
+    assert spread.latest == LATEST

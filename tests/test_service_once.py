@@ -101,7 +101,7 @@ def test_a_refused_token_ends_the_round_with_77_and_is_told_once_and_as_that(run
     ended = once(run_bot)
     assert ended.wait_exit(20) == 77
     assert "internet" not in ended.output
-    assert ended.output.count("token was refused") == 1
+    assert ended.output.count("refuses the token") == 1
     assert "Not delivered: 2 messages" in ended.output
 
 

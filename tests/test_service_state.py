@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import os
+import threading
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +20,12 @@ from base.worker import Loop
 from botapi.polling_state import ConflictState, Episode, PollingReport, PollingState
 from botapi.storage import StoreError
 from service import state
-from service.latency import Latency
-from service.state import Parts, State
+from service.metrics import Latency
+from service.state import Snapshot, State
 from simulation.account import SimBot
 from simulation.simulator import Simulator
+from store import Store
+from store.rows import Alert
 from venues.availability import SourceHealth
 
 SOURCE = SourceHealth(
@@ -37,29 +42,55 @@ SOURCE = SourceHealth(
     last_ok=9.0,
     retry_at=0.0,
 )
+ALERT = Alert(
+    key="k",
+    monitor="whales",
+    symbol="BTC",
+    side="buy",
+    usd=2e6,
+    headline="BTC buy 2M USD at 64,210",
+    at_ms=0,
+    venue="Binance spot",
+    url="https://example.org/BTC",
+)
 
 
-def make(folder: Path, monotonic: Callable[[], float] = lambda: 100.0, **parts: Callable[..., Any]) -> State:
-    idle = Loop("polling", lambda: 1.0)
-    idle.progress_at = 90.0
-    known: dict[str, Callable[..., Any]] = {
-        "username": lambda: "whale_test_bot",
-        "polling": lambda: PollingReport(state=PollingState.RUNNING, last_good_at=9.0, failing_since=None),
-        "conflict": lambda: ConflictState(since=None, count=0, episodes=(Episode(since=1.0, until=2.0, count=3),)),
-        "sources": lambda: [SOURCE],
-        "pending": lambda: 4,
-        "settled": lambda since: {"sent": int(since), "buried": 6},
-        "loops": lambda: [idle],
-        "stuck": list,
-        "store_failing_for": lambda: None,
-        "latency": Latency().spread,
-        "alerts_by_hour": lambda since: {},
-    }
-    return State(folder, bot_id=42, parts=Parts(**known | parts), now=lambda: 86500.0, monotonic=monotonic)
+class Rig:
+    """A state of a bot that was started at 86,500, with a real store. `answers` are what its store says instead."""
+
+    def __init__(self, folder: Path, monotonic: Callable[[], float] = lambda: 100.0, **parts: Any) -> None:
+        self.store = Store(folder / "bot.db")
+        idle = Loop("polling", lambda: 1.0)
+        idle.progress_at = 90.0
+        self.parts: dict[str, Any] = {
+            "username": "whale_test_bot",
+            "polling": PollingReport(state=PollingState.RUNNING, last_good_at=9.0, failing_since=None),
+            "conflict": ConflictState(since=None, count=0, episodes=(Episode(since=1.0, until=2.0, count=3),)),
+            "alerts_paused": False,
+            "sending_failed_since": None,
+            "sources": [SOURCE],
+            "loops": [idle],
+            "stuck": [],
+            "latency": Latency().spread(),
+        } | parts
+        self.state = State(
+            folder,
+            self.store,
+            bot_id=42,
+            snapshot=lambda: Snapshot(**self.parts),
+            now=lambda: 86500.0,
+            monotonic=monotonic,
+        )
+
+    def enqueue(self, count: int) -> None:
+        for number in range(count):
+            self.store.messages.enqueue(1, "sendMessage", {"text": str(number)}, now=80_000.0)
 
 
 def test_the_file_holds_the_whole_state_in_the_shape_that_others_read(tmp_path: Path) -> None:
-    make(tmp_path).write()
+    rig = Rig(tmp_path)
+    rig.enqueue(4)
+    rig.state.write()
     assert state.read(tmp_path) == {
         "schema": 1,
         "version": VERSION,
@@ -70,6 +101,7 @@ def test_the_file_holds_the_whole_state_in_the_shape_that_others_read(tmp_path: 
         "written_at": 86500.0,
         "polling": {"state": "running", "words": "Running", "last_good_at": 9.0, "failing_since": None},
         "conflict": {"since": None, "count": 0, "episodes": [{"since": 1.0, "until": 2.0, "count": 3}]},
+        "alerts_paused": False,
         "sources": [
             {
                 "source": "binance",
@@ -85,7 +117,7 @@ def test_the_file_holds_the_whole_state_in_the_shape_that_others_read(tmp_path: 
                 "skipped": 0,
             }
         ],
-        "queue": {"pending": 4, "sent_24h": 100, "buried_24h": 6},
+        "queue": {"pending": 4, "sent_24h": 0, "buried_24h": 0},
         "threads": [{"name": "polling", "age": 10.0}],
         "folder": str(tmp_path),
     }
@@ -95,7 +127,8 @@ def test_a_disk_that_cannot_be_written_is_said_once_and_hurts_nothing(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING)
-    hint = make(tmp_path / "gone")
+    hint = Rig(tmp_path).state
+    hint._path = tmp_path / "gone" / "status.json"
     for _ in range(3):
         hint.write()
     assert len(caplog.records) == 1
@@ -103,35 +136,29 @@ def test_a_disk_that_cannot_be_written_is_said_once_and_hurts_nothing(
     assert hint.latest["bot_id"] == 42
 
 
-def test_a_store_that_fails_leaves_the_figures_as_they_were_and_the_rest_is_told(tmp_path: Path) -> None:
-    fails: list[str] = []
+def test_a_store_that_fails_leaves_the_figures_as_they_were_and_the_rest_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails() -> int:
+        raise StoreError("the disk is gone")
 
-    def pending() -> int:
-        if fails:
-            raise StoreError(fails[0])
-        return 4
-
-    hint = make(
-        tmp_path,
-        pending=pending,
-        polling=lambda: PollingReport(
-            state=PollingState.UNREACHABLE if fails else PollingState.RUNNING, last_good_at=9.0, failing_since=None
-        ),
-    )
-    hint.write()
-    fails.append("the disk is gone")
-    hint.write()
+    rig = Rig(tmp_path)
+    rig.enqueue(4)
+    rig.state.write()
+    monkeypatch.setattr(rig.store.messages, "pending_count", fails)
+    rig.parts["polling"] = polling("unreachable", good=9.0)
+    rig.state.write()
     told = state.read(tmp_path)
     assert told is not None
     assert told["queue"]["pending"] == 4
     assert told["polling"]["state"] == "unreachable"
 
 
-# What ails it (the bot of `make` was started at 86,500; its patience is 80 s)
+# What is wrong with it (its patience is 80 s)
 
 
-def polling(state: str, *, good: float | None, failing: float | None = None) -> Callable[[], PollingReport]:
-    return lambda: PollingReport(state=PollingState(state), last_good_at=good, failing_since=failing)
+def polling(state: str, *, good: float | None, failing: float | None = None) -> PollingReport:
+    return PollingReport(state=PollingState(state), last_good_at=good, failing_since=failing)
 
 
 @pytest.mark.parametrize(
@@ -142,47 +169,54 @@ def polling(state: str, *, good: float | None, failing: float | None = None) -> 
         (polling("connecting", good=None), "Not connected to Telegram yet, for 0 s."),
         (polling("unreachable", good=None, failing=86_500.0), "Not connected to Telegram yet, for 0 s."),
         (polling("unreachable", good=80_000.0, failing=86_450.0), ""),
-        (polling("unreachable", good=86_100.0, failing=86_200.0), "Telegram cannot be reached for 5 min."),
+        (
+            polling("unreachable", good=86_100.0, failing=86_200.0),
+            "Telegram cannot be reached: Telegram has not answered for 5 min.",
+        ),
         (
             polling("webhook", good=86_200.0),
-            "Removing a webhook that another service set for",
+            "Removing a webhook that another service set: Telegram has not answered for",
         ),
         (polling("standby", good=None), ""),
         (polling("standby", good=100.0), ""),
         (polling("retrying", good=100.0), ""),
     ],
 )
-def test_only_a_bot_that_does_not_do_its_work_has_a_problem(
-    tmp_path: Path, how: Callable[[], PollingReport], problem: str
-) -> None:
-    found = make(tmp_path, polling=how).problems()
+def test_only_a_bot_that_does_not_do_its_work_has_a_problem(tmp_path: Path, how: PollingReport, problem: str) -> None:
+    found = Rig(tmp_path, polling=how).state.problems()
     assert len(found) == bool(problem)
     assert "".join(found).startswith(problem)
 
 
 def test_a_stuck_thread_is_a_problem_in_standby_too(tmp_path: Path) -> None:
-    hint = make(tmp_path, polling=polling("standby", good=None), stuck=lambda: ["whales"])
-    assert hint.problems() == ["The thread whales is stuck."]
+    rig = Rig(tmp_path, polling=polling("standby", good=None), stuck=["whales"])
+    assert rig.state.problems() == ["The thread whales is stuck."]
 
 
-def test_a_database_that_fails_is_a_problem_although_telegram_answers(tmp_path: Path) -> None:
-    hint = make(tmp_path, polling=polling("running", good=86_500.0), store_failing_for=lambda: 120.0)
-    assert hint.problems() == ["The database cannot be used for 2 min; the log tells why."]
+def test_a_database_that_fails_is_a_problem_although_telegram_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = Rig(tmp_path, polling=polling("running", good=86_500.0))
+    monkeypatch.setattr(rig.store, "failing_for", lambda: 120.0)
+    assert rig.state.problems() == ["The database has been unusable for 2 min. The log says why."]
 
 
 def test_the_view_is_there_before_the_first_collection_and_never_asks_the_store(tmp_path: Path) -> None:
-    def hangs(since: float = 0.0) -> dict[int, int]:
-        raise AssertionError("the store was asked")
-
-    view = make(
-        tmp_path, polling=polling("standby", good=None), pending=hangs, settled=hangs, alerts_by_hour=hangs
-    ).view()
+    rig = Rig(tmp_path, polling=polling("standby", good=None))
+    with rig.store.transaction():  # as long as another thread holds the store, asking it would wait
+        views: list[dict[str, Any]] = []
+        thread = threading.Thread(target=lambda: views.append(rig.state.view()), daemon=True)
+        thread.start()
+        thread.join(5)
+        [view] = views
     assert view["healthy"]
     assert view["polling"]["state"] == "standby"
     assert json.loads(json.dumps(view))["latency"]["p50"] is None
 
 
-def test_counting_a_large_database_is_not_done_every_few_seconds(tmp_path: Path) -> None:
+def test_counting_a_large_database_is_not_done_every_few_seconds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A count that took 2 s is not made again for 200 s; how many messages wait is known all the same."""
     clock, counted = [100.0], [0]
 
@@ -191,26 +225,40 @@ def test_counting_a_large_database_is_not_done_every_few_seconds(tmp_path: Path)
         clock[0] += 2.0
         return {"sent": counted[0], "buried": 0}
 
-    hint = make(tmp_path, monotonic=lambda: clock[0], settled=slow)
+    rig = Rig(tmp_path, monotonic=lambda: clock[0])
+    rig.enqueue(4)
+    monkeypatch.setattr(rig.store.messages, "counts", slow)
     for _ in range(40):
-        hint.write()
-        assert hint.latest["queue"]["pending"] == 4
+        rig.state.write()
+        assert rig.state.latest["queue"]["pending"] == 4
         clock[0] += 5.0
     assert counted[0] == 1
     clock[0] += 5.0
-    hint.write()
-    assert hint.latest["queue"]["sent_24h"] == 2
+    rig.state.write()
+    assert rig.state.latest["queue"]["sent_24h"] == 2
 
 
 def test_the_view_has_a_bar_for_each_of_24_hours(tmp_path: Path) -> None:
-    hint = make(tmp_path, alerts_by_hour=lambda since: {3600: 1, 7200: 5, 86_400: 2})
-    hint.write()
-    hours = hint.view()["alerts_by_hour"]
+    rig = Rig(tmp_path)
+    for number, at in enumerate([3_700.0, *[7_300.0] * 5, 86_450.0, 86_460.0]):
+        rig.store.messages.add_alert(replace(ALERT, key=f"k{number}", at_ms=int(at * 1000)), now=at)
+    rig.state.write()
+    hours = rig.state.view()["alerts_by_hour"]
     assert len(hours) == 24
     assert hours[0] == [3600, 1]
     assert hours[1] == [7200, 5]
     assert hours[-1] == [86_400, 2]
     assert sum(count for _, count in hours) == 8
+
+
+def test_status_says_when_alerts_are_paused_and_when_nothing_can_be_sent(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, sources=[])
+    usual = rig.state.lines(UTC, polling=["Polling: last answer 1 s ago."])
+    assert usual[1:] == ["Polling: last answer 1 s ago.", "Messages: 0 waiting; in 24 h 0 sent, 0 undeliverable."]
+    rig.parts |= {"alerts_paused": True, "sending_failed_since": 86_490.0}
+    told = "\n".join(rig.state.lines(UTC, polling=[]))
+    assert "Alerts: paused while another copy is active (ON_CONFLICT=pause)." in told
+    assert "Sending: Telegram unreachable since 00:01:30 UTC." in told
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"schema": 99}', "[" * 100_000, "\x00"])

@@ -21,7 +21,7 @@ from conftest import OWNER, SECRETS, Run
 
 from botapi.polling_state import PollingState
 from service import web
-from service.latency import BOUNDS
+from service.metrics import BOUNDS
 from service.web import HealthServer
 from simulation.account import SimBot
 from simulation.simulator import Simulator
@@ -58,6 +58,7 @@ VIEW: dict[str, Any] = {
         "answers": 3,
         "episodes": [{"since": NOW - 7000, "until": NOW - 6910, "count": 3}],
     },
+    "alerts_paused": False,
     "sources": [
         SOURCE,
         SOURCE | {"source": "kraken", "venue": "Kraken", "state": "unused", "symbols": []},
