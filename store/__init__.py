@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 from store.chats import Chats
 from store.database import Database
-from store.markets import Markets
-from store.messages import Messages
+from store.markets import LIQUIDATIONS_KEPT, Markets
+from store.messages import HELD_BACK, Messages
+
+DAY = 86400.0
+# The tables with rows of chats; by which column, beside the chat's id, two rows of two chats are the same.
+_OF_CHATS = {"chats": "1", "deliveries": "id", "held": "alert_key", "watched": "address"}
 
 
 class Store:
@@ -26,6 +29,8 @@ class Store:
         self._now = now
         self.path = path
         self.set_aside, self.taken_over = self._db.set_aside, self._db.taken_over
+        self.transaction, self.savepoint = self._db.transaction, self._db.savepoint
+        self.failing_for, self.close = self._db.failing_for, self._db.close
         self.chats = Chats(self._db)
         self.messages = Messages(self._db)
         self.markets = Markets(self._db, now=now)
@@ -36,17 +41,6 @@ class Store:
         self.settle_buried = self.messages.settle_buried
         self.send_anew = self.messages.send_anew
         self.count_attempt = self.messages.count_attempt
-
-    def transaction(self, *, durable: bool = False) -> AbstractContextManager[None]:
-        """Commit everything inside together, or nothing when an exception leaves it. Nested ones join the outer.
-
-        durable: wait until the disk has it (this also covers every earlier commit). Raises StoreError.
-        """
-        return self._db.transaction(durable=durable)
-
-    def savepoint(self) -> AbstractContextManager[None]:
-        """Inside a transaction: undo what is inside when an exception leaves it, and nothing else."""
-        return self._db.savepoint()
 
     def value(self, name: str) -> str | None:
         """A small fact that was kept under this name."""
@@ -64,24 +58,37 @@ class Store:
             self.messages.withdraw_alerts(chat_id, reason=note or "unsubscribed", now=self._now())
 
     def migrate_chat(self, old: int, new: int) -> None:
-        """A group became a supergroup: everything of the old chat id now belongs to the new one."""
+        """A group became a supergroup: everything of the old chat id now belongs to the new one.
+
+        Where both have something (settings, a held alert, a wallet), the new chat's counts.
+        """
         with self.transaction():
-            for part in (self.chats, self.messages, self.markets):
-                part.migrate_chat(old, new)
+            for table, key in _OF_CHATS.items():
+                both = f"{key} IN (SELECT {key} FROM {table} WHERE chat_id = ?)"
+                self._db.write(f"DELETE FROM {table} WHERE chat_id = ? AND {both}", old, new)
+                self._db.write(f"UPDATE {table} SET chat_id = ? WHERE chat_id = ?", new, old)
+            self._db.write("UPDATE chats SET kind = 'supergroup' WHERE chat_id = ?", new)
 
     def prune(self, *, now: float) -> None:
         """Delete what is of no more use: messages and handled update ids after 3 days, alerts and bars after 30.
 
         A message with alerts stays for those 30 days (`Messages.history`); an alert that is held back stays as long
-        as it waits. Small transactions, so that commands get their turn between them. The file keeps its size: new
-        rows are written where the old ones were.
+        as it waits; a stranger is forgotten 30 days after the last message. Small transactions, so that commands get
+        their turn between them. The file keeps its size: new rows are written where the old ones were.
         """
-        for part in (self.chats, self.messages, self.markets):
-            part.prune(now=now)
-
-    def failing_for(self) -> float | None:
-        """Seconds since when the database cannot be used, None while it can. Never waits."""
-        return self._db.failing_for()
+        old, older = now - 3 * DAY, now - 30 * DAY
+        self.messages.prune_settled("settled_at < ? AND bundle IS NULL", old)
+        self.messages.prune_settled("settled_at < ?", older)
+        self._db.prune("inbox", "update_id", "handled_at < ?", old)
+        self._db.prune("gaps", "id", "noted_at < ?", older)
+        self._db.prune(
+            "alerts", "key", f"at < ? AND key NOT IN (SELECT alert_key FROM held WHERE {HELD_BACK})", older
+        )
+        self._db.prune("held", "chat_id, alert_key", f"at < ? AND NOT {HELD_BACK}", older)
+        self._db.prune("bars", "symbol, at", "at < ?", older - DAY)  # a chart of 30 days begins within a bar
+        silent = "state = 'stranger' AND at < ? AND answered_at < ? AND asked_at < ?"
+        self._db.prune("users", "user_id", silent, older, older, older)
+        self._db.prune("liquidations", "venue, row", "at_ms < ?", int((now - LIQUIDATIONS_KEPT) * 1000))
 
     def trouble(self) -> str | None:
         """Why the database cannot be used now, for people; None when all is well."""
@@ -90,6 +97,3 @@ class Store:
     def when_damaged(self, report: Callable[[str], None]) -> None:
         """Call `report` with a text for people when the file turns out to be damaged while it is used."""
         self._db.on_damage = report
-
-    def close(self) -> None:
-        self._db.close()

@@ -3,26 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from functools import lru_cache
 from typing import Any
 
 from store.database import Database, Row
 from store.rows import Chat, StaleCommands, User
 
-_KEPT = 3 * 86400.0  # seconds for which handled update ids are kept; Telegram keeps an update for one day
-_STRANGERS_KEPT = 30 * 86400.0
-_COLUMNS = ("chat_id", "kind", "title", "thread_id", "added_by", "since", "note", "digest_at")
-_SETTINGS = (
-    "thresholds",
-    "muted_until",
-    "symbol_mutes",
-    "levels",
-    "sides",
-    "timezone",
-    "quiet",
-    "hourly_cap",
-    "digest",
-)
+_COLUMNS = ("chat_id", "kind", "title", "thread_id", "added_by", "subscribed", "since", "note", "digest_at")
+_SETTINGS = tuple(field.name for field in fields(Chat) if field.name not in _COLUMNS)  # one column of JSON
 
 
 class Chats:
@@ -43,11 +32,9 @@ class Chats:
 
     def put(self, chat: Chat) -> None:
         """Write the whole chat. Read it in the same transaction, or settings changed meanwhile are lost."""
-        settings = {name: getattr(chat, name) for name in _SETTINGS}
-        settings["symbols"] = None if chat.symbols is None else sorted(chat.symbols)
-        values = {name: getattr(chat, name) for name in _COLUMNS}
-        values |= {"subscribed": int(chat.subscribed), "settings": json.dumps(settings, default=dict)}
-        self._db.put("chats", ("chat_id",), values)
+        settings = json.dumps({name: getattr(chat, name) for name in _SETTINGS}, default=sorted)  # sets have no order
+        columns = {name: getattr(chat, name) for name in _COLUMNS}
+        self._db.put("chats", ("chat_id",), columns | {"subscribed": int(chat.subscribed), "settings": settings})
 
     def digests_due(self, now: float) -> list[int]:
         """Ids of the chats with alerts whose digest is due."""
@@ -61,14 +48,6 @@ class Chats:
     def unsubscribe(self, chat_id: int, *, note: str) -> None:
         """End the chat's alerts; its settings stay."""
         self._db.write("UPDATE chats SET subscribed = 0, note = ? WHERE chat_id = ?", note, chat_id)
-
-    def migrate_chat(self, old: int, new: int) -> None:
-        """The chat has a new id. If that is known already, its own settings count."""
-        with self._db.transaction():
-            if self.get(new) is None:
-                self._db.write("UPDATE chats SET chat_id = ?, kind = 'supergroup' WHERE chat_id = ?", new, old)
-            else:
-                self._db.write("DELETE FROM chats WHERE chat_id = ?", old)
 
     # Users
 
@@ -116,13 +95,6 @@ class Chats:
                 self._db.write("DELETE FROM stale")
         return [StaleCommands(**dict(row)) for row in rows]
 
-    def prune(self, *, now: float) -> None:
-        """See `Store.prune`. Strangers are forgotten 30 days after they last wrote."""
-        self._db.prune("inbox", "update_id", "handled_at < ?", now - _KEPT)
-        old = now - _STRANGERS_KEPT
-        silent = "state = 'stranger' AND at < ? AND answered_at < ? AND asked_at < ?"
-        self._db.prune("users", "user_id", silent, old, old, old)
-
 
 def _chat(row: Row) -> Chat:
     return _chat_of(tuple(row.keys()), tuple(row))
@@ -132,10 +104,7 @@ def _chat(row: Row) -> Chat:
 def _chat_of(names: tuple[str, ...], values: tuple[Any, ...]) -> Chat:
     row = dict(zip(names, values, strict=True))
     settings = json.loads(row["settings"])
-    symbols = settings.get("symbols")
-    return Chat(
-        **{name: row[name] for name in _COLUMNS},
-        subscribed=bool(row["subscribed"]),
-        symbols=None if symbols is None else frozenset(symbols),
-        **{name: settings[name] for name in _SETTINGS if name in settings},
-    )
+    if settings.get("symbols") is not None:
+        settings["symbols"] = frozenset(settings["symbols"])
+    columns = {name: row[name] for name in _COLUMNS} | {"subscribed": bool(row["subscribed"])}
+    return Chat(**columns, **{name: settings[name] for name in _SETTINGS if name in settings})

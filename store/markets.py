@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import astuple
 
 from store.database import Database
 from store.rows import Cursor, Gap, TrackedPosition, WalletSnapshot, WatchedWallet
@@ -14,7 +15,6 @@ from venues.perpetuals import Liquidation, Position, Rate
 from venues.trades import Bar
 
 LIQUIDATIONS_KEPT = 2 * 86400.0  # seconds; venues show them again for a day
-_KEPT = 30 * 86400.0
 
 
 class Markets:
@@ -39,17 +39,12 @@ class Markets:
 
         False when it is noted already: the feed was read again from the same place.
         """
-        with self._db.transaction():
-            known = self._db.row(
-                "SELECT 1 FROM gaps WHERE venue = ? AND symbol = ? AND began = ? AND coalesce(missed, -1) = ?",
-                *(venue, symbol, start, -1 if missed is None else missed),
-            )
-            if known is None:
-                self._db.write(
-                    "INSERT INTO gaps (venue, symbol, missed, began, ended, noted_at) VALUES (?, ?, ?, ?, ?, ?)",
-                    *(venue, symbol, missed, start, end, self._now()),
-                )
-            return known is None
+        added = self._db.write(
+            "INSERT INTO gaps (venue, symbol, missed, began, ended, noted_at) VALUES (?, ?, ?, ?, ?, ?) "
+            "ON CONFLICT DO NOTHING",
+            *(venue, symbol, missed, start, end, self._now()),
+        )
+        return added == 1
 
     def gaps(self, *, since: float) -> list[Gap]:
         """The gaps noted since then, newest first."""
@@ -69,7 +64,7 @@ class Markets:
                     "low = CASE WHEN excluded.low < bars.low THEN excluded.low ELSE bars.low END, "
                     "close = excluded.close, "
                     "buy_usd = bars.buy_usd + excluded.buy_usd, sell_usd = bars.sell_usd + excluded.sell_usd",
-                    *(bar.symbol, bar.at, bar.open, bar.high, bar.low, bar.close, bar.buy_usd, bar.sell_usd),
+                    *astuple(bar),
                 )
 
     def bars_from(self) -> float | None:
@@ -86,22 +81,15 @@ class Markets:
 
     def add_liquidations(self, events: Iterable[Liquidation]) -> list[Liquidation]:
         """Keep these; returns those that were not known yet, in their order."""
+        insert = "INSERT INTO liquidations VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
         with self._db.transaction():
-            return [event for event in events if self._add_liquidation(event)]
-
-    def _add_liquidation(self, event: Liquidation) -> bool:
-        added = self._db.write(
-            "INSERT INTO liquidations (venue, row, symbol, side, usd, price, at_ms) VALUES (?, ?, ?, ?, ?, ?, ?) "
-            "ON CONFLICT DO NOTHING",
-            *(event.venue, event.row, event.symbol, event.side, event.usd, event.price, event.at_ms),
-        )
-        return added == 1
+            return [event for event in events if self._db.write(insert, *event)]
 
     def liquidations(self, *, since: float, symbol: str | None = None) -> list[Liquidation]:
         """Those that happened since then, newest first."""
         rows = self._db.rows(
-            "SELECT venue, symbol, side, usd, price, at_ms, row FROM liquidations "
-            "WHERE at_ms > ? AND symbol = coalesce(?, symbol) ORDER BY at_ms DESC, venue, row",
+            "SELECT * FROM liquidations WHERE at_ms > ? AND symbol = coalesce(?, symbol) "
+            "ORDER BY at_ms DESC, venue, row",
             *(int(since * 1000), symbol),
         )
         return [Liquidation(*row) for row in rows]
@@ -144,8 +132,9 @@ class Markets:
 
     def watched(self, chat_id: int) -> list[WatchedWallet]:
         """The chat's wallets in the order in which they were added."""
-        rows = self._db.rows("SELECT * FROM watched WHERE chat_id = ? ORDER BY at, address", chat_id)
-        return [WatchedWallet(row["chat_id"], row["address"], row["name"]) for row in rows]
+        columns = "chat_id, address, name"
+        rows = self._db.rows(f"SELECT {columns} FROM watched WHERE chat_id = ? ORDER BY at, address", chat_id)
+        return [WatchedWallet(*row) for row in rows]
 
     def watchers(self) -> dict[str, list[WatchedWallet]]:
         """Every wallet that a chat with alerts watches, with its chats; the one read longest ago comes first."""
@@ -173,21 +162,6 @@ class Markets:
             "DELETE FROM wallets WHERE address NOT IN "
             "(SELECT address FROM watched JOIN chats USING (chat_id) WHERE subscribed = 1)"
         )
-
-    # The whole store's
-
-    def migrate_chat(self, old: int, new: int) -> None:
-        """The old chat's wallets now belong to the new one."""
-        with self._db.transaction():
-            known = "address IN (SELECT address FROM watched WHERE chat_id = ?)"
-            self._db.write(f"DELETE FROM watched WHERE chat_id = ? AND {known}", old, new)
-            self._db.write("UPDATE watched SET chat_id = ? WHERE chat_id = ?", new, old)
-
-    def prune(self, *, now: float) -> None:
-        """See `Store.prune`. Liquidations are kept for two days."""
-        self._db.prune("gaps", "id", "noted_at < ?", now - _KEPT)
-        self._db.prune("bars", "symbol, at", "at < ?", now - _KEPT - 86400)  # a chart of 30 days begins within a bar
-        self._db.prune("liquidations", "venue, row", "at_ms < ?", int((now - LIQUIDATIONS_KEPT) * 1000))
 
 
 def dump_positions(known: Mapping[str, TrackedPosition]) -> dict[str, list[object]]:

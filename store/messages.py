@@ -18,10 +18,9 @@ from store import database
 from store.database import Database, Row
 from store.rows import Alert, HistoryEntry
 
-_KEPT = 3 * 86400.0  # seconds for which a settled message is kept
-_ALERTS_KEPT = 30 * 86400.0
+_DELIVERY_FIELDS = tuple(field.name for field in fields(Delivery))
 _ALERT_FIELDS = tuple(field.name for field in fields(Alert))
-_WAITING = "why IN ('quiet', 'cap')"  # held alerts still to be sent. Written out: an index of just these serves it
+HELD_BACK = "why IN ('quiet', 'cap')"  # held alerts still to be sent. Written out: an index of just these serves it
 
 
 class Messages:
@@ -91,18 +90,7 @@ class Messages:
         payload = json.loads(row["payload"])
         if row["target"] is not None:
             payload["message_id"] = row["target"]
-        return Delivery(
-            id=row["id"],
-            chat_id=row["chat_id"],
-            lane=row["lane"],
-            method=row["method"],
-            payload=payload,
-            revision=row["revision"],
-            created_at=row["created_at"],
-            attempts=row["attempts"],
-            bundle=row["bundle"],
-            parent=row["parent"],
-        )
+        return Delivery(**{name: row[name] for name in _DELIVERY_FIELDS} | {"payload": payload})
 
     def settle_sent(self, delivery: Delivery, *, message_id: int | None, now: float) -> bool:
         """Telegram took the message. True when its content was revised meanwhile and an edit follows."""
@@ -241,18 +229,18 @@ class Messages:
         """The alerts held back for a chat, in the order they came."""
         rows = self._db.rows(
             f"SELECT body, why, held.at AS at FROM held JOIN alerts ON key = alert_key "
-            f"WHERE chat_id = ? AND {_WAITING} ORDER BY held.at, key",
+            f"WHERE chat_id = ? AND {HELD_BACK} ORDER BY held.at, key",
             chat_id,
         )
         return [HistoryEntry(_alert(row), row["why"], row["at"]) for row in rows]
 
     def chats_holding(self) -> list[int]:
         """Ids of the chats for which alerts are held back."""
-        return [row["chat_id"] for row in self._db.rows(f"SELECT DISTINCT chat_id FROM held WHERE {_WAITING}")]
+        return [row["chat_id"] for row in self._db.rows(f"SELECT DISTINCT chat_id FROM held WHERE {HELD_BACK}")]
 
     def settle_held(self, chat_id: int, state: str) -> None:
         """The alerts held back for a chat were `told`, or `dropped`."""
-        self._db.write(f"UPDATE held SET why = ? WHERE chat_id = ? AND {_WAITING}", state, chat_id)
+        self._db.write(f"UPDATE held SET why = ? WHERE chat_id = ? AND {HELD_BACK}", state, chat_id)
 
     def muted_since(self, chat_id: int, at: float) -> int:
         """How many alerts came since then while the chat, or their coin, was muted."""
@@ -280,26 +268,8 @@ class Messages:
                 found[told.alert.key] = told
         return list(found.values())[:limit]
 
-    # The whole store's
-
-    def migrate_chat(self, old: int, new: int) -> None:
-        """All messages of a chat now belong to its new id; alerts held back for both ids are held once."""
-        with self._db.transaction():
-            self._db.write("UPDATE deliveries SET chat_id = ? WHERE chat_id = ?", new, old)
-            known = "alert_key IN (SELECT alert_key FROM held WHERE chat_id = ?)"
-            self._db.write(f"DELETE FROM held WHERE chat_id = ? AND {known}", old, new)
-            self._db.write("UPDATE held SET chat_id = ? WHERE chat_id = ?", new, old)
-
-    def prune(self, *, now: float) -> None:
-        """See `Store.prune`."""
-        old = now - _ALERTS_KEPT
-        self._prune_deliveries("settled_at < ? AND bundle IS NULL", now - _KEPT)
-        self._prune_deliveries("settled_at < ?", old)
-        waits = f"SELECT alert_key FROM held WHERE {_WAITING}"
-        self._db.prune("alerts", "key", f"at < ? AND key NOT IN ({waits})", old)
-        self._db.prune("held", "chat_id, alert_key", f"at < ? AND NOT {_WAITING}", old)
-
-    def _prune_deliveries(self, where: str, at: float) -> None:
+    def prune_settled(self, where: str, at: float) -> None:
+        """Delete the messages settled before `at`, with their bundles, in small transactions."""
         some = f"SELECT id FROM deliveries WHERE {where} LIMIT {database.PRUNED_AT_ONCE}"
         ids = [0]
         while ids:

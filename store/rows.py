@@ -1,4 +1,4 @@
-"""What the store holds, as plain values: chats, users, cursors, deliveries. No behaviour beyond looking things up."""
+"""What the store holds, as plain values. What they decide (is it muted, is it above the threshold?) is pure."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ LEVELS = ("on", "loud", "silent", "off")  # on: silent below twice the threshold
 
 @dataclass(frozen=True, kw_only=True)
 class Chat:
-    """A chat that was started once, with its settings. Amounts in US dollars, times unix seconds.
+    """A chat that used /start at least once, with its settings. Amounts in US dollars, times in unix seconds.
 
-    symbols: None means every symbol. thresholds: monitor -> symbol (`*` for every other one) -> amount.
-    levels: monitor -> one of LEVELS, `on` where none stands. sides: monitor -> the one side that is heard.
-    quiet: `22:00-07:00` in `timezone` (an IANA name), "" for none. hourly_cap: alerts an hour that make a
-    message, 0 for no cap. digest: when digests come, as it was typed; digest_at: the next one, None for never.
+    note: why alerts ended, "" when the chat stopped them. symbols: None means every coin. thresholds: by monitor and
+    coin (`*` for all others). levels: monitor -> one of LEVELS, `on` by default. sides: monitor -> the only side that
+    is wanted. quiet: `22:00-07:00` in `timezone` (an IANA name), "" for none. hourly_cap: messages with alerts an
+    hour, 0 for no limit. digest: when digests come, as it was typed; digest_at: the next one, None for never.
     """
 
     chat_id: int
@@ -50,7 +50,7 @@ class Chat:
 
     @property
     def quiet_hours(self) -> zones.Hours | None:
-        """None also where what is stored is no stretch of a day: alerts then come rather than vanish."""
+        """None also when what is stored cannot be read: alerts then come rather than vanish."""
         try:
             return zones.hours(self.quiet) if self.quiet else None
         except ValueError:
@@ -63,18 +63,19 @@ class Chat:
         return now < self.muted_until or now < self.symbol_mutes.get(symbol, 0.0)
 
     def threshold(self, monitor: str, symbol: str, default: float) -> float:
-        """From how much on this chat hears of the symbol: its own amount for it, for all, or the default."""
+        """The minimum size of an alert: the chat's own for this coin, its own for all coins, or the default."""
         amounts = self.thresholds.get(monitor, {})
         return amounts.get(symbol, amounts.get("*", default))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Alert:
-    """Something that happened on a market, worded once for everybody.
+    """Something that happened on a market, in the words that every chat gets.
 
     key: its identity, the same after a restart. side: `buy` or `sell` for orders, `long` or `short` for positions,
-    "" where there is none. usd: the size that is compared with thresholds. headline, facts: plain text, no time of
-    day in them (each chat has its own zone). at_ms: when it happened, unix ms. price: in quote dollars, 0 for none.
+    "" where there is none. usd: the size that is compared with thresholds. headline, facts: plain text without
+    times (each chat has its own zone). at_ms: when it happened, unix ms. price: in quote dollars, 0 for none.
+    late: it was found long after it happened.
     """
 
     key: str

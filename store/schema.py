@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -62,11 +61,12 @@ _TABLES = """
                           PRIMARY KEY (venue, symbol)) WITHOUT ROWID;
     CREATE TABLE gaps (id INTEGER PRIMARY KEY, venue TEXT NOT NULL, symbol TEXT NOT NULL, missed INTEGER,
                        began REAL NOT NULL, ended REAL NOT NULL, noted_at REAL NOT NULL);
+    CREATE UNIQUE INDEX gaps_once ON gaps (venue, symbol, began, coalesce(missed, -1));
     CREATE TABLE bars (symbol TEXT NOT NULL, at INTEGER NOT NULL, open REAL NOT NULL, high REAL NOT NULL,
                        low REAL NOT NULL, close REAL NOT NULL, buy_usd REAL NOT NULL, sell_usd REAL NOT NULL,
                        PRIMARY KEY (symbol, at)) WITHOUT ROWID;
-    CREATE TABLE liquidations (venue TEXT NOT NULL, row TEXT NOT NULL, symbol TEXT NOT NULL, side TEXT NOT NULL,
-                               usd REAL NOT NULL, price REAL NOT NULL, at_ms INTEGER NOT NULL,
+    CREATE TABLE liquidations (venue TEXT NOT NULL, symbol TEXT NOT NULL, side TEXT NOT NULL, usd REAL NOT NULL,
+                               price REAL NOT NULL, at_ms INTEGER NOT NULL, row TEXT NOT NULL,
                                PRIMARY KEY (venue, row)) WITHOUT ROWID;
     CREATE INDEX liquidations_at ON liquidations (at_ms);
     CREATE TABLE rates (venue TEXT NOT NULL, symbol TEXT NOT NULL, contract TEXT NOT NULL, rate REAL NOT NULL,
@@ -143,20 +143,8 @@ def upgrade(db: sqlite3.Connection, path: Path, migrations: Sequence[Migration])
 
 
 def _copy(db: sqlite3.Connection, backup: Path) -> None:
-    """The copy has its name only once it is complete. Progress is logged every 3 s."""
+    """The copy has its name only once it is complete."""
     unfinished = backup.with_name(f"{backup.name}.unfinished")
     unfinished.unlink(missing_ok=True)
-    logged = time.monotonic()
-
-    def progress(status: int, remaining: int, total: int) -> None:
-        nonlocal logged
-        if time.monotonic() - logged >= 3:
-            logged = time.monotonic()
-            log.info("Copying the database: %d of %d pages", total - remaining, total)
-
-    target = sqlite3.connect(unfinished)
-    try:
-        db.backup(target, pages=4096, progress=progress, sleep=0)
-    finally:
-        target.close()
+    db.execute("VACUUM INTO ?", (str(unfinished),))
     unfinished.replace(backup)

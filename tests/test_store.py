@@ -20,7 +20,7 @@ from conftest import ROOT
 
 from botapi.storage import ALERTS, ANSWERS, Delivery, StoreError
 from store import Store, database, salvage, schema
-from store.rows import Alert, Chat, User
+from store.rows import Alert, Chat, User, WatchedWallet
 from venues.trades import Bar
 
 NOW = 1_750_000_000.0
@@ -713,6 +713,36 @@ def test_a_group_that_became_a_supergroup_keeps_settings_and_waiting_messages(st
     assert chat is not None
     assert (chat.kind, chat.thresholds, chat.subscribed) == ("supergroup", {"whales": {"*": 3e6}}, True)
     assert [delivery.chat_id for delivery in pending(store)] == [-1005]
+
+
+def test_a_supergroup_keeps_the_history_and_the_held_alerts_of_its_group_once_each(store: Store) -> None:
+    for key in ("sent", "held", "held twice"):
+        store.messages.add_alert(whale(key), now=NOW)
+    store.messages.add_to_bundle(say(store, -5, "whale", lane=ALERTS, bundle="whales:BTC"), "sent")
+    deliver(store, 11)
+    store.messages.hold(-5, "held", why="quiet", at=NOW)
+    for chat_id in (-5, -1005):
+        store.chats.put(Chat(chat_id=chat_id, kind="group", added_by=chat_id))
+        store.messages.hold(chat_id, "held twice", why="quiet", at=NOW)
+        store.markets.watch(WatchedWallet(chat_id, "0x1", f"by {chat_id}"), now=NOW)
+    store.migrate_chat(-5, -1005)
+    assert sorted(entry.alert.key for entry in store.messages.history(-1005, limit=9)) == [
+        "held",
+        "held twice",
+        "sent",
+    ]
+    assert [entry.alert.key for entry in store.messages.held(-1005)] == ["held", "held twice"]
+    assert store.messages.chats_holding() == [-1005]
+    assert [wallet.name for wallet in store.markets.watched(-1005)] == ["by -1005"]
+    assert store.markets.watched(-5) == []
+    (chat,) = store.chats.all()
+    assert (chat.chat_id, chat.kind, chat.added_by) == (-1005, "supergroup", -1005)
+
+
+def test_what_a_newer_version_added_to_an_alert_is_left_out(store: Store) -> None:
+    store.messages.add_alert(whale("k"), now=NOW)
+    store._db.write("UPDATE alerts SET body = ?", json.dumps(vars(whale("k")) | {"mood": "blue"}))
+    assert store.messages.alerts("whales") == [whale("k")]
 
 
 def test_a_bundle_stays_open_from_its_beginning_unless_it_was_buried(store: Store) -> None:
