@@ -15,7 +15,7 @@ from venues.coinglass import CoinGlass, Refused
 from venues.gate import Gate
 from venues.hyperliquid import Hyperliquid
 from venues.okx import Okx
-from venues.perpetuals import CONTRACTS_KEPT, Liquidation, Reading
+from venues.perpetuals import CONTRACTS_KEPT, Liquidation, Rate, Reading, checked_rate
 from venues.trades import SourceError, UnknownSymbol
 
 NOW = int(time.time() * 1000) // 1000 * 1000 - 60_000
@@ -301,3 +301,15 @@ def test_any_other_failure_is_a_source_that_is_down_and_not_the_plan(
         with pytest.raises(SourceError) as caught:
             ask()
         assert not isinstance(caught.value, Refused)
+
+
+@pytest.mark.parametrize(
+    ("hours", "usable"), [(0.0, False), (1e-7, False), (1 / 61, False), (0.25, True), (8.0, True)]
+)
+def test_a_funding_interval_too_short_to_be_real_makes_a_row_unreadable(hours: float, usable: bool) -> None:
+    rate = Rate("OKX", "BTC", "BTC-USDT-SWAP", 0.0001, hours, 0, 1_789_308_895_000)
+    if usable:
+        assert checked_rate(rate).interval > rate.at_ms
+    else:
+        with pytest.raises(ValueError, match="not a usable rate"):
+            checked_rate(rate)

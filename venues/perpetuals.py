@@ -14,6 +14,7 @@ from venues.trades import BAD_ROW, MANY_ROWS, TOO_LARGE, SourceError, newest_ms,
 
 T = TypeVar("T")
 
+_SHORTEST_HOURS = 1 / 60  # of a funding interval; real ones are 1 to 8 hours
 CONTRACTS_KEPT = 86400.0  # seconds until a venue's contracts are read again
 
 
@@ -195,7 +196,8 @@ def liquidation_price(value: Any) -> float:
 
 def checked_rate(rate: Rate) -> Rate:
     """The rate itself. Raises ValueError for one that cannot be real."""
-    possible = abs(rate.rate) < 1 and 0 < rate.hours <= 24  # no venue charges 100 % an interval
+    # No venue charges 100 % an interval, or every few seconds: an interval below 1 ms would divide by zero.
+    possible = abs(rate.rate) < 1 and _SHORTEST_HOURS <= rate.hours <= 24
     if type(rate.symbol) is not str or not possible or (rate.next_ms and not possible_ms(rate.next_ms)):
         raise ValueError("not a usable rate")
     return rate
