@@ -19,7 +19,13 @@ from venues.trades import BAR_SECONDS, Bar
 
 CHART = Path(__file__).with_name("chart.py").resolve()
 TIMEOUT = 60.0  # seconds for one picture; the first one on a machine builds a font cache
+_PYTHON = f'"{sys.executable}"' if " " in sys.executable else sys.executable
+INSTALL = f"Charts need matplotlib. On the bot's machine: {_PYTHON} -m pip install matplotlib (no restart needed)."
 _PASSED_ON = ("PATH", "HOME", "LANG", "SYSTEMROOT", "TEMP", "TMP", "TMPDIR", "USERPROFILE", "LD_LIBRARY_PATH")
+
+
+class NotInstalledError(Exception):
+    """The optional package matplotlib is missing."""
 
 
 def makers(
@@ -34,7 +40,10 @@ def makers(
         orders = [alert for alert in alerts if alert.monitor == "whales" and alert.symbol == symbol]
         bars = store.markets.bars(symbol, since=since)
         cache = folder / "matplotlib"
-        png = draw(symbol, bars, orders, since=since, until=until, zone=str(wish["zone"]), cache=cache)
+        try:
+            png = draw(symbol, bars, orders, since=since, until=until, zone=str(wish["zone"]), cache=cache)
+        except NotInstalledError:
+            raise AttachmentError(INSTALL if wish.get("owner") else "Charts are not set up on this bot.") from None
         return Attachment("photo", f"{symbol}.png", png)
 
     def cut_log(wish: dict[str, Any]) -> Attachment:
@@ -65,15 +74,13 @@ def draw(
 ) -> bytes:
     """The chart of a coin as PNG. Times are unix seconds. cache: a folder for matplotlib's fonts.
 
-    Runs a process and waits for it, up to TIMEOUT: never on a thread that others wait for. Raises AttachmentError.
+    Runs a process and waits for it, up to TIMEOUT: never on a thread that others wait for. Raises AttachmentError,
+    NotInstalledError.
     """
     if not bars:
         raise AttachmentError(f"No {symbol} trades in that time yet. Try again in a few minutes, or a longer time.")
     if importlib.util.find_spec("matplotlib") is None:
-        raise AttachmentError(
-            f"Charts are not set up on this bot. Its owner can run this on its machine: {_pip()} install matplotlib "
-            f"(no restart needed)."
-        )
+        raise NotInstalledError
     environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     environment |= {"MPLCONFIGDIR": str(cache), "MPLBACKEND": "Agg"}
     since = max(since, bars[0].at)  # no empty days before the bot's first trade
@@ -96,10 +103,6 @@ def draw(
         last = done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]
         raise AttachmentError(f"The chart could not be drawn ({text.clip(last or 'no output', 200)}).")
     return done.stdout
-
-
-def _pip() -> str:
-    return f'"{sys.executable}" -m pip' if " " in sys.executable else f"{sys.executable} -m pip"
 
 
 def _data(

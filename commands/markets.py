@@ -42,5 +42,11 @@ def chart(desk: Desk, update: Update, arguments: list[str]) -> list[Reply]:
     if not SHORTEST_CHART <= seconds <= LONGEST_CHART:
         raise Usage("A chart covers from 1h to 30d.")
     chat = desk.store.chats.get(update.chat_id)
-    wanted = {"kind": "chart", "symbol": symbol, "seconds": seconds, "zone": "UTC" if chat is None else chat.timezone}
+    wanted = {
+        "kind": "chart",
+        "symbol": symbol,
+        "seconds": seconds,
+        "zone": "UTC" if chat is None else chat.timezone,
+        "owner": desk.is_owner(update) and update.chat_id == update.user_id,  # in private: paths are not for a group
+    }
     return [Reply(text=f"{symbol}, the last {text.duration(seconds)}", method="sendPhoto", attachment=wanted)]

@@ -11,6 +11,7 @@ import pytest
 
 from alerts import attachments
 from botapi.outbox import AttachmentError
+from store import Store
 from store.rows import Alert
 from venues.trades import Bar
 
@@ -65,11 +66,19 @@ def test_without_a_trade_there_is_a_sentence_and_no_picture(tmp_path: Path) -> N
         draw(tmp_path, [])
 
 
-def test_without_matplotlib_it_says_how_to_install_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("owner", [True, False])
+def test_without_matplotlib_the_owner_alone_is_told_how_to_install_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: bool
+) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(AttachmentError, match="-m pip install matplotlib") as caught:
-        draw(tmp_path, bars(2))
-    assert sys.executable in str(caught.value)
+    store = Store(tmp_path / "bot.db")
+    store.markets.add_bars(bars(2))
+    make = attachments.makers(store, tmp_path, now=lambda: UNTIL, redact=str)["chart"]
+    with pytest.raises(AttachmentError) as caught:
+        make({"symbol": "BTC", "seconds": 3600, "zone": "UTC", "owner": owner})
+    assert (f"{sys.executable} -m pip install matplotlib" in str(caught.value)) == owner
+    assert ("Charts are not set up on this bot" in str(caught.value)) != owner
+    store.close()
 
 
 @needs_matplotlib

@@ -469,9 +469,15 @@ def test_a_digest_can_be_had_at_once(started: Desk) -> None:
 def test_a_chart_is_a_wish_for_a_photo_of_that_coin_and_time(started: Desk) -> None:
     (reply,) = started.replies("/chart eth 7d")
     assert reply.method == "sendPhoto"
-    assert reply.attachment == {"kind": "chart", "symbol": "ETH", "seconds": 7 * 86400.0, "zone": "UTC"}
+    assert reply.attachment == {
+        "kind": "chart",
+        "symbol": "ETH",
+        "seconds": 7 * 86400.0,
+        "zone": "UTC",
+        "owner": False,
+    }
     assert started.replies("/chart 6h")[0].attachment == {
-        **{"kind": "chart", "symbol": "BTC", "seconds": 6 * 3600.0, "zone": "UTC"}
+        **{"kind": "chart", "symbol": "BTC", "seconds": 6 * 3600.0, "zone": "UTC", "owner": False}
     }
     assert "from 1h to 30d" in started.say("/chart BTC 1m")
     assert "is not watched here" in started.say("/chart PEPE")
