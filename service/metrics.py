@@ -1,6 +1,6 @@
 """The state in Prometheus' text format. The only door to `prometheus_client`, which is optional.
 
-Figures are made at the moment of a scrape from what the bot keeps anyway; nothing is counted a second time.
+Figures are made when they are scraped, from what the bot keeps anyway.
 Source of the format and the naming rules: prometheus.io, "Exposition formats" and "Metric and label naming".
 """
 
@@ -19,8 +19,8 @@ from botapi.polling_state import PollingState
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 MISSING = (
-    "Prometheus metrics need one more package that is not installed here. On the bot's machine, in its folder: "
-    "pip install prometheus_client (the pip of the bot's own Python) - then ask again, no restart is needed."
+    "Metrics need the package prometheus_client, which is not installed. On the bot's machine, with the pip of the "
+    "bot's own Python: pip install prometheus_client. No restart is needed."
 )
 _SOURCE_STATES = ("ok", "resting", "blocked", "off", "unused")
 BOUNDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)  # seconds; the last bucket has no upper bound
@@ -116,29 +116,35 @@ class _Collector:
         yield InfoMetricFamily("cryptosat", "The bot and its version", value=about)
         yield from gauge("start_time_seconds", "When the bot was started, unix time", view["started_at"])
         yield from gauge("healthy", "1 when /healthz answers 200", float(view["healthy"]))
-        states = GaugeMetricFamily("cryptosat_polling_state", "1 for the state polling is in", labels=["state"])
+        states = GaugeMetricFamily("cryptosat_polling_state", "1 for the current state of polling", labels=["state"])
         for state in PollingState:
             states.add_metric([state.value], float(state == polling["state"]))
         yield states
         good = polling["last_good_at"]
-        yield from gauge("last_poll_time_seconds", "When getUpdates was last answered well, unix time", good)
-        yield from gauge("conflict", "1 while another program polls", float(conflict["since"] is not None))
+        yield from gauge(
+            "last_poll_time_seconds", "When Telegram last answered getUpdates without an error, unix time", good
+        )
+        yield from gauge("conflict", "1 while another copy of the bot polls", float(conflict["since"] is not None))
         paused = float(view["alerts_paused"])
-        yield from gauge("alerts_paused", "1 while alerts wait for another copy to end (ON_CONFLICT=pause)", paused)
+        yield from gauge("alerts_paused", "1 while alerts are paused (ON_CONFLICT=pause)", paused)
         for name, words, value in (
-            ("conflicts", "Conflicts begun since the start", conflict["begun"]),
-            ("conflict_answers", "Answers 409 since the start", conflict["answers"]),
+            ("conflicts", "Conflicts since start", conflict["begun"]),
+            ("conflict_answers", "Errors 409 since start", conflict["answers"]),
         ):
             yield CounterMetricFamily(f"cryptosat_{name}", words, value=value)
-        yield from gauge("queue_messages", "Messages that wait to be sent", queue.get("pending"))
+        yield from gauge("queue_messages", "Messages waiting to be sent", queue.get("pending"))
         yield from gauge("sent_24h_messages", "Messages sent in 24 h", queue.get("sent_24h"))
-        yield from gauge("buried_24h_messages", "Messages undeliverable in 24 h", queue.get("buried_24h"))
+        yield from gauge(
+            "buried_24h_messages", "Messages that could not be delivered in 24 h", queue.get("buried_24h")
+        )
         yield self._delivery()
         alerts = sum(count for _, count in view["alerts_by_hour"])
-        yield from gauge("alerts_24h", "Alerts of the last 24 clock hours, this one included", alerts)
+        yield from gauge("alerts_24h", "Alerts in the last 24 clock hours, this one included", alerts)
         yield from self._sources()
         threads = GaugeMetricFamily(
-            "cryptosat_thread_quiet_seconds", "Since a thread's last sign of life (a rest counts)", labels=["thread"]
+            "cryptosat_thread_quiet_seconds",
+            "Seconds since a thread's last activity, rests included",
+            labels=["thread"],
         )
         for thread in view.get("threads", ()):
             threads.add_metric([thread["name"]], thread["age"])
@@ -152,7 +158,7 @@ class _Collector:
         bounds = [f"{bound:g}" for bound in latency["bounds"]] + ["+Inf"]
         return HistogramMetricFamily(
             "cryptosat_delivery_seconds",
-            "From a message being kept to Telegram having taken it",
+            "Time from storing a message to Telegram accepting it",
             buckets=list(zip(bounds, accumulate(latency["counts"]), strict=True)),
             sum_value=latency["total"],
         )
@@ -162,12 +168,16 @@ class _Collector:
 
         sources = self._view.get("sources", ())
         labels = ["source", "venue"]
-        states = GaugeMetricFamily("cryptosat_source_state", "1 for the state of a source", labels=[*labels, "state"])
-        lag = GaugeMetricFamily(
-            "cryptosat_source_lag_seconds", "How far a source's slowest coin is behind", labels=labels
+        states = GaugeMetricFamily(
+            "cryptosat_source_state", "1 for the current state of a source", labels=[*labels, "state"]
         )
-        coins = GaugeMetricFamily("cryptosat_source_coins", "Coins that are read from a source", labels=labels)
-        missed = CounterMetricFamily("cryptosat_source_missed_trades", "Trades missing by their ids", labels=labels)
+        lag = GaugeMetricFamily(
+            "cryptosat_source_lag_seconds", "Seconds since the slowest coin of a source was checked", labels=labels
+        )
+        coins = GaugeMetricFamily("cryptosat_source_coins", "Coins read from a source", labels=labels)
+        missed = CounterMetricFamily(
+            "cryptosat_source_missed_trades", "Trades missed, found by gaps in their ids", labels=labels
+        )
         skipped = CounterMetricFamily("cryptosat_source_skipped_rows", "Rows that could not be read", labels=labels)
         for row in sources:
             name = [row["source"], row["venue"]]

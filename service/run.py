@@ -1,4 +1,4 @@
-"""The bot as one process: takes the lock, starts the parts, waits for a signal, stops in order. Or --once."""
+"""The bot as one process: take the lock, start the parts, wait for a signal, stop in order. Or one round (--once)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from base.config import Settings
 from botapi.storage import StoreError
 from lock import InstanceLock, LockError, bot_folder
 from machine import supervisor
-from machine.holder import refusal
+from machine.holder import Holder, refusal, stop_command
 from machine.signals import Signals
 from service import once
 from service.app import Bot, End
@@ -24,7 +24,7 @@ from store import Store
 
 log = logging.getLogger(__name__)
 
-START_GRACE = 2.0  # seconds a start waits for an instance that is just stopping
+START_GRACE = 2.0  # seconds a start waits for a copy that is just stopping
 
 
 def run(
@@ -67,7 +67,7 @@ def run(
 
 
 def _take(lock: InstanceLock, events: queue.SimpleQueue[object], notifier: Notifier, *, wait: bool) -> bool:
-    """Take the lock, or say who has it. Waits without end when asked to, and under a supervisor that restarts."""
+    """Take the lock, or say who has it. With --wait, and under a supervisor that restarts, wait for it."""
 
     def stopped() -> bool:
         return not events.empty()
@@ -83,20 +83,21 @@ def _take(lock: InstanceLock, events: queue.SimpleQueue[object], notifier: Notif
         return False
     holder = lock.holder()
     if holder is not None and "--once" in holder.command.split():
-        log.info("A round of --once is just running; the bot starts when it has ended")
+        log.info("Waiting for a `--once` round to finish")
         if lock.acquire(once.ROUND_TIME, cancelled=stopped):
             return True
-    said = refusal(holder, lock.bot_id, lock.name)
     around = supervisor.detect()
     if not wait and not (around is not None and around.restarts):
-        print(said, file=sys.stderr)
+        print(refusal(holder, lock.bot_id, lock.name), file=sys.stderr)
         return False
-    log.warning("Standing by until the running instance ends.\n%s", said)
+    who = f" (pid {holder.pid}, user {holder.user})" if holder is not None and holder.pid else ""
+    stop = stop_command(holder or Holder())
+    log.warning("Standing by: waiting for the running copy%s to stop. To stop it: %s", who, stop)
     return lock.acquire(math.inf, cancelled=waiting)
 
 
 def _run(bot: Bot, events: queue.SimpleQueue[object], notifier: Notifier) -> int:
-    """From the start of the threads to their end; returns the exit code."""
+    """Start the bot, wait for a reason to stop, stop it; returns the exit code."""
     bot.start()
     while True:
         try:
@@ -119,6 +120,8 @@ def _run(bot: Bot, events: queue.SimpleQueue[object], notifier: Notifier) -> int
 
 
 def _one_round(settings: Settings, lock: InstanceLock, events: queue.SimpleQueue[object], *, env_file: Path) -> int:
+    """`--once`: a round of our own, or next to a running bot the round of that bot; returns the exit code."""
+
     def pause(seconds: float) -> bool:
         try:
             events.get(timeout=seconds)
@@ -138,7 +141,10 @@ def _one_round(settings: Settings, lock: InstanceLock, events: queue.SimpleQueue
             lock.release()
     if not lock.same_folder:
         print(refusal(lock.holder(), lock.bot_id, lock.name), file=sys.stderr)
-        print("Its folder is another one, so --once cannot work beside it.", file=sys.stderr)
+        print(
+            "It uses another folder (DATA_DIR), so --once cannot work next to it. Use the same DATA_DIR for both.",
+            file=sys.stderr,
+        )
         return exit_codes.ALREADY_RUNNING
     store = Store(lock.folder / "bot.db")
     try:

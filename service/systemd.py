@@ -1,4 +1,4 @@
-"""What systemd is told about the bot: that it runs, how it is, that it lives, that it stops.
+"""Reports to systemd: ready, status, heartbeat, stopping.
 
 One datagram each to the socket that $NOTIFY_SOCKET names; without that variable every method does nothing. A
 message that cannot be sent costs nothing but itself. Source: sd_notify(3), systemd.service(5) (`WatchdogSec=`).
@@ -16,14 +16,12 @@ from botapi.polling_state import PollingState
 
 log = logging.getLogger(__name__)
 
-CONNECTING = (
-    20.0  # seconds a start may take to reach Telegram before it counts as over: waiting is the bot's own work
-)
-SEND_TIMEOUT = 1.0  # seconds; systemd reads at once, a service manager that does not must not hold the bot up
+CONNECTING = 20.0  # seconds; after that the start counts as done, because waiting for Telegram is normal work
+SEND_TIMEOUT = 1.0  # seconds: a service manager that does not read must not hold the bot up
 
 
 class Notifier:
-    """The line to the service manager. `watchdog` is its limit between two signs of life in seconds; None: none."""
+    """The connection to the service manager. watchdog: seconds allowed between two heartbeats, None for no limit."""
 
     def __init__(
         self, environ: Mapping[str, str] | None = None, *, monotonic: Callable[[], float] = time.monotonic
@@ -40,7 +38,7 @@ class Notifier:
         self.watchdog = _watchdog(environ)
 
     def report(self, polling: PollingState, *, well: bool) -> None:
-        """How it is now; to be called twice a second. `well`: no thread is stuck; without it, no sign of life."""
+        """Report the state; call it twice a second. well: no thread is stuck. Otherwise there is no heartbeat."""
         if polling is PollingState.CONNECTING and self._monotonic() - self._began < CONNECTING:
             self.status(polling.words)
         else:
@@ -49,7 +47,7 @@ class Notifier:
             self.alive()
 
     def ready(self, status: str) -> None:
-        """The start is over: the bot polls, or stands by. Only the first call says so, each may change the status."""
+        """The start is done: the bot polls or stands by. Sent once; later calls only change the status."""
         if self._ready:
             self.status(status)
             return
@@ -57,13 +55,13 @@ class Notifier:
         self._send(f"READY=1\nSTATUS={_line(status)}")
 
     def status(self, status: str) -> None:
-        """One line for `systemctl status`; sent when it differs from the last one."""
+        """Set the line in `systemctl status`; sent only when it changes."""
         if status != self._status:
             self._status = status
             self._send(f"STATUS={_line(status)}")
 
     def alive(self) -> None:
-        """A sign of life. To be called often, and only while the bot makes progress: silence is what restarts it."""
+        """Send a heartbeat. Call it often, and only while the bot works: without heartbeats systemd restarts it."""
         if self.watchdog is None:
             return
         now = self._monotonic()
@@ -73,7 +71,7 @@ class Notifier:
             self._send("WATCHDOG=1")
 
     def stopping(self) -> None:
-        """The bot ends on purpose: from here on the stop's time limit counts."""
+        """The bot stops on purpose: from now on systemd's time limit for a stop counts."""
         self._send("STOPPING=1\nSTATUS=Stopping")
 
     def _send(self, message: str) -> None:
@@ -84,7 +82,7 @@ class Notifier:
                 line.settimeout(SEND_TIMEOUT)
                 line.sendto(message.encode(), self._address)
         except OSError as error:
-            log.debug("The service manager was not told %r: %s", message, error)
+            log.debug("%r could not be sent to the service manager: %s", message, error)
 
 
 def _line(status: str) -> str:

@@ -1,7 +1,7 @@
-"""Sees a thread that is stuck, says where, and ends the process so that whatever started it can start it again.
+"""Notices a stuck thread, logs where it hangs, and ends the process so that a supervisor can start it again.
 
-A thread at rest is not stuck: a Loop tells how long it rests (loop.py). Only time in which the watchdog itself ran
-is counted: after a suspended laptop or a SIGSTOP every thread gets its full time again.
+A resting thread is not stuck: a Loop says how long it rests (base/worker.py). Only time in which the watchdog itself
+ran counts: after a suspended laptop or a SIGSTOP every thread gets its full time again.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ log = logging.getLogger(__name__)
 
 PATIENCE = 60.0  # seconds a step may take beyond what it waits for on purpose
 LOOK_EVERY = 5.0
-GRACE = 10.0  # seconds the orderly stop has, after that the process is ended as it stands
+GRACE = 10.0  # seconds for an orderly stop; after that the process is ended at once
 
 
 class Watchdog:
-    """Looks at the loops every few seconds. `limit`: seconds one of them may give no sign of life outside its rest.
+    """Looks at the loops every few seconds. limit: seconds one of them may go without a heartbeat outside its rest.
 
-    on_stuck: called once, from the watchdog's thread, with a sentence for people; it should end the process. If
-    that has not happened after GRACE seconds, `end_process` does it.
+    on_stuck: called once, from the watchdog's thread, with a text for people; it should end the process. If the
+    process still runs after GRACE seconds, `end_process` ends it.
     """
 
     def __init__(
@@ -55,19 +55,19 @@ class Watchdog:
         self.loop.start()
 
     def stop(self) -> None:
-        """No verdict any more: the bot is stopping. Returns at once."""
+        """Stop looking: the bot is stopping. Returns at once."""
         self.loop.stop()
 
     def healthy(self) -> list[str]:
-        """Names of the threads that are stuck, empty when all is well. Safe from any thread, never blocks."""
+        """Names of the stuck threads, empty when there is none. Safe from any thread, never blocks."""
         return list(self._stuck)
 
     def well(self) -> bool:
-        """No thread is stuck, and this one has looked lately."""
+        """True when no thread is stuck and the watchdog itself has looked lately."""
         return not self._stuck and self._monotonic() - self._looked_at < 3 * LOOK_EVERY
 
     def step(self) -> float:
-        """Look once at every loop; give the alarm when one is stuck."""
+        """Look once at every loop; raise the alarm when one is stuck."""
         now = self._monotonic()
         ran = now - self._looked_at
         self._looked_at = now
@@ -93,11 +93,11 @@ class Watchdog:
         threading.Thread(target=self._end_in_the_end, name="watchdog-end", daemon=True).start()
         quiet = f"{max(self._quiet[loop][1] for loop in stuck):.0f} s"
         names = ", ".join(loop.name for loop in stuck)
-        log.critical("Stuck: %s gave no sign of life for %s. Where every thread is:\n%s", names, quiet, stacks())
+        log.critical("Stuck: %s did nothing for %s. Where every thread is:\n%s", names, quiet, stacks())
         self._on_stuck(
-            f"Stuck: {names} gave no sign of life for {quiet}, so the bot would be deaf or silent without an end. It "
-            f"ends (exit 1) for a supervisor to start it again; without one, start it again yourself. Nothing is "
-            f"lost. The lines above tell where each thread was."
+            f"Stuck: {names} did nothing for {quiet}, so the bot could miss commands or alerts. It stops now (exit "
+            f"1) so that a supervisor starts it again; without one, start it yourself. Nothing is lost. The lines "
+            f"above show where each thread was."
         )
 
     def _end_in_the_end(self) -> None:
@@ -106,7 +106,7 @@ class Watchdog:
 
 
 def stacks() -> str:
-    """Where every thread but this one is: code only, no values."""
+    """The code position of every thread but this one, without any values."""
     names = {thread.ident: thread.name for thread in threading.enumerate()}
     parts = [
         f"{names.get(ident, 'unknown')}:\n{''.join(traceback.format_stack(frame))}"

@@ -1,8 +1,8 @@
 """The health server: /healthz, /metrics, /status.json and a status page, over HTTP on a port of this machine.
 
-Off unless HEALTH_PORT is set, on loopback unless HEALTH_HOST says otherwise. It only shows: no token, no message
-text, no chat, nothing that changes the bot. Whoever reaches the port may look, so 0.0.0.0 belongs behind a firewall.
-Answers come from memory (`State.view`) and never wait for the store, so it answers for a bot that hangs, too.
+Off unless HEALTH_PORT is set, on loopback unless HEALTH_HOST says otherwise. It is read-only and shows no token, no
+message text and no chat. Anyone who reaches the port can look, so put 0.0.0.0 behind a firewall. Answers come from
+memory (`State.view`) and never wait for the store, so it also answers while the bot hangs.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from service import metrics
 
 log = logging.getLogger(__name__)
 
-CONNECTIONS = 16  # open at the same time; one more ends the oldest, so that a slow one cannot lock others out
+CONNECTIONS = 16  # open at the same time; one more closes the oldest, so that slow clients cannot lock others out
 TIMEOUT = 5.0  # seconds between two bytes of a request
-TRY_AGAIN = 30.0  # seconds until a port that could not be had is tried again
-LOOK = 0.5  # how soon a stop is noticed
+TRY_AGAIN = 30.0  # seconds until a port that is in use is tried again
+LOOK = 0.5  # seconds: how soon a stop is noticed
 PAGE = Path(__file__).resolve().with_name("status.html")
 
 View = Callable[[], Mapping[str, Any]]
 
 
 class HealthServer:
-    """Serves `view` on host and port. A port that cannot be had is said once and tried again; nothing else stops."""
+    """Serves `view` on host and port. A port that is in use is logged once and tried again."""
 
     def __init__(self, view: View, *, host: str, port: int, on_death: Callable[[str], None] | None = None) -> None:
         self.loop = Loop("web", self.step, on_death=on_death)
@@ -51,14 +51,12 @@ class HealthServer:
         return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
 
     def start(self) -> None:
+        """Start the thread; the port is taken from there."""
         self.loop.start()
 
-    def stop(self) -> None:
-        """Ask the thread to end. Returns at once; within LOOK seconds nobody is answered any more."""
+    def stop(self, timeout: float = 0.0) -> None:
+        """End the thread; within LOOK seconds nobody is answered any more. If it ends in time, the port is freed."""
         self.loop.stop()
-
-    def close(self, timeout: float) -> None:
-        """Wait for the end, at most `timeout` seconds, and give the port back."""
         if self.loop.join(timeout) and self._server is not None:
             self._server.server_close()
 
@@ -70,14 +68,15 @@ class HealthServer:
             except OSError as error:
                 if not self._refused:
                     log.warning(
-                        "The health server cannot use %s: %s. The bot works without it and tries again. Free that "
-                        "port, or set another HEALTH_PORT or HEALTH_HOST",
-                        *(self.url, error.strerror or error),
+                        "The status page cannot use %s: %s. The bot runs without it and keeps trying. Free that "
+                        "port, or set another HEALTH_PORT or HEALTH_HOST.",
+                        self.url,
+                        error.strerror or error,
                     )
                 self._refused = True
                 return TRY_AGAIN
             self._refused = False
-            log.info("Health: %s", self.url)
+            log.info("Status page: %s", self.url)
         else:
             self._server.handle_request()
         return 0.0
@@ -113,10 +112,10 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        # A client that goes away in the middle is no error of ours; anything else is.
+        # A client that disconnects midway is not an error here; anything else is.
         error = sys.exception()
         if not isinstance(error, OSError):
-            log.error("A request to the health server failed", exc_info=error)
+            log.error("A request to the status page failed", exc_info=error)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -127,17 +126,17 @@ class _Handler(BaseHTTPRequestHandler):
     error_message_format = "%(code)d %(message)s\n"
 
     def do_GET(self) -> None:
-        """Also HEAD, which is answered without the body."""
+        """GET, and HEAD, which is answered without the body."""
         answer = _ROUTES.get(self.path.partition("?")[0])
         if answer is None:
-            self._say(404, "Nothing here. There is / and /healthz, /metrics, /status.json.\n")
+            self._say(404, "Not found. Try /, /healthz, /metrics or /status.json.\n")
         else:
             answer(self)
 
     do_HEAD = do_GET
 
     def _refuse(self) -> None:
-        self._say(405, "This server only shows: GET and HEAD.\n", Allow="GET, HEAD")
+        self._say(405, "Read-only: use GET or HEAD.\n", Allow="GET, HEAD")
 
     do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = _refuse
 
@@ -146,7 +145,7 @@ class _Handler(BaseHTTPRequestHandler):
         if view["healthy"]:
             self._say(200, f"ok\n{view['polling']['words']}\n")
         else:
-            self._say(503, "\n".join(["not well", *view["problems"], ""]))
+            self._say(503, "\n".join(["not healthy", *view["problems"], ""]))
 
     def metrics(self) -> None:
         try:
@@ -173,7 +172,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def log_message(self, format: str, *values: Any) -> None:
-        log.debug("Health server: %s", values)  # what a client sends is data, never a format
+        log.debug("Status page: %s", values)  # what a client sends is data, never a format
 
 
 _ROUTES: dict[str, Callable[[_Handler], None]] = {
@@ -188,7 +187,7 @@ def _shut(connection: socket.socket) -> None:
     try:
         connection.shutdown(socket.SHUT_RDWR)
     except OSError:
-        pass  # it ended by itself
+        pass  # it has ended already
 
 
 def _hash(tag: str, page: str) -> str:

@@ -117,7 +117,7 @@ def test_a_bot_that_is_started_during_a_round_waits_for_its_end(run_bot: Run, ch
     round_ = once(run_bot)
     sim.wait(lambda: chat.count("sendMessage"), what="the round sends")
     bot = run_bot(before="from service import run as process; process.START_GRACE = 0.2")
-    bot.wait_output("A round of --once is just running")
+    bot.wait_output("Waiting for a `--once` round to finish")
     fault.clear()
     assert round_.wait_exit() == 0
     bot.wait_output(POLLING)

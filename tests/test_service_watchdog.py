@@ -51,14 +51,14 @@ def long_grace(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watchdog, "GRACE", 0.05)
 
 
-def test_a_step_without_a_sign_of_life_is_stuck_after_the_limit_and_not_before() -> None:
+def test_a_step_without_a_heartbeat_is_stuck_after_the_limit_and_not_before() -> None:
     rig = Rig("polling", "outbox-1")
     rig.run(LIMIT, beating=rig.loops[1].beat)
     assert rig.dog.healthy() == []
     rig.run(LOOK_EVERY, beating=rig.loops[1].beat)
     assert rig.dog.healthy() == ["polling"]
     assert len(rig.said) == 1
-    assert "polling gave no sign of life for 85 s" in rig.said[0]
+    assert "polling did nothing for 85 s" in rig.said[0]
     assert "outbox-1" not in rig.said[0]
 
 
@@ -169,7 +169,7 @@ def test_a_poll_that_hangs_ends_the_process_in_order_with_1_and_the_log_tells_wh
 ) -> None:
     bot = run_bot(before=SOON + hang_in("botapi", "client.Telegram.updates"))
     assert bot.wait_exit(20) == 1
-    assert "Stuck: polling gave no sign of life" in bot.output
+    assert "Stuck: polling did nothing" in bot.output
     assert "in get_updates\n" in bot.output
     assert "Stopped in" in bot.output, "the stop was not orderly"
     assert not (tmp_path / "data" / TOKEN.partition(":")[0] / "status.json").exists()
@@ -196,7 +196,7 @@ def test_a_job_that_hangs_so_that_the_stop_hangs_as_well_is_cut_short(run_bot: R
 
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="needs SIGSTOP")
 def test_a_process_that_was_frozen_for_longer_than_the_limit_goes_on(run_bot: Run, chat: SimBot) -> None:
-    """The worst moment: in the middle of a step, which needs a second more before it gives a sign of life."""
+    """The worst moment: in the middle of a step, which needs a second more before its next heartbeat."""
     slow = "[threading.Event().wait(0.05) for _ in range(20)]"
     bot = run_bot(
         before=f"{SOON} watchdog.PATIENCE = 1.5; from watch import whale_monitor; "

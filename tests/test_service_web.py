@@ -129,8 +129,7 @@ def site() -> Iterator[Site]:
     site.server.step()  # takes the port, so that a test may ask at once
     site.server.start()
     yield site
-    site.server.stop()
-    site.server.close(5)
+    site.server.stop(5)
 
 
 # /healthz
@@ -151,7 +150,7 @@ def test_a_bot_with_a_problem_is_503_with_each_reason_on_a_line(site: Site) -> N
     site.view |= {"healthy": False, "problems": ["The thread whales is stuck.", "Telegram gives no good answer."]}
     code, said, _ = site.ask("/healthz")
     assert code == 503
-    assert said.splitlines() == ["not well", "The thread whales is stuck.", "Telegram gives no good answer."]
+    assert said.splitlines() == ["not healthy", "The thread whales is stuck.", "Telegram gives no good answer."]
 
 
 # What it lets be
@@ -256,8 +255,8 @@ def test_a_port_in_use_is_said_once_tried_again_and_had_when_it_is_free(caplog: 
     assert "HEALTH_PORT" in record.getMessage()
     assert "in use" in record.getMessage()
     assert server.step() == 0.0
-    assert f"Health: {server.url}" in caplog.text
-    server.close(0)
+    assert f"Status page: {server.url}" in caplog.text
+    server.stop()
 
 
 def test_an_address_that_is_not_of_this_machine_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
@@ -273,8 +272,7 @@ def test_it_serves_ipv6_too() -> None:
     site.server.start()
     assert f"http://[::1]:{site.port}/" == site.server.url
     assert site.ask("/healthz")[0] == 200
-    site.server.stop()
-    site.server.close(5)
+    site.server.stop(5)
 
 
 # The whole bot
@@ -383,7 +381,7 @@ def test_in_a_browser_the_page_tells_state_queue_sources_conflicts_and_latency(s
     assert shown(document, "p95") == "250 ms"
     assert "Binance spot" in shown(document, "sources")
     assert "2 coins" in shown(document, "sources")
-    assert "every coin · 1.5 s behind" in shown(document, "sources")
+    assert "every coin · checked 1.5 s ago" in shown(document, "sources")
     assert "Not needed now: Kraken (data.example.org)" in shown(document, "sources")
     assert "1 min, 3 collisions" in shown(document, "episodes")
     assert document.count('class="past"') == 23, "23 hours that are over"
@@ -415,11 +413,10 @@ def test_in_a_browser_the_page_refreshes_itself_and_says_when_the_bot_is_gone(
     server = HealthServer(view, host="127.0.0.1", port=free_port())
     server.start()
     document = dom(server.url, tmp_path, milliseconds=20_000)
-    server.stop()
-    server.close(5)
+    server.stop(5)
     assert shown(document, "headline") == "No answer from the bot"
     assert "has not answered since" in shown(document, "gone")
-    assert "running when last seen" in shown(document, "words")
+    assert "Last known state: running" in shown(document, "words")
     assert shown(document, "pending") == "99"
 
 
