@@ -102,7 +102,7 @@ class Jobs:
         """The check, but not while alerts are paused (ON_CONFLICT=pause); what it found is sent at once."""
 
         def run() -> None:
-            if not self.outbox.alerts_paused:
+            if not self.outbox.alerts_paused():
                 check()
                 self.outbox.wake()
 

@@ -29,6 +29,7 @@ from urllib3.exceptions import NameResolutionError
 from base.worker import beat
 from botapi.connections import CuttableAdapter, Line
 
+API_URL = "https://api.telegram.org"
 CONNECT_TIMEOUT = 4.0  # a lost SYN is sent again after 1 and 3 s: a later one would come sooner from a new try
 CALL_TIMEOUT = 20.0  # seconds for a call that sends something
 ASK_TIMEOUT = 5.0  # seconds for a call that only asks, or may be made twice: it is simply made again
@@ -104,14 +105,24 @@ class Webhook:
 class Telegram:
     """One bot's road to its Bot API server. Thread-safe. Installs itself as telebot's request sender."""
 
-    def __init__(self, token: str, api_url: str, *, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        token: str,
+        api_url: str = API_URL,
+        *,
+        call_timeout: float = CALL_TIMEOUT,
+        ask_timeout: float = ASK_TIMEOUT,
+        connect_timeout: float = CONNECT_TIMEOUT,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self.token = token
+        self._call_timeout, self._ask_timeout, self._connect_timeout = call_timeout, ask_timeout, connect_timeout
         self.clock_offset = 0.0  # the server's clock minus ours, seconds, as of the last long poll
         self.answer_age = 0.0  # how long, in seconds, that poll's answer had waited for this process
         self._answered = False
         self._late = LATE_MOST  # seconds that answers lately came later than their long poll was to end
         self._silent = False  # the last long poll had no answer
         self._lost = False  # the last call that asks had no answer at all
-        self._token = token
         self._api_url = api_url
         self._now = now
         self._poll_line, self._line = Line(), Line()
@@ -124,7 +135,7 @@ class Telegram:
         apihelper.CUSTOM_REQUEST_SENDER = self._send_for_telebot
 
     def updates(
-        self, offset: int, *, timeout: int, limit: int = 100, within: float = CALL_TIMEOUT
+        self, offset: int, *, timeout: int, limit: int = 100, within: float | None = None
     ) -> list[dict[str, Any]]:
         """Raw updates from `offset` on; confirms all before it. Waits up to `timeout` seconds for one to come.
 
@@ -149,18 +160,18 @@ class Telegram:
             self._late = min(LATE_MOST, max(time.monotonic() - began - ends, 0.6 * self._late))
         return found
 
-    def me(self, *, within: float = CALL_TIMEOUT) -> tuple[dict[str, Any], float | None]:
+    def me(self, *, within: float | None = None) -> tuple[dict[str, Any], float | None]:
         """getMe: the bot's own account, and the server's clock in unix seconds when it told the time."""
-        url = f"{self._api_url}/bot{self._token}/getMe"
-        answer = self._send("post", url, timeout=(min(CONNECT_TIMEOUT, within), within))
+        url = f"{self._api_url}/bot{self.token}/getMe"
+        answer = self._send("post", url, timeout=self._limits(within))
         account = answer.json()["result"]
         if not isinstance(account, dict):
             raise Unreachable("an answer that is not the Bot API's")
         return account, _unix(answer.headers.get("Date", ""))
 
-    def webhook(self, *, within: float = CALL_TIMEOUT) -> Webhook:
+    def webhook(self, *, within: float | None = None) -> Webhook:
         """getWebhookInfo: disturbs no poller."""
-        info = self._call("getWebhookInfo", timeout=within)
+        info = self._call("getWebhookInfo", timeout=self._ask_timeout if within is None else within)
         pending = info.get("pending_update_count") if isinstance(info, dict) else None
         if not isinstance(pending, int):
             raise Unreachable("an answer that is not the Bot API's")
@@ -176,7 +187,7 @@ class Telegram:
 
     def drop_pending(self) -> None:
         """deleteWebhook with drop_pending_updates: every waiting update is thrown away."""
-        self._call("deleteWebhook", {"drop_pending_updates": True}, timeout=ASK_TIMEOUT)
+        self._call("deleteWebhook", {"drop_pending_updates": True}, timeout=self._ask_timeout)
 
     def send(
         self, method: str, payload: dict[str, Any], *, files: Mapping[str, tuple[str, bytes]] | None = None
@@ -196,7 +207,12 @@ class Telegram:
         self, method: str, url: str, *, params: Any = None, files: Any = None, **_: Any
     ) -> requests.Response:
         """telebot's own calls: getMe and setWebhook with an empty URL. Its time limits are its own taste."""
-        return self._send(method, url, params=params, files=files, timeout=(CONNECT_TIMEOUT, ASK_TIMEOUT))
+        return self._send(method, url, params=params, files=files, timeout=self._limits(self._ask_timeout))
+
+    def _limits(self, within: float | None) -> tuple[float, float]:
+        """Seconds to connect and to wait for the answer; None is the limit of a call that sends."""
+        within = self._call_timeout if within is None else within
+        return min(self._connect_timeout, within), within
 
     def _call(
         self,
@@ -204,10 +220,10 @@ class Telegram:
         params: dict[str, Any] | None = None,
         *,
         files: Mapping[str, tuple[str, bytes]] | None = None,
-        timeout: float = CALL_TIMEOUT,
+        timeout: float | None = None,
     ) -> Any:
-        url = f"{self._api_url}/bot{self._token}/{method}"
-        answer = self._send("post", url, params=params, files=files, timeout=(CONNECT_TIMEOUT, timeout))
+        url = f"{self._api_url}/bot{self.token}/{method}"
+        answer = self._send("post", url, params=params, files=files, timeout=self._limits(timeout))
         return answer.json()["result"]
 
     def _send(
@@ -221,7 +237,7 @@ class Telegram:
     ) -> requests.Response:
         """One HTTP request, parameters in the body. Returns only what says ok; raises TelegramError otherwise."""
         # Such calls come every few seconds and fail soon: they are the first to know of the network.
-        asks = timeout[1] < CALL_TIMEOUT
+        asks = timeout[1] < self._call_timeout
         long_poll = bool(params) and url.endswith("/getUpdates") and params.get("timeout") != 0
         adapter = self._poll_adapter if long_poll else self._adapter
         began = time.monotonic()

@@ -34,6 +34,19 @@ ADVICE = (
 )
 
 
+@dataclass(frozen=True, kw_only=True)
+class ConflictPolicy:
+    """What this copy does while another one polls.
+
+    on_conflict: `keep-alerting` (stand by, alerts go on), `pause` (stand by, alerts wait) or `exit` (after `patience`
+    seconds). alone_here: the lock proves that no other copy runs on this machine.
+    """
+
+    on_conflict: str = "keep-alerting"
+    patience: float = 900.0
+    alone_here: bool = True
+
+
 @dataclass
 class Fight:
     """A conflict from its first 409 on. told: the owner knows of it."""
@@ -47,12 +60,11 @@ class Fight:
 class Rivalry:
     """The conflict with another poller. `episode` is the one that is on, None when none is."""
 
-    def __init__(self, *, started: float, alone_here: bool, alerts_wait: bool) -> None:
+    def __init__(self, *, started: float, policy: ConflictPolicy) -> None:
         self.episode: Fight | None = None
         self._over: deque[Episode] = deque(maxlen=100)  # oldest first
         self._begun = self._answers = 0  # all episodes and all 409s of those that are over
-        self._alone_here = alone_here
-        self._alerts_wait = alerts_wait
+        self._policy = policy
         self._retried = False
         self._pending = 0
         self._unread_since: float | None = None  # monotonic
@@ -133,7 +145,7 @@ class Rivalry:
         where = (
             "It does not run on this machine (the lock here is ours): look for a second computer, a server, a "
             "hosting panel or another app with the same token."
-            if self._alone_here
+            if self._policy.alone_here
             else "It may run on this machine or on another one (LOCK_SCOPE=folder)."
         )
         does = (
@@ -142,7 +154,8 @@ class Rivalry:
             else "I stand by without disturbing it; the other copy answers your commands. As soon as nobody reads "
             "them I take over by myself."
         )
-        alerts = "Alerts from here wait meanwhile." if self._alerts_wait else "Alerts from here go on."
+        waits = self._policy.on_conflict == "pause"
+        alerts = "Alerts from here wait meanwhile." if waits else "Alerts from here go on."
         return (
             f"Conflict: another program polls this bot's updates, seen at {text.clock(fight.since)}. {where}\n"
             f"{does} {alerts}\n"

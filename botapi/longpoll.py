@@ -32,7 +32,6 @@ class PollingBot(telebot.TeleBot):
 
     def __init__(
         self,
-        token: str,
         telegram: Telegram,
         store: Storage,
         inbox: Inbox,
@@ -42,7 +41,7 @@ class PollingBot(telebot.TeleBot):
         on_handled: Callable[[bool], None],
         now: Callable[[], float],
     ) -> None:
-        super().__init__(token, threaded=False, skip_pending=False)
+        super().__init__(telegram.token, threaded=False, skip_pending=False)
         self.trouble: Exception | None = None
         self.rest = 0.0
         self.settled = False  # it was sure at least once

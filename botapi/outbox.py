@@ -18,6 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from base.text import clip, duration
@@ -63,12 +64,29 @@ class Sender(Protocol):
     def send(self, method: str, payload: dict[str, Any], *, files: Files | None = None) -> int | None: ...
 
 
+def _ignore(*_: object) -> None:
+    pass
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutboxEvents:
+    """What the application can listen to. All are called from a sending thread.
+
+    sent: Telegram took a message, so many seconds after it was kept. token_refused: 401 or 404, with Telegram's
+    words. died: a thread ended by itself; its name.
+    """
+
+    sent: Callable[[float], None] = _ignore
+    token_refused: Callable[[str], None] = _ignore
+    died: Callable[[str], None] = _ignore
+
+
 class Outbox:
     """The sending threads. `send_rate` is messages a second overall, 0 for no pacing at all.
 
     compose: a delivery's parameters at the moment of sending, None when there is nothing to send any more.
-    attachments: for each `kind` of attachment, how it is made. alerts_paused: answers go, alerts wait.
-    on_sent: told for each message how many seconds after it was kept it was sent.
+    attachments: for each `kind` of attachment, how it is made. alerts_paused: while it is true answers
+    go and alerts wait; `wake` when that changes.
     """
 
     def __init__(
@@ -79,21 +97,19 @@ class Outbox:
         send_rate: float = 30.0,
         compose: Callable[[Delivery], dict[str, Any] | None] = lambda delivery: delivery.payload,
         attachments: Mapping[str, Maker] | None = None,
-        on_token_refused: Callable[[str], None] = lambda reason: None,
-        on_sent: Callable[[float], None] = lambda seconds: None,
-        on_death: Callable[[str], None] | None = None,
+        alerts_paused: Callable[[], bool] = lambda: False,
+        events: OutboxEvents | None = None,
         now: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        self.alerts_paused = False
         self._store = store
         self._telegram = telegram
         self._compose = compose
         self._makers = dict(attachments or {})
         self._making = threading.BoundedSemaphore(MAKERS)
-        self._on_token_refused = on_token_refused
-        self._on_sent = on_sent
+        self.alerts_paused = alerts_paused
+        self._events = events or OutboxEvents()
         self._now, self._monotonic, self._jitter = now, monotonic, jitter
         self._lock = threading.Lock()
         self._given_back = threading.Condition(self._lock)
@@ -107,7 +123,9 @@ class Outbox:
         self._flooded: tuple[int, float] = (0, 0.0)  # the chat of the last 429 and its end
         self._unmarked: dict[int, tuple[Delivery, int | None]] = {}  # sent, but the store could not be told yet
         self._idle: set[Loop] = set()
-        self._loops = [Loop(f"outbox-{n}", self._step_of(n), on_death=on_death) for n in range(1, SENDERS + 1)]
+        self._loops = [
+            Loop(f"outbox-{n}", partial(self.step, n), on_death=self._events.died) for n in range(1, SENDERS + 1)
+        ]
         self._started = 0
         self._draining = False
 
@@ -167,13 +185,11 @@ class Outbox:
         news = self._news and self._queues.hold_until <= now
         return news or self._queues.answers_due(now) or self._queues.in_flight > 0
 
-    def _step_of(self, number: int) -> Callable[[], float]:
-        return lambda: self._step(self._loops[number - 1])
-
-    def _step(self, loop: Loop) -> float:
+    def step(self, number: int = 1) -> float:
+        """Sender `number` (from 1) sends at most one message. Returns the seconds until there may be one more."""
         try:
             self._mark()
-            return self._send_one(loop)
+            return self._send_one(self._loops[number - 1])
         except StoreError:
             return AFTER_FAILURE  # the store has told of it; nothing is sent that could not be marked
 
@@ -183,7 +199,7 @@ class Outbox:
                 self._take_news()
             chat_id, delivery_id, rest = self._queues.claim(
                 self._monotonic(),
-                answers_only=self._draining or self.alerts_paused,
+                answers_only=self._draining or self.alerts_paused(),
                 one_at_a_time=self._failing_since is not None,
             )
             if delivery_id is None:
@@ -193,7 +209,7 @@ class Outbox:
             failures = self._failures
             self._idle.discard(loop)
             helper, more = next(iter(self._idle), None), self._queues.more()
-            if more and helper is None and self._started < SENDERS:
+            if more and helper is None and 0 < self._started < SENDERS:
                 self._start_one()
         if more and helper is not None:
             helper.wake()
@@ -221,7 +237,7 @@ class Outbox:
     def _settle(self, delivery: Delivery, message_id: int | None) -> None:
         now = self._now()
         revised = self._store.settle_sent(delivery, message_id=message_id, now=now)
-        self._on_sent(now - delivery.created_at)
+        self._events.sent(now - delivery.created_at)
         with self._lock:
             self._unmarked.pop(delivery.id, None)
             self._news = self._news or revised  # the edit that follows
@@ -255,7 +271,7 @@ class Outbox:
         except TooManyRequests as error:
             return self._flood(chat_id, error.retry_after)
         except TokenRefused as error:
-            self._on_token_refused(str(error))
+            self._events.token_refused(str(error))
             return 60.0
         except Unreachable as error:
             return self._unreachable(delivery, error, failures)

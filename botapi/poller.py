@@ -15,6 +15,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, tzinfo
 
 from base import exit_codes, text
@@ -29,7 +30,7 @@ from botapi.client import (
     Unreachable,
     Webhook,
 )
-from botapi.conflict import RETRY_REST, STANDBY_REST, Rivalry, WebhookWar, longer
+from botapi.conflict import RETRY_REST, STANDBY_REST, ConflictPolicy, Rivalry, WebhookWar, longer
 from botapi.longpoll import PollingBot
 from botapi.polling_state import ConflictState, PollingReport, PollingState
 from botapi.storage import Storage, StoreError
@@ -47,46 +48,56 @@ MARK_EVERY = 15.0
 TELL_EVERY = 3600.0
 
 
+def _ignore(*_: object) -> None:
+    pass
+
+
+@dataclass(frozen=True, kw_only=True)
+class PollerEvents:
+    """What the application can listen to. All are called from the polling thread.
+
+    connected: getMe answered; the bot's username. end: the process should end with this exit code and message.
+    died: the thread ended by itself; its name. tell_owner: words for the owner. changed: there may be something to
+    send, or alerts that waited may go. reached: Telegram answers again.
+    """
+
+    connected: Callable[[str], None] = _ignore
+    end: Callable[[int, str], None] = _ignore
+    died: Callable[[str], None] = _ignore
+    tell_owner: Callable[[str], None] = _ignore
+    changed: Callable[[], None] = _ignore
+    reached: Callable[[], None] = _ignore
+
+
 class Poller:
-    """The polling thread: connects, clears the webhook, polls, stands by. Ends the process through `on_end`."""
+    """The polling thread: connects, clears the webhook, polls, stands by. Ends the process through `events.end`."""
 
     def __init__(
         self,
-        token: str,
         telegram: Telegram,
         store: Storage,
         inbox: Inbox,
         *,
-        on_connected: Callable[[str], None],
-        on_end: Callable[[int, str], None],
-        on_death: Callable[[str], None],
-        tell_owner: Callable[[str], None],
-        on_news: Callable[[], None],
-        on_standby: Callable[[bool], None] = lambda standby: None,
-        on_reached: Callable[[], None] = lambda: None,
-        on_conflict: str = "keep-alerting",
-        patience: float = 900.0,
+        events: PollerEvents,
+        policy: ConflictPolicy | None = None,
         drop_pending: bool = False,
-        alone_here: bool = True,
         long_poll: int = LONG_POLL,
         now: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        self.loop = Loop("polling", self.step, on_death=on_death)
+        self.loop = Loop("polling", self.step, on_death=events.died)
         self.username = ""
         self.last_good_at: float | None = None
         self._telegram = telegram
         self._store = store
         self._inbox = inbox
-        self._on_connected, self._on_end, self._on_news = on_connected, on_end, on_news
-        self._on_standby, self._on_reached = on_standby, on_reached
-        self._tell_owner = tell_owner
-        self._on_conflict, self._patience, self._drop_pending = on_conflict, patience, drop_pending
+        self._events = events
+        self._policy = policy or ConflictPolicy()
+        self._drop_pending = drop_pending
         self._long_poll = long_poll
         self._now, self._monotonic, self._jitter = now, monotonic, jitter
         self._bot = PollingBot(
-            token,
             telegram,
             store,
             inbox,
@@ -102,7 +113,7 @@ class Poller:
         self._away_since = float(store.value("last_poll") or 0) or None
         self._polling_since = 0.0
         self._marked_at = 0.0
-        self._rivalry = Rivalry(started=monotonic(), alone_here=alone_here, alerts_wait=on_conflict == "pause")
+        self._rivalry = Rivalry(started=monotonic(), policy=self._policy)
         self._war = WebhookWar(started=monotonic())
         self._remove_at = 0.0
         self._told: dict[str, float] = {}
@@ -141,7 +152,12 @@ class Poller:
             state = PollingState.RETRYING
         else:
             state = PollingState.RUNNING if self._running else PollingState.CONNECTING
-        return PollingReport(state=state, last_good_at=self.last_good_at, failing_since=self._failing_since)
+        return PollingReport(
+            state=state,
+            last_good_at=self.last_good_at,
+            failing_since=self._failing_since,
+            alerts_paused=self._alerts_paused(),
+        )
 
     def conflict_state(self) -> ConflictState:
         """The conflict that is on and those that were, since the start. Safe from any thread."""
@@ -168,10 +184,12 @@ class Poller:
     # The thread
 
     def step(self) -> float:
+        """One step: connect, remove a webhook, poll until there is trouble, or look from standby. Seconds to rest."""
+        paused = self._alerts_paused()
         try:
             return self._state()
         except TokenRefused as error:
-            self._on_end(
+            self._events.end(
                 exit_codes.TOKEN_REFUSED,
                 f"Telegram refuses this bot's token ({error}): it is wrong or was revoked. Get the current token "
                 f"from @BotFather (/token), put it into TELEGRAM_BOT_TOKEN (`python bot.py setup`) and start again.",
@@ -184,6 +202,13 @@ class Poller:
             return STORE_REST  # it was told of; what was not taken comes again
         except TelegramError as error:
             return self._failed(error)
+        finally:
+            if paused and not self._alerts_paused():
+                self._events.changed()
+
+    def _alerts_paused(self) -> bool:
+        # Asked, not remembered: however standby ends (a take-over, a webhook), the pause ends with it.
+        return self._policy.on_conflict == "pause" and self._state == self._standby
 
     def _connect(self) -> float:
         before: list[Webhook] = []
@@ -194,7 +219,7 @@ class Poller:
         except (KeyError, TypeError, AttributeError):
             raise TelegramError("getMe answered something that is not the Bot API's") from None
         asking.join(5.0)
-        self._on_connected(self.username)
+        self._events.connected(self.username)
         if self._drop_pending:
             self._telegram.drop_pending()
             self._drop_pending = False
@@ -253,7 +278,7 @@ class Poller:
         self.last_good_at = now
         words = self._rivalry.unharmed(monotonic - self._polling_since, now=now, monotonic=monotonic)
         if words:
-            self._tell_owner(words)
+            self._events.tell_owner(words)
         self._war.polled(monotonic=monotonic)
         if updates == 0:
             self._tell_stale()
@@ -263,13 +288,13 @@ class Poller:
 
     def _handled(self, more: bool) -> None:
         """A batch of updates was taken into the store. `more` wait: it is too soon to count the stale ones."""
-        self._on_news()
+        self._events.changed()
         if not more:
             self._tell_stale()
 
     def _tell_stale(self) -> None:
         if self._inbox.tell_stale(away_since=self._away_since):
-            self._on_news()
+            self._events.changed()
         self._away_since = None
 
     def _failed(self, error: TelegramError) -> float:
@@ -295,7 +320,7 @@ class Poller:
             log.info("Polling: Telegram answers again after %s", text.duration(max(0.0, self._now() - since)))
         if self._failures:
             self._failures = 0
-            self._on_reached()
+            self._events.reached()
 
     # Conflict
 
@@ -311,9 +336,7 @@ class Poller:
             episode.told = self._tell("conflict", words)
         if retry:
             return RETRY_REST * (0.5 + self._jitter())  # two newcomers must not act in step
-        if self._state != self._standby:
-            self._state = self._standby
-            self._on_standby(True)
+        self._state = self._standby
         return longer(STANDBY_REST, self._jitter())
 
     def _standby(self) -> float:
@@ -322,8 +345,8 @@ class Poller:
             self._state = self._poll
             return 0.0
         waited = self._now() - episode.since
-        if self._on_conflict == "exit" and waited > self._patience:
-            self._on_end(
+        if self._policy.on_conflict == "exit" and waited > self._policy.patience:
+            self._events.end(
                 exit_codes.CONFLICT_GIVEN_UP,
                 f"Another program has polled with this bot's token for {text.duration(waited)}; as ON_CONFLICT=exit "
                 f"asks, this copy gives up. Stop the other one, or get a new token with /revoke at @BotFather.",
@@ -336,7 +359,6 @@ class Poller:
         rest = self._rivalry.looked(found.pending, monotonic=self._monotonic())
         if not rest:
             self._state = self._poll
-            self._on_standby(False)
         return longer(rest, self._jitter())
 
     def _webhook_found(self, webhook: Webhook) -> float:
@@ -354,5 +376,5 @@ class Poller:
         if now - self._told.get(what, 0.0) < TELL_EVERY:
             return False
         self._told[what] = now
-        self._tell_owner(words)
+        self._events.tell_owner(words)
         return True

@@ -51,11 +51,15 @@ def words_of(state: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class PollingReport:
-    """The state of polling, when Telegram last answered well, and since when it has not. Times are unix seconds."""
+    """The state of polling, when Telegram last answered well, and since when it has not. Times are unix seconds.
+
+    alerts_paused: this copy stands by and, as ON_CONFLICT=pause asks, sends no alerts meanwhile.
+    """
 
     state: PollingState
     last_good_at: float | None
     failing_since: float | None
+    alerts_paused: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """For status.json and the status page."""

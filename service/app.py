@@ -18,8 +18,9 @@ from base import exit_codes, logs
 from base.config import NOBODY, ConfigError, Settings
 from base.worker import Loop
 from botapi.client import Telegram
-from botapi.outbox import Outbox
-from botapi.poller import LONG_POLL, Poller
+from botapi.conflict import ConflictPolicy
+from botapi.outbox import Outbox, OutboxEvents
+from botapi.poller import LONG_POLL, Poller, PollerEvents
 from commands import table
 from commands.context import Desk
 from commands.inbox import Inbox
@@ -96,9 +97,8 @@ class Bot:
             store,
             self.telegram,
             send_rate=settings.send_rate,
-            on_token_refused=self._token_refused,
-            on_death=self._died,
-            on_sent=self.latency.add,
+            alerts_paused=self._alerts_paused,
+            events=OutboxEvents(sent=self.latency.add, token_refused=self._token_refused, died=self._died),
             compose=lambda delivery: compose(store, delivery, now=time.time()),
             attachments=makers(
                 store,
@@ -136,21 +136,23 @@ class Bot:
             now=self._server_time,
         )
         self.poller = Poller(
-            settings.token,
             self.telegram,
             self._store,
             inbox,
-            on_connected=self._connected,
-            on_end=self._end,
-            on_death=self._died,
-            tell_owner=self.owner.tell,
-            on_news=self.outbox.wake,
-            on_standby=self._standby,
-            on_reached=self.outbox.try_again,
-            on_conflict=settings.on_conflict,
-            patience=settings.conflict_patience * 60,
+            events=PollerEvents(
+                connected=self._connected,
+                end=self._end,
+                died=self._died,
+                tell_owner=self.owner.tell,
+                changed=self.outbox.wake,
+                reached=self.outbox.try_again,
+            ),
+            policy=ConflictPolicy(
+                on_conflict=settings.on_conflict,
+                patience=settings.conflict_patience * 60,
+                alone_here=settings.machine_wide_lock,
+            ),
             drop_pending=settings.drop_pending_updates,
-            alone_here=settings.machine_wide_lock,
         )
 
     def _make_service(self) -> None:
@@ -224,6 +226,9 @@ class Bot:
             return self.whales.default_threshold(symbol)
         return self.derivatives.default_threshold(monitor, symbol)
 
+    def _alerts_paused(self) -> bool:
+        return self.poller.polling_state().alerts_paused
+
     def _loops(self) -> list[Loop]:
         return [self.poller.loop, *self.scheduler.loops, *self.outbox.loops()]
 
@@ -232,7 +237,7 @@ class Bot:
             username=self.poller.username,
             polling=self.poller.polling_state(),
             conflict=self.poller.conflict_state(),
-            alerts_paused=self.outbox.alerts_paused,
+            alerts_paused=self._alerts_paused(),
             sending_failed_since=self.outbox.unreachable_since(),
             sources=[*self.whales.health(), *self.derivatives.health()],
             loops=self._loops(),
@@ -278,7 +283,3 @@ class Bot:
             ", ".join(self._settings.symbols),
             self._settings.whale_interval,
         )
-
-    def _standby(self, standby: bool) -> None:
-        self.outbox.alerts_paused = standby and self._settings.on_conflict == "pause"
-        self.outbox.wake()

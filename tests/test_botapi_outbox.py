@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from botapi.client import Rejected, TelegramError, TokenRefused, TooManyRequests, Unreachable
-from botapi.outbox import SENDERS, Attachment, AttachmentError, Files, Outbox
+from botapi.outbox import Attachment, AttachmentError, Files, Outbox, OutboxEvents
 from botapi.storage import ALERTS, ANSWERS, StoreError
 from store import Store
 from store.rows import Chat
@@ -29,15 +29,20 @@ class FakeTelegram:
         self.files: list[Files | None] = []
         self.dead = False  # nothing at all is answered
         self.fail: list[TelegramError] = []
+        self.inside = 0  # calls under way
         self.gate = threading.Event()
         self.gate.set()
         self.entered = threading.Event()
         self.changed = threading.Condition()
 
     def send(self, method: str, payload: dict[str, Any], *, files: Files | None = None) -> int | None:
+        with self.changed:
+            self.inside += 1
+            self.changed.notify_all()
         self.entered.set()
         assert self.gate.wait(10)
         with self.changed:
+            self.inside -= 1
             if self.dead:
                 raise Unreachable("HTTP 502", status=502)
             if method == "getMe":
@@ -48,6 +53,10 @@ class FakeTelegram:
             self.files.append(files)
             self.changed.notify_all()
             return len(self.sent)
+
+    def wait_inside(self, count: int) -> None:
+        with self.changed:
+            assert self.changed.wait_for(lambda: self.inside == count, 10), self.inside
 
     def texts(self) -> list[str]:
         return [payload.get("text", "") for _, _, payload in self.sent]
@@ -104,11 +113,10 @@ def put(store: Store, text: str, chat_id: int = 1, lane: int = ANSWERS) -> int:
 
 def drive(outbox: Outbox, clock: Time, seconds: float, telegram: FakeTelegram) -> list[tuple[float, str]]:
     """Run the one sender by hand for so long on the given clock: when each text went out."""
-    loop, ends, out = outbox._loops[0], clock.now + seconds, []
-    outbox._started = SENDERS  # no helping thread is started: what happens is a matter of the clock alone
+    ends, out = clock.now + seconds, []
     while clock.now < ends:
         before = len(telegram.sent)
-        rest = outbox._step(loop)
+        rest = outbox.step()
         out += [(clock.now, payload["text"]) for _, _, payload in telegram.sent[before:]]
         clock.now = min(ends, clock.now + rest) if rest else clock.now
     return out
@@ -187,7 +195,6 @@ def test_what_a_busy_machine_was_late_with_is_made_up_for_within_the_limit(
     """Each rest lasts up to 60 ms longer than asked for: the rate is kept all the same."""
     clock = Time()
     outbox = make(send_rate=30.0, monotonic=clock)
-    outbox._started = SENDERS
     clock.now += 60  # a long rest saves up no burst
     for n in range(600):
         put(store, str(n), chat_id=n + 1)
@@ -195,7 +202,7 @@ def test_what_a_busy_machine_was_late_with_is_made_up_for_within_the_limit(
     late = itertools.cycle([0.0, 0.06, 0.02, 0.04])
     while len(times) < 600:
         before = len(telegram.sent)
-        rest = outbox._step(outbox._loops[0])
+        rest = outbox.step()
         times += [clock.now] * (len(telegram.sent) - before)
         clock.now += rest + next(late) if rest else 0.001
     assert max(sum(start <= at < start + 1 for at in times) for start in times) <= 30
@@ -331,6 +338,13 @@ def test_two_hours_of_502_bury_nothing(store: Store, telegram: FakeTelegram, mak
     assert store.messages.counts(since=0.0)["buried"] == 0
 
 
+def until(said: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not said():
+        assert time.monotonic() < deadline
+        threading.Event().wait(0.005)
+
+
 def test_sends_that_fail_together_lengthen_the_backoff_once(store: Store, telegram: FakeTelegram, make: Make) -> None:
     clock = Time()
     outbox = make(monotonic=clock)
@@ -338,22 +352,15 @@ def test_sends_that_fail_together_lengthen_the_backoff_once(store: Store, telegr
         put(store, str(n), chat_id=n + 1)
     telegram.gate.clear()
     outbox.start()
-    deadline = time.monotonic() + 10
-    while outbox._queues.in_flight < 8:
-        assert time.monotonic() < deadline
-        threading.Event().wait(0.005)
+    telegram.wait_inside(8)
     telegram.dead = True
     telegram.gate.set()
-    while outbox._queues.in_flight:
-        assert time.monotonic() < deadline
-        threading.Event().wait(0.005)
-    assert outbox._queues.hold_until == clock.now + 1.0
-    clock.now += 1.0
-    outbox.wake()
-    while outbox._queues.hold_until <= clock.now:
-        assert time.monotonic() < deadline
-        threading.Event().wait(0.005)
-    assert outbox._queues.hold_until == clock.now + 2.0
+    until(lambda: telegram.inside == 0)
+    clock.now += 0.01
+    until(lambda: outbox.step(8) == pytest.approx(0.99))
+    clock.now += 0.99
+    until(lambda: outbox.step(8) > 0.0)
+    assert outbox.step(8) == 2.0
 
 
 def test_during_an_outage_one_message_at_a_time_is_tried(store: Store, telegram: FakeTelegram, make: Make) -> None:
@@ -363,18 +370,19 @@ def test_during_an_outage_one_message_at_a_time_is_tried(store: Store, telegram:
     for n in range(8):
         put(store, str(n), chat_id=n + 1)
     telegram.dead = True
-    drive(outbox, clock, 0.01, telegram)
-    outbox._started = 0
-    clock.now += 5
+    outbox.start()
+    until(lambda: outbox.unreachable_since() is not None)
+    clock.now += 0.01
+    until(lambda: outbox.step(8) == pytest.approx(0.99))
     telegram.dead = False
     telegram.gate.clear()
     telegram.entered.clear()
-    outbox.start()
-    assert telegram.entered.wait(5)
-    assert outbox._step(outbox._loops[7]) == 60.0
-    assert outbox._queues.in_flight == 1
-    telegram.gate.set()
     clock.now += 5
+    outbox.wake()
+    assert telegram.entered.wait(5)
+    assert outbox.step(8) == 60.0
+    assert telegram.inside == 1
+    telegram.gate.set()
     telegram.wait(8)
 
 
@@ -395,10 +403,9 @@ def test_a_sent_message_that_cannot_be_marked_is_not_sent_again(
     clock = Time()
     outbox = make(monotonic=clock)
     put(store, "once")
-    loop = outbox._loops[0]
     with monkeypatch.context() as patch:
         patch.setattr(store, "settle_sent", _disk_full)
-        outbox._step(loop)
+        outbox.step()
     drive(outbox, clock, 30, telegram)
     assert telegram.texts() == ["once"]
     assert store.pending() == []
@@ -429,7 +436,7 @@ def test_a_message_revised_before_its_late_mark_still_gets_its_edit(
     made = put(store, "1 order", lane=ALERTS)
     with monkeypatch.context() as patch:
         patch.setattr(store, "settle_sent", _disk_full)
-        outbox._step(outbox._loops[0])
+        outbox.step()
     store.messages.revise(made, {"text": "2 orders"}, now=1.0)
     drive(outbox, clock, 60, telegram)
     assert [(method, payload["text"]) for _, method, payload in telegram.sent] == [
@@ -478,20 +485,20 @@ def test_a_refused_token_is_reported_and_the_message_kept(store: Store, telegram
     told = threading.Event()
     telegram.fail = [TokenRefused("401 Unauthorized")]
     put(store, "kept")
-    make(on_token_refused=lambda reason: told.set()).start()
+    make(events=OutboxEvents(token_refused=lambda reason: told.set())).start()
     assert told.wait(5)
     assert len(store.pending()) == 1
 
 
 def test_paused_alerts_wait_while_answers_go(store: Store, telegram: FakeTelegram, make: Make) -> None:
-    outbox = make()
-    outbox.alerts_paused = True
+    paused = [True]
+    outbox = make(alerts_paused=lambda: paused[0])
     put(store, "alert", lane=ALERTS)
     put(store, "answer", chat_id=2)
     outbox.start()
     telegram.wait(1)
     assert telegram.texts() == ["answer"]
-    outbox.alerts_paused = False
+    paused[0] = False
     outbox.wake()
     telegram.wait(2)
 

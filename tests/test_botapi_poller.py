@@ -16,7 +16,8 @@ from conftest import OWNER, TOKEN, WINE
 from access import Access
 from botapi import conflict, longpoll
 from botapi.client import Telegram
-from botapi.poller import STORE_REST, Poller
+from botapi.conflict import ConflictPolicy
+from botapi.poller import STORE_REST, Poller, PollerEvents
 from botapi.storage import StoreError
 from commands.context import Desk
 from commands.inbox import Inbox
@@ -64,16 +65,15 @@ class Rig:
         desk = Desk(store, access, symbols=("BTC",), now=self.server_time, default_min=lambda monitor, symbol: 1e6)
         self.inbox = Inbox(store, access, Commands(desk), stale_after=600.0, now=self.server_time)
         self.poller = Poller(
-            TOKEN,
             self.telegram,
             store,
             self.inbox,
-            on_connected=lambda username: None,
-            on_end=lambda code, words: self.ended.append((code, words)),
-            on_death=lambda name: None,
-            tell_owner=self.told.append,
-            on_news=self._count,
-            on_reached=self._count_reached,
+            events=PollerEvents(
+                end=lambda code, words: self.ended.append((code, words)),
+                tell_owner=self.told.append,
+                changed=self._count,
+                reached=self._count_reached,
+            ),
             now=self.clock.now,
             monotonic=self.clock.monotonic,
             jitter=lambda: 0.5,
@@ -389,7 +389,7 @@ def test_a_webhook_that_its_owner_takes_back_is_noticed_within_ten_seconds(rig: 
 
 
 def test_with_exit_the_bot_gives_up_with_69_after_its_patience(make: Callable[..., Rig]) -> None:
-    rig = make(on_conflict="exit", patience=60.0)
+    rig = make(policy=ConflictPolicy(on_conflict="exit", patience=60.0))
     rig.connect()
     finish = rig.polling_for_long()
     rival_polls_once(rig)
@@ -400,6 +400,27 @@ def test_with_exit_the_bot_gives_up_with_69_after_its_patience(make: Callable[..
     rig.clock.ahead = 61
     rig.poller.step()
     assert [code for code, _ in rig.ended] == [69]
+
+
+@pytest.mark.parametrize("by", ["a take-over", "a webhook"])
+def test_with_pause_alerts_wait_exactly_as_long_as_this_copy_stands_by(make: Callable[..., Rig], by: str) -> None:
+    rig = make(policy=ConflictPolicy(on_conflict="pause"))
+    rig.connect()
+    finish = rig.polling_for_long()
+    assert not rig.poller.polling_state().alerts_paused
+    rival = rig.chat.rival(timeout=30, pause=3600)
+    finish()
+    rival.kill()
+    assert rig.poller.polling_state().alerts_paused
+    changes = rig.news
+    if by == "a webhook":
+        rig.chat.set_webhook_as_foreigner("https://hook.example.net/x")
+    else:
+        rig.chat.send_text(chat_id=OWNER, text="/ping")
+        rig.clock.mono += rig.poller.step()
+    assert rig.poller.step() == 0
+    assert not rig.poller.polling_state().alerts_paused
+    assert rig.news == changes + 1, "the outbox is woken, so that waiting alerts go out at once"
 
 
 @pytest.mark.parametrize("when", ["at the start", "in mid-run"])

@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 from conftest import OWNER, TOKEN
 
-from botapi import client as road
 from botapi.client import Telegram, Unreachable
 from botapi.outbox import Files, Outbox
 from simulation.account import SimBot
@@ -33,18 +32,30 @@ def store(tmp_path: Path) -> Iterator[Store]:
     store.close()
 
 
+class Backoff:
+    """The outbox's jitter: makes each pause a twentieth of its length (0.05 s, 0.1 s, 0.2 s ...) and counts them."""
+
+    count = 0
+
+    def __call__(self) -> float:
+        self.count += 1
+        return -1.4
+
+
 @pytest.fixture
-def outbox(store: Store, sim: Simulator, chat: SimBot, monkeypatch: pytest.MonkeyPatch) -> Iterator[Outbox]:
+def backoff() -> Backoff:
+    return Backoff()
+
+
+@pytest.fixture
+def outbox(store: Store, sim: Simulator, chat: SimBot, backoff: Backoff) -> Iterator[Outbox]:
     """Not yet started, with messages for five chats waiting."""
-    monkeypatch.setattr(road, "CALL_TIMEOUT", 0.4)
-    monkeypatch.setattr(road, "CONNECT_TIMEOUT", 0.4)
-    monkeypatch.setattr(Telegram._call, "__kwdefaults__", {"files": None, "timeout": 0.4})
     for chat_id in CHATS:
         chat.add_chat(chat_id)
     for number in range(MESSAGES):
         store.messages.enqueue(OWNER + number % len(CHATS), "sendMessage", {"text": str(number)}, now=0.0)
-    # This jitter makes each step of the back-off a twentieth of its length: 0.05 s, 0.1 s, 0.2 s ...
-    outbox = Outbox(store, Telegram(TOKEN, sim.url), send_rate=0, jitter=lambda: -1.4)
+    telegram = Telegram(TOKEN, sim.url, call_timeout=0.4, connect_timeout=0.4)
+    outbox = Outbox(store, telegram, send_rate=0, jitter=backoff)
     yield outbox
     sim.clear_faults()
     outbox.stop(1.0)
@@ -73,14 +84,20 @@ DOWN: dict[str, tuple[Break, Mend]] = {
 
 @pytest.mark.parametrize("how", DOWN)
 def test_nothing_is_lost_or_doubled_it_is_told_once_and_it_goes_on_within_a_step(
-    outbox: Outbox, store: Store, sim: Simulator, chat: SimBot, how: str, caplog: pytest.LogCaptureFixture
+    outbox: Outbox,
+    store: Store,
+    sim: Simulator,
+    chat: SimBot,
+    backoff: Backoff,
+    how: str,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO, logger="botapi.outbox")
     break_it, mend_it = DOWN[how]
     break_it(sim)
     outbox.start()
-    sim.wait(lambda: outbox._failures >= 3, what="three failed tries")
-    tried = outbox._failures + 1  # one more may be on its way
+    sim.wait(lambda: backoff.count >= 3, what="three failed tries")
+    tried = backoff.count + 1  # one more may be on its way
     assert outbox.unreachable_since() is not None
     assert len(store.pending()) == MESSAGES
     mend_it(sim)
@@ -138,12 +155,11 @@ def test_memory_stays_flat_through_hours_of_outage(store: Store) -> None:
     clock = [1000.0]
     telegram = Dead()
     outbox = Outbox(store, telegram, send_rate=30.0, monotonic=lambda: clock[0], jitter=lambda: 0.5)
-    outbox._started = len(outbox._loops)
 
     def live(seconds: float) -> int:
         ends = clock[0] + seconds
         while clock[0] < ends:
-            clock[0] += max(0.001, outbox._step(outbox._loops[0]))
+            clock[0] += max(0.001, outbox.step())
         return tracemalloc.get_traced_memory()[0]
 
     tracemalloc.start()

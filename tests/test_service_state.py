@@ -99,7 +99,12 @@ def test_the_file_holds_the_whole_state_in_the_shape_that_others_read(tmp_path: 
         "pid": os.getpid(),
         "started_at": 86500.0,
         "written_at": 86500.0,
-        "polling": {"state": "running", "words": "Running", "last_good_at": 9.0, "failing_since": None},
+        "polling": {
+            "state": "running",
+            "words": "Running",
+            "last_good_at": 9.0,
+            "failing_since": None,
+        },
         "conflict": {"since": None, "count": 0, "episodes": [{"since": 1.0, "until": 2.0, "count": 3}]},
         "alerts_paused": False,
         "sources": [
