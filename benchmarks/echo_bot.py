@@ -1,4 +1,4 @@
-"""The baseline: the shortest useful pyTelegramBotAPI bot, everything as the library ships it."""
+"""The baseline: the shortest useful pyTelegramBotAPI bot, with the library's defaults."""
 
 import os
 
@@ -10,6 +10,7 @@ bot = telebot.TeleBot(os.environ["TELEGRAM_BOT_TOKEN"])
 
 @bot.message_handler(commands=["ping"])  # type: ignore[untyped-decorator]
 def ping(message: telebot.types.Message) -> None:
+    """Answer `/ping X` with `pong X`."""
     bot.send_message(message.chat.id, "pong " + (message.text or "").partition(" ")[2])
 
 

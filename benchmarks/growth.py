@@ -1,9 +1,9 @@
-"""Measures the database after a year of use: its size, and how long the questions take that are asked all the time.
+"""The database after a year of use: its size, and how long the frequent queries take.
 
-`python benchmarks/growth.py [--days 365] [--alerts 1000] [--chats 5]` plays the days one after the other against the
-real store with an injected clock: alerts published and sent, commands handled, bars kept, one chat muted,
-pruned once a day as the bot does. Takes about two seconds a day. Exit code 1 when the file got larger
-than 100 MB, when it still grows after the second month, or when a question took too long.
+`python -m benchmarks.growth [--days 365] [--alerts 1000] [--chats 5]` plays one day after the other on the real store
+with an injected clock: alerts published and sent, commands handled, bars kept, one chat muted, pruned once a day as
+the bot does. It takes about two seconds per day. Exit code 1 when the files exceed 100 MB, when they still grow after
+the second month, or when a query takes too long.
 """
 
 from __future__ import annotations
@@ -17,13 +17,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))  # the benchmark is run as a script of its own folder
-
-from alerts.publish import publish  # noqa: E402
-from store import Store  # noqa: E402
-from store.rows import Alert, Chat  # noqa: E402
-from venues.trades import Bar  # noqa: E402
+from alerts.publish import publish
+from store import Store
+from store.rows import Alert, Chat
+from venues.trades import Bar
 
 BEGAN = 1_735_689_600.0  # 2025-01-01
 DAY = 86400.0
@@ -33,6 +30,7 @@ MOST = 100 * 1000 * 1000  # bytes
 
 
 def whale(number: int, at: float) -> Alert:
+    """The alert of one whale order."""
     coin = COINS[number % len(COINS)]
     return Alert(
         key=f"Binance spot:{coin}:{3_000_000_000 + number}",
@@ -50,7 +48,7 @@ def whale(number: int, at: float) -> Alert:
 
 
 def live(store: Store, day: int, *, a_day: int) -> None:
-    """One day: what comes is kept, what waits is sent."""
+    """One day: new rows are kept, waiting messages are sent."""
     for number in range(a_day):
         now = BEGAN + (day + number / a_day) * DAY
         with store.transaction():
@@ -71,6 +69,7 @@ def live(store: Store, day: int, *, a_day: int) -> None:
 
 
 def deliver(store: Store, now: float) -> None:
+    """Mark all waiting messages as sent."""
     with store.transaction():
         for delivery_id, _, _ in store.pending():
             delivery = store.delivery(delivery_id)
@@ -79,6 +78,7 @@ def deliver(store: Store, now: float) -> None:
 
 
 def milliseconds(ask: Callable[[], object], *, times: int = 20) -> float:
+    """The median time of a call."""
     taken = []
     for _ in range(times):
         began = time.perf_counter()
@@ -88,7 +88,7 @@ def milliseconds(ask: Callable[[], object], *, times: int = 20) -> float:
 
 
 def prune(store: Store, now: float) -> tuple[float, float]:
-    """Seconds it took, and the longest that a command had to wait meanwhile."""
+    """Prune. Returns the seconds it took, and the longest wait of a command meanwhile."""
     over = threading.Event()
     waits = [0.0]
 
@@ -109,8 +109,8 @@ def prune(store: Store, now: float) -> tuple[float, float]:
     return took, max(waits)
 
 
-def questions(store: Store, now: float) -> dict[str, float]:
-    """What is asked all the time, in milliseconds (median)."""
+def queries(store: Store, now: float) -> dict[str, float]:
+    """The frequent queries and their milliseconds (median)."""
     number = iter(range(10**9, 2 * 10**9))
 
     def publish_one() -> None:
@@ -132,6 +132,7 @@ def questions(store: Store, now: float) -> dict[str, float]:
 
 
 def main() -> int:
+    """The command line; returns the exit code."""
     parser = argparse.ArgumentParser(description="The database after a year of use.")
     parser.add_argument("--days", type=int, default=365)
     parser.add_argument("--alerts", type=int, default=1000, help="a day")
@@ -160,15 +161,15 @@ def main() -> int:
         store.close()
         store = Store(path)
         print(f"{'opening, ms':>32} {(time.perf_counter() - began) * 1000:.0f}")
-        for name, took in questions(store, now).items():
+        for name, took in queries(store, now).items():
             print(f"{name + ', ms':>32} {took:.2f}")
             if took > 100:
                 problems.append(f"{name}: {took:.0f} ms")
         store.close()
     if max(sizes) > MOST:
-        problems.append(f"the file got larger than {MOST / 1e6:.0f} MB")
+        problems.append(f"the files exceed {MOST / 1e6:.0f} MB")
     if len(sizes) > 62 and max(sizes[62:]) > 1.05 * max(sizes[:62]):
-        problems.append("the file still grows after two months")
+        problems.append("the files still grow after two months")
     for problem in problems:
         print(problem, file=sys.stderr)
     return 1 if problems else 0

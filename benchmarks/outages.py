@@ -1,9 +1,9 @@
-"""Loses the bot's network without a word and gives it back: how soon is a command answered again?
+"""Lost networks: how soon does the bot answer a command after the network is back?
 
-`python benchmarks/outages.py [--rounds 3] [--longest 60]`. In each round the simulator's port swallows everything for
-some seconds, connecting included (on Linux), while commands are sent before, during and at the end of it. Severed:
-what was open stays dead for ever, as after a change of Wi-Fi. Kept: it is usable afterwards. Exit code 1 when a
-command was lost or took more than 5 s after the return; answers that came twice are counted.
+`python -m benchmarks.outages [--rounds 3] [--longest 60]`. In each round the simulator's port swallows everything for
+some seconds (on Linux new connections, too), with commands sent before, during and at the end of it. Severed: open
+connections stay dead for good, as after a change of Wi-Fi. Kept: they work afterwards. Exit code 1 when a command was
+lost or took more than 5 s; answers that came twice are counted.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from rig import OWNER, Failed, Rig, rest, rig
+from benchmarks.rig import OWNER, Failed, Rig, rest, rig
 
 LENGTHS = (0.5, 2.0, 5.0, 10.0, 30.0, 60.0)
 LIMIT = 5.0
 
 
 def outage(made: Rig, number: int, *, seconds: float, sever: bool) -> float:
-    """One outage; the seconds from its end until all three commands sent in it were answered."""
+    """One outage. Returns the seconds from its end until all three commands sent in it were answered."""
     account, sim = made.account, made.sim
-    rest(random.uniform(0.2, 3.5))  # any instant of a long poll
+    rest(random.uniform(0.2, 3.5))  # any moment of a long poll
     names = [f"{number}.{part}" for part in ("before", "during", "end")]
     account.send_text(chat_id=OWNER, text=f"/ping {names[0]}")
     rest(random.choice((0.0, 0.002, 0.01)))
@@ -43,7 +43,8 @@ def outage(made: Rig, number: int, *, seconds: float, sever: bool) -> float:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="How soon the bot is back after a lost network.")
+    """The command line; returns the exit code."""
+    parser = argparse.ArgumentParser(description="How soon the bot answers after a lost network.")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--longest", type=float, default=60.0)
     options = parser.parse_args()

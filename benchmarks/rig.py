@@ -1,6 +1,6 @@
-"""What soak.py and leaks.py stand on: a simulator in this process, and the bot as a real one beside it.
+"""The rig of the benchmarks: a simulator in this process, and the bot as a process of its own beside it.
 
-Never leaves loopback, never needs a token, never touches a real bot's folder.
+It never leaves loopback, never needs a token, never touches a real bot's folder.
 """
 
 from __future__ import annotations
@@ -16,23 +16,26 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from simulation.account import SimBot
+from simulation.feeds import VENUES
+from simulation.simulator import Simulator
+
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))  # run as `python benchmarks/soak.py`, where only this folder is on the path
-
-from simulation.account import SimBot  # noqa: E402
-from simulation.feeds import VENUES  # noqa: E402
-from simulation.simulator import Simulator  # noqa: E402
-
 OWNER = 7
+COINS = ("BTC", "ETH", "SOL", "BNB", "XRP", "DOGE", "ADA", "AVAX", "LINK", "TON")
 KEPT = ("PATH", "HOME", "LANG", "SYSTEMROOT", "TEMP", "TMP", "USERPROFILE", "LOCALAPPDATA", "LD_LIBRARY_PATH")
 
 
 class Failed(Exception):
-    """What was to be shown is not so; the text says what was seen instead."""
+    """The bot did not do what the benchmark expects; the text says what was seen instead."""
 
 
 class Rig:
-    """One bot's account at a simulated Telegram, and its process: started, stopped and killed as often as asked."""
+    """One bot's account at a simulated Telegram, and its process, which can be started, stopped and killed
+    repeatedly.
+
+    before: Python run ahead of the bot. settings: environment variables of the bot.
+    """
 
     def __init__(
         self, sim: Simulator, folder: Path, *, before: str = "pass", token: str = "", **settings: str
@@ -61,11 +64,12 @@ class Rig:
 
     @property
     def pid(self) -> int:
+        """Of the process started last."""
         assert self._process is not None
         return self._process.pid
 
     def start(self, *, before: str = "") -> None:
-        """Run `python bot.py`; `before` is Python run ahead of it."""
+        """Start `python bot.py`. before: Python run ahead of it this time."""
         code = f"import sys; sys.argv[0] = 'bot.py'\n{before or self._before}\nimport bot; sys.exit(bot.main())"
         with self.output.open("ab") as output:
             self._process = subprocess.Popen(
@@ -78,51 +82,60 @@ class Rig:
             )
 
     def kill(self) -> None:
-        """kill -9. Raises Failed when the bot had ended by itself before."""
+        """kill -9. Raises Failed when the bot has ended by itself."""
         assert self._process is not None
         if (code := self._process.poll()) is not None:
-            raise Failed(f"the bot ended by itself with exit code {code}; its last words:\n{self.told()[-3000:]}")
+            raise self._failed(f"the bot ended by itself with exit code {code}")
         self._process.kill()
         self._process.wait(10)
 
     def killed_itself(self) -> bool:
-        """Did a start with a kill built in come to it? Raises Failed when the bot ended in another way."""
+        """Whether a start with a built-in kill has reached it. Raises Failed when the bot ended in another way."""
         assert self._process is not None
         code = self._process.poll()
         if code not in (None, -signal.SIGKILL):
-            raise Failed(f"the bot ended by itself with exit code {code}; its last words:\n{self.told()[-3000:]}")
+            raise self._failed(f"the bot ended by itself with exit code {code}")
         return code is not None
 
     def stop(self) -> float:
-        """SIGTERM; the seconds until it was gone. Raises Failed for another exit code than 0."""
+        """SIGTERM. Returns the seconds until the process was gone. Raises Failed for another exit code than 0."""
         assert self._process is not None
         began = time.monotonic()
         self._process.send_signal(signal.SIGTERM)
         code = self._process.wait(20)
         if code != 0:
-            raise Failed(f"SIGTERM ended with exit code {code}; its last words:\n{self.told()[-3000:]}")
+            raise self._failed(f"SIGTERM ended with exit code {code}")
         return time.monotonic() - began
 
     def end(self) -> None:
+        """Kill the process if it still runs."""
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
             self._process.wait(10)
 
-    def told(self) -> str:
-        """All that every start of it wrote."""
+    def log(self) -> str:
+        """The output of all starts."""
         return self.output.read_text(encoding="utf-8", errors="replace") if self.output.exists() else ""
 
     def wait(self, done: Callable[[], object], timeout: float, *, what: str) -> None:
-        """Until `done` is true; looks every change at the simulator. Raises Failed."""
+        """Wait until `done` is true. Raises Failed after `timeout` seconds."""
         try:
             self.sim.wait(done, timeout, what=what)
         except AssertionError as error:
-            raise Failed(f"{error}; the bot's last words:\n{self.told()[-3000:]}") from None
+            raise self._failed(str(error)) from None
+
+    def check_log(self) -> None:
+        """Raises Failed when the bot logged a traceback."""
+        if "Traceback" in self.log():
+            raise self._failed("a traceback")
+
+    def _failed(self, words: str) -> Failed:
+        return Failed(f"{words}; the end of the bot's output:\n{self.log()[-3000:]}")
 
 
 @contextmanager
 def rig(folder: Path, *, before: str = "pass", conflict_hold: float = 1.0, **settings: str) -> Iterator[Rig]:
-    """A Rig that is gone when the block ends. conflict_hold: the server's 3 s between two 409s."""
+    """A Rig whose processes end with the block. conflict_hold: seconds in place of the server's 3 s."""
     with Simulator(conflict_hold=conflict_hold, keep=1_000_000) as sim:
         made = Rig(sim, folder, before=before, **settings)
         try:
@@ -132,4 +145,15 @@ def rig(folder: Path, *, before: str = "pass", conflict_hold: float = 1.0, **set
 
 
 def rest(seconds: float) -> None:
+    """Wait."""
     threading.Event().wait(seconds)
+
+
+def resident_mib(pid: int) -> float:
+    """A process's memory (RSS) in MiB, from Linux's /proc; NaN on other systems."""
+    path = Path(f"/proc/{pid}/status")
+    if not path.exists():
+        return float("nan")
+    return next(
+        int(line.split()[1]) / 1024 for line in path.read_text(encoding="utf-8").splitlines() if "VmRSS" in line
+    )

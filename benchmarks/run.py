@@ -1,10 +1,11 @@
-"""Measures CryptoSat as a whole process, side by side with a bare echo bot, against the simulator on loopback.
+"""CryptoSat as a whole process, side by side with a bare echo bot, against the simulator on loopback.
 
-`python benchmarks/run.py [--runs 5] [--quick] [--bot PATH]` prints a Markdown table of medians; each run's figures
-go to stderr as they come. A run is: a fresh simulator, a fresh folder, one bot; the two bots take turns, and which of
-them goes first changes with every run. Bytecode is compiled in an uncounted start before. Answers are checked, not
-only counted: a bot that loses, doubles or alters one ends the benchmark. Never leaves loopback, never needs a token,
-never touches a real bot's folder. Exit code 1 when a bot did not do what was measured; its last output is shown.
+`python benchmarks/run.py [--runs 5] [--quick] [--bot PATH]` prints a Markdown table of medians; each run's figures go
+to stderr. A run has a fresh simulator, a fresh folder and one bot; the two bots alternate, and so does the one that
+goes first. An uncounted start compiles the bytecode. Answers are checked, not only counted: a bot that loses, doubles
+or changes one ends the benchmark. It never leaves loopback, never needs a token, never touches a real bot's folder,
+and imports nothing of the bot, so `--bot` may name the bot.py of any checkout. Exit code 1 when a bot failed, with
+the end of its output.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ Figures = dict[str, float]
 
 
 class Sizes(NamedTuple):
-    """How much of everything. `idle` is seconds."""
+    """How much to measure. idle: seconds before the memory is read."""
 
     runs: int
     idle: float = 4.0
@@ -57,20 +58,20 @@ class Sizes(NamedTuple):
 
 
 class Failed(Exception):
-    """The simulator or a bot did not do its part; the text says which and what."""
+    """The simulator or a bot failed; the text says which, and how."""
 
 
 class Simulator:
     """The control API of `python -m simulation`, running as its own process."""
 
     def __init__(self, line: str) -> None:
-        told = json.loads(line)
-        self.url: str = told["url"]
-        self.markets: dict[str, str] = told["markets"]
+        urls = json.loads(line)
+        self.url: str = urls["url"]
+        self.markets: dict[str, str] = urls["markets"]
 
     def ask(self, name: str, *, patience: float = PATIENCE, **given: Any) -> Any:
-        """POST /sim/NAME. Raises Failed with the simulator's words, or when it stays silent."""
-        # http.client, not urllib: a proxy set in the environment must not come between.
+        """POST /sim/NAME; its result. Raises Failed when the simulator refuses or does not answer."""
+        # http.client, not urllib: it ignores a proxy from the environment.
         connection = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=patience + 5)
         try:
             connection.request("POST", f"/sim/{name}", json.dumps(given), {"Content-Type": "application/json"})
@@ -84,7 +85,7 @@ class Simulator:
         return answer["result"]
 
     def until_idle(self) -> None:
-        """Wait until nothing is queued and a long poll is parked. Raises Failed."""
+        """Wait until no update is queued and a long poll is open. Raises Failed."""
         deadline = time.monotonic() + PATIENCE
         while True:
             stats = self.ask("stats")
@@ -96,12 +97,13 @@ class Simulator:
 
 
 def rest(seconds: float) -> None:
+    """Wait."""
     threading.Event().wait(seconds)
 
 
 @contextmanager
 def child(*command: object, env: dict[str, str], **streams: Any) -> Iterator[subprocess.Popen[str]]:
-    """A Python process that is gone when the block ends, whatever happened in it."""
+    """A Python process that is killed when the block ends."""
     arguments = [sys.executable, *map(str, command)]
     with subprocess.Popen(arguments, env=env, stdin=subprocess.DEVNULL, text=True, **streams) as process:
         try:
@@ -112,7 +114,7 @@ def child(*command: object, env: dict[str, str], **streams: Any) -> Iterator[sub
 
 @contextmanager
 def deadline(process: subprocess.Popen[str]) -> Iterator[None]:
-    """Kill `process` if the block takes longer than PATIENCE: a blocking wait in it always ends."""
+    """Kill `process` when the block takes longer than PATIENCE, so that a blocking wait in it ends."""
     timer = threading.Timer(PATIENCE, process.kill)
     timer.start()
     try:
@@ -123,7 +125,7 @@ def deadline(process: subprocess.Popen[str]) -> Iterator[None]:
 
 def measure(script: Path, sizes: Sizes) -> Figures:
     """One run of one bot. Raises Failed, with the end of the bot's output."""
-    # A number of its own each time: the machine-wide lock is on, and another test may hold a common one.
+    # A token of its own each time: the machine-wide lock would refuse a second run with a common one.
     token = f"{random.randrange(10**9, 10**10)}:TEST-token-of-nobody"
     clean = {name: os.environ[name] for name in KEPT if name in os.environ}
     with (
@@ -184,10 +186,10 @@ def _figures(sim: Simulator, bot: subprocess.Popen[str], sizes: Sizes, *, starte
         stopped = time.perf_counter()
         with deadline(bot):
             bot.send_signal(signal.SIGTERM)
-            bot.wait()  # without a timeout: with one, subprocess looks only every 50 ms
+            bot.wait()  # without a timeout: with one, subprocess checks every 50 ms only
         figures["stop"] = time.perf_counter() - stopped
         if bot.returncode not in (0, -signal.SIGTERM):
-            raise Failed(f"SIGTERM was not obeyed within {PATIENCE:g} s, or not with success")
+            raise Failed(f"SIGTERM did not end it with exit code 0 within {PATIENCE:g} s")
     return figures
 
 
@@ -199,7 +201,7 @@ def _resident_mib(pid: int) -> float:
 
 
 def table(results: dict[str, list[Figures]], sizes: Sizes) -> str:
-    """The Markdown table of medians, with a line about the machine and one about the baseline."""
+    """A Markdown table of medians, with notes on the machine and the baseline."""
     lines = ["| Measured | CryptoSat | echo bot | ratio |", "|---|--:|--:|--:|"]
     for key, template, form in ROWS:
         title = template.format(commands=sizes.commands)
@@ -212,13 +214,14 @@ def table(results: dict[str, list[Figures]], sizes: Sizes) -> str:
         "",
         f"Medians of {sizes.runs}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}, "
         f"Python {platform.python_version()}, pyTelegramBotAPI {version('pyTelegramBotAPI')}.",
-        "The echo bot keeps nothing and has no SIGTERM handler: it simply dies. CryptoSat commits every command "
-        "and its answer, and stops in order.",
+        "The echo bot stores nothing, and SIGTERM simply kills it. CryptoSat commits every command and its answer, "
+        "and shuts down in order.",
     ]
     return "\n".join(lines)
 
 
 def main() -> int:
+    """The command line; returns the exit code."""
     parser = argparse.ArgumentParser(description="CryptoSat and a bare echo bot, measured side by side.")
     parser.add_argument("--runs", type=int, default=5, help="runs of each bot (default: %(default)s)")
     parser.add_argument("--quick", action="store_true", help="one small run: does everything work?")
@@ -235,8 +238,8 @@ def main() -> int:
             for name, script in order:
                 figures = measure(script, sizes)
                 results[name].append(figures)
-                told = ", ".join(f"{key} {value:.4g}" for key, value in figures.items())
-                print(f"{number + 1}/{sizes.runs} {name}: {told}", file=sys.stderr, flush=True)
+                words = ", ".join(f"{key} {value:.4g}" for key, value in figures.items())
+                print(f"{number + 1}/{sizes.runs} {name}: {words}", file=sys.stderr, flush=True)
             order.reverse()
     except Failed as failure:
         print(failure, file=sys.stderr)

@@ -1,10 +1,10 @@
-"""Measures how many trades a second one core turns from a venue's bytes into whale orders.
+"""How many trades a second one core turns from a venue's bytes into whale orders.
 
-`python benchmarks/throughput.py [--runs 5] [--trades 200000] [--least 150000]` makes a busy tape of its own (crumbs
-on both sides, whales of many fills), cut into pages of 1,000 rows as Binance sends them, and runs what the bot runs
-for each page: JSON, every check of every row, ids, clustering. The baseline is `json.loads` of the same bytes, in
-turns with it. Seconds are the process's own CPU seconds: what else the machine does costs little. Exit code 1 when
-not exactly the whales that were put in come out, or when the median is below `--least`. No network.
+`python -m benchmarks.throughput [--runs 5] [--trades 200000] [--least 150000]` makes a busy tape (small trades on
+both sides, whales of many fills) in pages of 1,000 rows as Binance sends them, and does with each page what the bot
+does: JSON, all checks of all rows, ids, clustering. The baseline is `json.loads` of the same bytes, alternating with
+it. Seconds are CPU seconds of this process. Exit code 1 when other whales come out than went in, or when the median
+is below `--least`. No network.
 """
 
 from __future__ import annotations
@@ -17,17 +17,14 @@ import statistics
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from venues.spot import PAGE_ROWS, BinanceSpot
 from watch.orders import Clusterer
 
 FIRST_ID = 3_000_001
 THRESHOLD = 1_000_000.0
-WHALE_EVERY, WHALE_FILLS = 4000, 60  # trades from one whale to the next; its fills
+WHALE_EVERY, WHALE_FILLS = 4000, 60  # trades from one whale to the next; fills of one
 
 
 def tape(count: int) -> list[bytes]:
@@ -40,21 +37,13 @@ def tape(count: int) -> list[bytes]:
         price *= 1 + chance.uniform(-1e-5, 1e-5)
         quantity = 0.5 if in_whale else chance.choice((0.0001, 0.001, 0.002, 0.01))
         sold = number // WHALE_EVERY % 2 == 0 if in_whale else chance.random() < 0.5
-        rows.append(
-            {
-                "a": FIRST_ID + number,
-                "p": f"{price:.8f}",
-                "q": f"{quantity:.8f}",
-                "f": number * 2,
-                "l": number * 2 + 1,
-            }
-            | {"T": at, "m": sold, "M": True}
-        )
+        row = {"a": FIRST_ID + number, "p": f"{price:.8f}", "q": f"{quantity:.8f}", "f": number * 2}
+        rows.append(row | {"l": number * 2 + 1, "T": at, "m": sold, "M": True})
     return [json.dumps(rows[start : start + PAGE_ROWS]).encode() for start in range(0, count + 1, PAGE_ROWS)]
 
 
 class Recorded:
-    """In place of `fetch.Host`: answers with the next page at each question."""
+    """In place of `fetch.Host`: answers each request with the next page."""
 
     name = "recorded"
 
@@ -62,6 +51,7 @@ class Recorded:
         self._pages: Iterator[bytes] = iter(pages)
 
     def get(self, path: str, params: Any, **_: Any) -> tuple[Any, int]:
+        """See Host."""
         return json.loads(next(self._pages)), 1_799_999_999_000
 
 
@@ -78,6 +68,7 @@ def read_all(pages: list[bytes]) -> int:
 
 
 def main(arguments: list[str]) -> int:
+    """The command line; returns the exit code."""
     parser = argparse.ArgumentParser(description="Trades a second, from bytes to whale orders, on one core.")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--trades", type=int, default=200_000)

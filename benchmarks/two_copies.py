@@ -1,8 +1,8 @@
-"""Two copies of the bot with one token on two machines, for ten minutes: who answers, and how many 409s?
+"""Two copies of the bot with one token on two machines, for ten minutes: who answers, and how many 409s are there?
 
-`python benchmarks/two_copies.py [--minutes 10]`. Both start at the same moment; a command comes every second. In the
-middle the copy that polls is frozen (SIGSTOP) for a minute and woken up. Exit code 1 when a command was lost or
-answered twice, when a take-over took more than 10 s, or when there were more than eight 409s in all.
+`python -m benchmarks.two_copies [--minutes 10]`. Both start at once; a command comes every second. Halfway the copy
+that polls is frozen (SIGSTOP) for a minute. Exit code 1 when a command was lost or answered twice, when a take-over
+took more than 10 s, or when there were more than eight 409s.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 
-from rig import OWNER, Failed, Rig, rest
-
+from benchmarks.rig import OWNER, Failed, Rig, rest
 from simulation.simulator import Simulator
 
 FREEZE = 60.0
 
 
 def polls(bot: Rig, other: Rig) -> bool:
-    """Whether this copy polls and the other one stands by, by the last word of their logs about it."""
+    """Whether this copy polls and the other one stands by, from their logs."""
     return _standby(other) and not _standby(bot)
 
 
 def _standby(bot: Rig) -> bool:
-    told = bot.told()
-    return told.rfind("Conflict: another program") > max(told.rfind("takes over"), told.rfind("Conflict: over"))
+    log = bot.log()
+    return log.rfind("Conflict: another program") > max(log.rfind("takes over"), log.rfind("Conflict: over"))
 
 
 def main() -> int:
+    """The command line; returns the exit code."""
     parser = argparse.ArgumentParser(description="Two copies with one token, on two machines.")
     parser.add_argument("--minutes", type=float, default=10.0)
     options = parser.parse_args()
@@ -51,6 +51,7 @@ def main() -> int:
 
 
 def watch(one: Rig, two: Rig, *, minutes: float) -> int:
+    """Run both copies and print what happened; returns the exit code."""
     account, began, sent = one.account, time.time(), 0
     one.start()
     two.start()
@@ -60,7 +61,7 @@ def watch(one: Rig, two: Rig, *, minutes: float) -> int:
         rest(0.6)
         sent += 1
         account.send_text(chat_id=OWNER, text=f"/ping {sent:04}")
-        rest(0.4)  # a command that is handled, and not yet confirmed, in the instant of a freeze comes twice
+        rest(0.4)  # a command handled but not confirmed when the copy freezes is answered twice
         passed = time.time() - began
         if frozen is None and not thaws and passed > minutes * 30:
             frozen = one if polls(one, two) else two

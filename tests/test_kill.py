@@ -1,4 +1,4 @@
-"""kill -9 at random instants while commands and whales come in: benchmarks/soak.py in short."""
+"""kill -9 at random moments while commands and whales come in: a short run of benchmarks/soak.py."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from soak import soak
+
+from benchmarks.soak import soak
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="kill -9 and what it leaves behind")
 def test_killed_at_any_instant_it_loses_nothing_and_does_nothing_twice(tmp_path: Path) -> None:
-    """Raises Failed with what was lost, run twice, or came twice without having been in flight at a kill."""
+    """Raises Failed with what was lost, run twice, or sent twice without being in flight at a kill."""
     report = soak(tmp_path, kills=15, seed=15)
     assert sum(report.kills.values()) == 15
     assert report.commands > 100

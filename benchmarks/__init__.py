@@ -1,0 +1,1 @@
+"""Measurements of the whole bot against the simulator: `python -m benchmarks.NAME`. See README.md."""
