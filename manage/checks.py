@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from base import text
 from machine import processes
 from manage.findings import Finding, Level
-from manage.machine import Machine, is_checkout, read
+from manage.start_commands import Machine, is_checkout, read
 
 if TYPE_CHECKING:
     from base.config import Settings
@@ -42,7 +42,7 @@ _SYNCED = ("onedrive", "dropbox", "google drive", "icloud", "nextcloud")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Patient:
+class Subject:
     """What is examined. `settings` are None when they could not be read at all; `holder` None when no bot runs."""
 
     env_file: Path
@@ -100,35 +100,35 @@ def compatible(installed: str, wanted: str) -> bool:
     return have[: len(want)] >= want and have[: len(want) - 1] == want[:-1]
 
 
-def settings(patient: Patient) -> Iterator[Finding]:
-    if patient.settings is None:
+def settings(subject: Subject) -> Iterator[Finding]:
+    if subject.settings is None:
         return
     from base import config
 
-    for problem in patient.problems:
+    for problem in subject.problems:
         yield Finding("settings", "problem", problem, "python bot.py setup" if "TOKEN" in problem else "")
-    for warning in patient.settings.warnings:
-        if warning not in patient.problems:
+    for warning in subject.settings.warnings:
+        if warning not in subject.problems:
             yield Finding("settings", "warning", warning)
-    told = " ".join([*patient.settings.warnings, *patient.problems])
-    strange = [name for name in config.unknown_names(patient.env_file) if name not in told]
+    told = " ".join([*subject.settings.warnings, *subject.problems])
+    strange = [name for name in config.unknown_names(subject.env_file) if name not in told]
     if strange:
         words = f"not settings of this bot, and ignored: {', '.join(strange)}"
-        yield Finding("settings", "warning", words, f"delete them from {patient.env_file}, or mend the spelling")
-    given = config.bot_id_in(patient.env_file)
-    if given is not None and given != patient.settings.bot_id:
+        yield Finding("settings", "warning", words, f"delete them from {subject.env_file}, or mend the spelling")
+    given = config.bot_id_in(subject.env_file)
+    if given is not None and given != subject.settings.bot_id:
         words = (
-            f"the environment's TELEGRAM_BOT_TOKEN (bot {patient.settings.bot_id}) wins over the file's (bot {given})"
+            f"the environment's TELEGRAM_BOT_TOKEN (bot {subject.settings.bot_id}) wins over the file's (bot {given})"
         )
         yield Finding("settings", "warning", words, "unset it there, or take it out of the file")
-    if not patient.problems:
-        owner = f"owner {patient.settings.owner_id}" if patient.settings.owner_id else "no owner"
-        yield Finding("settings", "ok", f"bot {patient.settings.bot_id}, {owner}")
+    if not subject.problems:
+        owner = f"owner {subject.settings.owner_id}" if subject.settings.owner_id else "no owner"
+        yield Finding("settings", "ok", f"bot {subject.settings.bot_id}, {owner}")
 
 
-def env_file(patient: Patient) -> Iterator[Finding]:
+def env_file(subject: Subject) -> Iterator[Finding]:
     """The settings file's permission, and other files that hold a token and are not read."""
-    path = patient.env_file
+    path = subject.env_file
     if not path.exists():
         yield Finding("settings file", "ok", f"there is no {path}; the environment alone counts")
     elif WINDOWS:
@@ -143,16 +143,16 @@ def env_file(patient: Patient) -> Iterator[Finding]:
             yield Finding("settings file", "warning", f"{path} belongs to another account (uid {owner})")
         else:
             yield Finding("settings file", "ok", f"{path}, mode {mode:03o}")
-    yield from _strays(patient)
+    yield from _strays(subject)
 
 
-def _strays(patient: Patient) -> Iterator[Finding]:
+def _strays(subject: Subject) -> Iterator[Finding]:
     from base import config
 
-    own = patient.settings.bot_id if patient.settings is not None else None
-    for folder in _other_folders(patient.machine):
+    own = subject.settings.bot_id if subject.settings is not None else None
+    for folder in _other_folders(subject.machine):
         stray = folder / ".env"
-        bot_id = config.bot_id_in(stray) if stray.resolve() != patient.env_file.resolve() else None
+        bot_id = config.bot_id_in(stray) if stray.resolve() != subject.env_file.resolve() else None
         if bot_id is None:
             continue
         if is_checkout(folder) and bot_id == own:
@@ -160,7 +160,7 @@ def _strays(patient: Patient) -> Iterator[Finding]:
             yield Finding("settings file", "warning", words, "start only one of them; delete the other's .env")
         elif not is_checkout(folder):
             same = "the same bot's" if bot_id == own else f"bot {bot_id}'s"
-            words = f"{stray} holds {same} token and is not read: settings come from {patient.env_file} only"
+            words = f"{stray} holds {same} token and is not read: settings come from {subject.env_file} only"
             yield Finding("settings file", "warning", words, f"delete it if nothing else uses it: {stray}")
 
 
@@ -186,9 +186,9 @@ def time_zones() -> list[Finding]:
     return [Finding("time zones", "ok", f"data is there; this machine's zone is {time.strftime('%Z, UTC%z')}")]
 
 
-def folder(patient: Patient) -> Iterator[Finding]:
+def folder(subject: Subject) -> Iterator[Finding]:
     """The bot's own folder: can it be written, has the disk room, is it a disk that a lock can trust."""
-    path = patient.folder
+    path = subject.folder
     if path is None:
         return
     try:
@@ -207,7 +207,7 @@ def folder(patient: Patient) -> Iterator[Finding]:
         yield Finding("folder", level, f"{path}: only {room}", "free some space on that disk")
     else:
         yield Finding("folder", "ok", f"{path}{'' if there == path else ' (made at the first start)'}, {room}")
-    disk = _file_system(patient.machine, there)
+    disk = _file_system(subject.machine, there)
     if disk in _NETWORK_DISKS:
         words = f"{path} is on a network disk ({disk}), where neither lock nor database is safe"
         yield Finding("folder", "warning", words, "set DATA_DIR to a folder on a local disk")
@@ -235,8 +235,8 @@ def _file_system(machine: Machine, place: Path) -> str:
     return max(on, default=(0, ""))[1]
 
 
-def database(patient: Patient) -> Iterator[Finding]:
-    path = patient.folder / "bot.db" if patient.folder is not None else None
+def database(subject: Subject) -> Iterator[Finding]:
+    path = subject.folder / "bot.db" if subject.folder is not None else None
     if path is None:
         return
     from botapi.storage import StoreError
@@ -271,10 +271,10 @@ def database(patient: Patient) -> Iterator[Finding]:
         yield Finding("database", "problem", f"{path} was written by {writer} ({found.detail})", fix)
 
 
-def memory(patient: Patient) -> Iterator[Finding]:
-    free = re.search(r"^MemAvailable:\s+(\d+) kB", read(patient.machine.root / "proc/meminfo"), re.MULTILINE)
+def memory(subject: Subject) -> Iterator[Finding]:
+    free = re.search(r"^MemAvailable:\s+(\d+) kB", read(subject.machine.root / "proc/meminfo"), re.MULTILINE)
     rest = f"; {int(free[1]) / 1e3:,.0f} MB are free on this machine" if free else ""
-    pid = patient.holder.pid if patient.holder is not None else None
+    pid = subject.holder.pid if subject.holder is not None else None
     used = processes.resident(pid) if pid else None
     if used is not None:
         level: Level = "warning" if used > MUCH_MEMORY else "ok"

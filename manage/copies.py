@@ -20,35 +20,35 @@ from botapi.polling_state import PollingState, words_of
 from machine import processes, supervisor
 from machine.holder import Holder
 from manage import launchers
-from manage.checks import ROOT, Patient
+from manage.checks import ROOT, Subject
 from manage.findings import Finding, at_once
-from manage.machine import Launcher, starts_bot
+from manage.start_commands import Launcher, starts_bot
 
 SILENT = 60.0  # seconds without a new status.json after which a running bot hangs
 RECENT = 86400.0
 
 
-def lock(patient: Patient) -> Iterator[Finding]:
+def lock(subject: Subject) -> Iterator[Finding]:
     """Who runs the bot; whether the lock file can be used; copies beside the holder."""
-    if patient.settings is None or not patient.settings.bot_id:
+    if subject.settings is None or not subject.settings.bot_id:
         return
-    trouble = _obstacle(patient.folder / "bot.lock") if patient.folder is not None else None
+    trouble = _obstacle(subject.folder / "bot.lock") if subject.folder is not None else None
     if trouble is not None:
         yield trouble
-    elif patient.holder is None:
+    elif subject.holder is None:
         yield Finding("lock", "ok", "free: this bot does not run on this machine")
     else:
-        yield Finding("lock", "ok", _who(patient.holder))
-        if patient.folder is None:
+        yield Finding("lock", "ok", _who(subject.holder))
+        if subject.folder is None:
             words = (
-                f"its folder is {patient.holder.user}'s: folder, database and polling cannot be looked at from here"
+                f"its folder is {subject.holder.user}'s: folder, database and polling cannot be looked at from here"
             )
-            yield Finding("lock", "warning", words, f"run doctor as {patient.holder.user}, or as root")
-    if not patient.settings.machine_wide_lock:
+            yield Finding("lock", "warning", words, f"run doctor as {subject.holder.user}, or as root")
+    if not subject.settings.machine_wide_lock:
         words = "LOCK_SCOPE=folder: copies with another DATA_DIR or of another account are not kept out"
         yield Finding("lock", "warning", words, "take LOCK_SCOPE out, unless a sandbox forbids the wider lock")
-    for pid, place in _running(patient):
-        waits = "it stands by or is another bot" if patient.holder is not None else "it does not hold this bot's lock"
+    for pid, place in _running(subject):
+        waits = "it stands by or is another bot" if subject.holder is not None else "it does not hold this bot's lock"
         words = f"process {pid} also runs bot.py{f' in {place}' if place else ''}: {waits}"
         yield Finding("lock", "warning", words, f"if you do not want it: {_stop(pid)}")
 
@@ -75,9 +75,9 @@ def _stop(pid: int) -> str:
     return found.stop_command if found is not None and found.stop_command else supervisor.kill_command(pid)
 
 
-def _running(patient: Patient) -> Iterator[tuple[int, Path | None]]:
+def _running(subject: Subject) -> Iterator[tuple[int, Path | None]]:
     """Processes that run this project's bot beside the holder; those that have another token do not count."""
-    known = {os.getpid(), os.getppid(), patient.holder.pid if patient.holder is not None else 0}
+    known = {os.getpid(), os.getppid(), subject.holder.pid if subject.holder is not None else 0}
     for pid, words, cwd in processes.everything():
         if pid in known or not re.match(r"python|pypy", PureWindowsPath(words[0] if words else "").name.lower()):
             continue
@@ -87,17 +87,17 @@ def _running(patient: Patient) -> Iterator[tuple[int, Path | None]]:
             continue
         quoted = " ".join(f'"{word}"' if sys.platform == "win32" else shlex.quote(word) for word in words[script:])
         started = starts_bot(quoted, cwd)
-        if started is not None and _is_ours(patient, pid, started.folder):
+        if started is not None and _is_ours(subject, pid, started.folder):
             yield pid, started.folder
 
 
-def _is_ours(patient: Patient, pid: int, place: Path | None) -> bool:
-    own = patient.settings.bot_id if patient.settings is not None else 0
+def _is_ours(subject: Subject, pid: int, place: Path | None) -> bool:
+    own = subject.settings.bot_id if subject.settings is not None else 0
     told = processes.environment(pid).get("TELEGRAM_BOT_TOKEN", "").partition(":")[0]
-    return told == str(own) if told else _same_bot(patient, place) is not False
+    return told == str(own) if told else _same_bot(subject, place) is not False
 
 
-def _same_bot(patient: Patient, place: Path | None) -> bool | None:
+def _same_bot(subject: Subject, place: Path | None) -> bool | None:
     """Whether a folder's copy is the same bot; None when that cannot be told."""
     if place is None:
         return None
@@ -106,19 +106,19 @@ def _same_bot(patient: Patient, place: Path | None) -> bool | None:
     from base import config
 
     theirs = config.bot_id_in(place / ".env")
-    if theirs is None or patient.settings is None:
+    if theirs is None or subject.settings is None:
         return None
-    return theirs == patient.settings.bot_id
+    return theirs == subject.settings.bot_id
 
 
-def polling(patient: Patient) -> Iterator[Finding]:
+def polling(subject: Subject) -> Iterator[Finding]:
     """How the running bot polls, and the other pollers of this token that it has met; from its status.json."""
-    if patient.holder is None or patient.folder is None:
+    if subject.holder is None or subject.folder is None:
         return
     from service import state
 
-    told, now = state.read(patient.folder), time.time()
-    if told is None or told.get("pid") != patient.holder.pid:
+    told, now = state.read(subject.folder), time.time()
+    if told is None or told.get("pid") != subject.holder.pid:
         yield Finding("polling", "ok", "the running bot has not said yet; ask again in some seconds")
         return
     silent = now - float(told["written_at"])
@@ -133,8 +133,8 @@ def polling(patient: Patient) -> Iterator[Finding]:
         since = text.clock(conflict["since"], now=now)
         words = f"another program polls with this token since {since} ({text.count(conflict['count'], 'collision')})"
         # Two copies of which one waits in silence are what ON_CONFLICT=pause is for.
-        meant = patient.settings is not None and patient.settings.on_conflict == "pause"
-        where = "; it is not on this machine" if patient.settings and patient.settings.machine_wide_lock else ""
+        meant = subject.settings is not None and subject.settings.on_conflict == "pause"
+        where = "; it is not on this machine" if subject.settings and subject.settings.machine_wide_lock else ""
         yield Finding("conflict", "warning" if meant else "problem", words + where, _ELSEWHERE)
     elif recent:
         last = text.clock(recent[-1]["since"], now=now)
@@ -158,9 +158,9 @@ def _how(polling: dict[str, Any], now: float) -> Finding:
     return Finding("polling", "ok", f"{words_of(polling['state'])}, {ago}")
 
 
-def starters(patient: Patient, *, deadline: float) -> Iterator[Finding]:
+def starters(subject: Subject, *, deadline: float) -> Iterator[Finding]:
     """What starts this bot by itself: one is good, two fight, one that may be another bot's is named."""
-    questions = {kind: (lambda look=look: look(patient.machine)) for kind, look in launchers.KINDS.items()}
+    questions = {kind: (lambda look=look: look(subject.machine)) for kind, look in launchers.KINDS.items()}
     sure: list[Launcher] = []
     asked = []
     for kind, answer in at_once(questions, deadline=deadline).items():
@@ -169,7 +169,7 @@ def starters(patient: Patient, *, deadline: float) -> Iterator[Finding]:
             continue
         asked.append(kind)
         for found in answer:
-            same = _same_bot(patient, found.folder)
+            same = _same_bot(subject, found.folder)
             if same:
                 sure.append(found)
             elif same is None:

@@ -19,9 +19,9 @@ from pathlib import Path
 from base import exit_codes
 from machine.holder import user_name
 from manage import checks, copies, network
-from manage.checks import Patient
+from manage.checks import Subject
 from manage.findings import Check, Finding, as_json, examine, shown
-from manage.machine import Machine
+from manage.start_commands import Machine
 
 DEADLINE = 8.0  # seconds for everything
 
@@ -30,10 +30,10 @@ def run(env_file: Path, arguments: argparse.Namespace) -> int:
     """Examine, print, and return the exit code."""
     logging.getLogger().addHandler(logging.NullHandler())  # what the parts would log is said by the findings
     began = time.monotonic()
-    patient, first = meet(env_file, Machine())
-    known = patient.settings
+    subject, first = look(env_file, Machine())
+    known = subject.settings
     secrets = [] if known is None else [known.token.partition(":")[2], known.coinglass_key]
-    findings = [without(secrets, finding) for finding in [*first, *examine(checks_of(patient), deadline=DEADLINE)]]
+    findings = [without(secrets, finding) for finding in [*first, *examine(checks_of(subject), deadline=DEADLINE)]]
     if arguments.json:
         print(as_json(findings, now=time.time()))
     else:
@@ -43,28 +43,28 @@ def run(env_file: Path, arguments: argparse.Namespace) -> int:
     return exit_codes.PROBLEM if any(finding.level == "problem" for finding in findings) else exit_codes.STOPPED
 
 
-def checks_of(patient: Patient) -> dict[str, Check]:
+def checks_of(subject: Subject) -> dict[str, Check]:
     """The checks in the order they are shown."""
     return {
         "Python": checks.python,
         "packages": checks.packages,
-        "settings": partial(checks.settings, patient),
-        "settings file": partial(checks.env_file, patient),
-        "folder": partial(checks.folder, patient),
-        "lock": partial(copies.lock, patient),
-        "polling": partial(copies.polling, patient),
-        "started by": partial(copies.starters, patient, deadline=DEADLINE - 1),
-        "database": partial(checks.database, patient),
-        "memory": partial(checks.memory, patient),
+        "settings": partial(checks.settings, subject),
+        "settings file": partial(checks.env_file, subject),
+        "folder": partial(checks.folder, subject),
+        "lock": partial(copies.lock, subject),
+        "polling": partial(copies.polling, subject),
+        "started by": partial(copies.starters, subject, deadline=DEADLINE - 1),
+        "database": partial(checks.database, subject),
+        "memory": partial(checks.memory, subject),
         "time zones": checks.time_zones,
-        "Telegram": partial(network.telegram, patient),
-        "markets": partial(network.markets, patient),
+        "Telegram": partial(network.telegram, subject),
+        "markets": partial(network.markets, subject),
     }
 
 
-def meet(env_file: Path, machine: Machine) -> tuple[Patient, list[Finding]]:
+def look(env_file: Path, machine: Machine) -> tuple[Subject, list[Finding]]:
     """Read the settings, find the folder and who holds the lock; findings when even that fails."""
-    patient = Patient(env_file=env_file, settings=None, problems=(), folder=None, holder=None, machine=machine)
+    subject = Subject(env_file=env_file, settings=None, problems=(), folder=None, holder=None, machine=machine)
     try:
         import lock
         from base import config
@@ -75,7 +75,7 @@ def meet(env_file: Path, machine: Machine) -> tuple[Patient, list[Finding]]:
             settings, problems = config.load(env_file, environ=machine.environ), []
         except config.ConfigError as error:
             settings, problems = error.settings, error.problems
-        patient = replace(patient, settings=settings, problems=tuple(problems))
+        subject = replace(subject, settings=settings, problems=tuple(problems))
         if settings is not None and settings.bot_id:
             folder = lock.find_folder(settings.bot_id, settings.data_dir)
             guard = lock.InstanceLock(folder, settings.bot_id, machine_wide=settings.machine_wide_lock)
@@ -83,13 +83,13 @@ def meet(env_file: Path, machine: Machine) -> tuple[Patient, list[Finding]]:
             theirs = holder is not None and holder.user not in ("", user_name())
             if holder is not None and theirs and settings.data_dir is None:
                 folder = _folder_of(holder.user, settings.bot_id)
-            patient = replace(patient, folder=folder, holder=holder)
+            subject = replace(subject, folder=folder, holder=holder)
     except ModuleNotFoundError as error:
         fix = f"{sys.executable} -m pip install -r {checks.ROOT / 'requirements.txt'}"
-        return patient, [Finding("settings", "problem", f"not read: the package {error.name} is missing", fix)]
+        return subject, [Finding("settings", "problem", f"not read: the package {error.name} is missing", fix)]
     except Exception as error:  # whatever it is, the other checks shall be made
-        return patient, [Finding("settings", "problem", f"could not be looked at: {type(error).__name__}: {error}")]
-    return patient, []
+        return subject, [Finding("settings", "problem", f"could not be looked at: {type(error).__name__}: {error}")]
+    return subject, []
 
 
 def _folder_of(user: str, bot_id: int) -> Path | None:

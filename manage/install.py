@@ -21,7 +21,7 @@ from xml.sax.saxutils import escape
 import lock
 from base import config, exit_codes
 from machine.holder import user_name
-from manage import machine
+from manage import start_commands
 
 WINDOWS = sys.platform == "win32"
 ROOT = Path(__file__).resolve().parent.parent
@@ -217,7 +217,7 @@ def usual() -> str:
 
 def here(env_file: Path, kind: str) -> Place:
     """This installation, and the user whose it is: under sudo the one who called sudo."""
-    user, home = user_name(), machine.home()
+    user, home = user_name(), start_commands.home()
     caller = os.environ.get("SUDO_USER", "")
     if not WINDOWS and os.geteuid() == 0 and caller not in ("", "root"):
         user, home = caller, Path(os.path.expanduser(f"~{caller}"))  # noqa: PTH111 - Path would ask the same

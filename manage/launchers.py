@@ -8,7 +8,6 @@ systemd.service(5), PM2's dump.pm2 and jlist, supervisord's configuration, cront
 from __future__ import annotations
 
 import configparser
-import itertools
 import json
 import re
 import shlex
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from machine import processes
-from manage.machine import Launcher, Machine, NoAnswer, read, starts_bot
+from manage.start_commands import Launcher, Machine, NoAnswer, read, starts_bot
 
 # systemd
 
@@ -150,57 +149,50 @@ def _json(text: str) -> Any:
 
 
 def supervisord(machine: Machine) -> list[Launcher]:
-    """Programs in supervisord's configuration: the usual files and those that running supervisords were given."""
+    """Programs in supervisord's usual configuration files."""
     etc = machine.root / "etc"
-    mains = [etc / "supervisor/supervisord.conf", etc / "supervisord.conf", *map(Path, _given(machine))]
-    found: dict[tuple[Path, str], Launcher] = {}
-    for main in dict.fromkeys(mains):
-        settings = _sections(main)
-        patterns = (settings.get("include", "files", fallback="") or "").replace("%(here)s", str(main.parent)).split()
-        included = [file for pattern in patterns for file in _glob(main.parent / pattern)]
-        for file in [main, *dict.fromkeys(included)]:
-            for name, program in _programs(_sections(file), file.parent):
-                started = starts_bot(program["command"], program["directory"])
-                if started is not None and (file, name) not in found:
-                    asked = machine.ask("supervisorctl", "-c", str(main), "status", name)
-                    found[file, name] = Launcher(
-                        kind="supervisord",
-                        name=name,
-                        folder=started.folder,
-                        starts=program["autostart"].lower() in ("true", "yes", "on", "1"),
-                        running=asked is not None and bool(re.search(r"\b(RUNNING|STARTING|BACKOFF)\b", asked[1])),
-                        remove=f"take [program:{name}] out of {file}, then: supervisorctl update",
-                    )
-    return list(found.values())
+    files = [
+        etc / "supervisord.conf",
+        etc / "supervisor/supervisord.conf",
+        *sorted(etc.glob("supervisor/conf.d/*.conf")),
+        *sorted(etc.glob("supervisord.d/*.ini")),
+    ]
+    found = []
+    for file in files:
+        for name, program in _programs(file):
+            started = starts_bot(program.get("command", ""), program.get("directory", ""))
+            if started is None:
+                continue
+            asked = machine.ask("supervisorctl", "status", name)
+            found.append(
+                Launcher(
+                    kind="supervisord",
+                    name=name,
+                    folder=started.folder,
+                    starts=program.get("autostart", "true").lower() in ("true", "yes", "on", "1"),
+                    running=asked is not None and bool(re.search(r"\b(RUNNING|STARTING|BACKOFF)\b", asked[1])),
+                    remove=f"delete [program:{name}] from {file}, then run: supervisorctl update",
+                )
+            )
+    return found
 
 
-def _glob(pattern: Path) -> list[Path]:
-    return sorted(Path(pattern.anchor).glob(str(pattern.relative_to(pattern.anchor))))
-
-
-def _sections(file: Path) -> configparser.RawConfigParser:
+def _programs(file: Path) -> Iterator[tuple[str, dict[str, str]]]:
     sections = configparser.RawConfigParser(strict=False, inline_comment_prefixes=(";",), allow_no_value=True)
     try:
         sections.read_string(read(file))
     except configparser.Error:
-        sections.clear()
-    return sections
-
-
-def _programs(sections: configparser.RawConfigParser, here: Path) -> Iterator[tuple[str, dict[str, str]]]:
+        return
     for section in sections.sections():
         kind, _, name = section.partition(":")
         if kind == "program":
-            given = {key: (value or "").replace("%(here)s", str(here)) for key, value in sections[section].items()}
-            told = {"command": "", "directory": "", "autostart": "true"} | given
-            yield name, {key: value.replace("%%", "%") for key, value in told.items()}
-
-
-def _given(machine: Machine) -> Iterator[str]:
-    for process in machine.root.glob("proc/[0-9]*/cmdline"):
-        words = read(process).split("\0")
-        if any(word.rpartition("/")[2] == "supervisord" for word in words[:2]):
-            yield from (after for word, after in itertools.pairwise(words) if word in ("-c", "--configuration"))
+            yield (
+                name,
+                {
+                    key: (value or "").replace("%(here)s", str(file.parent)).replace("%%", "%")
+                    for key, value in sections[section].items()
+                },
+            )
 
 
 # Schedules
@@ -209,53 +201,31 @@ def _given(machine: Machine) -> Iterator[str]:
 def cron(machine: Machine) -> list[Launcher]:
     """Lines of the user's crontab, of the system's, and of every user's when root asks."""
     etc, spool = machine.root / "etc", machine.root / "var/spool/cron"
-    texts = {str(path): read(path) for path in [etc / "crontab", etc / "anacrontab", *etc.glob("cron.d/*")]}
-    scripts = {str(path): read(path) for path in [*etc.glob("cron.*ly/*"), etc / "rc.local"]}
+    tables = {str(path): read(path) for path in [etc / "crontab", *etc.glob("cron.d/*")]}
     if machine.every_user:
-        spools = [*spool.glob("crontabs/*"), *(path for path in spool.glob("*") if path.is_file())]
-        texts |= {f"crontab of {path.name}": read(path) for path in spools}
+        files = [*spool.glob("crontabs/*"), *(path for path in spool.glob("*") if path.is_file())]
+        tables |= {f"crontab of {path.name}": read(path) for path in files}
     else:
         asked = machine.ask("crontab", "-l")
-        texts["crontab"] = asked[1] if asked is not None and asked[0] == 0 else ""
-    found = []
-    for where, text in (texts | scripts).items():
-        lines = text.splitlines() if where in texts else [text]
-        for line in lines:
-            if where in texts and line.lstrip().startswith("#"):
-                continue
-            started = starts_bot(line.replace(r"\%", "%"))
-            if started is not None:
-                tool = "crontab -e" if where == "crontab" else f"sudo crontab -e -u {where.split()[-1]}"
-                remove = (
-                    f"take its line out with: {tool}" if where.startswith("crontab") else f"take it out of {where}"
-                )
-                found.append(
-                    Launcher(
-                        kind="cron", name=where, folder=started.folder, starts=True, running=False, remove=remove
-                    )
-                )
-    return found
-
-
-def autostart(machine: Machine) -> list[Launcher]:
-    """What the desktop starts at log-on: XDG autostart, Windows' Startup folder."""
-    found = []
-    for path in machine.home.glob(".config/autostart/*.desktop"):
-        entry = dict(line.split("=", 1) for line in read(path).splitlines() if "=" in line and line[0] != "#")
-        if entry.get("Hidden", "").strip() != "true" and (
-            start := starts_bot(entry.get("Exec", ""), entry.get("Path", ""))
-        ):
-            found.append((path, start.folder))
-    startup = Path(machine.environ.get("APPDATA") or machine.home) / "Microsoft/Windows/Start Menu/Programs/Startup"
-    for path in startup.glob("*.*"):
-        raw = path.read_bytes()[:65536] if path.is_file() else b""
-        # A shortcut is binary; its paths are in it as they are.
-        if any(name.encode(code) in raw for name in ("bot.py", "start.bat") for code in ("ascii", "utf-16-le")):
-            found.append((path, None))
+        tables["crontab"] = asked[1] if asked is not None and asked[0] == 0 else ""
+    jobs = [(where, line) for where, table in tables.items() for line in table.splitlines()]
+    jobs = [(where, line) for where, line in jobs if not line.lstrip().startswith("#")]
+    jobs += [(str(path), read(path)) for path in etc.glob("cron.*ly/*")]
     return [
-        Launcher(kind="autostart", name=path.name, folder=folder, starts=True, running=False, remove=f"delete {path}")
-        for path, folder in found
+        Launcher(
+            kind="cron", name=where, folder=started.folder, starts=True, running=False, remove=_out_of_cron(where)
+        )
+        for where, command in jobs
+        if (started := starts_bot(command.replace(r"\%", "%"))) is not None
     ]
+
+
+def _out_of_cron(where: str) -> str:
+    if where == "crontab":
+        return "delete its line with: crontab -e"
+    if where.startswith("crontab of "):
+        return f"delete its line with: sudo crontab -e -u {where.removeprefix('crontab of ')}"
+    return f"delete it from {where}"
 
 
 def task_scheduler(machine: Machine) -> list[Launcher]:
@@ -295,40 +265,37 @@ def tasks(listed: str) -> list[Launcher]:
 
 
 def containers(machine: Machine) -> list[Launcher]:
-    """Containers of docker and podman that run, or that come back after a boot."""
+    """Docker containers that run, or that come back after a boot."""
+    columns = "{{.Names}}\t{{.Image}}\t{{.Status}}\t{{.Command}}"
+    asked = machine.ask("docker", "ps", "--all", "--no-trunc", "--format", columns)
+    if asked is None:
+        return []
+    if asked[0] != 0 and "permission denied" in asked[2].lower():
+        raise NoAnswer("this account may not use docker (permission denied)")
     found = []
-    for tool in ("docker", "podman"):
-        asked = machine.ask(
-            tool, "ps", "--all", "--no-trunc", "--format", "{{.Names}}\t{{.Image}}\t{{.Status}}\t{{.Command}}"
-        )
-        if asked is None:
+    for line in asked[1].splitlines():
+        name, image, status, command = [*line.split("\t"), "", "", ""][:4]
+        if "cryptosat" not in f"{name} {image}".lower() and starts_bot(command.strip('"')) is None:
             continue
-        if asked[0] != 0 and "permission denied" in asked[2].lower():
-            raise NoAnswer(f"{tool} answers only its own users (permission denied)")
-        for line in asked[1].splitlines():
-            name, image, status, command = [*line.split("\t"), "", "", ""][:4]
-            if "cryptosat" not in f"{name} {image}".lower() and starts_bot(command.strip('"')) is None:
-                continue
-            policy = machine.ask(tool, "inspect", "--format", "{{.HostConfig.RestartPolicy.Name}}", name)
-            running = status.startswith(("Up", "Restarting"))
-            returns = policy is not None and policy[1].strip() in ("always", "unless-stopped")
-            if running or returns:
-                remove = f"{tool} rm -f {name}"
-                found.append(
-                    Launcher(kind=tool, name=name, folder=None, starts=returns, running=running, remove=remove)
+        policy = machine.ask("docker", "inspect", "--format", "{{.HostConfig.RestartPolicy.Name}}", name)
+        running = status.startswith(("Up", "Restarting"))
+        returns = policy is not None and policy[1].strip() in ("always", "unless-stopped")
+        if running or returns:
+            found.append(
+                Launcher(
+                    kind="docker",
+                    name=name,
+                    folder=None,
+                    starts=returns,
+                    running=running,
+                    remove=f"docker rm -f {name}",
                 )
+            )
     return found
 
 
 KINDS: dict[str, Callable[[Machine], list[Launcher]]] = (
-    {"PM2": pm2, "Task Scheduler": task_scheduler, "autostart": autostart, "containers": containers}
+    {"PM2": pm2, "Task Scheduler": task_scheduler, "docker": containers}
     if sys.platform == "win32"
-    else {
-        "systemd": systemd,
-        "PM2": pm2,
-        "supervisord": supervisord,
-        "cron": cron,
-        "autostart": autostart,
-        "containers": containers,
-    }
+    else {"systemd": systemd, "PM2": pm2, "supervisord": supervisord, "cron": cron, "docker": containers}
 )

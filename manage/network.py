@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from base import text
-from manage.checks import Patient
+from manage.checks import Subject
 from manage.findings import Finding, Level, at_once
 
 if TYPE_CHECKING:
@@ -39,18 +39,18 @@ def usable(settings: Settings | None) -> bool:
     return settings is not None and settings.bot_id != 0
 
 
-def telegram(patient: Patient) -> Iterator[Finding]:
+def telegram(subject: Subject) -> Iterator[Finding]:
     """Server, token, clock, webhook, waiting updates. One road, two questions at the same time."""
-    if patient.settings is None or not usable(patient.settings):
+    if subject.settings is None or not usable(subject.settings):
         yield Finding("Telegram", "warning", "not asked: there is no usable token")
         return
     from botapi.client import Telegram, TelegramError, TokenRefused, TooManyRequests
 
-    road = Telegram(patient.settings.token, patient.settings.api_url)
-    host = urlsplit(patient.settings.api_url).netloc.rpartition("@")[2]
+    road = Telegram(subject.settings.token, subject.settings.api_url)
+    host = urlsplit(subject.settings.api_url).netloc.rpartition("@")[2]
     began = time.monotonic()
     answers = at_once(
-        {"me": lambda: _me(road, patient), "webhook": lambda: _webhook(road, patient)}, deadline=WITHIN + 1
+        {"me": lambda: _me(road, subject), "webhook": lambda: _webhook(road, subject)}, deadline=WITHIN + 1
     )
     for answer in answers.values():
         if isinstance(answer, TokenRefused):
@@ -70,11 +70,11 @@ def telegram(patient: Patient) -> Iterator[Finding]:
         yield from answer
 
 
-def _me(road: Telegram, patient: Patient) -> list[Finding]:
+def _me(road: Telegram, subject: Subject) -> list[Finding]:
     sent, began = time.time(), time.monotonic()
     me, server_time = road.me(within=WITHIN)
     took = time.monotonic() - began
-    host = urlsplit(patient.settings.api_url if patient.settings else "").netloc.rpartition("@")[2]
+    host = urlsplit(subject.settings.api_url if subject.settings else "").netloc.rpartition("@")[2]
     level: Level = "warning" if took > SLOW else "ok"
     found = [
         Finding("Telegram", level, f"{host} answers in {took * 1e3:,.0f} ms" + (": slow" if took > SLOW else "")),
@@ -95,9 +95,9 @@ def _clock(ahead: float) -> Finding:
     return Finding("clock", "problem" if off > CLOCK_WRONG else "warning", words, fix)
 
 
-def _webhook(road: Telegram, patient: Patient) -> list[Finding]:
+def _webhook(road: Telegram, subject: Subject) -> list[Finding]:
     hook = road.webhook(within=WITHIN)
-    runs = patient.holder is not None
+    runs = subject.holder is not None
     waiting = text.count(hook.pending, "update")
     found = []
     if hook.url:
@@ -124,9 +124,9 @@ def _webhook(road: Telegram, patient: Patient) -> list[Finding]:
     return found
 
 
-def markets(patient: Patient) -> Iterator[Finding]:
+def markets(subject: Subject) -> Iterator[Finding]:
     """The newest trade of each trade source, and whether the other hosts answer. One that fails is a warning."""
-    settings = patient.settings
+    settings = subject.settings
     if settings is None:
         return
     from venues.spot import spot_venues

@@ -20,7 +20,7 @@ from base.config import SOURCE_DEFAULTS
 from machine.supervisor import kill_command
 from manage import checks, copies, network
 from manage.findings import Finding, as_json, at_once, examine, shown
-from manage.machine import Launcher, Machine
+from manage.start_commands import Launcher, Machine
 from simulation.account import SimBot
 from simulation.simulator import Simulator
 
@@ -287,17 +287,17 @@ def test_a_readable_settings_file_and_second_ones_are_found(sim: Simulator, tmp_
 def test_a_token_in_the_environment_that_wins_over_the_files_is_said(sim: Simulator, tmp_path: Path) -> None:
     env = tmp_path / "settings.env"
     env.write_text(f"TELEGRAM_BOT_TOKEN={TOKEN}\nOWNER_ID=7\n", encoding="utf-8")
-    patient = patient_of(env, TELEGRAM_BOT_TOKEN=OTHER_TOKEN)
-    told = " ".join(finding.text for finding in checks.settings(patient))
+    subject = subject_of(env, TELEGRAM_BOT_TOKEN=OTHER_TOKEN)
+    told = " ".join(finding.text for finding in checks.settings(subject))
     assert f"(bot {OTHER_TOKEN.partition(':')[0]}) wins over the file's (bot {BOT_ID})" in told
 
 
-def patient_of(env_file: Path, **environ: str) -> checks.Patient:
+def subject_of(env_file: Path, **environ: str) -> checks.Subject:
     from manage import doctor as program
 
-    patient, first = program.meet(env_file, Machine(home=env_file.parent, environ=environ))
+    subject, first = program.look(env_file, Machine(home=env_file.parent, environ=environ))
     assert not first
-    return patient
+    return subject
 
 
 @pytest.mark.parametrize(
@@ -319,7 +319,7 @@ def test_a_damaged_database_is_a_problem_that_says_what_comes(tmp_path: Path) ->
     env.write_text(f"TELEGRAM_BOT_TOKEN={TOKEN}\nOWNER_ID=7\nDATA_DIR={tmp_path}\n", encoding="utf-8")
     (tmp_path / BOT_ID).mkdir()
     (tmp_path / BOT_ID / "bot.db").write_bytes(b"no database at all " * 300)
-    found = list(checks.database(patient_of(env)))
+    found = list(checks.database(subject_of(env)))
     assert [finding.level for finding in found] == ["problem"]
     assert "set aside" in found[0].fix
 
@@ -331,10 +331,10 @@ def test_a_folder_that_cannot_be_written_and_a_lock_that_is_no_file_are_problems
     env = tmp_path / "settings.env"
     (tmp_path / "data").write_text("a file in the way", encoding="utf-8")
     env.write_text(f"TELEGRAM_BOT_TOKEN={TOKEN}\nOWNER_ID=7\nDATA_DIR={tmp_path / 'data'}\n", encoding="utf-8")
-    assert [finding.level for finding in checks.folder(patient_of(env))][:1] == ["problem"]
+    assert [finding.level for finding in checks.folder(subject_of(env))][:1] == ["problem"]
     (tmp_path / "data").unlink()
     (tmp_path / "data" / BOT_ID / "bot.lock").mkdir(parents=True)
-    assert [finding.level for finding in copies.lock(patient_of(env))] == ["problem"]
+    assert [finding.level for finding in copies.lock(subject_of(env))] == ["problem"]
 
 
 # Copies
@@ -417,7 +417,7 @@ def test_one_starter_is_well_and_two_are_a_problem(
     monkeypatch.setattr("manage.launchers.KINDS", {"PM2": lambda machine: found})
     env = tmp_path / "settings.env"
     env.write_text(f"TELEGRAM_BOT_TOKEN={TOKEN}\nOWNER_ID=7\n", encoding="utf-8")
-    told = list(copies.starters(patient_of(env), deadline=5))
+    told = list(copies.starters(subject_of(env), deadline=5))
     assert [finding.level for finding in told] == expected
     if "problem" in expected:
         assert "remove one" in told[0].fix
@@ -426,10 +426,10 @@ def test_one_starter_is_well_and_two_are_a_problem(
 def test_a_copy_in_another_folder_counts_only_with_the_same_token(tmp_path: Path) -> None:
     env = tmp_path / "settings.env"
     env.write_text(f"TELEGRAM_BOT_TOKEN={TOKEN}\nOWNER_ID=7\n", encoding="utf-8")
-    patient = patient_of(env)
+    subject = subject_of(env)
     other = tmp_path / "other"
     other.mkdir()
-    assert copies._same_bot(patient, other) is None
+    assert copies._same_bot(subject, other) is None
     for token, same in ((TOKEN, True), (OTHER_TOKEN, False)):
         (other / ".env").write_text(f"TELEGRAM_BOT_TOKEN={token}\n", encoding="utf-8")
-        assert copies._same_bot(patient, other) is same
+        assert copies._same_bot(subject, other) is same

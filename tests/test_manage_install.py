@@ -18,7 +18,7 @@ from conftest import ROOT, TOKEN, clean_environment
 import bot
 from manage import install, launchers
 from manage.install import DEPLOY, KINDS, Place, filled, written
-from manage.machine import Machine, starts_bot
+from manage.start_commands import Machine, starts_bot
 
 # A path with everything that some grammar trips over.
 AWKWARD = '100% of Ann\'s "bots" & $HOME; <new>'

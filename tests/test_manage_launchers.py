@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from manage import launchers
-from manage.machine import Launcher, Machine, NoAnswer, starts_bot
+from manage.start_commands import Launcher, Machine, NoAnswer, starts_bot
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="systemd, PM2's files, cron: not Windows")
 
@@ -209,19 +209,16 @@ def test_a_running_pm2_is_asked_and_its_banner_and_secrets_stay_out(machine: Mac
 # supervisord
 
 
-def test_programs_of_included_files_are_found(machine: Machine, checkout: Path) -> None:
-    main = put(machine.root / "etc/supervisor/supervisord.conf", "[include]\nfiles = conf.d/*.conf\n")
-    included = put(
-        main.parent / "conf.d/whale.conf",
+def test_programs_of_supervisords_usual_files_are_found(machine: Machine, checkout: Path) -> None:
+    file = put(
+        machine.root / "etc/supervisor/conf.d/whale.conf",
         f"[program:whale]\ncommand=/usr/bin/python3 bot.py ; a comment\ndirectory={checkout}\nautostart=false\n"
         "[program:web]\ncommand=/usr/bin/node app.js\n",
     )
-    tool(
-        machine, "supervisorctl", f"test \"$*\" = '-c {main} status whale' && echo 'whale  RUNNING  pid 5, uptime 1'"
-    )
+    tool(machine, "supervisorctl", "test \"$*\" = 'status whale' && echo 'whale  RUNNING  pid 5, uptime 1'")
     found = only(launchers.supervisord(machine))
     assert (found.name, found.folder, found.starts, found.running) == ("whale", checkout, False, True)
-    assert found.remove == f"take [program:whale] out of {included}, then: supervisorctl update"
+    assert found.remove == f"delete [program:whale] from {file}, then run: supervisorctl update"
 
 
 def test_a_broken_configuration_file_is_passed_over(machine: Machine) -> None:
@@ -229,7 +226,7 @@ def test_a_broken_configuration_file_is_passed_over(machine: Machine) -> None:
     assert launchers.supervisord(machine) == []
 
 
-# Schedules and log-on
+# Schedules
 
 
 def test_crontabs_of_the_user_and_of_the_system_are_read(machine: Machine, checkout: Path) -> None:
@@ -243,15 +240,7 @@ def test_crontabs_of_the_user_and_of_the_system_are_read(machine: Machine, check
     etc = machine.root / "etc"
     assert set(found) == {"crontab", f"{etc}/cron.d/whale", f"{etc}/cron.daily/restart"}
     assert all(launcher.starts and launcher.folder == checkout for launcher in found.values())
-    assert found["crontab"].remove == "take its line out with: crontab -e"
-
-
-def test_a_desktops_autostart_entry_is_found_unless_it_is_hidden(machine: Machine, checkout: Path) -> None:
-    entry = f"[Desktop Entry]\nExec=python bot.py\nPath={checkout}\n"
-    path = put(machine.home / ".config/autostart/whale.desktop", entry)
-    put(machine.home / ".config/autostart/gone.desktop", f"{entry}Hidden=true\n")
-    found = only(launchers.autostart(machine))
-    assert (found.name, found.remove) == ("whale.desktop", f"delete {path}")
+    assert found["crontab"].remove == "delete its line with: crontab -e"
 
 
 def test_tasks_are_read_from_the_task_schedulers_xml(checkout: Path) -> None:

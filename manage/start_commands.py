@@ -1,6 +1,6 @@
-"""A machine as the checks see it: where its files lie, its tools, and what in it would start the bot.
+"""Recognises commands that start this bot, in the files and tools of a machine.
 
-Nothing here changes anything. A tool gets a short time to answer and never sees the token.
+Nothing here changes anything. A tool has a few seconds to answer and never sees the token.
 """
 
 from __future__ import annotations
@@ -20,26 +20,7 @@ _MARKS = ("monitors.py", "access.py")  # beside a bot.py these make it this proj
 _SECRETS = ("TELEGRAM_BOT_TOKEN", "COINGLASS_API_KEY")
 _HARMLESS = frozenset({"doctor", "install", "logs", "setup", "status", "stop", "--demo", "--help", "--once", "-h"})
 # A command with one of these names the file and does not run it.
-_OTHER_USES = frozenset(
-    (
-        "cat",
-        "cp",
-        "echo",
-        "grep",
-        "kill",
-        "killall",
-        "less",
-        "mv",
-        "nano",
-        "pgrep",
-        "pkill",
-        "rm",
-        "tail",
-        "tar",
-        "vi",
-        "vim",
-    )
-)
+_OTHER_USES = re.compile("cat|cp|echo|grep|kill|killall|less|mv|nano|pgrep|pkill|rm|tail|tar|vi|vim")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +111,7 @@ def starts_bot(command: str, cwd: str = "") -> Start | None:
                 return starts_bot(inner, cwd)
         if "cd" in words[:-1]:  # a crontab's line begins with its times
             cwd = str(Path(cwd, _from_home(words[-1])))
-        if _OTHER_USES & set(words):
+        if any(map(_OTHER_USES.fullmatch, words)):
             continue
         for number, word in enumerate(words):
             name = PureWindowsPath(word).name  # it knows both kinds of slash
