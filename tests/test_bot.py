@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import FRIEND, OTHER_TOKEN, OWNER, SECRETS, STOPS_WITHIN, TOKEN, Demo, Run
+from conftest import FRIEND, OTHER_TOKEN, OWNER, SECRETS, TOKEN, Demo, Run
 
 from commands import table
 from simulation.account import SimBot
@@ -32,7 +32,7 @@ def folder(tmp_path: Path, data: str = "data") -> Path:
 # Starting
 
 
-def test_the_bot_starts_answers_and_stops_within_a_second(run_bot: Run, chat: SimBot, tmp_path: Path) -> None:
+def test_the_bot_starts_answers_and_stops_in_order(run_bot: Run, chat: SimBot, tmp_path: Path) -> None:
     bot = run_bot()
     bot.wait_output(POLLING)
     line = next(line for line in bot.output.splitlines() if "This is @whale_test_bot" in line)
@@ -41,9 +41,8 @@ def test_the_bot_starts_answers_and_stops_within_a_second(run_bot: Run, chat: Si
     chat.send_text(chat_id=OWNER, text="/ping hello")
     chat.wait_text("pong hello", chat_id=OWNER)
     assert json.loads((folder(tmp_path) / "holder.json").read_text(encoding="utf-8"))["pid"] == bot.pid
-    code, seconds = bot.stop()
-    assert code == 0
-    assert seconds < STOPS_WITHIN
+    assert bot.stop()[0] == 0
+    assert "Stopped in" in bot.output
     assert not (folder(tmp_path) / "holder.json").exists()
 
 
@@ -105,8 +104,10 @@ def test_a_database_of_another_program_is_refused_and_left_alone(run_bot: Run, t
 def test_a_damaged_database_is_set_aside_and_the_owner_told(run_bot: Run, chat: SimBot, tmp_path: Path) -> None:
     folder(tmp_path).mkdir(parents=True)
     (folder(tmp_path) / "bot.db").write_bytes(b"SQLite format 3\x00" + b"\xff" * 8000)
-    run_bot().wait_output(POLLING)
-    chat.wait_text("damaged", chat_id=OWNER)
+    bot = run_bot()
+    bot.wait_output(POLLING)
+    told = chat.wait_text("was damaged", chat_id=OWNER).text
+    assert told in bot.output, "the log says the same"
     kept = [path for path in folder(tmp_path).iterdir() if "corrupt" in path.name]
     assert kept
     assert kept[0].stat().st_size == 8016
@@ -181,9 +182,7 @@ def test_a_waiting_start_can_be_stopped(run_bot: Run) -> None:
     run_bot().wait_output(POLLING)
     second = run_bot("--wait")
     second.wait_output("Standing by")
-    code, seconds = second.stop()
-    assert code == 0
-    assert seconds < STOPS_WITHIN
+    assert second.stop()[0] == 0
 
 
 # Conflict (two copies of the bot: test_two_copies.py)
@@ -205,7 +204,8 @@ def test_a_foreign_webhook_is_removed_in_mid_run_and_named(run_bot: Run, chat: S
 @linux
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_every_polite_signal_stops_with_0(run_bot: Run, name: str) -> None:
-    bot = run_bot()
+    # Whatever nohup starts ignores SIGHUP, these tests and their bot too; a bot that began so goes on ignoring it.
+    bot = run_bot(before=f"import signal; signal.signal(signal.{name}, signal.SIG_DFL)")
     bot.wait_output(POLLING)
     assert bot.stop(signal.Signals[name])[0] == 0
 

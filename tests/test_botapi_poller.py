@@ -576,7 +576,9 @@ def test_of_a_backlog_a_newcomer_takes_one_command_first_so_that_another_one_see
         rig.chat.send_text(chat_id=OWNER, text=f"/ping {number}")
     rig.connect()
     finish = rig.begin()
-    rig.sim.wait(lambda: len(rig.answers()) == 5, what="all answers")
+    rig.sim.wait(
+        lambda: len(rig.answers()) == 5 and rig.chat.count("getUpdates") >= 4, what="answers and a poll after"
+    )
     offsets = [call.params["offset"] for call in rig.chat.calls if call.method == "getUpdates"]
     assert offsets[:4] == ["0", "0", str(first + 1), str(first + 5)]
     rig.poller.stop(1.0)

@@ -58,30 +58,28 @@ def test_a_storm_of_alerts_for_a_thousand_chats_lets_commands_through(tmp_path: 
         for chat_id in range(1, 1001):
             store.chats.put(Chat(chat_id=chat_id, added_by=OWNER, since=float(chat_id)))
     storm_over = threading.Event()
-    waits: list[float] = []
+    alerts, waits = [0], []  # alerts published so far; how many were published while a command waited
 
     def commands() -> None:
         number = 0
         while not storm_over.wait(0.01):
             number += 1
-            began = time.monotonic()
+            before = alerts[0]
             with store.transaction():
+                waits.append(alerts[0] - before)
                 store.chats.mark_handled(number, now=NOW)
-            waits.append(time.monotonic() - began)
 
     thread = threading.Thread(target=commands)
     thread.start()
-    took: list[float] = []
     for number in range(12):
-        began = time.monotonic()
         with store.transaction():
             publish(store, whale(number), now=NOW, default_min=1e6)
-        took.append(time.monotonic() - began)
+            alerts[0] += 1
     storm_over.set()
     thread.join(10)
     assert len(store.pending()) == 1000, "one message for each chat, with all orders in it"
     assert len(waits) >= 5
-    assert max(waits) < 1.5 * max(took), "a command waits for one alert, not for the storm"
+    assert max(waits) <= 3, "a command waits for one alert or two, not for the storm"
     store.close()
 
 

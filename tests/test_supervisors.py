@@ -143,11 +143,8 @@ def test_pm2(site: Site, sim: Simulator, chat: SimBot) -> None:
         polls = chat.count("getUpdates")
         wait(lambda: chat.count("getUpdates") > polls, "it polls again")
 
-        began = time.monotonic()
         pm2("stop", "cryptosat")
-        assert time.monotonic() - began < 6  # kill_timeout is 8 s
-        log_file = next((site.folder / "data").glob("*/bot.log"))
-        assert "Stopped in" in log_file.read_text(encoding="utf-8").splitlines()[-1], "not killed"
+        assert "Stopped in" in last_log_line(site), "not killed"
         assert pm2.app()[0] == "stopped"
 
         site.write(OWNER_ID="nobody")
@@ -157,6 +154,11 @@ def test_pm2(site: Site, sim: Simulator, chat: SimBot) -> None:
         ends_once(pm2, 77)
     finally:
         pm2("kill")
+
+
+def last_log_line(site: Site) -> str:
+    log_file = next((site.folder / "data").glob("*/bot.log"))
+    return log_file.read_text(encoding="utf-8").splitlines()[-1]
 
 
 def ends_once(pm2: Pm2, code: int) -> None:
@@ -208,9 +210,8 @@ def test_supervisord(site: Site, sim: Simulator, chat: SimBot) -> None:
         first = kill_bot(site)
         wait(lambda: site.holder() not in (0, first) and "RUNNING" in status(), "it is started again after a crash")
 
-        began = time.monotonic()
         assert "stopped" in control("stop", "cryptosat")
-        assert time.monotonic() - began < 5
+        assert "Stopped in" in last_log_line(site), "not killed"
         assert "STOPPED" in status()
 
         site.write(OWNER_ID="nobody")
