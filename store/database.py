@@ -138,8 +138,8 @@ class Database:
             except BaseException as error:
                 if self._depth == 0:
                     self._roll_back()
-                if isinstance(error, sqlite3.Error) and not isinstance(error, _BUGS):
-                    raise self._fails(error) from error
+                if isinstance(error, sqlite3.Error):
+                    raise self._known(error) from error
                 raise
 
     @contextmanager
@@ -158,8 +158,21 @@ class Database:
 
     def write(self, sql: str, *values: Any) -> int:
         """One statement, as a transaction of its own or as a part of the one around it. Returns the rows changed."""
-        with self.transaction():
-            return self._connection.execute(sql, values).rowcount
+        return self._execute(sql, values).rowcount
+
+    def insert(self, sql: str, *values: Any) -> int:
+        """An INSERT of one row, as `write`. Returns the id that the row was given."""
+        return self._execute(sql, values).lastrowid or 0
+
+    def _execute(self, sql: str, values: tuple[Any, ...]) -> sqlite3.Cursor:
+        with self._lock:
+            if self._depth == 0:
+                with self.transaction():
+                    return self._connection.execute(sql, values)
+            try:
+                return self._connection.execute(sql, values)
+            except sqlite3.Error as error:
+                raise self._known(error) from error
 
     def rows(self, sql: str, *values: Any) -> list[Row]:
         """All rows of a query. One that also writes (RETURNING) is to be called inside a transaction."""
@@ -167,9 +180,7 @@ class Database:
             try:
                 return self._connection.execute(sql, values).fetchall()
             except sqlite3.Error as error:
-                if isinstance(error, _BUGS):
-                    raise
-                raise self._fails(error) from error
+                raise self._known(error) from error
 
     def row(self, sql: str, *values: Any) -> Row | None:
         """The first row of a query."""
@@ -208,8 +219,10 @@ class Database:
                 "Rolling back: %s", error
             )  # the first error is the one to report; SQLite undoes the rest itself
 
-    def _fails(self, error: sqlite3.Error) -> StoreError:
-        """The error explained for people. Only the first in a row is logged."""
+    def _known(self, error: sqlite3.Error) -> Exception:
+        """The error explained for people, or itself when it is a bug of ours. Only the first in a row is logged."""
+        if isinstance(error, _BUGS):
+            return error
         text = _explain(self.path, error)
         if self._failing_since is None:
             self._failing_since, self.trouble = time.monotonic(), text

@@ -45,12 +45,11 @@ class Messages:
 
         bundle: the name under which a message with alerts takes further ones.
         """
-        with self._db.transaction():
-            return self._db.number(
-                "INSERT INTO deliveries (chat_id, lane, method, payload, created_at, state, bundle) "
-                "VALUES (?, ?, ?, ?, ?, 'pending', ?) RETURNING id",
-                *(chat_id, lane, method, json.dumps(payload), now, bundle),
-            )
+        return self._db.insert(
+            "INSERT INTO deliveries (chat_id, lane, method, payload, created_at, state, bundle) "
+            "VALUES (?, ?, ?, ?, ?, 'pending', ?)",
+            *(chat_id, lane, method, json.dumps(payload), now, bundle),
+        )
 
     def revise(self, delivery_id: int, payload: dict[str, Any], *, now: float) -> None:
         """Replace a message's content: in place until it is sent, then by one edit that follows it."""

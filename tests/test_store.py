@@ -134,6 +134,15 @@ def test_a_bug_in_our_own_values_stays_a_bug_and_leaves_the_store_usable(store: 
     assert say(store, 7, "on") == 1
 
 
+def test_a_full_disk_is_a_store_error_at_once_also_inside_a_transaction(store: Store) -> None:
+    """Who skips a faulty command must be able to tell it from a disk that is full."""
+    full_disk(store)
+    with pytest.raises(StoreError, match="outside"), store.transaction():
+        with pytest.raises(StoreError, match="Free some space"):
+            say(store, 7, "x" * 100_000)
+        raise StoreError("outside")
+
+
 def test_a_full_disk_is_a_store_error_and_nothing_half_is_kept(store: Store) -> None:
     full_disk(store)
     with pytest.raises(StoreError, match="Free some space"), store.transaction():
