@@ -67,7 +67,7 @@ class Jobs:
 
     def table(self) -> tuple[Job, ...]:
         """What the bot does, every how many seconds, and in which thread. Paused alerts pause the first six."""
-        orders, contracts = self.settings.whale_interval, self.settings.derivatives_interval
+        orders, contracts = self.settings.whale_interval_seconds, self.settings.derivatives_interval_seconds
         liquidations, funding, wallets = (self._watch(check) for check in self.derivatives.checks())
         return (
             # The markets

@@ -1,29 +1,37 @@
 """Settings: `.env` beside bot.py and the environment, read once into one frozen `Settings`.
 
-The real environment wins over `.env`. No other folder is searched. All problems are reported at once, each
-with the setting's name, its value (never the token) and what is expected.
+Each setting is stated once, as a field of `Settings`; a test compares docs/settings.md with these fields.
+The environment wins over `.env`. No other folder is searched. All problems are reported at once, each with the
+setting's name, its value (never a secret) and what is expected.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import io
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from pathlib import Path
-from typing import TypeVar
-from urllib.parse import urlsplit
+from typing import Any
 
-from base.text import parse_amount
+from base import kinds
+from base.kinds import ROOT, Setting, WhaleMin, setting
+from base.logs import redact
 
-T = TypeVar("T")
+ENV_FILE = ROOT / ".env"
 
-VERSION = "0.2.0"  # the newest heading of CHANGELOG.md
 
-ENV_FILE = Path(__file__).resolve().parent.parent / ".env"
+def _version() -> str:
+    """The newest heading of CHANGELOG.md: `0.2.0`, or `0.2.0.dev` until it is released."""
+    newest = re.search(r"^## (\S+)(.*)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert newest is not None, "CHANGELOG.md has a heading for each version"
+    return f"{newest[1]}.dev" if "unreleased" in newest[2] else newest[1]
+
+
+VERSION = _version()
 
 SOURCE_DEFAULTS = {
     "binance": "https://data-api.binance.vision",
@@ -35,52 +43,23 @@ SOURCE_DEFAULTS = {
     "hyperliquid": "https://api.hyperliquid.xyz",
     "coinglass": "https://open-api-v4.coinglass.com",
 }
-NAMES = (
-    "TELEGRAM_BOT_TOKEN",
-    "TELEGRAM_API_URL",
-    "OWNER_ID",
-    "ALLOWED_USERS",
-    "DATA_DIR",
-    "SYMBOLS",
-    "WHALE_MIN_USD",
-    "WHALE_INTERVAL",
-    "LIQUIDATION_MIN_USD",
-    "LIQUIDATION_SUM_USD",
-    "FUNDING_ALERT",
-    "FUNDING_FLIPS",
-    "DERIVATIVES_INTERVAL",
-    "COINGLASS_API_KEY",
-    *(f"{name.upper()}_URL" for name in SOURCE_DEFAULTS),
-    "ON_CONFLICT",
-    "CONFLICT_PATIENCE",
-    "STALE_AFTER_MINUTES",
-    "DROP_PENDING_UPDATES",
-    "SEND_RATE",
-    "LOCK_SCOPE",
-    "LOG_LEVEL",
-    "LOG_FORMAT",
-    "HEALTH_PORT",
-    "HEALTH_HOST",
-)
 TOKEN, OWNER = "TELEGRAM_BOT_TOKEN", "OWNER_ID"
 NOBODY = (
-    "OWNER_ID and ALLOWED_USERS are both empty: nobody could use this bot. "
-    "Set OWNER_ID to your numeric Telegram user id (the bot @userinfobot tells it to you)."
+    "OWNER_ID and ALLOWED_USERS are both empty, so nobody could use this bot. "
+    "Set OWNER_ID to your numeric Telegram user id (the bot @userinfobot shows it)."
 )
 # Names that people bring from other bots; difflib alone would not link them to ours.
-_ALIASES = {"BOT_TOKEN": "TELEGRAM_BOT_TOKEN", "TOKEN": "TELEGRAM_BOT_TOKEN", "API_TOKEN": "TELEGRAM_BOT_TOKEN"}
+_ALIASES = {"BOT_TOKEN": TOKEN, "TOKEN": TOKEN, "API_TOKEN": TOKEN}
 
 TOKEN_FORM = re.compile(r"^\d{3,}:[A-Za-z0-9_-]{3,}$")
-_KEY = re.compile(r"^[A-Za-z0-9_-]{8,128}$")
-_AMOUNTS = "`auto`, an amount like 500k or 2m, or BTC=2m,ETH=1m"
-_SYMBOL = re.compile(r"^[A-Z0-9]{2,15}$")
+_KEY_FORM = re.compile(r"^[A-Za-z0-9_-]{8,128}$")
 
 
 class ConfigError(Exception):
-    """The settings cannot be used. `problems` holds one sentence each; str() joins them, one a line.
+    """The settings cannot be used. `problems` holds one sentence each; str() joins them, one per line.
 
-    missing: names that must be set and are not. settings: what could be understood, with the default in place of what
-    could not: to look at, not to run with.
+    missing: names that must be set and are not. settings: what could be understood, with defaults for the rest: to
+    look at, not to run with.
     """
 
     def __init__(self, problems: list[str], settings: Settings | None = None, *, missing: Sequence[str] = ()) -> None:
@@ -91,51 +70,146 @@ class ConfigError(Exception):
 
 
 def lines(*names: str) -> str:
-    """The lines of a settings file for these names, with what is to be put in."""
+    """The lines of a settings file for these names, with placeholders for the values."""
     wanted = {TOKEN: "<the token from @BotFather>", OWNER: "<your numeric Telegram user id>"}
     return "\n".join(f"  {name}={wanted[name]}" for name in names)
 
 
-@dataclass(frozen=True)
-class WhaleMin:
-    """Thresholds of a setting like WHALE_MIN_USD: call it with a symbol for its US dollars, None for automatic."""
-
-    default: float | None = None
-    per_symbol: Mapping[str, float | None] = field(default_factory=dict)
-
-    def __call__(self, symbol: str) -> float | None:
-        return self.per_symbol.get(symbol, self.default)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Everything the bot was told. `warnings` are sentences to log once the log is open."""
+    """Everything that can be set. `warnings` are sentences to log once the log is open."""
 
     token: str = field(repr=False)
-    api_url: str = "https://api.telegram.org"
-    owner_id: int | None = None
-    allowed_users: frozenset[int] = frozenset()
-    data_dir: Path | None = None
-    symbols: tuple[str, ...] = ("BTC", "ETH", "SOL", "BNB", "XRP", "DOGE", "ADA", "AVAX", "LINK", "TON")
-    whale_min: WhaleMin = WhaleMin()
-    whale_interval: float = 15.0
-    liquidation_min: WhaleMin = WhaleMin()
-    liquidation_sum: WhaleMin = WhaleMin()
-    funding_alert: float = 0.05  # percent for eight hours
-    funding_flips: bool = False
-    derivatives_interval: float = 60.0
-    coinglass_key: str = field(default="", repr=False)
+    owner_id: int | None = setting(
+        OWNER, None, kinds.USER_ID, "your Telegram user id; you get status messages and decide who may use the bot"
+    )
+    allowed_users: frozenset[int] = setting(
+        "ALLOWED_USERS", frozenset(), kinds.USER_IDS, "more people who may use the bot: user ids, separated by commas"
+    )
+    symbols: tuple[str, ...] = setting(
+        "SYMBOLS",
+        ("BTC", "ETH", "SOL", "BNB", "XRP", "DOGE", "ADA", "AVAX", "LINK", "TON"),
+        kinds.SYMBOLS,
+        "coins to watch",
+        shown="BTC,ETH,SOL,BNB,XRP,<br>DOGE,ADA,AVAX,LINK,TON",
+    )
+    whale_min: WhaleMin = setting(
+        "WHALE_MIN_USD",
+        WhaleMin(),
+        kinds.THRESHOLDS,
+        "minimum size of a whale order: `500k`, `2m`, `BTC=2m,ETH=1m`; auto: 0.05 % of the coin's "
+        "24-hour volume, from 100k to 5m",
+        shown="auto",
+    )
+    whale_interval_seconds: float = setting(
+        "WHALE_INTERVAL", 15.0, kinds.INTERVAL, "seconds between two checks for whale orders"
+    )
+    liquidation_min: WhaleMin = setting(
+        "LIQUIDATION_MIN_USD",
+        WhaleMin(),
+        kinds.THRESHOLDS,
+        "minimum size of a single liquidation; auto: 500k for BTC and ETH, 200k for others",
+        shown="auto",
+    )
+    liquidation_sum: WhaleMin = setting(
+        "LIQUIDATION_SUM_USD",
+        WhaleMin(),
+        kinds.THRESHOLDS,
+        "minimum total of a coin's liquidations on one side within 5 minutes; auto: 2m for BTC and ETH, "
+        "500k for others",
+        shown="auto",
+    )
+    funding_alert_percent: float = setting(
+        "FUNDING_ALERT",
+        0.05,
+        kinds.PERCENT,
+        "alert when a funding rate goes above this many percent per 8 hours, or below minus this",
+    )
+    funding_flips: bool = setting(
+        "FUNDING_FLIPS", False, kinds.YES_NO, "true: also alert when a funding rate changes sign", shown="false"
+    )
+    derivatives_interval_seconds: float = setting(
+        "DERIVATIVES_INTERVAL",
+        60.0,
+        kinds.INTERVAL,
+        "seconds between two checks of liquidations, funding and wallets",
+    )
+    coinglass_key: str = setting(
+        "COINGLASS_API_KEY",
+        "",
+        kinds.matching(_KEY_FORM, "letters and digits, as coinglass.com shows it"),
+        "optional and paid: liquidations and funding of Binance and Bybit, whale positions on Hyperliquid",
+        secret=True,
+    )
+    on_conflict: str = setting(
+        "ON_CONFLICT",
+        "keep-alerting",
+        kinds.one_of("keep-alerting", "pause", "exit"),
+        "what this copy does while another copy answers commands: `keep-alerting`, `pause` (no alerts "
+        "from this copy) or `exit` (code 69)",
+    )
+    conflict_patience_minutes: float = setting(
+        "CONFLICT_PATIENCE",
+        15.0,
+        kinds.number(0.05, 10080, "minutes"),
+        "minutes that `ON_CONFLICT=exit` waits before it exits",
+    )
+    stale_after_minutes: float = setting(
+        "STALE_AFTER_MINUTES",
+        10.0,
+        kinds.number(0.05, 1440, "minutes"),
+        "commands sent longer ago, while the bot was offline, are skipped; the chat is told how many",
+    )
+    drop_pending_updates: bool = setting(
+        "DROP_PENDING_UPDATES",
+        False,
+        kinds.YES_NO,
+        "true: skip everything that was sent while the bot was offline",
+        shown="false",
+    )
+    data_dir: Path | None = setting(
+        "DATA_DIR",
+        None,
+        kinds.FOLDER,
+        "folder for the bot's lock, database and log",
+        shown="`~/.local/state/cryptosat`",
+    )
+    sends_per_second: float = setting(
+        "SEND_RATE",
+        30.0,
+        kinds.number(0, 1000, "messages per second"),
+        "limit on messages per second, all chats together; 0: no limit (for tests)",
+    )
+    log_level: str = setting("LOG_LEVEL", "INFO", kinds.LEVEL, "DEBUG, INFO, WARNING or ERROR")
+    log_format: str = setting(
+        "LOG_FORMAT",
+        "text",
+        kinds.one_of("text", "json"),
+        "`json`: one object per line, on the console and in `bot.log`, for log collectors",
+    )
+    health_port: int = setting(
+        "HEALTH_PORT", 0, kinds.PORT, "port of the status page, `/healthz` and `/metrics`", shown="0 (off)"
+    )
+    health_host: str = setting(
+        "HEALTH_HOST",
+        "127.0.0.1",
+        kinds.HOST,
+        "who can open that port: only this machine, or with `0.0.0.0` everyone who can reach the machine",
+    )
+    machine_wide_lock: bool = setting(
+        "LOCK_SCOPE",
+        True,
+        kinds.SCOPE,
+        "`folder`: only copies with the same `DATA_DIR` exclude each other",
+        shown="machine",
+    )
+    api_url: str = setting(
+        "TELEGRAM_API_URL",
+        "https://api.telegram.org",
+        kinds.url("https://api.telegram.org"),
+        "your own Bot API server, if you run one",
+    )
     source_urls: Mapping[str, str] = field(default_factory=lambda: dict(SOURCE_DEFAULTS))
-    on_conflict: str = "keep-alerting"
-    conflict_patience: float = 15.0
-    stale_after_minutes: float = 10.0
-    drop_pending_updates: bool = False
-    send_rate: float = 30.0
-    machine_wide_lock: bool = True
-    log_level: str = "INFO"
-    log_format: str = "text"
-    health_port: int = 0  # 0: no health server
-    health_host: str = "127.0.0.1"
     warnings: tuple[str, ...] = ()
 
     @property
@@ -144,15 +218,36 @@ class Settings:
         return int(self.token.split(":", 1)[0])
 
 
+_TOKEN = Setting(
+    name=TOKEN,
+    kind=kinds.matching(TOKEN_FORM, "digits, a colon and letters, as @BotFather shows it"),
+    default="0:none",
+    about="the bot's token, from @BotFather",
+    shown="",
+    secret=True,
+)
+_FIELDS: dict[str, Setting] = {"token": _TOKEN} | {
+    part.name: part.metadata["setting"] for part in dataclasses.fields(Settings) if "setting" in part.metadata
+}
+_URLS = {
+    name: Setting(
+        name=f"{name.upper()}_URL", kind=kinds.url(url), default=url, about="where this market is read", shown=url
+    )
+    for name, url in SOURCE_DEFAULTS.items()
+}
+TABLE = (*_FIELDS.values(), *_URLS.values())
+NAMES = tuple(row.name for row in TABLE)
+
+
 def command_line(env_file: Path, command: str = "") -> str:
-    """What to type for a command of bot.py so that it means the same bot: `python bot.py stop --env-file ...`."""
+    """What to type for a command of bot.py about the same bot: `python bot.py stop --env-file ...`."""
     option = "" if env_file == ENV_FILE else f" --env-file {env_file}"
     return f"python bot.py {command}".rstrip() + option
 
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Which bot, and where it keeps its files: all that is needed to look at one from outside."""
+    """Which bot, and where it keeps its files: all that is needed to look at a bot from outside."""
 
     bot_id: int
     data_dir: Path | None = None
@@ -160,12 +255,12 @@ class Place:
 
 
 def place(env_file: Path = ENV_FILE, *, environ: Mapping[str, str] | None = None) -> Place:
-    """Like `load`, but only what a look from outside needs: raises ConfigError for problems with that alone."""
+    """Like `load`, for the few settings that `Place` needs. Raises ConfigError for problems with these only."""
     reader = _Reader(env_file, os.environ if environ is None else environ)
     found = Place(
-        bot_id=int(reader.token().partition(":")[0]),
-        data_dir=_data_dir(reader),
-        machine_wide_lock=_machine_wide_lock(reader),
+        bot_id=int(reader.get(_TOKEN).partition(":")[0]),
+        data_dir=reader.get(_FIELDS["data_dir"]),
+        machine_wide_lock=reader.get(_FIELDS["machine_wide_lock"]),
     )
     if reader.problems:
         raise ConfigError(reader.problems, missing=reader.missing)
@@ -177,77 +272,31 @@ def load(
 ) -> Settings:
     """Read `env_file` and the environment. Raises ConfigError with every problem found; changes nothing.
 
-    owner_may_come: that nobody could use the bot is no problem by itself; somebody may have opened the owner's link.
+    owner_may_come: settings without anyone who may use the bot are accepted; somebody may have opened the owner's
+    link.
     """
     reader = _Reader(env_file, os.environ if environ is None else environ)
-    owner_id = reader.get("OWNER_ID", _user_id, None, "your numeric Telegram user id, like 123456789")
-    nobody: frozenset[int] = frozenset()
-    allowed_users = reader.get(
-        "ALLOWED_USERS", _user_ids, nobody, "numeric user ids separated by commas, like 123456789,987654321"
-    )
-    if owner_id is None and not allowed_users and not reader.bad & {"OWNER_ID", "ALLOWED_USERS"}:
+    values = {name: reader.get(row) for name, row in _FIELDS.items()}
+    urls = {name: reader.get(row) for name, row in _URLS.items()}
+    settings = Settings(**values, source_urls=urls, warnings=reader.typos())
+    nobody = settings.owner_id is None and not settings.allowed_users and not reader.bad & {OWNER, "ALLOWED_USERS"}
+    if nobody and (reader.problems or not owner_may_come):
         reader.problems.append(NOBODY)
-        reader.missing.append("OWNER_ID")
-    settings = Settings(
-        token=reader.token(),
-        api_url=reader.get("TELEGRAM_API_URL", _url, Settings.api_url, "a URL like https://api.telegram.org"),
-        owner_id=owner_id,
-        allowed_users=allowed_users,
-        data_dir=_data_dir(reader),
-        symbols=reader.get("SYMBOLS", _symbols, Settings.symbols, "coins separated by commas, like BTC,ETH,SOL"),
-        whale_min=reader.get("WHALE_MIN_USD", _whale_min, Settings.whale_min, _AMOUNTS),
-        whale_interval=reader.get("WHALE_INTERVAL", _between(0.2, 3600), 15.0, "seconds from 0.2 to 3600"),
-        liquidation_min=reader.get("LIQUIDATION_MIN_USD", _whale_min, WhaleMin(), _AMOUNTS),
-        liquidation_sum=reader.get("LIQUIDATION_SUM_USD", _whale_min, WhaleMin(), _AMOUNTS),
-        funding_alert=reader.get("FUNDING_ALERT", _percent, 0.05, "percent for 8 hours from 0.001 to 10, like 0.05"),
-        funding_flips=reader.get("FUNDING_FLIPS", _yes_no, False, "true or false"),
-        derivatives_interval=reader.get(
-            "DERIVATIVES_INTERVAL", _between(0.2, 3600), 60.0, "seconds from 0.2 to 3600"
-        ),
-        coinglass_key=reader.coinglass_key(),
-        source_urls={
-            name: reader.get(f"{name.upper()}_URL", _url, default, f"a URL like {default}")
-            for name, default in SOURCE_DEFAULTS.items()
-        },
-        on_conflict=reader.get(
-            "ON_CONFLICT",
-            _one_of("keep-alerting", "pause", "exit"),
-            Settings.on_conflict,
-            "keep-alerting, pause or exit",
-        ),
-        conflict_patience=reader.get("CONFLICT_PATIENCE", _between(0.05, 10080), 15.0, "minutes from 0.05 to 10080"),
-        stale_after_minutes=reader.get(
-            "STALE_AFTER_MINUTES", _between(0.05, 1440), 10.0, "minutes from 0.05 to 1440 (Telegram keeps 24 h)"
-        ),
-        drop_pending_updates=reader.get("DROP_PENDING_UPDATES", _yes_no, False, "true or false"),
-        send_rate=reader.get("SEND_RATE", _between(0, 1000), 30.0, "messages a second from 0 (no pacing) to 1000"),
-        machine_wide_lock=_machine_wide_lock(reader),
-        log_level=reader.get("LOG_LEVEL", _level, Settings.log_level, "DEBUG, INFO, WARNING or ERROR"),
-        log_format=reader.get("LOG_FORMAT", _one_of("text", "json"), Settings.log_format, "text or json"),
-        health_port=reader.get("HEALTH_PORT", _port, Settings.health_port, "a port from 1 to 65535, or 0 for off"),
-        health_host=reader.get(
-            "HEALTH_HOST",
-            _host,
-            Settings.health_host,
-            "an address of this machine like 127.0.0.1, or 0.0.0.0 for all",
-        ),
-        warnings=reader.typos(),
-    )
-    alone = owner_may_come and not {*reader.problems} - {NOBODY, *settings.warnings}
-    if reader.problems and not alone:
-        raise ConfigError(reader.problems, settings, missing=reader.missing)
+        reader.missing.append(OWNER)
+    if reader.problems:
+        raise ConfigError([*reader.problems, *settings.warnings], settings, missing=reader.missing)
     return settings
 
 
 def bot_id_in(env_file: Path) -> int | None:
     """The bot id of the token in a settings file; None when the file or a token in it is missing or unreadable."""
-    token = _Reader(env_file, {}).raw("TELEGRAM_BOT_TOKEN")
+    token = _Reader(env_file, {}).raw(TOKEN)
     return int(token.partition(":")[0]) if TOKEN_FORM.match(token) else None
 
 
 def unknown_names(env_file: Path) -> list[str]:
-    """Names in a settings file that are no settings of this bot."""
-    return sorted(set(_Reader(env_file, {}).names()) - set(NAMES))
+    """Names in a settings file that are not settings of this bot."""
+    return sorted(set(_Reader(env_file, {}).file) - set(NAMES))
 
 
 class _Reader:
@@ -256,7 +305,7 @@ class _Reader:
         self.missing: list[str] = []
         self.bad: set[str] = set()
         self._env_file = env_file
-        self._file: dict[str, str | None] = {}
+        self.file: dict[str, str | None] = {}
         self._environ = environ
         try:
             if env_file.exists():
@@ -264,167 +313,45 @@ class _Reader:
                 from dotenv import dotenv_values  # here: without the package `doctor` still says that it is missing
 
                 content = io.StringIO(env_file.read_text(encoding="utf-8-sig"))
-                self._file = dotenv_values(stream=content, interpolate=False)
+                self.file = dotenv_values(stream=content, interpolate=False)
         except (OSError, UnicodeDecodeError) as error:
             reason = "it is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else error.strerror
             self.problems.append(f"{env_file} could not be read: {reason}. Save it as UTF-8, readable by this user.")
 
-    def names(self) -> list[str]:
-        return list(self._file)
-
     def raw(self, name: str) -> str:
         value = self._environ.get(name)
-        return (self._file.get(name) or "" if value is None else value).strip()
+        return (self.file.get(name) or "" if value is None else value).strip()
 
-    def get(self, name: str, parse: Callable[[str], T], default: T, expected: str) -> T:
-        value = self.raw(name)
+    def get(self, row: Setting) -> Any:
+        value = self.raw(row.name)
         if not value:
-            return default
+            if row.name == TOKEN:
+                self.missing.append(TOKEN)
+                self.problems.append(
+                    "TELEGRAM_BOT_TOKEN is not set, and without a token there is no bot to run. Get one from "
+                    f"@BotFather in Telegram and put the line TELEGRAM_BOT_TOKEN=<token> into {self._env_file}."
+                )
+            return row.default
         try:
-            return parse(value)
+            return row.kind.parse(value)
         except ValueError:
-            self.bad.add(name)
-            self.problems.append(f"{name}={_shown(value)}: expected {expected}.")
-            return default
-
-    def token(self) -> str:
-        value = self.raw(TOKEN)
-        if TOKEN_FORM.match(value):
-            return value
-        if value:
-            self.problems.append(
-                "TELEGRAM_BOT_TOKEN does not look like a token (the value is not shown here): expected digits, "
-                "a colon and letters, as @BotFather gave it."
-            )
-        else:
-            self.missing.append(TOKEN)
-            self.problems.append(
-                f"TELEGRAM_BOT_TOKEN is not set: without it there is no bot to run. Get a token from @BotFather in "
-                f"Telegram and put the line TELEGRAM_BOT_TOKEN=<token> into {self._env_file}."
-            )
-        return "0:none"
-
-    def coinglass_key(self) -> str:
-        value = self.raw("COINGLASS_API_KEY")
-        if value and not _KEY.match(value):
-            self.problems.append(
-                "COINGLASS_API_KEY does not look like a key (the value is not shown here): expected letters and "
-                "digits, as coinglass.com gave it."
-            )
-            return ""
-        return value
+            shown = "(hidden)" if row.secret else _shown(value)
+            self.bad.add(row.name)
+            self.problems.append(f"{row.name}={shown}: expected {row.kind.expected}.")
+            return row.default
 
     def typos(self) -> tuple[str, ...]:
         """Names that are not ours but look like ours, with the name that was probably meant."""
         found = []
-        for name in sorted({*self._file, *self._environ} - set(NAMES)):
-            meant = _ALIASES.get(name) if name in self._file else None
+        for name in sorted({*self.file, *self._environ} - set(NAMES)):
+            meant = _ALIASES.get(name) if name in self.file else None
             close = difflib.get_close_matches(name, NAMES, n=1, cutoff=0.88)
             meant = meant or (close[0] if close else None)
             if meant is not None and not self.raw(meant):
                 found.append(f"{name} is not a setting of this bot and is ignored; did you mean {meant}?")
-        if self.problems:
-            self.problems += found
         return tuple(found)
-
-
-def _data_dir(reader: _Reader) -> Path | None:
-    return reader.get("DATA_DIR", _folder, None, "a folder's full path")
-
-
-def _machine_wide_lock(reader: _Reader) -> bool:
-    scope = reader.get("LOCK_SCOPE", _one_of("machine", "folder"), "machine", "machine or folder")
-    return scope == "machine"
 
 
 def _shown(value: str) -> str:
     # A token pasted into the wrong line must not be echoed.
-    return "(hidden: it looks like a token)" if re.search(r"\d{5,}(?::|%3A)[\w-]{20,}", value) else repr(value)
-
-
-def _user_id(value: str) -> int:
-    if not re.fullmatch(r"\d{1,15}", value) or int(value) == 0:
-        raise ValueError(value)
-    return int(value)
-
-
-def _user_ids(value: str) -> frozenset[int]:
-    return frozenset(_user_id(part.strip()) for part in value.split(",") if part.strip())
-
-
-def _url(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-        raise ValueError(value)
-    return value.rstrip("/")
-
-
-def _folder(value: str) -> Path:
-    path = Path(value).expanduser()
-    # A relative folder would depend on where the bot is started from, and two starts would not meet.
-    return path if path.is_absolute() else ENV_FILE.parent / path
-
-
-def _symbols(value: str) -> tuple[str, ...]:
-    symbols = tuple(dict.fromkeys(part.strip().upper() for part in value.split(",") if part.strip()))
-    if not symbols or not all(_SYMBOL.match(symbol) for symbol in symbols):
-        raise ValueError(value)
-    return symbols
-
-
-def _whale_min(value: str) -> WhaleMin:
-    amounts: dict[str, float | None] = {}  # "" is the one for every other coin
-    for part in value.split(","):
-        name, equals, amount = part.strip().rpartition("=")
-        symbol = name.strip().upper()
-        # A second amount of one kind is a mistake, often a comma inside a number.
-        if symbol in amounts or (equals and not _SYMBOL.match(symbol)):
-            raise ValueError(value)
-        amounts[symbol] = None if amount.strip().lower() == "auto" else parse_amount(amount)
-    return WhaleMin(amounts.pop("", None), amounts)
-
-
-def _between(low: float, high: float) -> Callable[[str], float]:
-    def parse(value: str) -> float:
-        number = float(value)
-        if not low <= number <= high:
-            raise ValueError(value)
-        return number
-
-    return parse
-
-
-def _port(value: str) -> int:
-    if not re.fullmatch(r"\d{1,5}", value, re.ASCII) or int(value) > 65535:
-        raise ValueError(value)
-    return int(value)
-
-
-def _host(value: str) -> str:
-    # An address and no name: what a name means could change, and with it who can look in.
-    return str(ip_address("127.0.0.1" if value.lower() == "localhost" else value))
-
-
-def _percent(value: str) -> float:
-    return _between(0.001, 10)(value.removesuffix("%").strip())
-
-
-def _one_of(*words: str) -> Callable[[str], str]:
-    def parse(value: str) -> str:
-        if value.lower() not in words:
-            raise ValueError(value)
-        return value.lower()
-
-    return parse
-
-
-def _yes_no(value: str) -> bool:
-    if value.lower() in ("true", "yes", "on", "1"):
-        return True
-    if value.lower() in ("false", "no", "off", "0"):
-        return False
-    raise ValueError(value)
-
-
-def _level(value: str) -> str:
-    return _one_of("debug", "info", "warning", "error")(value).upper()
+    return repr(value) if redact(value) == value else "(hidden: it looks like a token)"

@@ -14,7 +14,8 @@ from collections import deque
 from datetime import UTC, datetime
 from pathlib import Path
 
-_TOKEN_LIKE = re.compile(r"\d{5,}(?::|%3A)[A-Za-z0-9_-]{20,}")
+# No \b in front: a token also stands in "bot<token>" of a URL, and behind an escaped colon.
+_TOKEN_LIKE = re.compile(r"\d{5,}(?::|%3[Aa])[A-Za-z0-9_-]{20,}")
 CHUNK = 1 << 20
 _FORMAT = "%(asctime)s %(levelname)-7s %(message)s"
 
@@ -45,10 +46,10 @@ class Json(Redacting):
         return redact(json.dumps(told, ensure_ascii=False), self._secret)
 
 
-def redact(line: str, secret: str) -> str:
-    """The line without anything that looks like a bot token, and without this bot's secret half ("": none)."""
-    line = _TOKEN_LIKE.sub("<token>", line)
-    return line.replace(secret, "<token>") if secret else line
+def redact(text: str, secret: str = "") -> str:
+    """The text without anything that looks like a bot token, and without `secret`, the secret half of this bot's."""
+    text = _TOKEN_LIKE.sub("<token>", text)
+    return text.replace(secret, "<token>") if secret else text
 
 
 def to_console(token: str, level: str, form: str = "text") -> None:

@@ -30,6 +30,14 @@ def parse_amount(text: str) -> float:
     return amount
 
 
+def parse_number(text: str, low: float, high: float, *, whole: bool = False) -> float:
+    """A number from `low` to `high`, like `20` or `0.5`; whole: no fraction. Raises ValueError for other text."""
+    form = r"\d{1,15}" if whole else r"\d{1,15}|\d{0,15}\.\d{1,15}"
+    if not re.fullmatch(form, text.strip(), re.ASCII) or not low <= float(text) <= high:
+        raise ValueError(f"not a number from {low:g} to {high:g}: {text!r}")
+    return float(text)
+
+
 def parse_duration(text: str) -> float:
     """Seconds from `30m`, `2h` or `1d`, at most 365 days. Raises ValueError for anything else."""
     match = _DURATION.match(text.strip())

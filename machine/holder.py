@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import re
 import socket
 import sys
 import time
@@ -19,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from base import files, text
+from base.logs import redact
 from machine import processes, supervisor
 from machine.supervisor import Supervisor
 
@@ -29,9 +29,6 @@ else:
     import pwd
 
 log = logging.getLogger(__name__)
-
-# Wider than \b...: a token also hides in "bot<token>" of a URL, and behind an escaped colon.
-_TOKEN = re.compile(r"\d{5,}(?::|%3[Aa])[A-Za-z0-9_-]{20,}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,11 +44,6 @@ class Holder:
     username: str = ""  # the bot's
     supervisor: Supervisor | None = None
     sure: bool = False
-
-
-def redact(raw: str) -> str:
-    """The text with every bot token in it replaced."""
-    return _TOKEN.sub("<token>", raw)
 
 
 def user_name(uid: int | None = None) -> str:

@@ -96,7 +96,7 @@ class Bot:
         self.outbox = Outbox(
             store,
             self.telegram,
-            send_rate=settings.send_rate,
+            send_rate=settings.sends_per_second,
             alerts_paused=self._alerts_paused,
             events=OutboxEvents(sent=self.latency.add, token_refused=self._token_refused, died=self._died),
             compose=lambda delivery: compose(store, delivery, now=time.time()),
@@ -149,7 +149,7 @@ class Bot:
             ),
             policy=ConflictPolicy(
                 on_conflict=settings.on_conflict,
-                patience=settings.conflict_patience * 60,
+                patience=settings.conflict_patience_minutes * 60,
                 alone_here=settings.machine_wide_lock,
             ),
             drop_pending=settings.drop_pending_updates,
@@ -281,5 +281,5 @@ class Bot:
             self._settings.bot_id,
             self._lock.folder,
             ", ".join(self._settings.symbols),
-            self._settings.whale_interval,
+            self._settings.whale_interval_seconds,
         )

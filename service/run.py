@@ -148,6 +148,8 @@ def _one_round(settings: Settings, lock: InstanceLock, events: queue.SimpleQueue
         return exit_codes.ALREADY_RUNNING
     store = Store(lock.folder / "bot.db")
     try:
-        return once.beside(store, since=began, patience=settings.whale_interval + once.ROUND_TIME, pause=pause)
+        return once.beside(
+            store, since=began, patience=settings.whale_interval_seconds + once.ROUND_TIME, pause=pause
+        )
     finally:
         store.close()

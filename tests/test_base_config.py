@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -36,11 +37,11 @@ def test_token_and_owner_are_enough_and_the_rest_has_the_defaults_that_are_promi
     assert settings.owner_id == 7
     assert settings.symbols == ("BTC", "ETH", "SOL", "BNB", "XRP", "DOGE", "ADA", "AVAX", "LINK", "TON")
     assert settings.whale_min("BTC") is None
-    assert settings.whale_interval == 15
+    assert settings.whale_interval_seconds == 15
     assert settings.api_url == "https://api.telegram.org"
     assert settings.on_conflict == "keep-alerting"
     assert settings.stale_after_minutes == 10
-    assert settings.send_rate == 30
+    assert settings.sends_per_second == 30
     assert not settings.drop_pending_updates
     assert settings.machine_wide_lock
     assert (settings.health_port, settings.health_host) == (0, "127.0.0.1")
@@ -76,7 +77,7 @@ def test_all_problems_are_told_at_once_each_with_name_value_and_what_is_expected
     }
     assert any(line.startswith("TELEGRAM_BOT_TOKEN is not set") for line in told)
     assert all("expected" in line for line in told if "=" in line.split(" ")[0])
-    assert "SEND_RATE='1001': expected messages a second from 0 (no pacing) to 1000." in told
+    assert "SEND_RATE='1001': expected messages per second from 0 to 1000." in told
 
 
 @pytest.mark.parametrize("name", ["TELEGRAM_BOT_TOKEN", "OWNER_ID", "ALLOWED_USERS", "TELEGRAM_API_URL", "SYMBOLS"])
@@ -216,8 +217,40 @@ def test_coins_are_named_once_in_upper_case_in_the_order_given(env_file: Path) -
     assert load(env_file, SYMBOLS="eth, btc ,ETH").symbols == ("ETH", "BTC")
 
 
-def test_every_setting_is_documented_and_every_documented_one_exists() -> None:
-    told = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
-    documented = set(re.findall(r"`([A-Z][A-Z_]+)`", told))
-    assert documented >= set(config.NAMES)
-    assert {name for name in documented if name not in config.NAMES} <= {"INFO", "DEBUG"}
+def documentation() -> str:
+    rows = [f"| `{row.name}` | {row.shown} | {row.about} |" for row in config.TABLE]
+    return "\n".join(
+        [
+            "# All settings\n",
+            "Put them into `.env` beside `bot.py`, or into the environment, which wins. Only the first two are",
+            "needed. If a value cannot be used, the bot does not start and lists everything that needs a change.\n",
+            "<!-- Made by: PYTHONPATH=. python tests/test_base_config.py > docs/settings.md -->",
+            "| name | default | meaning |",
+            "|---|---|---|",
+            *rows,
+            "",
+        ]
+    )
+
+
+def test_the_page_of_all_settings_is_made_from_their_table() -> None:
+    page = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+    assert page == documentation(), "PYTHONPATH=. python tests/test_base_config.py > docs/settings.md"
+
+
+def test_the_example_names_only_settings_that_exist_with_their_defaults(env_file: Path) -> None:
+    example = (ROOT / ".env.example").read_text(encoding="utf-8")
+    given = dict(re.findall(r"^#?([A-Z_]+)=(.*)$", example, re.MULTILINE))
+    assert set(given) <= set(config.NAMES)
+    assert load(env_file, **{name: value for name, value in given.items() if value}) == load(env_file)
+
+
+def test_the_version_is_the_newest_of_the_changelog_and_no_release_before_it_is_one() -> None:
+    newest = re.search(r"^## (.*)$", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert newest is not None
+    assert newest[1].startswith(config.VERSION.removesuffix(".dev"))
+    assert config.VERSION.endswith(".dev") == ("unreleased" in newest[1])
+
+
+if __name__ == "__main__":
+    sys.stdout.write(documentation())

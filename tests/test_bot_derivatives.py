@@ -90,4 +90,6 @@ def test_a_coinglass_plan_without_liquidations_is_told_once_and_its_key_never(
 def test_a_key_that_is_none_is_refused_at_the_start_without_being_shown(run_bot: Run) -> None:
     bot = run_bot(COINGLASS_API_KEY="no key at all")
     assert bot.wait_exit() == 78
-    assert "COINGLASS_API_KEY does not look like a key" in bot.output and "no key at all" not in bot.output
+    assert (
+        "COINGLASS_API_KEY=(hidden): expected letters and digits" in bot.output and "no key at all" not in bot.output
+    )

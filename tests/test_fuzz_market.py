@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alerts.wording import headline
-from base.config import Settings, WhaleMin
+from base.config import Settings
+from base.kinds import WhaleMin
 from simulation.feeds import FEEDS
 from simulation.html import parse_html
 from simulation.http import Answer, HttpServer, Hub, Request, json_answer

@@ -60,7 +60,7 @@ def test_one_value_changes_and_all_else_stays_byte_for_byte(path: Path, before: 
 def test_what_is_written_is_what_is_read(path: Path, value: str) -> None:
     changed(path, "X=1\n", DATA_DIR=value)
     reader = config._Reader(path, {})
-    assert reader._file == {"X": "1", "DATA_DIR": value}
+    assert reader.file == {"X": "1", "DATA_DIR": value}
 
 
 def test_a_new_file_says_what_it_is_and_can_be_loaded(path: Path) -> None:

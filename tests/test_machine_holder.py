@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from base.logs import redact
 from machine import holder as records
 from machine import supervisor
-from machine.holder import Holder, redact, refusal
+from machine.holder import Holder, refusal
 from machine.supervisor import Supervisor
 
 SINCE = datetime(2026, 11, 23, 10, 2, 11, tzinfo=UTC).timestamp()

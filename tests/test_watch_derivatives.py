@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from conftest import TOKEN
 
-from base.config import Settings, WhaleMin
+from base.config import Settings
+from base.kinds import WhaleMin
 from botapi.storage import StoreError
 from simulation.perpetuals import ADDRESS, Perpetuals
 from simulation.simulator import Simulator

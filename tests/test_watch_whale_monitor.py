@@ -14,7 +14,8 @@ import pytest
 from conftest import TOKEN, outgoing
 
 from base import config, text
-from base.config import Settings, WhaleMin
+from base.config import Settings
+from base.kinds import WhaleMin
 from botapi.storage import StoreError
 from simulation.simulator import Simulator
 from store import Store

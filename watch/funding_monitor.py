@@ -94,7 +94,9 @@ class FundingMonitor:
 
     def _loaded(self) -> Crossings:
         if self._crossings is None:
-            self._crossings = Crossings(self._settings.funding_alert / 100, flips=self._settings.funding_flips)
+            self._crossings = Crossings(
+                self._settings.funding_alert_percent / 100, flips=self._settings.funding_flips
+            )
             kept = self._store.value(STATE)
             if kept:
                 self._crossings.load(json.loads(kept))
@@ -104,7 +106,11 @@ class FundingMonitor:
         rate = change.rate
         payer = "longs pay shorts" if rate.rate > 0 else "shorts pay longs"
         sign = "+" if rate.rate > 0 else "-"
-        why = "the sign changed" if change.kind == "flip" else f"beyond {sign}{self._settings.funding_alert:g} %"
+        why = (
+            "the sign changed"
+            if change.kind == "flip"
+            else f"beyond {sign}{self._settings.funding_alert_percent:g} %"
+        )
         charged = "every hour" if rate.hours == 1 else f"every {rate.hours:g} h"
         following = (
             f", next in {text.duration((rate.next_ms - rate.at_ms) / 1000)}" if rate.next_ms > rate.at_ms else ""
