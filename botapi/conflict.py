@@ -1,37 +1,38 @@
 """What to do about another poller or a webhook of the same bot: decisions and words, no thread and no network.
 
 `Rivalry` is the conflict with a second poller: from its first 409 over retries and standby to its end.
-`WebhookWar` is the struggle with someone who sets a webhook. Times are arguments: `now` in unix seconds for people,
-`monotonic` for intervals; jitter is a number from 0 to 1. Both are for the polling thread; only `Rivalry.state` and
-`Rivalry.episode` may be read from others.
+`WebhookWar` is the struggle with a service that keeps setting a webhook. Times are arguments: `now` in unix seconds
+for people, `monotonic` for intervals; jitter is a number from 0 to 1. Both belong to the polling thread; other
+threads may only call `Rivalry.state` and read `Rivalry.current`.
 """
 
 from __future__ import annotations
 
 import logging
 import math
+import socket
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import Enum
 
 from base import text
-from botapi.polling_state import ConflictState, Episode
+from botapi.polling_state import ConflictState, PastConflict
 
 log = logging.getLogger(__name__)
 
 RETRY_REST = 5.0
 STANDBY_REST = 3.0
-UNREAD = 3.0  # seconds updates lie unread before a take-over; more than longpoll.OLD_ANSWER and its error (1 s)
-UNREAD_STUBBORN = 4.0  # from a score of STUBBORN on; with all that comes before and after it still less than 10 s
-STUBBORN = 2.5  # about three fights in some minutes
-UNHARMED = 5.0  # seconds of polling that nobody ends, after which a first conflict counts as over
+UNREAD = 3.0  # seconds updates go unread before a take-over; more than longpoll.OLD_ANSWER and its error (1 s)
+UNREAD_STUBBORN = 4.0  # from a memory of STUBBORN conflicts on; the whole take-over still lasts less than 10 s
+STUBBORN = 2.5  # about three conflicts within some minutes
+UNHARMED = 5.0  # seconds of undisturbed polling after which a first conflict counts as over
 UNHARMED_MOST = 120.0
-HALF_LIFE = 600.0  # seconds in which the memory of past fights halves
+HALF_LIFE = 600.0  # seconds in which the memory of past conflicts halves
 WEBHOOK_PATIENCE = 2.5  # so many webhooks, the older ones counted less, are removed at once
+WEBHOOK_REST_FIRST = 30.0
 WEBHOOK_REST_MOST = 600.0
-WEBHOOK_QUIET = 600.0  # seconds without a new one, after which the war is over
-ADVICE = (
-    "Another program or service uses this bot's token: stop it there, or get a new token with /revoke at @BotFather."
-)
+WEBHOOK_QUIET = 600.0  # seconds without a new webhook, after which the war is over
+ADVICE = "Stop that service, or get a new token with /revoke at @BotFather."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,74 +40,101 @@ class ConflictPolicy:
     """What this copy does while another one polls.
 
     on_conflict: `keep-alerting` (stand by, alerts go on), `pause` (stand by, alerts wait) or `exit` (after `patience`
-    seconds). alone_here: the lock proves that no other copy runs on this machine.
+    seconds). alone_here: the lock proves that no other copy runs on this machine. host: its name, for the owner.
     """
 
     on_conflict: str = "keep-alerting"
     patience: float = 900.0
     alone_here: bool = True
+    host: str = field(default_factory=socket.gethostname)
+
+
+class After409(Enum):
+    """What to do after a 409 of another poller."""
+
+    RETRY = "poll once more"
+    STAND_BY = "stand by"
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one look from standby found: take over now, or look again after `rest` seconds."""
+
+    take_over: bool
+    rest: float
+
+
+@dataclass(frozen=True)
+class Removal:
+    """When to remove a webhook, in seconds from now, and what to tell the owner; None for nothing.
+
+    kind: messages of one kind are sent at most once an hour.
+    """
+
+    rest: float
+    kind: str = "webhook"
+    message: str | None = None
 
 
 @dataclass
-class Fight:
-    """A conflict from its first 409 on. told: the owner knows of it."""
+class CurrentConflict:
+    """The conflict that is on."""
 
     since: float
     count: int = 0
-    told: bool = False
+    owner_knows: bool = False
     taken_over: bool = False
 
 
 class Rivalry:
-    """The conflict with another poller. `episode` is the one that is on, None when none is."""
+    """The conflict with another poller. `current` is the one that is on, None when none is."""
 
     def __init__(self, *, started: float, policy: ConflictPolicy) -> None:
-        self.episode: Fight | None = None
-        self._over: deque[Episode] = deque(maxlen=100)  # oldest first
-        self._begun = self._answers = 0  # all episodes and all 409s of those that are over
+        self.current: CurrentConflict | None = None
+        self._past: deque[PastConflict] = deque(maxlen=100)  # oldest first
+        self._begun = self._count_409 = 0  # all conflicts that are over, and their 409s
         self._policy = policy
         self._retried = False
         self._pending = 0
         self._unread_since: float | None = None  # monotonic
-        self._score = Fading(started)
+        self._memory = Fading(started)
 
     def state(self) -> ConflictState:
-        """The conflict that is on and those that were, since the start. Safe from any thread."""
-        over, on = tuple(self._over), self.episode
-        begun, answers = self._begun, self._answers
-        if on is None:
-            return ConflictState(since=None, count=0, episodes=over, begun=begun, answers=answers)
+        """The conflict that is on and those that are over, since the start. Safe from any thread."""
+        past, current = tuple(self._past), self.current
+        begun, count_409 = self._begun, self._count_409
+        if current is None:
+            return ConflictState(since=None, count=0, episodes=past, begun=begun, answers=count_409)
         return ConflictState(
-            since=on.since,
-            count=on.count,
-            episodes=(*over, Episode(since=on.since, until=None, count=on.count)),
+            since=current.since,
+            count=current.count,
+            episodes=(*past, PastConflict(since=current.since, until=None, count=current.count)),
             begun=begun + 1,
-            answers=answers + on.count,
+            answers=count_409 + current.count,
         )
 
-    def collided(self, error: Exception, *, newcomer: bool, now: float, monotonic: float) -> tuple[bool, str]:
-        """A 409: whether to try again soon (else: stand by), and what to tell the owner, "" for nothing.
+    def got_409(self, error: Exception, *, newcomer: bool, now: float, monotonic: float) -> After409:
+        """Another program polls: poll once more or stand by.
 
-        newcomer: this copy has never polled undisturbed. It tries once more: an older copy of ours that had updates
-        in hand when we came, and so polled after us, stands down then. Two newcomers need three 409s at most.
+        newcomer: this copy has never polled undisturbed. It polls once more: an older copy of ours that was busy with
+        updates when we came, and so polled after us, then gets the 409 and stands down. Time line of two newcomers:
+        A polls, B polls (A: 409), A polls again (B: 409), B polls again (A: 409 and standby): three 409s at most.
         """
-        if self.episode is None:
-            self.episode = Fight(since=now)
+        if self.current is None:
+            self.current = CurrentConflict(since=now)
             log.warning("Conflict: another program polls with this bot's token (%s)", error)
-        self.episode.count += 1
-        retry = newcomer and not self._retried
-        words = self._words(self.episode, retry=retry) if self.episode.count == 1 else ""
-        if retry:
+        self.current.count += 1
+        if newcomer and not self._retried:
             self._retried = True
-        else:
-            self._score.add(monotonic)
-            self._pending, self._unread_since = 0, None
-        return retry, words
+            return After409.RETRY
+        self._memory.add(monotonic)
+        self._pending, self._unread_since = 0, None
+        return After409.STAND_BY
 
-    def looked(self, pending: int, *, monotonic: float) -> float:
-        """One look from standby: `pending` updates are unread. Seconds to the next look, 0: take over now.
+    def looked(self, pending: int, *, monotonic: float) -> Look:
+        """One look from standby: `pending` updates are unread.
 
-        Nobody reads when they lie there for some seconds and do not get fewer.
+        Nobody reads them when they wait for some seconds and do not get fewer.
         """
         if not pending:
             self._unread_since = None
@@ -114,52 +142,55 @@ class Rivalry:
             self._unread_since = monotonic
         self._pending = pending
         if self._unread_since is None:
-            return STANDBY_REST
-        wanted = UNREAD if self._score.at(monotonic) < STUBBORN else UNREAD_STUBBORN
-        left = self._unread_since + wanted - monotonic
+            return Look(take_over=False, rest=STANDBY_REST)
+        needed = UNREAD if self._memory.at(monotonic) < STUBBORN else UNREAD_STUBBORN
+        left = self._unread_since + needed - monotonic
         if left > 0:
-            return min(left, STANDBY_REST)
-        if self.episode is not None and not self.episode.taken_over:
-            self.episode.taken_over = True  # a state is logged when it begins, not at each try
-            log.info("Conflict: updates lie unread, this copy takes over")
+            return Look(take_over=False, rest=min(left, STANDBY_REST))
+        if self.current is not None and not self.current.taken_over:
+            self.current.taken_over = True  # logged once a conflict, not at each try
+            log.info("Conflict: the other copy has stopped reading, this copy takes over")
         self._pending, self._unread_since = 0, None
-        return 0.0
+        return Look(take_over=True, rest=0.0)
 
-    def unharmed(self, seconds: float, *, now: float, monotonic: float) -> str:
-        """This copy has polled for so long and nobody ended it. What to tell the owner, "" for nothing.
+    def unharmed(self, seconds: float, *, now: float, monotonic: float) -> str | None:
+        """This copy has polled undisturbed for so long. What to tell the owner when that ends a conflict.
 
-        The more fights there were, the longer it takes until one counts as over: a rival that comes back every minute
-        is one conflict, not sixty an hour.
+        The more conflicts there were lately, the longer it takes: a rival that comes back every minute is one
+        conflict, not sixty an hour.
         """
-        fights = max(0.0, self._score.at(monotonic) - 1)
-        if self.episode is None or seconds < min(UNHARMED_MOST, UNHARMED * 2**fights):
-            return ""
-        fight, self.episode = self.episode, None
-        self._over.append(Episode(since=fight.since, until=now, count=fight.count))
-        self._begun, self._answers = self._begun + 1, self._answers + fight.count
-        lasted = text.duration(max(0.0, now - fight.since))
-        log.info("Conflict: over after %s, %s", lasted, text.count(fight.count, "collision"))
-        return f"Conflict over after {lasted}: I read your commands again." if fight.told else ""
+        earlier = max(0.0, self._memory.at(monotonic) - 1)
+        if self.current is None or seconds < min(UNHARMED_MOST, UNHARMED * 2**earlier):
+            return None
+        ended, self.current = self.current, None
+        self._past.append(PastConflict(since=ended.since, until=now, count=ended.count))
+        self._begun, self._count_409 = self._begun + 1, self._count_409 + ended.count
+        lasted = text.duration(max(0.0, now - ended.since))
+        log.info("Conflict: over after %s and %d times 409", lasted, ended.count)
+        if not ended.owner_knows:
+            return None
+        return f"The other copy is gone. {self._policy.host} answers your commands again (after {lasted})."
 
-    def _words(self, fight: Fight, *, retry: bool) -> str:
-        where = (
-            "It does not run on this machine (the lock here is ours): look for a second computer, a server, a "
-            "hosting panel or another app with the same token."
-            if self._policy.alone_here
-            else "It may run on this machine or on another one (LOCK_SCOPE=folder)."
-        )
-        does = (
-            "I try again in some seconds; if it keeps on polling, I stand by and take over when nobody reads."
-            if retry
-            else "I stand by without disturbing it; the other copy answers your commands. As soon as nobody reads "
-            "them I take over by myself."
-        )
-        waits = self._policy.on_conflict == "pause"
-        alerts = "Alerts from here wait meanwhile." if waits else "Alerts from here go on."
+    def message(self, next_step: After409) -> str:
+        """What the owner is told when a conflict begins. Names this machine: a chat has no "here"."""
+        host = self._policy.host
+        if self._policy.alone_here:
+            where = f"This one is on {host}; the other is not on {host}."
+            stop = "Stop one of them: a second computer, a server, a hosting panel or another app with this token."
+        else:
+            where = f"This one is on {host}; the other may be there too (LOCK_SCOPE=folder) or on another computer."
+            stop = "Stop one of them."
+        if next_step is After409.RETRY:
+            does = f"{host} tries again in a few seconds. If the other copy stays, {host} waits until it stops."
+        else:
+            does = f"The other copy answers commands for now; {host} takes over when it stops."
+        if self._policy.on_conflict == "pause":
+            alerts = f"Until then {host} sends no alerts."
+        else:
+            alerts = "Both send alerts, so you may see each one twice."
         return (
-            f"Conflict: another program polls this bot's updates, seen at {text.clock(fight.since)}. {where}\n"
-            f"{does} {alerts}\n"
-            f"If you know of no other copy, the token has leaked: get a new one with /revoke at @BotFather."
+            f"Two copies of this bot are running. {where} {stop}\n{does} {alerts}\n"
+            f"If you know of no other copy, your token has leaked: get a new one with /revoke at @BotFather."
         )
 
 
@@ -169,42 +200,44 @@ def longer(seconds: float, jitter: float) -> float:
 
 
 class WebhookWar:
-    """Someone sets a webhook, which stops all polling: it is removed, but not for ever at full speed."""
+    """A service sets a webhook, which stops all polling. It is removed, but less and less often if it comes back."""
 
     def __init__(self, *, started: float) -> None:
         self.count = 0  # webhooks of this war; 0: there is none
         self._last = started
-        self._strength = Fading(started)
+        self._memory = Fading(started)
         self._slow = False
 
-    def hit(self, host: str, *, monotonic: float) -> tuple[float, str, str]:
-        """A webhook to `host` is set. Seconds to wait before it is removed; kind of news and words, "" for none."""
+    def found(self, host: str, *, monotonic: float) -> Removal:
+        """A webhook to `host` is set: when to remove it, and what to tell the owner."""
         self.count += 1
         self._last = monotonic
-        self._strength.add(monotonic)
-        strength = self._strength.at(monotonic)
+        self._memory.add(monotonic)
+        strength = self._memory.at(monotonic)
         if self.count == 1:
-            log.warning("Webhook: one was set to %s; it is removed, polling needs that", host)
-            words = f"A webhook to {host} was set for this bot and made it deaf. I removed it. {ADVICE}"
-            return 0.0, "webhook", words
+            log.warning("Webhook: %s set one, which stops all polling; it is removed", host)
+            message = (
+                f"Another service ({host}) set a webhook, which blocks this bot's commands. I removed it. {ADVICE}"
+            )
+            return Removal(0.0, message=message)
         if strength < WEBHOOK_PATIENCE:
-            return 0.0, "", ""
-        rest = min(WEBHOOK_REST_MOST, 30.0 * 2 ** (strength - WEBHOOK_PATIENCE))
+            return Removal(0.0)
+        rest = min(WEBHOOK_REST_MOST, WEBHOOK_REST_FIRST * 2 ** (strength - WEBHOOK_PATIENCE))
         if self._slow:
-            return rest, "", ""
+            return Removal(rest)
         self._slow = True
-        log.warning("Webhook: %s is set again and again; removing it slows down", host)
-        words = (
-            f"The webhook to {host} comes back again and again. I remove it more and more slowly, and hear no "
-            f"commands while it is set. {ADVICE}"
+        log.warning("Webhook: %s sets one again and again; it is removed less and less often", host)
+        message = (
+            f"{host} sets its webhook again and again. The bot removes it less and less often and gets "
+            f"no commands while it is set. {ADVICE}"
         )
-        return rest, "webhook war", words
+        return Removal(rest, kind="webhook war", message=message)
 
     def polled(self, *, monotonic: float) -> None:
-        """Polling works. After some time without a new webhook the war is over."""
+        """Polling works. After WEBHOOK_QUIET seconds without a new webhook the war is over."""
         if self.count and monotonic - self._last >= WEBHOOK_QUIET:
             quiet = text.duration(monotonic - self._last)
-            log.info("Webhook: none was set for %s, after %s", quiet, text.count(self.count, "removal"))
+            log.info("Webhook: none for %s; %s before that", quiet, text.count(self.count, "removal"))
             self.count, self._slow = 0, False
 
 
@@ -215,7 +248,9 @@ class Fading:
         self._value, self._at = 0.0, started
 
     def at(self, monotonic: float) -> float:
+        """The count at that time."""
         return self._value * math.exp2((self._at - monotonic) / HALF_LIFE)
 
     def add(self, monotonic: float) -> None:
+        """One more, at that time."""
         self._value, self._at = self.at(monotonic) + 1, monotonic

@@ -44,7 +44,7 @@ class PollingBot(telebot.TeleBot):
         super().__init__(telegram.token, threaded=False, skip_pending=False)
         self.trouble: Exception | None = None
         self.rest = 0.0
-        self.settled = False  # it was sure at least once
+        self.has_polled_alone = False  # it was `_alone` at least once
         self._more = False  # more updates wait than were taken
         self.offset_sent = 0
         self._telegram = telegram
@@ -55,7 +55,7 @@ class PollingBot(telebot.TeleBot):
         self._on_handled = on_handled
         self._now = now
         self._ended = False
-        self._sure = False  # that no other copy has updates in hand
+        self._alone = False  # no other copy can be at work on updates
         self._seen: int | None = None  # the first update at the last look
         self._received_at = 0.0
         mark, _, at = (store.value("inbox") or "-1 0").partition(" ")
@@ -89,7 +89,7 @@ class PollingBot(telebot.TeleBot):
         if self._ended:
             return self._leave(None)
         if abs(self._now() - self._received_at) > OLD_ANSWER:
-            self._sure = False  # frozen meanwhile, perhaps
+            self._alone = False  # frozen meanwhile, perhaps
         began = time.monotonic()
         try:
             self.offset_sent = self.next_offset()
@@ -99,7 +99,7 @@ class PollingBot(telebot.TeleBot):
         self._received_at = self._now()
         if updates and self._telegram.answer_age > OLD_ANSWER:
             log.warning("An answer of Telegram waited %s for this process; it is asked again", _age(self._telegram))
-            self._sure = False
+            self._alone = False
             return []
         try:
             self._on_poll(len(updates))
@@ -116,10 +116,10 @@ class PollingBot(telebot.TeleBot):
         """
         ids = [update.get("update_id") for update in updates]
         again = bool(ids) and ids[0] in (self._seen, None)
-        if self._sure or not updates or waited > PARKED or again:
-            alone = self._sure or not again
-            self._sure, self.settled, self._seen = True, True, None
-            taken = updates if alone else updates[:1]
+        if self._alone or not updates or waited > PARKED or again:
+            takes_all = self._alone or not again
+            self._alone, self.has_polled_alone, self._seen = True, True, None
+            taken = updates if takes_all else updates[:1]
             self._more = len(taken) < len(updates) or len(updates) == 100
             return taken
         self._seen = ids[0]
@@ -140,7 +140,7 @@ class PollingBot(telebot.TeleBot):
                     # It could never be confirmed: asked for again and again, at full speed, nothing else would come.
                     raise Unreachable("an update without a number")
                 if abs(self._now() - self._received_at) > OLD_ANSWER:
-                    self._sure = False
+                    self._alone = False
                     break
                 self._take(raw, update_id)
                 self.handled_id = update_id
@@ -163,7 +163,7 @@ class PollingBot(telebot.TeleBot):
     def _leave(self, trouble: Exception | None) -> list[Any]:
         self.trouble = trouble
         if trouble is not None:
-            self._sure = False
+            self._alone = False
         self.stop_polling()  # type: ignore[no-untyped-call]
         return []
 

@@ -30,7 +30,7 @@ from botapi.client import (
     Unreachable,
     Webhook,
 )
-from botapi.conflict import RETRY_REST, STANDBY_REST, ConflictPolicy, Rivalry, WebhookWar, longer
+from botapi.conflict import RETRY_REST, STANDBY_REST, After409, ConflictPolicy, Rivalry, WebhookWar, longer
 from botapi.longpoll import PollingBot
 from botapi.polling_state import ConflictState, PollingReport, PollingState
 from botapi.storage import Storage, StoreError
@@ -148,7 +148,7 @@ class Poller:
             state = PollingState.STANDBY
         elif self._state == self._clear_webhook and self._war.count:
             state = PollingState.WEBHOOK
-        elif self._rivalry.episode is not None:
+        elif self._rivalry.current is not None:
             state = PollingState.RETRYING
         else:
             state = PollingState.RUNNING if self._running else PollingState.CONNECTING
@@ -172,7 +172,7 @@ class Poller:
             lines = [f"Polling: last answer {text.duration(max(0.0, now - self.last_good_at))} ago."]
         if self._failing_since is not None:
             lines.append(f"Telegram unreachable since {text.clock(self._failing_since, now=now, zone=zone)}.")
-        episode = self._rivalry.episode
+        episode = self._rivalry.current
         if episode is None:
             lines.append("Conflict: none.")
         else:
@@ -253,7 +253,7 @@ class Poller:
         trouble = self._bot.run_until_trouble()
         if trouble is None:
             # Two that come at the same moment must not look in step.
-            comes = not self._bot.settled or self._rivalry.episode is not None
+            comes = not self._bot.has_polled_alone or self._rivalry.current is not None
             return self._bot.rest * (1 + self._jitter() * (1.8 if comes else 0.1))
         if isinstance(trouble, Conflict):
             return self._conflict(trouble)
@@ -328,19 +328,19 @@ class Poller:
         if error.by_webhook:
             return self._webhook_found(self._telegram.webhook())
         self._answered()
-        retry, words = self._rivalry.collided(
-            error, newcomer=not self._bot.settled, now=self._now(), monotonic=self._monotonic()
+        next_step = self._rivalry.got_409(
+            error, newcomer=not self._bot.has_polled_alone, now=self._now(), monotonic=self._monotonic()
         )
-        episode = self._rivalry.episode
-        if words and episode is not None:
-            episode.told = self._tell("conflict", words)
-        if retry:
+        current = self._rivalry.current
+        if current is not None and current.count == 1:
+            current.owner_knows = self._tell("conflict", self._rivalry.message(next_step))
+        if next_step is After409.RETRY:
             return RETRY_REST * (0.5 + self._jitter())  # two newcomers must not act in step
         self._state = self._standby
         return longer(STANDBY_REST, self._jitter())
 
     def _standby(self) -> float:
-        episode = self._rivalry.episode
+        episode = self._rivalry.current
         if episode is None:
             self._state = self._poll
             return 0.0
@@ -356,19 +356,19 @@ class Poller:
         self._answered()
         if found.url:
             return self._webhook_found(found)
-        rest = self._rivalry.looked(found.pending, monotonic=self._monotonic())
-        if not rest:
+        look = self._rivalry.looked(found.pending, monotonic=self._monotonic())
+        if look.take_over:
             self._state = self._poll
-        return longer(rest, self._jitter())
+        return longer(look.rest, self._jitter())
 
     def _webhook_found(self, webhook: Webhook) -> float:
         self._state = self._clear_webhook
         now = self._monotonic()
-        rest, kind, words = self._war.hit(webhook.host or "a place that is gone already", monotonic=now)
-        if words:
-            self._tell(kind, words)
-        self._remove_at = now + longer(rest, self._jitter())
-        return min(rest, WEBHOOK_LOOK)
+        removal = self._war.found(webhook.host or "an unknown host", monotonic=now)
+        if removal.message:
+            self._tell(removal.kind, removal.message)
+        self._remove_at = now + longer(removal.rest, self._jitter())
+        return min(removal.rest, WEBHOOK_LOOK)
 
     def _tell(self, what: str, words: str) -> bool:
         """Tell the owner, at most once an hour of the same kind."""

@@ -72,7 +72,7 @@ class PollingReport:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Episode:
+class PastConflict:
     """A conflict from its first 409 to its end (None while it lasts), in unix seconds. count: how many 409s."""
 
     since: float
@@ -82,13 +82,13 @@ class Episode:
 
 @dataclass(frozen=True, kw_only=True)
 class ConflictState:
-    """The conflict that is on (`since` None when none is), and the latest episodes, oldest first, with it.
+    """The conflict that is on (`since` None when none is), and the latest ones, oldest first, with it.
 
-    begun, answers: how many episodes and how many 409s there were since the start.
+    begun, answers: how many conflicts and how many 409s there were since the start.
     """
 
     since: float | None
     count: int
-    episodes: tuple[Episode, ...] = ()
+    episodes: tuple[PastConflict, ...] = ()
     begun: int = 0
     answers: int = 0

@@ -220,7 +220,7 @@ def test_an_older_copy_stands_by_at_once_and_then_asks_for_no_updates(rig: Rig) 
         assert rig.poller.step() == LOOK
     assert rig.chat.count("getUpdates") == before
     assert len(rig.told) == 1
-    assert "not run on this machine" in rig.told[0]
+    assert "the other is not on" in rig.told[0]
 
 
 def test_an_update_without_a_number_is_no_busy_loop(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -287,7 +287,7 @@ def test_standby_takes_over_when_updates_lie_unread_at_two_looks(rig: Rig) -> No
     rig.clock.mono += conflict.UNHARMED
     rig.chat.raw_update({"message": {}})
     rig.sim.wait(lambda: len(rig.told) == 2, what="the all-clear")
-    assert "over" in rig.told[1]
+    assert "The other copy is gone" in rig.told[1]
     rig.poller.stop(1.0)
     finish()
 
@@ -638,7 +638,7 @@ def test_a_rival_that_comes_back_for_ten_minutes_is_one_conflict_and_few_calls(
         rig.clock.mono += finish()
     calls = len(rig.chat.calls) - before
     assert calls < 600  # fewer than one a second
-    assert [words.partition(":")[0] for words in rig.told] == ["Conflict"]
+    assert [words.partition(".")[0] for words in rig.told] == ["Two copies of this bot are running"]
     assert (
         len([line for line in caplog.messages if line.startswith("Conflict")]) == 2
     )  # it began; taken over at first

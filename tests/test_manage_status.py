@@ -175,7 +175,7 @@ def test_a_conflict_is_told(run_bot: Run, chat: SimBot, sim: Simulator) -> None:
     run_bot(before=f"import monitors; from botapi import conflict; {quick}").wait_output(POLLING)
     sim.wait(lambda: chat.polling, what="a long poll")
     with chat.rival(timeout=30, pause=3600):
-        chat.wait_text("I stand by", chat_id=OWNER)
+        chat.wait_text("takes over when it stops", chat_id=OWNER)
         sim.wait(lambda: status(run_bot)[1]["conflict"]["since"], what="a status with the conflict", timeout=20)
         shown = status_lines(run_bot)[1]
     assert "another program polls since" in shown

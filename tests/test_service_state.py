@@ -17,7 +17,7 @@ from conftest import OWNER, TOKEN, Run
 
 from base.config import VERSION
 from base.worker import Loop
-from botapi.polling_state import ConflictState, Episode, PollingReport, PollingState
+from botapi.polling_state import ConflictState, PastConflict, PollingReport, PollingState
 from botapi.storage import StoreError
 from service import state
 from service.metrics import Latency
@@ -65,7 +65,7 @@ class Rig:
         self.parts: dict[str, Any] = {
             "username": "whale_test_bot",
             "polling": PollingReport(state=PollingState.RUNNING, last_good_at=9.0, failing_since=None),
-            "conflict": ConflictState(since=None, count=0, episodes=(Episode(since=1.0, until=2.0, count=3),)),
+            "conflict": ConflictState(since=None, count=0, episodes=(PastConflict(since=1.0, until=2.0, count=3),)),
             "alerts_paused": False,
             "sending_failed_since": None,
             "sources": [SOURCE],

@@ -35,7 +35,7 @@ def retry_rest(bot: BotProcess, chat: SimBot, sim: Simulator) -> None:
 def standby(bot: BotProcess, chat: SimBot, sim: Simulator) -> None:
     polling(bot, chat, sim)
     chat.rival(timeout=30, pause=3600)
-    chat.wait_text("I stand by", chat_id=OWNER)
+    chat.wait_text("takes over when it stops", chat_id=OWNER)
 
 
 def webhook_rest(bot: BotProcess, chat: SimBot, sim: Simulator) -> None:

@@ -134,13 +134,13 @@ def test_of_two_copies_the_older_stands_by_and_takes_over_within_ten_seconds_whe
     copy: Copy, chat: SimBot, sim: Simulator, talk: Talk
 ) -> None:
     older, newer = pair(copy, chat, sim)
-    chat.wait_text("I stand by", chat_id=OWNER)
+    chat.wait_text("takes over when it stops", chat_id=OWNER)
     for _ in range(5):
         talk.heard()
     newer.kill()
     assert talk.heard() < TAKEN_OVER_WITHIN
     older.wait_output("Conflict: over", timeout=15)
-    chat.wait_text("Conflict over", chat_id=OWNER)
+    chat.wait_text("The other copy is gone", chat_id=OWNER)
     talk.all_answered_once()
     assert conflicts(chat) == 1
 
@@ -245,7 +245,7 @@ def test_beside_a_foreign_poller_the_bot_stays_calm_and_recovers_by_itself(
     before, began = Counter(call.method for call in chat.calls), time.monotonic()
     with chat.rival(timeout=timeout, pause=pause):
         bot.wait_output("Conflict: another program")
-        chat.wait_text("Conflict: another program", chat_id=OWNER)
+        chat.wait_text("Two copies of this bot are running", chat_id=OWNER)
         for _ in range(4):
             talk.say()
             sim.wait(lambda: chat.pending == 0, timeout=10, what="somebody reads it")
@@ -255,5 +255,5 @@ def test_beside_a_foreign_poller_the_bot_stays_calm_and_recovers_by_itself(
     assert made["getUpdates"] + made["getWebhookInfo"] <= 10 + 5 * lasted
     assert talk.heard() < TAKEN_OVER_WITHIN
     bot.wait_output("Conflict: over", timeout=20)
-    told = [text for text in chat.texts(OWNER) if text.startswith("Conflict: another")]
+    told = [text for text in chat.texts(OWNER) if text.startswith("Two copies")]
     assert len(told) == 1

@@ -1,0 +1,232 @@
+"""The decisions about rivals and webhooks, one table each: pure, on a clock of their own."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from botapi.conflict import (
+    STANDBY_REST,
+    UNHARMED,
+    UNHARMED_MOST,
+    WEBHOOK_QUIET,
+    WEBHOOK_REST_MOST,
+    After409,
+    ConflictPolicy,
+    Fading,
+    Look,
+    Rivalry,
+    WebhookWar,
+    longer,
+)
+from botapi.polling_state import ConflictState, PastConflict
+
+ERROR = Exception("409")
+RETRY, STAND_BY = After409.RETRY, After409.STAND_BY
+
+
+def rivalry(**policy: object) -> Rivalry:
+    return Rivalry(started=0.0, policy=ConflictPolicy(host="vm", **policy))  # type: ignore[arg-type]
+
+
+def conflicts(rival: Rivalry, count: int, *, at: float = 0.0) -> None:
+    for _ in range(count):
+        rival.got_409(ERROR, newcomer=False, now=at, monotonic=at)
+
+
+@pytest.mark.parametrize(
+    ("newcomer", "decisions"),
+    [
+        ((True, True), (RETRY, STAND_BY)),  # it tries exactly once more
+        ((True, False), (RETRY, STAND_BY)),
+        ((False, True), (STAND_BY, RETRY)),  # a retry that was not used is not lost
+        ((False, False), (STAND_BY, STAND_BY)),
+    ],
+)
+def test_only_a_newcomer_polls_once_more_after_a_409(
+    newcomer: tuple[bool, ...], decisions: tuple[After409, ...]
+) -> None:
+    rival = rivalry()
+    made = [rival.got_409(ERROR, newcomer=new, now=0.0, monotonic=0.0) for new in newcomer]
+    assert tuple(made) == decisions
+
+
+@pytest.mark.parametrize(
+    ("looks", "last"),
+    [
+        # (seconds, unread updates); conflicts before: 1
+        ([(0, 0)], Look(False, STANDBY_REST)),
+        ([(0, 0), (60, 0)], Look(False, STANDBY_REST)),  # nothing unread: it waits for ever
+        ([(0, 1)], Look(False, 3.0)),
+        ([(0, 1), (2, 1)], Look(False, 1.0)),  # no longer than needed
+        ([(0, 1), (2.5, 1)], Look(False, 0.5)),
+        ([(0, 1), (3, 1)], Look(True, 0.0)),
+        ([(0, 1), (3, 9)], Look(True, 0.0)),  # more have come: nobody reads
+        ([(0, 9), (2, 8), (4, 8)], Look(False, 1.0)),  # fewer: someone reads, the wait begins anew
+        ([(0, 1), (2, 0), (4, 1)], Look(False, 3.0)),  # read in between
+        ([(0, 1), (3, 1), (4, 1)], Look(False, 3.0)),  # after a take-over the wait begins anew
+    ],
+)
+def test_standby_takes_over_when_updates_stay_unread_for_three_seconds(
+    looks: list[tuple[float, int]], last: Look
+) -> None:
+    rival = rivalry()
+    conflicts(rival, 1)
+    found = [rival.looked(pending, monotonic=at) for at, pending in looks]
+    assert found[-1] == last
+
+
+@pytest.mark.parametrize(("before", "seconds"), [(1, 3.0), (2, 3.0), (3, 4.0), (9, 4.0)])
+def test_after_three_conflicts_a_take_over_asks_for_four_seconds(before: int, seconds: float) -> None:
+    rival = rivalry()
+    conflicts(rival, before)
+    rival.looked(1, monotonic=0.0)
+    assert not rival.looked(1, monotonic=seconds - 0.01).take_over
+    assert rival.looked(1, monotonic=seconds).take_over
+
+
+def test_a_409_makes_the_wait_for_unread_updates_begin_anew() -> None:
+    rival = rivalry()
+    conflicts(rival, 1)
+    rival.looked(1, monotonic=0.0)
+    conflicts(rival, 1)
+    assert rival.looked(1, monotonic=3.0) == Look(take_over=False, rest=3.0)
+
+
+def test_a_409_forgets_how_many_updates_were_unread() -> None:
+    rival = rivalry()
+    conflicts(rival, 1)
+    rival.looked(9, monotonic=0.0)
+    conflicts(rival, 1)
+    rival.looked(5, monotonic=0.0)
+    rival.looked(4, monotonic=1.0)
+    assert rival.looked(4, monotonic=3.5).rest == pytest.approx(0.5)
+
+
+def test_a_take_over_is_logged_once_a_conflict(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    rival = rivalry()
+    for _ in range(3):
+        conflicts(rival, 1)
+        rival.looked(1, monotonic=0.0)
+        rival.looked(1, monotonic=4.0)
+    assert len([line for line in caplog.messages if "takes over" in line]) == 1
+
+
+@pytest.mark.parametrize(
+    ("count", "seconds"),
+    [
+        (1, UNHARMED),
+        (2, 2 * UNHARMED),
+        (3, 4 * UNHARMED),
+        (5, 16 * UNHARMED),
+        (6, UNHARMED_MOST),
+        (60, UNHARMED_MOST),
+    ],
+)
+def test_the_more_conflicts_the_longer_it_takes_until_one_counts_as_over(count: int, seconds: float) -> None:
+    rival = rivalry()
+    conflicts(rival, count)
+    assert rival.unharmed(seconds - 0.01, now=50.0, monotonic=0.0) is None
+    assert rival.current is not None
+    rival.unharmed(seconds, now=50.0, monotonic=0.0)
+    assert rival.current is None
+
+
+def test_conflicts_are_forgotten_by_half_every_ten_minutes() -> None:
+    memory = Fading(0.0)
+    for _ in range(4):
+        memory.add(0.0)
+    assert [memory.at(600.0), memory.at(1200.0)] == [2.0, 1.0]
+    memory.add(600.0)
+    assert memory.at(600.0) == 3.0
+
+
+@pytest.mark.parametrize("knows", [True, False])
+def test_the_end_is_told_to_an_owner_who_was_told_of_the_beginning(knows: bool) -> None:
+    rival = rivalry()
+    conflicts(rival, 1, at=100.0)
+    assert rival.current is not None
+    rival.current.owner_knows = knows
+    said = rival.unharmed(UNHARMED, now=160.0, monotonic=100.0)
+    assert said == ("The other copy is gone. vm answers your commands again (after 1 min)." if knows else None)
+    assert rival.unharmed(UNHARMED, now=170.0, monotonic=110.0) is None
+
+
+def test_the_state_counts_conflicts_and_409s_and_lists_the_one_that_is_on_last() -> None:
+    rival = rivalry()
+    assert rival.state() == ConflictState(since=None, count=0)
+    conflicts(rival, 2, at=10.0)
+    first = PastConflict(since=10.0, until=None, count=2)
+    assert rival.state() == ConflictState(since=10.0, count=2, episodes=(first,), begun=1, answers=2)
+    rival.unharmed(UNHARMED_MOST, now=90.0, monotonic=90.0)
+    over = PastConflict(since=10.0, until=90.0, count=2)
+    assert rival.state() == ConflictState(since=None, count=0, episodes=(over,), begun=1, answers=2)
+    conflicts(rival, 1, at=200.0)
+    on = PastConflict(since=200.0, until=None, count=1)
+    assert rival.state() == ConflictState(since=200.0, count=1, episodes=(over, on), begun=2, answers=3)
+
+
+@pytest.mark.parametrize(
+    ("policy", "next_step", "parts"),
+    [
+        ({}, STAND_BY, ["This one is on vm; the other is not on vm.", "vm takes over when it stops", "Both send"]),
+        ({}, RETRY, ["vm tries again in a few seconds", "Both send alerts"]),
+        ({"alone_here": False}, STAND_BY, ["the other may be there too (LOCK_SCOPE=folder)"]),
+        ({"on_conflict": "pause"}, STAND_BY, ["Until then vm sends no alerts."]),
+    ],
+)
+def test_the_owner_is_told_what_happens_where_and_what_to_do(
+    policy: dict[str, object], next_step: After409, parts: list[str]
+) -> None:
+    said = rivalry(**policy).message(next_step)
+    assert said.startswith("Two copies of this bot are running. ")
+    assert "Stop one of them" in said
+    assert "/revoke" in said
+    for part in parts:
+        assert part in said
+
+
+def test_the_waits_get_longer_by_up_to_a_tenth_and_never_shorter() -> None:
+    assert [longer(10.0, 0.0), longer(10.0, 1.0)] == [10.0, 11.0]
+
+
+# Webhooks
+
+
+def test_the_first_webhooks_are_removed_at_once_and_then_less_and_less_often() -> None:
+    war = WebhookWar(started=0.0)
+    rests = [war.found("hook.example.net", monotonic=0.0).rest for _ in range(12)]
+    assert rests[:2] == [0.0, 0.0]
+    assert rests[2:5] == pytest.approx([30 * 2**0.5, 30 * 2**1.5, 30 * 2**2.5])
+    assert rests[-1] == WEBHOOK_REST_MOST
+    assert max(rests) == WEBHOOK_REST_MOST
+
+
+def test_the_owner_is_told_of_the_first_webhook_and_of_a_war_once_each() -> None:
+    war = WebhookWar(started=0.0)
+    told = [war.found("hook.example.net", monotonic=0.0) for _ in range(6)]
+    assert [removal.kind for removal in told if removal.message] == ["webhook", "webhook war"]
+    assert all("hook.example.net" in str(removal.message) for removal in told if removal.message)
+
+
+@pytest.mark.parametrize(("quiet", "over"), [(WEBHOOK_QUIET - 1, False), (WEBHOOK_QUIET, True)])
+def test_after_ten_quiet_minutes_a_webhook_war_is_over_and_the_next_one_is_told_again(
+    quiet: float, over: bool
+) -> None:
+    war = WebhookWar(started=0.0)
+    for _ in range(6):
+        war.found("hook.example.net", monotonic=0.0)
+    war.polled(monotonic=quiet)
+    assert (war.count == 0) is over
+    assert (war.found("hook.example.net", monotonic=quiet).message is not None) is over
+    later = quiet + 10 * WEBHOOK_QUIET
+    war.polled(monotonic=later)
+    told = [war.found("hook.example.net", monotonic=later) for _ in range(6)]
+    assert [removal.kind for removal in told if removal.message] == ["webhook", "webhook war"]
+
+
+def test_webhooks_hours_apart_are_each_removed_at_once() -> None:
+    war = WebhookWar(started=0.0)
+    assert [war.found("hook.example.net", monotonic=hour * 3600.0).rest for hour in range(1, 9)] == [0.0] * 8
