@@ -1,106 +1,178 @@
-"""Commands about the chat and the bot as a whole: start, stop, status, ping, id."""
+"""Commands about the chat, the bot and its people: start, stop, status, ping, id, logs, users, allow, deny."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 from alerts.held_back import due_at, reasons
 from base import text
 from botapi.updates import Update
-from commands.context import Desk, Reply, Usage
+from commands.context import Context, Reply, Usage, whole_number
 from commands.settings import muted
-from store.rows import MONITORS, Chat
+from store.rows import Chat
 
 LOG_LINES, MOST_LOG_LINES = 300, 5000
 
 
-def start(desk: Desk, update: Update, arguments: list[str]) -> list[Reply]:
-    known = desk.store.chats.get(update.chat_id)
+def start(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
+    known = context.store.chats.get(update.chat_id)
     chat = replace(
-        known or Chat(chat_id=update.chat_id, added_by=update.user_id, since=desk.now()),
+        known or Chat(chat_id=update.chat_id, added_by=update.user_id, since=context.now()),
         kind=update.chat_kind,
         title=text.clip(update.chat_title, 128),
         thread_id=update.thread_id,
         # A group stays the one's who may use the bot: an administrator of it only switches it on again.
-        added_by=update.user_id if known is None or desk.access.knows(update.user_id) else known.added_by,
+        added_by=update.user_id if known is None or context.access.knows(update.user_id) else known.added_by,
         subscribed=True,
         note="",
     )
-    desk.store.chats.put(chat)
+    context.store.chats.put(chat)
     said = "Alerts are on in this chat."
     if known is not None and known.subscribed:
         moved = known.thread_id != chat.thread_id
-        said = "Alerts come to this topic now." if moved else "Alerts were on already."
-    lines = [said, f"You will hear of {desk.hears(chat)}.", *_off_or_muted(desk, chat), ""]
+        said = "Alerts will now be posted in this topic." if moved else "Alerts are already on."
+    lines = [said, *context.kinds(chat), *muted(context, chat), ""]
     if not update.private:
-        lines.append("Who may use this bot, and this group's administrators, can change what comes.")
+        lines.append("Allowed users and this group's admins can change these settings.")
     if chat.timezone == "UTC":
-        lines.append("Times are UTC; /timezone Berlin shows them in your zone.")
-    lines.append("Change what comes: /settings. All commands: /help. End it: /stop.")
+        lines.append("Times are in UTC. For your time zone: /timezone Berlin")
+    lines.append("Settings: /settings. All commands: /help. Stop alerts: /stop.")
     return [Reply(text="\n".join(lines))]
 
 
-def stop(desk: Desk, update: Update, arguments: list[str]) -> list[Reply]:
-    if desk.subscribed(update) is None:
-        return [Reply(text="Alerts were off already. /start switches them on.")]
-    desk.store.unsubscribe(update.chat_id, note="")
-    return [Reply(text="Alerts are off in this chat. Your settings stay; /start switches them on again.")]
+def stop(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
+    if context.subscribed(update) is None:
+        return [Reply(text="Alerts are already off. /start turns them on.")]
+    context.store.unsubscribe(update.chat_id, note="")
+    return [Reply(text="Alerts are off in this chat. Your settings are kept; /start turns alerts on again.")]
 
 
-def ping(desk: Desk, update: Update, arguments: list[str]) -> list[Reply]:
+def ping(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
     return [Reply(text=text.clip(" ".join(["pong", *arguments]), 4000))]
 
 
-def id_(desk: Desk, update: Update, arguments: list[str]) -> list[Reply]:
+def id_(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
     topic = f", topic {update.thread_id}" if update.thread_id else ""
-    return [Reply(text=f"Your id is {update.user_id}; this chat is {update.chat_id}{topic}.")]
+    return [Reply(text=f"Your user id: {update.user_id}. This chat: {update.chat_id}{topic}.")]
 
 
-def status(desk: Desk, update: Update, arguments: list[str]) -> list[Reply]:
-    # The bot's own state, its machine's name in it, is not for everyone who administers a group.
-    bots = desk.status(desk.zone(update)) if desk.access.knows(update.user_id) else []
-    return [Reply(text="\n".join([*bots, *_chat_status(desk, update)]))]
+def status(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
+    # The bot's own state names the machine: not for every admin of a group.
+    bots = context.status(context.zone(update)) if context.access.knows(update.user_id) else []
+    return [Reply(text="\n".join([*bots, *_chat_status(context, update)]))]
 
 
-def logs(desk: Desk, update: Update, arguments: list[str]) -> list[Reply]:
-    """Always to the owner's own chat: a log names chats and people, which is nothing for a group."""
-    word = arguments[0] if arguments else str(LOG_LINES)
-    if len(arguments) > 1 or not (word.isascii() and word.isdigit()) or not 1 <= int(word[:6]) <= MOST_LOG_LINES:
-        raise Usage(f"I need a number of lines from 1 to {MOST_LOG_LINES:,}.")
-    wish = {"kind": "log", "lines": int(word)}
-    said = f"The last {text.count(int(word), 'line')} of the log"
+def logs(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
+    """Send the end of the log as a file, always to the owner's private chat: it names chats and people."""
+    lines = whole_number(arguments, 1, MOST_LOG_LINES, default=LOG_LINES)
+    if lines is None:
+        raise Usage(f"Give a number of lines from 1 to {MOST_LOG_LINES:,}.")
+    wish = {"kind": "log", "lines": lines}
+    said = f"The last {text.count(lines, 'line')} of the log"
     replies = [Reply(text=said, chat_id=update.user_id, method="sendDocument", attachment=wish)]
-    return replies if update.private else [*replies, Reply(text="The log comes to our private chat.")]
+    return replies if update.private else [*replies, Reply(text="The log is on its way to your private chat.")]
 
 
-def _chat_status(desk: Desk, update: Update) -> list[str]:
-    chat = desk.store.chats.get(update.chat_id)
+def _chat_status(context: Context, update: Update) -> list[str]:
+    chat = context.store.chats.get(update.chat_id)
     if chat is None or not chat.subscribed:
         note = f" ({chat.note})" if chat is not None and chat.note else ""
         lines = [f"This chat: alerts are off{note}."]
     else:
-        lines = [f"This chat hears of {desk.hears(chat)}.", *_kept_back(desk, chat)]
-    if desk.is_owner(update):
-        lost = [chat for chat in desk.store.chats.all(subscribed=False) if chat.note]
+        lines = [*context.kinds(chat, who="This chat gets"), *_kept_back(context, chat)]
+    if context.is_owner(update):
+        lost = [chat for chat in context.store.chats.all(subscribed=False) if chat.note]
         lines += [f"Chat {chat.chat_id} {text.clip(chat.title, 32)}: {chat.note}" for chat in lost[-5:]]
     return lines
 
 
-def _off_or_muted(desk: Desk, chat: Chat) -> list[str]:
-    off = [monitor for monitor in MONITORS if chat.levels.get(monitor) == "off"]
-    return [*([f"Off: {', '.join(off)}."] if off else []), *muted(desk, chat)]
-
-
-def _kept_back(desk: Desk, chat: Chat) -> list[str]:
-    """What does not come as a message just now, and why: nothing is suppressed in silence."""
-    now, lines = desk.now(), _off_or_muted(desk, chat)
-    count = desk.store.messages.muted_since(chat.chat_id, now - 86400)
+def _kept_back(context: Context, chat: Chat) -> list[str]:
+    """What is muted or held back, and why: nothing is suppressed in silence."""
+    now, lines = context.now(), muted(context, chat)
+    count = context.store.messages.muted_since(chat.chat_id, now - 86400)
     if count:
-        lines.append(f"Came during a mute in 24 h: {text.count(count, 'alert')} (/history).")
-    waiting = desk.store.messages.held(chat.chat_id)
+        lines.append(f"Muted in the last 24 h: {text.count(count, 'alert')} (see /history).")
+    waiting = context.store.messages.held(chat.chat_id)
     if waiting:
-        told = text.clock(due_at(chat, waiting, now=now), now=now, zone=chat.zone)
+        due = text.clock(due_at(chat, waiting, now=now), now=now, zone=chat.zone)
         lines.append(
-            f"Held back: {text.count(len(waiting), 'alert')} ({reasons(waiting)}), told at {told} or soon after."
+            f"Held back: {text.count(len(waiting), 'alert')} ({reasons(waiting)}); they arrive at about {due}."
         )
     return lines
+
+
+# The owner's decisions about people, typed or by the buttons under a stranger's question
+
+
+def allow(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
+    return _decide(context, _user_id(arguments), allowed=True)
+
+
+def deny(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
+    return _decide(context, _user_id(arguments), allowed=False)
+
+
+def users(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
+    lines = [f"{user.user_id} {user.name} ({role.value})".replace("  ", " ") for role, user in context.access.users()]
+    return [Reply(text="\n".join(lines) or "Nobody yet. Add someone with /allow ID.")]
+
+
+def press(context: Context, verb: str, rest: str) -> list[Reply]:
+    """The owner pressed Allow or Deny."""
+    try:
+        said = _decide(context, _user_id([rest]), allowed=verb == "allow")
+    except Usage as problem:
+        return [Reply(text=str(problem), toast=True)]
+    return [replace(said[0], toast=True), *said]
+
+
+def claimed(context: Context, update: Update, *, before: int | None) -> list[Reply]:
+    """Greet the new owner and turn alerts on; tell the previous owner who replaced them."""
+    told = (
+        "You now own this bot. It will send you its own status messages, and you decide who may use it: /users, "
+        "/allow, /deny."
+    )
+    replies = [Reply(text=told), *start(context, update, [])]
+    if before is not None and before != update.user_id:
+        who = f"{text.clip(update.user_name, 64)} (id {update.user_id})"
+        replies.append(
+            Reply(text=f"{who} now owns this bot: they opened the owner link shown on its computer.", chat_id=before)
+        )
+    return replies
+
+
+def stranger(context: Context, update: Update) -> list[Reply]:
+    """Answers to a stranger: at most one to them, and one question to the owner."""
+    answer, ask = context.access.knock(update)
+    replies = []
+    if answer:
+        asked = " The owner has been asked." if ask else ""
+        replies.append(Reply(text=f"This bot is private. Your user id is {update.user_id}.{asked}"))
+    if ask:
+        who = f"{text.clip(update.user_name, 64)} (id {update.user_id})"
+        row = (("Allow", f"allow:{update.user_id}"), ("Deny", f"deny:{update.user_id}"))
+        replies.append(Reply(text=f"{who} wants to use this bot.", chat_id=context.access.owner_id, keyboard=(row,)))
+    return replies
+
+
+def _decide(context: Context, user_id: int, *, allowed: bool) -> list[Reply]:
+    if user_id == context.access.owner_id:
+        raise Usage("That is the owner, who is always allowed.")
+    user = context.store.chats.user(user_id)
+    who = f"{user.name} ({user_id})" if user is not None and user.name else str(user_id)
+    if allowed:
+        context.access.allow(user_id)
+        replies = [Reply(text=f"{who} can now use this bot.")]
+        if user is not None and user.answered_at:  # only those who wrote first can be written to
+            replies.append(Reply(text="You can now use this bot. /start turns alerts on.", chat_id=user_id))
+        return replies
+    ended = context.access.deny(user_id)
+    more = f" Alerts were turned off in {text.count(len(ended), 'chat')}." if ended else ""
+    return [Reply(text=f"{who} can no longer use this bot.{more}")]
+
+
+def _user_id(arguments: list[str]) -> int:
+    if len(arguments) != 1 or not re.fullmatch(r"[1-9]\d{0,14}", arguments[0], re.ASCII):
+        raise Usage("Give one numeric user id.")
+    return int(arguments[0])

@@ -1,11 +1,12 @@
 """What a command works with: the chat's settings, the coins, the clock, and the ways to answer.
 
-A command is a function `(desk, update, arguments) -> replies` in one of the `command_*` modules. It reads and
-writes local state only: it never sends and never touches the network.
+A command is a function `(context, update, arguments) -> replies`. It reads and writes local state only; it never
+sends and never touches the network.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
@@ -15,18 +16,19 @@ from access import Access, Role
 from base import text
 from botapi.updates import Update
 from store import Store
-from store.rows import Chat
+from store.rows import MONITORS, Chat
 
 Keyboard = tuple[tuple[tuple[str, str], ...], ...]  # rows of (label, callback data of at most 64 bytes)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
-    """Something to say.
+    """One answer.
 
-    chat_id: None for where the update came from. html: the text is Telegram HTML. toast: the answer to a button
-    press. edit: put text and keyboard into the message whose button was pressed. silent: without a sound.
-    method: `sendPhoto` or `sendDocument` when an `attachment` ({"kind": ..., ...}, see outbox.py) goes with it.
+    chat_id: None for where the update came from. html: the text is Telegram HTML. toast: the short answer
+    to a button press (Bot API answerCallbackQuery). edit: replace text and keyboard of the message whose button was
+    pressed. silent: no sound. method: `sendPhoto` or `sendDocument` when an `attachment` ({"kind": ..., ...}) is sent
+    with it (alerts/attachments.py).
     """
 
     text: str
@@ -45,12 +47,12 @@ class Usage(Exception):
 
 
 @dataclass
-class Desk:
-    """The parts that commands share.
+class Context:
+    """What every command is given.
 
-    symbols: the coins of the settings. now: unix seconds by Telegram's clock. default_min: monitor and symbol to
-    the dollars from which a chat without a threshold of its own hears of it. status: the lines of /status that
-    other parts know, with times in a zone. username: the bot's own, known once Telegram told it.
+    symbols: the coins of the settings. now: unix seconds by Telegram's clock. default_min: monitor and symbol to the
+    default threshold in US dollars. status: the bot's own lines of /status, times in a zone. username: the bot's own,
+    "" until Telegram has told it.
     """
 
     store: Store
@@ -65,35 +67,39 @@ class Desk:
         return self.access.role(update.user_id) is Role.OWNER
 
     def zone(self, update: Update) -> tzinfo:
-        """The zone in which the chat wants its times."""
+        """The chat's time zone, UTC if it has none."""
         chat = self.store.chats.get(update.chat_id)
         return UTC if chat is None else chat.zone
 
     def subscribed(self, update: Update) -> Chat | None:
-        """The chat the update came from, if alerts are on there."""
+        """The chat of the update if alerts are on there, else None."""
         chat = self.store.chats.get(update.chat_id)
         return chat if chat is not None and chat.subscribed else None
 
     def need_chat(self, update: Update) -> Chat:
-        """The chat the update came from. Raises Usage when alerts are off there."""
+        """The chat of the update. Raises Usage if alerts are off there."""
         chat = self.subscribed(update)
         if chat is None:
-            raise Usage("Alerts are off in this chat; switch them on first with /start.")
+            raise Usage("Alerts are off in this chat. Send /start first.")
         return chat
 
     def save(self, chat: Chat, said: str) -> list[Reply]:
+        """Store the chat's settings and answer with that sentence."""
         self.store.chats.put(chat)
         return [Reply(text=said)]
 
     def symbol(self, word: str) -> str:
-        """A coin as people write it (`btc`, `$BTC`, `BTCUSDT`). Raises Usage when it is not watched here."""
-        symbol = word.upper().removesuffix("USDT").strip("$/-") or word.upper()
+        """A coin as people type it: `btc`, `$BTC`, `BTCUSDT`. Raises Usage if this bot does not watch it."""
+        symbol = as_symbol(word)
         if symbol not in self.symbols:
-            raise Usage(f"{text.clip(symbol, 16)} is not watched here; I watch {', '.join(self.symbols)}.")
+            raise Usage(
+                f"{text.clip(symbol, 16)} is not on this bot's list ({', '.join(self.symbols)}). "
+                f"The owner can add coins with SYMBOLS in .env."
+            )
         return symbol
 
-    def heard_symbol(self, word: str) -> str:
-        """A coin that is watched here, or that there was an alert of. Raises Usage for any other."""
+    def alerted_symbol(self, word: str) -> str:
+        """A coin of the list, or one that had an alert (funding covers more coins). Raises Usage for any other."""
         try:
             return self.symbol(word)
         except Usage:
@@ -103,38 +109,67 @@ class Desk:
             raise
 
     def some_symbols(self, arguments: list[str]) -> frozenset[str]:
-        """Coins separated by blanks or commas. Raises Usage for none, or an unknown one."""
+        """Coins separated by spaces or commas. Raises Usage if there is none, or an unknown one."""
         words = [word for argument in arguments for word in argument.split(",") if word]
         if not words:
             raise Usage("Which coins?")
         return frozenset(self.symbol(word) for word in words)
 
     def watched(self, chat: Chat) -> frozenset[str]:
+        """The coins that the chat follows."""
         return frozenset(self.symbols) if chat.symbols is None else chat.symbols
 
-    def hears(self, chat: Chat, monitor: str = "whales") -> str:
-        """`market orders of BTC 1.05M, ETH 640k USD or more`: what each watched coin needs to be told here."""
+    def kinds(self, chat: Chat, *, who: str = "You get") -> list[str]:
+        """What the chat gets and what is off: `You get: whale orders from 1M USD; ...`, `Off: wallets.`"""
+        on = [self.kind(chat, monitor) for monitor in MONITORS if chat.levels.get(monitor) != "off"]
+        off = [KINDS[monitor] for monitor in MONITORS if chat.levels.get(monitor) == "off"]
+        lines = [f"{who}: {'; '.join(on)}."] if on else []
+        if not self.watched(chat):
+            lines = ["No coins are selected, so no alerts will come. /watch all selects every coin."]
+        return [*lines, f"Off: {', '.join(off)}."] if off else lines
+
+    def kind(self, chat: Chat, monitor: str) -> str:
+        """`whale orders from 500k USD`: one kind of alert with the chat's minimum."""
         if chat.levels.get(monitor) == "off":
-            return f"no {_EVENTS[monitor]}: they are off here (/level {monitor} on)"
-        return (
-            "nothing: no coin is watched (/watch all)"
-            if not self.watched(chat)
-            else (f"{_EVENTS[monitor]} of {self.sizes(chat, monitor)}")
-        )
+            return f"{KINDS[monitor]} are off (turn on: /level {monitor} on)"
+        if monitor == "wallets":
+            return "the wallets you add with /wallet"
+        if monitor == "funding":
+            return "extreme funding rates"
+        return f"{KINDS[monitor]} {self.sizes(chat, monitor)}"
 
     def sizes(self, chat: Chat, monitor: str) -> str:
-        """`500k USD or more`, or the amount of each coin."""
-        watched = self.watched(chat)
+        """The chat's minimum: `from 500k USD`, or `from BTC 2M, all other coins 250k USD`."""
         amounts = {
-            symbol: chat.threshold(monitor, symbol, self.default_min(monitor, symbol)) for symbol in self.symbols
+            symbol: chat.threshold(monitor, symbol, self.default_min(monitor, symbol))
+            for symbol in self.symbols
+            if symbol in self.watched(chat)
         }
+        if not amounts:
+            return "for no coin (/watch all selects every coin)"
         if not any(amounts.values()):
-            return "any size"
-        if len(set(amounts.values())) == 1 and len(watched) == len(self.symbols):
-            sizes = text.usd(next(iter(amounts.values())))
-        else:
-            sizes = ", ".join(f"{symbol} {text.usd(amounts[symbol])}" for symbol in amounts if symbol in watched)
-        return f"{sizes} USD or more" if sizes else "no coin"
+            return "of any size"
+        common, coins = Counter(amounts.values()).most_common(1)[0]
+        named = [f"{symbol} {text.usd(usd)}" for symbol, usd in amounts.items() if usd != common or coins < 3]
+        if not named or len(set(amounts.values())) == 1:
+            return f"from {text.usd(common)} USD"
+        if coins >= 3:
+            named.append(f"all other coins {text.usd(common)}")
+        return f"from {', '.join(named)} USD"
 
 
-_EVENTS = {"whales": "market orders", "liquidations": "liquidations", "wallets": "positions of wallets"}
+KINDS = {"whales": "whale orders", "liquidations": "liquidations", "funding": "funding", "wallets": "wallets"}
+
+
+def as_symbol(word: str) -> str:
+    """The coin that people mean by `btc`, `$BTC` or `BTCUSDT`, whether it is watched or not."""
+    return word.upper().removesuffix("USDT").strip("$/-") or word.upper()
+
+
+def whole_number(arguments: Sequence[str], lowest: int, highest: int, *, default: int) -> int | None:
+    """The one argument as a number in that range, `default` without any; None for everything else."""
+    if not arguments:
+        return default
+    word = arguments[0]
+    fits = len(arguments) == 1 and word.isascii() and word.isdigit() and lowest <= int(word[:12]) <= highest
+    return int(word) if fits else None

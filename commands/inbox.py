@@ -1,7 +1,7 @@
 """From a raw update to its effect, exactly once: gate, command, replies and the mark in one transaction.
 
-A kill at any instant leaves an update either untouched (Telegram delivers it again) or fully handled with its
-replies in the outbox. An update that cannot be read, or whose command has a bug, is set aside alone.
+A kill at any instant leaves an update either untouched (Telegram delivers it again) or fully handled with its replies
+in the outbox. An update that cannot be read, or whose command has a bug, is skipped alone.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ log = logging.getLogger(__name__)
 
 
 class Inbox:
-    """Takes raw updates one by one.
+    """Handles raw updates one by one.
 
-    now: Telegram's time as well as we know it, in unix seconds, by which commands are judged. clock: our own, which
-    everything in the store is marked with.
+    now: Telegram's time in unix seconds, which decides whether a command is too old. clock: our own time, with which
+    rows of the store are marked. stale_after: seconds.
     """
 
     def __init__(
@@ -48,12 +48,12 @@ class Inbox:
         self._clock = clock
 
     def take(self, raw: dict[str, Any]) -> None:
-        """Handle one update. Raises StoreError when it could not be kept: then it must be fetched again."""
+        """Handle one update. Raises StoreError if it could not be stored: then it must be fetched again."""
         update_id = raw["update_id"]
         try:
             update = parse(raw)
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-            log.warning("Update %d could not be read (%s); it is skipped alone", update_id, type(error).__name__)
+            log.warning("Update %d could not be read (%s) and was skipped", update_id, type(error).__name__)
             update = Update(update_id=update_id)
         with self._store.transaction():
             if self._store.chats.handled(update_id):
@@ -65,18 +65,18 @@ class Inbox:
             except StoreError:
                 raise
             except Exception:
-                log.exception("Update %d: the handler failed; the bot goes on", update_id)
+                log.exception("Update %d: the command failed", update_id)
                 if self._access.admits(update) and update.chat_id:
-                    sorry = "Something went wrong inside the bot; its log tells more. Nothing was changed."
+                    sorry = "Something went wrong inside the bot, and nothing was changed. Details are in its log."
                     self._say(update, Reply(text=sorry))
 
     def _handle(self, update: Update) -> None:
         if update.kind == "migration" and update.migrate_to is not None:
             self._store.migrate_chat(update.chat_id, update.migrate_to)
         elif update.kind == "membership" and update.status in GONE:
-            # Whoever removed the bot: it only takes away.
+            # Anyone may remove the bot: this only ends alerts.
             if self._store.chats.get(update.chat_id) is not None:
-                self._store.unsubscribe(update.chat_id, note="unsubscribed: the bot was removed or blocked there")
+                self._store.unsubscribe(update.chat_id, note="alerts ended: the bot was removed or blocked there")
         elif self._claim(update):
             pass
         elif not self._access.admits(update):
@@ -100,7 +100,7 @@ class Inbox:
         return claimed
 
     def tell_stale(self, *, away_since: float | None) -> bool:
-        """One line to each chat whose commands were too old to run. True if there was any."""
+        """Tell each chat of its commands that were too old to run. True if there were any."""
         with self._store.transaction():
             rows = self._store.chats.take_stale()
             now = self._now()
@@ -109,16 +109,17 @@ class Inbox:
                 zone = UTC if known is None else known.zone
                 since = min(away_since or row.first_at, row.first_at)
                 began, ended = (text.clock(at, now=now, zone=zone) for at in (since, now))
-                asked = text.count(row.commands, "command")
+                skipped = text.count(row.commands, "old command")
+                them = "it" if row.commands == 1 else "them"
                 line = (
-                    f"I was away from {began} to {ended}. {asked} of yours from that time "
-                    f"{'was' if row.commands == 1 else 'were'} not run; please send again what you still want."
+                    f"I was offline from {began} to {ended} and skipped {skipped}. "
+                    f"Please send {them} again if you still need {them}."
                 )
                 self._say(Update(update_id=0, chat_id=row.chat_id, thread_id=row.thread_id), Reply(text=line))
         return bool(rows)
 
     def _say(self, update: Update, reply: Reply) -> None:
-        """Keep an answer to be sent. Only a text is ever longer than one message; the keyboard goes under its end."""
+        """Put an answer into the outbox. A long text becomes several messages; the last one has the keyboard."""
         now = self._clock()
         chat_id = reply.chat_id or update.chat_id
         if reply.toast:
@@ -143,7 +144,7 @@ class Inbox:
 
 
 def _form(reply: Reply, keyboard: Keyboard) -> dict[str, Any]:
-    """The parts of a payload that say how it looks."""
+    """Format and keyboard of a payload."""
     form: dict[str, Any] = {"parse_mode": "HTML"} if reply.html else {}
     if keyboard:
         rows = [[{"text": label, "callback_data": data} for label, data in row] for row in keyboard]

@@ -1,7 +1,7 @@
 """The keyboard of /settings: pages of buttons in one message that edits itself.
 
-A button names a page and, where it changes something, a command as it could be typed (`s:cap:cap 20`). So it does
-what the command does, refuses what the command refuses, and an old keyboard shows what is so now.
+A button names a page and, if it changes something, a command as people type it (`s:cap:cap 20`). So a button does and
+refuses what the command does and refuses, and an old keyboard shows the present settings.
 """
 
 from __future__ import annotations
@@ -9,43 +9,45 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from botapi.updates import Update
-from commands.context import Desk, Keyboard, Reply, Usage
+from commands.context import Context, Keyboard, Reply, Usage
 from commands.settings import SIDES, described, level_of
 from store.rows import LEVELS, MONITORS, Chat
 
 Run = Callable[[str, list[str]], list[Reply]]  # a command's name and arguments; may raise Usage
 
 VERB = "s"
-MAY = (
-    "level",
-    "side",
-    "threshold",
-    "watch",
-    "unwatch",
-    "quiet",
-    "timezone",
-    "cap",
-    "digest",
-)  # what a button may run
+# The commands that a button may run.
+MAY = ("level", "side", "threshold", "watch", "unwatch", "quiet", "timezone", "cap", "digest")
 THRESHOLDS = ("auto", "100k", "250k", "500k", "1M", "2M", "5M", "10M")
 QUIET = ("off", "22:00-07:00", "23:00-07:00", "23:00-08:00", "00:00-08:00", "00:00-09:00")
 CAPS = ("off", "5", "10", "20", "40", "60")
 DIGESTS = ("off", "08:00", "09:00", "20:00", "09:00 mon-fri", "every 4h", "every 12h")
 ZONES = (
-    *("UTC", "Europe/London", "Europe/Berlin", "Europe/Istanbul", "Asia/Dubai", "Asia/Kolkata"),
-    *("Asia/Singapore", "Asia/Tokyo", "Australia/Sydney", "America/New_York", "America/Chicago"),
-    *("America/Los_Angeles", "America/Sao_Paulo", "Africa/Lagos"),
+    "UTC",
+    "Europe/London",
+    "Europe/Berlin",
+    "Europe/Istanbul",
+    "Asia/Dubai",
+    "Asia/Kolkata",
+    "Asia/Singapore",
+    "Asia/Tokyo",
+    "Australia/Sydney",
+    "America/New_York",
+    "America/Chicago",
+    "America/Los_Angeles",
+    "America/Sao_Paulo",
+    "Africa/Lagos",
 )
-MOST_COINS = 80  # Telegram takes 100 buttons; for more coins there is /watch
+MOST_COINS = 80  # Telegram allows 100 buttons; for more coins there is /watch
 BACK = (("‹ Back", f"{VERB}:main"),)
 
 
-def settings(desk: Desk, update: Update, arguments: list[str]) -> list[Reply]:
-    return [_page(desk, desk.need_chat(update), "main")]
+def settings(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
+    return [_page(context, context.need_chat(update), "main")]
 
 
-def press(desk: Desk, update: Update, rest: str, run: Run) -> list[Reply]:
-    """A button of the keyboard, perhaps an old or a forged one; nothing for data that no button of ours has."""
+def press(context: Context, update: Update, rest: str, run: Run) -> list[Reply]:
+    """Run a button, which may be old or forged. Returns nothing for data that is not from our buttons."""
     page, _, command = rest.partition(":")
     name, *arguments = command.split() or [""]
     if page not in ("main", "done", *_PAGES, *MONITORS) or (command and name not in MAY):
@@ -56,40 +58,42 @@ def press(desk: Desk, update: Update, rest: str, run: Run) -> list[Reply]:
             toast = run(name, arguments)[0].text
     except Usage as problem:
         toast = str(problem)
-    chat = desk.subscribed(update)
+    chat = context.subscribed(update)
     if chat is None:
-        return [Reply(text="Alerts are off in this chat; switch them on first with /start.", toast=True)]
-    shown = _page(desk, chat, page, edit=True)
+        return [Reply(text="Alerts are off in this chat. Send /start first.", toast=True)]
+    shown = _page(context, chat, page, edit=True)
     return [Reply(text=toast, toast=True), shown]
 
 
-def _page(desk: Desk, chat: Chat, page: str, *, edit: bool = False) -> Reply:
+def _page(context: Context, chat: Chat, page: str, *, edit: bool = False) -> Reply:
     if page in ("main", "done"):
-        words = "\n".join(["Settings of this chat", "", *described(desk, chat)])
+        words = "\n".join(["Settings of this chat", "", *described(context, chat)])
         return Reply(text=words, keyboard=_main(chat) if page == "main" else (), edit=edit)
     if page in MONITORS:
-        state = described(desk, chat)[MONITORS.index(page)]
-        words = f"{_ABOUT[page]}\n\n{state}\n\n{_LEVELS_TOLD if page != 'funding' else _LEVELS_OF_FUNDING}"
+        state = described(context, chat)[MONITORS.index(page)]
+        words = f"{_ABOUT[page]}\n\n{state}\n\n{_LEVELS if page != 'funding' else _LEVELS_OF_FUNDING}"
         return Reply(text=words, keyboard=(*_monitor(chat, page), BACK), edit=edit)
     words, rows = _PAGES[page]
-    state = next((line for line in described(desk, chat) if line.startswith(_STATES[page])), "")
-    return Reply(text=f"{words}\n\n{state}", keyboard=(*rows(desk, chat), BACK), edit=edit)
+    state = next((line for line in described(context, chat) if line.startswith(_STATES[page])), "")
+    return Reply(text=f"{words}\n\n{state}", keyboard=(*rows(context, chat), BACK), edit=edit)
 
 
 _ABOUT = {
-    "whales": "Whales: single market orders of at least the threshold. One coin alone: /threshold BTC 2m.",
-    "liquidations": "Liquidations: positions closed by force. One coin alone: /threshold liquidations BTC 2m.",
+    "whales": "Whales: single market orders above your minimum. For one coin only: /threshold BTC 2m",
+    "liquidations": "Liquidations: positions the exchange closed by force. "
+    "For one coin only: /threshold liquidations BTC 2m",
     "funding": "Funding: rates that become unusually high or low.",
-    "wallets": "Wallets: what the wallets of /wallet open, close and turn.",
+    "wallets": "Wallets: when a wallet added with /wallet opens, closes or flips a position.",
 }
-_LEVELS_TOLD = "on: with a sound from twice the threshold on, without one below\nloud, silent: always, never"
-
-_LEVELS_OF_FUNDING = "on, loud: with a sound\nsilent: without one"
+_LEVELS = (
+    "on: silent up to twice your minimum, with sound above it\nloud: always with sound\nsilent: never with sound"
+)
+_LEVELS_OF_FUNDING = "on, loud: with sound\nsilent: without sound"
 
 
 def _main(chat: Chat) -> Keyboard:
     monitors = [(f"{monitor.capitalize()}: {level_of(chat, monitor)}", f"{VERB}:{monitor}") for monitor in MONITORS]
-    pages = [("Coins", "coins"), ("Quiet hours", "quiet"), ("Time zone", "zone"), ("Hourly cap", "cap")]
+    pages = [("Coins", "coins"), ("Quiet hours", "quiet"), ("Time zone", "zone"), ("Hourly limit", "cap")]
     others = [(label, f"{VERB}:{page}") for label, page in (*pages, ("Digest", "digest"), ("Done", "done"))]
     return _rows([*monitors, *others], 2)
 
@@ -112,47 +116,50 @@ def _dollars(typed: str) -> float:
     return 0.0 if typed == "auto" else float(typed[:-1]) * {"k": 1e3, "M": 1e6}[typed[-1]]
 
 
-def _coins(desk: Desk, chat: Chat) -> Keyboard:
-    watched = desk.watched(chat)
+def _coins(context: Context, chat: Chat) -> Keyboard:
+    watched = context.watched(chat)
     toggles = [
         (f"✓ {symbol}", f"{VERB}:coins:unwatch {symbol}")
         if symbol in watched
         else (symbol, f"{VERB}:coins:watch {symbol}")
-        for symbol in desk.symbols[:MOST_COINS]
+        for symbol in context.symbols[:MOST_COINS]
     ]
     return (*_rows(toggles, 4), (("All", f"{VERB}:coins:watch all"),))
 
 
-def _quiet(desk: Desk, chat: Chat) -> Keyboard:
+def _quiet(context: Context, chat: Chat) -> Keyboard:
     return _rows(_choices("quiet", "quiet", QUIET, now=chat.quiet or "off"), 2)
 
 
-def _zone(desk: Desk, chat: Chat) -> Keyboard:
+def _zone(context: Context, chat: Chat) -> Keyboard:
     return _rows(_choices("zone", "timezone", ZONES, now=chat.timezone), 2)
 
 
-def _cap(desk: Desk, chat: Chat) -> Keyboard:
+def _cap(context: Context, chat: Chat) -> Keyboard:
     return _rows(_choices("cap", "cap", CAPS, now=str(chat.hourly_cap or "off")), 3)
 
 
-def _digest(desk: Desk, chat: Chat) -> Keyboard:
+def _digest(context: Context, chat: Chat) -> Keyboard:
     return _rows(_choices("digest", "digest", DIGESTS, now=chat.digest or "off"), 2)
 
 
-_PAGES: dict[str, tuple[str, Callable[[Desk, Chat], Keyboard]]] = {
-    "coins": ("The coins that this chat hears of.", _coins),
-    "quiet": ("Quiet hours: what comes then is told when they end. Others: /quiet 21:30-06:00.", _quiet),
-    "zone": ("The time zone of this chat. Others: /timezone Helsinki.", _zone),
-    "cap": ("The most messages with alerts in a full hour. More of them come together afterwards.", _cap),
-    "digest": ("When a summary comes. Other times: /digest 07:30 mon-fri.", _digest),
+_PAGES: dict[str, tuple[str, Callable[[Context, Chat], Keyboard]]] = {
+    "coins": ("The coins this chat follows.", _coins),
+    "quiet": (
+        "Quiet hours: alerts are held back and arrive as one summary at the end. Other times: /quiet 21:30-06:00",
+        _quiet,
+    ),
+    "zone": ("The time zone of this chat. Other zones: /timezone Helsinki", _zone),
+    "cap": ("Limit of alert messages per hour. The rest arrives together afterwards.", _cap),
+    "digest": ("When the digest comes. Other times: /digest 07:30 mon-fri", _digest),
 }
 
 
-_STATES = {  # how the line of `described` begins that tells what is set now
+_STATES = {  # how the line of `described` begins that shows the present setting
     "coins": "Coins",
     "quiet": "Quiet",
     "zone": "Time zone",
-    "cap": "Hourly cap",
+    "cap": "Hourly limit",
     "digest": "Digest",
 }
 

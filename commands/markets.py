@@ -1,52 +1,203 @@
-"""Commands that show what the markets did."""
+"""Commands that show the markets: whale orders, charts, liquidations, funding, wallets. They read the store only."""
 
 from __future__ import annotations
 
-from alerts.wording import listed
+from alerts.wording import MARKS, described, listed, short, sums
 from base import text
 from botapi.updates import Update
-from commands.context import Desk, Reply, Usage
+from commands.context import Context, Reply, Usage, as_symbol
+from store.rows import WatchedWallet
+from venues.hyperliquid import ADDRESS, wallet_url
+from venues.perpetuals import Rate
 
-SHORTEST_CHART, LONGEST_CHART = 3600.0, 30 * 86400.0  # the bars are kept for so long
+LISTED = 8
+RECENT_MS = 300_000
+SHARE = 0.1  # of the alert threshold: smaller liquidations are not listed
+WALLETS = 10  # per chat
+NAME_LENGTH = 24
+EXTREMES = 6
+STALE = 900.0  # seconds after which rates and positions are shown with their time
+SHORTEST_CHART, LONGEST_CHART = 3600.0, 30 * 86400.0  # seconds; candles are kept for 30 days
 
 
-def whales(desk: Desk, update: Update, arguments: list[str]) -> list[Reply]:
+def whales(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
     symbol, limit = None, 5
     for argument in arguments:
         if argument.isascii() and argument.isdigit():
             limit = int(argument)
             if not 1 <= limit <= 20:
-                raise Usage("I list from 1 to 20 orders.")
+                raise Usage("Give a number from 1 to 20.")
         elif symbol is not None:
-            raise Usage("I need one coin, or none for all of them.")
+            raise Usage("Give one coin, or none for all of them.")
         else:
-            symbol = desk.symbol(argument)
-    found = desk.store.messages.alerts("whales", symbol, limit=limit)
+            symbol = context.symbol(argument)
+    found = context.store.messages.alerts("whales", symbol, limit=limit)
     if not found:
-        return [Reply(text=f"No whale orders{f' of {symbol}' if symbol else ''} seen yet. I keep looking.")]
-    now, zone = desk.now(), desk.zone(update)
+        return [Reply(text=f"No whale orders{f' in {symbol}' if symbol else ''} yet.")]
+    now, zone = context.now(), context.zone(update)
     lines = [listed(alert, now=now, zone=zone, named=True) for alert in found]
     return [Reply(text="\n".join(lines), html=True)]
 
 
-def chart(desk: Desk, update: Update, arguments: list[str]) -> list[Reply]:
+def chart(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
     symbol, seconds = "", 86400.0
     for argument in arguments:
         try:
             seconds = text.parse_duration(argument)
         except ValueError:
             if symbol:
-                raise Usage("I can draw one coin in a chart.") from None
-            symbol = desk.symbol(argument)
-    symbol = symbol or desk.symbols[0]
+                raise Usage("A chart shows one coin.") from None
+            symbol = context.symbol(argument)
+    symbol = symbol or context.symbols[0]
     if not SHORTEST_CHART <= seconds <= LONGEST_CHART:
-        raise Usage("A chart covers from 1h to 30d.")
-    chat = desk.store.chats.get(update.chat_id)
+        raise Usage("A chart covers 1h to 30d.")
+    chat = context.store.chats.get(update.chat_id)
     wanted = {
         "kind": "chart",
         "symbol": symbol,
         "seconds": seconds,
         "zone": "UTC" if chat is None else chat.timezone,
-        "owner": desk.is_owner(update) and update.chat_id == update.user_id,  # in private: paths are not for a group
+        "owner": context.is_owner(update) and update.private,  # paths of the server are not for a group
     }
     return [Reply(text=f"{symbol}, the last {text.duration(seconds)}", method="sendPhoto", attachment=wanted)]
+
+
+# Liquidations
+
+
+def liq(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
+    if len(arguments) > 1:
+        raise Usage("Give one coin, or none for all of them.")
+    symbol = context.symbol(arguments[0]) if arguments else None
+    now, zone = context.now(), context.zone(update)
+    day = context.store.markets.liquidations(since=now - 86400, symbol=symbol)
+    began = context.store.markets.liquidations_from()
+    if not day:
+        seen = "in the last 24 hours" if began <= now - 86400 else "yet; the first check takes a minute"
+        if now - 86400 < began <= now:
+            seen = f"since {text.clock(began, now=now, zone=zone)}, when the bot was first started"
+        of = f" of {symbol}" if symbol else ""
+        return [Reply(text=f"No liquidations{of} {seen}. Is a source down? See /status.")]
+    venues = " and ".join(sorted({event.venue for event in day}))
+    lines = [f"<b>Liquidations on {text.escape(venues)}</b>, in USD (these venues only)"]
+    recent = [event for event in day if event.at_ms > now * 1000 - RECENT_MS]
+    lines.append(f"5 min: {' · '.join(sums(recent)) or 'none'}")
+    # The first look reaches back an hour at some venues and a day at others, so it is no total of a day.
+    span = "24 h" if began <= now - 86400 else f"since {text.clock(began, now=now, zone=zone, named=False)}"
+    lines.append(f"{span}: {' · '.join(sums([e for e in day if e.at_ms > began * 1000])) or 'none'}")
+    large = [event for event in day if event.usd >= SHARE * context.default_min("liquidations", event.symbol)]
+    for event in large[:LISTED]:
+        at = text.clock(event.at_ms / 1000, now=now, zone=zone, named=False)
+        words = f"{event.symbol} {event.side} {text.usd(event.usd)} at {text.price(event.price)}"
+        lines.append(f"{at} {MARKS[event.side]} {words} · {text.escape(event.venue)}")
+    return [Reply(text="\n".join(lines), html=True)]
+
+
+# Funding
+
+
+def funding(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
+    if len(arguments) > 1:
+        raise Usage("Give one coin, or none for the extremes.")
+    rates = context.store.markets.rates()
+    if not rates:
+        return [Reply(text="No funding rates yet; the first check takes a minute. Is a source down? See /status.")]
+    if arguments:
+        coin = as_symbol(arguments[0])
+        rates = [rate for rate in rates if rate.symbol.upper() == coin]
+        if not rates:
+            raise Usage(f"No funding rates for {text.clip(coin, 16)}.")
+        title, table = f"Funding of {rates[0].symbol}", _of_coin(rates)
+    else:
+        title, table = "Funding: highest and lowest", _extremes(rates)
+    now, zone = context.now(), context.zone(update)
+    at = min(rate.at_ms for rate in rates) / 1000
+    lines = [f"<b>{text.escape(title)}</b>", f"<pre>{text.escape(table)}</pre>", "Positive: longs pay shorts."]
+    if now - at > STALE:
+        lines.append(f"Some rates are from {text.clock(at, now=now, zone=zone)}. Is a source down? See /status.")
+    return [Reply(text="\n".join(lines), html=True)]
+
+
+def _extremes(rates: list[Rate]) -> str:
+    ordered = sorted(rates, key=lambda rate: rate.eight_hours, reverse=True)
+    high = [rate for rate in ordered[:EXTREMES] if rate.rate > 0]
+    low = [rate for rate in ordered[-EXTREMES:] if rate.rate < 0]
+    rows = [f"{rate.symbol:<8.8} {rate.venue:<8.8}{_figures(rate)}" for rate in high]
+    rows += ["", *(f"{rate.symbol:<8.8} {rate.venue:<8.8}{_figures(rate)}" for rate in low)] if low else []
+    return "\n".join([f"{'coin':<8} {'venue':<8}{'8 h %':>8}{'year %':>7}", *rows])
+
+
+def _of_coin(rates: list[Rate]) -> str:
+    ordered = sorted(rates, key=lambda rate: rate.eight_hours, reverse=True)
+    rows = [f"{rate.venue:<11.11} {_figures(rate)}{f'{rate.hours:g} h':>5}" for rate in ordered]
+    return "\n".join([f"{'venue':<11} {'8 h %':>8}{'year %':>7}{'each':>5}", *rows])
+
+
+def _figures(rate: Rate) -> str:
+    return f"{rate.eight_hours * 100:>+8.4f}{rate.year * 100:>+7,.0f}"
+
+
+# Wallets
+
+
+def wallet(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
+    chat = context.need_chat(update)
+    word, rest = (arguments[0].lower(), arguments[1:]) if arguments else ("list", [])
+    if word == "list" and not rest:
+        return _list(context, update)
+    if word == "add" and rest:
+        return _add(context, chat.chat_id, rest[0].lower(), " ".join(rest[1:]))
+    if word in ("remove", "rm", "del") and rest:
+        return _remove(context, chat.chat_id, " ".join(rest))
+    raise Usage("Use add with an address, list, or remove with a name.")
+
+
+def _add(context: Context, chat_id: int, address: str, typed: str) -> list[Reply]:
+    if not ADDRESS.fullmatch(address):
+        raise Usage("A Hyperliquid address is 0x followed by 40 characters (0-9, a-f). ENS names do not work.")
+    name = " ".join(typed.split()) or short(address)
+    if len(name) > NAME_LENGTH:
+        raise Usage(f"A name can have up to {NAME_LENGTH} characters.")
+    known = context.store.markets.watched(chat_id)
+    others = [one for one in known if one.address != address]
+    if any(one.name.lower() == name.lower() for one in others):
+        raise Usage(f"Another wallet in this chat is already called “{name}”.")
+    if len(others) >= WALLETS:
+        raise Usage(f"A chat can follow up to {WALLETS} wallets. Remove one first with /wallet remove NAME.")
+    context.store.markets.watch(WatchedWallet(chat_id, address, name), now=context.now())
+    if len(others) < len(known):
+        return [Reply(text=f"Wallet {short(address)} is now called {name}.")]
+    said = f"Following {name}. Its current positions are read within a minute, without an alert."
+    return [Reply(text=f"{said} You are alerted to changes after that. See them with /wallet list")]
+
+
+def _remove(context: Context, chat_id: int, typed: str) -> list[Reply]:
+    for one in context.store.markets.watched(chat_id):
+        if typed.lower() in (one.name.lower(), one.address):
+            context.store.markets.unwatch(chat_id, one.address)
+            return [Reply(text=f"No longer following {one.name}.")]
+    raise Usage(f"No wallet here is called “{text.clip(typed, 48)}”. /wallet list shows them.")
+
+
+def _list(context: Context, update: Update) -> list[Reply]:
+    known = context.store.markets.watched(update.chat_id)
+    if not known:
+        return [Reply(text="No wallets yet. Add one: /wallet add 0x… NAME")]
+    now, zone = context.now(), context.zone(update)
+    lines = []
+    for one in known:
+        look = context.store.markets.look(one.address)
+        link = f'<a href="{wallet_url(one.address)}">{short(one.address)}</a>'
+        lines.append(f"<b>{text.escape(one.name)}</b> · {link}")
+        if look is None:
+            lines.append("not read yet")
+            continue
+        positions = sorted((seen.position for seen in look.positions.values()), key=lambda held: -held.usd)
+        lines += [text.escape(described(position)) for position in positions[:LISTED]]
+        if len(positions) > LISTED:
+            lines.append(f"and {len(positions) - LISTED} smaller")
+        if not positions:
+            lines.append("no open positions")
+        if now - look.at > STALE:
+            lines.append(f"as of {text.clock(look.at, now=now, zone=zone)}: /status")
+    return [Reply(text="\n".join(lines), html=True)]

@@ -1,7 +1,7 @@
 """What people can say to the bot: one table of commands; dispatch, /help and Telegram's menu come from it.
 
-The commands themselves are functions in the `command_*` modules; what they work with is in desk.py. None is ever
-reached by one who may not: the gate is in front (`access.py`).
+The commands are functions in the modules beside this one. The gate in `access.py` stands in front: nobody who is not
+allowed reaches a command.
 """
 
 from __future__ import annotations
@@ -11,112 +11,113 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from botapi.updates import Update
-from commands import basics, derivatives, digest, history, keyboard, markets, people, settings
-from commands.context import Desk, Reply, Usage
+from commands import basics, history, keyboard, markets, settings
+from commands.context import Context, Reply, Usage
 from store.rows import MONITORS
 
-Run = Callable[[Desk, Update, list[str]], list[Reply]]
+Run = Callable[[Context, Update, list[str]], list[Reply]]
 
 _COMMAND = re.compile(r"^/([A-Za-z0-9_]{1,32})(?:@([A-Za-z0-9_]+))?(?:\s+(.*))?$", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class Command:
-    """A row of the table. `arguments` and `example` are shown to people as they stand.
+    """One command. `section`, `arguments`, `summary` and `example` are shown to people as they are.
 
-    section: the heading it stands under in /help. raw: what follows the name is one argument, blanks and all.
+    raw: everything after the name is one argument, spaces included.
     """
 
+    section: str
     name: str
     arguments: str
     summary: str
     example: str
     run: Run
-    section: str = "Bot"
     owner_only: bool = False
     raw: bool = False
 
 
 class Commands:
-    """Finds what a message or a button asks for, and runs it."""
+    """Finds the command of a message or a button, and runs it."""
 
-    def __init__(self, desk: Desk) -> None:
-        self.desk = desk
+    def __init__(self, context: Context) -> None:
+        self.context = context
 
     def run(self, update: Update) -> list[Reply]:
-        """Answer a message or a button of someone who was admitted. Never raises for what people type."""
+        """Answer a message or a button of someone who is allowed. Never raises for what people type."""
         if update.kind == "callback":
             return self._press(update)
         match = _COMMAND.match(update.text.strip())
         if match is None:
-            hint = "I answer commands. /help lists them."
+            hint = "I only understand commands, for example /whales BTC. See them all: /help"
             return [Reply(text=hint)] if update.private and update.text else []
         name, addressee, rest = match[1].lower(), match[2], (match[3] or "").strip()
-        if addressee and addressee.lower() != self.desk.username.lower():
+        if addressee and addressee.lower() != self.context.username.lower():
             return []
         command = next((row for row in TABLE if row.name == name), None)
-        if command is None or (command.owner_only and not self.desk.is_owner(update)):
+        if command is None or (command.owner_only and not self.context.is_owner(update)):
             # In a group an unknown command is probably meant for another bot.
-            unknown = f"I do not know /{name}. /help lists what I do, for example /whales BTC."
+            unknown = f"Unknown command /{name}. All commands: /help"
             return [Reply(text=unknown)] if update.private or addressee else []
         arguments = [rest] if command.raw and rest else rest.split()
         try:
-            return command.run(self.desk, update, arguments)
+            return command.run(self.context, update, arguments)
         except Usage as problem:
             return [Reply(text=f"{problem} Example: {command.example}")]
 
     def would_run(self, update: Update) -> bool:
-        """Is this a command of ours, or at least one that is meant for this bot?"""
+        """Is this a command of this bot, or at least addressed to it?"""
         match = _COMMAND.match(update.text.strip())
         if match is None:
             return False
         if match[2]:
-            return match[2].lower() == self.desk.username.lower()
+            return match[2].lower() == self.context.username.lower()
         return update.private or any(row.name == match[1].lower() for row in TABLE)
 
     def stranger(self, update: Update) -> list[Reply]:
-        """The answers to one who is not admitted: at most one to them and one question to the owner."""
-        return people.stranger(self.desk, update)
+        """Answers to a stranger: at most one to them, and one question to the owner."""
+        return basics.stranger(self.context, update)
 
     def claimed(self, update: Update, *, before: int | None) -> list[Reply]:
-        """Someone became the owner by the link; `before` was it until now."""
-        return people.claimed(self.desk, update, before=before)
+        """Someone became the owner by the link; `before`: the previous owner."""
+        return basics.claimed(self.context, update, before=before)
 
     def joined(self, update: Update) -> list[Reply]:
-        """Someone who may use the bot added it to a group."""
-        return [] if update.private else [Reply(text="Send /start here and whale alerts come to this group.")]
+        """An allowed user added the bot to a group."""
+        return [] if update.private else [Reply(text="Send /start here to get alerts in this group.")]
 
     def _press(self, update: Update) -> list[Reply]:
         verb, _, rest = update.text.partition(":")
         said: list[Reply] = []
-        if verb in ("allow", "deny") and self.desk.is_owner(update):
-            said = people.press(self.desk, verb, rest)
+        if verb in ("allow", "deny") and self.context.is_owner(update):
+            said = basics.press(self.context, verb, rest)
         elif verb == keyboard.VERB:
-            said = keyboard.press(self.desk, update, rest, lambda name, words: self._typed(update, name, words))
+            said = keyboard.press(self.context, update, rest, lambda name, words: self._typed(update, name, words))
         elif verb == "mute":
-            said = settings.press_mute(self.desk, update, rest)
-        return said or [Reply(text="This button does nothing any more.", toast=True)]
+            said = settings.press_mute(self.context, update, rest)
+        return said or [Reply(text="This button has expired.", toast=True)]
 
     def _typed(self, update: Update, name: str, arguments: list[str]) -> list[Reply]:
         command = next(row for row in TABLE if row.name == name)
-        return command.run(self.desk, update, arguments)
+        return command.run(self.context, update, arguments)
 
 
-def _help(desk: Desk, update: Update, arguments: list[str]) -> list[Reply]:
-    rows = [row for row in TABLE if not row.owner_only or desk.is_owner(update)]
+def _help(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
+    rows = [row for row in TABLE if not row.owner_only or context.is_owner(update)]
     if arguments:
         wanted = arguments[0].lower().lstrip("/")
         for row in rows:
             if row.name == wanted:
-                return [Reply(text=f"{_line(row)}, for example {row.example}")]
+                details = [DETAILS[row.name]] if row.name in DETAILS else []
+                return [Reply(text="\n".join([_line(row), *details, f"Example: {row.example}"]))]
         rows = [row for row in rows if row.section.lower() == wanted]
         if not rows:
-            raise Usage("I need the name of a command, or of a section of /help.")
+            raise Usage("Give the name of a command.")
     sections = []
     for section in dict.fromkeys(row.section for row in rows):
         sections.append("\n".join([section, *(_line(row) for row in rows if row.section == section)]))
     if not arguments:
-        sections.append(f"KIND is one of {', '.join(MONITORS)}. More of one command: /help quiet")
+        sections.append(f"KIND: {', '.join(MONITORS)}. Details on one command: /help quiet")
     return [Reply(text="\n\n".join(sections))]
 
 
@@ -124,55 +125,91 @@ def _line(row: Command) -> str:
     return f"/{row.name} {row.arguments}".rstrip() + f" - {row.summary}"
 
 
-def _row(section: str, name: str, arguments: str, summary: str, example: str, run: Run, **more: bool) -> Command:
-    return Command(name, arguments, summary, example, run, section, **more)
+WALLET = "/wallet add 0x0123456789abcdef0123456789abcdef01234567 whale"
 
-
-# The order is the one of /help and of the menu. One row a line or two, so that two additions do not meet.
+# The order of /help and of Telegram's menu.
 TABLE = (
-    _row("Alerts", "start", "", "switch alerts on in this chat", "/start", basics.start),
-    _row("Alerts", "stop", "", "switch alerts off", "/stop", basics.stop),
-    _row("Alerts", "mute", "[COIN] 2h | off", "no alerts for a while", "/mute 2h", settings.mute),
-    _row("Alerts", "history", "[N]", "what came here, and what was held", "/history 10", history.history),
-    _row("Alerts", "test", "[KIND]", "how an alert would look here", "/test whales", history.test),
-    _row("Markets", "whales", "[COIN] [N]", "the latest whale orders", "/whales BTC 5", markets.whales),
-    _row("Markets", "chart", "[COIN] [24h]", "price, whale orders and net flow", "/chart BTC 24h", markets.chart),
-    _row("Markets", "liq", "[COIN]", "liquidations and their sums", "/liq BTC", derivatives.liq),
-    _row("Markets", "funding", "[COIN]", "funding by venue, the extremes", "/funding BTC", derivatives.funding),
-    _row(
-        *("Markets", "wallet", "add 0x… NAME | list | remove NAME", "watch Hyperliquid wallets"),
-        *("/wallet add 0x0123456789abcdef0123456789abcdef01234567 whale", derivatives.wallet),
+    Command("Alerts", "start", "", "turn alerts on in this chat", "/start", basics.start),
+    Command("Alerts", "stop", "", "turn alerts off", "/stop", basics.stop),
+    Command("Alerts", "mute", "[COIN] 2h | off", "no alerts for a while", "/mute 2h", settings.mute),
+    Command("Alerts", "history", "[N]", "recent alerts, sent or held back", "/history 10", history.history),
+    Command("Alerts", "test", "[KIND]", "a sample alert", "/test whales", history.test),
+    Command("Markets", "whales", "[COIN] [N]", "latest whale orders", "/whales BTC 5", markets.whales),
+    Command("Markets", "chart", "[COIN] [24h]", "price, whale orders and net flow", "/chart BTC 24h", markets.chart),
+    Command("Markets", "liq", "[COIN]", "liquidations and their totals", "/liq BTC", markets.liq),
+    Command("Markets", "funding", "[COIN]", "funding rates by exchange", "/funding BTC", markets.funding),
+    Command(
+        "Markets", "wallet", "add 0x… NAME | list | remove NAME", "follow Hyperliquid wallets", WALLET, markets.wallet
     ),
-    _row("Settings", "settings", "", "all settings, with buttons", "/settings", keyboard.settings),
-    _row("Settings", "watch", "COIN...", "watch these coins too (or: all)", "/watch BTC ETH", settings.watch),
-    _row("Settings", "unwatch", "COIN...", "no longer watch them", "/unwatch DOGE", settings.unwatch),
-    _row(
-        *("Settings", "threshold", "[KIND] [COIN] AMOUNT", "from which size on", "/threshold BTC 2m"),
+    Command("Settings", "settings", "", "all settings, with buttons", "/settings", keyboard.settings),
+    Command("Settings", "watch", "COIN... | all", "add coins", "/watch BTC ETH", settings.watch),
+    Command("Settings", "unwatch", "COIN...", "remove coins", "/unwatch DOGE", settings.unwatch),
+    Command(
+        "Settings",
+        "threshold",
+        "[KIND] [COIN] AMOUNT",
+        "minimum size for alerts",
+        "/threshold BTC 2m",
         settings.threshold,
     ),
-    _row(
-        *("Settings", "level", "KIND on|loud|silent|off", "how loud a kind of alert is", "/level whales silent"),
+    Command(
+        "Settings",
+        "level",
+        "KIND on|loud|silent|off",
+        "sound of a kind of alert",
+        "/level whales silent",
         settings.level,
     ),
-    _row("Settings", "side", "buys | sells | both", "only one side", "/side sells", settings.side),
-    _row("Settings", "quiet", "22:00-07:00 | off", "hold alerts at night", "/quiet 22:00-07:00", settings.quiet),
-    _row("Settings", "timezone", "CITY", "the time zone of this chat", "/timezone Berlin", settings.timezone),
-    _row("Settings", "cap", "20 | off", "the most messages an hour", "/cap 20", settings.cap),
-    _row(
-        *("Settings", "digest", "09:00 | every 4h | off", "a summary at these times", "/digest 09:00 mon-fri"),
-        digest.digest_,
+    Command("Settings", "side", "buys | sells | both", "only buys or only sells", "/side sells", settings.side),
+    Command(
+        "Settings", "quiet", "22:00-07:00 | off", "hold alerts back at night", "/quiet 22:00-07:00", settings.quiet
     ),
-    _row("Bot", "status", "", "how the bot and its sources are", "/status", basics.status),
-    _row("Bot", "ping", "[text]", "answer pong", "/ping hello", basics.ping, raw=True),
-    _row("Bot", "id", "", "your id and this chat's", "/id", basics.id_),
-    _row("Bot", "help", "[COMMAND]", "this list", "/help quiet", _help),
-    _row("Owner", "users", "", "who may use the bot", "/users", people.users, owner_only=True),
-    _row("Owner", "allow", "ID", "let someone in", "/allow 123456789", people.allow, owner_only=True),
-    _row("Owner", "logs", "[N]", "the last lines of my log, as a file", "/logs 500", basics.logs, owner_only=True),
-    _row("Owner", "deny", "ID", "shut someone out", "/deny 123456789", people.deny, owner_only=True),
+    Command("Settings", "timezone", "CITY", "time zone of this chat", "/timezone Berlin", settings.timezone),
+    Command("Settings", "cap", "20 | off", "limit alerts per hour", "/cap 20", settings.cap),
+    Command(
+        "Settings",
+        "digest",
+        "09:00 | every 4h | off",
+        "a summary at these times",
+        "/digest 09:00 mon-fri",
+        settings.digests,
+    ),
+    Command("Bot", "status", "", "is everything working?", "/status", basics.status),
+    Command("Bot", "ping", "[text]", "answers pong", "/ping hello", basics.ping, raw=True),
+    Command("Bot", "id", "", "your user id and this chat's", "/id", basics.id_),
+    Command("Bot", "help", "[COMMAND]", "this list", "/help quiet", _help),
+    Command("Owner", "users", "", "list allowed users", "/users", basics.users, owner_only=True),
+    Command("Owner", "allow", "ID", "let someone use the bot", "/allow 123456789", basics.allow, owner_only=True),
+    Command("Owner", "deny", "ID", "remove someone", "/deny 123456789", basics.deny, owner_only=True),
+    Command("Owner", "logs", "[N]", "the last lines of the log as a file", "/logs 500", basics.logs, owner_only=True),
 )
+
+# What /help COMMAND adds to the command's line.
+DETAILS = {
+    "start": "Alerts go to this chat; in a group with topics, to this topic. Your settings are kept. Undo with /stop",
+    "stop": "Alerts end here, your settings are kept. /start turns them on again.",
+    "mute": "Muted alerts are not sent; /history lists them. Without a coin it mutes everything. Undo with /mute off",
+    "history": "Alerts of the last 30 days in this chat, newest first.",
+    "test": "Looks and sounds like a real alert with your present settings.",
+    "whales": "Market orders above the alert size that the bot has seen.",
+    "chart": "From 1h to 30d. Bubbles are whale orders; the bars below are what takers bought minus what they sold.",
+    "liq": "Totals of 5 minutes and 24 hours on the exchanges named in the answer, and the largest recent ones.",
+    "funding": "Rates are shown for 8 hours and a year. Positive: longs pay shorts.",
+    "wallet": "Alerts when a wallet opens, closes, flips or changes a position by 25 %, or nears liquidation.",
+    "settings": "Every button does what the command of the same name does.",
+    "watch": "Adds to the coins you follow. /watch all follows every coin of this bot.",
+    "unwatch": "You get no more alerts for these coins. Undo with /watch",
+    "threshold": "Amounts are in USD: 500k, 2m. Without KIND it means whales. Back to the default: /threshold auto",
+    "level": "on: silent up to twice your minimum, with sound above it. loud: always with sound. silent: never.",
+    "side": "For liquidations: longs or shorts. Undo with /side both",
+    "quiet": "Alerts are held back and arrive as one summary at the end. Set /timezone too. Undo with /quiet off",
+    "timezone": "A large city or a zone like Europe/Berlin. Times in alerts, quiet hours and digests follow it.",
+    "cap": "Alert messages per clock hour; the rest arrives after it or in the next digest. Undo with /cap off",
+    "digest": "A time with days (09:00 mon-fri), every 4h, or cron 30 8 * * 1-5. Get one now: /digest now",
+    "status": "Polling, conflicts, sources and waiting messages, and what this chat gets.",
+}
 
 
 def menu() -> list[tuple[str, str]]:
-    """Names and descriptions for Telegram's command menu (setMyCommands); the owner's own are not shown there."""
+    """Names and descriptions for Telegram's command menu (Bot API setMyCommands), without the owner's commands."""
     return [(row.name, row.summary) for row in TABLE if not row.owner_only]

@@ -22,7 +22,7 @@ from botapi.conflict import ConflictPolicy
 from botapi.outbox import Outbox, OutboxEvents
 from botapi.poller import LONG_POLL, Poller, PollerEvents
 from commands import table
-from commands.context import Desk
+from commands.context import Context
 from commands.inbox import Inbox
 from lock import InstanceLock
 from machine import stop_requests
@@ -120,7 +120,7 @@ class Bot:
 
     def _make_listening(self) -> None:
         settings = self._settings
-        self.desk = Desk(
+        self.context = Context(
             self._store,
             self.access,
             symbols=settings.symbols,
@@ -131,7 +131,7 @@ class Bot:
         inbox = Inbox(
             self._store,
             self.access,
-            table.Commands(self.desk),
+            table.Commands(self.context),
             stale_after=settings.stale_after_minutes * 60,
             now=self._server_time,
         )
@@ -268,7 +268,7 @@ class Bot:
         self.poller.loop.wake()
 
     def _connected(self, username: str) -> None:
-        self.desk.username = username
+        self.context.username = username
         self._lock.name = username
         self.invitation.connected(username)
         menu = [{"command": name, "description": words} for name, words in table.menu()]

@@ -108,7 +108,7 @@ def test_an_old_answer_is_not_trusted(desk: Desk) -> None:
 
 def test_an_administrator_sets_the_group_but_does_not_take_it_over(desk: Desk) -> None:
     know(desk, ADMIN)
-    assert "off here" in desk.say("/level all off", user_id=ADMIN, chat_id=GROUP)
+    assert "are off" in desk.say("/level all off", user_id=ADMIN, chat_id=GROUP)
     desk.say("/stop", user_id=ADMIN, chat_id=GROUP)
     assert desk.access.admits(update(ADMIN)), "who switched it off may switch it on again"
     desk.say("/start", user_id=ADMIN, chat_id=GROUP)
@@ -123,7 +123,7 @@ def test_the_bots_own_state_is_not_told_to_a_groups_administrator(desk: Desk) ->
     assert "Up for 3 h." in desk.say("/status", chat_id=GROUP)
     said = desk.say("/status", user_id=ADMIN, chat_id=GROUP)
     assert "Up for 3 h." not in said
-    assert said.startswith("This chat hears of")
+    assert said.startswith("This chat gets")
 
 
 def test_a_group_is_asked_about_after_its_start_and_once_an_hour(desk: Desk) -> None:
@@ -185,7 +185,7 @@ def test_a_group_with_topics_end_to_end(run_bot: Run, chat: SimBot, sim: Simulat
     sim.wait(lambda: chat.count("getChatAdministrators"), what="the question who administers the group", timeout=20)
     say(MEMBER, "/level whales off")
     say(ADMIN, "/level whales loud", thread_id=9)
-    answer = chat.wait_text("Whale orders always come with a sound", chat_id=GROUP)
+    answer = chat.wait_text("Whale orders are always with sound", chat_id=GROUP)
     assert int(str(answer.params["message_thread_id"])) == 9
     sim.wait(lambda: sim.market.calls, what="the first look at the market")
     sim.market.sweep("binance", "BTC", "buy", usd=1_100_000, fills=9, price=50_000.0)
@@ -195,6 +195,6 @@ def test_a_group_with_topics_end_to_end(run_bot: Run, chat: SimBot, sim: Simulat
     assert alert.message_id is not None
     for user_id in (MEMBER, ADMIN):
         chat.press(alert.message_id, "mute:BTC:1h", chat_id=GROUP, user_id=user_id)
-    chat.wait_text("BTC muted here", chat_id=0)
+    chat.wait_text("BTC muted", chat_id=0)
     assert chat.count("answerCallbackQuery") == 1, "the member's button did nothing"
-    assert not any("off here" in words for words in chat.texts(GROUP))
+    assert not any("are off" in words for words in chat.texts(GROUP))

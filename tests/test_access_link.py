@@ -35,7 +35,7 @@ class Desk:
         self.folder, self.clock = folder, clock
         self.store = Store(folder / "bot.db")
         self.access = Access(self.store, owner_id=owner, allowed_users=frozenset({FRIEND}), now=clock)
-        words = context.Desk(
+        words = context.Context(
             self.store, self.access, symbols=("BTC",), now=clock, default_min=lambda monitor, symbol: 1e6
         )
         self.inbox = Inbox(self.store, self.access, Commands(words), stale_after=600.0, now=clock)
@@ -88,7 +88,7 @@ def test_who_opens_the_link_is_the_owner_and_hears_of_whales(desk: Desk) -> None
     assert desk.access.owner_id == STRANGER
     assert desk.access.role(STRANGER) is Role.OWNER
     assert [chat.chat_id for chat in desk.store.chats.all()] == [STRANGER]
-    assert "You are the owner" in said[0][1]
+    assert "You now own this bot" in said[0][1]
     assert "Alerts are on" in said[1][1]
     assert "/users" in desk.say("/help")[0][1]
 

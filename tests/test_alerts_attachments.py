@@ -89,7 +89,7 @@ def test_nobody_else_gets_the_log_and_a_group_does_not_see_it(run_bot: Run, chat
     chat.send_text(chat_id=8, user_id=8, text="/logs")
     chat.wait_text("/help", chat_id=8)
     chat.send_text(chat_id=-500, chat_type="group", user_id=OWNER, text="/logs")
-    chat.wait_text("The log comes to our private chat", chat_id=-500)
+    chat.wait_text("The log is on its way to your private chat", chat_id=-500)
     chat.wait_text("The last 300 lines of the log", chat_id=OWNER)
     assert [
         call for call in chat.calls if call.method == "sendDocument" and call.params["chat_id"] != str(OWNER)

@@ -252,7 +252,7 @@ def test_a_stranger_is_answered_once_and_let_in_by_the_owners_button(run_bot: Ru
     assert asked.message_id is not None
     chat.press(message_id=asked.message_id, data="allow:99", user_id=99, chat_id=99)  # not theirs to press
     chat.press(message_id=asked.message_id, data="allow:99", user_id=OWNER, chat_id=OWNER)
-    chat.wait_text("You may use this bot now", chat_id=99)
+    chat.wait_text("You can now use this bot", chat_id=99)
     chat.send_text(chat_id=99, user_id=99, text="/start")
     chat.wait_text("alerts are on", chat_id=99)
     assert len(chat.texts(99)) == 3

@@ -14,7 +14,7 @@ SOON = {"DERIVATIVES_INTERVAL": "0.3", "LIQUIDATION_MIN_USD": "500k"}
 
 
 def wait_looked(sim: Simulator, times: int = 2) -> None:
-    """Every venue was asked so often."""
+    """Every venue has been asked so often."""
     since = time.time()
     paths = ("/api/v5/public/liquidation-orders", "/api/v4/futures/usdt/liq_orders", "/info")
 

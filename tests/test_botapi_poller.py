@@ -19,7 +19,7 @@ from botapi.client import Telegram
 from botapi.conflict import ConflictPolicy
 from botapi.poller import STORE_REST, Poller, PollerEvents
 from botapi.storage import StoreError
-from commands.context import Desk
+from commands.context import Context
 from commands.inbox import Inbox
 from commands.table import Commands
 from simulation.account import SimBot
@@ -62,7 +62,7 @@ class Rig:
         self.half_a_second = threading.Event()
         self.telegram = Telegram(TOKEN, sim.url, now=self.clock.now)
         access = Access(store, owner_id=OWNER, allowed_users=frozenset(), now=self.server_time)
-        desk = Desk(store, access, symbols=("BTC",), now=self.server_time, default_min=lambda monitor, symbol: 1e6)
+        desk = Context(store, access, symbols=("BTC",), now=self.server_time, default_min=lambda monitor, symbol: 1e6)
         self.inbox = Inbox(store, access, Commands(desk), stale_after=600.0, now=self.server_time)
         self.poller = Poller(
             self.telegram,
@@ -519,7 +519,7 @@ def test_commands_older_than_the_limit_are_not_run_but_told_of_once(rig: Rig) ->
     finish = rig.begin()
     rig.sim.wait(lambda: len(rig.answers()) == 2, what="one answer and one line")
     assert rig.answers()[0] == "pong now"
-    assert "3 commands" in rig.answers()[1]
+    assert "3 old commands" in rig.answers()[1]
     rig.poller.stop(1.0)
     finish()
 
@@ -669,7 +669,7 @@ def test_after_two_hours_offline_the_latest_command_is_answered_and_the_older_on
     finish = rig.begin()
     rig.sim.wait(lambda: len(rig.answers()) == 2, what="an answer and a line about the older one")
     assert rig.answers()[0] == "pong late"
-    assert "1 command" in rig.answers()[1]
+    assert "1 old command" in rig.answers()[1]
     lines = [line for line in caplog.messages if line.startswith("Polling: ")]
     assert len(lines) == 3, lines  # it runs; it does not; it does again
     rig.poller.stop(1.0)

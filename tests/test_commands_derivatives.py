@@ -29,7 +29,7 @@ class Desk:
     def __init__(self, folder: Path) -> None:
         self.store = Store(folder / "bot.db")
         access = Access(self.store, owner_id=OWNER, allowed_users=frozenset({FRIEND}), now=lambda: NOW)
-        desk = context.Desk(
+        desk = context.Context(
             *(self.store, access, ("BTC", "ETH"), lambda: NOW),
             default_min=lambda monitor, symbol: 500_000.0 if monitor == "liquidations" else 0.0,
         )
@@ -65,7 +65,7 @@ def test_liq_names_its_venues_the_sums_and_the_latest_large_ones(desk: Desk) -> 
         ]
     )
     assert desk.say("/liq").splitlines() == [
-        "<b>Liquidations on Gate and OKX</b>, USD (other venues are not counted)",
+        "<b>Liquidations on Gate and OKX</b>, in USD (these venues only)",
         "5 min: BTC longs 600k, shorts 200k · ETH longs 1k",
         "24 h: ETH longs 3M · BTC longs 600k, shorts 200k",
         "15:06:30 🔴 BTC long 600k at 77,000 · OKX",
@@ -73,7 +73,7 @@ def test_liq_names_its_venues_the_sums_and_the_latest_large_ones(desk: Desk) -> 
         "14:00:00 🔴 ETH long 3M at 77,000 · OKX",
     ]
     assert "ETH" not in desk.say("/liq btc")
-    assert desk.say("/liq DOGE").startswith("DOGE is not watched here")
+    assert desk.say("/liq DOGE").startswith("DOGE is not on this bot's list")
 
 
 def test_liq_of_a_bot_that_is_young_says_since_when_it_counts(desk: Desk) -> None:
@@ -85,15 +85,15 @@ def test_liq_of_a_bot_that_is_young_says_since_when_it_counts(desk: Desk) -> Non
 @pytest.mark.parametrize(
     ("age", "said"),
     [
-        (None, "yet; the first look takes a minute"),
-        (600, "since 14:56:40 UTC, when I began to look"),
-        (90_000, "in 24 hours"),
+        (None, "yet; the first check takes a minute"),
+        (600, "since 14:56:40 UTC, when the bot was first started"),
+        (90_000, "in the last 24 hours"),
     ],
 )
 def test_liq_without_any_says_since_when_it_looks_and_where_to_ask(desk: Desk, age: int | None, said: str) -> None:
     if age is not None:
         desk.store.markets.begin_liquidations(now=NOW - age)
-    assert desk.say("/liq BTC") == f"No liquidations of BTC seen {said}. /status tells how the sources are."
+    assert desk.say("/liq BTC") == f"No liquidations of BTC {said}. Is a source down? See /status."
 
 
 def rates(desk: Desk) -> None:
@@ -121,20 +121,20 @@ def test_funding_of_a_coin_compares_its_venues(desk: Desk) -> None:
         "Hyperliquid  +0.0987   +108  1 h",
         "OKX          -0.0070     -8  8 h",
     ]
-    assert desk.say("/funding nothing").startswith("I know no funding of NOTHING.")
+    assert desk.say("/funding nothing").startswith("No funding rates for NOTHING.")
 
 
 def test_funding_before_the_first_look_says_so(desk: Desk) -> None:
-    assert desk.say("/funding").startswith("No funding seen yet")
+    assert desk.say("/funding").startswith("No funding rates yet")
 
 
 def test_a_wallet_is_added_named_listed_and_removed(desk: Desk) -> None:
-    assert desk.say("/wallet") == "No wallets are watched here. Add one: /wallet add 0x… NAME"
+    assert desk.say("/wallet") == "No wallets yet. Add one: /wallet add 0x… NAME"
     assert desk.say(f"/wallet add {ADDRESS.upper().replace('X', 'x')} the  <big> one").startswith(
-        "Watching the <big> one."
+        "Following the <big> one."
     )
-    assert desk.say(f"/wallet add {OTHER}").startswith("Watching 0xcdcd…cdcd.")
-    assert "not looked at yet" in desk.say("/wallet list")
+    assert desk.say(f"/wallet add {OTHER}").startswith("Following 0xcdcd…cdcd.")
+    assert "not read yet" in desk.say("/wallet list")
     held = [
         Position("BTC", -2.0, 154_000.0, 76_000.0, 90_000.0, 20.0),
         Position("ETH", 1.0, 2500.0, 2400.0, 0.0, 5.0),
@@ -143,22 +143,22 @@ def test_a_wallet_is_added_named_listed_and_removed(desk: Desk) -> None:
     said = desk.say("/wallet list")
     assert "<b>the &lt;big&gt; one</b>" in said
     assert "BTC short 154k USD at 77,000, 17% to liquidation\nETH long 2.5k USD at 2,500" in said
-    assert desk.say(f"/wallet add {ADDRESS} boss") == "The wallet 0xabab…abab is called boss here now."
-    assert desk.say("/wallet remove BOSS") == "No longer watching boss."
-    assert desk.say(f"/wallet remove {OTHER}") == "No longer watching 0xcdcd…cdcd."
+    assert desk.say(f"/wallet add {ADDRESS} boss") == "Wallet 0xabab…abab is now called boss."
+    assert desk.say("/wallet remove BOSS") == "No longer following boss."
+    assert desk.say(f"/wallet remove {OTHER}") == "No longer following 0xcdcd…cdcd."
     assert desk.say("/wallet remove boss").startswith("No wallet here is called “boss”")
 
 
 @pytest.mark.parametrize(
     ("typed", "answer"),
     [
-        ("/wallet add", "I need add and an address"),
-        ("/wallet add 0x12", "A Hyperliquid address is 0x and 40"),
-        (f"/wallet add {ADDRESS} {'x' * 25}", "A name has at most 24 characters."),
-        ("/wallet what", "I need add and an address"),
-        ("/wallet list all", "I need add and an address"),
-        ("/liq BTC ETH", "I need one coin"),
-        ("/funding BTC ETH", "I need one coin"),
+        ("/wallet add", "Use add with an address"),
+        ("/wallet add 0x12", "A Hyperliquid address is 0x followed by 40"),
+        (f"/wallet add {ADDRESS} {'x' * 25}", "A name can have up to 24 characters."),
+        ("/wallet what", "Use add with an address"),
+        ("/wallet list all", "Use add with an address"),
+        ("/liq BTC ETH", "Give one coin"),
+        ("/funding BTC ETH", "Give one coin"),
     ],
 )
 def test_wrong_arguments_get_a_sentence_and_an_example_and_change_nothing(
@@ -171,11 +171,11 @@ def test_wrong_arguments_get_a_sentence_and_an_example_and_change_nothing(
 
 def test_a_chat_watches_at_most_ten_wallets_each_by_a_name_of_its_own(desk: Desk) -> None:
     for number in range(10):
-        assert desk.say(f"/wallet add 0x{number:040x} w{number}").startswith("Watching")
-    assert desk.say(f"/wallet add {ADDRESS}").startswith("A chat watches at most 10 wallets")
+        assert desk.say(f"/wallet add 0x{number:040x} w{number}").startswith("Following")
+    assert desk.say(f"/wallet add {ADDRESS}").startswith("A chat can follow up to 10 wallets")
     desk.say("/wallet remove w3")
-    assert desk.say(f"/wallet add {ADDRESS} W4").startswith("Another wallet here is called “W4” already.")
-    assert desk.say(f"/wallet add {ADDRESS} w3").startswith("Watching")
+    assert desk.say(f"/wallet add {ADDRESS} W4").startswith("Another wallet in this chat is already called “W4”.")
+    assert desk.say(f"/wallet add {ADDRESS} w3").startswith("Following")
 
 
 def test_a_group_that_became_a_supergroup_keeps_its_wallets(desk: Desk) -> None:

@@ -28,7 +28,7 @@ class Desk:
     def __init__(self, folder: Path) -> None:
         self.store = Store(folder / "bot.db")
         self.access = Access(self.store, owner_id=OWNER, allowed_users=frozenset({FRIEND}), now=lambda: NOW)
-        self.desk = context.Desk(
+        self.desk = context.Context(
             self.store, self.access, symbols=("BTC", "ETH"), now=lambda: NOW, default_min=lambda monitor, symbol: 1e6
         )
         self.commands = Commands(self.desk)
@@ -96,14 +96,14 @@ def test_commands_that_are_too_old_are_told_of_in_one_line_for_each_chat(desk: D
     assert desk.answers() == []
     assert desk.inbox.tell_stale(away_since=NOW - 7200)
     told = dict(desk.answers())
-    assert "3 commands" in told[FRIEND]
-    assert "1 command" in told[OWNER]
+    assert "3 old commands" in told[FRIEND]
+    assert "1 old command" in told[OWNER]
     assert not desk.inbox.tell_stale(away_since=None)
 
 
 @pytest.mark.parametrize("words", ["/start@other_bot", "/unknown", "/", "/ hello", "//"])
 def test_an_old_command_in_a_group_that_was_for_another_bot_is_not_told_of(desk: Desk, words: str) -> None:
-    desk.commands.desk.username = "whale_test_bot"
+    desk.commands.context.username = "whale_test_bot"
     group = {"id": -5, "type": "group", "title": "Desk"}
     desk.inbox.take(message(1, "/start", chat=group))
     old: dict[str, Any] = {"chat": group, "date": int(NOW) - 3600}

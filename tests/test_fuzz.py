@@ -332,7 +332,7 @@ class Desk:
     def __init__(self, folder: Path) -> None:
         self.store = Store(folder / "bot.db")
         access = Access(self.store, owner_id=OWNER, allowed_users=frozenset({FRIEND}), now=lambda: NOW)
-        desk = context.Desk(
+        desk = context.Context(
             *(self.store, access, ("BTC", "ETH")),
             now=lambda: NOW,
             default_min=lambda monitor, symbol: 1e6,

@@ -157,7 +157,7 @@ def test_from_nothing_to_a_running_bot_with_an_owner(
     bot.wait("This is @whale_test_bot")
     code = bot.link()
     open_link(chat, code)
-    chat.wait_text("You are the owner", chat_id=OWNER)
+    chat.wait_text("You now own this bot", chat_id=OWNER)
     chat.wait_text("alerts are on", chat_id=OWNER)
     bot.wait("OWNER_ID was written")
     chat.send_text(chat_id=OWNER, text="/users")
@@ -236,7 +236,7 @@ def test_without_a_network_the_token_can_be_saved_unchecked_and_the_link_comes_l
     bot.wait("Tries go on")
     sim.online()
     open_link(chat, bot.link())
-    chat.wait_text("You are the owner", chat_id=OWNER)
+    chat.wait_text("You now own this bot", chat_id=OWNER)
 
 
 @pytest.mark.parametrize(("arguments", "key"), [((), CTRL_C), (("setup",), CTRL_D)])
@@ -300,7 +300,7 @@ def test_a_bot_that_nobody_could_use_shows_the_link_on_a_terminal(
     code = bot.link()
     open_link(chat, code, user_id=OWNER)
     open_link(chat, code, user_id=FRIEND)
-    chat.wait_text("You are the owner", chat_id=OWNER)
+    chat.wait_text("You now own this bot", chat_id=OWNER)
     chat.wait_text("This bot is private", chat_id=FRIEND)
 
 
@@ -337,7 +337,7 @@ def test_an_owner_who_could_not_be_written_down_is_known_after_a_restart_even_wi
     open_link(chat, bot.link())
     bot.wait("it is read-only")
     bot.wait("database knows the owner")
-    chat.wait_text("You are the owner", chat_id=OWNER)
+    chat.wait_text("You now own this bot", chat_id=OWNER)
     bot.type(CTRL_C, enter=False)
     assert bot.wait_exit() == 0
     run_bot(OWNER_ID="", ALLOWED_USERS="").wait_output(POLLING)
@@ -377,7 +377,7 @@ def test_setup_with_a_link_runs_the_bot_until_it_was_opened(terminal: Open, env_
     open_link(chat, setup.link())
     setup.wait("The bot has an owner")
     assert setup.wait_exit() == 0
-    chat.wait_text("You are the owner", chat_id=OWNER)
+    chat.wait_text("You now own this bot", chat_id=OWNER)
     assert env_file.read_text(encoding="utf-8").endswith(f"\nOWNER_ID={OWNER}\n")
 
 
@@ -393,7 +393,7 @@ def test_setup_beside_a_running_bot_has_that_one_take_the_new_owner(
     open_link(chat, setup.link(), user_id=FRIEND)
     setup.wait(f"User {FRIEND} is the owner now")
     assert setup.wait_exit() == 0
-    chat.wait_text("You are the owner", chat_id=FRIEND)
+    chat.wait_text("You now own this bot", chat_id=FRIEND)
     chat.wait_text("is the owner of this bot now", chat_id=OWNER)
     bot.wait("OWNER_ID was written")
     assert env_file.read_text(encoding="utf-8").endswith(f"\nOWNER_ID={FRIEND}\n")

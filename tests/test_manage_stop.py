@@ -67,7 +67,7 @@ def test_a_bot_that_hangs_is_told_after_the_timeout_and_not_killed(run_bot: Run)
         assert bot.process.poll() is None
     finally:
         bot.process.send_signal(signal.SIGCONT)
-    assert bot.wait_exit() == 0, "it was asked, and does it when it can"
+    assert bot.wait_exit() == 0, "it has been asked, and does it when it can"
 
 
 @pytest.mark.parametrize("word", ["-1", "nan", "soon", "inf"])

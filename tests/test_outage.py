@@ -126,7 +126,7 @@ def test_a_storm_of_429_is_waited_out_and_nothing_is_lost(
     outbox.start()
     sim.wait(lambda: not store.pending(), what="all of them")
     assert len(chat.sent) == MESSAGES
-    assert storm.hits <= 4 * len(CHATS), "a pause that was asked for is kept"
+    assert storm.hits <= 4 * len(CHATS), "a pause that has been asked for is kept"
     assert "cannot be reached" not in caplog.text
 
 

@@ -56,7 +56,7 @@ def test_whales_of_a_quiet_time_are_told_together_when_it_is_over_also_after_a_k
     assert "ETH buy 4M USD" in told
     say(chat, "/ping over", "pong over")
     assert sum("Held back: 2 alerts\n" in words for words in chat.texts(OWNER)) == 1
-    assert "held, told later" in say(chat, "/history", "The last 2 alerts")
+    assert "held back, sent later" in say(chat, "/history", "The last 2 alerts")
 
 
 def test_settings_are_pressed_in_one_message_that_edits_itself(run_bot: Run, chat: SimBot, sim: Simulator) -> None:

@@ -39,22 +39,22 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
 
 
 def test_a_level_is_set_for_one_kind_of_alert_or_for_all(desk: Desk) -> None:
-    assert "Liquidations always come without a sound" in desk.say("/level liq silent")
+    assert "Liquidations are always silent" in desk.say("/level liq silent")
     assert desk.chat().levels == {"liquidations": "silent"}
-    assert "All alerts are off here" in desk.say("/level ALL OFF")
+    assert "All alerts are off" in desk.say("/level ALL OFF")
     assert desk.chat().levels == dict.fromkeys(MONITORS, "off")
     assert desk.say("/level") == "Whales: off. Liquidations: off. Funding: off. Wallets: off."
-    assert "Off: whales, liquidations, funding, wallets." in desk.say("/status")
+    assert "Off: whale orders, liquidations, funding, wallets." in desk.say("/status")
 
 
 def test_funding_has_no_threshold_and_its_level_does_not_speak_of_one(desk: Desk) -> None:
-    assert desk.say("/level funding on") == "Funding alerts are on: they come with a sound."
+    assert desk.say("/level funding on") == "Funding alerts are on, with sound."
     assert "threshold" not in desk.press("s:funding")[1].text
 
 
 def test_a_side_is_of_whales_unless_the_word_can_only_mean_liquidations(desk: Desk) -> None:
-    assert "only sells come here" in desk.say("/side sells")
-    assert "only longs come here" in desk.say("/side longs")
+    assert "sells only" in desk.say("/side sells")
+    assert "longs only" in desk.say("/side longs")
     assert desk.chat().sides == {"whales": "sell", "liquidations": "long"}
     assert "both sides" in desk.say("/side both")
     assert desk.chat().sides == {"liquidations": "long"}
@@ -63,7 +63,7 @@ def test_a_side_is_of_whales_unless_the_word_can_only_mean_liquidations(desk: De
 
 
 def test_a_threshold_is_of_whales_unless_another_kind_is_named(desk: Desk) -> None:
-    assert "liquidations of 500k USD or more" in desk.say("/threshold liq 500k")
+    assert "iquidations from 500k USD" in desk.say("/threshold liq 500k")
     desk.say("/threshold liquidations btc 2m")
     desk.say("/threshold 3m")
     assert desk.chat().thresholds == {"liquidations": {"*": 5e5, "BTC": 2e6}, "whales": {"*": 3e6}}
@@ -75,7 +75,7 @@ def test_a_threshold_is_of_whales_unless_another_kind_is_named(desk: Desk) -> No
 def test_quiet_hours_are_set_shown_and_ended(desk: Desk) -> None:
     assert "No quiet hours" in desk.say("/quiet")
     said = desk.say("/quiet 22-7")
-    assert said.startswith("Quiet from 22:00 to 07:00 (UTC)")
+    assert said.startswith("Quiet hours: 22:00 to 07:00 (UTC)")
     assert "/timezone" in said, "who has set no zone is told that the hours are UTC"
     assert desk.chat().quiet == "22:00-07:00"
     assert "22:00-07:00" in desk.say("/quiet")
@@ -88,7 +88,7 @@ def test_quiet_hours_are_set_shown_and_ended(desk: Desk) -> None:
 def test_a_zone_changes_every_time_that_is_shown_and_when_digests_come(desk: Desk) -> None:
     desk.say("/digest 09:00")
     before = desk.chat().digest_at
-    assert desk.say("/timezone new york").endswith("America/New_York, where it is 11:06:40 UTC-4.")
+    assert desk.say("/timezone new york").endswith("America/New_York, now 11:06:40 UTC-4.")
     after = desk.chat().digest_at
     assert before is not None
     assert after is not None
@@ -104,20 +104,21 @@ def test_a_zone_that_is_not_known_is_refused_with_suggestions(desk: Desk) -> Non
 
 
 def test_a_cap_is_set_shown_and_ended(desk: Desk) -> None:
-    assert "No hourly cap" in desk.say("/cap")
-    assert "when the hour is over" in desk.say("/cap 20")
+    assert "No hourly limit" in desk.say("/cap")
+    assert "after the hour" in desk.say("/cap 20")
     assert desk.chat().hourly_cap == 20
     desk.say("/digest 09:00")
-    assert "in the next digest" in desk.say("/cap 1")
-    assert desk.say("/cap").startswith("At most 1 message an hour.")
+    assert "into the next digest" in desk.say("/cap 1")
+    assert desk.say("/cap").startswith("Limit: 1 message an hour.")
     desk.say("/cap off")
     assert desk.chat().hourly_cap == 0
 
 
 def test_help_explains_one_command_or_one_section(desk: Desk) -> None:
-    assert (
-        desk.say("/help quiet") == "/quiet 22:00-07:00 | off - hold alerts at night, for example /quiet 22:00-07:00"
-    )
+    what, details, example = desk.say("/help quiet").split("\n")
+    assert what == "/quiet 22:00-07:00 | off - hold alerts back at night"
+    assert "Undo with /quiet off" in details
+    assert example == "Example: /quiet 22:00-07:00"
     assert desk.say("/help /QUIET") == desk.say("/help quiet")
     assert desk.say("/help markets").startswith("Markets\n/whales")
     assert all(len(section.split("\n")) <= 16 for section in desk.say("/help", user_id=OWNER).split("\n\n"))
@@ -126,14 +127,14 @@ def test_help_explains_one_command_or_one_section(desk: Desk) -> None:
 def test_a_coin_that_there_was_an_alert_of_can_be_muted_and_no_other(desk: Desk) -> None:
     """Liquidations and wallets tell of coins that the settings do not name."""
     (refused,) = desk.press("mute:kPEPE:1h")
-    assert "nothing any more" in refused.text
-    assert "not watched here" in desk.say("/mute kPEPE 1h")
+    assert "has expired" in refused.text
+    assert "not on this bot" in desk.say("/mute kPEPE 1h")
     publish(desk, "k1", symbol="kPEPE", monitor="liquidations")
     publish(desk, "k2", symbol="xyz:GOLD", monitor="wallets")
     desk.press("mute:kPEPE:1h")
     desk.press("mute:xyz:GOLD:24h")
     assert desk.chat().symbol_mutes == {"kPEPE": NOW + 3600, "xyz:GOLD": NOW + 86400}
-    assert desk.say("/mute kPEPE 2h").startswith("kPEPE muted here until")
+    assert desk.say("/mute kPEPE 2h").startswith("kPEPE muted until")
 
 
 def test_start_in_another_topic_moves_the_alerts_there(desk: Desk) -> None:
@@ -142,18 +143,18 @@ def test_start_in_another_topic_moves_the_alerts_there(desk: Desk) -> None:
         return desk.commands.run(replace(group, text="/start", thread_id=thread_id))[0].text
 
     assert start(5).startswith("Alerts are on in this chat.")
-    assert start(5).startswith("Alerts were on already.")
-    assert start(None).startswith("Alerts come to this topic now.")
+    assert start(5).startswith("Alerts are already on.")
+    assert start(None).startswith("Alerts will now be posted in this topic.")
     assert desk.chat(-9).thread_id is None
 
 
 def test_the_end_of_quiet_hours_promises_what_they_held_only_where_they_held_something(desk: Desk) -> None:
-    assert desk.say("/quiet off") == "There are no quiet hours here."
+    assert desk.say("/quiet off") == "No quiet hours are set."
     desk.say("/quiet 15-18")
-    assert desk.say("/quiet off") == "No more quiet hours here."
+    assert desk.say("/quiet off") == "Quiet hours are off."
     desk.say("/quiet 15-18")
     publish(desk, "held")
-    assert desk.say("/quiet off") == "No more quiet hours here. What they held comes in a moment."
+    assert desk.say("/quiet off") == "Quiet hours are off. The alerts held back are on their way."
 
 
 # Status and history
@@ -168,8 +169,8 @@ def test_status_tells_what_is_held_until_when_and_what_a_mute_kept_back(desk: De
     desk.say("/mute BTC 1h")
     publish(desk, "muted")
     said = desk.say("/status")
-    assert "Held back: 3 alerts (3 in quiet hours), told at 18:00:00 UTC+2 or soon after." in said
-    assert "Came during a mute in 24 h: 1 alert (/history)." in said
+    assert "Held back: 3 alerts (3 in quiet hours); they arrive at about 18:00:00 UTC+2." in said
+    assert "Muted in the last 24 h: 1 alert (see /history)." in said
 
 
 def publish(desk: Desk, key: str, *, now: float = NOW, **changes: Any) -> None:
@@ -192,11 +193,11 @@ def test_history_tells_what_came_what_is_held_and_what_became_of_it(desk: Desk) 
     (reply,) = desk.replies("/history")
     lines = parse_html(reply.text)[0].split("\n")
     assert lines[0] == "The last 2 alerts, times in UTC+2"
-    assert lines[1] == "17:06:41 🟢 BTC buy 2.3M USD at 76,981 · Binance spot · held: quiet hours"
+    assert lines[1] == "17:06:41 🟢 BTC buy 2.3M USD at 76,981 · Binance spot · held back: quiet hours"
     assert lines[2] == "17:06:40 🟢 ETH buy 2.3M USD at 76,981 · Binance spot"
     with desk.store.transaction():
         held_back.take(desk.store, desk.chat(), now=NOW)
-    assert "held, told later" in desk.say("/history 1")
+    assert "held back, sent later" in desk.say("/history 1")
     desk.say("/mute 1h")
     publish(desk, "muted", at_ms=at + 2000, now=NOW + 2)
     assert "muted" in desk.say("/history 1")
@@ -241,7 +242,7 @@ def test_a_test_looks_like_a_real_alert_is_marked_and_is_not_kept(desk: Desk, mo
     plain = parse_html(reply.text)[0]
     assert "TEST: " in plain.split("\n")[0]
     assert "UTC+2" in plain
-    assert "This is a test: nothing happened on a market." in plain
+    assert "This is a test, not a real trade." in plain
     assert [data for _, data in reply.keyboard[0]] == ["mute:BTC:1h", "mute:BTC:24h"]
     assert desk.store.messages.alerts(monitor) == []
     assert "No alerts" in desk.say("/history")
@@ -267,11 +268,11 @@ def test_a_test_of_wallets_shows_no_wallet_of_another_chat(desk: Desk) -> None:
 @pytest.mark.parametrize(
     ("command", "silent", "would"),
     [
-        ("/level whales loud", False, "come with a sound"),
-        ("/level whales silent", True, "come without a sound"),
-        ("/level whales off", False, "would not come: it is off"),
-        ("/quiet 15-16", False, "held now"),
-        ("/mute 1h", False, "only be counted now"),
+        ("/level whales loud", False, "come with sound"),
+        ("/level whales silent", True, "come without sound"),
+        ("/level whales off", False, "would not come: this kind is off"),
+        ("/quiet 15-16", False, "held back now"),
+        ("/mute 1h", False, "not be sent now (muted)"),
     ],
 )
 def test_a_test_says_what_would_become_of_a_real_one_now(desk: Desk, command: str, silent: bool, would: str) -> None:
@@ -319,14 +320,14 @@ def test_the_main_page_shows_every_setting(desk: Desk) -> None:
     (reply,) = desk.replies("/settings")
     lines = reply.text.split("\n")
     assert lines[2:] == [
-        "Whales: on, BTC 1.05M, ETH 640k USD or more, only sells",
-        "Liquidations: on, BTC 1.05M, ETH 640k USD or more",
+        "Whales: on, from BTC 1.05M, ETH 640k USD, only sells",
+        "Liquidations: on, from BTC 1.05M, ETH 640k USD",
         "Funding: off",
-        "Wallets: on, BTC 1.05M, ETH 640k USD or more",
+        "Wallets: on, from BTC 1.05M, ETH 640k USD",
         "Coins: BTC, ETH",
         "Quiet hours: 22:00-07:00",
-        "Time zone: Europe/Berlin, where it is 17:06:40 UTC+2",
-        "Hourly cap: 20 messages",
+        "Time zone: Europe/Berlin, now 17:06:40 UTC+2",
+        "Hourly limit: 20 messages",
         "Digest: none",
     ]
     assert ("Funding: off", "s:funding") in reply.keyboard[1]
@@ -345,7 +346,7 @@ def test_a_button_changes_the_setting_says_so_and_shows_it_in_place(desk: Desk) 
 
 def test_an_old_button_is_refused_in_words_and_shows_what_is_so_now(desk: Desk) -> None:
     toast, shown = desk.press("s:coins:unwatch SHIB")
-    assert "SHIB is not watched here" in toast.text
+    assert "SHIB is not on this bot's list" in toast.text
     assert shown.edit
     assert desk.chat().symbols is None
 
