@@ -1,0 +1,51 @@
+"""Helpers of the store's tests."""
+
+from __future__ import annotations
+
+from botapi.storage import ANSWERS, Delivery
+from store import Store
+from store.rows import Alert
+
+NOW = 1_750_000_000.0
+DAY = 86400.0
+
+
+def say(store: Store, chat_id: int, text: str, *, lane: int = ANSWERS, bundle: str | None = None) -> int:
+    return store.messages.enqueue(chat_id, "sendMessage", {"text": text}, now=NOW, lane=lane, bundle=bundle)
+
+
+def whale(key: str, *, symbol: str = "BTC", at: float = NOW, facts: str = "") -> Alert:
+    return Alert(
+        key=key,
+        monitor="whales",
+        symbol=symbol,
+        side="buy",
+        usd=2e6,
+        headline=f"{symbol} buy 2M USD",
+        facts=facts,
+        at_ms=round(at * 1000),
+        venue="Binance spot",
+        url="https://example.org",
+    )
+
+
+def pending(store: Store) -> list[Delivery]:
+    found = [store.delivery(delivery_id) for delivery_id, _, _ in store.pending()]
+    return [delivery for delivery in found if delivery is not None]
+
+
+def texts(store: Store) -> list[str]:
+    return [delivery.payload["text"] for delivery in pending(store)]
+
+
+def full_disk(store: Store, *, full: bool = True) -> None:
+    """From now on the file may not grow: SQLite's own "database or disk is full"."""
+    pages = store._db._connection.execute("PRAGMA page_count").fetchone()[0]
+    store._db._connection.execute(f"PRAGMA max_page_count = {pages if full else 10**6}")
+
+
+def deliver(store: Store, message_id: int) -> Delivery:
+    """The outbox's part: read, (send), settle."""
+    delivery = pending(store)[0]
+    store.settle_sent(delivery, message_id=message_id, now=NOW)
+    return delivery

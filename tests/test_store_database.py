@@ -1,0 +1,303 @@
+"""The database: nothing committed is lost, nothing half is kept, and trouble with the disk is told in words."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+from storekit import NOW, full_disk, pending, say, texts
+
+from botapi.storage import StoreError
+from store import Store, database
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "bot.db"
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[Store]:
+    store = Store(path)
+    yield store
+    store.close()
+
+
+def test_what_is_in_one_transaction_is_kept_together_or_not_at_all(store: Store, path: Path) -> None:
+    with pytest.raises(RuntimeError), store.transaction():
+        store.chats.mark_handled(1, now=NOW)
+        say(store, 7, "pong")
+        raise RuntimeError("a bug")
+    assert not store.chats.handled(1)
+    assert texts(store) == []
+    with store.transaction():
+        store.chats.mark_handled(1, now=NOW)
+        say(store, 7, "pong")
+    other = Store(path)
+    assert other.chats.handled(1)
+    assert texts(other) == ["pong"]
+    other.close()
+
+
+def test_a_transaction_inside_another_is_undone_with_it(store: Store) -> None:
+    with pytest.raises(RuntimeError), store.transaction():
+        with store.transaction():
+            store.set_value("inner", "1")
+        raise RuntimeError("a bug")
+    assert store.value("inner") is None
+
+
+def test_nobody_sees_a_transaction_before_it_is_committed(store: Store, path: Path) -> None:
+    reader = sqlite3.connect(path)
+    with store.transaction():
+        store.set_value("name", "new")
+        assert reader.execute("SELECT count(*) FROM facts").fetchone() == (0,)
+    assert reader.execute("SELECT count(*) FROM facts").fetchone() == (1,)
+    reader.close()
+
+
+def test_a_savepoint_undoes_only_what_is_inside(store: Store) -> None:
+    with store.transaction():
+        store.set_value("outside", "kept")
+        with pytest.raises(RuntimeError), store.savepoint():
+            store.set_value("inside", "undone")
+            raise RuntimeError("a bug")
+    assert store.value("outside") == "kept"
+    assert store.value("inside") is None
+
+
+def test_the_cause_is_told_when_sqlite_gave_up_the_whole_transaction_by_itself(store: Store) -> None:
+    """It does so on a full disk; the savepoint is gone then, and that must not hide the first error."""
+    with pytest.raises(StoreError, match="first"), store.transaction(), store.savepoint():
+        store.set_value("name", "1")
+        store._db._connection.execute("ROLLBACK")
+        raise StoreError("the first error")
+    assert store.value("name") is None
+
+
+def test_a_bug_in_our_own_values_stays_a_bug_and_leaves_the_store_usable(store: Store) -> None:
+    with pytest.raises(sqlite3.Error):
+        store.messages.enqueue(None, "sendMessage", {}, now=NOW)  # type: ignore[arg-type]
+    assert say(store, 7, "on") == 1
+
+
+def test_a_full_disk_is_a_store_error_at_once_also_inside_a_transaction(store: Store) -> None:
+    """Who skips a faulty command must be able to tell it from a disk that is full."""
+    full_disk(store)
+    with pytest.raises(StoreError, match="outside"), store.transaction():
+        with pytest.raises(StoreError, match="Free some space"):
+            say(store, 7, "x" * 100_000)
+        raise StoreError("outside")
+
+
+def test_a_full_disk_is_a_store_error_and_nothing_half_is_kept(store: Store) -> None:
+    full_disk(store)
+    with pytest.raises(StoreError, match="Free some space"), store.transaction():
+        store.chats.mark_handled(1, now=NOW)
+        say(store, 7, "x" * 100_000)
+    assert not store.chats.handled(1)
+    full_disk(store, full=False)
+    say(store, 7, "room again")
+    assert texts(store) == ["room again"]
+
+
+def test_threads_do_not_mix_their_transactions(store: Store) -> None:
+    def work(number: int) -> None:
+        for turn in range(50):
+            with store.transaction():
+                count = int(store.value("count") or 0)
+                say(store, number, str(turn))
+                store.set_value("count", str(count + 1))
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(1, 5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert store.value("count") == "200"
+    rows = pending(store)
+    for number in range(1, 5):
+        mine = [row.payload["text"] for row in rows if row.chat_id == number]
+        assert mine == [str(turn) for turn in range(50)], "each chat's messages keep their order"
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from store import Store
+store = Store(Path(sys.argv[1]))
+number = 0
+while True:
+    number += 1
+    with store.transaction(durable=number % 10 == 0):
+        store.chats.mark_handled(number, now=1.0)
+        store.messages.enqueue(7, "sendMessage", {"text": str(number)}, now=1.0)
+        store.set_value("last", str(number))
+    print(number, flush=True)
+"""
+
+
+def test_kill_9_loses_nothing_that_was_committed_and_keeps_nothing_half(path: Path) -> None:
+    writer = subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(path)], cwd=ROOT, stdout=subprocess.PIPE, encoding="utf-8"
+    )
+    assert writer.stdout is not None
+    try:
+        for line in writer.stdout:
+            if int(line) == 100:
+                break
+    finally:
+        writer.kill()
+    told = [int(line) for line in writer.stdout.read().split("\n")[:-1]] or [100]
+    writer.wait(10)
+    store = Store(path)
+    last = int(store.value("last") or 0)
+    assert last >= told[-1] >= 100
+    assert texts(store) == [str(number) for number in range(1, last + 1)]
+    assert store.chats.handled(last)
+    assert not store.chats.handled(last + 1)
+    assert store.set_aside is None
+    store.close()
+
+
+# Trouble with the disk
+
+
+def test_a_disk_that_stays_full_is_logged_once_and_once_when_there_is_room_again(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    full_disk(store)
+    for _ in range(5):
+        with pytest.raises(StoreError, match=r"is full\. Nothing stored is lost.*wait\. Free some space"):
+            say(store, 7, "x" * 100_000)
+        assert store.chats.take_stale() == [], "a transaction that writes nothing is no sign of room"
+    full_disk(store, full=False)
+    say(store, 7, "room again")
+    assert [record.levelname for record in caplog.records] == ["ERROR", "INFO"]
+    assert "written again" in caplog.records[1].message
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such limit")
+def test_a_file_that_may_not_grow_loses_nothing_and_works_again_when_it_may(path: Path) -> None:
+    """A real refusal of the kernel in the middle of a write, as a quota makes it; then the limit is lifted."""
+    script = """
+import resource, sys
+from pathlib import Path
+from botapi.storage import StoreError
+from store import Store
+store = Store(Path(sys.argv[1]))
+store.set_value("kept", "1")
+resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, resource.RLIM_INFINITY))
+failed = 0
+for number in range(60):
+    try:
+        store.messages.enqueue(7, "sendMessage", {"text": str(number) + "x" * 10_000}, now=1.0)
+        assert not failed, "it came back before the limit was lifted"
+    except StoreError as error:
+        failed += 1
+        assert "Check the disk" in str(error) or "full" in str(error), error
+assert failed > 20, failed
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+store.messages.enqueue(7, "sendMessage", {"text": "room"}, now=1.0)
+assert store.value("kept") == "1"
+print(60 - failed)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(path)], cwd=ROOT, capture_output=True, encoding="utf-8", check=False
+    )
+    assert done.returncode == 0, done.stderr
+    again = Store(path)
+    assert again.set_aside is None
+    assert [words.rstrip("x") for words in texts(again)] == [*map(str, range(int(done.stdout))), "room"]
+    again.close()
+
+
+@contextlib.contextmanager
+def ordinary_user() -> Iterator[None]:
+    """Root may write everywhere: step down for a while."""
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+
+
+@pytest.fixture
+def public() -> Iterator[Path]:
+    """A folder that every user may read; pytest's own are for their owner alone."""
+    if os.name == "nt":
+        pytest.skip("on Windows a folder's read-only mark bars nobody")
+    folder = Path(tempfile.mkdtemp())
+    yield folder
+    folder.chmod(0o755)
+    shutil.rmtree(folder)
+
+
+def test_a_folder_that_may_not_be_written_is_said_in_words_and_nothing_is_made_there(public: Path) -> None:
+    public.chmod(0o555)
+    words = r"cannot be written.*Nothing was changed.*Give this user write permission"
+    with ordinary_user(), pytest.raises(StoreError, match=words):
+        Store(public / "bot.db")
+    assert list(public.iterdir()) == []
+
+
+def test_a_database_that_may_only_be_read_is_refused_and_not_changed(store: Store, path: Path, public: Path) -> None:
+    store.set_value("name", "kept")
+    store.close()
+    copy = public / "bot.db"
+    shutil.copyfile(path, copy)
+    copy.chmod(0o444)
+    public.chmod(0o555)
+    before = copy.read_bytes()
+    with ordinary_user(), pytest.raises(StoreError, match="cannot be written"):
+        Store(copy)
+    assert copy.read_bytes() == before
+    assert list(public.iterdir()) == [copy]
+
+
+def test_a_database_that_another_program_holds_locked_is_waited_for_and_then_refused_in_words(
+    store: Store, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    store._db._connection.execute("PRAGMA busy_timeout = 50")
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        for _ in range(3):
+            with pytest.raises(StoreError, match=r"Another program has locked .*Close that program"):
+                say(store, 7, "waits")
+        assert store.value("name") is None, "reading goes on"
+        other.execute("ROLLBACK")
+    say(store, 7, "free")
+    assert texts(store) == ["free"]
+    assert len(caplog.records) == 2
+
+
+def test_a_start_while_another_program_holds_the_database_says_so_and_changes_nothing(
+    store: Store, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.set_value("name", "kept")
+    store.close()
+    monkeypatch.setattr(database, "BUSY_PATIENCE", 0.05)
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(StoreError, match=r"has locked .*\. Nothing was changed\. Close that program"):
+            Store(path)
+    again = Store(path)
+    assert (again.value("name"), again.set_aside) == ("kept", None)
+    again.close()

@@ -1,0 +1,316 @@
+"""The file: no foreign or newer one is touched, an older one upgraded, a damaged one set aside and salvaged."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from storekit import NOW, say, texts, whale
+
+from botapi.storage import StoreError
+from store import Store, database, salvage, schema
+from store.rows import Chat, User
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "bot.db"
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[Store]:
+    store = Store(path)
+    yield store
+    store.close()
+
+
+def spoil(path: Path, *, first: int, pages: int = 10**6) -> None:
+    """Overwrite pages of the file in place, as a failing disk does."""
+    with path.open("r+b") as file:
+        file.seek(0, 2)
+        end = min(file.tell(), (first + pages) * 4096)
+        file.seek(first * 4096)
+        file.write(b"\xa5" * (end - first * 4096))
+
+
+def test_damage_in_mid_run_is_told_once_and_the_next_start_sets_the_file_aside(
+    store: Store, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    told: list[str] = []
+    store.when_damaged(told.append)
+    for number in range(2000):
+        store.messages.add_alert(whale(f"k{number}", facts="x" * 200), now=NOW)
+    store._db._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    store._db._connection.execute("PRAGMA shrink_memory")
+    spoil(path, first=30)
+    for _ in range(3):
+        with pytest.raises(StoreError, match=r"is damaged.*Start the bot again"):
+            store.messages.alerts("whales", limit=5000)
+    assert len(told) == 1
+    assert caplog.text.count("is damaged") == 1
+    store.close()
+    again = Store(path)
+    assert again.set_aside is not None
+    again.close()
+    third = Store(path)
+    assert third.set_aside is None
+    third.close()
+
+
+def test_a_large_database_that_was_found_damaged_is_checked_at_the_next_start(
+    store: Store, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its size alone would spare it the check, and the bot would end and start for ever."""
+    monkeypatch.setattr(database, "CHECKED_AT_ONCE", 0)
+    for number in range(2000):
+        store.messages.add_alert(whale(f"k{number}", facts="x" * 200), now=NOW)
+    store._db._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    store._db._connection.execute("PRAGMA shrink_memory")
+    spoil(path, first=30)
+    with pytest.raises(StoreError):
+        store.messages.alerts("whales", limit=5000)
+    store.close()
+    again = Store(path)
+    assert again.set_aside is not None
+    again.close()
+    third = Store(path)
+    assert third.set_aside is None
+    third.close()
+
+
+def test_what_can_be_read_of_a_damaged_file_is_taken_over(store: Store, path: Path) -> None:
+    for chat_id in range(1, 31):
+        store.chats.put(Chat(chat_id=chat_id, added_by=7, since=float(chat_id), thresholds={"whales": {"*": 2e6}}))
+    store.set_value("inbox", "500 1.0")
+    store.chats.put_user(User(user_id=9, name="Eve", state="allowed", at=NOW))
+    for number in range(3000):
+        say(store, 7, f"{number}" + "x" * 300)
+    store.close()
+    spoil(path, first=80, pages=3)
+    again = Store(path)
+    assert again.set_aside is not None
+    assert [chat.chat_id for chat in again.chats.all()] == list(range(1, 31))
+    assert again.chats.all()[0].thresholds == {"whales": {"*": 2e6}}
+    assert again.value("inbox") == "500 1.0"
+    assert [user.name for user in again.chats.users("allowed")] == ["Eve"]
+    kept = [int(words.rstrip("x")) for words in texts(again)]
+    assert 2900 < len(kept) < 3000, "only what stood in the damaged pages is gone"
+    assert kept == sorted(kept)
+    assert (kept[0], kept[-1]) == (0, 2999)
+    assert again.taken_over > 2900
+    assert say(again, 7, "new") == 3001, "no id is used twice"
+    again.close()
+
+
+def test_a_row_that_is_no_longer_what_it_should_be_is_not_taken_over(store: Store, path: Path) -> None:
+    """It would make every later look at the chats fail."""
+    for chat_id in (1, 2):
+        store.chats.put(Chat(chat_id=chat_id, added_by=7))
+    for number in range(300):
+        say(store, 7, f"{number}" + "x" * 300)
+    store._db.write("UPDATE chats SET settings = '{\"symb' WHERE chat_id = 1")
+    store.close()
+    spoil(path, first=40, pages=2)
+    again = Store(path)
+    assert [chat.chat_id for chat in again.chats.all()] == [2]
+    again.close()
+
+
+def test_a_database_of_another_program_is_refused_and_not_changed(path: Path) -> None:
+    foreign = sqlite3.connect(path)
+    foreign.execute("CREATE TABLE recipes (name TEXT)")
+    foreign.commit()
+    foreign.close()
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match="another program"):
+        Store(path)
+    assert path.read_bytes() == before
+    assert [entry.name for entry in path.parent.iterdir()] == ["bot.db"]
+
+
+@pytest.mark.parametrize("begun", ["", "PRAGMA journal_mode = WAL"])
+def test_a_file_whose_making_was_cut_off_is_made_anew(path: Path, begun: str) -> None:
+    """A kill or a full disk at the first start must not leave a file that looks like another program's."""
+    half = sqlite3.connect(path)
+    half.execute(begun)
+    half.close()
+    path.touch()
+    store = Store(path)
+    store.set_value("name", "1")
+    assert store.value("name") == "1"
+    store.close()
+
+
+def set_version(path: Path, version: int) -> None:
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.execute(f"PRAGMA user_version = {version}")
+
+
+def shout(db: sqlite3.Connection) -> None:
+    """A migration, as a later version may bring it: the titles of chats in capitals, in a column of another name."""
+    db.execute("ALTER TABLE chats RENAME COLUMN title TO name")
+    for chat_id, settings in db.execute("SELECT chat_id, settings FROM chats").fetchall():
+        assert json.loads(settings)["timezone"] == "UTC"
+        db.execute("UPDATE chats SET name = upper(name) WHERE chat_id = ?", (chat_id,))
+
+
+def test_an_older_file_is_upgraded_in_one_step_and_a_copy_of_it_is_kept(store: Store, path: Path) -> None:
+    store.chats.put(Chat(chat_id=7, title="Ann", added_by=7))
+    store.close()
+    upgraded = database.Database(path, migrations=(shout,))
+    assert [tuple(row) for row in upgraded.rows("SELECT chat_id, name FROM chats")] == [(7, "ANN")]
+    upgraded.close()
+    again = database.Database(path, migrations=(shout,))
+    assert again.rows("SELECT name FROM chats")[0]["name"] == "ANN", "it is upgraded once"
+    again.close()
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        assert schema.read_version(db) == (schema.APPLICATION_ID, schema.FIRST_VERSION + 1)
+    kept = path.with_name(f"bot.db.version-{schema.FIRST_VERSION}")
+    with contextlib.closing(sqlite3.connect(kept)) as db:
+        assert schema.read_version(db) == (schema.APPLICATION_ID, schema.FIRST_VERSION)
+        assert db.execute("SELECT title FROM chats").fetchall() == [("Ann",)]
+    assert {found.name for found in path.parent.iterdir()} == {"bot.db", kept.name}
+
+
+def test_a_new_file_gets_the_newest_schema_without_a_copy(path: Path) -> None:
+    made = database.Database(path, migrations=(shout,))
+    assert made.rows("SELECT name FROM chats") == []
+    made.close()
+    assert [found.name for found in path.parent.iterdir()] == ["bot.db"]
+
+
+def test_a_migration_that_fails_leaves_the_file_as_it_was(store: Store, path: Path) -> None:
+    store.chats.put(Chat(chat_id=7, title="Ann", added_by=7))
+    store._db.write("UPDATE chats SET settings = 'no JSON'")
+    store.close()
+    with pytest.raises(StoreError, match=r"could not be upgraded.*left unchanged\. Go back to the version"):
+        database.Database(path, migrations=(shout,))
+    with contextlib.closing(sqlite3.connect(path)) as after:
+        assert schema.read_version(after)[1] == schema.FIRST_VERSION
+        assert after.execute("SELECT title, settings FROM chats").fetchone() == ("Ann", "no JSON")
+
+
+def test_a_file_from_before_the_first_release_is_refused_and_left_as_it_is(store: Store, path: Path) -> None:
+    store.close()
+    for version in (1, schema.FIRST_VERSION - 1):
+        set_version(path, version)
+        before = path.read_bytes()
+        with pytest.raises(StoreError, match=rf"test version.*schema {version}.*Move it away"):
+            Store(path)
+        assert path.read_bytes() == before
+        assert salvage.inspect(path).verdict == "older"
+
+
+def test_a_newer_versions_file_is_refused_and_left_as_it_is(store: Store, path: Path) -> None:
+    store.set_value("name", "kept")
+    store._db._connection.execute("PRAGMA user_version = 99")
+    store.close()
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match=r"newer version.*schema 99"):
+        Store(path)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("where", ["the head", "the middle", "no database at all"])
+def test_a_damaged_file_is_set_aside_and_kept_and_the_bot_goes_on_with_a_new_one(path: Path, where: str) -> None:
+    store = Store(path)
+    for number in range(300):
+        say(store, number + 1, "x" * 200)
+    store.close()
+    content = bytearray(path.read_bytes())
+    if where == "no database at all":
+        content = bytearray(b"this is a letter to a friend\n" * 100)
+    else:
+        start = 16 if where == "the head" else len(content) // 2
+        content[start : start + 8192] = b"\xa5" * 8192
+    path.write_bytes(content)
+    store = Store(path)
+    assert store.set_aside is not None
+    assert store.set_aside.read_bytes() == bytes(content)
+    assert where == "the middle" or store.pending() == []
+    say(store, 7, "new")
+    store.close()
+    again = Store(path)
+    assert again.set_aside is None
+    assert texts(again)[-1] == "new"
+    again.close()
+
+
+def test_a_second_damaged_file_does_not_overwrite_the_first(path: Path) -> None:
+    kept = set()
+    for content in (b"first damage " * 100, b"second damage " * 100):
+        path.write_bytes(content)
+        store = Store(path)
+        assert store.set_aside is not None
+        kept.add(store.set_aside)
+        store.close()
+    assert sorted(aside.read_bytes()[:6] for aside in kept) == [b"first ", b"second"]
+
+
+def test_a_path_that_cannot_be_a_database_is_told_as_a_store_error(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="could not be opened"):
+        Store(tmp_path / "missing" / "bot.db")
+    (tmp_path / "bot.db").mkdir()
+    with pytest.raises(StoreError, match="could not be opened"):
+        Store(tmp_path / "bot.db")
+
+
+# A look from outside (doctor)
+
+
+def files(path: Path) -> dict[str, bytes]:
+    return {found.name: found.read_bytes() for found in path.parent.iterdir() if not found.name.endswith("-shm")}
+
+
+def test_a_database_in_use_is_looked_at_without_a_trace_and_goes_on(store: Store, path: Path) -> None:
+    say(store, 7, "before")
+    before = files(path)
+    with store.transaction():
+        say(store, 7, "in the middle")
+        assert salvage.inspect(path).verdict == "sound"
+    say(store, 7, "after")
+    assert texts(store) == ["before", "in the middle", "after"]
+    assert set(files(path)) == set(before)
+
+
+def test_a_look_at_a_closed_database_makes_no_file_beside_it(store: Store, path: Path) -> None:
+    say(store, 7, "kept")
+    store.close()
+    before, touched = files(path), path.parent.stat().st_mtime_ns
+    found = salvage.inspect(path)
+    assert path.parent.stat().st_mtime_ns == touched, "not even for a moment"
+    assert (found.verdict, found.size) == ("sound", path.stat().st_size)
+    assert files(path) == before
+    assert {found.name for found in path.parent.iterdir()} == {"bot.db"}
+
+
+def test_a_look_tells_damaged_foreign_and_newer_files_apart_and_changes_none(store: Store, path: Path) -> None:
+    for number in range(300):
+        say(store, 7, f"filling {number} " * 40)
+    store.close()
+    whole = path.read_bytes()
+    path.write_bytes(whole[:8192] + b"\x55" * 12288 + whole[20480:])
+    assert salvage.inspect(path).verdict == "damaged"
+    path.write_bytes(b"this is no database at all, however long it is" * 100)
+    damaged = path.read_bytes()
+    assert salvage.inspect(path).verdict == "damaged"
+    assert path.read_bytes() == damaged
+    path.unlink()
+    for pragma, verdict in (("application_id = 77", "foreign"), ("user_version = 99", "newer")):
+        other = sqlite3.connect(path)
+        other.executescript(f"PRAGMA {pragma}; CREATE TABLE IF NOT EXISTS t (a);")
+        other.close()
+        assert salvage.inspect(path).verdict == verdict
+        path.unlink()
+    with pytest.raises(FileNotFoundError):
+        salvage.inspect(path)
+
+
+def test_a_look_ends_in_time_at_a_file_too_large_for_it(store: Store, path: Path) -> None:
+    for number in range(300):
+        say(store, 7, f"filling {number} " * 40)
+    assert salvage.inspect(path, seconds=-1).verdict == "not all checked"
