@@ -1,0 +1,133 @@
+"""What the store keeps of the markets: gaps, bars, liquidations, rates and wallets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from storekit import DAY, NOW
+
+from store import Store
+from store.rows import Chat, Gap, TrackedPosition, WalletSnapshot, WatchedWallet
+from venues.perpetuals import Liquidation, Position, Rate
+from venues.trades import Bar
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = NOW
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def store(tmp_path: Path, clock: Clock) -> Iterator[Store]:
+    store = Store(tmp_path / "bot.db", now=clock)
+    yield store
+    store.close()
+
+
+def bar(at: float, symbol: str = "BTC") -> Bar:
+    return Bar(symbol, int(at), 10.0, 12.0, 8.0, 11.0, 100.0, 50.0)
+
+
+def liquidation(row: str, at: float) -> Liquidation:
+    return Liquidation("OKX", "BTC", "long", 1e6, 77_000.0, int(at * 1000), row)
+
+
+def rate(symbol: str, venue: str = "OKX") -> Rate:
+    return Rate(venue, symbol, f"{symbol}-SWAP", 0.0001, 8.0, 0, 0)
+
+
+def test_trades_of_one_bar_that_come_in_two_parts_are_one_bar(store: Store) -> None:
+    store.markets.add_bars([Bar("BTC", 300, 10.0, 12.0, 8.0, 11.0, 100.0, 50.0)])
+    store.markets.add_bars([Bar("BTC", 300, 11.0, 11.5, 7.0, 9.0, 5.0, 7.0)])
+    assert store.markets.bars("BTC", since=0) == [Bar("BTC", 300, 10.0, 12.0, 7.0, 9.0, 105.0, 57.0)]
+    store.markets.add_bars([Bar("BTC", 300, 9.0, 13.0, 7.5, 10.0, 0.0, 0.0)])
+    assert store.markets.bars("BTC", since=0) == [Bar("BTC", 300, 10.0, 13.0, 7.0, 10.0, 105.0, 57.0)]
+
+
+def test_bars_are_those_of_the_coin_from_a_time_on_oldest_first(store: Store) -> None:
+    assert store.markets.bars_from() is None
+    store.markets.add_bars([bar(900), bar(300), bar(600), bar(600, "ETH")])
+    assert [found.at for found in store.markets.bars("BTC", since=600)] == [600, 900]
+    assert store.markets.bars_from() == 300
+
+
+def test_bars_are_kept_for_a_chart_of_30_days_and_liquidations_for_two(store: Store) -> None:
+    store.markets.add_bars([bar(NOW - 30.5 * DAY), bar(NOW - 31.5 * DAY)])
+    store.markets.add_liquidations([liquidation("new", NOW - 1.9 * DAY), liquidation("old", NOW - 2.1 * DAY)])
+    store.prune(now=NOW)
+    assert store.markets.bars_from() == int(NOW - 30.5 * DAY)
+    assert [found.row for found in store.markets.liquidations(since=0)] == ["new"]
+
+
+def test_a_gap_is_noted_once_and_the_newest_comes_first(store: Store, clock: Clock) -> None:
+    assert store.markets.add_gap("Kraken", "BTC", missed=None, start=1.0, end=2.0)
+    assert not store.markets.add_gap("Kraken", "BTC", missed=None, start=1.0, end=3.0)
+    clock.now += 1
+    assert store.markets.add_gap("Kraken", "BTC", missed=9, start=1.0, end=2.0), "its number is news"
+    assert not store.markets.add_gap("Kraken", "BTC", missed=9, start=1.0, end=2.0)
+    assert store.markets.gaps(since=0) == [
+        Gap("Kraken", "BTC", 9, 1.0, 2.0),
+        Gap("Kraken", "BTC", None, 1.0, 2.0),
+    ]
+    assert len(store.markets.gaps(since=NOW)) == 1
+
+
+def test_known_liquidations_are_not_returned_again(store: Store) -> None:
+    first, second = liquidation("1", NOW), liquidation("2", NOW + 1)
+    assert store.markets.add_liquidations([first]) == [first]
+    assert store.markets.add_liquidations([first, second]) == [second]
+    assert store.markets.liquidations(since=NOW - 1) == [second, first]
+    assert store.markets.liquidations(since=NOW) == [second]
+    assert store.markets.liquidations(since=0, symbol="ETH") == []
+
+
+def test_the_beginning_of_liquidations_is_the_first_one(store: Store) -> None:
+    assert store.markets.liquidations_from() == float("inf")
+    for now in (NOW, NOW + 9):
+        store.markets.begin_liquidations(now=now)
+    assert store.markets.liquidations_from() == NOW
+
+
+def test_a_venues_rates_are_replaced_all_at_once_and_no_other_venues(store: Store) -> None:
+    store.markets.put_rates("OKX", [rate("BTC"), rate("ETH")])
+    store.markets.put_rates("Gate", [rate("BTC", "Gate")])
+    store.markets.put_rates("OKX", [rate("SOL")])
+    assert store.markets.rates() == [rate("BTC", "Gate"), rate("SOL")]
+    assert store.markets.rates("SOL") == [rate("SOL")]
+
+
+def watch(store: Store, chat_id: int, *addresses: str) -> None:
+    store.chats.put(Chat(chat_id=chat_id, added_by=chat_id))
+    for address in addresses:
+        store.markets.watch(WatchedWallet(chat_id, address, f"name of {address}"), now=NOW)
+
+
+def test_the_wallet_read_longest_ago_comes_first_and_those_of_chats_without_alerts_not_at_all(store: Store) -> None:
+    watch(store, 1, "0xa", "0xb", "0xc")
+    watch(store, 2, "0xb", "0xd")
+    store.unsubscribe(2, note="")
+    store.markets.put_look("0xa", WalletSnapshot({}, NOW + 2))
+    store.markets.put_look("0xb", WalletSnapshot({}, NOW + 1))
+    assert list(store.markets.watchers()) == ["0xc", "0xb", "0xa"]
+    assert [wallet.chat_id for wallet in store.markets.watchers()["0xb"]] == [1]
+
+
+def test_a_wallet_that_no_chat_with_alerts_watches_is_forgotten(store: Store) -> None:
+    watch(store, 1, "0xa")
+    watch(store, 2, "0xb")
+    snapshot = WalletSnapshot({"BTC": TrackedPosition(Position("BTC", 1.0, 7e4, 7e4, 0.0, 3.0), 1.0, True)}, NOW)
+    for address in ("0xa", "0xb", "0xc"):
+        store.markets.put_look(address, snapshot)
+    store.unsubscribe(2, note="")
+    store.markets.forget_unwatched()
+    assert [store.markets.look(address) for address in ("0xa", "0xb", "0xc")] == [snapshot, None, None]
