@@ -135,6 +135,10 @@ def _main(argv: list[str] | None) -> int:
         from manage import demo  # the bot itself does not need it
 
         return demo.run(interactive=sys.stdin is not None and sys.stdin.isatty())
+    if arguments.stop_at_eof:
+        from manage import demo
+
+        demo.stop_at_eof()
     command = next((row for row in SUBCOMMANDS if row.name == arguments.command), None)
     env_file = arguments.env_file.absolute()
     if env_file != config.ENV_FILE and _is_missing(env_file) and (command is None or command.needs_file):
@@ -189,6 +193,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--demo", action="store_true", help="show everything with no token and no internet")
     parser.add_argument("--wait", action="store_true", help="if a copy runs already, wait and take over when it ends")
     parser.add_argument("--once", action="store_true", help="check and deliver once, then end (for cron)")
+    parser.add_argument("--stop-at-eof", action="store_true", help=argparse.SUPPRESS)  # for the demo's bot
     parser.add_argument("--version", action="version", version=f"CryptoSat {config.VERSION}")
     _add_env_file(parser, config.ENV_FILE)
     rows = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")

@@ -1,13 +1,15 @@
-"""`python bot.py --demo`: the very same bot against a simulated Telegram and simulated markets, on loopback.
+"""`python bot.py --demo`: the real bot against a simulated Telegram and simulated markets on this machine.
 
-Needs no token and no internet, reads no settings of yours, and keeps everything in a temporary folder that is
-removed at the end. The terminal shows the chat. One story is played once: /start, a whale, a rival that polls with
-the same token, the rival gone. With a terminal you can type all along and stay after the story; without one the
-demo ends by itself (exit 0; 1, with a sentence, when a step did not happen in time).
+It needs no token and no internet, reads none of your settings, and keeps its files in a temporary folder that is
+deleted at the end. The terminal shows the chat: /start, a whale, a second copy with the same token, the second copy
+gone. With a terminal you can type at any time and stay afterwards; without one the demo ends by itself. Exit code 0;
+1 with a sentence when a step did not happen in time.
 """
 
 from __future__ import annotations
 
+import _thread
+import contextlib
 import io
 import os
 import queue
@@ -39,19 +41,40 @@ WHALE_WITHIN = 15.0
 TOLD_WITHIN = 12.0
 STANDBY_WITHIN = 45.0
 BACK_WITHIN = 30.0
+ORPHAN_GRACE = 15.0  # seconds a bot whose demo is gone has to stop in order
 
 
 class _Failed(Exception):
-    """A step of the story did not happen; the text says which."""
+    """A step did not happen in time; str() says which."""
+
+
+def stop_at_eof() -> None:
+    """Stop this process, as on SIGTERM, when its standard input ends: the demo that held the other end is gone.
+
+    Works for every way a demo can end: a closed terminal or console, kill -9. Does not block.
+    """
+
+    def wait() -> None:
+        pause = threading.Event()
+        while os.read(sys.stdin.fileno(), 4096):
+            pass
+        while not callable(signal.getsignal(signal.SIGTERM)):  # still starting: nobody would hear the signal
+            pause.wait(0.05)
+        _thread.interrupt_main(signal.SIGTERM)
+        pause.wait(ORPHAN_GRACE)
+        os._exit(128 + signal.SIGTERM)
+
+    threading.Thread(target=wait, name="stop-at-eof", daemon=True).start()
 
 
 def run(interactive: bool) -> int:
-    """Play the demo and return the exit code. Ctrl-C (or SIGTERM) ends it at once; the bot is always ended too."""
+    """Play the demo and return the exit code. Ctrl-C, SIGTERM or a closed terminal ends it, and its bot, at once."""
     from simulation.simulator import Simulator
 
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a Windows console may lack a character: never a crash
-    previous = signal.signal(signal.SIGTERM, _interrupt)
+    ends = [signal.SIGTERM] if sys.platform == "win32" else [signal.SIGTERM, signal.SIGHUP]
+    previous = {number: signal.signal(number, _interrupt) for number in ends}
     try:
         with (
             tempfile.TemporaryDirectory(prefix="cryptosat-demo-", ignore_cleanup_errors=True) as folder,
@@ -64,9 +87,11 @@ def run(interactive: bool) -> int:
                 print(f"\nThe demo stopped: {failure}\n{demo.log_tail()}", file=sys.stderr)
                 return 1
     except KeyboardInterrupt:
-        print("\nThe demo is over.")
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            print("\nThe demo is over.", flush=True)
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
     return 0
 
 
@@ -75,7 +100,7 @@ def _interrupt(*_: object) -> NoReturn:
 
 
 class _Demo:
-    """The bot as a child process, the chat on the terminal, and the story. All in the main thread."""
+    """The bot as a child process, the chat on the terminal, and the steps of the demo. All in the main thread."""
 
     def __init__(self, sim: Simulator, folder: Path, *, interactive: bool) -> None:
         # An id of its own, so that two demos (or a demo and a real bot) never meet in a lock.
@@ -115,9 +140,9 @@ class _Demo:
         program = Path(__file__).resolve().parent.parent / "bot.py"
         with self._log.open("wb") as log:
             self._child = subprocess.Popen(
-                [sys.executable, str(program), "--env-file", str(empty)],
+                [sys.executable, str(program), "--stop-at-eof", "--env-file", str(empty)],
                 env=environment,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,  # never written to: its end tells the bot that the demo is gone
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 **group,
@@ -141,53 +166,50 @@ class _Demo:
             child.wait(5)
 
     def play(self) -> None:
-        """The story, then (with a terminal) the chat until it is left. Raises _Failed."""
-        sim, bot = self._sim, self._bot
-        print("CryptoSat demo: the real bot, a simulated Telegram, simulated markets. Ctrl-C ends it.")
+        """The steps, then (with a terminal) the chat until you quit. Raises _Failed."""
+        market = self._sim.market
+        print("CryptoSat demo: the real bot with a simulated Telegram and simulated markets. Press Ctrl-C to quit.")
         if self._interactive:
-            print("Type /commands or the label of a [button] and press Enter.")
+            print("Type a /command or the label of a [button], then press Enter.")
         self._tell("The bot starts.")
-        self._until(lambda: bot.polling, START_WITHIN, "the bot did not start polling")
-
+        self._until(lambda: self._bot.polling, START_WITHIN, "the bot did not start polling")
         self._tell("You say hello.")
-        said = bot.delivered
+        said = self._bot.delivered
         self._say("/start")
-        self._until(lambda: bot.delivered > said, ANSWER_WITHIN, "/start was not answered")
-        flow = sim.market.start_flow(12)
-        self._until(lambda: _reads(sim, "BTCUSDT") >= 3, WHALE_WITHIN, "the bot did not read the market")
-
-        self._tell("Someone buys Bitcoin for 2.4 million dollars: one order, filled in 40 small trades.")
-        before = bot.delivered
-        sim.market.sweep("binance", "BTC", "buy", usd=2_400_000, fills=40, span_ms=90)
+        self._until(lambda: self._bot.delivered > said, ANSWER_WITHIN, "/start was not answered")
+        flow = market.start_flow(12)
+        self._until(lambda: _reads(self._sim, "BTCUSDT") >= 3, WHALE_WITHIN, "the bot did not read the market")
+        self._tell("Someone buys 2.4 million dollars of Bitcoin: one order that fills in dozens of small trades.")
+        before = self._bot.delivered
+        market.sweep("binance", "BTC", "buy", usd=2_400_000, fills=40, span_ms=90)
         self._until(lambda: self._heard(before, "BTC"), WHALE_WITHIN, "the whale was not reported")
-
-        self._tell("A rival: somewhere else a second program starts to poll with the same token.")
-        before = bot.delivered
-        with bot.rival(timeout=30, pause=0.2):
-            self._until(
-                lambda: self._heard(before, "conflict", "another"), TOLD_WITHIN, "the owner was not told of the rival"
-            )
-            self._tell("The bot makes sure that the rival stays, which takes up to half a minute.")
-            self._until(self._stands_by, STANDBY_WITHIN, "the bot did not go to standby")
-            self._tell("The bot stands by now: it polls no more, so the two do not kick each other out.")
-        before = bot.delivered
-
-        self._tell("The rival is gone. You write; nobody reads it, until the bot notices that.")
-        self._say("/ping still there?")
-        self._until(lambda: self._heard(before, "pong"), BACK_WITHIN, "the bot did not take over")
-        self._until(lambda: self._heard(before, "conflict"), BACK_WITHIN, "the owner was not told that it is over")
-
-        self._tell("That was the story.")
+        self._meet_a_second_copy()
+        self._tell("That's the demo.")
         if self._interactive:
             flow.set()
-            sim.market.start_flow(12, seed=2, whale_every=25)
-            sim.market.perpetuals.liquidate("okx", "BTC", "long", usd=640_000)
-            sim.market.perpetuals.set_rate("hyperliquid", "ETH", 0.00009)
-            print(
-                "The markets go on, a whale comes every half minute. Try /help, /whales, /liq, /funding or /status; "
-                "quit ends it."
-            )
+            market.start_flow(12, seed=2, whale_every=25)
+            market.perpetuals.liquidate("okx", "BTC", "long", usd=640_000)
+            market.perpetuals.set_rate("hyperliquid", "ETH", 0.00009)
+            print("Markets keep running, with a whale every 25 seconds.")
+            print("Try /help, /whales, /liq, /funding or /status. Type quit to leave.")
             self._until(lambda: self._quit, float("inf"), "")
+
+    def _meet_a_second_copy(self) -> None:
+        """Another poller with the same token comes, stays, and leaves again."""
+        self._tell("A second copy of the bot is started somewhere else, with the same token.")
+        before = self._bot.delivered
+        with self._bot.rival(timeout=30, pause=0.2):
+            failure = "the owner was not told about the second copy"
+            self._until(lambda: self._heard(before, "another", "other", "copies"), TOLD_WITHIN, failure)
+            self._tell("The bot waits to see whether the other copy stays (up to 30 s).")
+            self._until(self._stands_by, STANDBY_WITHIN, "the bot did not go to standby")
+            self._tell("The bot is on standby: it stops polling, so the two copies do not disconnect each other.")
+        before = self._bot.delivered
+        self._tell("The other copy is gone. You send a message; the bot notices and takes over.")
+        self._say("/ping still there?")
+        self._until(lambda: self._heard(before, "pong"), BACK_WITHIN, "the bot did not take over")
+        failure = "the owner was not told that the other copy is gone"
+        self._until(lambda: self._heard(before, "conflict", "copy"), BACK_WITHIN, failure)
 
     def log_tail(self) -> str:
         """The last lines the bot printed."""
@@ -195,7 +217,7 @@ class _Demo:
             lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()
         except OSError:
             return ""
-        return "\n".join(["The bot's last words:", *(f"  {line}" for line in lines[-15:])])
+        return "\n".join(["The end of the bot's log:", *(f"  {line}" for line in lines[-15:])])
 
     # One step
 
@@ -211,7 +233,7 @@ class _Demo:
                 raise KeyboardInterrupt
             code = self._child.poll() if self._child is not None else None
             if code is not None:
-                raise _Failed(f"the bot ended by itself with exit code {code}.")
+                raise _Failed(f"the bot ended with exit code {code}.")
             if time.monotonic() > deadline:
                 raise _Failed(f"{failure} within {seconds:.0f} s.")
             try:  # in slices: Windows cannot interrupt a wait without an end
@@ -271,13 +293,14 @@ class _Demo:
             self._shown += 1
             if sent.method == "answerCallbackQuery":
                 lines = [f"({sent.text})"] if sent.text else []
+            elif sent.method.startswith("edit"):
+                lines = ["(edited)", *self._readable(sent)]
             else:
-                lines = [*(("(edited)",) if sent.method.startswith("edit") else ()), *self._readable(sent)]
-            for number, line in enumerate(lines):
-                print(
-                    f"{_clock() if number == 0 else '':8}  {'Bot' if number == 0 else '':3}  {line}".rstrip(),
-                    flush=True,
-                )
+                lines = self._readable(sent)
+            head = f"{_clock()}  Bot"
+            for line in lines:
+                print(f"{head:13}  {line}".rstrip(), flush=True)
+                head = ""
 
     def _readable(self, sent: Sent) -> list[str]:
         """The message as lines of plain text, links written out, buttons in brackets."""

@@ -174,8 +174,12 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
         encoding="utf-8",
     )
     yield process, folder
-    process.kill()
-    process.wait(10)
+    process.terminate()  # so that it deletes its folder; its bot ends with it however it ends
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait(10)
 
 
 def clean_environment() -> dict[str, str]:

@@ -1,0 +1,98 @@
+"""`python bot.py --demo`: however the demo ends, its bot ends too."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from conftest import ROOT, clean_environment
+
+ENDS = ["SIGKILL", "SIGTERM", "SIGHUP"] if sys.platform != "win32" else ["SIGTERM"]  # there it kills
+WITHIN = 40.0  # seconds, on a busy machine
+
+
+@pytest.fixture
+def demo(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "bot.py"), "--demo"],
+        env=clean_environment() | {"HOME": str(tmp_path), "TMPDIR": str(tmp_path), "TEMP": str(tmp_path)},
+        cwd=tmp_path,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+    )
+    yield process
+    process.kill()
+    process.communicate(timeout=WITHIN)
+
+
+def shown(demo: subprocess.Popen[str], words: str) -> None:
+    """Read what the demo prints until a line has the words."""
+    assert demo.stdout is not None
+    for line in demo.stdout:
+        if words in line:
+            return
+    raise AssertionError(f"the demo ended without printing {words!r}")
+
+
+def bot_of(demo: subprocess.Popen[str]) -> psutil.Process:
+    (bot,) = (child for child in psutil.Process(demo.pid).children() if "bot.py" in " ".join(child.cmdline()))
+    return bot
+
+
+def wait_gone(process: psutil.Process) -> None:
+    ends_at = time.monotonic() + WITHIN
+    while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < ends_at, f"the demo's bot {process.pid} still runs"
+        threading.Event().wait(0.05)
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_the_bot_of_a_demo_that_is_killed_or_loses_its_terminal_ends_too(
+    demo: subprocess.Popen[str], name: str
+) -> None:
+    shown(demo, "Alerts are on in this chat")  # the bot answers
+    bot = bot_of(demo)
+    try:
+        demo.send_signal(getattr(signal, name))
+        wait_gone(bot)
+    finally:
+        if bot.is_running():
+            bot.kill()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_demo_that_is_asked_to_end_leaves_no_files(demo: subprocess.Popen[str], name: str, tmp_path: Path) -> None:
+    shown(demo, "The bot starts")
+    demo.send_signal(getattr(signal, name))
+    assert demo.wait(WITHIN) == 0
+    assert list(tmp_path.glob("cryptosat-demo-*")) == []
+
+
+def test_a_bot_that_is_told_to_end_with_its_input_ends_while_it_still_starts(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "bot.py"), "--stop-at-eof"],
+        env=clean_environment()
+        | {
+            "HOME": str(tmp_path),
+            "TELEGRAM_BOT_TOKEN": "123456789:nobody-listens-at-this-port-0000000",
+            "TELEGRAM_API_URL": "http://127.0.0.1:9",
+            "OWNER_ID": "1",
+            "DATA_DIR": str(tmp_path),
+        },
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+    )
+    output, _ = process.communicate(timeout=WITHIN)
+    assert process.returncode == 0, output
