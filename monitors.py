@@ -26,8 +26,7 @@ from botapi.outbox import Outbox
 from lock import InstanceLock, LockError
 from machine import stop_requests
 from store import Store
-from watch.derivatives import Derivatives
-from watch.whale_monitor import WhaleMonitor
+from watch.watchers import Watchers
 
 log = logging.getLogger(__name__)
 
@@ -56,8 +55,7 @@ class Jobs:
     store: Store
     lock: InstanceLock
     outbox: Outbox
-    whales: WhaleMonitor
-    derivatives: Derivatives
+    watchers: Watchers
     digests: Digests
     groups: Groups
     end: Callable[[int, str], None]
@@ -68,7 +66,9 @@ class Jobs:
     def table(self) -> tuple[Job, ...]:
         """What the bot does, every how many seconds, and in which thread. Paused alerts pause the first six."""
         orders, contracts = self.settings.whale_interval_seconds, self.settings.derivatives_interval_seconds
-        liquidations, funding, wallets = (self._watch(check) for check in self.derivatives.checks())
+        liquidations = self._watch(self.watchers.liquidations.tick)
+        funding = self._watch(self.watchers.funding.tick)
+        wallets = self._watch(self.watchers.wallets.tick)
         return (
             # The markets
             Job(name="whales", every=orders, run=self._watch(self._check_whales), thread="whales"),
@@ -91,7 +91,7 @@ class Jobs:
 
     def check_spot(self) -> None:
         """One round for `--once`: whales, and the digests and held alerts that are due."""
-        self.whales.tick()
+        self.watchers.whales.tick()
         self.digests.tick()
         self._tell_held()
 
@@ -110,7 +110,7 @@ class Jobs:
 
     def _check_whales(self) -> None:
         began = time.time()
-        self.whales.tick()
+        self.watchers.whales.tick()
         self.store.set_value(ROUND_BEGAN, str(began))
 
     def _stop_if_asked(self) -> None:

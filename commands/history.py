@@ -93,7 +93,7 @@ def _made_up(context: Context, chat: Chat, monitor: str, symbol: str) -> Alert:
         "funding": (
             "",
             f"{symbol} funding on OKX: +0.1200 % for 8 h, +131 % a year",
-            "longs pay shorts, beyond +0.1 % · charged every 8 h",
+            "longs pay shorts, above +0.1 % · charged every 8 h",
             "OKX",
         ),
         "wallets": (

@@ -34,9 +34,7 @@ from service.state import Snapshot, State
 from service.watchdog import PATIENCE, Watchdog
 from service.web import HealthServer
 from store import Store
-from venues.spot import spot_venues
-from watch.derivatives import Derivatives
-from watch.whale_monitor import WhaleMonitor
+from watch.watchers import Watchers
 
 log = logging.getLogger(__name__)
 
@@ -111,12 +109,9 @@ class Bot:
 
     def _make_watching(self) -> None:
         settings, store = self._settings, self._store
-        spot = spot_venues(settings.source_urls)
-        self.whales = WhaleMonitor(settings, store, spot, notify_owner=self.owner.tell)
-        self.derivatives = Derivatives(settings, store, notify_owner=self.owner.tell)
-        self.digests = Digests(
-            store, symbols=settings.symbols, default_min=self.whales.default_threshold, now=self._server_time
-        )
+        self.watchers = Watchers(settings, store, notify_owner=self.owner.tell)
+        whale_min = self.watchers.whales.default_threshold
+        self.digests = Digests(store, symbols=settings.symbols, default_min=whale_min, now=self._server_time)
 
     def _make_listening(self) -> None:
         settings = self._settings
@@ -125,7 +120,7 @@ class Bot:
             self.access,
             symbols=settings.symbols,
             now=self._server_time,
-            default_min=self._default_min,
+            default_min=self.watchers.default_threshold,
             status=self._status,
         )
         inbox = Inbox(
@@ -164,8 +159,7 @@ class Bot:
             store=self._store,
             lock=self._lock,
             outbox=self.outbox,
-            whales=self.whales,
-            derivatives=self.derivatives,
+            watchers=self.watchers,
             digests=self.digests,
             groups=Groups(self._store, ask=self.telegram.administrators, now=self._server_time),
             end=self._end,
@@ -205,8 +199,7 @@ class Bot:
     def stop(self) -> None:
         """End within the shortest limit of a supervisor (PM2: 1.6 s): cut the poll, send what can go, end threads."""
         self.watchdog.stop()
-        self.whales.stop()
-        self.derivatives.stop()
+        self.watchers.stop()
         self.scheduler.stop()
         self.poller.stop(0.6)
         self.outbox.stop(0.6)
@@ -221,11 +214,6 @@ class Bot:
         """This computer's clock corrected by Telegram's: a wrong clock must not make commands look old."""
         return time.time() + self.telegram.clock_offset
 
-    def _default_min(self, monitor: str, symbol: str) -> float:
-        if monitor == "whales":
-            return self.whales.default_threshold(symbol)
-        return self.derivatives.default_threshold(monitor, symbol)
-
     def _alerts_paused(self) -> bool:
         return self.poller.polling_state().alerts_paused
 
@@ -239,7 +227,7 @@ class Bot:
             conflict=self.poller.conflict_state(),
             alerts_paused=self._alerts_paused(),
             sending_failed_since=self.outbox.unreachable_since(),
-            sources=[*self.whales.health(), *self.derivatives.health()],
+            sources=self.watchers.health(),
             loops=self._loops(),
             stuck=self.watchdog.healthy(),
             latency=self.latency.spread(),

@@ -39,11 +39,12 @@ def alone(
     """
     store, outbox = jobs.store, jobs.outbox
     began = monotonic()
-    for contracts in jobs.derivatives.checks():
-        contracts()
+    watchers = jobs.watchers
+    for watcher in (watchers.liquidations, watchers.funding, watchers.wallets):
+        watcher.tick()
     jobs.check_spot()
     settled = monotonic() + SETTLE
-    while jobs.whales.unfinished() and monotonic() < settled and not pause(LOOK_AGAIN):
+    while watchers.whales.unfinished() and monotonic() < settled and not pause(LOOK_AGAIN):
         jobs.check_spot()
     before = len(store.pending())
     outbox.start()

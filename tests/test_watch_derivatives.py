@@ -16,11 +16,12 @@ from botapi.storage import StoreError
 from simulation.perpetuals import ADDRESS, Perpetuals
 from simulation.simulator import Simulator
 from store import Store
-from store.rows import Chat, WatchedWallet
+from store.rows import Alert, Chat, WatchedWallet
 from venues.coinglass import CoinGlass
 from venues.gate import Gate
 from venues.hyperliquid import Hyperliquid
 from venues.okx import Okx
+from watch.feeds import Hooks
 from watch.funding_monitor import FundingMonitor
 from watch.liquidation_monitor import LiquidationMonitor
 from watch.wallet_monitor import WalletMonitor
@@ -46,11 +47,7 @@ class Watch:
     def restart(self, **settings: Any) -> None:
         self.settings |= settings
         given = Settings(token=TOKEN, symbols=("BTC", "ETH"), **self.settings)
-        hooks: dict[str, Any] = {
-            "now": lambda: self.clock,
-            "jitter": lambda: 0.5,
-            "notify_owner": self.notices.append,
-        }
+        hooks = Hooks(now=lambda: self.clock, jitter=lambda: 0.5, notify_owner=self.notices.append)
         url = self.sim.market_url
         okx, gate, hyperliquid = (
             Okx(url("okx"), deadline=2),
@@ -58,9 +55,9 @@ class Watch:
             Hyperliquid(url("hyperliquid")),
         )
         glass = CoinGlass(url("coinglass"), self.key, deadline=2) if self.key else None
-        self.liquidations = LiquidationMonitor(given, self.store, okx, gate, glass, **hooks)
-        self.funding = FundingMonitor(given, self.store, okx, hyperliquid, glass, **hooks)
-        self.wallets = WalletMonitor(given, self.store, hyperliquid, glass, **hooks)
+        self.liquidations = LiquidationMonitor(given, self.store, okx, gate, glass, hooks)
+        self.funding = FundingMonitor(given, self.store, okx, hyperliquid, glass, hooks)
+        self.wallets = WalletMonitor(given, self.store, hyperliquid, glass, hooks)
 
     def tick(self, monitor: Monitor, *, after: float = 0.0) -> None:
         self.clock += after
@@ -135,7 +132,7 @@ def test_a_wave_over_two_venues_is_one_alert_that_grows_and_names_both(watch: Wa
     (_, grown) = watch.alerts("liquidations")
     assert grown == "BTC longs liquidated on OKX and Gate: 4.35M USD in 1 min, and growing"
     alert = watch.store.messages.alerts("liquidations", limit=1)[0]
-    assert alert.facts.startswith("10 liquidations, the biggest 450k") and "was 2.1M when last told" in alert.facts
+    assert alert.facts.startswith("10 liquidations, the largest 450k") and "2.1M at the last alert" in alert.facts
 
 
 def test_ticks_and_restarts_anywhere_tell_the_same(watch: Watch, sim: Simulator, tmp_path: Path) -> None:
@@ -162,23 +159,45 @@ def test_equal_rows_of_one_instant_are_counted_as_many_times_as_they_are_shown(w
     assert len(watch.alerts("liquidations")) == 2
 
 
-def test_a_kill_before_the_commit_loses_and_repeats_nothing(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kept", range(6))
+def test_a_kill_between_two_alerts_loses_and_repeats_nothing(
+    watch: Watch, monkeypatch: pytest.MonkeyPatch, kept: int
+) -> None:
     watch.tick(watch.liquidations)
     for _ in range(5):
         watch.liquidate("okx", "long", 600_000)
-    full = StoreError("the disk is full")
+    add, left = watch.store.messages.add_alert, iter(range(kept))
+
+    def fail(alert: Alert, *, now: float) -> bool:
+        if next(left, None) is None:
+            raise StoreError("the disk is full")
+        return add(alert, now=now)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(watch.store.messages, "add_alert", fail)
+        with pytest.raises(StoreError):
+            watch.tick(watch.liquidations, after=60)
+    watch.tick(watch.liquidations, after=60)
+    assert len(watch.alerts("liquidations")) == 6
+    assert "BTC longs liquidated on OKX: 2.4M USD in 1 s" in watch.alerts("liquidations"), "no event counts twice"
+
+
+def test_each_alert_is_a_transaction_of_its_own(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So commands get their turn during a storm; the cursors are last."""
+    watch.tick(watch.liquidations)
+    for number in range(3):
+        watch.liquidate("gate", "long" if number % 2 else "short", 600_000)
 
     def fail(*_: Any, **__: Any) -> None:
-        raise full
+        raise StoreError("the disk is full")
 
     with monkeypatch.context() as patched:
         patched.setattr(watch.store.markets, "set_cursor", fail)
         with pytest.raises(StoreError):
             watch.tick(watch.liquidations, after=60)
-    assert watch.alerts("liquidations") == [] and watch.store.pending() == []
+    assert len(watch.alerts("liquidations")) == 3
     watch.tick(watch.liquidations, after=60)
-    assert len(watch.alerts("liquidations")) == 6
-    assert "BTC longs liquidated on OKX: 2.4M USD in 1 s" in watch.alerts("liquidations"), "no event counts twice"
+    assert len(watch.alerts("liquidations")) == 3
 
 
 def test_after_an_outage_what_is_old_is_one_line_and_no_alert(watch: Watch) -> None:
@@ -198,7 +217,7 @@ def test_one_venue_that_is_down_does_not_stop_the_other_and_is_shown(watch: Watc
     watch.liquidate("gate", "long", 600_000)
     watch.tick(watch.liquidations, after=60)
     assert len(watch.alerts("liquidations")) == 1
-    okx, gate = watch.liquidations.health()
+    okx, gate = watch.liquidations.feeds.health()
     assert (okx.state, okx.reason, gate.state) == ("resting", "code 50011, Too Many Requests", "ok")
     assert "OKX liquidations" in okx.line(watch.clock) and "2 coins" in gate.line(watch.clock)
     watch.liquidate("okx", "short", 700_000)
@@ -212,7 +231,7 @@ def test_a_row_that_cannot_be_read_is_counted_once_however_often_it_is_shown(wat
     watch.perps.poison("gate", "BTC")
     for _ in range(3):
         watch.tick(watch.liquidations, after=60)
-    assert [health.skipped for health in watch.liquidations.health()] == [0, 1]
+    assert [health.skipped for health in watch.liquidations.feeds.health()] == [0, 1]
 
 
 def test_the_owner_hears_once_that_a_place_is_refused(watch: Watch) -> None:
@@ -229,7 +248,7 @@ def test_a_refusal_that_goes_on_is_logged_once(watch: Watch, caplog: pytest.LogC
     for _ in range(4):
         watch.tick(watch.liquidations, after=3700)
     assert sum("HTTP 451" in record.getMessage() for record in caplog.records) == 1
-    assert watch.liquidations.health()[0].last_ok == pytest.approx(watch.clock - 4 * 3700)
+    assert watch.liquidations.feeds.health()[0].last_ok == pytest.approx(watch.clock - 4 * 3700)
 
 
 def test_the_owner_hears_when_no_venue_answers_for_half_an_hour_and_when_one_does_again(watch: Watch) -> None:
@@ -241,7 +260,7 @@ def test_the_owner_hears_when_no_venue_answers_for_half_an_hour_and_when_one_doe
     watch.tick(watch.liquidations, after=600)
     begun, ended = watch.notices
     assert begun.startswith("No source answers for liquidations") and begun.count("HTTP 503") == 2
-    assert ended == "Sources answer again for liquidations."
+    assert ended.startswith("Sources for liquidations answer again, after ")
 
 
 def test_more_than_a_venue_shows_is_a_gap_of_every_coin_and_not_silence(watch: Watch) -> None:
@@ -272,8 +291,8 @@ def test_a_rate_that_crosses_the_mark_is_told_once_with_interval_and_venue(watch
         "ETH funding on Hyperliquid: -0.0800 % for 8 h, -88 % a year",
     ]
     facts = {alert.symbol: alert.facts for alert in watch.store.messages.alerts("funding", limit=2)}
-    assert facts["BTC"].startswith("longs pay shorts, beyond +0.05 % · charged every 8 h, next in ")
-    assert facts["ETH"].startswith("shorts pay longs, beyond -0.05 % · charged every hour")
+    assert facts["BTC"].startswith("longs pay shorts, above +0.05 % · charged every 8 h, next in ")
+    assert facts["ETH"].startswith("shorts pay longs, below -0.05 % · charged every hour")
 
 
 def test_a_restart_neither_repeats_a_crossing_nor_takes_it_for_a_first_sight(watch: Watch) -> None:
@@ -293,7 +312,7 @@ def test_the_latest_rates_of_every_coin_are_kept_and_those_of_a_silent_venue_sta
     watch.tick(watch.funding, after=60)
     rates = {rate.venue: rate for rate in watch.store.markets.rates("SOL")}
     assert round(rates["Hyperliquid"].eight_hours, 6) == 0.0016 and rates["OKX"].hours == 8.0
-    assert {health.source: health.state for health in watch.funding.health()} == {
+    assert {health.source: health.state for health in watch.funding.feeds.health()} == {
         "okx_funding": "resting",
         "hyperliquid_funding": "ok",
     }
@@ -438,16 +457,16 @@ def test_a_plan_that_lacks_an_endpoint_is_told_once_and_asked_no_more(keyed: Wat
 
     ticks(3)
     assert asked() == 2 and len(keyed.notices) == 2
-    assert keyed.notices[0].startswith("CoinGlass gives no liquidations to your COINGLASS_API_KEY: Upgrade plan.")
+    assert keyed.notices[0].startswith("CoinGlass refuses liquidations with your COINGLASS_API_KEY: Upgrade plan.")
     keyed.restart()
     ticks(1)
     assert len(keyed.notices) == 2
-    health = keyed.liquidations.health()[-1]
+    health = keyed.liquidations.feeds.health()[-1]
     assert health.state == "off" and "Upgrade plan" in health.line(keyed.clock)
     keyed.perps.coinglass_plan = "STANDARD"
     keyed.restart()
     ticks(1)
-    assert keyed.liquidations.health()[-1].state == "ok"
+    assert keyed.liquidations.feeds.health()[-1].state == "ok"
 
 
 def test_a_wrong_key_is_told_once_for_all_that_it_would_open(keyed: Watch) -> None:
@@ -470,7 +489,7 @@ def test_the_key_is_in_no_notice_no_log_and_no_status(keyed: Watch, caplog: pyte
         asked = keyed.liquidations.tick
         asked()
         keyed.clock += 600
-    lines = [health.line(keyed.clock) for health in keyed.liquidations.health()]
+    lines = [health.line(keyed.clock) for health in keyed.liquidations.feeds.health()]
     assert keyed.key not in "\n".join(
         [caplog.text, *keyed.notices, *lines, repr(Settings(token=TOKEN, coinglass_key=keyed.key))]
     )

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from watch.progress import EVERY, Progress
+from watch.spot_reader import PROGRESS_EVERY, Progress
 
 
 class Work:
@@ -28,23 +28,23 @@ def at_info(caplog: pytest.LogCaptureFixture) -> None:
 def test_short_work_says_nothing(caplog: pytest.LogCaptureFixture) -> None:
     work = Work()
     for _ in range(3):
-        work.pages(10, seconds=EVERY / 20)
+        work.pages(10, seconds=PROGRESS_EVERY / 20)
         work.progress.end("done after %s")
     assert caplog.messages == []
 
 
 def test_long_work_says_every_few_seconds_where_it_is_and_when_it_is_done(caplog: pytest.LogCaptureFixture) -> None:
     work = Work()
-    work.pages(25, seconds=EVERY / 10)
+    work.pages(25, seconds=PROGRESS_EVERY / 10)
     work.progress.end("done after %s")
     assert caplog.messages == ["page 10", "page 20", "done after 10 s"]
 
 
 def test_each_work_begins_anew(caplog: pytest.LogCaptureFixture) -> None:
     work = Work()
-    work.pages(15, seconds=EVERY / 10)
+    work.pages(15, seconds=PROGRESS_EVERY / 10)
     work.progress.end("done after %s")
     work.now += 3600
-    work.pages(5, seconds=EVERY / 10)
+    work.pages(5, seconds=PROGRESS_EVERY / 10)
     work.progress.end("done after %s")
     assert caplog.messages == ["page 10", "done after 6 s"]

@@ -22,7 +22,8 @@ from store import Store
 from store.rows import Alert, Chat
 from venues.availability import SourceHealth
 from venues.spot import BinanceSpot, CoinbaseExchange, Kraken, SpotVenue, spot_venues
-from watch import progress
+from watch import spot_reader
+from watch.feeds import Hooks
 from watch.whale_monitor import WhaleMonitor
 
 VENUE = "Binance spot"
@@ -59,9 +60,7 @@ class Watch:
             settings,
             self.store,
             self.sources(),
-            now=lambda: self.clock,
-            jitter=lambda: 0.5,
-            notify_owner=self.notices.append,
+            Hooks(now=lambda: self.clock, jitter=lambda: 0.5, notify_owner=self.notices.append),
         )
         return self.monitor
 
@@ -88,7 +87,7 @@ class Watch:
         return [str(delivery.payload["text"]) for delivery in outgoing(self.store, now=self.clock)]
 
     def health(self, source: str = "binance") -> SourceHealth:
-        return next(health for health in self.monitor.health() if health.source == source)
+        return next(health for health in self.monitor.feeds.health() if health.source == source)
 
     def fail(self, *markets: str, kind: str = "status", code: int = 503, **fault: Any) -> None:
         for market in markets or ("binance", "binance_api", "coinbase", "kraken"):
@@ -251,7 +250,7 @@ def test_a_backlog_beyond_twenty_pages_goes_on_at_the_next_tick(
     watch: Watch, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """And the log tells how far it is: with no time between two lines here, a line for each page."""
-    monkeypatch.setattr(progress, "EVERY", 0.0)
+    monkeypatch.setattr(spot_reader, "PROGRESS_EVERY", 0.0)
     caplog.set_level(logging.INFO)
     watch.tick()
     now = int(time.time() * 1000)
@@ -364,7 +363,7 @@ def test_the_next_host_is_read_after_two_minutes_and_the_preferred_one_when_it_h
     lines = [record.getMessage() for record in caplog.records if "127.0.0.1" in record.getMessage()]
     assert len([line for line in lines if "fails" in line]) == 2
     assert len([line for line in lines if "answers again" in line]) == 1
-    assert len([line for line in lines if "is read now for BTC" in line]) == 2
+    assert len([line for line in lines if "Now reading BTC from" in line]) == 2
 
 
 def test_a_source_that_refuses_this_place_is_left_at_once_and_asked_again_after_an_hour(watch: Watch) -> None:
@@ -427,7 +426,7 @@ def test_a_coin_nobody_knows_is_told_once_and_disturbs_nothing(watch: Watch) -> 
     watch.tick(after=15)
     assert len(watch.alerts) == 1
     assert [("ADA" in notice) for notice in watch.notices] == [True]
-    assert {health.state for health in watch.monitor.health()} == {"ok", "unused"}
+    assert {health.state for health in watch.monitor.feeds.health()} == {"ok", "unused"}
 
 
 def test_a_coin_the_first_venue_does_not_know_is_read_from_the_next(watch: Watch) -> None:
@@ -520,7 +519,8 @@ def test_after_a_long_outage_ten_minutes_are_replayed_and_one_line_tells_what_wa
     missed = [line for line in watch.told if line.startswith("Missed")]
     start, end = (text.clock(watch.clock - ago, now=watch.clock) for ago in (7200, 600))
     assert missed == [
-        f"Missed {start} to {end} (1 h 50 min) on {VENUE}: whale orders of that time are unknown for BTC, ETH."
+        f"Missed {start} to {end} (1 h 50 min). {VENUE} was not read: whale orders from that time are unknown for "
+        "BTC, ETH."
     ]
     assert watch.told.index(missed[0]) == 0
     gaps = watch.store.markets.gaps(since=0)
@@ -591,20 +591,20 @@ def test_a_quiet_coin_is_not_taken_for_a_broken_one(watch: Watch) -> None:
 def test_health_tells_what_is_used_how_far_it_is_and_what_fails(watch: Watch) -> None:
     watch.tick()
     watch.clock += 12
-    lines = [health.line(watch.clock) for health in watch.monitor.health()]
-    assert lines[0].endswith("ok, 1 coin, 12 s behind")
+    lines = [health.line(watch.clock) for health in watch.monitor.feeds.health()]
+    assert lines[0].endswith("ok, 1 coin, checked 12 s ago")
     assert lines[1].endswith("not needed")
-    assert lines[0].startswith("Binance spot (127.0.0.1:")
+    assert lines[0].startswith("Binance spot: ")
     watch.fail("binance", kind="retry_after", retry_after=40)
     watch.tick()
     line = watch.health().line(watch.clock)
-    assert f"resting since {text.clock(watch.clock)}: HTTP 429, asked again in 40 s" in line
+    assert f"resting since {text.clock(watch.clock)}: HTTP 429, next try in 40 s" in line
 
 
 def test_a_stop_ends_the_tick_before_the_next_request_and_keeps_what_was_read(watch: Watch) -> None:
     watch.tick()
     asked = watch.asked("binance")
-    watch.monitor.stop()
+    watch.monitor.feeds.stop()
     watch.tick(after=15)
     assert watch.asked("binance") == asked
     assert watch.notices == []
@@ -622,6 +622,6 @@ def test_a_first_run_that_only_the_last_source_answers_tells_of_no_outage(sim: S
     monitor = WhaleMonitor(loaded, store, spot_venues(loaded.source_urls))
     for _ in range(3):
         monitor.tick()
-    assert any(view.venue == "Kraken" and view.state == "ok" for view in monitor.health())
+    assert any(view.venue == "Kraken" and view.state == "ok" for view in monitor.feeds.health())
     assert store.markets.gaps(since=0.0) == []
     store.close()

@@ -1,6 +1,6 @@
-"""How each market source is: when it failed, when it may be asked again, and what /status says of it.
+"""How each market source is: when it failed, when it may be asked again, and its line in /status.
 
-State of one process only, nothing is stored. A state is logged when it begins and when it ends.
+The state of one process; nothing is stored. A state is logged when it begins and when it ends.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from venues.trades import SourceError
 log = logging.getLogger(__name__)
 
 PATIENCE = 120.0  # seconds of failure after which the next source is read instead
-FIRST_PAUSE, LONGEST_PAUSE = 5.0, 300.0
+FIRST_PAUSE, LONGEST_PAUSE = 5.0, 300.0  # seconds between two questions to a source that fails
 TELL_EVERY = 6 * 3600.0  # seconds between two notices to the owner about one source
 
 
@@ -24,9 +24,9 @@ TELL_EVERY = 6 * 3600.0  # seconds between two notices to the owner about one so
 class SourceHealth:
     """One source as /status shows it.
 
-    state: `ok`, `resting` (failed, waits for its next try), `blocked` (refuses this place), `off` (refuses for
-    good) or `unused`. since: unix seconds since when it is so, None for unused. lag: seconds since the feed of its
-    slowest symbol was read to the end. covers: what it is read for, in words, where that is not symbols.
+    state: `ok`, `resting` (it failed and waits for its next try), `blocked` (it refuses requests from here), `off`
+    (it refuses for good) or `unused`. since: unix seconds when that began, or None. lag: seconds since
+    its slowest coin was read. covers: what it is read for, in words, where that is not coins.
     """
 
     source: str
@@ -45,17 +45,16 @@ class SourceHealth:
 
     def line(self, now: float, zone: tzinfo = UTC) -> str:
         """One line for people, times in their zone."""
-        words = [f"{self.venue} ({self.host}): "]
-        if self.state == "unused":
-            words.append("not needed")
-        elif self.state == "ok":
+        if self.state == "ok":
             covers = self.covers or text.count(len(self.symbols), "coin")
-            words.append(f"ok, {covers}, {text.duration(max(0.0, self.lag))} behind")
+            words = [f"{self.venue}: ok, {covers}, checked {text.duration(max(0.0, self.lag))} ago"]
+        elif self.state == "unused":
+            words = [f"{self.venue} ({self.host}): not needed"]
         else:
             began = "" if self.since is None else f" since {text.clock(self.since, now=now, zone=zone)}"
-            words.append(f"{self.state}{began}: {self.reason}")
+            words = [f"{self.venue} ({self.host}): {self.state}{began}: {self.reason}"]
             if self.retry_at > now:
-                words.append(f", asked again in {text.duration(self.retry_at - now)}")
+                words.append(f", next try in {text.duration(self.retry_at - now)}")
         if self.missed:
             words.append(f", {text.count(self.missed, 'trade')} missed")
         if self.skipped:
@@ -64,7 +63,7 @@ class SourceHealth:
 
 
 class Health:
-    """The state of one source. `jitter` gives numbers from 0 to 1; times are unix seconds."""
+    """The state of one source. `jitter` gives numbers from 0 to 1; all times are unix seconds."""
 
     def __init__(self, source: str, venue: str, host: str, jitter: Callable[[], float]) -> None:
         self.source = source
@@ -74,29 +73,33 @@ class Health:
         self.off = False
         self.missed = 0
         self.skipped = 0
+        self.last_ok: float | None = None
+        self.reason = ""  # of the latest failure; "" when it is over
+        self.answered = False  # in this tick
         self._jitter = jitter
         self._failing_since: float | None = None
         self._ok_since: float | None = None
-        self.last_ok: float | None = None
-        self._reason = ""
         self._failures = 0  # without a success in between
         self._retry_at = 0.0
         self._failed_in_tick = False
-        self._answered_in_tick = False
         self._told_at: float | None = None
 
+    @property
+    def failing(self) -> bool:
+        """Whether it failed and no tick without a failure came since."""
+        return self._failing_since is not None
+
     def begin_tick(self) -> None:
-        self._failed_in_tick = self._answered_in_tick = False
+        """A new tick: what failed in the last one may be asked again after its rest."""
+        self._failed_in_tick = self.answered = False
 
     def may_be_asked(self, now: float) -> bool:
+        """False in the tick in which it failed, while it rests, and once it is off."""
         return not self.off and not self._failed_in_tick and now >= self._retry_at
 
     def failing_for(self, now: float) -> float:
+        """Seconds since it began to fail, 0 while it is well."""
         return 0.0 if self._failing_since is None else now - self._failing_since
-
-    @property
-    def reason(self) -> str:
-        return self._reason
 
     def failed(self, error: SourceError, now: float) -> None:
         """It did not answer as it should: it rests, longer each time, or as long as it says."""
@@ -104,9 +107,9 @@ class Health:
             self._failing_since = now
             log.warning("%s fails: %s", self.host, error.reason)
         elif error.blocked and not self.blocked:
-            log.warning("%s cannot be read from here: %s", self.host, error.reason)
+            log.warning("%s cannot be reached from here: %s", self.host, error.reason)
         self._failed_in_tick = True
-        self._reason = error.reason
+        self.reason = error.reason
         self.blocked = error.blocked
         pause = min(FIRST_PAUSE * 2 ** min(self._failures, 10), LONGEST_PAUSE) * (0.75 + self._jitter() / 2)
         self._failures += 1
@@ -115,35 +118,37 @@ class Health:
     def switch_off(self, reason: str) -> None:
         """It refuses, and asking again is of no use."""
         self.off = True
-        self._reason = reason
+        self.reason = reason
 
     def succeeded(self, now: float) -> None:
-        """It answered. The episode of failure ends only with a tick in which nothing failed."""
-        self._answered_in_tick = True
+        """It answered. A failure is over only with a tick in which nothing failed."""
+        self.answered = True
         self.last_ok = now
         self._failures = 0
         self._retry_at = 0.0
         self.blocked = False
 
     def end_tick(self, now: float) -> None:
-        if not self._answered_in_tick or self._failed_in_tick:
+        """Decide whether a failure is over."""
+        if not self.answered or self._failed_in_tick:
             return
         if self._failing_since is not None:
             log.info("%s answers again after %s", self.host, text.duration(now - self._failing_since))
             self._failing_since = None
             self._ok_since = None
-            self._reason = ""
+            self.reason = ""
         if self._ok_since is None:
             self._ok_since = now
 
     def owner_should_know(self, now: float) -> bool:
-        """True once for each time it is found to refuse this place, but not more often than every six hours."""
+        """True once for each time it refuses requests from here, but not more often than every six hours."""
         if not self.blocked or (self._told_at is not None and now - self._told_at < TELL_EVERY):
             return False
         self._told_at = now
         return True
 
-    def view(self, now: float, symbols: tuple[str, ...], *, lag: float, covers: str = "") -> SourceHealth:
+    def view(self, symbols: tuple[str, ...], *, lag: float, covers: str = "") -> SourceHealth:
+        """The state, for /status. symbols, covers: what it is read for; neither: it is not needed."""
         state, since = ("ok", self._ok_since) if symbols or covers else ("unused", None)
         if self.off:
             state, since = "off", None
@@ -155,7 +160,7 @@ class Health:
             host=self.host,
             state=state,
             since=since,
-            reason=self._reason,
+            reason=self.reason,
             symbols=symbols,
             lag=lag,
             missed=self.missed,

@@ -165,7 +165,8 @@ class CoinGlass(Venue):
         rates, unreadable = read_rows(self.host, rows, read)
         return Reading(rows=rates, unreadable=unreadable, venue_ms=venue_ms)
 
-    def url(self, symbol: str) -> str:
+    @staticmethod
+    def url(symbol: str) -> str:
         """The coin's public web page."""
         return f"https://www.coinglass.com/currencies/{symbol}"
 

@@ -1,86 +1,166 @@
-"""The feeds of one monitor: asks them, keeps how each one is, and tells the owner what needs one.
+"""How a watcher asks its venues: one at a time, with rests after failures, and a word to the owner when needed.
 
-A failure never leaves `ask`: the monitor goes on with what the other feeds gave. A feed that refuses for good (a plan
-that lacks it) is switched off until the next start; the owner hears of that once, also over restarts.
+A feed is one question to one venue, mostly one coin. No failure leaves `ask`: the watcher continues with the other
+feeds. A venue that refuses for good (the plan lacks it) is off until the next start.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol, TypeVar
+import random
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
+from base import text
 from store import Store
-from venues.availability import Health, SourceHealth
+from venues.availability import PATIENCE, Health, SourceHealth
 from venues.coinglass import Refused
 from venues.trades import SourceError, UnknownSymbol
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
-SILENT_AFTER = 1800.0  # seconds without any feed after which the owner hears of it; whales tell of a dead network
-UNKNOWN_EVERY = 86400.0  # seconds until a venue that did not know something is asked for it again
+UNKNOWN_EVERY = 86400.0  # seconds until a venue is asked again for a coin that it did not know
 
 
-class Feed(Protocol):
-    """A source of any kind."""
+class Venue(Protocol):
+    """What every venue has. name: its key in the settings. venue: its name for people. host: where it is asked."""
 
     name: str
     venue: str
     host: str
 
 
-class Feeds:
-    """`what`: what is read, `liquidations`. now: unix seconds. notify_owner: called with a sentence."""
+V = TypeVar("V", bound=Venue)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hooks:
+    """What a watcher needs from outside. now: unix seconds. jitter: numbers from 0 to 1."""
+
+    now: Callable[[], float] = time.time
+    jitter: Callable[[], float] = random.random
+    notify_owner: Callable[[str], None] = lambda words: None
+
+
+DEFAULT_HOOKS = Hooks()
+
+
+class Use(NamedTuple):
+    """What a venue is read for, for /status: in words, or which coins. read_at: unix seconds up to which it was
+    read, None for its last answer."""
+
+    words: str = ""
+    symbols: tuple[str, ...] = ()
+    read_at: float | None = None
+
+
+class Feeds(Generic[V]):
+    """The venues of one watcher, in order of preference. `health` and `stop` are for any thread.
+
+    what: what is read, for messages: `liquidations`. shared: other watchers ask the same venues for other things, so
+    their names need `what`. silent_after: seconds without any answer after which the owner is told.
+    """
 
     def __init__(
         self,
         what: str,
-        feeds: Sequence[Feed],
+        venues: Sequence[V],
         store: Store,
+        hooks: Hooks,
         *,
-        now: Callable[[], float],
-        jitter: Callable[[], float],
-        notify_owner: Callable[[str], None],
+        shared: bool = True,
+        silent_after: float = 1800.0,
     ) -> None:
         self._what = what
-        self._feeds = tuple(feeds)
+        self._venues = tuple(venues)
         self._store = store
-        self._now = now
-        self._notify_owner = notify_owner
+        self._now, self._notify_owner = hooks.now, hooks.notify_owner
+        self._silent_after = silent_after
         self._health = {
-            feed.name: Health(f"{feed.name}_{what}", f"{feed.venue} {what}", feed.host, jitter) for feed in feeds
+            venue.name: Health(
+                f"{venue.name}_{what}" if shared else venue.name,
+                f"{venue.venue} {what}" if shared else venue.venue,
+                venue.host,
+                hooks.jitter,
+            )
+            for venue in venues
         }
-        self._unknown: dict[tuple[str, str], float] = {}
-        self._poison: dict[tuple[str, str], frozenset[int]] = {}
-        self._covers: dict[str, str] = {}
-        self._told_silent = False
+        self._unknown: dict[tuple[str, str], float] = {}  # (venue, feed) -> when it may be asked again
+        self._unreadable: dict[tuple[str, str], frozenset[int]] = {}
+        self._uses: dict[str, Use] = {}
+        self._welcome: set[str] = set()  # venues that answered since the start: no refusal is on record
+        self._unserved: dict[str, float] = {}  # what nobody answers for -> since when
+        self._silent_since: float | None = None  # while the owner knows of it
+        self.stopping = False
+
+    def stop(self) -> None:
+        """End the tick in progress before its next request. What was read is still committed."""
+        self.stopping = True
+
+    def health(self) -> list[SourceHealth]:
+        """Every venue in order of preference, for /status."""
+        now, uses = self._now(), self._uses
+        views = []
+        for venue in self._venues:
+            health, use = self._health[venue.name], uses.get(venue.name)
+            read_at = now if use is None else use.read_at or health.last_ok or now
+            use = use or Use()
+            views.append(health.view(use.symbols, lag=now - read_at, covers=use.words))
+        return views
+
+    # Asking
 
     def begin_tick(self) -> None:
+        """Let every venue that failed in the last tick be asked again when its rest is over."""
         for health in self._health.values():
             health.begin_tick()
 
-    def may_ask(self, feed: Feed) -> bool:
-        return self._health[feed.name].may_be_asked(self._now())
+    def may_ask(self, venue: V) -> bool:
+        """Whether a question to the venue would be sent now."""
+        return not self.stopping and self._health[venue.name].may_be_asked(self._now())
 
-    def ask(self, feed: Feed, question: Callable[[], T], *, about: str = "", cached: bool = False) -> T | None:
-        """The answer; None when the feed rests, fails, is off, or does not know what it is asked `about`.
+    def knowing(self, feed: str) -> list[V]:
+        """The venues that are not known to lack this feed, in order of preference."""
+        now = self._now()
+        return [venue for venue in self._venues if now >= self._unknown.get((venue.name, feed), 0.0)]
+
+    def choose(self, feed: str) -> V | None:
+        """The first venue that knows the feed and may be asked now; None while the preferred one is waited for.
+
+        A venue that fails is waited for: only after two minutes, or at once where it refuses this place, the next one
+        is taken, because another venue's orders are other orders.
+        """
+        now = self._now()
+        patience_over = False
+        for venue in self.knowing(feed):
+            health = self._health[venue.name]
+            if health.may_be_asked(now):
+                return None if self.stopping else venue
+            patience_over = patience_over or health.failing_for(now) >= PATIENCE
+            if not (patience_over or health.blocked):
+                return None
+        return None
+
+    def ask(self, venue: V, question: Callable[[], T], *, feed: str = "", cached: bool = False) -> T | None:
+        """The answer; None when the venue rests, fails, is off or lacks this feed, and while the bot stops.
 
         cached: the answer may have come without the host, so it is no proof that the host is well.
         """
-        health, now = self._health[feed.name], self._now()
-        if not health.may_be_asked(now) or now < self._unknown.get((feed.name, about), 0.0):
+        health, now = self._health[venue.name], self._now()
+        if not self.may_ask(venue) or now < self._unknown.get((venue.name, feed), 0.0):
             return None
         try:
             answer = question()
         except UnknownSymbol as error:
             log.info("%s", error)
-            self._unknown[feed.name, about] = now + UNKNOWN_EVERY
+            self._unknown[venue.name, feed] = now + UNKNOWN_EVERY
             health.succeeded(self._now())
             return None
         except Refused as error:
-            self._switch_off(feed, error)
+            self._switch_off(venue, error)
             return None
         except SourceError as error:
             health.failed(error, self._now())
@@ -88,69 +168,88 @@ class Feeds:
         if cached:
             return answer
         health.succeeded(self._now())
-        for bad_key in (False, True):
-            if self._store.value(self._refusal(feed, bad_key)):
-                self._store.set_value(self._refusal(feed, bad_key), "")
+        if venue.name not in self._welcome:
+            self._welcome.add(venue.name)
+            for bad_key in (False, True):
+                if self._store.value(self._refusal(venue, bad_key)):
+                    self._store.set_value(self._refusal(venue, bad_key), "")
         return answer
 
-    def count_poison(self, feed: Feed, about: str, poison: frozenset[int]) -> None:
-        """Count rows that could not be read; the same row, shown again at the next look, only once."""
-        new = poison - self._poison.get((feed.name, about), frozenset())
-        self._poison[feed.name, about] = poison
-        if new and not self._health[feed.name].skipped:
-            log.warning("%s: an unreadable row (%s) was skipped; further ones are counted", feed.host, self._what)
-        self._health[feed.name].skipped += len(new)
+    def count_unreadable(self, venue: V, marks: frozenset[int], *, feed: str = "") -> None:
+        """Count rows that could not be read; a row that is shown again at the next look counts once."""
+        new = marks - self._unreadable.get((venue.name, feed), frozenset())
+        self._unreadable[venue.name, feed] = marks
+        self.count_flaws(venue, skipped=len(new))
 
-    def end_tick(self, covers: Mapping[str, str]) -> None:
-        """covers: feed name to what it was read for, `10 coins`; a feed without words is not needed."""
+    def count_flaws(self, venue: V, *, skipped: int = 0, missed: int = 0) -> None:
+        """Count rows that could not be read and trades that are missing by their ids, for /status."""
+        health = self._health[venue.name]
+        if skipped and not health.skipped:
+            log.warning("%s: skipped an unreadable row (%s); more are only counted", venue.host, self._what)
+        health.skipped += skipped
+        health.missed += missed
+
+    # After a tick
+
+    def end_tick(self, uses: Mapping[str, Use], *, unserved: Collection[str] | None = None) -> None:
+        """Note how the tick went, and tell the owner what needs them: once when it begins and once when it is over.
+
+        uses: by venue name; a venue without one is not needed. unserved: coins that no venue answered for; None: all
+        or nothing, by whether every venue that is needed fails.
+        """
         now = self._now()
-        self._covers = dict(covers)
+        self._uses = dict(uses)
         for health in self._health.values():
             health.end_tick(now)
-        failing = [health for health in self._health.values() if health.failing_for(now) > 0]
-        needed = [self._health[feed.name] for feed in self._feeds if covers.get(feed.name)]
-        needed = [health for health in needed if not health.off]
-        for feed in self._feeds:
-            health = self._health[feed.name]
-            # When every one fails, our own network is the likelier reason.
-            if len(failing) < len(self._feeds) and health.owner_should_know(now):
+        self._tell_blocked(now)
+        if unserved is None:
+            needed = [health for name, health in self._health.items() if name in uses and not health.off]
+            unserved = [""] if needed and all(health.failing for health in needed) else []
+        self._tell_silence(unserved, now)
+
+    def _tell_blocked(self, now: float) -> None:
+        if not any(health.answered for health in self._health.values()):
+            return  # our own network is the likelier reason
+        for venue in self._venues:
+            health = self._health[venue.name]
+            if health.owner_should_know(now):
                 self._notify_owner(
-                    f"{feed.venue} ({feed.host}) cannot be read from here for {self._what}: {health.reason}. It is "
-                    f"asked again from time to time. See /status."
+                    f"{venue.venue} ({venue.host}) cannot be reached from the bot's location for {self._what}: "
+                    f"{health.reason}. The bot uses its other sources and keeps trying this one. Details: /status"
                 )
-        silent = bool(needed) and all(health.failing_for(now) >= SILENT_AFTER for health in needed)
-        if silent and not self._told_silent:
-            reasons = "; ".join(f"{health.host}: {health.reason}" for health in needed)
-            self._notify_owner(f"No source answers for {self._what}: no such alerts come now. {reasons}.")
-        elif not silent and self._told_silent:
-            self._notify_owner(f"Sources answer again for {self._what}.")
-        self._told_silent = silent
 
-    def health(self) -> list[SourceHealth]:
-        """For /status; for any thread."""
-        now, covers = self._now(), self._covers
-        views = []
-        for feed in self._feeds:
-            health = self._health[feed.name]
-            views.append(health.view(now, (), lag=now - (health.last_ok or now), covers=covers.get(feed.name, "")))
-        return views
+    def _tell_silence(self, unserved: Collection[str], now: float) -> None:
+        self._unserved = {feed: self._unserved.get(feed, now) for feed in unserved}
+        silent = sorted(feed for feed, since in self._unserved.items() if now - since >= self._silent_after)
+        if silent and self._silent_since is None:
+            self._silent_since = min(self._unserved[feed] for feed in silent)
+            of = f" of {', '.join(silent)}" if silent != [""] else ""
+            failing = [health for health in self._health.values() if health.reason and not health.off]
+            reasons = "; ".join(f"{health.host}: {health.reason}" for health in failing)
+            self._notify_owner(
+                f"No source answers for {self._what}{of}, so there are no such alerts now. The bot keeps trying. "
+                f"{reasons}."
+            )
+        elif not silent and self._silent_since is not None:
+            took = text.duration(now - self._silent_since)
+            self._silent_since = None
+            self._notify_owner(f"Sources for {self._what} answer again, after {took}.")
 
-    def _switch_off(self, feed: Feed, error: Refused) -> None:
-        health = self._health[feed.name]
-        health.switch_off(error.reason)
-        log.warning("%s gives no %s: %s. It is off until the next start.", feed.host, self._what, error.reason)
-        told = self._refusal(feed, error.bad_key)
-        if self._store.value(told) == error.reason:
+    def _switch_off(self, venue: V, error: Refused) -> None:
+        self._health[venue.name].switch_off(error.reason)
+        log.warning("%s refuses %s: %s. It is off until the next start.", venue.host, self._what, error.reason)
+        fact = self._refusal(venue, error.bad_key)
+        if self._store.value(fact) == error.reason:
             return
-        self._store.set_value(told, error.reason)
-        what = f"refuses your COINGLASS_API_KEY: {error.reason}. All that it would tell"
-        if not error.bad_key:
-            what = f"gives no {self._what} to your COINGLASS_API_KEY: {error.reason}. That source"
+        self._store.set_value(fact, error.reason)
+        refused, off = f"refuses {self._what} with your COINGLASS_API_KEY", f"Its {self._what} are"
+        if error.bad_key:
+            refused, off = "refuses your COINGLASS_API_KEY", "Everything from it is"
         self._notify_owner(
-            f"{feed.venue} {what} is off now, all other sources go on. After a change of the plan or the key, "
-            f"restart the bot."
+            f"{venue.venue} {refused}: {error.reason}. {off} off now; all other sources continue. Restart the bot "
+            f"after you change the plan or the key."
         )
 
-    def _refusal(self, feed: Feed, bad_key: bool) -> str:
-        """The fact of the store that says what the owner was told. One bad key is one notice for all monitors."""
-        return f"refused:{feed.name}:{'key' if bad_key else self._what}"
+    def _refusal(self, venue: V, bad_key: bool) -> str:
+        """The fact in the store that says what the owner was told. A bad key is told once for all watchers."""
+        return f"refused:{venue.name}:{'key' if bad_key else self._what}"

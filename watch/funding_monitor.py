@@ -1,35 +1,31 @@
-"""Watching funding: the rates of OKX and Hyperliquid, and with a key those of more venues; crossings become alerts.
+"""The funding watcher: rates of OKX and Hyperliquid, with a CoinGlass key of more venues; crossings become alerts.
 
-The latest rates of every contract are kept for /funding; only the coins of the settings make alerts. What is known of
-each contract is in the store, in one transaction with the alert: a restart repeats nothing.
+The latest rates of every contract are stored for /funding; only the coins of SYMBOLS make alerts. What is known of
+each contract is stored in one transaction with the alert: a restart repeats nothing.
 """
 
 from __future__ import annotations
 
 import json
-import random
-import time
 from collections.abc import Callable
-from functools import partial
 
 from alerts.publish import publish
 from base import text
 from base.config import Settings
 from store import Store
 from store.rows import Alert
-from venues.availability import SourceHealth
 from venues.coinglass import CoinGlass
 from venues.hyperliquid import Hyperliquid
 from venues.okx import Okx
 from venues.perpetuals import Rate, Reading
-from watch.feeds import Feed, Feeds
+from watch.feeds import DEFAULT_HOOKS, Feeds, Hooks, Use
 from watch.funding import Change, Crossings
 
 STATE = "funding:crossings"
 
 
 class FundingMonitor:
-    """`tick` is for one thread; `health` and `stop` for any. coinglass: None without a key."""
+    """`tick` is for one thread, `feeds` for any. coinglass: None without a key."""
 
     def __init__(
         self,
@@ -38,44 +34,27 @@ class FundingMonitor:
         okx: Okx,
         hyperliquid: Hyperliquid,
         coinglass: CoinGlass | None,
-        *,
-        now: Callable[[], float] = time.time,
-        jitter: Callable[[], float] = random.random,
-        notify_owner: Callable[[str], None] = lambda words: None,
+        hooks: Hooks = DEFAULT_HOOKS,
     ) -> None:
         self._settings = settings
         self._store = store
-        self._now = now
-        self._asks: list[tuple[Feed, Callable[[], Reading[Rate]]]] = [
-            (okx, okx.rates),
-            (hyperliquid, hyperliquid.rates),
-        ]
-        if coinglass is not None:
-            self._asks.append((coinglass, partial(coinglass.rates)))
-        every = [source for source, _ in self._asks]
-        self._feeds = Feeds("funding", every, store, now=now, jitter=jitter, notify_owner=notify_owner)
+        self._now = hooks.now
+        self._venues: list[Okx | Hyperliquid | CoinGlass] = [okx, hyperliquid, *([coinglass] if coinglass else [])]
+        self.feeds = Feeds("funding", self._venues, store, hooks)
         self._urls: dict[str, Callable[[str], str]] = {okx.venue: okx.url, hyperliquid.venue: hyperliquid.url}
         self._crossings: Crossings | None = None
-        self._stopping = False
-
-    def health(self) -> list[SourceHealth]:
-        return self._feeds.health()
-
-    def stop(self) -> None:
-        """Let the tick in progress end before its next request."""
-        self._stopping = True
 
     def tick(self) -> None:
-        """Look at every feed once. Failures of hosts are kept in `health`, never raised."""
-        self._feeds.begin_tick()
-        covers = {source.name: "every coin" for source, _ in self._asks}
-        for source, ask in self._asks:
-            found = None if self._stopping else self._feeds.ask(source, ask)
+        """Ask every venue once. Failures of venues are in `feeds.health()`, never raised. Raises StoreError."""
+        self.feeds.begin_tick()
+        uses = {venue.name: Use("every coin") for venue in self._venues}
+        for venue in self._venues:
+            found: Reading[Rate] | None = self.feeds.ask(venue, venue.rates)
             if found is not None:
-                covers[source.name] = text.count(len({rate.symbol for rate in found.rows}), "coin")
-                self._feeds.count_poison(source, "", found.unreadable)
+                uses[venue.name] = Use(text.count(len({rate.symbol for rate in found.rows}), "coin"))
+                self.feeds.count_unreadable(venue, found.unreadable)
                 self._commit(found.rows)
-        self._feeds.end_tick(covers)
+        self.feeds.end_tick(uses)
 
     def _commit(self, rates: list[Rate]) -> None:
         now = self._now()
@@ -105,17 +84,12 @@ class FundingMonitor:
     def _alert(self, change: Change) -> Alert:
         rate = change.rate
         payer = "longs pay shorts" if rate.rate > 0 else "shorts pay longs"
-        sign = "+" if rate.rate > 0 else "-"
-        why = (
-            "the sign changed"
-            if change.kind == "flip"
-            else f"beyond {sign}{self._settings.funding_alert_percent:g} %"
-        )
+        mark = f"{self._settings.funding_alert_percent:g} %"
+        why = {"above": f"above +{mark}", "below": f"below -{mark}", "flip": "the sign changed"}[change.kind]
         charged = "every hour" if rate.hours == 1 else f"every {rate.hours:g} h"
         following = (
             f", next in {text.duration((rate.next_ms - rate.at_ms) / 1000)}" if rate.next_ms > rate.at_ms else ""
         )
-        url = self._urls.get(rate.venue)
         return Alert(
             key=f"funding:{change.key}",
             monitor="funding",
@@ -129,10 +103,10 @@ class FundingMonitor:
             facts=f"{payer}, {why} · charged {charged}{following}",
             at_ms=rate.at_ms,
             venue=rate.venue,
-            url=f"https://www.coinglass.com/currencies/{rate.symbol}" if url is None else url(rate.symbol),
+            url=self._urls.get(rate.venue, CoinGlass.url)(rate.symbol),
         )
 
 
 def percent(fraction: float) -> str:
-    """`+0.0125 %`."""
+    """A fraction as percent, with its sign: `+0.0125 %`."""
     return f"{fraction * 100:+.4f} %"

@@ -1,17 +1,16 @@
-"""Watching liquidations: those of OKX and Gate, and with a key what CoinGlass knows of other venues, become alerts.
+"""The liquidation watcher: those of OKX and Gate, and with a CoinGlass key of more venues, become alerts.
 
-Venues show the newest ones again at each look, so what is kept in the store decides what is new. Events, sums, alerts
-and how far each feed was read are one transaction: a kill at any instant loses nothing and repeats nothing. What was
-there before a feed's first look is kept and makes no alert.
+Venues show the newest ones again at each look, so the store decides what is new. An alert, the events up to it and
+the sums are one transaction, the cursors the last one: a kill at any instant loses nothing and repeats nothing. What
+was there before a feed's first look is stored and makes no alert.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import random
-import time
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import tzinfo
 from functools import partial
@@ -21,38 +20,41 @@ from base import text
 from base.config import Settings
 from store import Store
 from store.rows import Alert
-from venues.availability import SourceHealth
 from venues.coinglass import EXCHANGES, CoinGlass
 from venues.gate import Gate
 from venues.okx import Okx
 from venues.perpetuals import Liquidation, Reading
-from watch.feeds import Feed, Feeds
+from watch.feeds import DEFAULT_HOOKS, Feeds, Hooks, Use
 from watch.waves import Wave, Waves
 
 log = logging.getLogger(__name__)
 
-FIRST, FIRST_OTHERS = {"BTC": 5e5, "ETH": 5e5}, 2e5  # dollars of a single one, where the settings say `auto`
-SUMS, SUMS_OTHERS = {"BTC": 2e6, "ETH": 2e6}, 5e5  # dollars in five minutes
+SINGLE, SINGLE_OTHERS = {"BTC": 5e5, "ETH": 5e5}, 2e5  # US dollars of one, where the settings say `auto`
+SUMS, SUMS_OTHERS = {"BTC": 2e6, "ETH": 2e6}, 5e5  # US dollars in five minutes
 REPLAY = 600.0  # seconds: what happened longer ago is no news
 LATE = 180.0  # seconds after which an alert says that it is late
-HORIZON = 86400.0  # seconds: older rows that a venue still shows are let be
-OVERLAP_MS = 120_000  # how far back a page must reach: venues may publish late
+HORIZON = 86400.0  # seconds: older rows that a venue still shows are ignored
+OVERLAP_MS = 120_000  # how far back before the cursor a page must reach: venues may publish late
 STATE = "liquidations:waves"
 
 
 @dataclass
 class _Batch:
-    """What the next transaction will hold. read: (venue, feed) to the time up to which it was seen, unix ms."""
+    """What one look at every feed found.
 
-    before: list[Liquidation] = field(default_factory=list)  # there at the first look
-    missed: list[Liquidation] = field(default_factory=list)  # too long ago for an alert
-    fresh: dict[Liquidation, bool] = field(default_factory=dict)  # True: late
+    before: was there at a feed's first look. missed: too long ago for an alert. fresh: True for those that are late.
+    read: (venue, feed) -> unix ms up to which it was read. gaps: venue, coin, start and end in unix seconds.
+    """
+
+    before: list[Liquidation] = field(default_factory=list)
+    missed: list[Liquidation] = field(default_factory=list)
+    fresh: dict[Liquidation, bool] = field(default_factory=dict)
     read: dict[tuple[str, str], int] = field(default_factory=dict)
     gaps: list[tuple[str, str, float, float]] = field(default_factory=list)
 
 
 class LiquidationMonitor:
-    """`tick` is for one thread; `health`, `default_threshold` and `stop` for any. coinglass: None without a key."""
+    """`tick` is for one thread; `feeds` and `default_threshold` for any. coinglass: None without a key."""
 
     def __init__(
         self,
@@ -61,55 +63,42 @@ class LiquidationMonitor:
         okx: Okx,
         gate: Gate,
         coinglass: CoinGlass | None,
-        *,
-        now: Callable[[], float] = time.time,
-        jitter: Callable[[], float] = random.random,
-        notify_owner: Callable[[str], None] = lambda words: None,
+        hooks: Hooks = DEFAULT_HOOKS,
     ) -> None:
         self._settings = settings
         self._store = store
         self._okx, self._gate, self._coinglass = okx, gate, coinglass
-        self._now = now
-        every: list[Feed] = [okx, gate, *([coinglass] if coinglass else [])]
-        self._feeds = Feeds("liquidations", every, store, now=now, jitter=jitter, notify_owner=notify_owner)
+        self._now = hooks.now
+        venues: list[Okx | Gate | CoinGlass] = [okx, gate, *([coinglass] if coinglass else [])]
+        self.feeds = Feeds("liquidations", venues, store, hooks)
         self._waves: Waves | None = None
-        self._least: dict[str, float] = {}  # symbol to the dollars from which some chat hears of a single one
-        self._stopping = False
-
-    # For other threads
+        self._least: dict[str, float] = {}  # coin -> US dollars from which some chat wants a single one
 
     def default_threshold(self, symbol: str) -> float:
-        """US dollars from which chats without an amount of their own hear of a single one."""
-        return self._settings.liquidation_min(symbol) or FIRST.get(symbol, FIRST_OTHERS)
+        """US dollars from which chats without an amount of their own get a single one."""
+        return self._settings.liquidation_min(symbol) or SINGLE.get(symbol, SINGLE_OTHERS)
 
     def wave_threshold(self, symbol: str) -> float:
-        """US dollars from which the sum of five minutes is told."""
+        """US dollars from which a sum of five minutes makes an alert."""
         return self._settings.liquidation_sum(symbol) or SUMS.get(symbol, SUMS_OTHERS)
-
-    def health(self) -> list[SourceHealth]:
-        return self._feeds.health()
-
-    def stop(self) -> None:
-        """Let the tick in progress end before its next request."""
-        self._stopping = True
 
     # The tick
 
     def tick(self) -> None:
-        """Look at every feed once. Failures of hosts are kept in `health`, never raised."""
-        self._feeds.begin_tick()
+        """Ask for every feed once. Failures of venues are in `feeds.health()`, never raised. Raises StoreError."""
+        self.feeds.begin_tick()
         batch = _Batch()
         for venue, feed, found in self._read():
             self._sort(batch, venue, feed, found)
         self._commit(batch)
         coins = text.count(len(self._settings.symbols), "coin")
-        covers = {"okx": coins, "gate": coins, "coinglass": f"{coins} on {' and '.join(EXCHANGES)}"}
-        self._feeds.end_tick(covers)
+        others = f"{coins} on {' and '.join(EXCHANGES)}"
+        self.feeds.end_tick({"okx": Use(coins), "gate": Use(coins), "coinglass": Use(others)})
 
     def _read(self) -> Iterator[tuple[str, str, Reading[Liquidation]]]:
         """(venue, feed, what it shows) of everything that answers. feed: a family, a coin, or `*` for all coins."""
         symbols, okx, gate, coinglass = self._settings.symbols, self._okx, self._gate, self._coinglass
-        for family in self._feeds.ask(okx, partial(okx.families, symbols), cached=True) or ():
+        for family in self.feeds.ask(okx, partial(okx.families, symbols), cached=True) or ():
             ask = partial(okx.liquidations, family, since_ms=self._since(okx.venue, family))
             yield from self._ask(okx, okx.venue, family, ask)
         ask = partial(gate.liquidations, symbols, since_ms=self._since(gate.venue, "*"))
@@ -122,15 +111,15 @@ class LiquidationMonitor:
                 yield from self._ask(coinglass, exchange, symbol, ask)
 
     def _ask(
-        self, source: Feed, venue: str, feed: str, question: Callable[[], Reading[Liquidation]]
+        self, asked: Okx | Gate | CoinGlass, venue: str, feed: str, question: Callable[[], Reading[Liquidation]]
     ) -> Iterator[tuple[str, str, Reading[Liquidation]]]:
-        found = None if self._stopping else self._feeds.ask(source, question, about=feed)
+        found = self.feeds.ask(asked, question, feed=feed)
         if found is not None:
-            self._feeds.count_poison(source, f"{venue} {feed}", found.unreadable)
+            self.feeds.count_unreadable(asked, found.unreadable, feed=f"{venue} {feed}")
             yield venue, feed, found
 
     def _since(self, venue: str, feed: str) -> int | None:
-        """From when on a look must reach, unix ms; None before the first one."""
+        """Unix ms back to which a look must reach; None before the first one."""
         known = self._store.markets.cursor(venue, feed)
         return None if known is None else int(known.text) - OVERLAP_MS
 
@@ -152,12 +141,13 @@ class LiquidationMonitor:
         if found.gap_from is not None and known is not None:
             coins = self._settings.symbols if feed == "*" else [feed.split("-")[0]]
             batch.gaps += [(venue, coin, int(known.text) / 1000, found.gap_from / 1000) for coin in coins]
-            log.warning("%s: more liquidations (%s) than it shows; some are missing", venue, feed)
+            log.warning("%s shows only its newest liquidations (%s); some older ones are missing", venue, feed)
 
-    # What is kept
+    # What is stored
 
     def _commit(self, batch: _Batch) -> None:
-        """Write all that was found, or nothing: then everything is looked at again."""
+        """Store what was found: first what makes no alert, then each alert alone, so that commands get their turn
+        between them, and the cursors last. What was not stored is found again at the next look."""
         if not batch.read:
             return
         now = self._now()
@@ -165,15 +155,15 @@ class LiquidationMonitor:
             with self._store.transaction():
                 self._store.markets.begin_liquidations(now=now)
                 waves = self._loaded()
-                found = [*batch.before, *batch.missed, *batch.fresh]
-                found.sort(key=lambda event: (event.at_ms, event.venue, event.row))
-                new = self._store.markets.add_liquidations(found)
-                for event in new:
-                    told = waves.feed([event])
-                    if event in batch.fresh:
-                        self._tell(event, told, late=batch.fresh[event], now=now)
-                self._tell_missed(set(batch.missed).intersection(new), now)
+                new = self._store.markets.add_liquidations(sorted([*batch.before, *batch.missed], key=_order))
+                waves.feed(new)
+                self._announce_missed(set(batch.missed).intersection(new), now)
                 self._store.set_value(STATE, json.dumps(waves.dump()))
+            rest = deque(sorted(batch.fresh, key=_order))
+            while rest:
+                with self._store.transaction():
+                    self._add_up_to_next_alert(rest, waves, batch.fresh, now)
+            with self._store.transaction():
                 for venue, symbol, start, end in batch.gaps:
                     self._store.markets.add_gap(venue, symbol, missed=None, start=start, end=end)
                 for (venue, feed), newest in batch.read.items():
@@ -181,6 +171,24 @@ class LiquidationMonitor:
         except BaseException:
             self._waves = None  # what is in memory is ahead of the store
             raise
+
+    def _add_up_to_next_alert(
+        self, rest: deque[Liquidation], waves: Waves, fresh: Mapping[Liquidation, bool], now: float
+    ) -> None:
+        """Take events from `rest` and store them, up to the first that makes an alert. fresh: True for late ones."""
+        while rest:
+            event = rest.popleft()
+            if not self._store.markets.add_liquidations([event]):
+                continue
+            late = fresh[event]
+            alerts = [self._wave_alert(wave, late) for wave in waves.feed([event])]
+            if event.usd >= self._least[event.symbol]:
+                alerts.insert(0, self._alert(event, late))
+            for alert in alerts:
+                publish(self._store, alert, now=now, default_min=self.default_threshold(alert.symbol))
+            if alerts:
+                break
+        self._store.set_value(STATE, json.dumps(waves.dump()))
 
     def _loaded(self) -> Waves:
         if self._waves is None:
@@ -195,12 +203,7 @@ class LiquidationMonitor:
             self._least[symbol] = min([default, *asked])
         return self._waves
 
-    # What is said
-
-    def _tell(self, event: Liquidation, waves: list[Wave], *, late: bool, now: float) -> None:
-        told = [self._alert(event, late)] if event.usd >= self._least[event.symbol] else []
-        for alert in [*told, *(self._wave_alert(wave, late) for wave in waves)]:
-            publish(self._store, alert, now=now, default_min=self.default_threshold(alert.symbol))
+    # Alerts
 
     def _alert(self, event: Liquidation, late: bool) -> Alert:
         at = f"{text.usd(event.usd)} USD at {text.price(event.price)}"
@@ -222,13 +225,13 @@ class LiquidationMonitor:
     def _wave_alert(self, wave: Wave, late: bool) -> Alert:
         venues = sorted(wave.venues, key=lambda venue: (-wave.venues[venue], venue))
         lasted = text.duration(max(1.0, (wave.last_ms - wave.first_ms) / 1000))
-        facts = [f"{text.count(wave.events, 'liquidation')}, the biggest {text.usd(wave.biggest)}"]
+        facts = [f"{text.count(wave.events, 'liquidation')}, the largest {text.usd(wave.biggest)}"]
         if wave.high > wave.low:
             facts.append(f"at {text.price(wave.low)} to {text.price(wave.high)}")
         if len(venues) > 1:
             facts.append(", ".join(f"{venue} {text.usd(wave.venues[venue])}" for venue in venues))
         if wave.before:
-            facts.append(f"was {text.usd(wave.before)} when last told")
+            facts.append(f"{text.usd(wave.before)} at the last alert")
         return Alert(
             key=f"wave:{wave.key}",
             monitor="liquidations",
@@ -246,8 +249,8 @@ class LiquidationMonitor:
             late=late,
         )
 
-    def _tell_missed(self, missed: set[Liquidation], now: float) -> None:
-        """Large ones that happened too long ago for an alert, while the bot was away: one line for all."""
+    def _announce_missed(self, missed: Iterable[Liquidation], now: float) -> None:
+        """One line for all large ones that happened too long ago for an alert, while the bot was offline."""
         large = [event for event in missed if event.usd >= self.default_threshold(event.symbol)]
         if not large:
             return
@@ -257,16 +260,19 @@ class LiquidationMonitor:
         def words(zone: tzinfo) -> str:
             times = f"{text.clock(first, now=now, zone=zone)} to {text.clock(last, now=now, zone=zone)}"
             return (
-                f"{text.count(len(large), 'large liquidation')} from {times} could not be told in time; the biggest: "
-                f"{biggest.symbol} {biggest.side}, {text.usd(biggest.usd)} USD on {biggest.venue}. /liq shows the "
-                f"latest."
+                f"{text.count(len(large), 'large liquidation')} from {times} came too late for alerts. The largest: "
+                f"{biggest.symbol} {biggest.side}, {text.usd(biggest.usd)} USD on {biggest.venue}. Latest ones: /liq"
             )
 
         announce(self._store, words, now=now, monitor="liquidations")
 
     def _url(self, venue: str, symbol: str) -> str:
-        of = {self._okx.venue: self._okx.url, self._gate.venue: self._gate.url}.get(venue)
-        return of(symbol) if of is not None else f"https://www.coinglass.com/currencies/{symbol}"
+        urls: dict[str, Callable[[str], str]] = {self._okx.venue: self._okx.url, self._gate.venue: self._gate.url}
+        return urls.get(venue, CoinGlass.url)(symbol)
+
+
+def _order(event: Liquidation) -> tuple[int, str, str]:
+    return event.at_ms, event.venue, event.row
 
 
 def _and(names: list[str]) -> str:

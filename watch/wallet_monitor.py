@@ -1,16 +1,14 @@
-"""Watching wallets: positions of Hyperliquid addresses that chats named, and with a key the moves of all its whales.
+"""The wallet watcher: positions of Hyperliquid addresses added with /wallet, and with a CoinGlass key large moves.
 
-A wallet is asked for once, however many chats watch it. What was seen of it, and the alerts made of that, are one
-transaction: a restart repeats nothing, and what changed meanwhile is told at the next look. Only the chats that watch
-a wallet hear of it, by the name they gave it.
+A wallet is asked for once, however many chats watch it. Its positions and the alerts about them are stored in one
+transaction: a restart repeats nothing, and what changed meanwhile is an alert at the next look. Only the chats that
+watch a wallet get its alerts, under the name they gave it.
 """
 
 from __future__ import annotations
 
 import logging
-import random
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 from alerts.publish import publish
@@ -19,22 +17,21 @@ from base import text
 from base.config import Settings
 from store import Store
 from store.rows import Alert, WalletSnapshot, WatchedWallet
-from venues.availability import SourceHealth
 from venues.coinglass import CoinGlass, WhaleMove
 from venues.hyperliquid import Hyperliquid, Snapshot, wallet_url
 from watch import wallets
-from watch.feeds import Feed, Feeds
+from watch.feeds import DEFAULT_HOOKS, Feeds, Hooks, Use
 from watch.wallets import Change
 
 log = logging.getLogger(__name__)
 
-MOVE_MIN = 5e6  # dollars from which chats without an amount of their own hear of whales that nobody watches
-LONG_AGO = 600.0  # seconds between two looks after which an alert says how long that was
+MOVE_MIN = 5e6  # US dollars: default threshold for moves of wallets that nobody watches
+LONG_AGO = 600.0  # seconds since the last look, from which on an alert says how long that was
 REPLAY = 1800.0  # seconds: older moves are no news
 
 
 class WalletMonitor:
-    """`tick` is for one thread; `health` and `stop` for any. coinglass: None without a key."""
+    """`tick` is for one thread, `feeds` for any. coinglass: None without a key."""
 
     def __init__(
         self,
@@ -42,48 +39,37 @@ class WalletMonitor:
         store: Store,
         hyperliquid: Hyperliquid,
         coinglass: CoinGlass | None,
-        *,
-        now: Callable[[], float] = time.time,
-        jitter: Callable[[], float] = random.random,
-        notify_owner: Callable[[str], None] = lambda words: None,
+        hooks: Hooks = DEFAULT_HOOKS,
     ) -> None:
         self._settings = settings
         self._store = store
         self._hyperliquid, self._coinglass = hyperliquid, coinglass
-        self._now = now
-        every: list[Feed] = [hyperliquid, *([coinglass] if coinglass else [])]
-        self._feeds = Feeds("wallets", every, store, now=now, jitter=jitter, notify_owner=notify_owner)
+        self._now = hooks.now
+        venues: list[Hyperliquid | CoinGlass] = [hyperliquid, *([coinglass] if coinglass else [])]
+        self.feeds = Feeds("wallets", venues, store, hooks)
         self._failed: set[str] = set()
-        self._stopping = False
-
-    def health(self) -> list[SourceHealth]:
-        return self._feeds.health()
-
-    def stop(self) -> None:
-        """Let the tick in progress end before its next request."""
-        self._stopping = True
 
     def tick(self) -> None:
-        """Look at every wallet once. Failures of hosts are kept in `health`, never raised."""
-        self._feeds.begin_tick()
+        """Read every wallet once. Failures of venues are in `feeds.health()`, never raised. Raises StoreError."""
+        self.feeds.begin_tick()
         self._store.markets.forget_unwatched()
         watchers = self._store.markets.watchers()
         # What failed comes last: one wallet that cannot be read must not starve the others.
         for address in sorted(watchers, key=self._failed.__contains__):
-            if self._stopping or not self._feeds.may_ask(self._hyperliquid):
+            if not self.feeds.may_ask(self._hyperliquid):
                 break
-            snapshot = self._feeds.ask(self._hyperliquid, partial(self._hyperliquid.positions, address))
+            snapshot = self.feeds.ask(self._hyperliquid, partial(self._hyperliquid.positions, address))
             if snapshot is None:
                 self._failed.add(address)
             else:
                 self._failed.discard(address)
                 self._see(address, watchers[address], snapshot)
-        if self._coinglass is not None and not self._stopping:
+        if self._coinglass is not None:
             self._see_moves(self._coinglass)
-        covers = {"coinglass": "whale positions"}
+        uses = {"coinglass": Use("whale positions")}
         if watchers:
-            covers["hyperliquid"] = text.count(len(watchers), "wallet")
-        self._feeds.end_tick(covers)
+            uses["hyperliquid"] = Use(text.count(len(watchers), "wallet"))
+        self.feeds.end_tick(uses)
 
     # Wallets that chats watch
 
@@ -94,7 +80,7 @@ class WalletMonitor:
             before = book.look(address)
             if before is None:
                 if snapshot.unread != frozenset():
-                    return  # a first sight with holes would make an opening of what cannot be read now
+                    return  # a position that cannot be read now would look newly opened at the next look
                 book.put_look(address, WalletSnapshot(wallets.first_sight(snapshot.positions), now))
                 return
             changes, known = wallets.compare(before.positions, snapshot.positions, unread=snapshot.unread)
@@ -110,10 +96,10 @@ class WalletMonitor:
     def _see_moves(self, coinglass: CoinGlass) -> None:
         stored = self._store.markets.cursor(coinglass.venue, "whale moves")
         since_ms = None if stored is None else int(stored.text)
-        found = self._feeds.ask(coinglass, partial(coinglass.whale_moves, since_ms=since_ms))
+        found = self.feeds.ask(coinglass, partial(coinglass.whale_moves, since_ms=since_ms))
         if found is None:
             return
-        self._feeds.count_poison(coinglass, "", found.unreadable)
+        self.feeds.count_unreadable(coinglass, found.unreadable)
         now = self._now()
         clock = found.venue_ms or int(now * 1000)
         newest = max((move.at_ms for move in found.rows), default=0)
@@ -125,7 +111,7 @@ class WalletMonitor:
                     if fresh and move.symbol in self._settings.symbols:
                         publish(self._store, _move_alert(move, coinglass), now=now, default_min=MOVE_MIN)
                 if found.gap_from is not None:
-                    log.warning("%s: more whale moves than it shows; some are missing", coinglass.host)
+                    log.warning("%s shows only the newest whale moves; some older ones are missing", coinglass.host)
                     for symbol in self._settings.symbols:
                         self._store.markets.add_gap(
                             coinglass.venue, symbol, missed=None, start=since_ms / 1000, end=found.gap_from / 1000
@@ -135,7 +121,7 @@ class WalletMonitor:
             self._store.markets.set_cursor(coinglass.venue, "whale moves", str(max(newest, since_ms or 0)), at=now)
 
     def _began_ms(self) -> int:
-        """The newest move at the first look: it and all before it are no news."""
+        """Unix ms of the newest move at the first look; that one and all before it are no news."""
         return int(self._store.value("wallets:moves_began") or 0)
 
 
@@ -145,9 +131,9 @@ def _wallet_alert(change: Change, chat: WatchedWallet, *, at_ms: int, since: flo
     if position.liquidation:
         facts.append(f"liquidation at {text.price(position.liquidation)}, {position.distance:.1%} away")
     if since > LONG_AGO:
-        facts.append(f"seen {text.duration(since)} after the last look")
+        facts.append(f"last checked {text.duration(since)} earlier")
     return Alert(
-        # Alerts of one time stand in the order of their keys.
+        # Alerts of the same time are shown in the order of their keys.
         key=f"wallet:{chat.chat_id}:{chat.address}:{at_ms}:{number:03}",
         monitor="wallets",
         symbol=coin,
@@ -172,16 +158,16 @@ def _what(change: Change) -> str:
     if change.kind == "close":
         return f"closed a {coin} {side}: {worth} {at}"
     if change.kind == "flip":
-        return f"turned from {_other(side)} to {side} in {coin}: now {worth} {at}"
+        return f"flipped from {_other(side)} to {side} in {coin}: now {worth} {at}"
     if change.kind == "near":
-        return f"is near liquidation with a {coin} {side} of {worth}: {position.distance:.1%} away"
+        return f"is close to liquidation: {coin} {side} of {worth}, {position.distance:.1%} away"
     verb = "added to" if change.kind == "more" else "reduced"
     moved = abs(position.size / change.told) - 1
     return f"{verb} a {coin} {side}: {moved:+.0%}, now {worth} {at}"
 
 
 def _order_side(change: Change) -> str:
-    """The side of the market order behind it: closing a short is buying."""
+    """The taker side of the order behind it, "" for none: closing a short is buying."""
     if change.kind == "near":
         return ""
     grew = change.kind in ("open", "more", "flip")

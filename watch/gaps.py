@@ -1,0 +1,56 @@
+"""Trades that were not seen: what is stored of them, and the line that chats get."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from datetime import tzinfo
+from typing import NamedTuple
+
+from alerts.publish import announce
+from base import text
+from store import Store
+
+
+class Gap(NamedTuple):
+    """Trades of one coin that were not seen, from `start` to `end`, unix seconds.
+
+    missed: how many, by their ids; None after an outage, when nobody knows. instead: the venue read meanwhile.
+    """
+
+    venue: str
+    symbol: str
+    missed: int | None
+    start: float
+    end: float
+    instead: str = ""
+
+
+def keep_gaps(store: Store, gaps: Sequence[Gap], *, now: float) -> None:
+    """Store the gaps and announce outages, one line for each venue. A gap that is known already adds nothing.
+
+    Inside a transaction. Raises StoreError.
+    """
+    outages = [
+        gap
+        for gap in gaps
+        if store.markets.add_gap(gap.venue, gap.symbol, missed=gap.missed, start=gap.start, end=gap.end)
+        and gap.missed is None
+    ]
+    for venue in dict.fromkeys(gap.venue for gap in outages):
+        out = [gap for gap in outages if gap.venue == venue]
+        symbols = sorted({gap.symbol for gap in out})
+        announce(store, _line(venue, out, symbols, now), now=now, symbol=symbols[0] if len(symbols) == 1 else None)
+
+
+def _line(venue: str, out: Sequence[Gap], symbols: Sequence[str], now: float) -> Callable[[tzinfo], str]:
+    instead = " and ".join(sorted({gap.instead for gap in out} - {""}))
+    rest = f"{venue} was not read: whale orders from that time are unknown for {', '.join(symbols)}."
+    if instead:
+        rest += f" {instead} was read instead."
+    return functools.partial(_missed, min(gap.start for gap in out), max(gap.end for gap in out), now, rest)
+
+
+def _missed(start: float, end: float, now: float, rest: str, zone: tzinfo) -> str:
+    began, ended = (text.clock(at, now=now, zone=zone) for at in (start, end))
+    return f"Missed {began} to {ended} ({text.duration(end - start)}). {rest}"

@@ -1,0 +1,260 @@
+"""Reading trades of spot venues, page by page from a cursor, into orders, bars and gaps. Nothing is stored here.
+
+Rules: nothing from before the first run becomes an alert; after an outage at most ten minutes are replayed, and what
+is missing beyond that is a gap.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from base import text
+from store import Store
+from venues.spot import SpotVenue
+from venues.trades import Bar, Page, add_to_bars
+from watch.feeds import Feeds
+from watch.gaps import Gap
+from watch.orders import Clusterer, Order
+
+log = logging.getLogger(__name__)
+
+PAGES_A_TICK = 20  # of one coin, so that catching up does not starve the others
+REPLAY = 600.0  # seconds of an outage that are read again; older orders are no news
+PROGRESS_EVERY = 4.0  # seconds between two log lines while the bot catches up
+
+
+@dataclass(eq=False)
+class FeedState:
+    """How far one coin of one venue is read.
+
+    cursor: where to read on, None before the first read. stored: where a restart reads on, which is earlier while an
+    order is open. at: unix seconds up to which the feed was read. in_bars: the bars hold the trades with lower ids.
+    traded_at: unix seconds when a trade last came, or the head was last asked for.
+    """
+
+    venue: str
+    symbol: str
+    clusterer: Clusterer
+    cursor: str | None = None
+    at: float = 0.0
+    stored: str = ""
+    in_bars: int = 0
+    traded_at: float = 0.0
+
+
+@dataclass
+class Batch:
+    """What was read since the last commit. orders: each with its venue and the venue's clock, unix seconds."""
+
+    orders: list[tuple[Order, SpotVenue, float]] = field(default_factory=list)
+    gaps: list[Gap] = field(default_factory=list)
+    bars: dict[tuple[str, int], Bar] = field(default_factory=dict)
+    feeds: set[FeedState] = field(default_factory=set)
+
+
+class SpotReader:
+    """Reads one coin of one venue at a time, up to the newest trade. For one thread."""
+
+    def __init__(
+        self,
+        store: Store,
+        feeds: Feeds[SpotVenue],
+        *,
+        venues: frozenset[str],
+        now: Callable[[], float],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._store = store
+        self._feeds = feeds
+        self._venues = venues
+        self._now = now
+        self._states: dict[tuple[str, str], FeedState] = {}
+        self._batch = Batch()
+        self._behind: set[str] = set()  # coins whose feed was not read to its end yet
+        self._progress = Progress(monotonic=monotonic)
+
+    def take_batch(self) -> Batch:
+        """What was read since the last call."""
+        batch, self._batch = self._batch, Batch()
+        return batch
+
+    def forget(self) -> None:
+        """Read on from what is stored: what is in memory was not."""
+        self._states.clear()
+
+    def read_at(self, venue: str, symbol: str) -> float | None:
+        """Unix seconds up to which the feed was read; None when it was not."""
+        state = self._states.get((venue, symbol))
+        return None if state is None else state.at
+
+    def unfinished(self) -> bool:
+        """Whether an order is a whale already and may still be growing."""
+        return any(state.clusterer.pending_usd >= state.clusterer.threshold for state in self._states.values())
+
+    def end_tick(self) -> None:
+        """Log the end of a long time of catching up."""
+        if not self._behind:
+            self._progress.end("Caught up with the markets after %s")
+
+    def read(self, venue: SpotVenue, symbol: str, threshold: float) -> bool:
+        """Read one coin up to the newest trade; True when that is done. Raises SourceError; what was read before it
+        is in the batch."""
+        feed = self._state(venue.venue, symbol, threshold)
+        cursor = self._start(venue, feed)
+        again = False
+        for _ in range(PAGES_A_TICK):
+            if self._feeds.stopping:
+                break
+            page = venue.page(symbol, cursor)
+            cursor = self._take(venue, feed, page)
+            if not page.head:
+                self._behind.add(symbol)
+                behind = text.duration(max(0.0, self._now() - feed.at))
+                self._progress.note("Catching up: %s on %s is read up to %s ago", symbol, venue.venue, behind)
+            else:
+                self._behind.discard(symbol)
+                if not page.trades:
+                    self._check_silence(venue, feed, cursor)
+                # An order still open is read for once more now, not only at the next tick.
+                if again or feed.clusterer.pending_usd < threshold:
+                    break
+                again = True
+        return True
+
+    # Where to read
+
+    def _state(self, venue: str, symbol: str, threshold: float) -> FeedState:
+        feed = self._states.get((venue, symbol))
+        if feed is None:
+            feed = FeedState(venue, symbol, Clusterer(venue, symbol, threshold=threshold))
+            stored = self._store.markets.cursor(venue, symbol)
+            if stored is not None:
+                feed.cursor, counted = _unpack(stored.text)
+                feed.at = stored.at
+                feed.in_bars = counted.pop("bars", 0)
+                feed.clusterer.resume(counted)
+            self._states[venue, symbol] = feed
+        feed.clusterer.threshold = threshold
+        return feed
+
+    def _start(self, venue: SpotVenue, feed: FeedState) -> str:
+        """The cursor to read on from: the feed's own, unless this is the first run, a change of venue or an
+        outage of more than ten minutes, which becomes a gap.
+
+        What a fallback venue traded while another one was read is no outage, so a fallback begins where the
+        other one was left. The preferred venue always continues where it was itself.
+        """
+        now = self._now()
+        other_at, other = self._read_elsewhere(feed)
+        preferred = self._feeds.knowing(feed.symbol)[0].venue == feed.venue
+        if feed.cursor is None and (preferred or not other):
+            return self._place(feed, venue.head(feed.symbol), at=now)
+        since = feed.at
+        if feed.cursor is not None and (preferred or feed.at >= other_at):
+            if now - feed.at <= REPLAY:
+                return feed.cursor
+        else:
+            since, other = other_at, ""
+        start = max(since, now - REPLAY)
+        cursor = venue.at(feed.symbol, int(start * 1000))
+        if cursor is None:
+            start, cursor = now, venue.head(feed.symbol)
+        if now - since > REPLAY:
+            log.warning("%s %s: not read for %s", feed.venue, feed.symbol, text.duration(now - since))
+            instead = other if other_at > since else ""
+            self._batch.gaps.append(Gap(feed.venue, feed.symbol, None, since, start, instead))
+        return self._place(feed, cursor, at=start)
+
+    def _read_elsewhere(self, feed: FeedState) -> tuple[float, str]:
+        """Unix seconds up to which another venue was read for this coin, and which; 0 and "" when none was."""
+        read = [(0.0, "")]
+        for venue in self._venues - {feed.venue}:
+            known = self._states.get((venue, feed.symbol)) or self._store.markets.cursor(venue, feed.symbol)
+            if known is not None and known.at > 0:  # begun, but never answered yet: it was not read
+                read.append((known.at, venue))
+        return max(read)
+
+    def _check_silence(self, venue: SpotVenue, feed: FeedState, cursor: str) -> None:
+        """A cursor beyond the newest trade (ids that started anew, one absurd id) would be silent for ever."""
+        now = self._now()
+        if now - feed.traded_at > REPLAY:
+            feed.traded_at = now
+            head = venue.head(feed.symbol)
+            if venue.is_beyond(cursor, head):
+                log.warning("%s %s: trade ids went back; reading on from the newest trade", feed.venue, feed.symbol)
+                self._batch.gaps.append(Gap(feed.venue, feed.symbol, None, feed.at, now))
+                self._place(feed, head, at=now)
+
+    def _place(self, feed: FeedState, cursor: str, *, at: float) -> str:
+        feed.cursor = feed.stored = cursor
+        feed.in_bars = 0
+        feed.at = at
+        feed.traded_at = self._now()
+        self._batch.feeds.add(feed)
+        return cursor
+
+    # One page
+
+    def _take(self, venue: SpotVenue, feed: FeedState, page: Page) -> str:
+        """Put into the batch what the page completed and how far the feed is read now; return the next cursor."""
+        now = self._now()
+        self._note_flaws(venue, feed, page)
+        orders = feed.clusterer.feed(page.trades)
+        if page.head:
+            orders += feed.clusterer.head_reached(page.venue_ms)
+        self._batch.orders += [(order, venue, page.venue_ms / 1000 or now) for order in orders]
+        if page.trades:
+            feed.traded_at = now
+            add_to_bars(self._batch.bars, (trade for trade in page.trades if trade.trade_id >= feed.in_bars))
+            feed.in_bars = max(feed.in_bars, page.trades[-1].trade_id + 1)
+        first = feed.clusterer.open_since()
+        feed.cursor = feed.stored = page.next_cursor
+        if first is not None:
+            feed.stored = _pack(venue.cursor_at(first), feed.clusterer.counted(), feed.in_bars)
+        feed.at = now if page.head else page.trades[-1].at_ms / 1000 if page.trades else feed.at
+        self._batch.feeds.add(feed)
+        return page.next_cursor
+
+    def _note_flaws(self, venue: SpotVenue, feed: FeedState, page: Page) -> None:
+        self._feeds.count_flaws(venue, skipped=page.skipped, missed=page.missed)
+        if page.missed:
+            end = page.trades[-1].at_ms / 1000 if page.trades else self._now()
+            missing = text.count(page.missed, "trade")
+            log.warning("%s: %s of %s missing by their ids", venue.host, missing, feed.symbol)
+            self._batch.gaps.append(Gap(feed.venue, feed.symbol, page.missed, min(feed.at, end), end))
+
+
+class Progress:
+    """Log lines of long work: one every few seconds and one at its end. Short work logs nothing. For one thread."""
+
+    def __init__(self, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._began: float | None = None
+        self._logged_at: float | None = None
+
+    def note(self, words: str, *values: object) -> None:
+        """Say how far the work is. Call it often: most calls log nothing."""
+        now = self._monotonic()
+        if self._began is None:
+            self._began = now
+        elif now - (self._logged_at or self._began) >= PROGRESS_EVERY:
+            self._logged_at = now
+            log.info(words, *values)
+
+    def end(self, words: str) -> None:
+        """The work is done; `words` has one %s for how long it took. Does nothing without work in progress."""
+        if self._began is not None and self._logged_at is not None:
+            log.info(words, text.duration(self._monotonic() - self._began))
+        self._began = self._logged_at = None
+
+
+def _pack(cursor: str, counted: dict[str, int], in_bars: int) -> str:
+    return f"{cursor} {counted['buy']} {counted['sell']} {in_bars}"
+
+
+def _unpack(stored: str) -> tuple[str, dict[str, int]]:
+    cursor, *ids = stored.split(" ")
+    return cursor, dict(zip(("buy", "sell", "bars"), map(int, ids), strict=False))

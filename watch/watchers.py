@@ -1,0 +1,57 @@
+"""All watchers of the markets as one part of the bot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from base.config import Settings
+from store import Store
+from venues.availability import SourceHealth
+from venues.coinglass import CoinGlass
+from venues.gate import Gate
+from venues.hyperliquid import Hyperliquid
+from venues.okx import Okx
+from venues.spot import spot_venues
+from watch.feeds import Hooks
+from watch.funding_monitor import FundingMonitor
+from watch.liquidation_monitor import LiquidationMonitor
+from watch.wallet_monitor import WalletMonitor
+from watch.whale_monitor import WhaleMonitor
+
+
+class Watchers:
+    """Four monitors, each with connections of its own: a `requests` session is for one thread.
+
+    Each `tick` is for one thread; everything else is for any. notify_owner: gets sentences about sources.
+    """
+
+    def __init__(self, settings: Settings, store: Store, *, notify_owner: Callable[[str], None]) -> None:
+        urls, hooks = settings.source_urls, Hooks(notify_owner=notify_owner)
+
+        def coinglass() -> CoinGlass | None:
+            return CoinGlass(urls["coinglass"], settings.coinglass_key) if settings.coinglass_key else None
+
+        self.whales = WhaleMonitor(settings, store, spot_venues(urls), hooks)
+        self.liquidations = LiquidationMonitor(
+            settings, store, Okx(urls["okx"]), Gate(urls["gate"]), coinglass(), hooks
+        )
+        self.funding = FundingMonitor(
+            settings, store, Okx(urls["okx"]), Hyperliquid(urls["hyperliquid"]), coinglass(), hooks
+        )
+        self.wallets = WalletMonitor(settings, store, Hyperliquid(urls["hyperliquid"]), coinglass(), hooks)
+        self._feeds = [watcher.feeds for watcher in (self.whales, self.liquidations, self.funding, self.wallets)]
+
+    def default_threshold(self, monitor: str, symbol: str) -> float:
+        """US dollars from which chats without an amount of their own get alerts of this kind; 0: all of them."""
+        if monitor == "whales":
+            return self.whales.default_threshold(symbol)
+        return self.liquidations.default_threshold(symbol) if monitor == "liquidations" else 0.0
+
+    def health(self) -> list[SourceHealth]:
+        """Every source of every watcher, for /status."""
+        return [health for feeds in self._feeds for health in feeds.health()]
+
+    def stop(self) -> None:
+        """End the ticks in progress before their next request. Returns at once."""
+        for feeds in self._feeds:
+            feeds.stop()
