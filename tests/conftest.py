@@ -42,6 +42,33 @@ STOPS_WITHIN = 1.0 if sys.platform != "win32" else 5.0  # seconds; a stop throug
 WINE = sys.platform == "win32" and hasattr(ctypes.windll.ntdll, "wine_get_version")
 
 
+# Everything that starts a process, kills one, or waits for a network; the rest is `pytest -m quick`.
+PROCESS_FIXTURES = {"run_bot", "demo", "sim", "terminal", "doctor"}
+PROCESS_TESTS = {
+    "test_alerts_chart",
+    "test_bot",
+    "test_disk",
+    "test_fan_out",
+    "test_fuzz",
+    "test_kill",
+    "test_lock",
+    "test_manage_logs",
+    "test_manage_status",
+    "test_manage_stop",
+    "test_service_watchdog",
+    "test_stopping",
+    "test_supervisors",
+    "test_two_copies",
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        uses = set(getattr(item, "fixturenames", ()))
+        if not uses & PROCESS_FIXTURES and item.path.stem not in PROCESS_TESTS:
+            item.add_marker("quick")
+
+
 class BotProcess:
     """`python bot.py` as a real process. Its output is read all the time; `kill` is for the end of a test."""
 
