@@ -92,7 +92,7 @@ def chart() -> bytes:
         "until": NOW,
         "zone": "UTC",
     }
-    program = [sys.executable, str(ROOT / "alerts" / "chart.py")]
+    program = [sys.executable, "-m", "alerts.chart"]
     return subprocess.run(
         program, input=json.dumps(data).encode(), stdout=subprocess.PIPE, check=True, cwd=ROOT
     ).stdout
