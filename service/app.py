@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import logging
-import queue
 import threading
 import time
-from dataclasses import dataclass
-from datetime import tzinfo
+from collections.abc import Callable
 from pathlib import Path
 
 from access import Access, Groups
@@ -27,7 +25,6 @@ from commands.inbox import Inbox
 from lock import InstanceLock
 from machine import stop_requests
 from monitors import Jobs, Scheduler
-from service import once
 from service.metrics import Latency
 from service.owner import Link, OwnerInvitation, OwnerMessages
 from service.state import Snapshot, State
@@ -39,18 +36,11 @@ from watch.watchers import Watchers
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class End:
-    """A reason to stop that came from inside: the exit code and a sentence for people."""
-
-    code: int
-    message: str
-
-
 class Bot:
     """The parts of one running bot. Raises ConfigError when nobody could use it.
 
-    events: where a reason to end is put (`End`). env_file: where an owner who comes by a link is written.
+    end: ends the process, with an exit code and a sentence for people; from any thread, and it returns at once.
+    env_file: where an owner who comes by a link is written.
     """
 
     def __init__(
@@ -58,15 +48,15 @@ class Bot:
         settings: Settings,
         lock: InstanceLock,
         store: Store,
-        events: queue.SimpleQueue[object],
         *,
+        end: Callable[[int, str], None],
         env_file: Path,
         link: Link = Link.NEVER,
     ) -> None:
-        self._settings, self._lock, self._store, self._events = settings, lock, store, events
-        self._refused = threading.Event()  # Telegram does not take the token
+        self._settings, self._lock, self._store, self._end = settings, lock, store, end
+        self.refused = threading.Event()  # Telegram does not take the token
         self._refusing = threading.Lock()
-        store.when_damaged(lambda words: self._end(exit_codes.CRASHED, words))
+        store.when_damaged(self._crash)
         self.telegram = Telegram(settings.token, settings.api_url)
         self.access = Access(
             store, owner_id=settings.owner_id, allowed_users=settings.allowed_users, now=self._server_time
@@ -78,8 +68,8 @@ class Bot:
             store,
             self.access,
             env_file,
-            offered=link is Link.ONLY or (nobody and link is Link.IF_NEEDED),
-            only=link is Link.ONLY,
+            link=link,
+            nobody=nobody,
             end=self._end,
             now=self._server_time,
         )
@@ -95,7 +85,7 @@ class Bot:
             store,
             self.telegram,
             send_rate=settings.sends_per_second,
-            alerts_paused=self._alerts_paused,
+            alerts_paused=lambda: self.poller.polling_state().alerts_paused,
             events=OutboxEvents(sent=self.latency.add, token_refused=self._token_refused, died=self._died),
             compose=lambda delivery: compose(store, delivery, now=time.time()),
             attachments=makers(
@@ -121,7 +111,7 @@ class Bot:
             symbols=settings.symbols,
             now=self._server_time,
             default_min=self.watchers.default_threshold,
-            status=self._status,
+            status=lambda zone: self.state.lines(zone, polling=self.poller.status(zone)),
         )
         inbox = Inbox(
             self._store,
@@ -168,12 +158,7 @@ class Bot:
             status_file=self.state.write,
         )
         self.scheduler = Scheduler(self.jobs.table(), on_death=self._died)
-        self.watchdog = Watchdog(
-            self._loops,
-            limit=patience,
-            on_stuck=lambda words: self._end(exit_codes.CRASHED, words),
-            on_death=self._died,
-        )
+        self.watchdog = Watchdog(self._loops, limit=patience, on_stuck=self._crash, on_death=self._died)
         self.web: HealthServer | None = None
         if settings.health_port:
             host, port = settings.health_host, settings.health_port
@@ -191,10 +176,6 @@ class Bot:
         self.watchdog.start()
         if self.web is not None:
             self.web.start()
-
-    def one_round(self, pause: once.Pause) -> int:
-        """Instead of `start`: check the markets once, deliver, and leave. Returns the exit code."""
-        return once.alone(self.jobs, self.telegram, pause=pause, refused=self._refused)
 
     def stop(self) -> None:
         """End within the shortest limit of a supervisor (PM2: 1.6 s): cut the poll, send what can go, end threads."""
@@ -214,9 +195,6 @@ class Bot:
         """This computer's clock corrected by Telegram's: a wrong clock must not make commands look old."""
         return time.time() + self.telegram.clock_offset
 
-    def _alerts_paused(self) -> bool:
-        return self.poller.polling_state().alerts_paused
-
     def _loops(self) -> list[Loop]:
         return [self.poller.loop, *self.scheduler.loops, *self.outbox.loops()]
 
@@ -225,7 +203,6 @@ class Bot:
             username=self.poller.username,
             polling=self.poller.polling_state(),
             conflict=self.poller.conflict_state(),
-            alerts_paused=self._alerts_paused(),
             sending_failed_since=self.outbox.unreachable_since(),
             sources=self.watchers.health(),
             loops=self._loops(),
@@ -233,24 +210,18 @@ class Bot:
             latency=self.latency.spread(),
         )
 
-    def _status(self, zone: tzinfo) -> list[str]:
-        return self.state.lines(zone, polling=self.poller.status(zone))
-
     # What the parts report
 
-    def _end(self, code: int, message: str) -> None:
-        self._events.put(End(code, message))
+    def _crash(self, words: str) -> None:
+        self._end(exit_codes.CRASHED, words)
 
     def _died(self, thread: str) -> None:
-        self._end(
-            exit_codes.CRASHED,
-            f"The thread {thread} ended unexpectedly, so the bot stops. The error is in the lines above.",
-        )
+        self._crash(f"The thread {thread} ended unexpectedly, so the bot stops. The error is in the lines above.")
 
     def _token_refused(self, reason: str) -> None:
         with self._refusing:  # several sending threads are refused at the same time
-            first = not self._refused.is_set()
-            self._refused.set()
+            first = not self.refused.is_set()
+            self.refused.set()
         if first:
             log.warning("Telegram refuses the token (%s). Get the current one from @BotFather into .env.", reason)
         self.poller.loop.wake()

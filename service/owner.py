@@ -82,7 +82,7 @@ class OwnerMessages:
 class OwnerInvitation:
     """Shows a link on the terminal, and writes whoever opens it into the settings file as the owner.
 
-    offered: show the link once the bot's name is known. only: the bot was started for this, and ends when it is done.
+    nobody: nobody could use the bot. link: `ONLY` ends the bot when the link has been opened.
     end: ends the bot, with an exit code and the reason. show: prints on the terminal, which alone may see the link.
     """
 
@@ -92,8 +92,8 @@ class OwnerInvitation:
         access: Access,
         env_file: Path,
         *,
-        offered: bool,
-        only: bool,
+        link: Link,
+        nobody: bool,
         end: Callable[[int, str], None],
         now: Callable[[], float] = time.time,
         show: Callable[[str], None] = print,
@@ -101,7 +101,8 @@ class OwnerInvitation:
         self._link = OwnerLink(store)
         self._access = access
         self._env_file = env_file
-        self._offered, self._only, self._shown = offered, only, False
+        self._only, self._shown = link is Link.ONLY, False
+        self._offered = self._only or (nobody and link is Link.IF_NEEDED)
         self._end = end
         self._now = now
         self._show = show

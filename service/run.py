@@ -7,6 +7,8 @@ import math
 import queue
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from base import exit_codes, logs
@@ -17,7 +19,7 @@ from machine import supervisor
 from machine.holder import Holder, refusal, stop_command
 from machine.signals import Signals
 from service import once
-from service.app import Bot, End
+from service.app import Bot
 from service.owner import Link
 from service.systemd import Notifier
 from store import Store
@@ -25,6 +27,14 @@ from store import Store
 log = logging.getLogger(__name__)
 
 START_GRACE = 2.0  # seconds a start waits for a copy that is just stopping
+
+
+@dataclass(frozen=True)
+class End:
+    """A reason to stop that came from the bot itself: the exit code and a sentence for people."""
+
+    code: int
+    message: str
 
 
 def run(
@@ -40,20 +50,25 @@ def run(
         log.warning("%s", warning)
     notifier = Notifier()
     events: queue.SimpleQueue[object] = queue.SimpleQueue()
+
+    def end(code: int, message: str) -> None:
+        events.put(End(code, message))
+
     signals = Signals(events)
     signals.install()
     try:
         folder = bot_folder(settings.bot_id, settings.data_dir)
         lock = InstanceLock(folder, settings.bot_id, machine_wide=settings.machine_wide_lock)
         if one_round:
-            return _one_round(settings, lock, events, env_file=env_file)
+            return _one_round(settings, lock, events, end=end, env_file=env_file)
         if not _take(lock, events, notifier, wait=wait):
             return exit_codes.STOPPED if not events.empty() else exit_codes.ALREADY_RUNNING
         try:
             logs.to_file(folder / "bot.log", settings.token, settings.log_format)
             store = Store(folder / "bot.db")
             try:
-                return _run(Bot(settings, lock, store, events, env_file=env_file, link=link), events, notifier)
+                bot = Bot(settings, lock, store, end=end, env_file=env_file, link=link)
+                return _run(bot, events, notifier)
             finally:
                 store.close()
         finally:
@@ -119,7 +134,14 @@ def _run(bot: Bot, events: queue.SimpleQueue[object], notifier: Notifier) -> int
     return code
 
 
-def _one_round(settings: Settings, lock: InstanceLock, events: queue.SimpleQueue[object], *, env_file: Path) -> int:
+def _one_round(
+    settings: Settings,
+    lock: InstanceLock,
+    events: queue.SimpleQueue[object],
+    *,
+    end: Callable[[int, str], None],
+    env_file: Path,
+) -> int:
     """`--once`: a round of our own, or next to a running bot the round of that bot; returns the exit code."""
 
     def pause(seconds: float) -> bool:
@@ -134,7 +156,8 @@ def _one_round(settings: Settings, lock: InstanceLock, events: queue.SimpleQueue
         try:
             store = Store(lock.folder / "bot.db")
             try:
-                return Bot(settings, lock, store, events, env_file=env_file).one_round(pause)
+                bot = Bot(settings, lock, store, end=end, env_file=env_file)
+                return once.alone(bot.jobs, bot.telegram, pause=pause, refused=bot.refused)
             finally:
                 store.close()
         finally:

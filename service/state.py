@@ -46,7 +46,6 @@ class Snapshot:
     username: str
     polling: PollingReport
     conflict: ConflictState
-    alerts_paused: bool
     sending_failed_since: float | None
     sources: Sequence[SourceHealth]
     loops: Sequence[Loop]
@@ -128,7 +127,7 @@ class State:
             "written_at": now,
             "polling": found.polling.as_json(),
             "conflict": {name: conflict[name] for name in ("since", "count", "episodes")},
-            "alerts_paused": found.alerts_paused,
+            "alerts_paused": found.polling.alerts_paused,
             "sources": [
                 {name: getattr(source, name) for name in _SOURCE_FIELDS} | {"symbols": list(source.symbols)}
                 for source in found.sources
@@ -176,7 +175,7 @@ class State:
             "stuck": list(found.stuck),
             "polling": found.polling.as_json(),
             "conflict": asdict(found.conflict),
-            "alerts_paused": found.alerts_paused,
+            "alerts_paused": found.polling.alerts_paused,
             "alerts_by_hour": self._hours,
             "latency": asdict(found.latency) | {"bounds": BOUNDS},
             "started_at": self._started_at,
@@ -190,7 +189,7 @@ class State:
         if found.sending_failed_since is not None:
             since = text.clock(found.sending_failed_since, now=now, zone=zone)
             lines.append(f"Sending: Telegram unreachable since {since}.")
-        if found.alerts_paused:
+        if found.polling.alerts_paused:
             lines.append("Alerts: paused while another copy is active (ON_CONFLICT=pause).")
         counts = self._store.messages.counts(since=now - 86400)
         lines.append(

@@ -66,7 +66,6 @@ class Rig:
             "username": "whale_test_bot",
             "polling": PollingReport(state=PollingState.RUNNING, last_good_at=9.0, failing_since=None),
             "conflict": ConflictState(since=None, count=0, episodes=(PastConflict(since=1.0, until=2.0, count=3),)),
-            "alerts_paused": False,
             "sending_failed_since": None,
             "sources": [SOURCE],
             "loops": [idle],
@@ -260,7 +259,8 @@ def test_status_says_when_alerts_are_paused_and_when_nothing_can_be_sent(tmp_pat
     rig = Rig(tmp_path, sources=[])
     usual = rig.state.lines(UTC, polling=["Polling: last answer 1 s ago."])
     assert usual[1:] == ["Polling: last answer 1 s ago.", "Messages: 0 waiting; in 24 h 0 sent, 0 undeliverable."]
-    rig.parts |= {"alerts_paused": True, "sending_failed_since": 86_490.0}
+    paused = replace(polling("standby", good=None), alerts_paused=True)
+    rig.parts |= {"polling": paused, "sending_failed_since": 86_490.0}
     told = "\n".join(rig.state.lines(UTC, polling=[]))
     assert "Alerts: paused while another copy is active (ON_CONFLICT=pause)." in told
     assert "Sending: Telegram unreachable since 00:01:30 UTC." in told
