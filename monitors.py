@@ -21,7 +21,7 @@ from alerts.digest import Digests
 from alerts.held_back import send_due
 from base import exit_codes
 from base.config import Settings
-from base.worker import KnownTrouble, Loop, beat
+from base.worker import AlreadyReported, Worker, heartbeat
 from botapi.outbox import Outbox
 from lock import InstanceLock, LockError
 from machine import stop_requests
@@ -149,7 +149,7 @@ class Scheduler:
         self._plan = schedule.Scheduler()
         self._planned: list[tuple[schedule.Job, timedelta]] = []
         self._threads: dict[str, _Thread] = {}
-        self._loop = Loop(SCHEDULE, self.step, on_death=on_death)
+        self._loop = Worker(SCHEDULE, self.step, on_death=on_death)
         first = now()
         for job in jobs:
             begin = partial(_run, job)
@@ -162,7 +162,7 @@ class Scheduler:
             self._planned.append((planned, timedelta(seconds=job.every)))
 
     @property
-    def loops(self) -> list[Loop]:
+    def loops(self) -> list[Worker]:
         """The threads, for the watchdog."""
         return [self._loop, *(thread.loop for thread in self._threads.values())]
 
@@ -195,7 +195,7 @@ class _Thread:
     """A thread for jobs that wait for a network. A job that is due while it still runs is left out that time."""
 
     def __init__(self, name: str, on_death: Callable[[str], None] | None) -> None:
-        self.loop = Loop(name, self.step, on_death=on_death)
+        self.loop = Worker(name, self.step, on_death=on_death)
         self._due: queue.SimpleQueue[Job] = queue.SimpleQueue()
         self._begun: set[str] = set()  # names of jobs that wait or run
         self._slow: set[str] = set()  # names of jobs whose length was logged
@@ -224,10 +224,10 @@ class _Thread:
 
 
 def _run(job: Job) -> None:
-    beat()  # a step of the schedule thread may run several jobs
+    heartbeat()  # a step of the schedule thread may run several jobs
     try:
         job.run()
-    except KnownTrouble:
+    except AlreadyReported:
         pass  # who raised it has logged it
     except Exception:
         log.exception("The job %s failed. It runs again in %g s.", job.name, job.every)

@@ -1,7 +1,7 @@
 """One way to run a thread: a `step()` that does one thing and returns the seconds to rest.
 
-Every long-lived thread of the bot is a `Loop`. Its rest is one wait on one queue, so that a stop or a
-wake-up ends it at once; nothing in the bot sleeps in any other way.
+Every long-lived thread of the bot is a `Worker`. Its rest is one wait on one queue, so a stop or a wake-up ends it at
+once. Nothing in the bot sleeps in any other way.
 """
 
 from __future__ import annotations
@@ -17,29 +17,26 @@ log = logging.getLogger(__name__)
 _here = threading.local()
 
 
-def beat() -> None:
-    """The step that runs in this thread gets on: for steps that last, so that nobody takes them for stuck.
-
-    Does nothing in a thread that is no Loop.
-    """
-    loop: Loop | None = getattr(_here, "loop", None)
-    if loop is not None:
-        loop.beat()
+def heartbeat() -> None:
+    """Called from a long step: shows that this thread makes progress and is not stuck. No effect outside a Worker."""
+    worker: Worker | None = getattr(_here, "worker", None)
+    if worker is not None:
+        worker.heartbeat()
 
 
-class KnownTrouble(Exception):
-    """Trouble of which whoever raises it tells, when it begins and when it ends: a Loop only tries again."""
+class AlreadyReported(Exception):
+    """Trouble that its source logs when it begins and ends. A Worker only tries again, without a traceback."""
 
 
-class Loop:
-    """A thread that calls `step()` again and again and rests for the seconds each call returns.
+class Worker:
+    """A thread that calls `step()` again and again and rests for the seconds that each call returns.
 
-    A step that raises is logged with its traceback and called again after `error_rest` seconds: a bug is
-    visible and never ends the thread. Only a BaseException ends it; then `on_death(name)` is called, from
-    the dying thread, so that the process can end with it.
+    A step that raises is logged with its traceback and called again after `error_rest` seconds, so a bug is visible
+    and never ends the thread. Only a BaseException ends it; then the dying thread calls `on_death(name)`, so that the
+    process can end too.
 
-    For a watchdog: `beats` counts the signs of life (a step ends, a rest ends, `beat()` in a step), `progress_at` is
-    the monotonic time of the last one, `resting` the length of the present rest in seconds, 0 during a step.
+    For a watchdog: `heartbeats` counts (the end of a step, the end of a rest, `heartbeat()` in a step), `progress_at`
+    is the monotonic time of the last one, `resting` the length of the present rest in seconds, 0 during a step.
     """
 
     def __init__(
@@ -52,17 +49,18 @@ class Loop:
     ) -> None:
         self.name = name
         self.progress_at = time.monotonic()
-        self.beats = 0
+        self.heartbeats = 0
         self.resting = 0.0
         self._step = step
         self._on_death = on_death
         self._error_rest = error_rest
         self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._stopping = False
-        # Daemon: a step hung in a foreign call must not keep the process alive past its stop deadline.
+        # Daemon: a step that hangs in a foreign call must not keep the process alive past its stop deadline.
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
+        """Start the thread. Call it once."""
         self._thread.start()
 
     def wake(self) -> None:
@@ -75,32 +73,32 @@ class Loop:
         self._bell.put(None)
 
     def join(self, timeout: float) -> bool:
-        """Wait up to `timeout` seconds for the end; True when the thread has ended (or never began)."""
+        """Wait up to `timeout` seconds for the end. True when the thread has ended or was never started."""
         if self._thread.ident is not None:
             self._thread.join(timeout)
         return not self._thread.is_alive()
 
-    def beat(self) -> None:
-        """A sign of life. For the thread itself, which calls it through `beat()` of this module."""
-        self.beats += 1
+    def heartbeat(self) -> None:
+        """Count one heartbeat. Only the thread itself calls it, through `heartbeat()` of this module."""
+        self.heartbeats += 1
         self.progress_at = time.monotonic()
 
     def _run(self) -> None:
-        _here.loop = self
+        _here.worker = self
         clean = False
         try:
             while not self._stopping:
                 try:
                     rest = self._step()
-                except KnownTrouble:
+                except AlreadyReported:
                     rest = self._error_rest
                 except Exception:
-                    log.exception("Thread %s: a step failed; it goes on in %g s", self.name, self._error_rest)
+                    log.exception("Thread %s: a step failed; next try in %g s", self.name, self._error_rest)
                     rest = self._error_rest
                 self.resting = max(0.0, rest)
-                self.beat()
+                self.heartbeat()
                 self._rest(rest)
-                self.beat()  # before the next line: an hour's rest must not look like an hour's step
+                self.heartbeat()  # before the next line: an hour's rest must not look like an hour's step
                 self.resting = 0.0
             clean = True
         finally:

@@ -26,7 +26,7 @@ import telebot
 from requests.structures import CaseInsensitiveDict
 from urllib3.exceptions import NameResolutionError
 
-from base.worker import beat
+from base.worker import heartbeat
 from botapi.connections import CuttableAdapter, Line
 
 API_URL = "https://api.telegram.org"
@@ -241,7 +241,7 @@ class Telegram:
         long_poll = bool(params) and url.endswith("/getUpdates") and params.get("timeout") != 0
         adapter = self._poll_adapter if long_poll else self._adapter
         began = time.monotonic()
-        beat()
+        heartbeat()
         try:
             request = _form(url, params, files) if files else _json(url, params or {})
             answer = adapter.send(request, timeout=timeout, **self._road)
@@ -254,7 +254,7 @@ class Telegram:
             kind = NoAnswer if isinstance(error, requests.exceptions.ReadTimeout) else Unreachable
             raise kind(_network_reason(error)) from None
         finally:
-            beat()
+            heartbeat()
         if asks and self._lost:
             self._lost = False
             # The network was away. What was opened before may be dead, and would only notice after its time limit.

@@ -14,7 +14,7 @@ from typing import Any
 import telebot
 
 from base import text
-from base.worker import beat
+from base.worker import heartbeat
 from botapi.client import Telegram, Unreachable
 from botapi.storage import Storage, StoreError
 from botapi.updates import Inbox
@@ -85,7 +85,7 @@ class PollingBot(telebot.TeleBot):
 
     def get_updates(self, *args: Any, **kwargs: Any) -> list[Any]:
         """One long poll. Every error is kept in `trouble` and ends infinity_polling; [] means nothing came."""
-        beat()  # a step lasts as long as all goes well
+        heartbeat()  # a step lasts as long as all goes well
         if self._ended:
             return self._leave(None)
         if abs(self._now() - self._received_at) > OLD_ANSWER:

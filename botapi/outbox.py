@@ -22,7 +22,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from base.text import clip, duration
-from base.worker import Loop
+from base.worker import Worker
 from botapi.client import Rejected, TelegramError, TokenRefused, TooManyRequests, Unreachable
 from botapi.pacing import Queues
 from botapi.storage import Delivery, Storage, StoreError
@@ -122,9 +122,9 @@ class Outbox:
         self._failed_at: dict[int, int] = {}  # messages that got a 5xx: `_taken` at the first one
         self._flooded: tuple[int, float] = (0, 0.0)  # the chat of the last 429 and its end
         self._unmarked: dict[int, tuple[Delivery, int | None]] = {}  # sent, but the store could not be told yet
-        self._idle: set[Loop] = set()
+        self._idle: set[Worker] = set()
         self._loops = [
-            Loop(f"outbox-{n}", partial(self.step, n), on_death=self._events.died) for n in range(1, SENDERS + 1)
+            Worker(f"outbox-{n}", partial(self.step, n), on_death=self._events.died) for n in range(1, SENDERS + 1)
         ]
         self._started = 0
         self._draining = False
@@ -166,7 +166,7 @@ class Outbox:
         for loop in started:
             loop.join(max(0.0, deadline - self._monotonic()))
 
-    def loops(self) -> list[Loop]:
+    def loops(self) -> list[Worker]:
         """The threads that run, for a watchdog."""
         return self._loops[: self._started]
 
@@ -193,7 +193,7 @@ class Outbox:
         except StoreError:
             return AFTER_FAILURE  # the store has told of it; nothing is sent that could not be marked
 
-    def _send_one(self, loop: Loop) -> float:
+    def _send_one(self, loop: Worker) -> float:
         with self._lock:
             if self._news:
                 self._take_news()

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from datetime import UTC, tzinfo
 
 from base import exit_codes, text
-from base.worker import Loop
+from base.worker import Worker
 from botapi.client import (
     Conflict,
     NoAnswer,
@@ -86,7 +86,7 @@ class Poller:
         monotonic: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        self.loop = Loop("polling", self.step, on_death=events.died)
+        self.loop = Worker("polling", self.step, on_death=events.died)
         self.username = ""
         self.last_good_at: float | None = None
         self._telegram = telegram

@@ -11,12 +11,12 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from base.worker import KnownTrouble
+from base.worker import AlreadyReported
 
 ANSWERS, ALERTS = 0, 1  # lanes of the outbox: answers to commands go first
 
 
-class StoreError(KnownTrouble):
+class StoreError(AlreadyReported):
     """The database cannot be used. str() says what happened, what it means and what to do."""
 
 

@@ -14,7 +14,7 @@ from alerts.digest import Digests
 from alerts.publish import compose
 from base import exit_codes, logs
 from base.config import NOBODY, ConfigError, Settings
-from base.worker import Loop
+from base.worker import Worker
 from botapi.client import Telegram
 from botapi.conflict import ConflictPolicy
 from botapi.outbox import Outbox, OutboxEvents
@@ -195,7 +195,7 @@ class Bot:
         """This computer's clock corrected by Telegram's: a wrong clock must not make commands look old."""
         return time.time() + self.telegram.clock_offset
 
-    def _loops(self) -> list[Loop]:
+    def _loops(self) -> list[Worker]:
         return [self.poller.loop, *self.scheduler.loops, *self.outbox.loops()]
 
     def _snapshot(self) -> Snapshot:

@@ -21,7 +21,7 @@ from typing import Any
 
 from base import text
 from base.config import VERSION
-from base.worker import Loop
+from base.worker import Worker
 from botapi.polling_state import ConflictState, PollingReport, PollingState
 from botapi.storage import StoreError
 from machine import holder
@@ -48,7 +48,7 @@ class Snapshot:
     conflict: ConflictState
     sending_failed_since: float | None
     sources: Sequence[SourceHealth]
-    loops: Sequence[Loop]
+    loops: Sequence[Worker]
     stuck: Sequence[str]
     latency: Spread
 

@@ -1,6 +1,6 @@
 """Notices a stuck thread, logs where it hangs, and ends the process so that a supervisor can start it again.
 
-A resting thread is not stuck: a Loop says how long it rests (base/worker.py). Only time in which the watchdog itself
+A resting thread is not stuck: a Worker says how long it rests. Only time in which the watchdog itself
 ran counts: after a suspended laptop or a SIGSTOP every thread gets its full time again.
 """
 
@@ -14,7 +14,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 
-from base.worker import Loop
+from base.worker import Worker
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ class Watchdog:
 
     def __init__(
         self,
-        loops: Callable[[], Sequence[Loop]],
+        loops: Callable[[], Sequence[Worker]],
         *,
         limit: float,
         on_stuck: Callable[[str], None],
@@ -40,14 +40,14 @@ class Watchdog:
         monotonic: Callable[[], float] = time.monotonic,
         end_process: Callable[[int], object] = os._exit,
     ) -> None:
-        self.loop = Loop("watchdog", self.step, on_death=on_death)
+        self.loop = Worker("watchdog", self.step, on_death=on_death)
         self._loops = loops
         self._limit = limit
         self._on_stuck = on_stuck
         self._monotonic = monotonic
         self._end_process = end_process
         self._looked_at = monotonic()
-        self._quiet: dict[Loop, tuple[int, float]] = {}  # beats as last seen, seconds without a new one
+        self._quiet: dict[Worker, tuple[int, float]] = {}  # heartbeats as last seen, seconds without a new one
         self._stuck: list[str] = []
         self._told = False
 
@@ -80,15 +80,15 @@ class Watchdog:
             self._alarm(stuck)
         return LOOK_EVERY
 
-    def _is_stuck(self, loop: Loop, counted: float) -> bool:
+    def _is_stuck(self, loop: Worker, counted: float) -> bool:
         # In this order: a rest that ends between the two lines has beaten before `resting` went to 0.
-        resting, beats = loop.resting, loop.beats
+        resting, heartbeats = loop.resting, loop.heartbeats
         known, quiet = self._quiet.get(loop, (-1, 0.0))
-        quiet = quiet + counted if beats == known else 0.0
-        self._quiet[loop] = beats, quiet
+        quiet = quiet + counted if heartbeats == known else 0.0
+        self._quiet[loop] = heartbeats, quiet
         return quiet > self._limit + resting
 
-    def _alarm(self, stuck: Sequence[Loop]) -> None:
+    def _alarm(self, stuck: Sequence[Worker]) -> None:
         # First, because what follows takes locks that the stuck thread may hold, the log's own among them.
         threading.Thread(target=self._end_in_the_end, name="watchdog-end", daemon=True).start()
         quiet = f"{max(self._quiet[loop][1] for loop in stuck):.0f} s"

@@ -21,7 +21,7 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
-from base.worker import Loop
+from base.worker import Worker
 from service import metrics
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ class HealthServer:
     """Serves `view` on host and port. A port that is in use is logged once and tried again."""
 
     def __init__(self, view: View, *, host: str, port: int, on_death: Callable[[str], None] | None = None) -> None:
-        self.loop = Loop("web", self.step, on_death=on_death)
+        self.loop = Worker("web", self.step, on_death=on_death)
         self._view = view
         self._address = host, port
         self._server: _Server | None = None

@@ -1,4 +1,4 @@
-"""A Loop: steps, rests that end at once, and bugs that are seen and never end the thread."""
+"""A Worker: steps, rests that end at once, and bugs that are seen and never end the thread."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from base.worker import Loop, beat
+from base.worker import Worker, heartbeat
 
 FAR = 60.0  # a rest that would fail every deadline here
 
 
 @pytest.fixture
-def start() -> Iterator[Callable[..., Loop]]:
-    loops: list[Loop] = []
+def start() -> Iterator[Callable[..., Worker]]:
+    loops: list[Worker] = []
 
-    def make(step: Callable[[], float], *, on_death: Callable[[str], None] | None = None) -> Loop:
-        loop = Loop("test", step, on_death=on_death, error_rest=0.0)
+    def make(step: Callable[[], float], *, on_death: Callable[[str], None] | None = None) -> Worker:
+        loop = Worker("test", step, on_death=on_death, error_rest=0.0)
         loops.append(loop)
         loop.start()
         return loop
@@ -31,7 +31,7 @@ def start() -> Iterator[Callable[..., Loop]]:
         assert loop.join(5), "the thread did not end"
 
 
-def test_a_stop_ends_a_long_rest_at_once(start: Callable[..., Loop]) -> None:
+def test_a_stop_ends_a_long_rest_at_once(start: Callable[..., Worker]) -> None:
     stepped = threading.Event()
 
     def step() -> float:
@@ -46,7 +46,7 @@ def test_a_stop_ends_a_long_rest_at_once(start: Callable[..., Loop]) -> None:
     assert time.monotonic() - began < 1
 
 
-def test_a_wake_ends_a_rest_at_once(start: Callable[..., Loop]) -> None:
+def test_a_wake_ends_a_rest_at_once(start: Callable[..., Worker]) -> None:
     steps: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def step() -> float:
@@ -60,7 +60,7 @@ def test_a_wake_ends_a_rest_at_once(start: Callable[..., Loop]) -> None:
     steps.get(timeout=5)
 
 
-def test_a_wake_that_comes_during_a_step_is_not_lost(start: Callable[..., Loop]) -> None:
+def test_a_wake_that_comes_during_a_step_is_not_lost(start: Callable[..., Worker]) -> None:
     inside, go_on, steps = threading.Event(), threading.Event(), queue.SimpleQueue[None]()
 
     def step() -> float:
@@ -78,7 +78,7 @@ def test_a_wake_that_comes_during_a_step_is_not_lost(start: Callable[..., Loop])
 
 
 def test_a_step_that_raises_is_logged_with_its_traceback_and_the_loop_goes_on(
-    start: Callable[..., Loop], caplog: pytest.LogCaptureFixture
+    start: Callable[..., Worker], caplog: pytest.LogCaptureFixture
 ) -> None:
     went_on = threading.Event()
     steps = 0
@@ -99,7 +99,7 @@ def test_a_step_that_raises_is_logged_with_its_traceback_and_the_loop_goes_on(
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_thread_that_dies_tells_its_name(start: Callable[..., Loop]) -> None:
+def test_a_thread_that_dies_tells_its_name(start: Callable[..., Worker]) -> None:
     died: queue.SimpleQueue[str] = queue.SimpleQueue()
 
     def step() -> float:
@@ -110,7 +110,7 @@ def test_a_thread_that_dies_tells_its_name(start: Callable[..., Loop]) -> None:
     assert loop.join(5)
 
 
-def test_a_thread_that_was_stopped_is_not_reported_as_dead(start: Callable[..., Loop]) -> None:
+def test_a_thread_that_was_stopped_is_not_reported_as_dead(start: Callable[..., Worker]) -> None:
     died: list[str] = []
     loop = start(lambda: FAR, on_death=died.append)
     loop.stop()
@@ -118,7 +118,7 @@ def test_a_thread_that_was_stopped_is_not_reported_as_dead(start: Callable[..., 
     assert died == []
 
 
-def test_a_hung_step_is_told_by_join_and_by_progress(start: Callable[..., Loop]) -> None:
+def test_a_hung_step_is_told_by_join_and_by_progress(start: Callable[..., Worker]) -> None:
     inside, go_on = threading.Event(), threading.Event()
 
     def step() -> float:
@@ -137,28 +137,28 @@ def test_a_hung_step_is_told_by_join_and_by_progress(start: Callable[..., Loop])
     assert loop.progress_at > before
 
 
-def test_a_loop_tells_a_rest_from_a_step_and_counts_every_sign_of_life(start: Callable[..., Loop]) -> None:
+def test_a_loop_tells_a_rest_from_a_step_and_counts_every_heartbeat(start: Callable[..., Worker]) -> None:
     inside, go_on = threading.Event(), threading.Event()
 
     def step() -> float:
-        beat()
+        heartbeat()
         inside.set()
         go_on.wait(5)
         return FAR
 
     loop = start(step)
     assert inside.wait(5)
-    assert (loop.resting, loop.beats) == (0.0, 1)
+    assert (loop.resting, loop.heartbeats) == (0.0, 1)
     go_on.set()
     deadline = time.monotonic() + 5
-    while loop.beats < 2 and time.monotonic() < deadline:
+    while loop.heartbeats < 2 and time.monotonic() < deadline:
         threading.Event().wait(0.01)
-    assert (loop.resting, loop.beats) == (FAR, 2)
+    assert (loop.resting, loop.heartbeats) == (FAR, 2)
 
 
 def test_a_beat_in_a_thread_that_is_no_loop_does_nothing() -> None:
-    beat()
+    heartbeat()
 
 
 def test_join_of_a_loop_that_never_began_is_true() -> None:
-    assert Loop("idle", lambda: FAR).join(0)
+    assert Worker("idle", lambda: FAR).join(0)

@@ -50,7 +50,7 @@ class Clock:
 
 
 class Rig:
-    """A Poller with its neighbours; `step()` runs one step in a thread, as the Loop would."""
+    """A Poller with its neighbours; `step()` runs one step in a thread, as the Worker would."""
 
     def __init__(self, sim: Simulator, chat: SimBot, store: Store, **options: Any) -> None:
         self.sim, self.chat, self.store = sim, chat, store

@@ -15,7 +15,7 @@ import pytest
 import schedule
 from conftest import OWNER, Run
 
-from base.worker import KnownTrouble
+from base.worker import AlreadyReported
 from monitors import LONGEST_REST, Job, Scheduler
 from simulation.account import SimBot
 from simulation.simulator import Simulator
@@ -175,7 +175,7 @@ def test_a_trouble_that_its_part_has_logged_is_not_logged_again(
     runner: Runner, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fails() -> None:
-        raise KnownTrouble("the disk is full")
+        raise AlreadyReported("the disk is full")
 
     runner(Job(name="a", every=5.0, run=fails)).step()
     assert not caplog.records

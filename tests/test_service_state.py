@@ -16,7 +16,7 @@ import pytest
 from conftest import OWNER, TOKEN, Run
 
 from base.config import VERSION
-from base.worker import Loop
+from base.worker import Worker
 from botapi.polling_state import ConflictState, PastConflict, PollingReport, PollingState
 from botapi.storage import StoreError
 from service import state
@@ -60,7 +60,7 @@ class Rig:
 
     def __init__(self, folder: Path, monotonic: Callable[[], float] = lambda: 100.0, **parts: Any) -> None:
         self.store = Store(folder / "bot.db")
-        idle = Loop("polling", lambda: 1.0)
+        idle = Worker("polling", lambda: 1.0)
         idle.progress_at = 90.0
         self.parts: dict[str, Any] = {
             "username": "whale_test_bot",

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import requests
 import urllib3.exceptions
 
-from base.worker import beat
+from base.worker import heartbeat
 from venues.trades import SourceError
 
 BODY_LIMIT = 8 * 1024 * 1024
@@ -80,7 +80,7 @@ class Host:
         except (requests.RequestException, urllib3.exceptions.HTTPError, zlib.error) as error:
             raise self._broken(error) from None
         finally:
-            beat()
+            heartbeat()
         answer, broken = None, ""
         try:
             answer = json.loads(body)
