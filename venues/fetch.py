@@ -46,10 +46,12 @@ class Host:
         deadline: float,
         words: Callable[[Any], str] = _no_words,
         headers: Mapping[str, str] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._base = base_url.rstrip("/")
         self.name = urlsplit(base_url).netloc.rpartition("@")[2]
         self._deadline = deadline
+        self._clock = clock
         self._timeouts = (min(3.05, deadline), min(10.0, deadline))
         self._session = requests.Session()
         self._session.headers.update({"Accept": "application/json", "Accept-Encoding": "gzip"} | dict(headers or {}))
@@ -93,7 +95,7 @@ class Host:
         return answer, _date_ms(headers.get("Date"))
 
     def _fetch(self, method: str, path: str, question: dict[str, Any]) -> tuple[int, Mapping[str, str], bytes]:
-        ends_at = time.monotonic() + self._deadline
+        ends_at = self._clock() + self._deadline
         parts: list[bytes] = []
         size = 0
         with self._session.request(
@@ -106,7 +108,7 @@ class Host:
                 size += len(part)
                 if size > BODY_LIMIT:
                     raise SourceError(self.name, "an answer of absurd size")
-                if time.monotonic() > ends_at:
+                if self._clock() > ends_at:
                     raise SourceError(self.name, "timeout")
             body = b"".join(parts)
             if response.headers.get("Content-Encoding", "").lower() == "gzip":

@@ -91,8 +91,8 @@ class Position(NamedTuple):
 
     @property
     def distance(self) -> float:
-        """How far the liquidation price is away, as a fraction of the price; 1 when there is none."""
-        return abs(self.price - self.liquidation) / self.price if self.liquidation else 1.0
+        """How far away the liquidation price is, as a fraction of the price; 1 when there is none."""
+        return abs(self.price - self.liquidation) / self.price
 
 
 @dataclass(frozen=True, kw_only=True)

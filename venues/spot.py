@@ -264,7 +264,7 @@ class Kraken(Venue):
         head = rows < PAGE_ROWS
         # A full page of a single instant would be read again for ever: step past it.
         stuck = not head and last - 1 <= since
-        following = max(since, last if stuck else last - 1)
+        following = max(since + 1, last) if stuck else max(since, last - 1)
         return found.page(f"{following}:{found.next_id}", head=head, venue_ms=venue_ms)
 
     def at(self, symbol: str, at_ms: int) -> str | None:
@@ -275,8 +275,8 @@ class Kraken(Venue):
         return f"{trade.at_ms * 1_000_000 - 1}:{trade.trade_id}"
 
     def is_beyond(self, cursor: str, head: str) -> bool:
-        # One more is no proof: after a full page of one instant the cursor is a nanosecond ahead.
-        return any(int(a) > int(b) + 1 for a, b in zip(cursor.split(":"), head.split(":"), strict=True))
+        # Two more are no proof: full pages of a single instant leave the cursor up to two nanoseconds ahead.
+        return any(int(a) > int(b) + 2 for a, b in zip(cursor.split(":"), head.split(":"), strict=True))
 
     def volume_usd(self, symbols: Sequence[str]) -> dict[str, float]:
         volumes = {}
