@@ -1,1 +1,1 @@
-"""What each chat is told: publish, bundle, preferences, held back, digest, chart."""
+"""Which alerts each chat gets, in which words and when: published, bundled, held back, in digests and charts."""
