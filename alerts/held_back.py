@@ -38,6 +38,8 @@ def _send_if_due(store: Store, chat_id: int, *, now: float) -> bool:
     if chat is None or not chat.subscribed or is_quiet(chat, now):
         return False
     held = store.messages.held(chat_id)
+    if not held:  # none of them can be read
+        store.messages.settle_held(chat_id, "dropped")
     if not is_due(chat, held, now=now):
         return False
     silent = all(chat.levels.get(entry.alert.monitor) == "silent" for entry in held)

@@ -8,8 +8,10 @@ they are `told`; or only counted (`muted`); or `dropped` when the chat stopped.
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from typing import Any
 
@@ -17,6 +19,8 @@ from botapi.storage import ALERTS, ANSWERS, Delivery
 from store import database
 from store.database import Database, Row
 from store.rows import Alert, HistoryEntry
+
+log = logging.getLogger(__name__)
 
 _DELIVERY_FIELDS = tuple(field.name for field in fields(Delivery))
 _ALERT_FIELDS = tuple(field.name for field in fields(Alert))
@@ -169,7 +173,7 @@ class Messages:
         rows = self._db.rows(
             f"SELECT body FROM alerts WHERE monitor = ?{also} ORDER BY at DESC LIMIT ?", *(monitor, *values, limit)
         )
-        return [_alert(row) for row in rows]
+        return [alert for _, alert in _readable(rows)]
 
     def has_alerts(self, symbol: str) -> bool:
         """Was there an alert of this coin in the last 30 days?"""
@@ -178,7 +182,7 @@ class Messages:
     def alerts_between(self, since: float, until: float) -> list[Alert]:
         """Every monitor's alerts that happened in that time, oldest first."""
         rows = self._db.rows("SELECT body FROM alerts WHERE at >= ? AND at < ? ORDER BY at, key", since, until)
-        return [_alert(row) for row in rows]
+        return [alert for _, alert in _readable(rows)]
 
     def alerts_by_hour(self, *, since: float) -> dict[int, int]:
         """How many alerts each hour had, by the unix time at which it began; hours without any are left out."""
@@ -193,7 +197,7 @@ class Messages:
             "SELECT body FROM bundled JOIN alerts ON key = alert_key WHERE delivery_id = ? ORDER BY at, key",
             delivery_id,
         )
-        return [_alert(row) for row in rows]
+        return [alert for _, alert in _readable(rows)]
 
     def add_to_bundle(self, delivery_id: int, alert_key: str) -> None:
         self._db.write("INSERT INTO bundled VALUES (?, ?) ON CONFLICT DO NOTHING", delivery_id, alert_key)
@@ -231,7 +235,7 @@ class Messages:
             f"WHERE chat_id = ? AND {HELD_BACK} ORDER BY held.at, key",
             chat_id,
         )
-        return [HistoryEntry(_alert(row), row["why"], row["at"]) for row in rows]
+        return [HistoryEntry(alert, row["why"], row["at"]) for row, alert in _readable(rows)]
 
     def chats_holding(self) -> list[int]:
         """Ids of the chats for which alerts are held back."""
@@ -260,11 +264,10 @@ class Messages:
             *(chat_id, 2 * limit, chat_id, limit, 2 * limit),
         )
         found: dict[str, HistoryEntry] = {}
-        for row in rows:
-            told = HistoryEntry(_alert(row), row["how"], row["came"])
+        for row, alert in _readable(rows):
             # A message that was sent anew leaves its alerts in two deliveries, the first of them buried.
-            if told.alert.key not in found or told.how != "buried":
-                found[told.alert.key] = told
+            if alert.key not in found or row["how"] != "buried":
+                found[alert.key] = HistoryEntry(alert, row["how"], row["came"])
         return list(found.values())[:limit]
 
     def prune_settled(self, where: str, at: float) -> None:
@@ -278,7 +281,11 @@ class Messages:
                 self._db.write(f"DELETE FROM bundled WHERE delivery_id IN ({', '.join('?' * len(ids))})", *ids)
 
 
-def _alert(row: Row) -> Alert:
-    """What a newer version added to it is left out."""
-    body = json.loads(row["body"])
-    return Alert(**{name: body[name] for name in _ALERT_FIELDS if name in body})
+def _readable(rows: Iterable[Row]) -> Iterator[tuple[Row, Alert]]:
+    """Rows with their alerts. What a newer version added to an alert is left out; so is one that cannot be read."""
+    for row in rows:
+        try:
+            body = json.loads(row["body"])
+            yield row, Alert(**{name: body[name] for name in _ALERT_FIELDS if name in body})
+        except (TypeError, ValueError) as error:
+            log.warning("An alert in the database cannot be read and is left out: %s", error)

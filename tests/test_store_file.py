@@ -77,6 +77,7 @@ def test_a_large_database_that_was_found_damaged_is_checked_at_the_next_start(
     again = Store(path)
     assert again.set_aside is not None
     again.close()
+    assert not list(path.parent.glob("*.suspect")), "the next start is not delayed again"
     third = Store(path)
     assert third.set_aside is None
     third.close()
@@ -249,6 +250,28 @@ def test_a_second_damaged_file_does_not_overwrite_the_first(path: Path) -> None:
         kept.add(store.set_aside)
         store.close()
     assert sorted(aside.read_bytes()[:6] for aside in kept) == [b"first ", b"second"]
+
+
+def test_what_sqlite_keeps_beside_a_damaged_file_goes_with_it(path: Path) -> None:
+    """Left where it was, it would be read into the new file."""
+    for suffix in ("", "-wal", "-shm"):
+        path.with_name(f"bot.db{suffix}").write_text(f"of {suffix}", encoding="utf-8")
+    aside = salvage.set_aside(path)
+    assert {found.name: found.read_text(encoding="utf-8") for found in path.parent.iterdir()} == {
+        f"{aside.name}{suffix}": f"of {suffix}" for suffix in ("", "-wal", "-shm")
+    }
+
+
+def test_nothing_is_taken_over_from_a_damaged_file_of_another_version(store: Store, path: Path) -> None:
+    """Its rows were never upgraded."""
+    for number in range(300):
+        say(store, 7, f"{number}" + "x" * 300)
+    store.close()
+    spoil(path, first=40, pages=2)
+    again = database.Database(path, migrations=(shout,))
+    assert again.set_aside is not None
+    assert again.taken_over == 0
+    again.close()
 
 
 def test_a_path_that_cannot_be_a_database_is_told_as_a_store_error(tmp_path: Path) -> None:
