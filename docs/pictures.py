@@ -7,43 +7,46 @@ made-up prices; it needs matplotlib.
 from __future__ import annotations
 
 import html
-import json
 import math
 import random
 import re
-import subprocess
 import sys
+import tempfile
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from alerts.attachments import draw  # noqa: E402
 from alerts.preferences import Heard  # noqa: E402
 from alerts.publish import payload  # noqa: E402
 from store.rows import Alert, Chat  # noqa: E402
+from venues.trades import Bar  # noqa: E402
 
 NOW = datetime(2026, 11, 28, 14, 3, 9, tzinfo=UTC).timestamp()
 WIDTH, LINE, BUTTON = 420, 22, 38
 FONT = "-apple-system, 'Segoe UI', Roboto, Helvetica, Arial, sans-serif"
 
+ORDER = Alert(
+    key="example",
+    monitor="whales",
+    symbol="BTC",
+    side="sell",
+    usd=2_310_000,
+    headline="BTC sell 2.31M USD at 64,210",
+    facts="38 fills in 0.2 s · price 64,250 → 64,190",
+    at_ms=int((NOW - 2) * 1000),
+    venue="Binance spot",
+    url="https://example.org",
+    price=64_210,
+)
+
 
 def alert() -> str:
     """An SVG of one whale alert with its buttons."""
-    order = Alert(
-        key="example",
-        monitor="whales",
-        symbol="BTC",
-        side="sell",
-        usd=2_310_000,
-        headline="BTC sell 2.31M USD at 64,210",
-        facts="38 fills in 0.2 s · price 64,250 → 64,190",
-        at_ms=int((NOW - 2) * 1000),
-        venue="Binance spot",
-        url="https://example.org",
-        price=64_210,
-    )
-    message = payload(Chat(chat_id=1, added_by=1), [order], now=NOW, heard=Heard.LOUD)
+    message = payload(Chat(chat_id=1, added_by=1), [ORDER], now=NOW, heard=Heard.LOUD)
     lines, buttons = message["text"].split("\n"), message["reply_markup"]["inline_keyboard"]
     bottom = 24 + LINE * len(lines) + 26
     height = bottom + (BUTTON + 6) * len(buttons) + 14
@@ -73,29 +76,21 @@ def alert() -> str:
 
 
 def chart() -> bytes:
-    """The PNG of a day of made-up prices, drawn by the bot's own program."""
+    """The PNG of a day of made-up prices, drawn as /chart draws it."""
     chance = random.Random(7)
     since, price, bars, orders = NOW - 86400, 63_800.0, [], []
     for step in range(288):
         at, before = since + step * 300, price
         price *= 1 + chance.gauss(0.00003, 0.0011) + 0.0009 * math.sin(step / 35) * chance.random()
         net = (price / before - 1) * 2.4e9 + chance.gauss(0, 7e5)
-        bars.append([at, price, net])
+        bars.append(
+            Bar("BTC", int(at), before, max(price, before), min(price, before), price, max(net, 0), max(-net, 0))
+        )
         if chance.random() < 0.045:
-            orders.append([at + 150, price, chance.lognormvariate(14.2, 0.6), "buy" if net > 0 else "sell"])
-    data = {
-        "symbol": "BTC",
-        "bars": bars,
-        "first": 63_800.0,
-        "orders": orders,
-        "since": since,
-        "until": NOW,
-        "zone": "UTC",
-    }
-    program = [sys.executable, "-m", "alerts.chart"]
-    return subprocess.run(
-        program, input=json.dumps(data).encode(), stdout=subprocess.PIPE, check=True, cwd=ROOT
-    ).stdout
+            side, usd = "buy" if net > 0 else "sell", chance.lognormvariate(14.2, 0.6)
+            orders.append(replace(ORDER, side=side, usd=usd, price=price, at_ms=int((at + 150) * 1000)))
+    with tempfile.TemporaryDirectory() as cache:
+        return draw("BTC", bars, orders, since=since, until=NOW, zone="UTC", cache=Path(cache))
 
 
 def main(folder: Path) -> None:
