@@ -74,7 +74,12 @@ def _logs_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _json_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument("--json", action="store_true", help="print JSON, for programs")
+
+
+def _status_options(parser: argparse.ArgumentParser) -> None:
+    _json_options(parser)
+    parser.add_argument("--healthy", action="store_true", help="exit code 1 if it is running but not healthy")
 
 
 def _install_options(parser: argparse.ArgumentParser) -> None:
@@ -85,7 +90,7 @@ def _install_options(parser: argparse.ArgumentParser) -> None:
 
 SUBCOMMANDS = (
     Subcommand("setup", "manage.setup", "ask for the token and the owner, and write them down", needs_file=False),
-    Subcommand("status", "manage.status", "tell whether the bot runs, and how it is", _json_options),
+    Subcommand("status", "manage.status", "show whether the bot is running", _status_options),
     Subcommand("stop", "manage.stop", "ask the running bot to stop, and wait for it", _stop_options),
     Subcommand("logs", "manage.logs", "show the end of the bot's log", _logs_options),
     Subcommand(

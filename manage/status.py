@@ -1,6 +1,6 @@
-"""`python bot.py status [--json]`: does this bot run on this machine, and how is it. Disturbs neither lock nor polls.
+"""`python bot.py status`: is this bot running on this machine, and is it healthy. It disturbs nothing.
 
-Whether it runs is the lock's word; how it is, it told itself in its folder (state.py).
+The lock says whether the bot runs. The rest is what the bot itself last wrote to status.json (service/state.py).
 """
 
 from __future__ import annotations
@@ -20,19 +20,31 @@ from manage import instance
 from manage.instance import FRESH, Instance
 from venues.availability import SourceHealth
 
-_STATE = ("version", "polling", "conflict", "sources", "queue", "threads")
+_STATE = ("version", "polling", "conflict", "sources", "queue", "threads", "problems")
 
 
 def run(env_file: Path, arguments: argparse.Namespace) -> int:
-    """Print it; 0 when the bot runs, 3 when it does not."""
+    """Print it. 0: running; 1: running but not healthy (only with `--healthy`); 3: not running."""
     found = instance.look(config.place(env_file))
     now = time.time()
     print(json.dumps(as_json(found, now), indent=1) if arguments.json else "\n".join(lines(found, now, env_file)))
-    return exit_codes.STOPPED if found.holder is not None else exit_codes.NOT_RUNNING
+    if found.holder is None:
+        return exit_codes.NOT_RUNNING
+    return exit_codes.PROBLEM if arguments.healthy and problems(found, now) else exit_codes.STOPPED
+
+
+def problems(found: Instance, now: float) -> list[str]:
+    """Why a running bot is not healthy, one sentence each; a bot that has written no state yet is not healthy."""
+    if not found.told:
+        return ["It has not written its status yet."]
+    silent = now - float(found.told["written_at"])
+    if silent > FRESH:
+        return [f"No sign of life for {text.duration(silent)}: it hangs, is suspended, or the disk is full."]
+    return [str(problem) for problem in found.told.get("problems") or []]
 
 
 def as_json(found: Instance, now: float) -> dict[str, Any]:
-    """For programs. Times are unix seconds; what is not known is null."""
+    """The status for programs. Times are unix seconds; unknown values are null."""
     holder = found.holder or Holder()
     return {
         "schema": 1,
@@ -52,27 +64,25 @@ def as_json(found: Instance, now: float) -> dict[str, Any]:
 
 
 def lines(found: Instance, now: float, env_file: Path = config.ENV_FILE) -> Iterator[str]:
-    """For people."""
+    """The status for people, line by line."""
     if found.holder is None:
-        yield f"Bot {found.name} does not run on this machine. Start it: {config.command_line(env_file)}"
+        yield f"Bot {found.name} is not running on this machine. Start it: {config.command_line(env_file)}"
         if found.left:
             at = text.clock(float(found.left["written_at"]), now=now)
-            yield _row("ended", f"without a stop in order (killed, or a loss of power); last sign of life {at}")
+            yield _row("ended", f"it was killed, or the power failed; last sign of life {at}")
         yield _row("folder", str(found.folder))
         return
-    yield f"Bot {found.name} runs."
+    yield f"Bot {found.name} is running."
     yield from _process(found.holder, now, config.command_line(env_file, "stop"))
     if found.told:
         try:
-            yield from list(_told(found.told, now))
+            yield from list(_told(found, now))
         except (KeyError, TypeError, ValueError):
-            yield _row("more", "what it tells of itself cannot be read here: it is of another version")
+            yield _row("more", "its status cannot be read: the running bot is a different version")
     elif found.foreign:
-        yield _row("more", f"only user {found.holder.user} (or root) may see how it is")
+        yield _row("more", f"only user {found.holder.user} (or root) can see more")
     else:
-        yield _row(
-            "more", "it has not told how it is yet (it does so within seconds), or its DATA_DIR is another one"
-        )
+        yield _row("more", "it has not written its status yet (wait a few seconds), or it uses another DATA_DIR")
     yield _row("folder", str(found.told.get("folder") or found.folder))
 
 
@@ -94,17 +104,17 @@ def _restarted(holder: Holder) -> bool:
     return holder.supervisor is not None and holder.supervisor.restarts
 
 
-def _told(told: Mapping[str, Any], now: float) -> Iterator[str]:
-    silent = now - float(told["written_at"])
-    if silent > FRESH:
-        yield _row("silent", f"for {text.duration(silent)}: it hangs, is suspended, or its disk is full")
+def _told(found: Instance, now: float) -> Iterator[str]:
+    told = found.told
+    for problem in problems(found, now):
+        yield _row("problem", problem)
     yield _row("version", str(told["version"]))
     yield _row("polling", _polling(told["polling"], now))
     yield _row("conflict", _conflict(told["conflict"], now))
     for number, source in enumerate(told["sources"]):
         known = {field.name: source.get(field.name) for field in fields(SourceHealth)}
-        told_of = SourceHealth(**known | {"symbols": tuple(source["symbols"]), "retry_at": 0.0})
-        yield _row("sources" if number == 0 else "", told_of.line(now))
+        health = SourceHealth(**known | {"symbols": tuple(source["symbols"]), "retry_at": 0.0})
+        yield _row("sources" if number == 0 else "", health.line(now))
     queue = told["queue"]
     settled = f"in 24 h {queue['sent_24h']:,} sent, {queue['buried_24h']:,} undeliverable"
     yield _row("queue", f"{queue['pending']:,} waiting; {settled}")
@@ -115,18 +125,18 @@ def _polling(polling: Mapping[str, Any], now: float) -> str:
     if polling["failing_since"] is not None:
         words += f" since {text.clock(polling['failing_since'], now=now)}"
     if polling["last_good_at"] is None:
-        return f"{words}; no answer of Telegram yet"
-    return f"{words}; last answer of Telegram {text.duration(max(0.0, now - polling['last_good_at']))} ago"
+        return f"{words}; no answer from Telegram yet"
+    return f"{words}; last answer from Telegram {text.duration(max(0.0, now - polling['last_good_at']))} ago"
 
 
 def _conflict(conflict: Mapping[str, Any], now: float) -> str:
     if conflict["since"] is not None:
-        times = text.count(conflict["count"], "collision")
-        return f"another program polls since {text.clock(conflict['since'], now=now)}, {times}"
+        times = text.count(conflict["count"], "conflict")
+        return f"another copy has been polling since {text.clock(conflict['since'], now=now)} ({times})"
     ended = [episode for episode in conflict["episodes"] if episode["until"] is not None]
     if not ended:
         return "none"
-    return f"none; the latest ended at {text.clock(ended[-1]['until'], now=now)}"
+    return f"none; the last one ended at {text.clock(ended[-1]['until'], now=now)}"
 
 
 def _row(name: str, words: str) -> str:

@@ -127,6 +127,7 @@ class State:
             "written_at": now,
             "polling": found.polling.as_json(),
             "conflict": {name: conflict[name] for name in ("since", "count", "episodes")},
+            "problems": self._problems(found),
             "alerts_paused": found.polling.alerts_paused,
             "sources": [
                 {name: getattr(source, name) for name in _SOURCE_FIELDS} | {"symbols": list(source.symbols)}

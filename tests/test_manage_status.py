@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import threading
 from pathlib import Path
@@ -77,7 +78,7 @@ def test_a_running_bot_is_told_of_to_programs_and_people(
     assert {"Binance spot"} <= {source["venue"] for source in told["sources"]}
     code, shown = status_lines(run_bot)
     assert code == 0
-    assert f"Bot {BOT_ID} (@whale_test_bot) runs." in shown
+    assert f"Bot {BOT_ID} (@whale_test_bot) is running." in shown
     for part in (f"pid {bot.pid}", "polling   Running; last answer", "conflict  none", "Binance spot", "0 waiting"):
         assert part in shown
     assert str(folder(tmp_path)) in shown
@@ -88,7 +89,7 @@ def test_a_bot_that_does_not_run_is_told_with_3_and_no_folder_is_made(run_bot: R
     assert (code, told["running"], told["pid"]) == (3, False, None)
     code, shown = status_lines(run_bot)
     assert code == 3
-    assert "does not run on this machine" in shown
+    assert "is not running on this machine" in shown
     assert not folder(tmp_path).exists()
 
 
@@ -110,14 +111,14 @@ def test_a_killed_bots_state_is_not_taken_for_a_running_one_nor_for_the_next_one
     first.kill()
     code, told = status(run_bot)
     assert (code, told["running"], told["polling"]) == (3, False, None)
-    assert "without a stop in order" in status_lines(run_bot)[1]
+    assert "it was killed, or the power failed" in status_lines(run_bot)[1]
     second = run_bot(
         before="from service import state; state.State.write = lambda self: None"
     )  # one that has not told yet
     second.wait_output(POLLING)
     code, told = status(run_bot)
     assert (code, told["pid"], told["polling"]) == (0, second.pid, None)
-    assert "has not told how it is yet" in status_lines(run_bot)[1]
+    assert "has not written its status yet" in status_lines(run_bot)[1]
 
 
 def test_a_state_of_the_same_pid_but_of_an_earlier_life_is_not_believed(tmp_path: Path) -> None:
@@ -159,6 +160,43 @@ def test_garbage_in_the_states_file_is_no_error(tmp_path: Path, content: bytes) 
         assert status_of.as_json(found, 1.8e9)["running"] is True
 
 
+def test_healthy_fails_for_a_bot_that_hangs_or_names_a_problem(tmp_path: Path) -> None:
+    """The Docker image's health check."""
+    place = Place(bot_id=BOT_ID, data_dir=tmp_path)
+    with InstanceLock(tmp_path / str(BOT_ID), BOT_ID) as lock:
+        holder = instance.look(place).holder
+        assert holder is not None
+        since = holder.since or 0
+        told: dict[str, Any] = {"schema": 1, "pid": os.getpid(), "written_at": since + 1}
+
+        def problems(*named: str, after: float) -> list[str]:
+            (lock.folder / state.FILE).write_text(json.dumps(told | {"problems": named}), encoding="utf-8")
+            return status_of.problems(instance.look(place), since + after)
+
+        assert status_of.problems(instance.look(place), since) == ["It has not written its status yet."]
+        assert problems(after=10) == []
+        assert problems("The thread polling is stuck.", after=10) == ["The thread polling is stuck."]
+        assert problems(after=61)[0].startswith("No sign of life for 1 min")
+
+
+@linux
+def test_healthy_exits_with_0_then_1_when_the_bot_is_frozen(run_bot: Run, sim: Simulator) -> None:
+    quick = "import monitors; monitors.STATUS_EVERY = 0.2"
+    bot = run_bot(before=quick)
+    bot.wait_output(POLLING)
+    strict = "from manage import instance, status; instance.FRESH = status.FRESH = 3.0"
+
+    def code() -> int:
+        return int(run_bot("status", "--healthy", before=strict).wait_exit())
+
+    sim.wait(lambda: code() == 0, what="a healthy bot", timeout=30)
+    os.kill(bot.pid, signal.SIGSTOP)
+    try:
+        sim.wait(lambda: code() == 1, what="a bot that is not healthy", timeout=30)
+    finally:
+        os.kill(bot.pid, signal.SIGCONT)
+
+
 def test_other_wrong_settings_do_not_keep_it_from_looking(run_bot: Run) -> None:
     assert status(run_bot, WHALE_INTERVAL="soon", OWNER_ID="me")[0] == 3
 
@@ -176,10 +214,10 @@ def test_a_conflict_is_told(run_bot: Run, chat: SimBot, sim: Simulator) -> None:
     sim.wait(lambda: chat.polling, what="a long poll")
     with chat.rival(timeout=30, pause=3600):
         chat.wait_text("takes over when it stops", chat_id=OWNER)
-        sim.wait(lambda: status(run_bot)[1]["conflict"]["since"], what="a status with the conflict", timeout=20)
+        sim.wait(lambda: status(run_bot)[1]["polling"]["state"] == "standby", what="a bot on standby", timeout=20)
         shown = status_lines(run_bot)[1]
-    assert "another program polls since" in shown
-    assert "stands by while another copy polls" in shown
+    assert "another copy has been polling since" in shown
+    assert "Standing by while another copy polls" in shown
 
 
 @linux
