@@ -97,6 +97,8 @@ def exposition(view: Mapping[str, Any]) -> bytes:
 
 
 class _Collector:
+    """Makes the families of metrics of one view. Each scrape has its own."""
+
     def __init__(self, view: Mapping[str, Any]) -> None:
         self._view = view
 
@@ -104,88 +106,78 @@ class _Collector:
         return []
 
     def collect(self) -> Iterator[Any]:
-        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
+        from prometheus_client import core
 
-        def gauge(name: str, words: str, value: float | None) -> Iterator[Any]:
-            if value is not None:
-                yield GaugeMetricFamily(f"cryptosat_{name}", words, value=value)
-
-        view, polling, conflict = self._view, self._view["polling"], self._view["conflict"]
-        queue = view.get("queue", {})
+        view, conflict = self._view, self._view["conflict"]
         about = {name: str(view[name]) for name in ("version", "bot_id", "username") if name in view}
-        yield InfoMetricFamily("cryptosat", "The bot and its version", value=about)
-        yield from gauge("start_time_seconds", "When the bot was started, unix time", view["started_at"])
-        yield from gauge("healthy", "1 when /healthz answers 200", float(view["healthy"]))
-        states = GaugeMetricFamily("cryptosat_polling_state", "1 for the current state of polling", labels=["state"])
-        for state in PollingState:
-            states.add_metric([state.value], float(state == polling["state"]))
-        yield states
-        good = polling["last_good_at"]
-        yield from gauge(
-            "last_poll_time_seconds", "When Telegram last answered getUpdates without an error, unix time", good
+        yield core.InfoMetricFamily("cryptosat", "The bot and its version", value=about)
+        for name, words, value in _gauges(view):
+            if value is not None:
+                yield core.GaugeMetricFamily(f"cryptosat_{name}", words, value=value)
+        yield core.CounterMetricFamily("cryptosat_conflicts", "Conflicts since start", value=conflict["begun"])
+        yield core.CounterMetricFamily(
+            "cryptosat_conflict_answers", "Errors 409 since start", value=conflict["answers"]
         )
-        yield from gauge("conflict", "1 while another copy of the bot polls", float(conflict["since"] is not None))
-        paused = float(view["alerts_paused"])
-        yield from gauge("alerts_paused", "1 while alerts are paused (ON_CONFLICT=pause)", paused)
-        for name, words, value in (
-            ("conflicts", "Conflicts since start", conflict["begun"]),
-            ("conflict_answers", "Errors 409 since start", conflict["answers"]),
-        ):
-            yield CounterMetricFamily(f"cryptosat_{name}", words, value=value)
-        yield from gauge("queue_messages", "Messages waiting to be sent", queue.get("pending"))
-        yield from gauge("sent_24h_messages", "Messages sent in 24 h", queue.get("sent_24h"))
-        yield from gauge(
-            "buried_24h_messages", "Messages that could not be delivered in 24 h", queue.get("buried_24h")
-        )
-        yield self._delivery()
-        alerts = sum(count for _, count in view["alerts_by_hour"])
-        yield from gauge("alerts_24h", "Alerts in the last 24 clock hours, this one included", alerts)
-        yield from self._sources()
-        threads = GaugeMetricFamily(
-            "cryptosat_thread_quiet_seconds",
-            "Seconds since a thread's last activity, rests included",
-            labels=["thread"],
-        )
-        for thread in view.get("threads", ()):
-            threads.add_metric([thread["name"]], thread["age"])
-        yield threads
-        yield from gauge("stuck_threads", "Threads that are stuck", len(view["stuck"]))
+        yield self._delivery(core)
+        for kind, name, words, labels, rows in _labelled(view):
+            make = core.CounterMetricFamily if kind == "counter" else core.GaugeMetricFamily
+            family = make(f"cryptosat_{name}", words, labels=labels)
+            for values, number in rows:
+                family.add_metric(values, number)
+            yield family
 
-    def _delivery(self) -> Any:
-        from prometheus_client.core import HistogramMetricFamily
-
+    def _delivery(self, core: Any) -> Any:
         latency = self._view["latency"]
         bounds = [f"{bound:g}" for bound in latency["bounds"]] + ["+Inf"]
-        return HistogramMetricFamily(
+        return core.HistogramMetricFamily(
             "cryptosat_delivery_seconds",
             "Time from storing a message to Telegram accepting it",
             buckets=list(zip(bounds, accumulate(latency["counts"]), strict=True)),
             sum_value=latency["total"],
         )
 
-    def _sources(self) -> Iterator[Any]:
-        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-        sources = self._view.get("sources", ())
-        labels = ["source", "venue"]
-        states = GaugeMetricFamily(
-            "cryptosat_source_state", "1 for the current state of a source", labels=[*labels, "state"]
-        )
-        lag = GaugeMetricFamily(
-            "cryptosat_source_lag_seconds", "Seconds since the slowest coin of a source was checked", labels=labels
-        )
-        coins = GaugeMetricFamily("cryptosat_source_coins", "Coins read from a source", labels=labels)
-        missed = CounterMetricFamily(
-            "cryptosat_source_missed_trades", "Trades missed, found by gaps in their ids", labels=labels
-        )
-        skipped = CounterMetricFamily("cryptosat_source_skipped_rows", "Rows that could not be read", labels=labels)
-        for row in sources:
-            name = [row["source"], row["venue"]]
-            for state in _SOURCE_STATES:
-                states.add_metric([*name, state], float(state == row["state"]))
-            if row["state"] == "ok":
-                lag.add_metric(name, row["lag"])
-            coins.add_metric(name, len(row["symbols"]))
-            missed.add_metric(name, row["missed"])
-            skipped.add_metric(name, row["skipped"])
-        yield from (states, lag, coins, missed, skipped)
+def _gauges(view: Mapping[str, Any]) -> tuple[tuple[str, str, float | None], ...]:
+    """Name, words and value of each gauge without labels; None is not shown."""
+    queue, conflict = view.get("queue", {}), view["conflict"]
+    alerts = sum(count for _, count in view["alerts_by_hour"])
+    good = view["polling"]["last_good_at"]
+    return (
+        ("start_time_seconds", "When the bot was started, unix time", view["started_at"]),
+        ("healthy", "1 when /healthz answers 200", float(view["healthy"])),
+        ("last_poll_time_seconds", "When Telegram last answered getUpdates without an error, unix time", good),
+        ("conflict", "1 while another copy of the bot polls", float(conflict["since"] is not None)),
+        ("alerts_paused", "1 while alerts are paused (ON_CONFLICT=pause)", float(view["alerts_paused"])),
+        ("queue_messages", "Messages waiting to be sent", queue.get("pending")),
+        ("sent_24h_messages", "Messages sent in 24 h", queue.get("sent_24h")),
+        ("buried_24h_messages", "Messages that could not be delivered in 24 h", queue.get("buried_24h")),
+        ("alerts_24h", "Alerts in the last 24 clock hours, this one included", alerts),
+        ("stuck_threads", "Threads that are stuck", len(view["stuck"])),
+    )
+
+
+_Rows = list[tuple[list[str], float]]  # values of the labels, number
+
+
+def _labelled(view: Mapping[str, Any]) -> Iterator[tuple[str, str, str, list[str], _Rows]]:
+    """Kind, name, words, labels and rows of each metric with labels."""
+    state = view["polling"]["state"]
+    polling: _Rows = [([one.value], float(one == state)) for one in PollingState]
+    yield "gauge", "polling_state", "1 for the current state of polling", ["state"], polling
+    threads: _Rows = [([thread["name"]], thread["age"]) for thread in view.get("threads", ())]
+    words = "Seconds since a thread's last activity, rests included"
+    yield "gauge", "thread_quiet_seconds", words, ["thread"], threads
+    labels = ["source", "venue"]
+    sources = [([row["source"], row["venue"]], row) for row in view.get("sources", ())]
+    states: _Rows = [
+        ([*name, state], float(state == row["state"])) for name, row in sources for state in _SOURCE_STATES
+    ]
+    yield "gauge", "source_state", "1 for the current state of a source", [*labels, "state"], states
+    lag: _Rows = [(name, row["lag"]) for name, row in sources if row["state"] == "ok"]
+    yield "gauge", "source_lag_seconds", "Seconds since the slowest coin of a source was checked", labels, lag
+    coins: _Rows = [(name, len(row["symbols"])) for name, row in sources]
+    yield "gauge", "source_coins", "Coins read from a source", labels, coins
+    missed: _Rows = [(name, row["missed"]) for name, row in sources]
+    yield "counter", "source_missed_trades", "Trades missed, found by gaps in their ids", labels, missed
+    skipped: _Rows = [(name, row["skipped"]) for name, row in sources]
+    yield "counter", "source_skipped_rows", "Rows that could not be read", labels, skipped

@@ -7,7 +7,8 @@ import math
 import queue
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,29 +51,29 @@ def run(
         log.warning("%s", warning)
     notifier = Notifier()
     events: queue.SimpleQueue[object] = queue.SimpleQueue()
-
-    def end(code: int, message: str) -> None:
-        events.put(End(code, message))
-
     signals = Signals(events)
     signals.install()
     try:
         folder = bot_folder(settings.bot_id, settings.data_dir)
         lock = InstanceLock(folder, settings.bot_id, machine_wide=settings.machine_wide_lock)
+
+        def bot(store: Store) -> Bot:
+            return Bot(
+                settings,
+                lock,
+                store,
+                end=lambda code, message: events.put(End(code, message)),
+                env_file=env_file,
+                link=link,
+            )
+
         if one_round:
-            return _one_round(settings, lock, events, end=end, env_file=env_file)
+            return _one_round(bot, lock, events, patience=settings.whale_interval_seconds + once.ROUND_TIME)
         if not _take(lock, events, notifier, wait=wait):
             return exit_codes.STOPPED if not events.empty() else exit_codes.ALREADY_RUNNING
-        try:
+        with _store(lock) as store:
             logs.to_file(folder / "bot.log", settings.token, settings.log_format)
-            store = Store(folder / "bot.db")
-            try:
-                bot = Bot(settings, lock, store, end=end, env_file=env_file, link=link)
-                return _run(bot, events, notifier)
-            finally:
-                store.close()
-        finally:
-            lock.release()
+            return _run(bot(store), events, notifier)
     except (LockError, StoreError) as error:
         print(error, file=sys.stderr)
         return exit_codes.BAD_SETTINGS
@@ -135,12 +136,7 @@ def _run(bot: Bot, events: queue.SimpleQueue[object], notifier: Notifier) -> int
 
 
 def _one_round(
-    settings: Settings,
-    lock: InstanceLock,
-    events: queue.SimpleQueue[object],
-    *,
-    end: Callable[[int, str], None],
-    env_file: Path,
+    make: Callable[[Store], Bot], lock: InstanceLock, events: queue.SimpleQueue[object], *, patience: float
 ) -> int:
     """`--once`: a round of our own, or next to a running bot the round of that bot; returns the exit code."""
 
@@ -153,26 +149,23 @@ def _one_round(
 
     began = time.time()
     if lock.acquire():
-        try:
-            store = Store(lock.folder / "bot.db")
-            try:
-                bot = Bot(settings, lock, store, end=end, env_file=env_file)
-                return once.alone(bot.jobs, bot.telegram, pause=pause, refused=bot.refused)
-            finally:
-                store.close()
-        finally:
-            lock.release()
+        with _store(lock) as store:
+            bot = make(store)
+            return once.alone(bot.jobs, bot.telegram, pause=pause, refused=bot.refused)
     if not lock.same_folder:
         print(refusal(lock.holder(), lock.bot_id, lock.name), file=sys.stderr)
-        print(
-            "It uses another folder (DATA_DIR), so --once cannot work next to it. Use the same DATA_DIR for both.",
-            file=sys.stderr,
-        )
+        advice = "It uses another folder, so --once cannot work next to it. Use the same DATA_DIR for both."
+        print(advice, file=sys.stderr)
         return exit_codes.ALREADY_RUNNING
-    store = Store(lock.folder / "bot.db")
+    with closing(Store(lock.folder / "bot.db")) as store:
+        return once.beside(store, since=began, patience=patience, pause=pause)
+
+
+@contextmanager
+def _store(lock: InstanceLock) -> Iterator[Store]:
+    """The bot's store, while the lock is held. Afterwards the store is closed, and then the lock is given back."""
     try:
-        return once.beside(
-            store, since=began, patience=settings.whale_interval_seconds + once.ROUND_TIME, pause=pause
-        )
+        with closing(Store(lock.folder / "bot.db")) as store:
+            yield store
     finally:
-        store.close()
+        lock.release()
