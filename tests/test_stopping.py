@@ -29,7 +29,7 @@ def connecting(bot: BotProcess, chat: SimBot, sim: Simulator) -> None:
 def retry_rest(bot: BotProcess, chat: SimBot, sim: Simulator) -> None:
     sim.wait(lambda: chat.polling, what="the first long poll")
     chat.rival(timeout=30, pause=3600)
-    chat.wait_text("I try again", chat_id=OWNER)
+    chat.wait_text("tries again in a few seconds", chat_id=OWNER)
 
 
 def standby(bot: BotProcess, chat: SimBot, sim: Simulator) -> None:
@@ -43,7 +43,7 @@ def webhook_rest(bot: BotProcess, chat: SimBot, sim: Simulator) -> None:
     for _ in range(3):
         sim.wait(lambda: not chat.webhook_url, what="no webhook")
         chat.set_webhook_as_foreigner("https://hook.example.net/x")
-    bot.wait_output("removing it slows down")
+    bot.wait_output("it is removed less and less often")
 
 
 def network_rest(bot: BotProcess, chat: SimBot, sim: Simulator) -> None:
