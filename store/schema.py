@@ -136,10 +136,7 @@ def upgrade(db: sqlite3.Connection, path: Path, migrations: Sequence[Migration])
             f"The database {path} could not be upgraded: a row is not as version {version} wrote it "
             f"({type(error).__name__}). The file was left unchanged. Go back to the version of the bot that wrote "
             f"it, or move the file away to start with a new one."
-        ) from error
-    finally:
-        if db.in_transaction:
-            db.execute("ROLLBACK")
+        ) from error  # the caller closes the connection, which undoes all of it
 
 
 def _copy(db: sqlite3.Connection, backup: Path) -> None:

@@ -58,6 +58,35 @@ def test_a_transaction_inside_another_is_undone_with_it(store: Store) -> None:
     assert store.value("inner") is None
 
 
+def test_an_inner_transaction_that_fails_undoes_nothing_when_the_outer_goes_on(store: Store) -> None:
+    with store.transaction():
+        store.set_value("outer", "1")
+        with contextlib.suppress(RuntimeError), store.transaction():
+            raise RuntimeError("a bug")
+        store.set_value("after", "2")
+    assert (store.value("outer"), store.value("after")) == ("1", "2")
+
+
+def test_only_a_durable_transaction_waits_for_the_disk(store: Store) -> None:
+    found = []
+    for durable in (False, True, False):
+        with store.transaction(durable=durable):
+            found.append(store._db.number("PRAGMA synchronous"))
+    assert found == [1, 2, 1], "sqlite.org/pragma.html: 1 NORMAL, 2 FULL"
+
+
+def test_a_large_transaction_leaves_no_large_log_behind(store: Store, path: Path) -> None:
+    with store.transaction():
+        for _ in range(120):
+            say(store, 7, "x" * 100_000)
+    log = path.with_name("bot.db-wal")
+    assert log.stat().st_size > 2 * database.LOG_SIZE
+    for _ in range(2):  # the log is cut when it is begun anew
+        store._db.rows("PRAGMA wal_checkpoint")
+        store.set_value("name", "1")
+    assert log.stat().st_size <= database.LOG_SIZE
+
+
 def test_nobody_sees_a_transaction_before_it_is_committed(store: Store, path: Path) -> None:
     reader = sqlite3.connect(path)
     with store.transaction():
@@ -183,8 +212,10 @@ def test_a_disk_that_stays_full_is_logged_once_and_once_when_there_is_room_again
         with pytest.raises(StoreError, match=r"is full\. Nothing stored is lost.*wait\. Free some space"):
             say(store, 7, "x" * 100_000)
         assert store.chats.take_stale() == [], "a transaction that writes nothing is no sign of room"
+        assert "is full" in str(store.trouble())
     full_disk(store, full=False)
     say(store, 7, "room again")
+    assert (store.trouble(), store.failing_for()) == (None, None)
     assert [record.levelname for record in caplog.records] == ["ERROR", "INFO"]
     assert "written again" in caplog.records[1].message
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from storekit import NOW, say, texts, whale
+from storekit import NOW, full_disk, say, texts, whale
 
 from botapi.storage import StoreError
 from store import Store, database, salvage, schema
@@ -59,6 +59,23 @@ def test_damage_in_mid_run_is_told_once_and_the_next_start_sets_the_file_aside(
     third = Store(path)
     assert third.set_aside is None
     third.close()
+
+
+def test_damage_is_reported_also_when_the_disk_was_full_before(store: Store, path: Path) -> None:
+    reports: list[str] = []
+    store.when_damaged(reports.append)
+    for number in range(2000):
+        store.messages.add_alert(whale(f"k{number}", facts="x" * 200), now=NOW)
+    store._db._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    full_disk(store)
+    with pytest.raises(StoreError, match="is full"):
+        say(store, 7, "x" * 100_000)
+    store._db._connection.execute("PRAGMA shrink_memory")
+    spoil(path, first=30)
+    with pytest.raises(StoreError, match="is damaged"):
+        store.messages.alerts("whales", limit=5000)
+    assert len(reports) == 1
+    assert "is damaged" in str(store.trouble())
 
 
 def test_a_large_database_that_was_found_damaged_is_checked_at_the_next_start(
@@ -121,9 +138,10 @@ def test_a_row_that_is_no_longer_what_it_should_be_is_not_taken_over(store: Stor
     again.close()
 
 
-def test_a_database_of_another_program_is_refused_and_not_changed(path: Path) -> None:
+@pytest.mark.parametrize("content", ["CREATE TABLE recipes (name TEXT)", "PRAGMA application_id = 77"])
+def test_a_database_of_another_program_is_refused_and_not_changed(path: Path, content: str) -> None:
     foreign = sqlite3.connect(path)
-    foreign.execute("CREATE TABLE recipes (name TEXT)")
+    foreign.execute(content)
     foreign.commit()
     foreign.close()
     before = path.read_bytes()
@@ -175,6 +193,18 @@ def test_an_older_file_is_upgraded_in_one_step_and_a_copy_of_it_is_kept(store: S
         assert schema.read_version(db) == (schema.APPLICATION_ID, schema.FIRST_VERSION)
         assert db.execute("SELECT title FROM chats").fetchall() == [("Ann",)]
     assert {found.name for found in path.parent.iterdir()} == {"bot.db", kept.name}
+
+
+def test_an_upgrade_runs_the_missing_steps_only_also_after_one_that_was_cut_off(store: Store, path: Path) -> None:
+    store.chats.put(Chat(chat_id=7, title="Ann", added_by=7))
+    store.close()
+    database.Database(path, migrations=(shout,)).close()
+    path.with_name(f"bot.db.version-{schema.FIRST_VERSION + 1}.unfinished").write_bytes(b"half a copy")
+    steps = (shout, lambda db: db.execute("UPDATE chats SET name = name || '!'"))
+    upgraded = database.Database(path, migrations=steps)
+    assert upgraded.rows("SELECT name FROM chats")[0]["name"] == "ANN!"
+    upgraded.close()
+    assert not list(path.parent.glob("*.unfinished"))
 
 
 def test_a_new_file_gets_the_newest_schema_without_a_copy(path: Path) -> None:
