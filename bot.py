@@ -1,6 +1,7 @@
-"""CryptoSat: watches crypto markets for whales and tells the people it may tell. Run it with `python bot.py`.
+"""CryptoSat: watches crypto markets for whales and sends alerts on Telegram. Run it with `python bot.py`.
 
-The command line: what was asked for, which settings file, which exit code (exits.py). The bot itself is process.py.
+This is the command line: which command, which settings file, which exit code (base/exit_codes.py). The running bot
+itself begins in service/run.py.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import argparse
 import importlib
 import io
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -18,7 +20,9 @@ from typing import NoReturn
 
 if sys.version_info < (3, 11):  # noqa: UP036 - before what an older one cannot read
     print("CryptoSat needs Python 3.11 or newer; this is %d.%d." % sys.version_info[:2], file=sys.stderr)  # noqa: UP031
-    print("Install a newer one, and make the virtual environment again with it (README.md).", file=sys.stderr)
+    print(
+        "Install a newer Python, then create the virtual environment again with it (see README.md).", file=sys.stderr
+    )
     sys.exit(78)
 
 from base import config, exit_codes
@@ -28,20 +32,20 @@ from base.config import ConfigError
 class _Arguments(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)
-        print(f"bot.py: {message}. `python bot.py --help` lists what can be said.", file=sys.stderr)
+        unknown = re.match(r"argument COMMAND: invalid choice: ('.*?')", message)
+        what = f"Unknown command {unknown[1]}" if unknown else f"bot.py: {message}"
+        print(f"{what}. See: python bot.py --help", file=sys.stderr)
         raise SystemExit(exit_codes.BAD_ARGUMENTS)
 
 
 @dataclass(frozen=True)
 class Subcommand:
-    """`python bot.py NAME`: the function `run(env_file, arguments) -> exit code` of a module of its own.
+    """`python bot.py NAME` calls `run(env_file, arguments) -> exit code` of manage/NAME.py.
 
-    The module is imported only when it is asked for. It reads the settings it needs itself; a ConfigError that
-    leaves it is told as at a start (exit 78). `needs_file`: a settings file that was named must be there.
+    The module is imported only when its command is used, and reads the settings it needs itself; a ConfigError that
+    it raises is reported as at a start (exit code 78). `needs_file`: an --env-file that was named must exist.
     """
 
-    name: str
-    module: str
     summary: str
     options: Callable[[argparse.ArgumentParser], object] = lambda parser: None
     needs_file: bool = True
@@ -67,7 +71,7 @@ def _stop_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _logs_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-f", "--follow", action="store_true", help="go on with what is written from now on")
+    parser.add_argument("-f", "--follow", action="store_true", help="keep printing new lines")
     parser.add_argument(
         "-n", "--lines", type=_number(int, 0, 1_000_000), default=40, metavar="N", help="how many lines (%(default)s)"
     )
@@ -85,21 +89,17 @@ def _status_options(parser: argparse.ArgumentParser) -> None:
 def _install_options(parser: argparse.ArgumentParser) -> None:
     kinds = ("systemd", "systemd-user", "pm2", "supervisor", "cron", "windows", "docker")
     parser.add_argument("kind", nargs="?", choices=kinds, metavar="KIND", help=", ".join(kinds))
-    parser.add_argument("--write", action="store_true", help="write the file to its place instead of printing it")
+    parser.add_argument("--write", action="store_true", help="save the file in its place instead of printing it")
 
 
-SUBCOMMANDS = (
-    Subcommand("setup", "manage.setup", "ask for the token and the owner, and write them down", needs_file=False),
-    Subcommand("status", "manage.status", "show whether the bot is running", _status_options),
-    Subcommand("stop", "manage.stop", "ask the running bot to stop, and wait for it", _stop_options),
-    Subcommand("logs", "manage.logs", "show the end of the bot's log", _logs_options),
-    Subcommand(
-        "doctor", "manage.doctor", "look for what is wrong and say how to mend it", _json_options, needs_file=False
-    ),
-    Subcommand(
-        "install", "manage.install", "have the bot started by this machine", _install_options, needs_file=False
-    ),
-)
+SUBCOMMANDS = {
+    "setup": Subcommand("set the token and the owner", needs_file=False),
+    "status": Subcommand("show whether the bot is running", _status_options),
+    "stop": Subcommand("stop the running bot", _stop_options),
+    "logs": Subcommand("show the last lines of the log", _logs_options),
+    "doctor": Subcommand("check for problems and suggest fixes", _json_options, needs_file=False),
+    "install": Subcommand("set up automatic start (systemd, PM2, cron, ...)", _install_options, needs_file=False),
+}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -114,19 +114,17 @@ def main(argv: list[str] | None = None) -> int:
             raise
         requirements = Path(__file__).with_name("requirements.txt")
         print(
-            f"The Python package {error.name} is missing, so the bot cannot run. Install what it needs:",
+            f"The Python package {error.name} is missing, so the bot cannot run. Install all packages with:",
             file=sys.stderr,
         )
         print(f"    {sys.executable} -m pip install -r {requirements}", file=sys.stderr)
         return exit_codes.BAD_SETTINGS
 
 
-def _command(command: Subcommand, env_file: Path, arguments: argparse.Namespace) -> int:
+def _command(name: str, env_file: Path, arguments: argparse.Namespace) -> int:
     try:
-        code = int(importlib.import_module(command.module).run(env_file, arguments))
-        print(
-            end="", flush=True
-        )  # what is still in the buffer meets a closed pipe here, not at the interpreter's end
+        code = int(importlib.import_module(f"manage.{name}").run(env_file, arguments))
+        sys.stdout.flush()  # so that a closed pipe is met here, not when the interpreter ends
         return code
     except BrokenPipeError:  # `status | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -144,21 +142,21 @@ def _main(argv: list[str] | None) -> int:
         from manage import demo
 
         demo.stop_at_eof()
-    command = next((row for row in SUBCOMMANDS if row.name == arguments.command), None)
+    command = SUBCOMMANDS.get(arguments.command)
     env_file = arguments.env_file.absolute()
     if env_file != config.ENV_FILE and _is_missing(env_file) and (command is None or command.needs_file):
         parser.error(f"the settings file {arguments.env_file} does not exist")
     try:
         if command is not None:
-            return _command(command, env_file, arguments)
+            return _command(arguments.command, env_file, arguments)
         return _run(env_file, arguments)
     except ConfigError as error:
-        began = "The bot did not start; its" if command is None else "The"
+        began = "The bot did not start: its" if command is None else "The"
         print(f"{began} settings need a change:", file=sys.stderr)
         for problem in error.problems:
             print(f"  - {problem}", file=sys.stderr)
         if error.missing:
-            what = f"Put into {env_file} (in a terminal `python bot.py setup` does it for you):"
+            what = f"Add these lines to {env_file} (or run `python bot.py setup` in a terminal):"
             print(f"{what}\n{config.lines(*error.missing)}", file=sys.stderr)
         return exit_codes.BAD_SETTINGS
     except KeyboardInterrupt:
@@ -193,17 +191,19 @@ def _run(env_file: Path, arguments: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    described = "Watches crypto markets for whales and alerts on Telegram. Without a command: runs the bot."
+    described = "Watches crypto markets for whales and sends alerts on Telegram. Without a command it runs the bot."
     parser = _Arguments(prog="bot.py", description=described)
-    parser.add_argument("--demo", action="store_true", help="show everything with no token and no internet")
-    parser.add_argument("--wait", action="store_true", help="if a copy runs already, wait and take over when it ends")
-    parser.add_argument("--once", action="store_true", help="check and deliver once, then end (for cron)")
+    parser.add_argument("--demo", action="store_true", help="try everything without a token or internet")
+    parser.add_argument(
+        "--wait", action="store_true", help="if a copy is already running, wait and take over when it stops"
+    )
+    parser.add_argument("--once", action="store_true", help="check once, send alerts, then exit (for cron)")
     parser.add_argument("--stop-at-eof", action="store_true", help=argparse.SUPPRESS)  # for the demo's bot
     parser.add_argument("--version", action="version", version=f"CryptoSat {config.VERSION}")
     _add_env_file(parser, config.ENV_FILE)
     rows = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
-    for row in SUBCOMMANDS:
-        command = rows.add_parser(row.name, help=row.summary, description=f"{row.summary.capitalize()}.")
+    for name, row in SUBCOMMANDS.items():
+        command = rows.add_parser(name, help=row.summary, description=f"{row.summary[0].upper()}{row.summary[1:]}.")
         _add_env_file(command, argparse.SUPPRESS)  # may stand before the command or after it
         row.options(command)
     return parser

@@ -11,7 +11,7 @@ module.exports = {
       instances: 1,
       watch: false,
       autorestart: true,
-      // 64 arguments, 75 runs already, 77 token refused, 78 settings: no new start. Not 0: PM2 takes a process that
+      // 64 arguments, 75 already running, 77 token refused, 78 settings: no restart. Not 0: PM2 takes a process that
       // was killed (out of memory, say) for one that ended with 0. So stop the bot with `pm2 stop cryptosat`.
       stop_exit_codes: [64, 75, 77, 78],
       // A crash starts again after 0.2 s, then after longer and longer up to 15 s. Because of this line PM2 shows

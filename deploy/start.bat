@@ -4,7 +4,7 @@ setlocal
 cd /d "%~dp0.."
 set "PYTHON=.venv\Scripts\python.exe"
 if not exist "%PYTHON%" (
-  echo There is no virtual environment in this folder yet. Open a Command Prompt here and type:
+  echo There is no virtual environment in this folder yet. Open a Command Prompt here and run:
   echo     py -m venv .venv
   echo     .venv\Scripts\pip install -r requirements.txt
   pause
@@ -14,7 +14,7 @@ if not exist "%PYTHON%" (
 set "CODE=%ERRORLEVEL%"
 if "%CODE%"=="0" exit /b 0
 echo.
-echo The bot ended with code %CODE%. The lines above say why; this looks for the cause:
+echo The bot stopped with exit code %CODE%. The lines above say why. To check for problems, run:
 echo     .venv\Scripts\python bot.py doctor
 pause
 exit /b %CODE%

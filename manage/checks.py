@@ -1,6 +1,6 @@
 """The checks of `doctor` that look at this machine: Python, packages, settings, folder, database, memory.
 
-Each yields findings and changes nothing. Who else runs the bot is `copies`' question, the network `reach`'s.
+Each yields findings and changes nothing. `copies` checks who else runs the bot, `network` the connections.
 """
 
 from __future__ import annotations
@@ -54,8 +54,9 @@ class Subject:
 
 
 def python() -> list[Finding]:
+    """The interpreter that runs, and whether it is in a virtual environment."""
     version = ".".join(map(str, sys.version_info[:3]))
-    where = "" if sys.prefix != sys.base_prefix else ", in no virtual environment"
+    where = "" if sys.prefix != sys.base_prefix else ", not in a virtual environment"
     return [Finding("Python", "ok", f"{version}, {sys.executable}{where}")]
 
 
@@ -71,14 +72,14 @@ def packages(requirements: Path = ROOT / "requirements.txt") -> Iterator[Finding
         elif installed is None:
             missing.append(name)
         elif not compatible(installed, version):
-            words = f"{name} {installed} is installed; the bot was made for ~={version}"
+            words = f"{name} {installed} is installed; the bot needs ~={version}"
             yield Finding("packages", "warning", words, install)
         else:
             good.append(f"{name} {installed}")
     if missing:
         yield Finding("packages", "problem", f"not installed: {', '.join(missing)}", install)
     if _version("telebot") is not None:
-        words = "the package telebot is installed: another one, which takes the place of pyTelegramBotAPI's module"
+        words = "the package telebot is installed; it replaces a module of pyTelegramBotAPI"
         fix = f"{sys.executable} -m pip uninstall telebot, then: {install} --force-reinstall"
         yield Finding("packages", "problem", words, fix)
     absent = [f"{name} ({purpose})" for name, purpose in OPTIONAL.items() if _version(name) is None]
@@ -101,6 +102,7 @@ def compatible(installed: str, wanted: str) -> bool:
 
 
 def settings(subject: Subject) -> Iterator[Finding]:
+    """What is wrong in the settings, unknown names, and a token that the environment overrides."""
     if subject.settings is None:
         return
     from base import config
@@ -113,14 +115,14 @@ def settings(subject: Subject) -> Iterator[Finding]:
     told = " ".join([*subject.settings.warnings, *subject.problems])
     strange = [name for name in config.unknown_names(subject.env_file) if name not in told]
     if strange:
-        words = f"not settings of this bot, and ignored: {', '.join(strange)}"
-        yield Finding("settings", "warning", words, f"delete them from {subject.env_file}, or mend the spelling")
+        words = f"unknown settings, ignored: {', '.join(strange)}"
+        yield Finding("settings", "warning", words, f"delete them from {subject.env_file}, or correct the spelling")
     given = config.bot_id_in(subject.env_file)
     if given is not None and given != subject.settings.bot_id:
         words = (
-            f"the environment's TELEGRAM_BOT_TOKEN (bot {subject.settings.bot_id}) wins over the file's (bot {given})"
+            f"the environment's TELEGRAM_BOT_TOKEN (bot {subject.settings.bot_id}) overrides the file (bot {given})"
         )
-        yield Finding("settings", "warning", words, "unset it there, or take it out of the file")
+        yield Finding("settings", "warning", words, "unset it, or remove it from the file")
     if not subject.problems:
         owner = f"owner {subject.settings.owner_id}" if subject.settings.owner_id else "no owner"
         yield Finding("settings", "ok", f"bot {subject.settings.bot_id}, {owner}")
@@ -130,14 +132,14 @@ def env_file(subject: Subject) -> Iterator[Finding]:
     """The settings file's permission, and other files that hold a token and are not read."""
     path = subject.env_file
     if not path.exists():
-        yield Finding("settings file", "ok", f"there is no {path}; the environment alone counts")
+        yield Finding("settings file", "ok", f"no {path}; only environment variables are used")
     elif WINDOWS:
-        yield Finding("settings file", "ok", f"{path}; who may read it is the folder's matter")
+        yield Finding("settings file", "ok", f"{path}; the folder's permissions decide who can read it")
     else:
         mode, owner = path.stat().st_mode & 0o777, path.stat().st_uid
         others = "everybody on this machine" if mode & 0o007 else "the group" if mode & 0o070 else ""
         if others:
-            words = f"{path} may be read by {others} (mode {mode:03o}), and the token is in it"
+            words = f"{path} can be read by {others} (mode {mode:03o}), and it contains the token"
             yield Finding("settings file", "warning", words, f"chmod 600 {path}")
         elif owner not in (os.geteuid(), 0) and os.geteuid() != 0:
             yield Finding("settings file", "warning", f"{path} belongs to another account (uid {owner})")
@@ -178,6 +180,7 @@ def _other_folders(machine: Machine) -> list[Path]:
 
 
 def time_zones() -> list[Finding]:
+    """Whether this system knows time zones, which Windows does not by itself."""
     try:
         zoneinfo.ZoneInfo("Europe/Berlin")
     except (zoneinfo.ZoneInfoNotFoundError, OSError):
@@ -194,7 +197,7 @@ def folder(subject: Subject) -> Iterator[Finding]:
     try:
         there = next(place for place in (path, *path.parents) if place.exists())
     except PermissionError:
-        words = f"{path} may not be looked into by this account"
+        words = f"{path} cannot be read by this account"
         yield Finding("folder", "problem", words, "run doctor as the account that runs the bot")
         return
     usage = shutil.disk_usage(there)
@@ -206,14 +209,14 @@ def folder(subject: Subject) -> Iterator[Finding]:
         level: Level = "problem" if usage.free < NO_DISK else "warning"
         yield Finding("folder", level, f"{path}: only {room}", "free some space on that disk")
     else:
-        yield Finding("folder", "ok", f"{path}{'' if there == path else ' (made at the first start)'}, {room}")
+        yield Finding("folder", "ok", f"{path}{'' if there == path else ' (created at the first start)'}, {room}")
     disk = _file_system(subject.machine, there)
     if disk in _NETWORK_DISKS:
-        words = f"{path} is on a network disk ({disk}), where neither lock nor database is safe"
+        words = f"{path} is on a network disk ({disk}), where the lock and the database are not safe"
         yield Finding("folder", "warning", words, "set DATA_DIR to a folder on a local disk")
     synced = next((name for name in _SYNCED if name in str(path).lower()), None)
     if synced is not None:
-        words = f"{path} is in a folder that {synced} keeps in step, which harms a database in use"
+        words = f"{path} is synchronised by {synced}, which damages a database in use"
         yield Finding("folder", "warning", words, "set DATA_DIR to a folder that is not synchronised")
     if not WINDOWS and there == path and path.stat().st_mode & 0o077:
         yield Finding("folder", "warning", f"{path} is open to other accounts", f"chmod 700 {path}")
@@ -236,6 +239,7 @@ def _file_system(machine: Machine, place: Path) -> str:
 
 
 def database(subject: Subject) -> Iterator[Finding]:
+    """Whether the database is sound, damaged, or another program's or version's. Only reads it."""
     path = subject.folder / "bot.db" if subject.folder is not None else None
     if path is None:
         return
@@ -245,7 +249,7 @@ def database(subject: Subject) -> Iterator[Finding]:
     try:
         found = inspect(path)
     except FileNotFoundError:
-        yield Finding("database", "ok", "none yet; made at the first start")
+        yield Finding("database", "ok", "none yet; it is created at the first start")
         return
     except PermissionError:
         return  # said by the folder's check
@@ -256,10 +260,10 @@ def database(subject: Subject) -> Iterator[Finding]:
     aside = sorted(path.parent.glob("bot.db.corrupt-*"))
     kept = f"; {text.count(len(aside), 'damaged file')} set aside in the folder" if aside else ""
     if found.verdict in ("sound", "not all checked"):
-        part = "" if found.verdict == "sound" else "; too large to look at all of it now"
+        part = "" if found.verdict == "sound" else "; too large to check all of it now"
         yield Finding("database", "ok", f"sound, {size}{part}{kept}")
     elif found.verdict == "damaged":
-        fix = "at the next start it is set aside and a new one is begun; copy it away first if you want to mend it"
+        fix = "at the next start it is set aside and a new one is created; copy it first if you want to repair it"
         yield Finding("database", "problem", f"{path} is damaged ({text.clip(found.detail, 100)})", fix)
     elif found.verdict == "foreign":
         fix = "move it away, or set DATA_DIR to another folder"
@@ -272,13 +276,14 @@ def database(subject: Subject) -> Iterator[Finding]:
 
 
 def memory(subject: Subject) -> Iterator[Finding]:
+    """What the running bot uses, and what is free (where /proc/meminfo tells it)."""
     free = re.search(r"^MemAvailable:\s+(\d+) kB", read(subject.machine.root / "proc/meminfo"), re.MULTILINE)
     rest = f"; {int(free[1]) / 1e3:,.0f} MB are free on this machine" if free else ""
     pid = subject.holder.pid if subject.holder is not None else None
     used = processes.resident(pid) if pid else None
     if used is not None:
         level: Level = "warning" if used > MUCH_MEMORY else "ok"
-        fix = "restart the bot; if it grows again, tell its makers" if level == "warning" else ""
+        fix = "restart the bot; if it grows again, report it" if level == "warning" else ""
         yield Finding("memory", level, f"the bot uses {used / 1e6:,.0f} MB{rest}", fix)
     elif free:
         low = int(free[1]) * 1e3 < 100e6

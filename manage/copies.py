@@ -36,27 +36,27 @@ def lock(subject: Subject) -> Iterator[Finding]:
     if trouble is not None:
         yield trouble
     elif subject.holder is None:
-        yield Finding("lock", "ok", "free: this bot does not run on this machine")
+        yield Finding("lock", "ok", "free: this bot is not running on this machine")
     else:
         yield Finding("lock", "ok", _who(subject.holder))
         if subject.folder is None:
-            words = (
-                f"its folder is {subject.holder.user}'s: folder, database and polling cannot be looked at from here"
-            )
+            words = f"its folder belongs to {subject.holder.user}: folder, database and polling are not checked"
             yield Finding("lock", "warning", words, f"run doctor as {subject.holder.user}, or as root")
     if not subject.settings.machine_wide_lock:
-        words = "LOCK_SCOPE=folder: copies with another DATA_DIR or of another account are not kept out"
-        yield Finding("lock", "warning", words, "take LOCK_SCOPE out, unless a sandbox forbids the wider lock")
+        words = "LOCK_SCOPE=folder: it does not stop copies with another DATA_DIR or another account"
+        yield Finding("lock", "warning", words, "remove LOCK_SCOPE, unless a sandbox forbids the wider lock")
     for pid, place in _running(subject):
-        waits = "it stands by or is another bot" if subject.holder is not None else "it does not hold this bot's lock"
+        waits = (
+            "it is on standby or is another bot" if subject.holder is not None else "it does not hold this bot's lock"
+        )
         words = f"process {pid} also runs bot.py{f' in {place}' if place else ''}: {waits}"
-        yield Finding("lock", "warning", words, f"if you do not want it: {_stop(pid)}")
+        yield Finding("lock", "warning", words, f"to stop it: {_stop(pid)}")
 
 
 def _obstacle(path: Path) -> Finding | None:
     if path.is_symlink() or path.is_dir():
         fix = "remove the link" if path.is_symlink() else "remove or rename it"
-        return Finding("lock", "problem", f"{path} is no file: no start can lock it", fix)
+        return Finding("lock", "problem", f"{path} is not a file, so the bot cannot start", fix)
     if path.exists() and not os.access(path, os.W_OK):
         return Finding("lock", "problem", f"{path} belongs to another account", "start the bot as that account")
     return None
@@ -119,29 +119,29 @@ def polling(subject: Subject) -> Iterator[Finding]:
 
     told, now = state.read(subject.folder), time.time()
     if told is None or told.get("pid") != subject.holder.pid:
-        yield Finding("polling", "ok", "the running bot has not said yet; ask again in some seconds")
+        yield Finding("polling", "ok", "the running bot has not written its status yet; try again in a few seconds")
         return
     silent = now - float(told["written_at"])
     if silent > SILENT:
-        words = f"the running bot has not told how it is for {text.duration(silent)}: it hangs, or its disk is full"
-        yield Finding("polling", "problem", words, "restart it; its log tells more: python bot.py logs")
+        words = f"no sign of life from the running bot for {text.duration(silent)}: it hangs, or the disk is full"
+        yield Finding("polling", "problem", words, "restart it. To see why, run: python bot.py logs")
         return
     yield _how(told["polling"], now)
     conflict = told["conflict"]
     recent = [episode for episode in conflict["episodes"] if (episode["until"] or now) > now - RECENT]
     if conflict["since"] is not None:
         since = text.clock(conflict["since"], now=now)
-        words = f"another program polls with this token since {since} ({text.count(conflict['count'], 'collision')})"
+        words = f"another copy has been polling since {since} ({text.count(conflict['count'], 'conflict')})"
         # Two copies of which one waits in silence are what ON_CONFLICT=pause is for.
         meant = subject.settings is not None and subject.settings.on_conflict == "pause"
         where = "; it is not on this machine" if subject.settings and subject.settings.machine_wide_lock else ""
         yield Finding("conflict", "warning" if meant else "problem", words + where, _ELSEWHERE)
     elif recent:
         last = text.clock(recent[-1]["since"], now=now)
-        words = f"{text.count(len(recent), 'conflict')} with another poller in 24 h, the last at {last}; over now"
+        words = f"{text.count(len(recent), 'conflict')} with another copy in 24 h, the last at {last}; over now"
         yield Finding("conflict", "warning", words, _ELSEWHERE)
     else:
-        yield Finding("conflict", "ok", "no other poller was met since the start (of the last 24 h)")
+        yield Finding("conflict", "ok", "no second copy seen")
 
 
 _ELSEWHERE = "stop the copy on the other computer or server; if you know of none, /revoke at @BotFather"
@@ -152,7 +152,7 @@ def _how(polling: dict[str, Any], now: float) -> Finding:
     ago = f"last answer {text.duration(max(0.0, now - last))} ago" if last is not None else "no answer yet"
     if polling["state"] == PollingState.UNREACHABLE:
         words = f"the running bot does not reach Telegram ({ago})"
-        return Finding("polling", "problem", words, "it tries on by itself; the line Telegram below tells more")
+        return Finding("polling", "problem", words, "it keeps trying; see the Telegram line below")
     if polling["state"] == PollingState.WEBHOOK:
         return Finding("polling", "warning", f"the running bot is removing a webhook ({ago})")
     return Finding("polling", "ok", f"{words_of(polling['state'])}, {ago}")
@@ -165,7 +165,7 @@ def starters(subject: Subject, *, deadline: float) -> Iterator[Finding]:
     asked = []
     for kind, answer in at_once(questions, deadline=deadline).items():
         if isinstance(answer, Exception):
-            yield Finding("started by", "warning", f"{kind} could not be asked: {answer}")
+            yield Finding("started by", "warning", f"{kind} could not be checked: {answer}")
             continue
         asked.append(kind)
         for found in answer:
@@ -173,19 +173,19 @@ def starters(subject: Subject, *, deadline: float) -> Iterator[Finding]:
             if same:
                 sure.append(found)
             elif same is None:
-                words = f"{_named(found)} starts a bot.py that cannot be seen from here; it may be this bot"
+                words = f"{_named(found)} starts a bot.py that is not visible from here; it may be this bot"
                 yield Finding("started by", "warning", words, f"if it is a second one: {found.remove}")
     active = [found for found in sure if found.starts or found.running]
     if len(active) > 1:
         for found in active:
-            words = f"{_named(found)}, one of {len(active)} that start this bot; only one can have it"
-            yield Finding("started by", "problem", words, f"keep one. To take this one out: {found.remove}")
+            words = f"{_named(found)} is one of {len(active)} that start this bot"
+            yield Finding("started by", "problem", words, f"keep only one. To remove this one: {found.remove}")
     elif active:
-        how = "running now" if active[0].running else "at the next start of the machine or at its time"
+        how = "running now" if active[0].running else "at the next boot or scheduled time"
         yield Finding("started by", "ok", f"{_named(active[0])} ({how})")
     else:
-        words = f"nothing starts it by itself (asked: {', '.join(asked)})"
-        yield Finding("started by", "ok", words, "python bot.py install shows how, if you want that")
+        words = f"automatic start is not set up (checked: {', '.join(asked)})"
+        yield Finding("started by", "ok", words, "to set it up, run: python bot.py install")
 
 
 def _named(found: Launcher) -> str:

@@ -1,4 +1,4 @@
-"""`python bot.py doctor`: one screen that says what is well, what is odd, what is wrong, and what to do.
+"""`python bot.py doctor`: one screen that says what is fine, what is odd, what is wrong, and what to do.
 
 It works while the bot runs and takes nothing away from it; it works when nothing is set up yet, and even when a
 package is missing: what cannot be looked at is said. It changes nothing. Exit code: 0 no problem, 1 a problem.
@@ -39,7 +39,7 @@ def run(env_file: Path, arguments: argparse.Namespace) -> int:
     else:
         width = shutil.get_terminal_size((118, 24)).columns if sys.stdout.isatty() else 118
         print(shown(findings, width=min(width, 140)))
-        print(f"Looked at in {time.monotonic() - began:.1f} s; nothing was changed.")
+        print(f"Checked in {time.monotonic() - began:.1f} s. Nothing was changed.")
     return exit_codes.PROBLEM if any(finding.level == "problem" for finding in findings) else exit_codes.STOPPED
 
 
@@ -68,6 +68,7 @@ def look(env_file: Path, machine: Machine) -> tuple[Subject, list[Finding]]:
     try:
         import lock
         from base import config
+        from manage import instance
 
         settings: config.Settings | None
         folder: Path | None
@@ -82,7 +83,7 @@ def look(env_file: Path, machine: Machine) -> tuple[Subject, list[Finding]]:
             holder = guard.holder()
             theirs = holder is not None and holder.user not in ("", user_name())
             if holder is not None and theirs and settings.data_dir is None:
-                folder = _folder_of(holder.user, settings.bot_id)
+                folder = instance.folder_of(holder.user, settings.bot_id)
             subject = replace(subject, folder=folder, holder=holder)
     except ModuleNotFoundError as error:
         fix = f"{sys.executable} -m pip install -r {checks.ROOT / 'requirements.txt'}"
@@ -90,17 +91,6 @@ def look(env_file: Path, machine: Machine) -> tuple[Subject, list[Finding]]:
     except Exception as error:  # whatever it is, the other checks shall be made
         return subject, [Finding("settings", "problem", f"could not be looked at: {type(error).__name__}: {error}")]
     return subject, []
-
-
-def _folder_of(user: str, bot_id: int) -> Path | None:
-    """The folder of a bot that another account runs; None when this one may not look into it."""
-    import lock
-
-    try:
-        folder = lock.find_folder(bot_id, home=Path(f"~{user}").expanduser())
-        return folder if (folder / "bot.lock").exists() else None
-    except (OSError, RuntimeError):  # not ours to see, or no such user
-        return None
 
 
 def without(secrets: Sequence[str], finding: Finding) -> Finding:

@@ -78,7 +78,7 @@ def examine(checks: Mapping[str, Check], *, deadline: float) -> list[Finding]:
         if isinstance(result, ModuleNotFoundError):
             found.append(Finding(name, "warning", f"not checked: the package {result.name} is missing"))
         elif isinstance(result, TimeoutError):
-            found.append(Finding(name, "problem", f"{result}; what it looks at hangs or is very slow"))
+            found.append(Finding(name, "problem", f"{result}; what it checks hangs or is very slow"))
         elif isinstance(result, Exception):
             words = f"could not be checked: {type(result).__name__}: {text.clip(str(result), 200)}"
             found.append(Finding(name, "problem", words))
@@ -107,10 +107,10 @@ def _folded(head: str, words: str, width: int) -> list[str]:
 
 
 def verdict(findings: Sequence[Finding]) -> str:
-    """`No problem found.` or how many problems and warnings there are."""
+    """`No problems found.` or how many problems and warnings there are."""
     problems, warnings = (sum(finding.level == level for finding in findings) for level in ("problem", "warning"))
     if not problems:
-        return f"No problem found, {text.count(warnings, 'warning')}." if warnings else "No problem found."
+        return f"No problems found, {text.count(warnings, 'warning')}." if warnings else "No problems found."
     return f"{text.count(problems, 'problem')}, {text.count(warnings, 'warning')}."
 
 

@@ -1,4 +1,4 @@
-"""`python bot.py install`: what makes the bot start by itself here, with this machine's paths filled in.
+"""`python bot.py install`: the file and commands that start the bot automatically, with this machine's paths.
 
 The templates in deploy/ are the source. It prints, or with --write writes the one file; it never starts, enables or
 overwrites anything. The file goes to stdout and what to do with it to stderr, so that a pipe gets the file alone.
@@ -41,6 +41,7 @@ class Place:
 
     @property
     def script(self) -> Path:
+        """The program to run."""
         return self.folder / "bot.py"
 
 
@@ -129,7 +130,7 @@ KINDS: dict[str, Kind] = {
         steps=lambda place: [
             f"pm2 start {_q(place.folder / 'ecosystem.config.js')}",
             "pm2 save",
-            "pm2 startup   (prints a last one)",
+            "pm2 startup   (prints one more command to run)",
         ],
     ),
     "supervisor": Kind(
@@ -180,7 +181,8 @@ def run(env_file: Path, arguments: argparse.Namespace) -> int:
     kind = KINDS[name]
     bad = next((path for path in map(str, (place.python, place.folder)) if re.search(kind.cannot, path)), None)
     if bad is not None:
-        _say(f"{name} cannot run a program at {bad}: a character in it has another meaning there. Move the project.")
+        _say(f"{name} cannot run a program at {bad}: a character in this path is special there.")
+        _say("Move the project to another folder.")
         return exit_codes.PROBLEM
     content = filled(kind, place)
     target = kind.target(place)
@@ -189,14 +191,14 @@ def run(env_file: Path, arguments: argparse.Namespace) -> int:
         _say("")
         _guide(name, place, write_first=target)
     elif target is None:
-        _say(f"There is no file of its own to write for {name}.")
+        _say(f"{name} needs no file; run these commands instead.")
         _guide(name, place)
     else:
         trouble = written(target, content.encode(kind.encoding))
         if trouble:
             _say(trouble)
             return exit_codes.PROBLEM
-        _say(f"{target} is written; nothing was started.")
+        _say(f"Saved {target}. Nothing was started.")
         _guide(name, place)
     for warning in warnings(env_file, place):
         _say(f"Note: {warning}")
@@ -266,13 +268,13 @@ def written(target: Path, content: bytes) -> str:
             if target.read_bytes() == content:
                 return ""
             return (
-                f"{target} is there already, with another content, and was left as it is. Compare it with what "
-                f"`python bot.py install` prints; move it away to have this one written."
+                f"{target} already exists with different content and was left unchanged. Compare it with what "
+                f"`python bot.py install` prints; move it away to save this one."
             )
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(content)
     except PermissionError:
-        return f"{target} may not be written by {user_name()}. Do it as root: put sudo before the same command."
+        return f"{target} cannot be written by {user_name()}. Run the same command with sudo."
     except OSError as error:
         return f"{target} could not be written ({error.strerror or error}). Nothing was changed."
     return ""
@@ -283,14 +285,14 @@ def warnings(env_file: Path, place: Place) -> list[str]:
     found = []
     if os.environ.get("TELEGRAM_BOT_TOKEN") and config.bot_id_in(env_file) is None:
         found.append(
-            f"the token is only in this terminal's environment, which a service does not see. Put it into {env_file}."
+            f"the token is only in this terminal's environment, which a service cannot see. Put it into {env_file}."
         )
     if sys.prefix == sys.base_prefix and not WINDOWS:
-        found.append(
-            f"this is the system's Python, not a virtual environment's; the service will use {place.python}."
-        )
+        found.append(f"this is the system's Python, not a virtual environment. The service will use {place.python}.")
     if place.user == "root":
-        found.append("the bot would run as root, which it does not need. Run install as the user it shall run as.")
+        found.append(
+            "this would run the bot as root. Run install as the user that should own the bot and its alerts."
+        )
     return found
 
 
@@ -303,7 +305,7 @@ def _guide(name: str, place: Place, *, write_first: Path | None = None) -> None:
     command = f"{_q(Path(sys.executable))} {_install(place, name)} --write"
     root = write_first is not None and not WINDOWS and write_first.is_relative_to("/etc")
     steps = [f"sudo {command}" if root else command] if write_first is not None else []
-    _say(f"To have the bot started by {name}:")
+    _say(f"To start the bot with {name}:")
     for step in [*steps, *KINDS[name].steps(place)]:
         _say(f"    {step}")
 

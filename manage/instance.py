@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,9 +12,6 @@ from base.config import Place
 from lock import InstanceLock, find_folder
 from machine.holder import Holder, user_name
 from service import state
-
-if sys.platform != "win32":
-    import pwd
 
 FRESH = 30.0  # seconds; a running bot tells how it is every 5
 
@@ -52,7 +48,7 @@ def look(place: Place, *, now: float | None = None) -> Instance:
     folder = find_folder(place.bot_id, place.data_dir)
     holder = _holder(place, folder)
     if holder is not None and holder.user not in ("", user_name()):
-        theirs = _folder_of(holder.user, place)
+        theirs = None if place.data_dir is not None else folder_of(holder.user, place.bot_id)
         if theirs is not None and theirs != folder:
             folder, holder = theirs, _holder(place, theirs) or holder
     told = state.read(folder) or {}
@@ -70,16 +66,13 @@ def _holder(place: Place, folder: Path) -> Holder | None:
     return InstanceLock(folder, place.bot_id, machine_wide=place.machine_wide_lock).holder()
 
 
-def _folder_of(user: str, place: Place) -> Path | None:
-    """Where another user's bot keeps its files, if this user may look there."""
-    if sys.platform == "win32" or place.data_dir is not None:
+def folder_of(user: str, bot_id: int) -> Path | None:
+    """Where another user's bot keeps its files; None when there is no such user or this one may not look there."""
+    try:
+        folder = find_folder(bot_id, home=Path(f"~{user}").expanduser())
+        return folder if (folder / "bot.lock").exists() else None
+    except (OSError, RuntimeError):
         return None
-    else:  # noqa: RET505 - mypy skips only a whole branch for another platform
-        try:
-            folder = find_folder(place.bot_id, home=Path(pwd.getpwnam(user).pw_dir))
-            return folder if (folder / state.FILE).exists() else None
-        except (KeyError, OSError):
-            return None
 
 
 def _is_its_own(told: Mapping[str, Any], holder: Holder, *, now: float) -> bool:

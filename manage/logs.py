@@ -1,4 +1,4 @@
-"""`python bot.py logs [-f] [-n N]`: the end of the bot's log, and what is added to it, across rotations.
+"""`python bot.py logs [-f] [-n N]`: the last lines of the bot's log, and new lines as they come, across rotations.
 
 Each look opens the file, reads what is new and closes it again: on Windows a reader that keeps it open would keep
 the bot from rotating it. Reads only; the bot may run or not.
@@ -19,13 +19,13 @@ EVERY = 0.25  # seconds between two looks; on Windows also how long a Ctrl-C may
 
 
 def run(env_file: Path, arguments: argparse.Namespace) -> int:
-    """Print the last lines, then with `--follow` what comes. Ctrl-C ends it with 0."""
+    """Print the last lines, then with `--follow` new ones. Ctrl-C ends it with exit code 0."""
     place = config.place(env_file)
     path = find_folder(place.bot_id, place.data_dir) / "bot.log"
     try:
         return _show(path, arguments.lines, follow=arguments.follow)
     except PermissionError:
-        print(f"The log {path} may not be read by this user: run this as the user that the bot runs as.")
+        print(f"This user may not read the log {path}. Run this as the user that runs the bot.")
         return exit_codes.PROBLEM
     except KeyboardInterrupt:
         return exit_codes.STOPPED
@@ -34,10 +34,10 @@ def run(env_file: Path, arguments: argparse.Namespace) -> int:
 def _show(path: Path, lines: int, *, follow: bool) -> int:
     last, follower = last_lines(path, lines)
     if last is None and not follow:
-        print(f"There is no log at {path}: the bot has not run there yet. Start it with `python bot.py`.")
+        print(f"No log at {path}: the bot has not run yet. Start it with `python bot.py`.")
         return exit_codes.PROBLEM
     if last is None:
-        print(f"There is no log at {path} yet; waiting for it. Ctrl-C ends this.", file=sys.stderr)
+        print(f"No log at {path} yet; waiting for it. Press Ctrl-C to quit.", file=sys.stderr)
     sys.stdout.write(last or "")
     sys.stdout.flush()
     pause = threading.Event()

@@ -40,9 +40,9 @@ def usable(settings: Settings | None) -> bool:
 
 
 def telegram(subject: Subject) -> Iterator[Finding]:
-    """Server, token, clock, webhook, waiting updates. One road, two questions at the same time."""
+    """Server, token, clock, webhook, waiting updates. One client, two questions at the same time."""
     if subject.settings is None or not usable(subject.settings):
-        yield Finding("Telegram", "warning", "not asked: there is no usable token")
+        yield Finding("Telegram", "warning", "not checked: there is no usable token")
         return
     from botapi.client import Telegram, TelegramError, TokenRefused, TooManyRequests
 
@@ -54,14 +54,14 @@ def telegram(subject: Subject) -> Iterator[Finding]:
     )
     for answer in answers.values():
         if isinstance(answer, TokenRefused):
-            fix = "get the current token from @BotFather (/token) and put it into TELEGRAM_BOT_TOKEN"
-            yield Finding("token", "problem", f"Telegram refuses it ({answer}): wrong or revoked", fix)
+            fix = "get the current token from @BotFather (/token), then run: python bot.py setup"
+            yield Finding("token", "problem", f"Telegram does not accept it ({answer}): it is wrong or revoked", fix)
             return
         if isinstance(answer, TooManyRequests):
-            yield Finding("Telegram", "warning", f"{host}: {answer}", "ask doctor again after that")
+            yield Finding("Telegram", "warning", f"{host}: {answer}", "run doctor again after that")
             return
         if isinstance(answer, (TelegramError, TimeoutError)):
-            fix = "look at this machine's network, its firewall and HTTPS_PROXY"
+            fix = "check this machine's internet connection, firewall and HTTPS_PROXY"
             seconds = f" after {time.monotonic() - began:.1f} s"
             yield Finding("Telegram", "problem", f"{host} cannot be reached: {answer}{seconds}", fix)
             return
@@ -89,7 +89,7 @@ def _clock(ahead: float) -> Finding:
     """`ahead`: seconds this machine's clock is before Telegram's, which tells whole seconds."""
     off = max(0.0, abs(ahead) - 1)
     if off < CLOCK_OFF:
-        return Finding("clock", "ok", "agrees with Telegram's to the second" if off < 1 else f"{off:.0f} s off")
+        return Finding("clock", "ok", "correct to the second" if off < 1 else f"{off:.0f} s off")
     words = f"this machine's clock is {text.duration(abs(ahead))} {'ahead of' if ahead > 0 else 'behind'} Telegram's"
     fix = "w32tm /resync" if sys.platform == "win32" else "sudo timedatectl set-ntp true"
     return Finding("clock", "problem" if off > CLOCK_WRONG else "warning", words, fix)
@@ -101,25 +101,25 @@ def _webhook(road: Telegram, subject: Subject) -> list[Finding]:
     waiting = text.count(hook.pending, "update")
     found = []
     if hook.url:
-        fix = f"stop the bot's use at {hook.host}; if you do not know it, /revoke at @BotFather"
-        what = "the running bot removes it, and it is back" if runs else "the bot removes it when it starts"
+        fix = f"stop using this bot at {hook.host}; if you do not know it, send /revoke to @BotFather"
+        what = "the running bot removes it, but it comes back" if runs else "the bot removes it when it starts"
         found.append(
             Finding(
                 "webhook",
                 "problem" if runs else "warning",
-                f"one is set to {hook.host}, so no poll is answered; {what}",
+                f"one is set to {hook.host}, which blocks the bot's updates; {what}",
                 fix,
             )
         )
     else:
         found.append(Finding("webhook", "ok", "none is set"))
     if not hook.pending:
-        found.append(Finding("updates", "ok", "none waits"))
+        found.append(Finding("updates", "ok", "none waiting"))
     elif runs:
-        words = f"{waiting} wait although the bot runs here; for some seconds that is normal"
-        found.append(Finding("updates", "warning", words, "ask doctor again; if it stays: python bot.py status"))
+        words = f"{waiting} waiting although the bot is running; for a few seconds that is normal"
+        found.append(Finding("updates", "warning", words, "run doctor again; if it stays, run: python bot.py status"))
     else:
-        words = f"{waiting} wait for the bot's next start; commands that are too old by then are not run"
+        words = f"{waiting} waiting for the next start; commands that are too old by then are skipped"
         found.append(Finding("updates", "ok", words))
     return found
 
@@ -141,12 +141,12 @@ def markets(subject: Subject) -> Iterator[Finding]:
         for source in sources
     ]
     if all(finding.level != "ok" for finding in found):
-        fix = "look at this machine's network, its firewall and HTTPS_PROXY"
-        yield Finding("markets", "problem", "no source of trades can be reached, so no whale alert can come", fix)
+        fix = "check this machine's internet connection, firewall and HTTPS_PROXY"
+        yield Finding("markets", "problem", "no source of trades can be reached, so there are no whale alerts", fix)
     yield from found
     for name in hosts:
         host = urlsplit(settings.source_urls[name]).netloc.rpartition("@")[2]
-        lost = f"what only it tells is missing ({_PROBES[name][1]})"
+        lost = f"missing without it: {_PROBES[name][1]})"
         yield _reached(f"{name}, {host}", answers[name], otherwise=lost)
 
 

@@ -1,6 +1,6 @@
-"""The dialogue on the terminal that makes the settings file: token and owner. `python bot.py setup` runs it again.
+"""The questions on the terminal that create the settings file: token and owner. `python bot.py setup` asks again.
 
-The token is read without being shown and appears nowhere; Ctrl-C or Ctrl-D at any question changes nothing.
+The token is never shown. Ctrl-C or Ctrl-D at any question changes nothing.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ _IN_TEXT = re.compile(r"(?<!\d)\d{5,}:[A-Za-z0-9_-]{20,}")
 _NOT_TYPED = re.compile(r"\x1b\[20[01]~|[\s'\"`\u200b-\u200f\u2028-\u202e\u2060\ufeff]")
 
 _HOW_TO_GET_A_TOKEN = """
-A token lets a program be a Telegram bot. To get one:
+CryptoSat needs a bot token from Telegram. To get one:
 
   1. Open https://t.me/BotFather in Telegram and send /newbot.
-  2. Choose a name, and a user name that ends in "bot".
-  3. The answer holds the token: a number, a colon, and 35 letters and digits.
+  2. Choose a name, and a username that ends in "bot".
+  3. The reply contains the token: a number, a colon, and 35 letters and digits.
 
-For a bot you have already: /mybots, choose it, "API Token".
+For a bot you already have: send /mybots, choose it, then "API Token".
 """
 
 
@@ -66,7 +66,7 @@ def begin(env_file: Path, error: ConfigError) -> Settings | None:
     token is wrong.
     """
     if TOKEN in os.environ:
-        here = f"{TOKEN} is set in the environment, which wins over {env_file}: correct or unset it there."
+        here = f"{TOKEN} is set in the environment, which overrides {env_file}: correct it or unset it there."
         raise ConfigError([*error.problems, here], missing=error.missing)
     try:
         config.load(env_file, environ={**os.environ, TOKEN: _TRY}, owner_may_come=True)
@@ -74,7 +74,7 @@ def begin(env_file: Path, error: ConfigError) -> Settings | None:
         raise error from None
     try:
         envfile.check(env_file)
-        print("Welcome to CryptoSat. It needs the token of a Telegram bot.")
+        print("Welcome to CryptoSat.")
         print(_HOW_TO_GET_A_TOKEN)
         token, _ = _ask_token(env_file)
         envfile.update(env_file, {TOKEN: token})
@@ -84,16 +84,18 @@ def begin(env_file: Path, error: ConfigError) -> Settings | None:
     except Left:
         print(_LEFT)
         return None
-    alone = "" if sys.platform == "win32" else f", which only {user_name()} may read"  # Windows: as its folder is
-    print(f"The token was written into {env_file}{alone}.\n")
+    alone = "" if sys.platform == "win32" else f", which only {user_name()} can read"  # Windows: as its folder is
+    print(f"The token is saved in {env_file}{alone}.\n")
     return config.load(env_file, owner_may_come=True)
 
 
 def run(env_file: Path, arguments: argparse.Namespace) -> int:
     """`python bot.py setup`: change token or owner, keep the rest."""
     if not interactive():
-        print("`python bot.py setup` asks questions: run it in a terminal, not in the background.", file=sys.stderr)
-        print(f"Without one, put these lines into {env_file}:\n{config.lines(TOKEN, OWNER)}", file=sys.stderr)
+        print(
+            "`python bot.py setup` asks questions, so run it in a terminal, not in the background.", file=sys.stderr
+        )
+        print(f"Without a terminal, add these lines to {env_file}:\n{config.lines(TOKEN, OWNER)}", file=sys.stderr)
         return exit_codes.BAD_SETTINGS
     try:
         envfile.check(env_file)
@@ -115,22 +117,22 @@ def _set_up(env_file: Path) -> int:
     changed: dict[str, str] = {}
     username = ""
     if os.environ.get(TOKEN):
-        print(f"{TOKEN} is set in the environment, which wins over the file: it stays.")
+        print(f"{TOKEN} is set in the environment, which overrides the file. It stays unchanged.")
     else:
-        print(_HOW_TO_GET_A_TOKEN if present is None else f"Token: of bot {present.bot_id}. Enter alone keeps it.")
+        print(_HOW_TO_GET_A_TOKEN if present is None else f"Token: bot {present.bot_id}. Press Enter to keep it.")
         token, username = _ask_token(env_file, keep=present is not None)
         changed = {TOKEN: token} if token else {}
     settings = config.load(env_file, environ={**os.environ, **changed}, owner_may_come=True)
     owner: int | None = settings.owner_id
     if os.environ.get(OWNER):
-        print(f"{OWNER} is set in the environment, which wins over the file: it stays.")
+        print(f"{OWNER} is set in the environment, which overrides the file. It stays unchanged.")
     else:
         owner = _ask_owner(settings.owner_id)
         if owner is not None and owner != settings.owner_id:
             changed[OWNER] = str(owner)
     if changed:
         envfile.update(env_file, changed)
-        print(f"Written into {env_file}: {', '.join(changed)}.")
+        print(f"Saved in {env_file}: {', '.join(changed)}.")
     return _finish(env_file, settings, username, link=owner is None, changed=bool(changed))
 
 
@@ -148,7 +150,7 @@ def _finish(env_file: Path, settings: Settings, username: str, *, link: bool, ch
     if not changed:
         print("Nothing was changed.")
     elif holder is not None:
-        print(f"The bot that runs now takes this up at its next start. To stop it: {stop_command(holder)}")
+        print(f"The running bot uses this after a restart. To stop it: {stop_command(holder)}")
     else:
         print("Start the bot with `python bot.py`.")
     return exit_codes.STOPPED
@@ -157,11 +159,11 @@ def _finish(env_file: Path, settings: Settings, username: str, *, link: bool, ch
 def _link_of_running(folder: Path, holder: Holder, username: str) -> int:
     """Have the bot that runs already take the owner; this process only shows the link and waits."""
     if holder.user not in ("", user_name()):
-        print(f"The bot runs as user {holder.user}: run this as that user, or set {OWNER} and start the bot again.")
+        print(f"The bot runs as user {holder.user}. Run this as that user, or set {OWNER} and restart the bot.")
         return exit_codes.PROBLEM
     told = state.read(folder) or {}
     if told.get("version") != config.VERSION:
-        print(f"The bot that runs is of another version: start it again first. To stop it: {stop_command(holder)}")
+        print(f"The running bot is a different version: restart it first. To stop it: {stop_command(holder)}")
         return exit_codes.PROBLEM
     try:
         store = Store(folder / "bot.db")
@@ -174,7 +176,7 @@ def _link_of_running(folder: Path, holder: Holder, username: str) -> int:
                 username or holder.username or str(told.get("username")), OwnerLink(store).offer(now=time.time())
             )
         )
-        print("The running bot waits for it; Ctrl-C ends the wait and the link.")
+        print("Waiting for you to open it. Ctrl-C cancels the link.")
         pause = threading.Event()
         while OwnerLink(store).is_open(now=time.time()):
             pause.wait(EVERY)
@@ -212,7 +214,9 @@ def _ask_token(env_file: Path, *, keep: bool = False) -> tuple[str, str]:
         if token is None:
             if keep and not pasted.strip():
                 return "", ""
-            print("That is no token. It looks like 123456789:AAE... ; copy it as a whole. Ctrl-C leaves.\n")
+            print(
+                "That is not a token. It looks like 123456789:AAE... Copy all of it from BotFather. (Ctrl-C quits)\n"
+            )
             continue
         username = _check(env_file, token)
         if username is not None:
@@ -221,19 +225,19 @@ def _ask_token(env_file: Path, *, keep: bool = False) -> tuple[str, str]:
 
 def _ask_owner(present: int | None) -> int | None:
     """The owner's id; None for a link that decides it."""
-    keeps = (
-        f"Owner: user {present}. Enter alone keeps it" if present else "Owner: nobody yet. Enter alone makes a link"
-    )
-    links = ", `link` makes a link that decides it" if present else " that decides it"
+    if present:
+        question = f"Owner: user {present}. Press Enter to keep it, type `link` for a one-time link, or a user id: "
+    else:
+        question = "Owner: none yet. Press Enter for a one-time link, or type a Telegram user id: "
     while True:
-        answer = _ask(f"{keeps}{links}; or type a user id: ").strip()
+        answer = _ask(question).strip()
         if not answer:
             return present
         if answer.lower() == "link":
             return None
         if re.fullmatch(r"[1-9]\d{0,14}", answer, re.ASCII):
             return int(answer)
-        print("A user id is a number like 123456789; the bot @userinfobot tells you yours.")
+        print("A user id is a number like 123456789. @userinfobot shows you yours.")
 
 
 def _check(env_file: Path, token: str) -> str | None:
@@ -241,17 +245,15 @@ def _check(env_file: Path, token: str) -> str | None:
     settings = config.load(env_file, environ={**os.environ, TOKEN: token}, owner_may_come=True)
     telegram = Telegram(token, settings.api_url)
     while True:
-        print("Asking Telegram about it ...")
+        print("Checking with Telegram ...")
         try:
             username = str(telegram.me()[0].get("username"))
         except TokenRefused:
-            print("Telegram knows no bot with this token: a part is missing, or it was revoked. Copy it again.\n")
+            print("Telegram does not accept this token. It may be incomplete or revoked; copy it again.\n")
             return None
         except TelegramError as error:
-            print(
-                f"Telegram could not be asked: {error}. Is there a way to the internet? (A proxy: set HTTPS_PROXY.)"
-            )
-            answer = _ask("Enter tries again, s saves the token unchecked, Ctrl-C leaves: ")
+            print(f"Telegram cannot be reached: {error}. Check the internet connection (proxy: set HTTPS_PROXY).")
+            answer = _ask("Press Enter to try again, s to save the token unchecked, Ctrl-C to quit: ")
             if answer.strip().lower() in ("s", "save"):
                 return ""
         except KeyboardInterrupt:

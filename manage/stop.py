@@ -1,4 +1,4 @@
-"""`python bot.py stop`: asks the running bot to stop, waits, and tells. Ends nothing it is not sure of.
+"""`python bot.py stop`: asks the running bot to stop, waits, and reports. It never kills.
 
 Where a supervisor would start the bot again, its own command is named instead. A signal goes only to the process that
 the kernel names as the lock's holder; elsewhere a file asks (stopfile.py). There is no hard stop here.
@@ -30,7 +30,7 @@ SETTLE = 0.4  # seconds in which a copy that waited for the lock would have take
 
 
 def run(env_file: Path, arguments: argparse.Namespace) -> int:
-    """0: it stopped, or did not run. 1: it was not stopped, and what to do was told."""
+    """0: it stopped, or was not running. 1: it is still running, and a sentence says what to do."""
     place = config.place(env_file)
     found = instance.look(place)
     if found.holder is None:
@@ -56,14 +56,14 @@ def _reason_not_to(found: Instance, holder: Holder) -> str:
     command = stop_command(holder)
     supervisor = holder.supervisor
     if holder.host not in ("", socket.gethostname()) and not holder.sure:
-        return f"{runs} on {holder.host}, as its folder tells. Stop it there: python bot.py stop"
+        return f"{runs} on {holder.host}, according to its folder. Stop it there: python bot.py stop"
     if supervisor is not None and supervisor.restarts:
         by = f"{supervisor.kind} {supervisor.name}".rstrip()
-        return f"{runs} under {by}, which would start it again at once. Stop it there:\n  {command}"
+        return f"{runs} under {by}, which would restart it at once. Stop it with:\n  {command}"
     if holder.pid is None:
-        return f"{runs}, but its process cannot be seen from here: stop it {command}."
+        return f"{runs}, but its process is not visible from here. Stop it {command}."
     if found.foreign and sys.platform != "win32" and os.geteuid() != 0:
-        may_not = "whom this account may not stop. Stop it as that user or as root"
+        may_not = "which this account may not stop. Stop it as that user or as root"
         return f"{runs} as user {holder.user}, {may_not}:\n  {command}"
     return ""
 
@@ -107,7 +107,7 @@ def _terminate(pid: int, handle: int | None) -> None:
 
 
 def _wait(place: Place, found: Instance, timeout: float, *, began: float) -> int:
-    """Wait for the end and tell of it."""
+    """Wait until it has stopped, and print the result."""
     pause = threading.Event()
     asked = found.holder
     assert asked is not None
@@ -117,7 +117,7 @@ def _wait(place: Place, found: Instance, timeout: float, *, began: float) -> int
         now = instance.look(place).holder
         clock = time.monotonic()
         if now is not None and now.pid != asked.pid:
-            print(f"{who} stopped, but a copy that was waiting has taken over: pid {now.pid}. Stop that one too.")
+            print(f"{who} stopped, but a waiting copy has taken over (pid {now.pid}). Stop that one too.")
             return exit_codes.PROBLEM
         if now is None:
             ended = clock if ended is None else ended
@@ -129,8 +129,7 @@ def _wait(place: Place, found: Instance, timeout: float, *, began: float) -> int
         pause.wait(EVERY)
     stop_requests.withdraw(found.folder)
     print(
-        f"{who} has not stopped within {text.duration(timeout)}; it was asked to, and may still do so. Its log tells "
-        f"more: python bot.py logs",
+        f"{who} has not stopped within {text.duration(timeout)}. It may still stop. To see why: python bot.py logs",
         file=sys.stderr,
     )
     return exit_codes.PROBLEM

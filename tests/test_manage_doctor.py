@@ -190,7 +190,7 @@ def test_a_refused_token_is_said_and_never_shown(sim: Simulator, chat: SimBot, d
     sim.revoke(TOKEN)
     code, found = doctor()
     assert code == 1
-    assert "Telegram refuses it" in words(found, "token")
+    assert "Telegram does not accept it" in words(found, "token")
     assert "@BotFather" in words(found, "token")
     assert "webhook" not in found
 
@@ -207,7 +207,7 @@ def test_a_webhook_is_told_with_its_host_and_waiting_updates_stay(
     assert "hooks.example.org" in words(found, "webhook")
     assert "secret/path" not in words(found, "webhook")
     assert levels(found, "updates") == ["ok"], "nobody runs who should have read them"
-    assert words(found, "updates").startswith("2 updates wait")
+    assert words(found, "updates").startswith("2 updates waiting")
     assert chat.pending == 2
     assert chat.count("getUpdates") == 0
     assert chat.webhook_url, "it changes nothing"
@@ -279,7 +279,7 @@ def test_a_readable_settings_file_and_second_ones_are_found(sim: Simulator, tmp_
     assert f"chmod 600 {env}" in fixes
     assert f"delete it if nothing else uses it: {tmp_path / 'here' / '.env'}" in fixes
     assert not any(str(tmp_path / "home") in finding["text"] for finding in told), "no token is in that one"
-    assert any("may be read by everybody" in finding["text"] for finding in told)
+    assert any("can be read by everybody" in finding["text"] for finding in told)
     assert any("WHALE_SIZE" in finding["text"] for finding in told)
     assert TOKEN.partition(":")[2] not in output
 
@@ -289,7 +289,7 @@ def test_a_token_in_the_environment_that_wins_over_the_files_is_said(sim: Simula
     env.write_text(f"TELEGRAM_BOT_TOKEN={TOKEN}\nOWNER_ID=7\n", encoding="utf-8")
     subject = subject_of(env, TELEGRAM_BOT_TOKEN=OTHER_TOKEN)
     told = " ".join(finding.text for finding in checks.settings(subject))
-    assert f"(bot {OTHER_TOKEN.partition(':')[0]}) wins over the file's (bot {BOT_ID})" in told
+    assert f"(bot {OTHER_TOKEN.partition(':')[0]}) overrides the file (bot {BOT_ID})" in told
 
 
 def subject_of(env_file: Path, **environ: str) -> checks.Subject:
@@ -382,7 +382,7 @@ def test_a_rival_elsewhere_is_a_problem_while_it_polls(
         sim.wait(lambda: status.exists() and json.loads(status.read_text(encoding="utf-8"))["conflict"]["since"])
         code, found = doctor()
     assert code == 1
-    assert "another program polls with this token" in words(found, "conflict")
+    assert "another copy has been polling" in words(found, "conflict")
     assert "/revoke" in words(found, "conflict")
 
 

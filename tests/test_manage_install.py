@@ -199,13 +199,13 @@ def test_writing_makes_the_file_once_and_never_over_another(tmp_path: Path) -> N
     target = tmp_path / ".config/systemd/user/cryptosat.service"
     done = run(tmp_path, "systemd-user", "--write")
     assert done.returncode == 0, done.stderr
-    assert f"{target} is written; nothing was started." in done.stderr
+    assert f"Saved {target}. Nothing was started." in done.stderr
     content = target.read_text(encoding="utf-8")
     assert run(tmp_path, "systemd-user", "--write").returncode == 0, "the same again is no change"
     target.write_text("mine\n", encoding="utf-8")
     done = run(tmp_path, "systemd-user", "--write")
     assert done.returncode == 1
-    assert "with another content, and was left as it is" in done.stderr
+    assert "already exists with different content and was left unchanged" in done.stderr
     assert target.read_text(encoding="utf-8") == "mine\n"
     assert content.startswith("# The bot")
 
@@ -236,7 +236,7 @@ def test_a_token_that_only_the_terminal_knows_is_warned_of(
 ) -> None:
     monkeypatch.setenv("TELEGRAM_BOT_TOKEN", TOKEN)
     told = " ".join(install.warnings(tmp_path / ".env", place))
-    assert "which a service does not see" in told
+    assert "which a service cannot see" in told
     assert TOKEN not in told
     (tmp_path / ".env").write_text(f"TELEGRAM_BOT_TOKEN={TOKEN}\n", encoding="utf-8")
-    assert "which a service does not see" not in " ".join(install.warnings(tmp_path / ".env", place))
+    assert "which a service cannot see" not in " ".join(install.warnings(tmp_path / ".env", place))

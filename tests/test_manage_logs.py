@@ -49,7 +49,7 @@ def test_the_last_lines_are_shown_also_across_a_rotation(run_bot: Run, write: Wr
 def test_no_log_yet_is_told_and_nothing_is_made(run_bot: Run, tmp_path: Path) -> None:
     asked = run_bot("logs")
     assert asked.wait_exit() == 1
-    assert "There is no log at" in asked.output
+    assert "No log at" in asked.output
     assert not (tmp_path / "data").exists()
 
 
@@ -57,7 +57,7 @@ def test_a_file_where_the_folder_should_be_is_no_log_and_no_traceback(run_bot: R
     (tmp_path / "data").write_text("a file", encoding="utf-8")
     asked = run_bot("logs")
     assert asked.wait_exit() == 1
-    assert "There is no log at" in asked.output
+    assert "No log at" in asked.output
 
 
 @pytest.mark.parametrize("typed", ["abc", "-3", "nan"])

@@ -179,7 +179,7 @@ def test_a_token_is_found_in_a_careless_paste(terminal: Open, env_file: Path) ->
     bot = terminal()
     bot.answer(PASTE, f"  'bot{TOKEN[:25]} {TOKEN[25:]}' ")
     bot.wait("This is @whale_test_bot")
-    bot.wait("was written")
+    bot.wait("The token is saved")
     assert f"\nTELEGRAM_BOT_TOKEN={TOKEN}\n" in env_file.read_text(encoding="utf-8")
 
 
@@ -215,9 +215,9 @@ def test_what_is_no_token_or_two_is_none(pasted: str) -> None:
 def test_a_wrong_token_and_no_token_are_asked_again(terminal: Open, env_file: Path) -> None:
     bot = terminal()
     bot.answer(PASTE, "my bot's token")
-    bot.wait("That is no token")
+    bot.wait("That is not a token")
     bot.answer(PASTE, OTHER_TOKEN)
-    bot.wait("knows no bot with this token")
+    bot.wait("does not accept this token")
     bot.answer(PASTE, TOKEN)
     bot.wait("This is @whale_test_bot")
     bot.wait("?start=")
@@ -230,9 +230,9 @@ def test_without_a_network_the_token_can_be_saved_unchecked_and_the_link_comes_l
     sim.offline()
     bot = terminal()
     bot.answer(PASTE, TOKEN)
-    bot.answer("could not be asked", "")
-    bot.answer("could not be asked", "s")
-    bot.wait("was written")
+    bot.answer("cannot be reached", "")
+    bot.answer("cannot be reached", "s")
+    bot.wait("The token is saved")
     bot.wait("Tries go on")
     sim.online()
     open_link(chat, bot.link())
@@ -246,7 +246,7 @@ def test_leaving_the_dialogue_changes_nothing(
     before = env_file.read_bytes()
     bot = terminal(*arguments)
     bot.answer(PASTE, "no token")
-    bot.wait("That is no token")
+    bot.wait("That is not a token")
     bot.wait(PASTE)
     bot.type(key, enter=False)
     bot.wait("Nothing was changed")
@@ -271,7 +271,7 @@ def test_other_wrong_settings_are_told_before_anything_is_asked(terminal: Open) 
 
 def test_a_token_in_the_environment_cannot_be_mended_in_the_file(terminal: Open) -> None:
     bot = terminal(TELEGRAM_BOT_TOKEN="")
-    bot.wait("set in the environment, which wins")
+    bot.wait("set in the environment, which overrides")
     assert bot.wait_exit() == 78
 
 
@@ -373,7 +373,7 @@ def test_setup_takes_another_owner_by_number(terminal: Open, env_file: Path) -> 
 def test_setup_with_a_link_runs_the_bot_until_it_was_opened(terminal: Open, env_file: Path, chat: SimBot) -> None:
     setup = terminal("setup")
     setup.answer(PASTE, TOKEN)
-    setup.answer("Owner: nobody yet", "")
+    setup.answer("Owner: none yet", "")
     open_link(chat, setup.link())
     setup.wait("The bot has an owner")
     assert setup.wait_exit() == 0

@@ -48,7 +48,7 @@ def test_a_copy_that_waited_and_takes_over_is_told(run_bot: Run) -> None:
         "stop", before="from manage import stop; stop.SETTLE = 5.0"
     )  # a busy machine is slow to take over
     assert asked.wait_exit() == 1
-    assert f"taken over: pid {second.pid}" in asked.output
+    assert f"taken over (pid {second.pid})" in asked.output
     assert first.wait_exit() == 0
     again = run_bot("stop")
     assert again.wait_exit() == 0, again.output
@@ -102,7 +102,7 @@ def test_under_a_supervisor_its_own_command_is_named_and_nothing_is_stopped(
     try:
         asked = run_bot("stop")
         assert asked.wait_exit() == 1
-        assert "PM2 whale bot, which would start it again" in asked.output
+        assert "PM2 whale bot, which would restart it" in asked.output
         assert "\n  pm2 stop 'whale bot'\n" in asked.output
         assert manager.poll() is None
         assert processes.is_alive(pid)
