@@ -57,7 +57,7 @@ class Recorded:
 
 def read_all(pages: list[bytes]) -> int:
     """From bytes to orders; returns how many there were."""
-    source, clusterer = BinanceSpot("http://127.0.0.1"), Clusterer("Binance spot", "BTC", threshold=THRESHOLD)
+    source, clusterer = BinanceSpot("http://127.0.0.1"), Clusterer(threshold=THRESHOLD)
     source._http = Recorded(pages)  # type: ignore[assignment]
     cursor, orders, head = str(FIRST_ID), 0, False
     while not head:

@@ -21,7 +21,7 @@ def trade(trade_id: int, at: int, side: str, usd: float, price: float = 100.0) -
 
 
 def clusterer(threshold: float = THRESHOLD) -> Clusterer:
-    return Clusterer("Venue", "BTC", threshold=threshold)
+    return Clusterer(threshold=threshold)
 
 
 def close(trades: list[Trade]) -> list[Trade]:
@@ -68,7 +68,7 @@ def tapes(draw: st.DrawFn) -> list[Trade]:
 
 
 def summary(orders: list[Order]) -> list[Order]:
-    return sorted(orders, key=lambda order: order.first_id)
+    return sorted(orders, key=lambda order: order.first.trade_id)
 
 
 @given(tapes())
@@ -78,14 +78,18 @@ def test_orders_are_those_of_a_slow_obvious_reference(tape: list[Trade]) -> None
     expected = reference(tape, THRESHOLD)
     assert len(orders) == len(expected)
     for order, (side, fills) in zip(orders, expected, strict=True):
-        assert order.taker_side == side
-        assert (order.first_id, order.last_id, order.fills) == (fills[0].trade_id, fills[-1].trade_id, len(fills))
+        assert order.first.taker_side == side
+        assert (order.first.trade_id, order.last.trade_id, order.fills) == (
+            fills[0].trade_id,
+            fills[-1].trade_id,
+            len(fills),
+        )
         assert math.isclose(order.notional, math.fsum(t.price * t.quantity for t in fills), rel_tol=1e-12)
         assert math.isclose(order.quantity, math.fsum(t.quantity for t in fills), rel_tol=1e-12)
         assert (order.low, order.high) == (min(t.price for t in fills), max(t.price for t in fills))
-        assert (order.first_price, order.last_price) == (fills[0].price, fills[-1].price)
-        assert (order.first_ms, order.last_ms) == (fills[0].at_ms, fills[-1].at_ms)
-        assert order.last_ms - order.first_ms <= 1000
+        assert (order.first.price, order.last.price) == (fills[0].price, fills[-1].price)
+        assert (order.first.at_ms, order.last.at_ms) == (fills[0].at_ms, fills[-1].at_ms)
+        assert order.last.at_ms - order.first.at_ms <= 1000
         assert order.low * 0.999999 <= order.vwap <= order.high * 1.000001
 
 
@@ -125,11 +129,11 @@ def test_an_order_that_closed_before_a_restart_is_not_found_again_on_a_later_pag
         trade(3, 150, "buy", 150_000.0),
     ]
     reader = clusterer()
-    assert [order.taker_side for order in reader.feed(tape)] == ["sell"]
+    assert [order.first.taker_side for order in reader.feed(tape)] == ["sell"]
     again = clusterer()
     again.resume(reader.counted())
     orders = [order for page in (tape[:1], tape[1:2], tape[2:], close(tape)[-1:]) for order in again.feed(page)]
-    assert [(order.taker_side, order.fills) for order in orders] == [("buy", 3)]
+    assert [(order.first.taker_side, order.fills) for order in orders] == [("buy", 3)]
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from(["buy", "sell"])), min_size=1, max_size=300))
@@ -155,7 +159,7 @@ def test_a_whale_of_forty_fills_over_two_pages_is_one_order() -> None:
     reader = clusterer()
     assert reader.feed(fills[:17]) == []
     (order,) = reader.feed(close([*fills[17:], *crumbs]))
-    assert (order.taker_side, order.fills, order.key) == ("sell", 40, "Venue:BTC:0")
+    assert (order.first.taker_side, order.fills, order.key) == ("sell", 40, "Venue:BTC:0")
     assert math.isclose(order.notional, 200_000.0)
     assert math.isclose(order.vwap, 200_000.0 / math.fsum(fill.quantity for fill in fills))
 
@@ -174,7 +178,7 @@ def test_a_small_fill_of_the_same_side_counts_but_does_not_extend_the_window() -
         trade(4, 160, "buy", 90_000.0),
     ]
     (order,) = clusterer().feed(close(tape))
-    assert (order.fills, order.last_id, round(order.notional)) == (2, 2, 120_010)
+    assert (order.fills, order.last.trade_id, round(order.notional)) == (2, 2, 120_010)
 
 
 def test_the_head_of_the_feed_closes_an_order_only_by_venue_time_and_a_second_read() -> None:
@@ -201,7 +205,7 @@ def test_a_read_that_continues_an_order_keeps_it_open_at_the_head() -> None:
 def test_a_row_with_a_wrong_late_time_does_not_swallow_what_follows() -> None:
     tape = [trade(1, 10**8, "buy", 500.0), trade(2, 0, "buy", 150_000.0), trade(3, 500, "sell", 1.0)]
     (order,) = clusterer().feed(tape)
-    assert order.first_id == 2
+    assert order.first.trade_id == 2
 
 
 def test_an_order_below_the_threshold_is_none() -> None:

@@ -1,9 +1,9 @@
-"""Funding of perpetual contracts: made comparable, and which changes are told. Pure: no clock, network or store.
+"""Funding of perpetual contracts: which changes of a rate make an alert. Pure: no clock, network or store.
 
-Venues charge every 1 to 8 hours and state the rate for that interval. Rates are compared for 8 hours. Told is a
-rate that crosses the mark, up or down; the mark is armed again once the rate is back within 80 % of it. At most one
-thing is told of a coin on a venue in one funding interval: what is still so in the next one is told then. What was so
-at first sight is no crossing.
+Venues charge every 1 to 8 hours and state the rate for that interval; all rates are compared as rates for 8 hours. An
+alert is due when a rate crosses the mark, up or down, and again only after it was back within 80 % of the mark.
+A contract makes at most one alert in a funding interval; a crossing that lasts into the next one is an alert then.
+What was true at the first look is no crossing.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import Any
 
 from venues.perpetuals import Rate
 
-REARM = 0.8  # share of the mark within which it is armed again
-FLIPPED = 0.1  # share of the mark that a rate must reach on the other side: around zero a sign says nothing
+REARM = 0.8  # share of the mark below which an alert is armed again
+FLIPPED = 0.1  # share of the mark that a rate must reach on the other side: near zero a sign says nothing
 
 
 @dataclass(frozen=True)
 class Change:
-    """Something to tell. kind: `above`, `below` (the mark, or its negative) or `flip` (the sign changed)."""
+    """What an alert is about. kind: `above` the mark, `below` its negative, or `flip` (the sign changed)."""
 
     kind: str
     rate: Rate
@@ -32,34 +32,34 @@ class Change:
 
 
 @dataclass
-class _Watched:
-    """One contract. side: on which side of the marks it was last told or first seen, 0 for between them."""
+class _Contract:
+    """One contract. side: 1 above the mark, -1 below its negative, 0 between, at the last alert or the first look."""
 
     side: int
     sign: int
-    told_in: int = 0  # the funding interval in which something was told
+    told_in: int = 0  # the funding interval of the last alert, as `Rate.interval`
 
 
 class Crossings:
-    """Watches rates against a mark, a fraction for 8 hours. flips: tell changes of the sign as well."""
+    """Watches rates against a mark, a fraction for 8 hours. flips: changes of the sign are alerts as well."""
 
     def __init__(self, mark: float, *, flips: bool = False) -> None:
         self._mark = mark
         self._flips = flips
-        self._watched: dict[str, _Watched] = {}
+        self._contracts: dict[str, _Contract] = {}
 
     def feed(self, rates: Iterable[Rate]) -> list[Change]:
-        """Look at the newest rates; return what is to be told of them. Contracts without a rate stay as they are."""
-        found = [self._look(rate) for rate in rates]
+        """Look at the newest rates; return the alerts that are due. Contracts without a rate stay as they are."""
+        found = [self._check(rate) for rate in rates]
         return [change for change in found if change is not None]
 
-    def _look(self, rate: Rate) -> Change | None:
+    def _check(self, rate: Rate) -> Change | None:
         value, name = rate.eight_hours, f"{rate.venue}:{rate.contract}"
         side = (value >= self._mark) - (value <= -self._mark)
         sign = (value >= self._mark * FLIPPED) - (value <= -self._mark * FLIPPED)
-        known = self._watched.get(name)
+        known = self._contracts.get(name)
         if known is None:
-            self._watched[name] = _Watched(side, sign)
+            self._contracts[name] = _Contract(side, sign)
             return None
         if known.side and value * known.side < self._mark * REARM:
             known.side = 0
@@ -78,9 +78,9 @@ class Crossings:
     # For a restart
 
     def dump(self) -> dict[str, Any]:
-        """All that is known, as JSON has it; `load` goes on from there."""
-        return {name: asdict(known) for name, known in self._watched.items()}
+        """All that is known, as JSON values; `load` continues from there."""
+        return {name: asdict(known) for name, known in self._contracts.items()}
 
     def load(self, dumped: Mapping[str, Any]) -> None:
-        """Before the first `feed`. Raises TypeError for what `dump` did not make."""
-        self._watched = {name: _Watched(**known) for name, known in dumped.items()}
+        """Call before the first `feed`. Raises TypeError for what `dump` did not make."""
+        self._contracts = {name: _Contract(**known) for name, known in dumped.items()}

@@ -1,14 +1,14 @@
 """From fills to whale orders: pure functions of trades, no clock, no network, no store.
 
-A large market order reaches the tape as many fills. They are put together first and compared with the
-threshold second. The rule, for one venue and one symbol, by the venue's own times only:
+A large market order reaches the tape as many fills. Fills are added up first and compared with the threshold
+afterwards. The rule, for one coin at one venue, by the venue's own times only:
 
-- A fill of at least `threshold / 1000` dollars matters. Only one that matters opens a cluster for its side.
+- A fill of at least `threshold / 1000` US dollars matters. Only a fill that matters opens a cluster for its side.
 - The cluster's window ends `gap_ms` after its last fill that matters, and at most `span_ms` after its first.
-- Every fill of the same side inside the window is counted. One that matters also extends the window; a
-  smaller one does not, so background flow of smaller fills alone never alerts, however dense it is.
+- Every fill of the same side inside the window is counted. One that matters also extends the window; a smaller one
+  does not, so a flow of small fills alone never makes an alert, however dense it is.
 - Fills of the other side neither count nor end anything: each side has its own cluster.
-- Any later row outside the window closes the cluster. At the head of a quiet feed `head_reached` does.
+- Any later fill outside the window closes the cluster. On a quiet feed `head_reached` does.
 
 So orders depend on the sequence of trades alone, not on how it was cut into pages.
 """
@@ -20,10 +20,10 @@ from dataclasses import dataclass
 
 from venues.trades import Trade
 
-MATTERS = 1 / 1000  # share of the threshold from which on a fill opens or extends a cluster
+MATTERS = 1 / 1000  # share of the threshold: a fill of this size opens or extends a cluster
 SETTLE_MS = 1000  # how far the venue's clock must be past the last fill at the head of a feed
 SHARE_OF_DAY = 0.0005
-LEAST, MOST = 100_000.0, 5_000_000.0
+LEAST, MOST = 100_000.0, 5_000_000.0  # US dollars
 
 
 def automatic_threshold(volume_usd: float) -> float:
@@ -33,35 +33,29 @@ def automatic_threshold(volume_usd: float) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """Fills of one taker side that belong together. notional: price x quantity summed, in quote dollars."""
+    """Fills of one taker side that belong together. quantity: coins. notional: US dollars, price x quantity."""
 
-    venue: str
-    symbol: str
-    taker_side: str
-    first_id: int
-    last_id: int
+    first: Trade
+    last: Trade
     fills: int
     quantity: float
     notional: float
-    first_price: float
-    last_price: float
     low: float
     high: float
-    first_ms: int
-    last_ms: int
 
     @property
     def vwap(self) -> float:
+        """The average price, weighted by volume."""
         return self.notional / self.quantity
 
     @property
     def key(self) -> str:
         """The order's identity: the same after a restart and for any paging."""
-        return f"{self.venue}:{self.symbol}:{self.first_id}"
+        return f"{self.first.venue}:{self.first.symbol}:{self.first.trade_id}"
 
 
 class _Cluster:
-    """An order still being put together. `settled`: one read up to the head has seen it without a new fill."""
+    """An order that may still grow. `settled`: one read up to the newest trade added nothing to it."""
 
     __slots__ = ("close_at", "fills", "first", "high", "last", "low", "notional", "quantity", "settled")
 
@@ -76,12 +70,10 @@ class _Cluster:
 
 
 class Clusterer:
-    """Puts the trades of one venue and symbol together. Feed them in the venue's order, each once."""
+    """Puts the fills of one coin at one venue together. Feed them in the venue's order, each once."""
 
-    def __init__(self, venue: str, symbol: str, *, threshold: float, gap_ms: int = 100, span_ms: int = 1000) -> None:
-        self.venue = venue
-        self.symbol = symbol
-        self.threshold = threshold  # US dollars; may be changed at any time, for the trades fed after that
+    def __init__(self, *, threshold: float, gap_ms: int = 100, span_ms: int = 1000) -> None:
+        self.threshold = threshold  # US dollars; a change applies to the trades fed after it
         self._gap = gap_ms
         self._span = span_ms
         self._open: dict[str, _Cluster] = {}
@@ -90,7 +82,7 @@ class Clusterer:
 
     @property
     def pending_usd(self) -> float:
-        """Notional of the largest cluster still open, 0 when none is."""
+        """US dollars of the largest cluster still open, 0 when none is."""
         return max((cluster.notional for cluster in self._open.values()), default=0.0)
 
     def feed(self, trades: Sequence[Trade]) -> list[Order]:
@@ -152,14 +144,13 @@ class Clusterer:
         return self._close(silent)
 
     def open_since(self) -> Trade | None:
-        """First fill of the oldest cluster still open, None when none is: where a restart has to read from."""
+        """First fill of the oldest cluster still open, where a restart has to read from; None when none is open."""
         return min((cluster.first for cluster in self._open.values()), key=_trade_id, default=None)
 
     def counted(self) -> dict[str, int]:
         """For each side the first id that a re-read from `open_since` has to count; give it to `resume`.
 
-        Without this a closed order that overlaps the open one would be found a second time, cut short, under
-        another key.
+        Otherwise a closed order that overlaps the open one would be found again, cut short and under another key.
         """
         ids = {}
         for side in ("buy", "sell"):
@@ -168,7 +159,7 @@ class Clusterer:
         return ids
 
     def resume(self, counted: dict[str, int]) -> None:
-        """Before the first `feed` after a restart: leave out what was counted before it."""
+        """Call before the first `feed` after a restart: fills that were counted before it are left out."""
         self._from = dict(counted)
 
     def _not_counted_before(self, trades: Sequence[Trade]) -> list[Trade]:
@@ -187,25 +178,17 @@ class Clusterer:
     def _close(self, clusters: Iterable[_Cluster]) -> list[Order]:
         orders = []
         for cluster in sorted(clusters, key=lambda c: c.first.trade_id):
-            first, last = cluster.first, cluster.last
-            del self._open[first.taker_side]
+            del self._open[cluster.first.taker_side]
             if cluster.notional >= self.threshold:
                 orders.append(
                     Order(
-                        venue=self.venue,
-                        symbol=self.symbol,
-                        taker_side=first.taker_side,
-                        first_id=first.trade_id,
-                        last_id=last.trade_id,
+                        first=cluster.first,
+                        last=cluster.last,
                         fills=cluster.fills,
                         quantity=cluster.quantity,
                         notional=cluster.notional,
-                        first_price=first.price,
-                        last_price=last.price,
                         low=cluster.low,
                         high=cluster.high,
-                        first_ms=first.at_ms,
-                        last_ms=last.at_ms,
                     )
                 )
         return orders

@@ -129,7 +129,7 @@ class SpotReader:
     def _state(self, venue: str, symbol: str, threshold: float) -> FeedState:
         feed = self._states.get((venue, symbol))
         if feed is None:
-            feed = FeedState(venue, symbol, Clusterer(venue, symbol, threshold=threshold))
+            feed = FeedState(venue, symbol, Clusterer(threshold=threshold))
             stored = self._store.markets.cursor(venue, symbol)
             if stored is not None:
                 feed.cursor, counted = _unpack(stored.text)

@@ -1,4 +1,4 @@
-"""From how many dollars on an order is a whale: fixed by the settings, or by each coin's volume of 24 hours."""
+"""The size from which an order is a whale: fixed in the settings, or by each coin's volume of 24 hours."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from watch.orders import automatic_threshold
 
 log = logging.getLogger(__name__)
 
-EVERY, RETRY = 86400.0, 600.0  # seconds between two looks at the volumes, and after a failed one
-# Until the first volume is known.
+EVERY, RETRY = 86400.0, 600.0  # seconds until the volumes are read again, and after a failure
+# US dollars, until the first volume is known.
 FIRST = {"BTC": 1e6, "ETH": 5e5}
 FIRST_OTHERS = 250e3
 
@@ -36,7 +36,7 @@ class Thresholds:
             self._read_at = float(store.value("volume:at") or 0.0)
 
     def default(self, symbol: str) -> float:
-        """For chats without a threshold of their own. For any thread."""
+        """US dollars, for chats without a threshold of their own. Thread-safe."""
         fixed = self._settings.whale_min(symbol)
         if fixed is not None:
             return fixed
@@ -44,7 +44,7 @@ class Thresholds:
         return FIRST.get(symbol, FIRST_OTHERS) if volume is None else automatic_threshold(volume)
 
     def detection(self) -> dict[str, float]:
-        """For each symbol the least that the default or any chat calls a whale."""
+        """US dollars for each coin: the smallest of the default and all chats' thresholds."""
         chats = self._store.chats.all()
         least = {}
         for symbol in self._settings.symbols:
@@ -53,14 +53,14 @@ class Thresholds:
         return least
 
     def refresh(self, source: SpotVenue, *, now: float) -> None:
-        """Ask for the volumes when a day has passed and an automatic threshold needs them. Raises no SourceError."""
+        """Read the volumes when a day has passed and an automatic threshold needs them. Never raises SourceError."""
         if not self._automatic or abs(now - self._read_at) < EVERY or now < self._retry_at:
             return
         self._retry_at = now + RETRY
         try:
             volumes = source.volume_usd(self._automatic)
         except SourceError as error:
-            log.info("The volumes of 24 hours could not be read, thresholds stay: %s", error)
+            log.info("Could not read 24-hour volumes; thresholds stay as they are: %s", error)
             return
         if volumes:
             with self._store.transaction():

@@ -1,8 +1,8 @@
 """Positions of one wallet: what changed between two looks. Pure functions of snapshots: no clock, network or store.
 
-Told is a position that was opened, closed, turned to the other side, made larger or smaller by a quarter, or came
-near its liquidation. Sizes are compared with the size that was told last, so that a change in many small steps is
-seen too. At first sight of a wallet nothing is told.
+A change is a position that was opened, closed, flipped, made larger or smaller by a quarter, or that came close to
+its liquidation. Sizes are compared with those of the last alert, so a change in many small steps is seen too. The
+first look at a wallet finds no change.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from dataclasses import dataclass
 from store.rows import TrackedPosition
 from venues.perpetuals import Position
 
-RESIZED = 0.25
-NEAR = 0.05  # share of the price that is left to the liquidation price
-FAR = 0.075  # from here on it may be told again that it is near
+RESIZED = 0.25  # share of the size at the last alert
+NEAR = 0.05  # distance to the liquidation price, as a share of the price
+FAR = 0.075  # from this distance on, coming near is a change again
 
 
 @dataclass(frozen=True)
 class Change:
-    """Something to tell. kind: open, close, flip, more, less or near. before: the position as it was last seen.
+    """What an alert is about. kind: open, close, flip, more, less or near. before: the position at the last look.
 
-    told: the size that was told last, 0 for an open.
+    told: the size at the last alert, coins, 0 for an open.
     """
 
     kind: str
@@ -33,14 +33,14 @@ class Change:
 
     @property
     def shown(self) -> Position:
-        """The position it is about: as it is, or as it was when it is gone."""
+        """The position now, or as it was last seen when it is closed."""
         position = self.after or self.before
         assert position is not None
         return position
 
     @property
     def usd(self) -> float:
-        """How many dollars changed hands, by the price now; for `near` what is at stake."""
+        """US dollars that changed hands, at the price now; for `near` what the position is worth."""
         if self.kind == "near":
             return self.shown.usd
         after = 0.0 if self.after is None else self.after.size
@@ -48,22 +48,22 @@ class Change:
 
 
 def first_sight(positions: Iterable[Position]) -> dict[str, TrackedPosition]:
-    """What is known after the first look: nothing is told of it."""
+    """What is known after the first look at a wallet, by coin."""
     return {seen.coin: TrackedPosition(seen, seen.size, seen.distance <= NEAR) for seen in positions}
 
 
 def compare(
     known: Mapping[str, TrackedPosition], positions: Iterable[Position], *, unread: Iterable[str] | None = ()
 ) -> tuple[list[Change], dict[str, TrackedPosition]]:
-    """What is to be told of a new look, and what is known after it.
+    """The changes that a new look shows, and what is known after it, by coin.
 
-    unread: coins whose position is there but could not be read; None when it is not even known which. They are no
-    closed ones.
+    unread: coins whose position is there but could not be read; None when it is not even known which. They do not
+    count as closed.
     """
     changes: list[Change] = []
     after: dict[str, TrackedPosition] = {}
     for seen in positions:
-        change, after[seen.coin] = _look(known.get(seen.coin), seen)
+        change, after[seen.coin] = _compare_one(known.get(seen.coin), seen)
         changes += change
     for coin, before in known.items():
         if coin in after:
@@ -75,7 +75,7 @@ def compare(
     return changes, after
 
 
-def _look(before: TrackedPosition | None, seen: Position) -> tuple[list[Change], TrackedPosition]:
+def _compare_one(before: TrackedPosition | None, seen: Position) -> tuple[list[Change], TrackedPosition]:
     near = seen.distance <= NEAR
     if before is None:
         kind = "open"

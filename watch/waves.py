@@ -1,15 +1,15 @@
-"""Positions that were closed by force: which of them are told. Pure functions of events: no clock, network or store.
+"""Waves of liquidations, positions closed by force. Pure functions of events: no clock, network or store.
 
-Two things are news. A single liquidation of at least a coin's amount. And a wave: liquidations of one coin and one
-side that together reach an amount within five minutes, by the venues' own times. The rule for a coin and a side:
+A wave is liquidations of one coin and one side that together reach an amount within five minutes, by the venues' own
+times. The rule for a coin and a side:
 
-- The window holds what happened in the five minutes up to the newest event, whatever the order of arrival. What
+- The window holds what happened in the five minutes up to the newest event, in whatever order it arrives. What
   arrives later than that counts for no sum.
-- A wave begins when the window reaches the amount and no single event is most of it (that one is news by itself).
-- Everything after that belongs to the wave. It is told again each time it has doubled.
+- A wave begins when the window reaches the amount and no single event is most of it (that one is an alert by itself).
+- Everything after that belongs to the wave. There is an alert when it begins and each time it has doubled.
 - It is over with the first event before which the window had fallen below half of the amount.
 
-So what is told depends on the sequence of events alone, not on how it was cut into pages and ticks.
+So alerts depend on the sequence of events alone, not on how it was cut into pages and ticks.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from venues.perpetuals import Liquidation
 
 WINDOW_MS = 300_000
 REARM = 0.5  # share of the amount below which the window ends a wave
-MOST = 0.8  # share of the window from which on one event alone is no wave
-GROWN = 2.0
+MOST = 0.8  # share of the sum: one event above it makes no wave
+GROWN = 2.0  # times the sum at the last alert
 
 
 @dataclass(kw_only=True)
 class Wave:
     """A wave so far. step: 1 when it began, 2 when it had doubled, and so on.
 
-    usd: all of it. before: what was told of it last, 0 the first time. venues: each with its dollars.
+    usd: US dollars in all. before: those at the last alert, 0 the first time. venues: each with its US dollars.
     """
 
     symbol: str
@@ -52,6 +52,7 @@ class Wave:
         return f"{self.symbol}:{self.side}:{self.first_ms}:{self.last_ms}:{self.step}"
 
     def add(self, event: Liquidation) -> None:
+        """Count one more event."""
         known = self.events > 0
         self.usd += event.usd
         self.events += 1
@@ -70,11 +71,11 @@ class _Side:
         self.window: list[Liquidation] = []
         self.newest = 0
         self.wave: Wave | None = None
-        self.told = 0.0  # dollars of the wave when it was last told
+        self.told = 0.0  # US dollars of the wave at its last alert
 
 
 class Waves:
-    """Watches the sums of all coins. `amount`: a coin to the dollars from which on a sum is a wave."""
+    """Watches the sums of all coins. `amount`: US dollars from which a sum of this coin is a wave."""
 
     def __init__(self, amount: Callable[[str], float]) -> None:
         self._amount = amount
@@ -111,7 +112,7 @@ class Waves:
     # For a restart
 
     def dump(self) -> dict[str, Any]:
-        """All that is known, as JSON has it; `load` goes on from there."""
+        """All that is known, as JSON values; `load` continues from there."""
         return {
             f"{symbol}:{name}": {
                 "window": [list(event) for event in side.window],
@@ -122,7 +123,7 @@ class Waves:
         }
 
     def load(self, dumped: Mapping[str, Any]) -> None:
-        """Before the first `feed`. Raises KeyError or TypeError for what `dump` did not make."""
+        """Call before the first `feed`. Raises KeyError or TypeError for what `dump` did not make."""
         for key, known in dumped.items():
             symbol, _, name = key.rpartition(":")
             side = self._sides[symbol, name] = _Side()

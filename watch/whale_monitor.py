@@ -106,7 +106,7 @@ class WhaleMonitor:
         now = self._now()
         # Late by the venue's clock: a wrong local one would call every alert late, or none.
         alerts = [
-            _alert(order, venue, late=clock - order.last_ms / 1000 > LATE) for order, venue, clock in batch.orders
+            _alert(order, venue, late=clock - order.last.at_ms / 1000 > LATE) for order, venue, clock in batch.orders
         ]
         try:
             with self._store.transaction():
@@ -150,23 +150,23 @@ class WhaleMonitor:
 
 
 def _alert(order: Order, venue: SpotVenue, *, late: bool) -> Alert:
-    side, usd = order.taker_side, text.usd(order.notional)
-    lasted = (order.last_ms - order.first_ms) / 1000
+    first, last = order.first, order.last
+    lasted = (last.at_ms - first.at_ms) / 1000
     facts = text.count(order.fills, "fill")
     facts += f" in {text.duration(lasted)}" if lasted > 0 else " at once" if order.fills > 1 else ""
     if order.high > order.low:
-        facts += f" · price {text.price(order.first_price)} → {text.price(order.last_price)}"
+        facts += f" · price {text.price(first.price)} → {text.price(last.price)}"
     return Alert(
         key=order.key,
         monitor="whales",
-        symbol=order.symbol,
-        side=side,
+        symbol=first.symbol,
+        side=first.taker_side,
         usd=order.notional,
-        headline=f"{order.symbol} {side} {usd} USD at {text.price(order.vwap)}",
+        headline=f"{first.symbol} {first.taker_side} {text.usd(order.notional)} USD at {text.price(order.vwap)}",
         facts=facts,
-        at_ms=order.last_ms,
-        venue=order.venue,
-        url=venue.url(order.symbol),
+        at_ms=last.at_ms,
+        venue=first.venue,
+        url=venue.url(first.symbol),
         price=order.vwap,
         late=late,
     )
