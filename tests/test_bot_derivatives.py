@@ -33,7 +33,7 @@ def test_liquidations_funding_and_a_wallet_are_told_and_a_restart_repeats_none(
     bot.wait_output("Watching BTC, ETH")
     chat.send_text(OWNER, "/start")
     chat.send_text(OWNER, f"/wallet add {ADDRESS} satoshi")
-    chat.wait_text("Watching satoshi", chat_id=OWNER)
+    chat.wait_text("Following satoshi", chat_id=OWNER)
     wait_looked(sim)
     perps.liquidate("okx", "BTC", "long", usd=625_000)
     perps.set_rate("hyperliquid", "ETH", 0.0001)
@@ -77,7 +77,7 @@ def test_a_coinglass_plan_without_liquidations_is_told_once_and_its_key_never(
     sim.market.perpetuals.coinglass_plan = "STARTUP"
     key = sim.market.perpetuals.coinglass_key
     bot = run_bot(**SOON, COINGLASS_API_KEY=key, LOG_LEVEL="DEBUG")
-    chat.wait_text("CoinGlass gives no liquidations to your COINGLASS_API_KEY: Upgrade plan.", chat_id=OWNER)
+    chat.wait_text("CoinGlass refuses liquidations with your COINGLASS_API_KEY: Upgrade plan.", chat_id=OWNER)
     chat.send_text(OWNER, "/status")
     chat.wait_text("CoinGlass liquidations (127.0.0.1", chat_id=OWNER)
     wait_looked(sim)
