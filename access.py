@@ -35,10 +35,20 @@ _LINK, _OWNER = "claim", "owner"  # names of two facts in the store; see OwnerLi
 
 
 class Role(Enum):
+    """What a user may do here; a stranger is one nobody has decided about."""
+
     OWNER = "owner"
     ALLOWED = "allowed"
     DENIED = "denied"
     STRANGER = "stranger"
+
+
+class Knock(Enum):
+    """What follows when a stranger writes."""
+
+    IGNORE = "ignore"
+    ANSWER = "answer"
+    ANSWER_AND_ASK = "answer, and ask the owner"
 
 
 class Access:
@@ -55,15 +65,15 @@ class Access:
 
     @property
     def owner_id(self) -> int | None:
-        """The owner now: by the settings, or by a link that was opened since (OwnerLink)."""
+        """The present owner: from the settings, or whoever opened the owner link since (OwnerLink)."""
         try:
             self._owner = self._link.owner(self.configured_owner)
         except StoreError:
-            pass  # the database cannot be read just now, and the owner is to be told so: whoever it was
+            pass  # the database cannot be read now; its last known owner must still get the warning
         return self._owner
 
     def claim(self, update: Update) -> bool:
-        """Someone opened the owner's link: True, and they are the owner. False for all else, a wrong code too."""
+        """True if this message opened the owner link: its sender is now the owner. A wrong code changes nothing."""
         if update.kind != "message" or not self._link.matches(update.text, now=self._now()):
             return False
         if not update.private or not update.user_id:
@@ -74,7 +84,7 @@ class Access:
         return True
 
     def role(self, user_id: int) -> Role:
-        """A decision of the owner goes before the settings' list: /deny also holds for a user listed there."""
+        """The user's role. The owner's /deny also applies to users listed in the settings."""
         if user_id and user_id == self.owner_id:
             return Role.OWNER
         user = self._store.chats.user(user_id)
@@ -85,16 +95,16 @@ class Access:
         return Role.STRANGER
 
     def admits(self, update: Update) -> bool:
-        """May this update make the bot do anything? An update without a person behind it may not."""
+        """May this update make the bot do anything? Someone must stand behind it: a user or a group's admin."""
         known = update.user_id > 0 and self.knows(update.user_id)
         return known or ((update.user_id > 0 or update.as_group) and self._administers(update))
 
     def knows(self, user_id: int) -> bool:
-        """Is this the owner or one whom the owner let in?"""
+        """Is this the owner or an allowed user?"""
         return self.role(user_id) in (Role.OWNER, Role.ALLOWED)
 
     def _administers(self, update: Update) -> bool:
-        """An administrator of a group may set what it hears, once someone whom the bot knows has started it there."""
+        """A group's administrators may change its settings once an allowed user has started the bot there."""
         if update.chat_kind == "private" or self.role(update.user_id) is Role.DENIED:
             return False
         chat = self._store.chats.get(update.chat_id)
@@ -103,20 +113,23 @@ class Access:
         return update.as_group or administers(self._store, update.chat_id, update.user_id, now=self._now())
 
     def may_hear(self, chat: Chat) -> bool:
-        """May alerts go there? A private chat is its user's; a group is heard for the one who started it."""
+        """May this chat get alerts? Yes while the user who started the bot in it is allowed."""
         return self.knows(chat.added_by)
 
-    def knock(self, update: Update) -> tuple[bool, bool]:
-        """A stranger wrote: (give the day's one answer, ask the owner). Only private messages of people count."""
+    def knock(self, update: Update) -> Knock:
+        """Decide what a stranger's message leads to, and record it: one answer a day, few questions to the owner.
+
+        Only private messages of people count.
+        """
         if update.kind != "message" or not update.private or update.user_id <= 0:
-            return False, False  # two bots that answered each other would never end
+            return Knock.IGNORE  # two bots that answered each other would never end
         if self.role(update.user_id) is not Role.STRANGER:
-            return False, False
+            return Knock.IGNORE
         now = self._now()
         known = self._store.chats.user(update.user_id)
         user = known or User(user_id=update.user_id, at=now)
         if now - user.answered_at < ANSWER_EVERY:
-            return False, False
+            return Knock.IGNORE
         ask = (
             self.owner_id is not None
             and now - user.asked_at > ASK_EVERY
@@ -124,21 +137,24 @@ class Access:
         )
         user = replace(user, name=clip(update.user_name, 64), answered_at=now)
         self._store.chats.put_user(replace(user, asked_at=now) if ask else user)
-        return True, ask
+        return Knock.ANSWER_AND_ASK if ask else Knock.ANSWER
 
     def allow(self, user_id: int) -> None:
+        """Let a user use the bot, whatever was decided before."""
         self._decide(user_id, "allowed")
 
     def deny(self, user_id: int) -> list[Chat]:
-        """Shut a user out and end the alerts of every chat that was theirs; returns those chats."""
+        """Remove a user and end the alerts of every chat they started; returns those chats."""
         self._decide(user_id, "denied")
         return self.sweep()
 
     def sweep(self) -> list[Chat]:
-        """End the subscriptions of chats whose people may no longer hear; returns those chats."""
+        """End the alerts of chats whose users are no longer allowed; returns those chats."""
         ended = [chat for chat in self._store.chats.all() if not self.may_hear(chat)]
         for chat in ended:
-            self._store.unsubscribe(chat.chat_id, note="unsubscribed: its user may no longer use this bot")
+            self._store.unsubscribe(
+                chat.chat_id, note="alerts ended: the user who started them may no longer use this bot"
+            )
         return ended
 
     def _decide(self, user_id: int, state: str) -> None:
@@ -146,7 +162,7 @@ class Access:
         self._store.chats.put_user(replace(user, state=state, at=self._now()))
 
     def users(self) -> list[tuple[Role, User]]:
-        """Everyone who was decided about, by settings or by the owner."""
+        """The owner and everyone allowed or denied, by the settings or by the owner; in the order of the roles."""
         decided = {user.user_id: user for user in self._store.chats.users("allowed", "denied")}
         for user_id in (*self._allowed_users, *([self.owner_id] if self.owner_id else [])):
             decided.setdefault(user_id, self._store.chats.user(user_id) or User(user_id=user_id))
@@ -156,28 +172,28 @@ class Access:
 
 
 class OwnerLink:
-    """The owner by a one-time link: `https://t.me/<bot>?start=<code>`, and whoever opens it becomes the owner.
+    """A one-time link, `https://t.me/<bot>?start=<code>`, that makes whoever opens it the owner.
 
-    The code has 128 bits, works once, for LINK_LIFETIME seconds, in a private chat; the store keeps its hash only.
-    There is one link at a time. Who the owner is by a link stands in the store until the settings name somebody else:
-    the newest decision counts.
+    The code has 128 bits and works once, for LINK_LIFETIME seconds, in a private chat; the store keeps only its hash.
+    There is one link at a time. An owner by link stays the owner until the settings name somebody else: the newest
+    decision counts.
     """
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     def offer(self, *, now: float) -> str:
-        """A new code; the one before is void from now on."""
+        """Make a new code, valid from `now` (unix seconds); any earlier code stops working."""
         code = secrets.token_urlsafe(16)
         self._store.set_value(_LINK, f"open {_hash(code)} {now + LINK_LIFETIME}")
         return code
 
     def is_open(self, *, now: float) -> bool:
-        """Is there a link that still works?"""
+        """Is there a link that still works at `now`?"""
         return now < self._open()[1]
 
     def void(self) -> None:
-        """No link works any more."""
+        """Cancel the link."""
         self._store.set_value(_LINK, "")
 
     def used_by(self) -> int | None:
@@ -194,18 +210,18 @@ class OwnerLink:
         return now < ends_at and hmac.compare_digest(_hash(code.strip()), kept)
 
     def settle(self, user_id: int, *, configured: int | None) -> None:
-        """This person is the owner now. `configured`: whom the settings name at this time."""
+        """Make this user the owner and use up the link. `configured`: the owner that the settings name now."""
         with self._store.transaction():
             self._store.set_value(_LINK, f"used {user_id}")
             self._store.set_value(_OWNER, f"{user_id} {configured or 0}")
 
     def owner(self, configured: int | None) -> int | None:
-        """Whoever opened a link while the settings named `configured` as they do now; else `configured`."""
+        """The owner by link if the settings still name the same owner as when it was opened; else `configured`."""
         found, _, then = (self._store.value(_OWNER) or "").partition(" ")
         return int(found) if found and int(then) == (configured or 0) else configured
 
     def forget_owner(self) -> None:
-        """The settings name the owner: what the store knows about it counts no more."""
+        """Forget the owner by link, so that the settings decide."""
         self._store.set_value(_OWNER, "")
 
     def _open(self) -> tuple[str, float]:
@@ -215,6 +231,7 @@ class OwnerLink:
 
 
 def link_url(username: str, code: str) -> str:
+    """The address that opens a chat with the bot and sends it `/start CODE` (Telegram's deep link)."""
     return f"https://t.me/{username}?start={code}"
 
 
@@ -223,11 +240,11 @@ def _hash(code: str) -> str:
 
 
 class Groups:
-    """Asks Telegram who administers the groups with a subscription; the gate reads what is kept.
+    """Keeps the list of administrators of each group that gets alerts; the gate reads this list.
 
-    Commands never touch the network, so a job asks: soon after /start, then once an hour. Updates about members come
-    only to a bot that is an administrator itself, so asking is what works in every group. Someone who is no longer an
-    administrator may still change settings for up to an hour; who cannot be verified may not.
+    Commands never use the network, so a job asks: soon after /start, then once an hour. Telegram sends changes of
+    members only to bots that are administrators, so asking is what works in every group. A former administrator may
+    still change settings for up to an hour; someone who cannot be verified may not.
     `ask`: chat id to user ids (Bot API getChatAdministrators), may raise TelegramError.
     """
 
@@ -238,7 +255,7 @@ class Groups:
         self._retry_at = 0.0
 
     def tick(self) -> None:
-        """Ask about the groups whose turn it is. What Telegram refuses or cannot answer is nobody's error here."""
+        """Refresh the lists that are an hour old. A refusal or a network error is never raised."""
         for chat in self._store.chats.all():
             now = self._now()
             if (
@@ -250,7 +267,10 @@ class Groups:
             try:
                 found = self._ask(chat.chat_id)
             except Rejected as error:
-                log.info("The administrators of a group are not told (%s): only allowed users may set it", error)
+                log.info(
+                    "Telegram lists no administrators of a group (%s): only allowed users change its settings",
+                    error,
+                )
                 found = []
             except TelegramError:
                 self._retry_at = now + ADMINISTRATORS_RETRY
@@ -259,7 +279,7 @@ class Groups:
 
 
 def administers(store: Store, chat_id: int, user_id: int, *, now: float) -> bool:
-    """Did Telegram say lately that this user is an administrator of that group?"""
+    """Was this user an administrator of the group when the list was last refreshed (at most two hours ago)?"""
     at, ids = _administrators(store, chat_id)
     return user_id in ids and abs(now - at) < ADMINISTRATORS_TRUSTED
 

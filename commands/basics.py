@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
+from access import Knock
 from alerts.held_back import due_at, reasons
 from base import text
 from botapi.updates import Update
@@ -16,13 +17,14 @@ LOG_LINES, MOST_LOG_LINES = 300, 5000
 
 
 def start(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
+    """Turn alerts on in this chat, or move them to this topic."""
     known = context.store.chats.get(update.chat_id)
     chat = replace(
         known or Chat(chat_id=update.chat_id, added_by=update.user_id, since=context.now()),
         kind=update.chat_kind,
         title=text.clip(update.chat_title, 128),
         thread_id=update.thread_id,
-        # A group stays the one's who may use the bot: an administrator of it only switches it on again.
+        # A group belongs to the allowed user who started it; its administrators only turn alerts on again.
         added_by=update.user_id if known is None or context.access.knows(update.user_id) else known.added_by,
         subscribed=True,
         note="",
@@ -42,6 +44,7 @@ def start(context: Context, update: Update, arguments: list[str]) -> list[Reply]
 
 
 def stop(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
+    """Turn alerts off in this chat; its settings are kept."""
     if context.subscribed(update) is None:
         return [Reply(text="Alerts are already off. /start turns them on.")]
     context.store.unsubscribe(update.chat_id, note="")
@@ -49,15 +52,18 @@ def stop(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
 
 
 def ping(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
+    """Answer pong with the same words."""
     return [Reply(text=text.clip(" ".join(["pong", *arguments]), 4000))]
 
 
 def id_(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
+    """Show the user's id and the chat's."""
     topic = f", topic {update.thread_id}" if update.thread_id else ""
     return [Reply(text=f"Your user id: {update.user_id}. This chat: {update.chat_id}{topic}.")]
 
 
 def status(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
+    """Show whether the bot works, and what this chat gets. Group admins see only the chat's part."""
     # The bot's own state names the machine: not for every admin of a group.
     bots = context.status(context.zone(update)) if context.access.knows(update.user_id) else []
     return [Reply(text="\n".join([*bots, *_chat_status(context, update)]))]
@@ -106,14 +112,17 @@ def _kept_back(context: Context, chat: Chat) -> list[str]:
 
 
 def allow(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
+    """Let someone use the bot, and tell them if they have written to it."""
     return _decide(context, _user_id(arguments), allowed=True)
 
 
 def deny(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
+    """Remove someone and end the alerts of their chats."""
     return _decide(context, _user_id(arguments), allowed=False)
 
 
 def users(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
+    """List the owner and everyone allowed or denied."""
     lines = [f"{user.user_id} {user.name} ({role.value})".replace("  ", " ") for role, user in context.access.users()]
     return [Reply(text="\n".join(lines) or "Nobody yet. Add someone with /allow ID.")]
 
@@ -143,13 +152,13 @@ def claimed(context: Context, update: Update, *, before: int | None) -> list[Rep
 
 
 def stranger(context: Context, update: Update) -> list[Reply]:
-    """Answers to a stranger: at most one to them, and one question to the owner."""
-    answer, ask = context.access.knock(update)
-    replies = []
-    if answer:
-        asked = " The owner has been asked." if ask else ""
-        replies.append(Reply(text=f"This bot is private. Your user id is {update.user_id}.{asked}"))
-    if ask:
+    """One answer to a stranger and one question to the owner, or nothing (Access.knock)."""
+    knock = context.access.knock(update)
+    if knock is Knock.IGNORE:
+        return []
+    asked = " The owner has been asked." if knock is Knock.ANSWER_AND_ASK else ""
+    replies = [Reply(text=f"This bot is private. Your user id is {update.user_id}.{asked}")]
+    if knock is Knock.ANSWER_AND_ASK:
         who = f"{text.clip(update.user_name, 64)} (id {update.user_id})"
         row = (("Allow", f"allow:{update.user_id}"), ("Deny", f"deny:{update.user_id}"))
         replies.append(Reply(text=f"{who} wants to use this bot.", chat_id=context.access.owner_id, keyboard=(row,)))

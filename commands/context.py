@@ -64,6 +64,7 @@ class Context:
     username: str = ""
 
     def is_owner(self, update: Update) -> bool:
+        """Was this sent by the owner?"""
         return self.access.role(update.user_id) is Role.OWNER
 
     def zone(self, update: Update) -> tzinfo:

@@ -25,6 +25,7 @@ _BECAME = {
 
 
 def history(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
+    """List the latest alerts of this chat, sent or held back."""
     limit = whole_number(arguments, 1, 50, default=10)
     if limit is None:
         raise Usage("Give a number from 1 to 50.")
@@ -40,6 +41,7 @@ def history(context: Context, update: Update, arguments: list[str]) -> list[Repl
 
 
 def test(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
+    """Send a sample alert with the present settings, and say what would happen to a real one."""
     chat = context.need_chat(update)
     word = arguments[0].lower() if len(arguments) == 1 else ""
     named = [monitor for monitor in MONITORS if len(word) >= 3 and monitor.startswith(word)]

@@ -43,6 +43,7 @@ BACK = (("‹ Back", f"{VERB}:main"),)
 
 
 def settings(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
+    """Show the chat's settings with buttons."""
     return [_page(context, context.need_chat(update), "main")]
 
 

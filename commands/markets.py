@@ -21,6 +21,7 @@ SHORTEST_CHART, LONGEST_CHART = 3600.0, 30 * 86400.0  # seconds; candles are kep
 
 
 def whales(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
+    """List the latest whale orders."""
     symbol, limit = None, 5
     for argument in arguments:
         if argument.isascii() and argument.isdigit():
@@ -40,6 +41,7 @@ def whales(context: Context, update: Update, arguments: list[str]) -> list[Reply
 
 
 def chart(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
+    """Send a coin's chart; it is drawn when it is sent (alerts/attachments.py)."""
     symbol, seconds = "", 86400.0
     for argument in arguments:
         try:
@@ -66,6 +68,7 @@ def chart(context: Context, update: Update, arguments: list[str]) -> list[Reply]
 
 
 def liq(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
+    """Show totals of liquidations for 5 minutes and 24 hours, and the largest recent ones."""
     if len(arguments) > 1:
         raise Usage("Give one coin, or none for all of them.")
     symbol = context.symbol(arguments[0]) if arguments else None
@@ -97,6 +100,7 @@ def liq(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
 
 
 def funding(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
+    """Show a coin's funding rates by exchange, or the highest and lowest of all coins."""
     if len(arguments) > 1:
         raise Usage("Give one coin, or none for the extremes.")
     rates = context.store.markets.rates()
@@ -141,6 +145,7 @@ def _figures(rate: Rate) -> str:
 
 
 def wallet(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
+    """Add, remove or list the Hyperliquid wallets that this chat follows."""
     chat = context.need_chat(update)
     word, rest = (arguments[0].lower(), arguments[1:]) if arguments else ("list", [])
     if word == "list" and not rest:

@@ -22,6 +22,7 @@ SIDES = {"whales": {"buys": "buy", "sells": "sell"}, "liquidations": {"longs": "
 
 
 def watch(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
+    """Add coins to those this chat follows."""
     chat = context.need_chat(update)
     if [word.lower() for word in arguments] == ["all"]:
         return context.save(replace(chat, symbols=None), f"Watching all coins: {', '.join(context.symbols)}.")
@@ -29,11 +30,13 @@ def watch(context: Context, update: Update, arguments: list[str]) -> list[Reply]
 
 
 def unwatch(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
+    """Remove coins from those this chat follows."""
     chat = context.need_chat(update)
     return _save_symbols(context, chat, context.watched(chat) - context.some_symbols(arguments))
 
 
 def threshold(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
+    """Set the minimum in US dollars of one kind of alert, for one coin or all; without an amount, show it."""
     chat = context.need_chat(update)
     monitor, rest = _leading_monitor(context, arguments)
     if monitor == "funding":
@@ -55,6 +58,7 @@ def threshold(context: Context, update: Update, arguments: list[str]) -> list[Re
 
 
 def level(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
+    """Set the sound of one kind of alert, or turn it off."""
     chat = context.need_chat(update)
     if not arguments:
         return [Reply(text=". ".join(f"{one.capitalize()}: {level_of(chat, one)}" for one in MONITORS) + ".")]
@@ -77,6 +81,7 @@ def level(context: Context, update: Update, arguments: list[str]) -> list[Reply]
 
 
 def side(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
+    """Limit whale orders or liquidations to one side."""
     chat = context.need_chat(update)
     monitor, rest = _leading_monitor(context, arguments)
     words = SIDES.get(monitor)
@@ -97,6 +102,7 @@ def side(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
 
 
 def quiet(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
+    """Set or end the chat's quiet hours."""
     chat = context.need_chat(update)
     typed = " ".join(arguments)
     if not typed:
@@ -120,6 +126,7 @@ def quiet(context: Context, update: Update, arguments: list[str]) -> list[Reply]
 
 
 def timezone(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
+    """Set the chat's time zone; its next digest moves with it."""
     chat = context.need_chat(update)
     if not arguments:
         return [Reply(text=f"Time zone: {_zone_now(context, chat)}. Change it: /timezone Berlin")]
@@ -132,6 +139,7 @@ def timezone(context: Context, update: Update, arguments: list[str]) -> list[Rep
 
 
 def cap(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
+    """Limit the alert messages per clock hour."""
     chat = context.need_chat(update)
     if not arguments:
         state = (
@@ -152,6 +160,7 @@ def cap(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
 
 
 def digests(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
+    """Set the times of the chat's digest, or send one now."""
     chat = context.need_chat(update)
     now = context.now()
     word = arguments[0].lower() if len(arguments) == 1 else ""
@@ -173,6 +182,7 @@ def digests(context: Context, update: Update, arguments: list[str]) -> list[Repl
 
 
 def mute(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
+    """Mute all alerts or one coin for a while, or unmute."""
     chat = context.need_chat(update)
     if [word.lower() for word in arguments] == ["off"]:
         return context.save(replace(chat, muted_until=0.0, symbol_mutes={}), "Unmuted. Alerts will come again.")
@@ -216,6 +226,7 @@ MONITOR_ALERTS = {
 
 
 def level_of(chat: Chat, monitor: str) -> str:
+    """The chat's level for this kind of alert: on, loud, silent or off."""
     return chat.levels.get(monitor, "on")
 
 

@@ -108,8 +108,7 @@ def _help(context: Context, update: Update, arguments: list[str]) -> list[Reply]
         wanted = arguments[0].lower().lstrip("/")
         for row in rows:
             if row.name == wanted:
-                details = [DETAILS[row.name]] if row.name in DETAILS else []
-                return [Reply(text="\n".join([_line(row), *details, f"Example: {row.example}"]))]
+                return [Reply(text="\n".join([_line(row), DETAILS[row.name], f"Example: {row.example}"]))]
         rows = [row for row in rows if row.section.lower() == wanted]
         if not rows:
             raise Usage("Give the name of a command.")
@@ -207,6 +206,13 @@ DETAILS = {
     "cap": "Alert messages per clock hour; the rest arrives after it or in the next digest. Undo with /cap off",
     "digest": "A time with days (09:00 mon-fri), every 4h, or cron 30 8 * * 1-5. Get one now: /digest now",
     "status": "Polling, conflicts, sources and waiting messages, and what this chat gets.",
+    "ping": "Shows that the bot reads your messages. Nothing is changed.",
+    "id": "The owner needs your user id to allow you.",
+    "help": "With the name of a command: what it does and how to undo it.",
+    "users": "Shows the owner and everyone allowed or denied, with their user ids.",
+    "allow": "They can then use every command that is not the owner's. Undo with /deny ID",
+    "deny": "Their chats and the groups they started get no more alerts. Undo with /allow ID",
+    "logs": "The file is sent to your private chat only, because it names chats and people.",
 }
 
 

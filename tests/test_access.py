@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import FRIEND, OWNER
 
-from access import Access, Role
+from access import Access, Knock, Role
 from botapi.storage import ALERTS, StoreError
 from botapi.updates import Update
 from store import Store
@@ -64,11 +64,11 @@ def test_an_update_of_nobody_is_nobodys_even_without_an_owner(store: Store, cloc
 
 
 def test_a_stranger_is_answered_once_a_day(access: Access, clock: Clock) -> None:
-    assert [access.knock(message(STRANGER))[0] for _ in range(3)] == [True, False, False]
+    assert [access.knock(message(STRANGER)) for _ in range(3)] == [Knock.ANSWER_AND_ASK, Knock.IGNORE, Knock.IGNORE]
     clock.at += DAY - 1
-    assert not access.knock(message(STRANGER))[0]
+    assert access.knock(message(STRANGER)) is Knock.IGNORE
     clock.at += 1
-    assert access.knock(message(STRANGER))[0]
+    assert access.knock(message(STRANGER)) is Knock.ANSWER
 
 
 def test_the_owner_is_asked_at_most_five_times_an_hour(access: Access, clock: Clock) -> None:
@@ -76,39 +76,39 @@ def test_the_owner_is_asked_at_most_five_times_an_hour(access: Access, clock: Cl
     for user_id in range(100, 110):
         asked.append(access.knock(message(user_id)))
         clock.at += 60
-    assert asked == [(True, True)] * 5 + [(True, False)] * 5, "those over the limit are still answered"
+    assert asked == [Knock.ANSWER_AND_ASK] * 5 + [Knock.ANSWER] * 5, "those over the limit are still answered"
     clock.at += HOUR
-    assert access.knock(message(110)) == (True, True)
+    assert access.knock(message(110)) is Knock.ANSWER_AND_ASK
 
 
 def test_the_owner_is_asked_about_the_same_stranger_once_a_week(access: Access, clock: Clock) -> None:
     asked = []
     for _ in range(9):
-        asked.append(access.knock(message(STRANGER))[1])
+        asked.append(access.knock(message(STRANGER)) is Knock.ANSWER_AND_ASK)
         clock.at += DAY + 1
     assert asked == [True, *[False] * 6, True, False]
 
 
 def test_without_an_owner_nobody_is_asked(store: Store, clock: Clock) -> None:
     access = Access(store, owner_id=None, allowed_users=frozenset({FRIEND}), now=clock)
-    assert access.knock(message(STRANGER)) == (True, False)
+    assert access.knock(message(STRANGER)) is Knock.ANSWER
 
 
 @pytest.mark.parametrize(
     ("kind", "chat_kind"), [("message", "supergroup"), ("callback", "private"), ("other", "private")]
 )
 def test_only_a_private_message_is_a_knock(access: Access, kind: str, chat_kind: str) -> None:
-    assert access.knock(message(STRANGER, kind=kind, chat_kind=chat_kind)) == (False, False)
+    assert access.knock(message(STRANGER, kind=kind, chat_kind=chat_kind)) is Knock.IGNORE
 
 
 @pytest.mark.parametrize("nobody", [0, -5])
 def test_what_no_person_wrote_is_not_answered(access: Access, nobody: int) -> None:
-    assert access.knock(message(nobody)) == (False, False)
+    assert access.knock(message(nobody)) is Knock.IGNORE
 
 
 def test_a_denied_user_is_not_answered_at_all(access: Access) -> None:
     access.deny(STRANGER)
-    assert access.knock(message(STRANGER)) == (False, False)
+    assert access.knock(message(STRANGER)) is Knock.IGNORE
 
 
 def test_decisions_and_counts_outlive_the_process(store: Store, clock: Clock, tmp_path: Path) -> None:
@@ -122,8 +122,8 @@ def test_decisions_and_counts_outlive_the_process(store: Store, clock: Clock, tm
     after = Access(again, owner_id=OWNER, allowed_users=frozenset({FRIEND}), now=clock)
     assert after.role(STRANGER) is Role.ALLOWED
     assert after.role(FRIEND) is Role.DENIED, "the owner's decision goes before the settings' list"
-    assert after.knock(message(100)) == (False, False), "answered before the restart"
-    assert after.knock(message(105)) == (True, False), "five were asked about before the restart"
+    assert after.knock(message(100)) is Knock.IGNORE, "answered before the restart"
+    assert after.knock(message(105)) is Knock.ANSWER, "five were asked about before the restart"
     again.close()
 
 
