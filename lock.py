@@ -1,23 +1,21 @@
 """One instance of a bot per machine: the right to run, held by the kernel.
 
-The key is the numeric bot id, never the token. Two guards; both are gone the instant the process is gone,
+The key is the numeric bot id, never the token. There are two locks. Both are gone the instant the process is gone,
 however it ends, so nothing left behind can block a start:
 
-- A: filelock on `bot.lock` in the bot's folder. It excludes every other start by the same OS user.
-- B: guard.py. It crosses OS users and folders and survives `rm bot.lock`. On macOS, and where a sandbox forbids
-  it, A stands alone. Containers exclude each other by a shared volume (A) only.
+- The file lock, on `bot.lock` in the bot's folder, keeps out every other start by the same OS user.
+- The machine-wide lock works across OS users and folders and survives `rm bot.lock`. macOS has none, and a sandbox
+  may forbid it. Containers share only the file lock, on a shared volume.
 
-Order: A, then B; B refused lets A go. Source for /proc/locks: proc(5).
+The file lock is taken first; if the machine-wide lock is then refused, it is released. /proc/locks: see proc(5).
 """
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import stat
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -26,13 +24,11 @@ from types import TracebackType
 
 from filelock import FileLock, Timeout
 
+from base import files
 from machine import holder as records
 from machine import processes
 from machine.holder import Holder, refusal, user_name
-from machine.machine_lock import APP, Guard
-
-if sys.platform != "win32":
-    import pwd
+from machine.machine_lock import MachineLock, Take
 
 log = logging.getLogger(__name__)
 
@@ -41,18 +37,17 @@ TOUCH_EVERY = 3600.0  # seconds; cleaners of old files must see that this one is
 
 
 class LockError(Exception):
-    """The lock cannot be used for a reason the user can mend: what happened, what it means, what to do."""
+    """The lock cannot be used for a reason the user can fix: what happened, what it means, what to do."""
 
 
 class LockLost(LockError):
-    """The lock file vanished under a running bot and no second guard is left: a second copy may be running."""
+    """The lock file is gone and the machine-wide lock is not held: a second copy may be running."""
 
 
 class InstanceLock:
     """The right to run as bot `bot_id` on this machine. Making the object touches nothing.
-
-    It lasts until `release()` or the end of the process, not for the life of a variable. A forked child does
-    not hold it: daemonise first, lock after. `machine_wide=False` leaves guard B off: the folder alone decides.
+    It lasts until `release()` or the end of the process, not for the life of a variable. A forked child does not hold
+    it: daemonise first, lock after. `machine_wide=False` leaves only the file lock.
     """
 
     def __init__(self, folder: Path, bot_id: int, *, name: str = "", machine_wide: bool = True) -> None:
@@ -61,7 +56,7 @@ class InstanceLock:
         self.record_path = folder / "holder.json"
         self.bot_id = bot_id
         self._name = name
-        self._guard = Guard(bot_id) if machine_wide else None
+        self._machine_lock = MachineLock(bot_id) if machine_wide else None
         self._file: FileLock | None = None
         self._held = False
         self._seen = (0, 0)
@@ -78,7 +73,7 @@ class InstanceLock:
 
     @property
     def same_folder(self) -> bool:
-        """After a refusal: was it this folder's own lock file that another process holds?"""
+        """Whether the last refusal came from this folder's own lock file."""
         return self._same_folder
 
     @property
@@ -122,7 +117,7 @@ class InstanceLock:
                 return
             self._held = False
             # After a lost lock the record may already be a successor's.
-            if (records.read_record(self.record_path) or {}).get("pid") == os.getpid():
+            if (files.read_json(self.record_path) or {}).get("pid") == os.getpid():
                 try:
                     self.record_path.unlink()
                 except OSError as error:
@@ -140,15 +135,15 @@ class InstanceLock:
         self.release()
 
     def holder(self) -> Holder | None:
-        """Who runs the bot, by the best witness there is; None when nobody is known to.
+        """Who runs the bot, from the best source available; None when nobody is known to.
 
-        Asked in turn: the peer of guard B (across OS users), /proc/locks, holder.json. Never tries the lock, so it
-        can make no start fail.
+        Sources in turn: the machine-wide lock (works across OS users), /proc/locks, holder.json. Never tries to take
+        the lock, so it cannot make a start fail.
         """
-        if self._guard is not None and not self._held and self._guard.surely_free():
+        if self._machine_lock is not None and not self._held and self._machine_lock.surely_free():
             return None
-        record = records.read_record(self.record_path)
-        pid, user = self._guard.peer() if self._guard is not None else (None, "")
+        record = files.read_json(self.record_path)
+        pid, user = self._machine_lock.peer() if self._machine_lock is not None else (None, "")
         if not pid:
             pid = _flock_holder(self.path)
         if pid:
@@ -158,27 +153,26 @@ class InstanceLock:
         return Holder(user=user, sure=True) if user else None  # seen, but in another container
 
     def check(self) -> str | None:
-        """Look whether the lock file is still the locked one; to be called about every 30 s while held.
+        """Check that the lock file is still ours; to be called about every 30 s. Touches it once an hour.
 
-        None when all is well, or when there is nothing new to tell. If the file was deleted or replaced and guard B
-        is held, a new one is locked at once and a sentence for the log is returned. Without guard B a second copy
-        may run already: raises LockLost, and the bot must stop polling. Touches the file once an hour.
+        If it was deleted or replaced, a new one is locked and a sentence for the log is returned, once; else None.
+        Raises LockLost without the machine-wide lock: a second copy may run already, so the bot must stop polling.
         """
         with self._mutex:
             if not self._held:
                 return None
-            if self._guard is not None:
-                self._guard.drain()
+            if self._machine_lock is not None:
+                self._machine_lock.drain()
             damage = self._damage()
             if damage is None:
                 self._touch()
                 self._told = None
                 return None
-            if self._guard is None or not self._guard.taken:
+            if self._machine_lock is None or not self._machine_lock.taken:
                 raise LockLost(
-                    f"The lock file {self.path} {damage} while the bot ran, and there is no machine-wide guard. "
-                    "A second copy may have started, so this one must stop. Start it again and leave the lock file "
-                    "alone: deleting it stops no bot."
+                    f"The lock file {self.path} {damage} while the bot ran, and there is no machine-wide lock. "
+                    "A second copy may have started, so this one must stop. Start it again and don't delete the lock "
+                    "file; that stops no bot."
                 )
             told, self._told = self._told, self._relock(damage)
             return self._told if self._told != told else None
@@ -186,7 +180,9 @@ class InstanceLock:
     def _try(self) -> bool:
         _HOLDERS.add(self)  # before the socket exists: no fork may carry it away
         try:
-            self._held = self._try_file() and (self._guard is None or self._guard.take() is not False)
+            self._held = self._try_file() and (
+                self._machine_lock is None or self._machine_lock.take() is not Take.HELD_BY_ANOTHER
+            )
         finally:
             if not self._held:
                 self._let_go()
@@ -205,16 +201,19 @@ class InstanceLock:
             self._same_folder = True
             return False
         except OSError as error:
-            # Another account's file proves nothing either way; guard B knows. It never counts as free.
+            # Another account's file proves nothing either way; the machine-wide lock knows. It never counts as free.
             denied = isinstance(error, PermissionError)
-            if denied and self._guard is not None and self._guard.take() is False:
+            if denied and self._held_elsewhere():
                 return False
             raise LockError(_explain(self.path, error)) from error
         return True
 
+    def _held_elsewhere(self) -> bool:
+        return self._machine_lock is not None and self._machine_lock.take() is Take.HELD_BY_ANOTHER
+
     def _let_go(self) -> None:
-        if self._guard is not None:
-            self._guard.drop()
+        if self._machine_lock is not None:
+            self._machine_lock.drop()
         if self._file is not None:
             self._file.release(force=True)
         _HOLDERS.discard(self)
@@ -224,8 +223,8 @@ class InstanceLock:
         self._held = False
         self._file = None
         self._mutex = threading.RLock()  # another thread may have been inside it
-        if self._guard is not None:
-            self._guard.drop()
+        if self._machine_lock is not None:
+            self._machine_lock.drop()
 
     def _new_file_lock(self) -> FileLock:
         return FileLock(
@@ -263,7 +262,7 @@ class InstanceLock:
             log.debug("%s was not touched: %s", self.path, error)
 
     def _relock(self, damage: str) -> str:
-        warning = f"The lock file {self.path} {damage} while the bot ran; the second guard keeps other copies out."
+        warning = f"The lock file {self.path} {damage}. The machine-wide lock still keeps other copies out."
         fresh = self._new_file_lock()
         deadline = time.monotonic() + 0.5
         while True:
@@ -271,109 +270,23 @@ class InstanceLock:
                 self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
                 fresh.acquire(blocking=False)
                 break
-            except Timeout:  # a second start holds it for the instant that it takes to be refused by guard B
+            except (
+                Timeout
+            ):  # a second start holds it for the instant that it takes to be refused by the machine-wide lock
                 reason = "another process holds it"
             except OSError as error:
                 reason = error.strerror or str(error)
             if time.monotonic() >= deadline:
-                return f"{warning} It could not be locked again ({reason}); that is tried at every check."
+                return f"{warning} It could not be locked again ({reason}); the bot tries again at every check."
             threading.Event().wait(POLL)
         self._file, old = fresh, self._file
         if old is not None:
             old.release(force=True)
         self._write_record()
-        return f"{warning} It is locked again. Leave it alone: deleting it stops no bot."
+        return f"{warning} It is locked again. Don't delete it; that stops no bot."
 
     def _write_record(self) -> None:
         records.write_record(self.record_path, bot_id=self.bot_id, name=self._name, lock=self.path, since=self._since)
-
-
-def bot_folder(bot_id: int, data_dir: Path | None = None) -> Path:
-    """The folder of everything this bot keeps, made with mode 0700.
-
-    The same for every start by one OS user: it hangs on the password database, not on HOME, TMPDIR or the working
-    directory. `data_dir` replaces the part before the id. Where the home is missing or read-only it is below
-    $STATE_DIRECTORY, else in a private folder of the temporary one; a warning says so. Raises LockError.
-    """
-    if data_dir is not None:
-        return _made(data_dir.absolute() / str(bot_id))
-    usual = _state_folder()
-    try:
-        usual.parent.mkdir(parents=True, exist_ok=True)
-        usual.mkdir(mode=0o700, exist_ok=True)
-        if sys.platform != "win32" and os.statvfs(usual).f_flag & os.ST_RDONLY:
-            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
-        (usual / str(bot_id)).mkdir(mode=0o700, exist_ok=True)
-        return usual / str(bot_id)
-    except OSError as error:
-        folder = _fallback_folder() / str(bot_id)
-        log.warning(
-            "The usual folder %s cannot be used (%s). This bot's data goes to %s instead. "
-            "Set DATA_DIR to a lasting folder that this account may write.",
-            usual,
-            error.strerror or error,
-            folder,
-        )
-        return _made(folder)
-
-
-def find_folder(bot_id: int, data_dir: Path | None = None, *, home: Path | None = None) -> Path:
-    """Where `bot_folder` has put this bot's files, or would put them; makes nothing and warns of nothing.
-
-    `home`: of another OS user (POSIX), to look at a bot of theirs.
-    """
-    if data_dir is not None:
-        return data_dir.absolute() / str(bot_id)
-    usual = _state_folder(home) / str(bot_id)
-    if usual.exists() or home is not None:
-        return usual
-    try:
-        other = _fallback_folder(make=False) / str(bot_id)
-        return other if other.exists() else usual
-    except (LockError, OSError):
-        return usual
-
-
-def _state_folder(home: Path | None = None) -> Path:
-    if sys.platform == "win32":
-        local = os.environ.get("LOCALAPPDATA")
-        return (Path(local) if local else Path.home() / "AppData" / "Local") / APP
-    else:  # noqa: RET505 - mypy skips only a whole branch for another platform
-        try:
-            home = home or Path(pwd.getpwuid(os.geteuid()).pw_dir)
-        except KeyError:  # a container run with a bare uid
-            home = Path("/nonexistent")
-        return home / ("Library/Application Support" if sys.platform == "darwin" else ".local/state") / APP
-
-
-def _fallback_folder(*, make: bool = True) -> Path:
-    given = os.environ.get("STATE_DIRECTORY", "").split(":")[0]  # systemd lists several with colons
-    if Path(given).is_absolute():
-        return Path(given)
-    if sys.platform == "win32":
-        return Path(tempfile.gettempdir()) / APP
-    folder = Path(tempfile.gettempdir()) / f"{APP}-{os.geteuid()}"
-    if make:
-        _made(folder)
-    found = folder.lstat()
-    # Anybody may make a folder of this name in /tmp: use it only if it is ours and closed to others.
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
-        raise LockError(
-            f"{folder} is not a private folder of {user_name()}. The bot's data would be in others' hands there. "
-            "Set DATA_DIR to a folder that only this account may write."
-        )
-    return folder
-
-
-def _made(folder: Path) -> Path:
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise LockError(
-            f"The folder {folder} cannot be made ({error.strerror or error}). The bot keeps its lock and its data "
-            f"there, so it does not start. Make it writable for {user_name()}, or set DATA_DIR to another folder."
-        ) from error
-    return folder
 
 
 def _explain(path: Path, error: OSError) -> str:
@@ -388,7 +301,7 @@ def _explain(path: Path, error: OSError) -> str:
         fix = f"Start the bot as {owner}, or give {path.parent} to {user_name()}, or set DATA_DIR to another folder"
     else:
         what = f"cannot be locked ({error.strerror or error})"
-        fix = "Free or mend the disk it is on, or set DATA_DIR to a folder on a local disk"
+        fix = "Free or repair the disk it is on, or set DATA_DIR to a folder on a local disk"
     return f"The lock file {path} {what}. Only it keeps a second copy out, so the bot does not start. {fix}."
 
 

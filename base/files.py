@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import tempfile
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 
@@ -29,6 +31,21 @@ def write(path: Path, content: bytes, *, durable: bool = False) -> None:
     except OSError:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def write_json(path: Path, record: Mapping[str, object]) -> None:
+    """Replace `path` by this record. Raises OSError, then leaves no trace."""
+    write(path, json.dumps(record, ensure_ascii=False, indent=1).encode("utf-8", "replace"))
+
+
+def read_json(path: Path) -> dict[str, object] | None:
+    """The record in a file, or None when there is none or it cannot be read as one. Reads 64 KiB at most."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            record = json.loads(file.read(65_536))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return record if isinstance(record, dict) else None
 
 
 def _replace(temporary: Path, path: Path) -> None:

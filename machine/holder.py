@@ -6,7 +6,6 @@ wrong, left over or garbage changes no decision.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import socket
@@ -141,24 +140,9 @@ def write_record(path: Path, *, bot_id: int, name: str, lock: Path, since: float
         },
     }
     try:
-        write_json(path, record)
+        files.write_json(path, record)
     except OSError as error:
         log.warning("%s was not written (%s): a refused second start will know less.", path, error)
-
-
-def write_json(path: Path, record: Mapping[str, object]) -> None:
-    """Write a file that others may read at any time: whole or not at all. Raises OSError, then leaves no trace."""
-    files.write(path, json.dumps(record, ensure_ascii=False, indent=1).encode("utf-8", "replace"))
-
-
-def read_record(path: Path) -> dict[str, object] | None:
-    """The record, or None when there is none, or it is no record at all."""
-    try:
-        with path.open(encoding="utf-8") as file:
-            record = json.loads(file.read(65_536))
-    except (OSError, ValueError, RecursionError):
-        return None
-    return record if isinstance(record, dict) else None
 
 
 def refusal(holder: Holder | None, bot_id: int, name: str = "", *, now: float | None = None) -> str:
@@ -183,9 +167,7 @@ def refusal(holder: Holder | None, bot_id: int, name: str = "", *, now: float | 
         lines.append(f"  managed  {holder.supervisor.kind} {holder.supervisor.name}".rstrip())
     lines.append(f"  stop it  {stop_command(holder)}")
     lines.append("  or wait  python bot.py --wait")
-    lines.append(
-        "Do not delete the lock file: that stops nothing and lets two bots fight over the updates (HTTP 409)."
-    )
+    lines.append("Don't delete the lock file; it won't stop the other copy.")
     return "\n".join(lines)
 
 

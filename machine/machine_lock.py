@@ -1,4 +1,4 @@
-"""Guard B of the instance lock: a kernel object that has a name and no place.
+"""The machine-wide half of the instance lock: a kernel object with a name instead of a file.
 
 It crosses OS users and folders, survives `rm bot.lock`, and is gone the instant its process is gone. Linux: an
 abstract UNIX socket. Windows: a `Global\\` mutex. Elsewhere there is none, and the lock file stands alone.
@@ -14,6 +14,7 @@ import logging
 import socket
 import struct
 import sys
+from enum import Enum, auto
 
 from machine.holder import user_name
 
@@ -23,11 +24,22 @@ if sys.platform == "win32":
 
 log = logging.getLogger(__name__)
 
+NO_LOCK = "The machine-wide lock is not available (%s). Only the lock file keeps other copies out."
+
 APP = "cryptosat"
+
+
+class Take(Enum):
+    """What an attempt to take the lock led to."""
+
+    TAKEN = auto()
+    HELD_BY_ANOTHER = auto()
+    UNAVAILABLE = auto()  # this system or sandbox has no such lock (a warning is logged where it should have one)
+
 
 if sys.platform == "win32":
 
-    class Guard:
+    class MachineLock:
         """A named mutex, visible to every session and account."""
 
         def __init__(self, bot_id: int) -> None:
@@ -44,20 +56,23 @@ if sys.platform == "win32":
         def taken(self) -> bool:
             return self._handle is not None
 
-        def take(self) -> bool | None:
-            """True: ours now. False: another process has it. None: not to be had here (a warning is logged)."""
+        def take(self) -> Take:
+            """Try once, without waiting."""
             handle = self._kernel.CreateMutexW(None, False, self._name)
             error = ctypes.get_last_error()
             if handle and error != 183:  # ERROR_ALREADY_EXISTS
                 self._handle = handle
-                return True
+                return Take.TAKEN
             if handle:
                 self._kernel.CloseHandle(handle)  # kept, it would outlive the holder and bar everybody
-                return False
+                return Take.HELD_BY_ANOTHER
             if error == 5:  # ERROR_ACCESS_DENIED: another account's
-                return False
-            log.warning("No machine-wide guard (%s): the lock file alone excludes.", ctypes.WinError(error))
-            return None
+                return Take.HELD_BY_ANOTHER
+            log.warning(
+                NO_LOCK,
+                ctypes.WinError(error),
+            )
+            return Take.UNAVAILABLE
 
         def peer(self) -> tuple[int | None, str]:
             return None, ""  # a mutex does not tell
@@ -80,7 +95,7 @@ if sys.platform == "win32":
 
 elif sys.platform == "linux":
 
-    class Guard:
+    class MachineLock:
         """A listening socket with an abstract name, so that a second start can ask who has it."""
 
         def __init__(self, bot_id: int) -> None:
@@ -91,8 +106,8 @@ elif sys.platform == "linux":
         def taken(self) -> bool:
             return self._socket is not None
 
-        def take(self) -> bool | None:
-            """True: ours now. False: another process has it. None: not to be had here (a warning is logged)."""
+        def take(self) -> Take:
+            """Try once, without waiting."""
             found: socket.socket | None = None
             try:
                 found = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -103,11 +118,14 @@ elif sys.platform == "linux":
                 if found is not None:
                     found.close()
                 if error.errno == errno.EADDRINUSE:
-                    return False
-                log.warning("No machine-wide guard (%s): the lock file alone excludes.", error.strerror or error)
-                return None
+                    return Take.HELD_BY_ANOTHER
+                log.warning(
+                    NO_LOCK,
+                    error.strerror or error,
+                )
+                return Take.UNAVAILABLE
             self._socket = found
-            return True
+            return Take.TAKEN
 
         def peer(self) -> tuple[int | None, str]:
             """The pid (None: in another container) and the OS user of whoever holds it; (None, "") if nobody does."""
@@ -139,16 +157,16 @@ elif sys.platform == "linux":
 
 else:
 
-    class Guard:
-        """No guard B on this system."""
+    class MachineLock:
+        """Not available on this system."""
 
         taken = False
 
         def __init__(self, bot_id: int) -> None:
             pass
 
-        def take(self) -> bool | None:
-            return None
+        def take(self) -> Take:
+            return Take.UNAVAILABLE
 
         def peer(self) -> tuple[int | None, str]:
             return None, ""

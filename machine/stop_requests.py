@@ -1,39 +1,90 @@
-"""A stop asked for through a file in the bot's folder: where no signal can ask for it, as on Windows.
+"""How a bot is asked to stop: signals, Windows console events, and a file in its folder.
 
-Only who may write there, the bot's own OS user, can ask. The file names the process, so one that was left over stops
-nobody else.
+A signal handler does nothing but put a number on a `SimpleQueue`: setting an Event from a handler can deadlock the
+thread that waits on it, and real work there can interrupt anything. The file serves where no signal can be sent, as
+on Windows. Only the bot's own OS user can write it; it names the process, so one that is left over stops no other.
 """
 
 from __future__ import annotations
 
-import json
 import os
+import queue
+import signal
+import sys
+import threading
 from pathlib import Path
+from types import FrameType
 
 from base import files
 
 FILE = "stop.json"
+NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")  # each where the platform has it
+CLOSE_EVENTS = (2, 5, 6)  # Windows: console closed, logoff, shutdown
+CLOSE_GRACE = 4.0  # Windows ends the process 5 s after the console was closed
+
+
+class Signals:
+    """Asks the process to stop. The first signal is put on `events`; the second ends the process at once."""
+
+    def __init__(self, events: queue.SimpleQueue[object]) -> None:
+        self._events = events
+        self._asked = False
+        self._done = threading.Event()
+        self._console_handler: object = None
+
+    def install(self) -> None:
+        """To be called from the main thread. SIGINT is taken even where the parent had it ignored (nohup, &)."""
+        for name in NAMES:
+            number = getattr(signal, name, None)
+            if number is not None and not (name == "SIGHUP" and signal.getsignal(number) is signal.SIG_IGN):
+                signal.signal(number, self._on_signal)
+        if sys.platform == "win32":
+            self._install_console_handler()
+
+    def done(self) -> None:
+        """The process has cleaned up: a console that is being closed need not wait any more."""
+        self._done.set()
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self._asked:
+            os._exit(128 + number)
+        self._asked = True
+        self._events.put(number)
+
+    def _install_console_handler(self) -> None:
+        if sys.platform != "win32":
+            return
+        import ctypes
+
+        # Called in a thread of its own; when it returns from a close event, Windows ends the process.
+        def on_event(event: int) -> int:
+            if event not in CLOSE_EVENTS:
+                return 0  # Ctrl-C and Ctrl-Break come as signals
+            self._events.put(event)
+            self._done.wait(CLOSE_GRACE)
+            return 1
+
+        self._console_handler = ctypes.WINFUNCTYPE(ctypes.c_int, ctypes.c_uint)(on_event)
+        ctypes.windll.kernel32.SetConsoleCtrlHandler(self._console_handler, 1)
 
 
 def ask(folder: Path, pid: int) -> None:
-    """Ask process `pid` to stop; it looks about every second. Raises OSError."""
-    files.write(folder / FILE, json.dumps({"pid": pid}).encode())
+    """Ask process `pid` to stop; it checks about once a second. Raises OSError."""
+    files.write_json(folder / FILE, {"pid": pid})
 
 
 def asked(folder: Path) -> bool:
-    """Is this process asked to stop? What is found is removed."""
-    try:
-        wish = json.loads((folder / FILE).read_text(encoding="utf-8"))
-    except OSError:
+    """Whether the file asks this process to stop. The file is removed."""
+    path = folder / FILE
+    if not path.exists():
         return False
-    except ValueError:
-        wish = None
+    request = files.read_json(path)
     withdraw(folder)
-    return isinstance(wish, dict) and wish.get("pid") == os.getpid()
+    return request is not None and request.get("pid") == os.getpid()
 
 
 def withdraw(folder: Path) -> None:
-    """Nobody is asked to stop any more."""
+    """Remove the file."""
     try:
         (folder / FILE).unlink(missing_ok=True)
     except OSError:

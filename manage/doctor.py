@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 
 from base import exit_codes
+from machine import folders
 from machine.holder import user_name
 from manage import checks, copies, network
 from manage.checks import Subject
@@ -78,7 +79,7 @@ def look(env_file: Path, machine: Machine) -> tuple[Subject, list[Finding]]:
             settings, problems = error.settings, error.problems
         subject = replace(subject, settings=settings, problems=tuple(problems))
         if settings is not None and settings.bot_id:
-            folder = lock.find_folder(settings.bot_id, settings.data_dir)
+            folder = folders.find_folder(settings.bot_id, settings.data_dir)
             guard = lock.InstanceLock(folder, settings.bot_id, machine_wide=settings.machine_wide_lock)
             holder = guard.holder()
             theirs = holder is not None and holder.user not in ("", user_name())

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.sax.saxutils import escape
 
-import lock
 from base import config, exit_codes
+from machine import folders
 from machine.holder import user_name
 from manage import start_commands
 
@@ -240,7 +240,7 @@ def here(env_file: Path, kind: str) -> Place:
         folder=ROOT,
         user=user,
         home=home,
-        state=state or lock.find_folder(0, home=home).parent,
+        state=state or folders.find_folder(0, home=home).parent,
         options=given,
     )
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from base.config import Place
-from lock import InstanceLock, find_folder
+from lock import InstanceLock
+from machine.folders import find_folder
 from machine.holder import Holder, user_name
 from service import state
 

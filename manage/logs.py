@@ -13,7 +13,7 @@ from pathlib import Path
 
 from base import config, exit_codes
 from base.logs import CHUNK, last_lines
-from lock import find_folder
+from machine.folders import find_folder
 
 EVERY = 0.25  # seconds between two looks; on Windows also how long a Ctrl-C may take
 

@@ -19,8 +19,9 @@ from base import config, exit_codes
 from base.config import OWNER, TOKEN, ConfigError, Settings
 from botapi.client import Telegram, TelegramError, TokenRefused
 from botapi.storage import StoreError
-from lock import InstanceLock, find_folder
+from lock import InstanceLock
 from machine import envfile
+from machine.folders import find_folder
 from machine.holder import Holder, stop_command, user_name
 from service import state
 from service.owner import invitation

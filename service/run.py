@@ -15,10 +15,11 @@ from pathlib import Path
 from base import exit_codes, logs
 from base.config import Settings
 from botapi.storage import StoreError
-from lock import InstanceLock, LockError, bot_folder
+from lock import InstanceLock, LockError
 from machine import supervisor
+from machine.folders import FolderError, bot_folder
 from machine.holder import Holder, refusal, stop_command
-from machine.signals import Signals
+from machine.stop_requests import Signals
 from service import once
 from service.app import Bot
 from service.owner import Link
@@ -74,7 +75,7 @@ def run(
         with _store(lock) as store:
             logs.to_file(folder / "bot.log", settings.token, settings.log_format)
             return _run(bot(store), events, notifier)
-    except (LockError, StoreError) as error:
+    except (FolderError, LockError, StoreError) as error:
         print(error, file=sys.stderr)
         return exit_codes.BAD_SETTINGS
     finally:

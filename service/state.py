@@ -19,12 +19,11 @@ from datetime import tzinfo
 from pathlib import Path
 from typing import Any
 
-from base import text
+from base import files, text
 from base.config import VERSION
 from base.worker import Worker
 from botapi.polling_state import ConflictState, PollingReport, PollingState
 from botapi.storage import StoreError
-from machine import holder
 from service.metrics import BOUNDS, Spread
 from store import Store
 from venues.availability import SourceHealth
@@ -101,7 +100,7 @@ class State:
             pass  # who needs the store for more than a hint says so; the figures stay as they were
         self.latest = self.collect()
         try:
-            holder.write_json(self._path, self.latest)
+            files.write_json(self._path, self.latest)
         except OSError as error:
             if not self._failing:
                 log.warning(

@@ -22,9 +22,10 @@ from pathlib import Path
 import pytest
 
 import lock as lock_module
-from lock import InstanceLock, LockError, LockLost, bot_folder
+from lock import InstanceLock, LockError, LockLost
+from machine.folders import FolderError, bot_folder
 from machine.holder import Holder, refusal
-from machine.machine_lock import Guard
+from machine.machine_lock import MachineLock
 
 ROOT = Path(__file__).resolve().parent.parent
 TOKEN = "123456789:TEST-token-of-nobody-000000000000000"
@@ -88,7 +89,7 @@ for line in sys.stdin:
 
 FOLDER = f"""
 import os
-from lock import bot_folder
+from machine.folders import bot_folder
 os.setgroups([])
 os.setgid({NOBODY})
 os.setuid({NOBODY})
@@ -211,7 +212,7 @@ def test_a_released_lock_is_free_at_once_and_its_record_is_gone(tmp_path: Path, 
     assert start(tmp_path, bot_id).line().startswith("held")
 
 
-@pytest.mark.skipif(sys.platform not in ("linux", "win32"), reason="no second guard on this system")
+@pytest.mark.skipif(sys.platform not in ("linux", "win32"), reason="no machine-wide lock on this system")
 def test_one_id_in_two_folders_is_refused_by_the_machine_wide_guard(
     tmp_path: Path, bot_id: int, start: Start
 ) -> None:
@@ -259,7 +260,7 @@ def test_standby_takes_over_when_the_holder_is_killed(tmp_path: Path, bot_id: in
 def test_of_eight_that_start_together_exactly_one_wins(tmp_path: Path, bot_id: int, start: Start) -> None:
     bots = [start(tmp_path / f"checkout{number % 2}", bot_id, flags="barrier") for number in range(8)]
     if sys.platform not in ("linux", "win32"):
-        pytest.skip("no second guard on this system")
+        pytest.skip("no machine-wide lock on this system")
     for bot in bots:
         assert bot.line() == "ready"
     for bot in bots:
@@ -399,7 +400,7 @@ def test_the_holder_is_named_truly_whatever_its_record_says(
 
 @linux_only
 def test_questions_that_fill_the_guards_queue_are_cleared_by_the_next_check(tmp_path: Path, bot_id: int) -> None:
-    asker = Guard(bot_id)
+    asker = MachineLock(bot_id)
     with InstanceLock(tmp_path, bot_id) as lock:
         asked = 0
         while asker.peer()[0] is not None:
@@ -515,7 +516,7 @@ def test_a_lock_path_that_is_a_link_is_a_clear_error_and_is_not_followed(tmp_pat
 
 def test_a_folder_path_that_is_a_file_is_a_clear_error(tmp_path: Path, bot_id: int) -> None:
     (tmp_path / "taken").touch()
-    with pytest.raises(LockError, match="set DATA_DIR"):
+    with pytest.raises(FolderError, match="set DATA_DIR"):
         bot_folder(bot_id, tmp_path / "taken")
 
 
@@ -585,7 +586,7 @@ def test_a_forbidden_second_guard_is_a_warning_and_the_file_alone_excludes(
         sandbox.setattr(socket, "socket", forbidden)
         lock = InstanceLock(tmp_path, bot_id)
         assert lock.acquire()
-    assert "No machine-wide guard" in caplog.text
+    assert "The machine-wide lock is not available" in caplog.text
     assert start(tmp_path, bot_id).line().startswith("refused")
     lock.path.unlink()
     with pytest.raises(LockLost):
@@ -613,7 +614,7 @@ def test_the_context_manager_refuses_in_words(tmp_path: Path, bot_id: int, start
 
 
 def test_the_refusal_is_reachable_from_the_lock_module() -> None:
-    assert "Do not delete the lock file" in refusal(Holder(), 1, "")
+    assert "Don't delete the lock file" in refusal(Holder(), 1, "")
 
 
 @posix_only

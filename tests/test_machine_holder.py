@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from base import files
 from base.logs import redact
 from machine import holder as records
 from machine import supervisor
@@ -31,7 +32,7 @@ def test_the_refusal_says_who_since_when_and_how_to_stop_it() -> None:
         "  managed  systemd unit app.service",
         "  stop it  sudo systemctl stop app.service",
         "  or wait  python bot.py --wait",
-        "Do not delete the lock file: that stops nothing and lets two bots fight over the updates (HTTP 409).",
+        "Don't delete the lock file; it won't stop the other copy.",
     ]
 
 
@@ -75,7 +76,7 @@ def test_the_stop_command_is_made_for_the_user_who_reads_it(own: str, for_others
 def test_a_record_comes_back_as_the_holder_it_describes(tmp_path: Path) -> None:
     path = tmp_path / "holder.json"
     records.write_record(path, bot_id=42, name="my_bot", lock=tmp_path / "bot.lock", since=SINCE)
-    record = records.read_record(path)
+    record = files.read_json(path)
     assert record is not None
     assert not records.is_left_over(record)
     found = records.of_record(record)
@@ -94,7 +95,7 @@ def test_a_record_comes_back_as_the_holder_it_describes(tmp_path: Path) -> None:
 def test_a_record_of_a_process_that_is_gone_is_left_over(tmp_path: Path, change: dict[str, object]) -> None:
     path = tmp_path / "holder.json"
     records.write_record(path, bot_id=42, name="", lock=tmp_path / "bot.lock", since=SINCE)
-    assert records.is_left_over({**(records.read_record(path) or {}), **change})
+    assert records.is_left_over({**(files.read_json(path) or {}), **change})
 
 
 def test_a_record_from_another_container_cannot_be_judged() -> None:

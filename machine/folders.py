@@ -1,0 +1,111 @@
+"""Where a bot keeps its files: one folder per OS user and bot id."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import stat
+import sys
+import tempfile
+from pathlib import Path
+
+from machine.holder import user_name
+from machine.machine_lock import APP
+
+if sys.platform != "win32":
+    import pwd
+
+log = logging.getLogger(__name__)
+
+
+class FolderError(Exception):
+    """The folder cannot be used: what happened, what it means, what to do."""
+
+
+def bot_folder(bot_id: int, data_dir: Path | None = None) -> Path:
+    """The folder of everything this bot keeps, made with mode 0700.
+
+    It is the same for every start by one OS user: the home comes from the password database, not from HOME, TMPDIR or
+    the working directory. `data_dir` replaces the part before the id. If the home is missing or read-only, the folder
+    is below $STATE_DIRECTORY, or else in a private temporary folder; a warning says so. Raises FolderError.
+    """
+    if data_dir is not None:
+        return _made(data_dir.absolute() / str(bot_id))
+    usual = _state_folder()
+    try:
+        usual.parent.mkdir(parents=True, exist_ok=True)
+        usual.mkdir(mode=0o700, exist_ok=True)
+        if sys.platform != "win32" and os.statvfs(usual).f_flag & os.ST_RDONLY:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        (usual / str(bot_id)).mkdir(mode=0o700, exist_ok=True)
+        return usual / str(bot_id)
+    except OSError as error:
+        folder = _fallback_folder() / str(bot_id)
+        log.warning(
+            "The usual folder %s cannot be used (%s). This bot's data goes to %s instead. "
+            "Set DATA_DIR to a permanent folder that this account may write to.",
+            usual,
+            error.strerror or error,
+            folder,
+        )
+        return _made(folder)
+
+
+def find_folder(bot_id: int, data_dir: Path | None = None, *, home: Path | None = None) -> Path:
+    """Where `bot_folder` puts this bot's files. Creates nothing and logs nothing.
+
+    `home`: of another OS user (POSIX), to look at a bot of theirs.
+    """
+    if data_dir is not None:
+        return data_dir.absolute() / str(bot_id)
+    usual = _state_folder(home) / str(bot_id)
+    if usual.exists() or home is not None:
+        return usual
+    try:
+        other = _fallback_folder(make=False) / str(bot_id)
+        return other if other.exists() else usual
+    except (FolderError, OSError):
+        return usual
+
+
+def _state_folder(home: Path | None = None) -> Path:
+    if sys.platform == "win32":
+        local = os.environ.get("LOCALAPPDATA")
+        return (Path(local) if local else Path.home() / "AppData" / "Local") / APP
+    else:  # noqa: RET505 - mypy skips only a whole branch for another platform
+        try:
+            home = home or Path(pwd.getpwuid(os.geteuid()).pw_dir)
+        except KeyError:  # a container run with a bare uid
+            home = Path("/nonexistent")
+        return home / ("Library/Application Support" if sys.platform == "darwin" else ".local/state") / APP
+
+
+def _fallback_folder(*, make: bool = True) -> Path:
+    given = os.environ.get("STATE_DIRECTORY", "").split(":")[0]  # systemd lists several with colons
+    if Path(given).is_absolute():
+        return Path(given)
+    if sys.platform == "win32":
+        return Path(tempfile.gettempdir()) / APP
+    folder = Path(tempfile.gettempdir()) / f"{APP}-{os.geteuid()}"
+    if make:
+        _made(folder)
+    found = folder.lstat()
+    # Anybody may make a folder of this name in /tmp: use it only if it is ours and closed to others.
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
+        raise FolderError(
+            f"{folder} is not a private folder of {user_name()}, so others could change the bot's data there. "
+            "Set DATA_DIR to a folder that only this account may write to."
+        )
+    return folder
+
+
+def _made(folder: Path) -> Path:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise FolderError(
+            f"The folder {folder} cannot be created ({error.strerror or error}). The bot keeps its lock and its data "
+            f"there, so it does not start. Make it writable for {user_name()}, or set DATA_DIR to another folder."
+        ) from error
+    return folder
