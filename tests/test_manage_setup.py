@@ -394,7 +394,7 @@ def test_setup_beside_a_running_bot_has_that_one_take_the_new_owner(
     setup.wait(f"User {FRIEND} is the owner now")
     assert setup.wait_exit() == 0
     chat.wait_text("You now own this bot", chat_id=FRIEND)
-    chat.wait_text("is the owner of this bot now", chat_id=OWNER)
+    chat.wait_text("now owns this bot", chat_id=OWNER)
     bot.wait("OWNER_ID was written")
     assert env_file.read_text(encoding="utf-8").endswith(f"\nOWNER_ID={FRIEND}\n")
     assert all(call.status != 409 for call in chat.calls)
@@ -407,7 +407,7 @@ def test_leaving_setup_while_it_waits_voids_the_link(terminal: Open, env_file: P
     setup.answer(PASTE, "")
     setup.answer("Owner:", "link")
     code = setup.link()
-    setup.wait("waits for it")
+    setup.wait("Waiting for you to open it")
     setup.type(CTRL_C, enter=False)
     setup.wait("link has expired")
     assert setup.wait_exit() == 78

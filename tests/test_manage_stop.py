@@ -133,7 +133,7 @@ def test_where_the_kernel_names_nobody_a_file_asks(run_bot: Run, tmp_path: Path)
     asked = run_bot("stop", before=f"{UNSURE}; import os; os.kill = None", **UNSURE_SETTINGS)
     assert asked.wait_exit() == 0, asked.output
     assert bot.wait_exit() == 0
-    assert "as `bot.py stop` asks" in bot.output
+    assert "`bot.py stop` asked for it" in bot.output
     assert not (folder(tmp_path) / stop_requests.FILE).exists()
 
 
