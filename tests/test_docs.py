@@ -44,3 +44,15 @@ def test_every_file_that_a_page_names_exists(page: Path) -> None:
     named = re.findall(r"`((?:[a-z_]+/)*[a-z_]+(?:\.py|/))`", page.read_text(encoding="utf-8"))
     assert named
     assert not [name for name in named if not (ROOT / name).exists()]
+
+
+def test_the_lock_file_pins_every_requirement_within_its_range() -> None:
+    pinned = dict(
+        re.findall(r"^([A-Za-z0-9-]+)==([\d.]+)", (ROOT / "requirements.lock").read_text(encoding="utf-8"), re.M)
+    )
+    pinned = {name.lower(): version for name, version in pinned.items()}
+    for line in (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines():
+        name, wanted, least = re.fullmatch(r"([A-Za-z-]+)(~=)?([\d.]*).*", line).groups()  # type: ignore[union-attr]
+        version = pinned[name.lower()]
+        kept = least.rpartition(".")[0]
+        assert not wanted or version == least or version.startswith(f"{kept}."), f"{name} {version} is not ~={least}"
