@@ -149,7 +149,7 @@ class Scheduler:
         self._plan = schedule.Scheduler()
         self._planned: list[tuple[schedule.Job, timedelta]] = []
         self._threads: dict[str, _Thread] = {}
-        self._loop = Worker(SCHEDULE, self.step, on_death=on_death)
+        self._worker = Worker(SCHEDULE, self.step, on_death=on_death)
         first = now()
         for job in jobs:
             begin = partial(_run, job)
@@ -162,24 +162,24 @@ class Scheduler:
             self._planned.append((planned, timedelta(seconds=job.every)))
 
     @property
-    def loops(self) -> list[Worker]:
+    def workers(self) -> list[Worker]:
         """The threads, for the watchdog."""
-        return [self._loop, *(thread.loop for thread in self._threads.values())]
+        return [self._worker, *(thread.worker for thread in self._threads.values())]
 
     def start(self) -> None:
         """Start every thread."""
-        for loop in self.loops:
-            loop.start()
+        for worker in self.workers:
+            worker.start()
 
     def stop(self) -> None:
         """Ask every thread to end after the job it is doing. Returns at once."""
-        for loop in self.loops:
-            loop.stop()
+        for worker in self.workers:
+            worker.stop()
 
     def join(self, timeout: float) -> bool:
         """Wait up to `timeout` seconds in all; True when every thread has ended."""
         ends_at = time.monotonic() + timeout
-        return all([loop.join(max(0.0, ends_at - time.monotonic())) for loop in self.loops])
+        return all([worker.join(max(0.0, ends_at - time.monotonic())) for worker in self.workers])
 
     def step(self) -> float:
         """Start the jobs that are due; return the seconds until the next one is."""
@@ -195,7 +195,7 @@ class _Thread:
     """A thread for jobs that wait for a network. A job that is due while it still runs is left out that time."""
 
     def __init__(self, name: str, on_death: Callable[[str], None] | None) -> None:
-        self.loop = Worker(name, self.step, on_death=on_death)
+        self.worker = Worker(name, self.step, on_death=on_death)
         self._due: queue.SimpleQueue[Job] = queue.SimpleQueue()
         self._begun: set[str] = set()  # names of jobs that wait or run
         self._slow: set[str] = set()  # names of jobs whose length was logged
@@ -204,7 +204,7 @@ class _Thread:
         if job.name not in self._begun:
             self._begun.add(job.name)
             self._due.put(job)
-            self.loop.wake()
+            self.worker.wake()
         elif job.name not in self._slow:
             self._slow.add(job.name)
             log.info(

@@ -123,7 +123,7 @@ class Outbox:
         self._flooded: tuple[int, float] = (0, 0.0)  # the chat of the last 429 and its end
         self._unmarked: dict[int, tuple[Delivery, int | None]] = {}  # sent, but the store could not be told yet
         self._idle: set[Worker] = set()
-        self._loops = [
+        self._workers = [
             Worker(f"outbox-{n}", partial(self.step, n), on_death=self._events.died) for n in range(1, SENDERS + 1)
         ]
         self._started = 0
@@ -139,9 +139,9 @@ class Outbox:
         """There is something new in the store. Never blocks for long; safe from any thread."""
         with self._lock:
             self._news = True
-            loop = next(iter(self._idle), None)
-        if loop is not None:
-            loop.wake()
+            worker = next(iter(self._idle), None)
+        if worker is not None:
+            worker.wake()
 
     def try_again(self) -> None:
         """Telegram was just reached on another road: what waits for the network waits no longer."""
@@ -156,19 +156,19 @@ class Outbox:
         """Send the answers that may go now, let sends in flight end, for at most `timeout` seconds."""
         self._draining = True
         deadline = self._monotonic() + timeout
-        started = self._loops[: self._started]
-        for loop in started:
-            loop.wake()
+        started = self._workers[: self._started]
+        for worker in started:
+            worker.wake()
         with self._given_back:
             self._given_back.wait_for(lambda: not self._busy(), timeout)
-        for loop in started:
-            loop.stop()
-        for loop in started:
-            loop.join(max(0.0, deadline - self._monotonic()))
+        for worker in started:
+            worker.stop()
+        for worker in started:
+            worker.join(max(0.0, deadline - self._monotonic()))
 
-    def loops(self) -> list[Worker]:
+    def workers(self) -> list[Worker]:
         """The threads that run, for a watchdog."""
-        return self._loops[: self._started]
+        return self._workers[: self._started]
 
     def unreachable_since(self) -> float | None:
         """Unix time since when nothing could be sent, None when all is well."""
@@ -178,7 +178,7 @@ class Outbox:
 
     def _start_one(self) -> None:
         self._started += 1  # before the thread runs: its first step may start the next one
-        self._loops[self._started - 1].start()
+        self._workers[self._started - 1].start()
 
     def _busy(self) -> bool:
         now = self._monotonic()
@@ -189,11 +189,11 @@ class Outbox:
         """Sender `number` (from 1) sends at most one message. Returns the seconds until there may be one more."""
         try:
             self._mark()
-            return self._send_one(self._loops[number - 1])
+            return self._send_one(self._workers[number - 1])
         except StoreError:
             return AFTER_FAILURE  # the store has told of it; nothing is sent that could not be marked
 
-    def _send_one(self, loop: Worker) -> float:
+    def _send_one(self, worker: Worker) -> float:
         with self._lock:
             if self._news:
                 self._take_news()
@@ -203,11 +203,11 @@ class Outbox:
                 one_at_a_time=self._failing_since is not None,
             )
             if delivery_id is None:
-                self._idle.add(loop)
+                self._idle.add(worker)
                 self._given_back.notify_all()
                 return rest
             failures = self._failures
-            self._idle.discard(loop)
+            self._idle.discard(worker)
             helper, more = next(iter(self._idle), None), self._queues.more()
             if more and helper is None and 0 < self._started < SENDERS:
                 self._start_one()

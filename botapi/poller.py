@@ -86,7 +86,7 @@ class Poller:
         monotonic: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        self.loop = Worker("polling", self.step, on_death=events.died)
+        self.worker = Worker("polling", self.step, on_death=events.died)
         self.username = ""
         self.last_good_at: float | None = None
         self._telegram = telegram
@@ -121,14 +121,14 @@ class Poller:
     # What others call
 
     def start(self) -> None:
-        self.loop.start()
+        self.worker.start()
 
     def stop(self, timeout: float) -> None:
         """End the poll in flight, wait for the thread, confirm what was handled. At most `timeout` seconds."""
         deadline = self._monotonic() + timeout
         self._bot.end()
-        self.loop.stop()
-        self.loop.join(timeout)
+        self.worker.stop()
+        self.worker.join(timeout)
         left = deadline - self._monotonic()
         handled = self._bot.next_offset()
         # Needed only when updates were handled after the last poll was sent. The offset is then another one, so

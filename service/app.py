@@ -158,7 +158,7 @@ class Bot:
             status_file=self.state.write,
         )
         self.scheduler = Scheduler(self.jobs.table(), on_death=self._died)
-        self.watchdog = Watchdog(self._loops, limit=patience, on_stuck=self._crash, on_death=self._died)
+        self.watchdog = Watchdog(self._workers, limit=patience, on_stuck=self._crash, on_death=self._died)
         self.web: HealthServer | None = None
         if settings.health_port:
             host, port = settings.health_host, settings.health_port
@@ -195,8 +195,8 @@ class Bot:
         """This computer's clock corrected by Telegram's: a wrong clock must not make commands look old."""
         return time.time() + self.telegram.clock_offset
 
-    def _loops(self) -> list[Worker]:
-        return [self.poller.loop, *self.scheduler.loops, *self.outbox.loops()]
+    def _workers(self) -> list[Worker]:
+        return [self.poller.worker, *self.scheduler.workers, *self.outbox.workers()]
 
     def _snapshot(self) -> Snapshot:
         return Snapshot(
@@ -205,7 +205,7 @@ class Bot:
             conflict=self.poller.conflict_state(),
             sending_failed_since=self.outbox.unreachable_since(),
             sources=self.watchers.health(),
-            loops=self._loops(),
+            workers=self._workers(),
             stuck=self.watchdog.healthy(),
             latency=self.latency.spread(),
         )
@@ -224,7 +224,7 @@ class Bot:
             self.refused.set()
         if first:
             log.warning("Telegram refuses the token (%s). Get the current one from @BotFather into .env.", reason)
-        self.poller.loop.wake()
+        self.poller.worker.wake()
 
     def _connected(self, username: str) -> None:
         self.context.username = username

@@ -47,7 +47,7 @@ class Snapshot:
     conflict: ConflictState
     sending_failed_since: float | None
     sources: Sequence[SourceHealth]
-    loops: Sequence[Worker]
+    workers: Sequence[Worker]
     stuck: Sequence[str]
     latency: Spread
 
@@ -134,7 +134,8 @@ class State:
             ],
             "queue": dict(self._queue),
             "threads": [
-                {"name": loop.name, "age": round(max(0.0, monotonic - loop.progress_at), 3)} for loop in found.loops
+                {"name": worker.name, "age": round(max(0.0, monotonic - worker.progress_at), 3)}
+                for worker in found.workers
             ],
             "folder": str(self._folder),
         }

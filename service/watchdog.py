@@ -24,7 +24,7 @@ GRACE = 10.0  # seconds for an orderly stop; after that the process is ended at 
 
 
 class Watchdog:
-    """Looks at the loops every few seconds. limit: seconds one of them may go without a heartbeat outside its rest.
+    """Looks at the workers every few seconds. limit: seconds one of them may go without a heartbeat outside its rest.
 
     on_stuck: called once, from the watchdog's thread, with a text for people; it should end the process. If the
     process still runs after GRACE seconds, `end_process` ends it.
@@ -32,7 +32,7 @@ class Watchdog:
 
     def __init__(
         self,
-        loops: Callable[[], Sequence[Worker]],
+        workers: Callable[[], Sequence[Worker]],
         *,
         limit: float,
         on_stuck: Callable[[str], None],
@@ -40,8 +40,8 @@ class Watchdog:
         monotonic: Callable[[], float] = time.monotonic,
         end_process: Callable[[int], object] = os._exit,
     ) -> None:
-        self.loop = Worker("watchdog", self.step, on_death=on_death)
-        self._loops = loops
+        self.worker = Worker("watchdog", self.step, on_death=on_death)
+        self._workers = workers
         self._limit = limit
         self._on_stuck = on_stuck
         self._monotonic = monotonic
@@ -52,11 +52,11 @@ class Watchdog:
         self._told = False
 
     def start(self) -> None:
-        self.loop.start()
+        self.worker.start()
 
     def stop(self) -> None:
         """Stop looking: the bot is stopping. Returns at once."""
-        self.loop.stop()
+        self.worker.stop()
 
     def healthy(self) -> list[str]:
         """Names of the stuck threads, empty when there is none. Safe from any thread, never blocks."""
@@ -67,32 +67,32 @@ class Watchdog:
         return not self._stuck and self._monotonic() - self._looked_at < 3 * LOOK_EVERY
 
     def step(self) -> float:
-        """Look once at every loop; raise the alarm when one is stuck."""
+        """Look once at every worker; raise the alarm when one is stuck."""
         now = self._monotonic()
         ran = now - self._looked_at
         self._looked_at = now
         # Called much later than asked for: this process was frozen, and so were the others.
         counted = 0.0 if ran > 2 * LOOK_EVERY else min(ran, LOOK_EVERY)
-        stuck = [loop for loop in self._loops() if self._is_stuck(loop, counted)]
-        self._stuck = [loop.name for loop in stuck]
+        stuck = [worker for worker in self._workers() if self._is_stuck(worker, counted)]
+        self._stuck = [worker.name for worker in stuck]
         if stuck and not self._told:
             self._told = True
             self._alarm(stuck)
         return LOOK_EVERY
 
-    def _is_stuck(self, loop: Worker, counted: float) -> bool:
+    def _is_stuck(self, worker: Worker, counted: float) -> bool:
         # In this order: a rest that ends between the two lines has beaten before `resting` went to 0.
-        resting, heartbeats = loop.resting, loop.heartbeats
-        known, quiet = self._quiet.get(loop, (-1, 0.0))
+        resting, heartbeats = worker.resting, worker.heartbeats
+        known, quiet = self._quiet.get(worker, (-1, 0.0))
         quiet = quiet + counted if heartbeats == known else 0.0
-        self._quiet[loop] = heartbeats, quiet
+        self._quiet[worker] = heartbeats, quiet
         return quiet > self._limit + resting
 
     def _alarm(self, stuck: Sequence[Worker]) -> None:
         # First, because what follows takes locks that the stuck thread may hold, the log's own among them.
         threading.Thread(target=self._end_in_the_end, name="watchdog-end", daemon=True).start()
-        quiet = f"{max(self._quiet[loop][1] for loop in stuck):.0f} s"
-        names = ", ".join(loop.name for loop in stuck)
+        quiet = f"{max(self._quiet[worker][1] for worker in stuck):.0f} s"
+        names = ", ".join(worker.name for worker in stuck)
         log.critical("Stuck: %s did nothing for %s. Where every thread is:\n%s", names, quiet, stacks())
         self._on_stuck(
             f"Stuck: {names} did nothing for {quiet}, so the bot could miss commands or alerts. It stops now (exit "

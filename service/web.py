@@ -39,7 +39,7 @@ class HealthServer:
     """Serves `view` on host and port. A port that is in use is logged once and tried again."""
 
     def __init__(self, view: View, *, host: str, port: int, on_death: Callable[[str], None] | None = None) -> None:
-        self.loop = Worker("web", self.step, on_death=on_death)
+        self.worker = Worker("web", self.step, on_death=on_death)
         self._view = view
         self._address = host, port
         self._server: _Server | None = None
@@ -52,12 +52,12 @@ class HealthServer:
 
     def start(self) -> None:
         """Start the thread; the port is taken from there."""
-        self.loop.start()
+        self.worker.start()
 
     def stop(self, timeout: float = 0.0) -> None:
         """End the thread; within LOOK seconds nobody is answered any more. If it ends in time, the port is freed."""
-        self.loop.stop()
-        if self.loop.join(timeout) and self._server is not None:
+        self.worker.stop()
+        if self.worker.join(timeout) and self._server is not None:
             self._server.server_close()
 
     def step(self) -> float:

@@ -17,18 +17,18 @@ FAR = 60.0  # a rest that would fail every deadline here
 
 @pytest.fixture
 def start() -> Iterator[Callable[..., Worker]]:
-    loops: list[Worker] = []
+    workers: list[Worker] = []
 
     def make(step: Callable[[], float], *, on_death: Callable[[str], None] | None = None) -> Worker:
-        loop = Worker("test", step, on_death=on_death, error_rest=0.0)
-        loops.append(loop)
-        loop.start()
-        return loop
+        worker = Worker("test", step, on_death=on_death, error_rest=0.0)
+        workers.append(worker)
+        worker.start()
+        return worker
 
     yield make
-    for loop in loops:
-        loop.stop()
-        assert loop.join(5), "the thread did not end"
+    for worker in workers:
+        worker.stop()
+        assert worker.join(5), "the thread did not end"
 
 
 def test_a_stop_ends_a_long_rest_at_once(start: Callable[..., Worker]) -> None:
@@ -38,11 +38,11 @@ def test_a_stop_ends_a_long_rest_at_once(start: Callable[..., Worker]) -> None:
         stepped.set()
         return FAR
 
-    loop = start(step)
+    worker = start(step)
     assert stepped.wait(5)
     began = time.monotonic()
-    loop.stop()
-    assert loop.join(5)
+    worker.stop()
+    assert worker.join(5)
     assert time.monotonic() - began < 1
 
 
@@ -53,10 +53,10 @@ def test_a_wake_ends_a_rest_at_once(start: Callable[..., Worker]) -> None:
         steps.put(None)
         return FAR
 
-    loop = start(step)
+    worker = start(step)
     for _ in range(3):
         steps.get(timeout=5)
-        loop.wake()
+        worker.wake()
     steps.get(timeout=5)
 
 
@@ -69,9 +69,9 @@ def test_a_wake_that_comes_during_a_step_is_not_lost(start: Callable[..., Worker
         assert go_on.wait(5)
         return FAR
 
-    loop = start(step)
+    worker = start(step)
     assert inside.wait(5)
-    loop.wake()
+    worker.wake()
     go_on.set()
     steps.get(timeout=5)
     steps.get(timeout=5)  # without the wake this step is a minute away
@@ -105,16 +105,16 @@ def test_a_thread_that_dies_tells_its_name(start: Callable[..., Worker]) -> None
     def step() -> float:
         raise SystemExit
 
-    loop = start(step, on_death=died.put)
+    worker = start(step, on_death=died.put)
     assert died.get(timeout=5) == "test"
-    assert loop.join(5)
+    assert worker.join(5)
 
 
 def test_a_thread_that_was_stopped_is_not_reported_as_dead(start: Callable[..., Worker]) -> None:
     died: list[str] = []
-    loop = start(lambda: FAR, on_death=died.append)
-    loop.stop()
-    assert loop.join(5)
+    worker = start(lambda: FAR, on_death=died.append)
+    worker.stop()
+    assert worker.join(5)
     assert died == []
 
 
@@ -126,15 +126,15 @@ def test_a_hung_step_is_told_by_join_and_by_progress(start: Callable[..., Worker
         go_on.wait(5)
         return FAR
 
-    loop = start(step)
+    worker = start(step)
     assert inside.wait(5)
-    before = loop.progress_at
-    loop.stop()
-    assert not loop.join(0.01)
-    assert loop.progress_at == before
+    before = worker.progress_at
+    worker.stop()
+    assert not worker.join(0.01)
+    assert worker.progress_at == before
     go_on.set()
-    assert loop.join(5)
-    assert loop.progress_at > before
+    assert worker.join(5)
+    assert worker.progress_at > before
 
 
 def test_a_loop_tells_a_rest_from_a_step_and_counts_every_heartbeat(start: Callable[..., Worker]) -> None:
@@ -146,14 +146,14 @@ def test_a_loop_tells_a_rest_from_a_step_and_counts_every_heartbeat(start: Calla
         go_on.wait(5)
         return FAR
 
-    loop = start(step)
+    worker = start(step)
     assert inside.wait(5)
-    assert (loop.resting, loop.heartbeats) == (0.0, 1)
+    assert (worker.resting, worker.heartbeats) == (0.0, 1)
     go_on.set()
     deadline = time.monotonic() + 5
-    while loop.heartbeats < 2 and time.monotonic() < deadline:
+    while worker.heartbeats < 2 and time.monotonic() < deadline:
         threading.Event().wait(0.01)
-    assert (loop.resting, loop.heartbeats) == (FAR, 2)
+    assert (worker.resting, worker.heartbeats) == (FAR, 2)
 
 
 def test_a_beat_in_a_thread_that_is_no_loop_does_nothing() -> None:

@@ -52,8 +52,8 @@ def runner(clock: Clock) -> Iterator[Runner]:
     def make(*jobs: Job) -> Scheduler:
         scheduler = Scheduler(jobs, now=clock.now)
         made.append(scheduler)
-        for loop in scheduler.loops[1:]:
-            loop.start()
+        for worker in scheduler.workers[1:]:
+            worker.start()
         return scheduler
 
     yield make
@@ -190,7 +190,7 @@ def test_threads_are_named_and_end() -> None:
             Job(name="disk", every=60.0, run=ran.set, thread="telegram"),
         ]
     )
-    assert [loop.name for loop in scheduler.loops] == ["schedule", "whales", "telegram"]
+    assert [worker.name for worker in scheduler.workers] == ["schedule", "whales", "telegram"]
     scheduler.start()
     assert ran.wait(5)
     scheduler.stop()

@@ -68,7 +68,7 @@ class Rig:
             "conflict": ConflictState(since=None, count=0, episodes=(PastConflict(since=1.0, until=2.0, count=3),)),
             "sending_failed_since": None,
             "sources": [SOURCE],
-            "loops": [idle],
+            "workers": [idle],
             "stuck": [],
             "latency": Latency().spread(),
         } | parts

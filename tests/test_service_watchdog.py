@@ -23,15 +23,15 @@ LIMIT = 80.0
 
 
 class Rig:
-    """A watchdog over loops that do not run: their heartbeats are given by hand, time too."""
+    """A watchdog over workers that do not run: their heartbeats are given by hand, time too."""
 
     def __init__(self, *names: str) -> None:
-        self.loops = [Worker(name, lambda: 1.0) for name in names]
+        self.workers = [Worker(name, lambda: 1.0) for name in names]
         self.now = 1000.0
         self.said: list[str] = []
         self.ended: queue.SimpleQueue[int] = queue.SimpleQueue()
         self.dog = Watchdog(
-            lambda: self.loops,
+            lambda: self.workers,
             limit=LIMIT,
             on_stuck=self.said.append,
             monotonic=lambda: self.now,
@@ -53,9 +53,9 @@ def long_grace(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_step_without_a_heartbeat_is_stuck_after_the_limit_and_not_before() -> None:
     rig = Rig("polling", "outbox-1")
-    rig.run(LIMIT, beating=rig.loops[1].heartbeat)
+    rig.run(LIMIT, beating=rig.workers[1].heartbeat)
     assert rig.dog.healthy() == []
-    rig.run(LOOK_EVERY, beating=rig.loops[1].heartbeat)
+    rig.run(LOOK_EVERY, beating=rig.workers[1].heartbeat)
     assert rig.dog.healthy() == ["polling"]
     assert len(rig.said) == 1
     assert "polling did nothing for 85 s" in rig.said[0]
@@ -73,14 +73,14 @@ def test_the_alarm_is_given_once_and_the_process_is_ended_when_nobody_does_it() 
 
 def test_a_step_that_lasts_but_gets_on_is_not_stuck() -> None:
     rig = Rig("polling")
-    rig.run(10 * LIMIT, beating=rig.loops[0].heartbeat)
+    rig.run(10 * LIMIT, beating=rig.workers[0].heartbeat)
     assert rig.dog.healthy() == []
 
 
 def test_a_thread_at_rest_is_not_stuck_until_its_rest_is_long_over() -> None:
     rig = Rig("polling")
-    rig.loops[0].resting = 3600.0
-    rig.loops[0].heartbeat()
+    rig.workers[0].resting = 3600.0
+    rig.workers[0].heartbeat()
     rig.run(3600 + LIMIT)
     assert rig.dog.healthy() == []
     rig.run(2 * LOOK_EVERY)
@@ -91,7 +91,7 @@ def test_a_thread_that_gets_on_again_is_well_again() -> None:
     rig = Rig("polling")
     rig.run(2 * LIMIT)
     assert rig.dog.healthy() == ["polling"]
-    rig.loops[0].heartbeat()
+    rig.workers[0].heartbeat()
     rig.run(LOOK_EVERY)
     assert rig.dog.healthy() == []
 
