@@ -427,6 +427,33 @@ def test_coinglass_events_of_one_moment_have_keys_of_their_own(host: Canned) -> 
     assert len({move.key for move in CoinGlass(host.url, "k").whale_moves(since_ms=None).rows}) == 2
 
 
+def move(**changes: Any) -> dict[str, Any]:
+    row = {"user": WALLET, "symbol": "ETH", "position_size": 5.0, "entry_price": 9.0, "position_value_usd": 2e6}
+    return row | {"position_action": 1, "create_time": AT} | changes
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"position_size": 0}, {"position_value_usd": 0}, {"entry_price": -1}, {"create_time": 5}, {"user": ""}],
+)
+def test_a_whale_move_that_cannot_be_real_is_left_out_and_counted(host: Canned, changes: dict[str, Any]) -> None:
+    host.answers = {"whale-alert": {"code": "0", "data": [move(), move(**changes)]}}
+    found = CoinGlass(host.url, "k").whale_moves(since_ms=None)
+    assert (len(found.rows), len(found.unreadable)) == (1, 1)
+
+
+def test_whale_moves_of_a_full_answer_that_does_not_reach_back_have_a_gap(host: Canned) -> None:
+    host.answers = {"whale-alert": {"code": "0", "data": [move(create_time=AT + n) for n in range(190)]}}
+    coinglass = CoinGlass(host.url, "k")
+    assert coinglass.whale_moves(since_ms=AT - 1).gap_from == AT
+    assert coinglass.whale_moves(since_ms=AT).gap_from is None
+
+
+def test_coinglass_counts_unreadable_liquidations(host: Canned) -> None:
+    host.answers = {"order": {"code": "0", "data": [{"base_asset": "BTC"}]}}
+    assert len(CoinGlass(host.url, "k").liquidations("Binance", "BTC", since_ms=None).unreadable) == 1
+
+
 class WithoutDate(HttpServer):
     """A server that does not say what time it is."""
 

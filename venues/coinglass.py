@@ -181,9 +181,9 @@ class CoinGlass(Venue):
 
     def _refusal(self, answer: Any) -> Refused | None:
         """The error for an answer that will not change, None for another one."""
-        words = self._words(answer)
-        permanent = words == "Upgrade plan" or "API key" in words
-        return Refused(self.host, words[:60]) if permanent else None
+        message = answer.get("msg") if isinstance(answer, dict) else None
+        permanent = message == "Upgrade plan" or "API key" in str(message)
+        return Refused(self.host, self._words(answer)[:60]) if permanent else None
 
     def _words(self, answer: Any) -> str:
         words = str(answer.get("msg") or "") if isinstance(answer, dict) else ""
