@@ -246,7 +246,7 @@ def test_a_command_whose_answer_could_not_be_sent_is_answered_after_the_restart(
 def test_a_stranger_is_answered_once_and_let_in_by_the_owners_button(run_bot: Run, chat: SimBot) -> None:
     run_bot().wait_output(POLLING)
     chat.send_text(chat_id=99, user_id=99, text="/start")
-    chat.wait_text("Your id is 99", chat_id=99)
+    chat.wait_text("Your user id is 99", chat_id=99)
     asked = chat.wait_text("id 99", chat_id=OWNER)
     chat.send_text(chat_id=99, user_id=99, text="/start")
     assert asked.message_id is not None
