@@ -51,9 +51,6 @@ NOBODY = (
 # Names that people bring from other bots; difflib alone would not link them to ours.
 _ALIASES = {"BOT_TOKEN": TOKEN, "TOKEN": TOKEN, "API_TOKEN": TOKEN}
 
-TOKEN_FORM = re.compile(r"^\d{3,}:[A-Za-z0-9_-]{3,}$")
-_KEY_FORM = re.compile(r"^[A-Za-z0-9_-]{8,128}$")
-
 
 class ConfigError(Exception):
     """The settings cannot be used. `problems` holds one sentence each; str() joins them, one per line.
@@ -77,138 +74,62 @@ def lines(*names: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Everything that can be set. `warnings` are sentences to log once the log is open."""
+    """Everything that can be set. `warnings` are sentences to log once the log is open.
 
-    token: str = field(repr=False)
-    owner_id: int | None = setting(
-        OWNER, None, kinds.USER_ID, "your Telegram user id; you get status messages and decide who may use the bot"
-    )
-    allowed_users: frozenset[int] = setting(
-        "ALLOWED_USERS", frozenset(), kinds.USER_IDS, "more people who may use the bot: user ids, separated by commas"
-    )
-    symbols: tuple[str, ...] = setting(
-        "SYMBOLS",
-        ("BTC", "ETH", "SOL", "BNB", "XRP", "DOGE", "ADA", "AVAX", "LINK", "TON"),
-        kinds.SYMBOLS,
-        "coins to watch",
-        shown="BTC,ETH,SOL,BNB,XRP,<br>DOGE,ADA,AVAX,LINK,TON",
-    )
-    whale_min: WhaleMin = setting(
-        "WHALE_MIN_USD",
-        WhaleMin(),
-        kinds.THRESHOLDS,
-        "minimum size of a whale order: `500k`, `2m`, `BTC=2m,ETH=1m`; auto: 0.05 % of the coin's "
-        "24-hour volume, from 100k to 5m",
-        shown="auto",
-    )
-    whale_interval_seconds: float = setting(
-        "WHALE_INTERVAL", 15.0, kinds.INTERVAL, "seconds between two checks for whale orders"
-    )
-    liquidation_min: WhaleMin = setting(
-        "LIQUIDATION_MIN_USD",
-        WhaleMin(),
-        kinds.THRESHOLDS,
-        "minimum size of a single liquidation; auto: 500k for BTC and ETH, 200k for others",
-        shown="auto",
-    )
-    liquidation_sum: WhaleMin = setting(
-        "LIQUIDATION_SUM_USD",
-        WhaleMin(),
-        kinds.THRESHOLDS,
-        "minimum total of a coin's liquidations on one side within 5 minutes; auto: 2m for BTC and ETH, "
-        "500k for others",
-        shown="auto",
-    )
-    funding_alert_percent: float = setting(
-        "FUNDING_ALERT",
-        0.05,
-        kinds.PERCENT,
-        "alert when a funding rate goes above this many percent per 8 hours, or below minus this",
-    )
-    funding_flips: bool = setting(
-        "FUNDING_FLIPS", False, kinds.YES_NO, "true: also alert when a funding rate changes sign", shown="false"
-    )
-    derivatives_interval_seconds: float = setting(
-        "DERIVATIVES_INTERVAL",
-        60.0,
-        kinds.INTERVAL,
-        "seconds between two checks of liquidations, funding and wallets",
-    )
-    coinglass_key: str = setting(
-        "COINGLASS_API_KEY",
-        "",
-        kinds.matching(_KEY_FORM, "letters and digits, as coinglass.com shows it"),
-        "optional and paid: liquidations and funding of Binance and Bybit, whale positions on Hyperliquid",
-        secret=True,
-    )
-    on_conflict: str = setting(
-        "ON_CONFLICT",
-        "keep-alerting",
-        kinds.one_of("keep-alerting", "pause", "exit"),
-        "what this copy does while another copy answers commands: `keep-alerting`, `pause` (no alerts "
-        "from this copy) or `exit` (code 69)",
-    )
-    conflict_patience_minutes: float = setting(
-        "CONFLICT_PATIENCE",
-        15.0,
-        kinds.number(0.05, 10080, "minutes"),
-        "minutes that `ON_CONFLICT=exit` waits before it exits",
-    )
-    stale_after_minutes: float = setting(
-        "STALE_AFTER_MINUTES",
-        10.0,
-        kinds.number(0.05, 1440, "minutes"),
-        "commands sent longer ago, while the bot was offline, are skipped; the chat is told how many",
-    )
-    drop_pending_updates: bool = setting(
-        "DROP_PENDING_UPDATES",
-        False,
-        kinds.YES_NO,
-        "true: skip everything that was sent while the bot was offline",
-        shown="false",
-    )
-    data_dir: Path | None = setting(
-        "DATA_DIR",
-        None,
-        kinds.FOLDER,
-        "folder for the bot's lock, database and log",
-        shown="`~/.local/state/cryptosat`",
-    )
-    sends_per_second: float = setting(
-        "SEND_RATE",
-        30.0,
-        kinds.number(0, 1000, "messages per second"),
-        "limit on messages per second, all chats together; 0: no limit (for tests)",
-    )
-    log_level: str = setting("LOG_LEVEL", "INFO", kinds.LEVEL, "DEBUG, INFO, WARNING or ERROR")
-    log_format: str = setting(
-        "LOG_FORMAT",
-        "text",
-        kinds.one_of("text", "json"),
-        "`json`: one object per line, on the console and in `bot.log`, for log collectors",
-    )
-    health_port: int = setting(
-        "HEALTH_PORT", 0, kinds.PORT, "port of the status page, `/healthz` and `/metrics`", shown="0 (off)"
-    )
-    health_host: str = setting(
-        "HEALTH_HOST",
-        "127.0.0.1",
-        kinds.HOST,
-        "who can open that port: only this machine, or with `0.0.0.0` everyone who can reach the machine",
-    )
-    machine_wide_lock: bool = setting(
-        "LOCK_SCOPE",
-        True,
-        kinds.SCOPE,
-        "`folder`: only copies with the same `DATA_DIR` exclude each other",
-        shown="machine",
-    )
-    api_url: str = setting(
-        "TELEGRAM_API_URL",
-        "https://api.telegram.org",
-        kinds.url("https://api.telegram.org"),
-        "your own Bot API server, if you run one",
-    )
+    The text below each setting is its row in docs/settings.md.
+    """
+
+    token: str = setting("TELEGRAM_BOT_TOKEN", "", kinds.TOKEN, secret=True)
+    """the bot's token, from @BotFather"""
+    owner_id: int | None = setting("OWNER_ID", "", kinds.USER_ID)
+    """your Telegram user id; you get status messages and decide who may use the bot"""
+    allowed_users: frozenset[int] = setting("ALLOWED_USERS", "", kinds.USER_IDS)
+    """more people who may use the bot: user ids, separated by commas"""
+    symbols: tuple[str, ...] = setting("SYMBOLS", "BTC,ETH,SOL,BNB,XRP,DOGE,ADA,AVAX,LINK,TON", kinds.SYMBOLS)
+    """coins to watch"""
+    whale_min: WhaleMin = setting("WHALE_MIN_USD", "auto", kinds.THRESHOLDS)
+    """minimum size of a whale order: `500k`, `2m`, `BTC=2m,ETH=1m`; auto: 0.05 % of the coin's 24-hour volume,
+    from 100k to 5m"""
+    whale_interval_seconds: float = setting("WHALE_INTERVAL", "15", kinds.INTERVAL)
+    """seconds between two checks for whale orders"""
+    liquidation_min: WhaleMin = setting("LIQUIDATION_MIN_USD", "auto", kinds.THRESHOLDS)
+    """minimum size of a single liquidation; auto: 500k for BTC and ETH, 200k for others"""
+    liquidation_sum: WhaleMin = setting("LIQUIDATION_SUM_USD", "auto", kinds.THRESHOLDS)
+    """minimum total of a coin's liquidations on one side within 5 minutes; auto: 2m for BTC and ETH, 500k for
+    others"""
+    funding_alert_percent: float = setting("FUNDING_ALERT", "0.05", kinds.PERCENT)
+    """alert when a funding rate goes above this many percent per 8 hours, or below minus this"""
+    funding_flips: bool = setting("FUNDING_FLIPS", "false", kinds.YES_NO)
+    """true: also alert when a funding rate changes sign"""
+    derivatives_interval_seconds: float = setting("DERIVATIVES_INTERVAL", "60", kinds.INTERVAL)
+    """seconds between two checks of liquidations, funding and wallets"""
+    coinglass_key: str = setting("COINGLASS_API_KEY", "", kinds.API_KEY, secret=True)
+    """optional and paid: liquidations and funding of Binance and Bybit, whale positions on Hyperliquid"""
+    on_conflict: str = setting("ON_CONFLICT", "keep-alerting", kinds.one_of("keep-alerting", "pause", "exit"))
+    """what this copy does while another copy answers commands: `keep-alerting`, `pause` (no alerts from this copy)
+    or `exit` (code 69)"""
+    conflict_patience_minutes: float = setting("CONFLICT_PATIENCE", "15", kinds.number(0.05, 10080, "minutes"))
+    """minutes that `ON_CONFLICT=exit` waits before it exits"""
+    stale_after_minutes: float = setting("STALE_AFTER_MINUTES", "10", kinds.number(0.05, 1440, "minutes"))
+    """commands sent longer ago, while the bot was offline, are skipped; the chat is told how many"""
+    drop_pending_updates: bool = setting("DROP_PENDING_UPDATES", "false", kinds.YES_NO)
+    """true: skip everything that was sent while the bot was offline"""
+    data_dir: Path | None = setting("DATA_DIR", "", kinds.FOLDER)
+    """folder for the bot's lock, database and log; empty: `~/.local/state/cryptosat`"""
+    sends_per_second: float = setting("SEND_RATE", "30", kinds.number(0, 1000, "messages per second"))
+    """limit on messages per second, all chats together; 0: no limit (for tests)"""
+    log_level: str = setting("LOG_LEVEL", "INFO", kinds.LEVEL)
+    """DEBUG, INFO, WARNING or ERROR"""
+    log_format: str = setting("LOG_FORMAT", "text", kinds.one_of("text", "json"))
+    """`json`: one object per line, on the console and in `bot.log`, for log collectors"""
+    health_port: int = setting("HEALTH_PORT", "0", kinds.PORT)
+    """port of the status page, `/healthz` and `/metrics`; 0: off"""
+    health_host: str = setting("HEALTH_HOST", "127.0.0.1", kinds.HOST)
+    """who can open that port: only this machine, or with `0.0.0.0` everyone who can reach the machine"""
+    machine_wide_lock: bool = setting("LOCK_SCOPE", "machine", kinds.SCOPE)
+    """`folder`: only copies with the same `DATA_DIR` exclude each other"""
+    api_url: str = setting("TELEGRAM_API_URL", "https://api.telegram.org", kinds.url("https://api.telegram.org"))
+    """your own Bot API server, if you run one"""
     source_urls: Mapping[str, str] = field(default_factory=lambda: dict(SOURCE_DEFAULTS))
     warnings: tuple[str, ...] = ()
 
@@ -218,50 +139,21 @@ class Settings:
         return int(self.token.split(":", 1)[0])
 
 
-_TOKEN = Setting(
-    name=TOKEN,
-    kind=kinds.matching(TOKEN_FORM, "digits, a colon and letters, as @BotFather shows it"),
-    default="0:none",
-    about="the bot's token, from @BotFather",
-    shown="",
-    secret=True,
-)
-_FIELDS: dict[str, Setting] = {"token": _TOKEN} | {
+_FIELDS: dict[str, Setting] = {
     part.name: part.metadata["setting"] for part in dataclasses.fields(Settings) if "setting" in part.metadata
 }
-_URLS = {
-    name: Setting(
-        name=f"{name.upper()}_URL", kind=kinds.url(url), default=url, about="where this market is read", shown=url
-    )
-    for name, url in SOURCE_DEFAULTS.items()
-}
+_URLS = {name: Setting(f"{name.upper()}_URL", url, kinds.url(url)) for name, url in SOURCE_DEFAULTS.items()}
 TABLE = (*_FIELDS.values(), *_URLS.values())
 NAMES = tuple(row.name for row in TABLE)
 
 
-def command_line(env_file: Path, command: str = "") -> str:
-    """What to type for a command of bot.py about the same bot: `python bot.py stop --env-file ...`."""
-    option = "" if env_file == ENV_FILE else f" --env-file {env_file}"
-    return f"python bot.py {command}".rstrip() + option
+def place(env_file: Path = ENV_FILE) -> Settings:
+    """Only the settings that say which bot it is and where it keeps its files; the others have their defaults.
 
-
-@dataclass(frozen=True, kw_only=True)
-class Place:
-    """Which bot, and where it keeps its files: all that is needed to look at a bot from outside."""
-
-    bot_id: int
-    data_dir: Path | None = None
-    machine_wide_lock: bool = True
-
-
-def place(env_file: Path = ENV_FILE, *, environ: Mapping[str, str] | None = None) -> Place:
-    """Like `load`, for the few settings that `Place` needs. Raises ConfigError for problems with these only."""
-    reader = _Reader(env_file, os.environ if environ is None else environ)
-    found = Place(
-        bot_id=int(reader.get(_TOKEN).partition(":")[0]),
-        data_dir=reader.get(_FIELDS["data_dir"]),
-        machine_wide_lock=reader.get(_FIELDS["machine_wide_lock"]),
-    )
+    Raises ConfigError for problems with these only.
+    """
+    reader = _Reader(env_file, os.environ)
+    found = Settings(**{name: reader.get(_FIELDS[name]) for name in ("token", "data_dir", "machine_wide_lock")})
     if reader.problems:
         raise ConfigError(reader.problems, missing=reader.missing)
     return found
@@ -291,7 +183,7 @@ def load(
 def bot_id_in(env_file: Path) -> int | None:
     """The bot id of the token in a settings file; None when the file or a token in it is missing or unreadable."""
     token = _Reader(env_file, {}).raw(TOKEN)
-    return int(token.partition(":")[0]) if TOKEN_FORM.match(token) else None
+    return int(token.partition(":")[0]) if kinds.TOKEN_FORM.match(token) else None
 
 
 def unknown_names(env_file: Path) -> list[str]:

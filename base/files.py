@@ -10,6 +10,8 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 
+from base.logs import redact
+
 
 def write(path: Path, content: bytes, *, durable: bool = False) -> None:
     """Replace `path` by a file with this content, open to its owner only. Raises OSError, then leaves no trace.
@@ -34,8 +36,8 @@ def write(path: Path, content: bytes, *, durable: bool = False) -> None:
 
 
 def write_json(path: Path, record: Mapping[str, object]) -> None:
-    """Replace `path` by this record. Raises OSError, then leaves no trace."""
-    write(path, json.dumps(record, ensure_ascii=False, indent=1).encode("utf-8", "replace"))
+    """Replace `path` by this record, without any token in it. Raises OSError, then leaves no trace."""
+    write(path, redact(json.dumps(record, ensure_ascii=False, indent=1)).encode("utf-8", "replace"))
 
 
 def read_json(path: Path) -> dict[str, object] | None:

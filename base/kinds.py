@@ -1,4 +1,4 @@
-"""What a setting is, and the kinds of values: how each is read, and what an error says is expected."""
+"""The kinds of settings: how the text of a value is read, and what an error says is expected."""
 
 from __future__ import annotations
 
@@ -7,23 +7,24 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 from urllib.parse import urlsplit
 
-from base.text import parse_amount, parse_number
-
-T = TypeVar("T")
+from base.text import parse_amount, parse_number, parse_user_id, parse_whole
 
 ROOT = Path(__file__).resolve().parent.parent
+TOKEN_FORM = re.compile(r"^\d{3,}:[A-Za-z0-9_-]{3,}$")
 _SYMBOL = re.compile(r"^[A-Z0-9]{2,15}$")
+_YES, _NO = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
 
 @dataclass(frozen=True)
-class Kind(Generic[T]):
-    """parse: raises ValueError for text that is not as `expected`."""
+class Kind:
+    """parse: raises ValueError for text that is not as `expected`. unset: the value when there is no text."""
 
-    parse: Callable[[str], T]
+    parse: Callable[[str], Any]
     expected: str
+    unset: Any = None
 
 
 @dataclass(frozen=True)
@@ -37,32 +38,33 @@ class WhaleMin:
         return self.per_symbol.get(symbol, self.default)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Setting:
-    """One setting and its row in docs/settings.md. secret: its value is never shown."""
+    """One setting: its name, its default as people write it, its kind. secret: its value is never shown."""
 
     name: str
-    kind: Kind[Any]
-    default: Any
-    about: str
-    shown: str  # the default as the documentation shows it
+    written: str
+    kind: Kind
     secret: bool = False
 
+    @property
+    def default(self) -> Any:
+        """The value when nothing is set."""
+        return self.kind.parse(self.written) if self.written else self.kind.unset
 
-def setting(name: str, default: object, kind: Kind[Any], about: str, *, shown: str = "", secret: bool = False) -> Any:
+
+def setting(name: str, written: str, kind: Kind, *, secret: bool = False) -> Any:
     """A field of `Settings`, filled by the setting `name`."""
-    if isinstance(default, float | str):
-        shown = f"{default:g}" if isinstance(default, float) else default
-    row = Setting(name=name, kind=kind, default=default, about=about, shown=shown, secret=secret)
-    return field(default=default, repr=not secret, metadata={"setting": row})
+    row = Setting(name, written, kind, secret)
+    return field(default=row.default, repr=not secret, metadata={"setting": row})
 
 
-def number(low: float, high: float, unit: str) -> Kind[float]:
+def number(low: float, high: float, unit: str) -> Kind:
     """A number from `low` to `high`."""
     return Kind(lambda value: parse_number(value, low, high), f"{unit} from {low:g} to {high:g}")
 
 
-def one_of(*words: str) -> Kind[str]:
+def one_of(*words: str) -> Kind:
     """One of these words, which are in lower case."""
 
     def parse(value: str) -> str:
@@ -73,7 +75,7 @@ def one_of(*words: str) -> Kind[str]:
     return Kind(parse, f"{', '.join(words[:-1])} or {words[-1]}")
 
 
-def matching(form: re.Pattern[str], expected: str) -> Kind[str]:
+def matching(form: re.Pattern[str], expected: str, *, unset: str) -> Kind:
     """Text of this form."""
 
     def parse(value: str) -> str:
@@ -81,18 +83,12 @@ def matching(form: re.Pattern[str], expected: str) -> Kind[str]:
             raise ValueError(value)
         return value
 
-    return Kind(parse, expected)
+    return Kind(parse, expected, unset)
 
 
-def parse_user_id(value: str) -> int:
-    """A Telegram user id: a positive whole number. Raises ValueError for anything else."""
-    if not re.fullmatch(r"\d{1,15}", value, re.ASCII) or int(value) == 0:
-        raise ValueError(value)
-    return int(value)
-
-
-def _user_ids(value: str) -> frozenset[int]:
-    return frozenset(parse_user_id(part.strip()) for part in value.split(",") if part.strip())
+def url(example: str) -> Kind:
+    """The address of a server; a slash at its end is taken off."""
+    return Kind(_url, f"a URL like {example}")
 
 
 def _url(value: str) -> str:
@@ -103,13 +99,16 @@ def _url(value: str) -> str:
 
 
 def _folder(value: str) -> Path:
-    path = Path(value).expanduser()
     # A relative folder would depend on where the bot is started from, and two starts would not meet.
-    return path if path.is_absolute() else ROOT / path
+    return ROOT / Path(value).expanduser()
+
+
+def _parts(value: str) -> list[str]:
+    return [part.strip() for part in value.split(",") if part.strip()]
 
 
 def _symbols(value: str) -> tuple[str, ...]:
-    symbols = tuple(dict.fromkeys(part.strip().upper() for part in value.split(",") if part.strip()))
+    symbols = tuple(dict.fromkeys(part.upper() for part in _parts(value)))
     if not symbols or not all(_SYMBOL.match(symbol) for symbol in symbols):
         raise ValueError(value)
     return symbols
@@ -127,36 +126,34 @@ def _thresholds(value: str) -> WhaleMin:
     return WhaleMin(amounts.pop("", None), amounts)
 
 
-def _port(value: str) -> int:
-    return int(parse_number(value, 0, 65535, whole=True))
-
-
 def _host(value: str) -> str:
     # An address and no name: what a name means could change, and with it who can look in.
     return str(ip_address("127.0.0.1" if value.lower() == "localhost" else value))
 
 
-def _percent(value: str) -> float:
-    return parse_number(value.removesuffix("%").strip(), 0.001, 10)
+def _yes_no(value: str) -> bool:
+    return one_of(*_YES, *_NO).parse(value) in _YES
 
 
-def url(example: str) -> Kind[str]:
-    """The address of a server; a slash at its end is taken off."""
-    return Kind(_url, f"a URL like {example}")
-
-
+TOKEN = matching(TOKEN_FORM, "digits, a colon and letters, as @BotFather shows it", unset="0:none")
+API_KEY = matching(re.compile(r"^[A-Za-z0-9_-]{8,128}$"), "letters and digits, as coinglass.com shows it", unset="")
 USER_ID = Kind(parse_user_id, "your numeric Telegram user id, like 123456789")
-USER_IDS = Kind(_user_ids, "numeric user ids separated by commas, like 123456789,987654321")
+USER_IDS = Kind(
+    lambda value: frozenset(map(parse_user_id, _parts(value))),
+    "numeric user ids separated by commas, like 123456789,987654321",
+    frozenset(),
+)
 SYMBOLS = Kind(_symbols, "coins separated by commas, like BTC,ETH,SOL")
 THRESHOLDS = Kind(_thresholds, "`auto`, an amount like 500k or 2m, or BTC=2m,ETH=1m")
-PERCENT = Kind(_percent, "percent per 8 hours from 0.001 to 10, like 0.05")
+PERCENT = Kind(
+    lambda value: parse_number(value.removesuffix("%").strip(), 0.001, 10),
+    "percent per 8 hours from 0.001 to 10, like 0.05",
+)
 INTERVAL = number(0.2, 3600, "seconds")
 FOLDER = Kind(_folder, "a folder's full path")
-PORT = Kind(_port, "a port from 1 to 65535, or 0 for off")
+PORT = Kind(lambda value: parse_whole(value, 0, 65535), "a port from 1 to 65535, or 0 for off")
 HOST = Kind(_host, "an address of this machine like 127.0.0.1, or 0.0.0.0 for all")
-_YES = ("true", "yes", "on", "1")
-_WORDS = one_of(*_YES, "false", "no", "off", "0")
-YES_NO = Kind(lambda value: _WORDS.parse(value) in _YES, "true or false")
+YES_NO = Kind(_yes_no, "true or false")
 LEVEL = Kind(
     lambda value: one_of("debug", "info", "warning", "error").parse(value).upper(), "DEBUG, INFO, WARNING or ERROR"
 )

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 # No \b in front: a token also stands in "bot<token>" of a URL, and behind an escaped colon.
-_TOKEN_LIKE = re.compile(r"\d{5,}(?::|%3[Aa])[A-Za-z0-9_-]{20,}")
+TOKEN_LIKE = re.compile(r"\d{5,}(?::|%3[Aa])[A-Za-z0-9_-]{20,}")
 CHUNK = 1 << 20
 _FORMAT = "%(asctime)s %(levelname)-7s %(message)s"
 
@@ -48,7 +48,7 @@ class Json(Redacting):
 
 def redact(text: str, secret: str = "") -> str:
     """The text without anything that looks like a bot token, and without `secret`, the secret half of this bot's."""
-    text = _TOKEN_LIKE.sub("<token>", text)
+    text = TOKEN_LIKE.sub("<token>", text)
     return text.replace(secret, "<token>") if secret else text
 
 

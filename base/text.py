@@ -30,12 +30,23 @@ def parse_amount(text: str) -> float:
     return amount
 
 
-def parse_number(text: str, low: float, high: float, *, whole: bool = False) -> float:
-    """A number from `low` to `high`, like `20` or `0.5`; whole: no fraction. Raises ValueError for other text."""
-    form = r"\d{1,15}" if whole else r"\d{1,15}|\d{0,15}\.\d{1,15}"
-    if not re.fullmatch(form, text.strip(), re.ASCII) or not low <= float(text) <= high:
+def parse_number(text: str, low: float, high: float) -> float:
+    """A number from `low` to `high`, like `20` or `0.5`. Raises ValueError for anything else."""
+    if not re.fullmatch(r"\d{1,15}|\d{0,15}\.\d{1,15}", text.strip(), re.ASCII) or not low <= float(text) <= high:
         raise ValueError(f"not a number from {low:g} to {high:g}: {text!r}")
     return float(text)
+
+
+def parse_whole(text: str, low: int, high: int) -> int:
+    """A whole number from `low` to `high`, like `20`. Raises ValueError for anything else."""
+    if not re.fullmatch(r"\d{1,15}", text.strip(), re.ASCII) or not low <= int(text) <= high:
+        raise ValueError(f"not a whole number from {low} to {high}: {text!r}")
+    return int(text)
+
+
+def parse_user_id(text: str) -> int:
+    """A Telegram user id: a positive whole number of at most 15 digits. Raises ValueError for anything else."""
+    return parse_whole(text, 1, 10**15)
 
 
 def parse_duration(text: str) -> float:
@@ -122,6 +133,11 @@ def offset(moment: datetime) -> str:
 def count(number: int, noun: str) -> str:
     """`1 order`, `7 orders`."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def row(name: str, words: str) -> str:
+    """A line for the terminal: a short name, then what there is to say."""
+    return f"  {name:<8}  {words}"
 
 
 def escape(raw: str) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 
 from access import Knock
 from alerts.held_back import due_at, reasons
 from base import text
 from botapi.updates import Update
-from commands.context import Context, Reply, Usage, whole_number
+from commands.context import Context, Reply, Usage
 from commands.settings import muted
 from store.rows import Chat
 
@@ -71,9 +70,10 @@ def status(context: Context, update: Update, arguments: list[str]) -> list[Reply
 
 def logs(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
     """Send the end of the log as a file, always to the owner's private chat: it names chats and people."""
-    lines = whole_number(arguments, 1, MOST_LOG_LINES, default=LOG_LINES)
-    if lines is None:
-        raise Usage(f"Give a number of lines from 1 to {MOST_LOG_LINES:,}.")
+    try:
+        lines = text.parse_whole(" ".join(arguments) or str(LOG_LINES), 1, MOST_LOG_LINES)
+    except ValueError:
+        raise Usage(f"Give a number of lines from 1 to {MOST_LOG_LINES:,}.") from None
     wish = {"kind": "log", "lines": lines}
     said = f"The last {text.count(lines, 'line')} of the log"
     replies = [Reply(text=said, chat_id=update.user_id, method="sendDocument", attachment=wish)]
@@ -182,6 +182,7 @@ def _decide(context: Context, user_id: int, *, allowed: bool) -> list[Reply]:
 
 
 def _user_id(arguments: list[str]) -> int:
-    if len(arguments) != 1 or not re.fullmatch(r"[1-9]\d{0,14}", arguments[0], re.ASCII):
-        raise Usage("Give one numeric user id.")
-    return int(arguments[0])
+    try:
+        return text.parse_user_id(" ".join(arguments))
+    except ValueError:
+        raise Usage("Give one numeric user id.") from None

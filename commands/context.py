@@ -165,12 +165,3 @@ KINDS = {"whales": "whale orders", "liquidations": "liquidations", "funding": "f
 def as_symbol(word: str) -> str:
     """The coin that people mean by `btc`, `$BTC` or `BTCUSDT`, whether it is watched or not."""
     return word.upper().removesuffix("USDT").strip("$/-") or word.upper()
-
-
-def whole_number(arguments: Sequence[str], lowest: int, highest: int, *, default: int) -> int | None:
-    """The one argument as a number in that range, `default` without any; None for everything else."""
-    if not arguments:
-        return default
-    word = arguments[0]
-    fits = len(arguments) == 1 and word.isascii() and word.isdigit() and lowest <= int(word[:12]) <= highest
-    return int(word) if fits else None

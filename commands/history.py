@@ -9,7 +9,7 @@ from alerts.publish import payload
 from alerts.wording import listed
 from base import text
 from botapi.updates import Update
-from commands.context import Context, Reply, Usage, whole_number
+from commands.context import Context, Reply, Usage
 from store.rows import MONITORS, Alert, Chat
 
 # What happened to an alert that was not simply sent.
@@ -26,9 +26,10 @@ _BECAME = {
 
 def history(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
     """List the latest alerts of this chat, sent or held back."""
-    limit = whole_number(arguments, 1, 50, default=10)
-    if limit is None:
-        raise Usage("Give a number from 1 to 50.")
+    try:
+        limit = text.parse_whole(" ".join(arguments) or "10", 1, 50)
+    except ValueError:
+        raise Usage("Give a number from 1 to 50.") from None
     found = context.store.messages.history(update.chat_id, limit=limit)
     if not found:
         return [Reply(text="No alerts in this chat in the last 30 days.")]

@@ -11,7 +11,7 @@ from alerts.digest import Digests, plan
 from alerts.held_back import is_due
 from base import schedules, text, zones
 from botapi.updates import Update
-from commands.context import Context, Reply, Usage, whole_number
+from commands.context import Context, Reply, Usage
 from store.rows import LEVELS, MONITORS, Chat
 
 LOWEST_THRESHOLD = 10_000.0
@@ -151,9 +151,10 @@ def cap(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
     typed = " ".join(arguments).lower()
     if typed == "off":
         return context.save(replace(chat, hourly_cap=0), "The hourly limit is off: every alert arrives at once.")
-    limit = whole_number(arguments, 1, HIGHEST_CAP, default=0)
-    if limit is None:
-        raise Usage(f"Give a number of messages per hour from 1 to {HIGHEST_CAP}, or off.")
+    try:
+        limit = text.parse_whole(typed, 1, HIGHEST_CAP)
+    except ValueError:
+        raise Usage(f"Give a number of messages per hour from 1 to {HIGHEST_CAP}, or off.") from None
     rest = "the rest goes into the next digest" if chat.digest_at is not None else "the rest arrives after the hour"
     said = f"At most {text.count(limit, 'alert message')} per clock hour; {rest}."
     return context.save(replace(chat, hourly_cap=limit), said)

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,10 +23,7 @@ from base.logs import redact
 from machine import processes, supervisor
 from machine.supervisor import Supervisor
 
-if sys.platform == "win32":
-    import ctypes
-    from ctypes import wintypes
-else:
+if sys.platform != "win32":
     import pwd
 
 log = logging.getLogger(__name__)
@@ -48,10 +47,7 @@ class Holder:
 def user_name(uid: int | None = None) -> str:
     """The name of an account; of this process's own when no uid is given (from the system, not from $USER)."""
     if sys.platform == "win32":
-        # getpass.getuser() asks the environment only, and a service's may be empty.
-        name, size = ctypes.create_unicode_buffer(257), wintypes.DWORD(257)
-        ctypes.WinDLL("advapi32").GetUserNameW(name, ctypes.byref(size))
-        return name.value
+        return processes.user(os.getpid()).rpartition("\\")[2]  # without the computer's name
     else:  # noqa: RET505 - mypy skips only a whole branch for another platform
         uid = os.geteuid() if uid is None else uid
         try:
@@ -125,50 +121,70 @@ def write_record(path: Path, *, bot_id: int, name: str, lock: Path, since: float
         "process": processes.identity(os.getpid()),
         "host": socket.gethostname(),
         "user": user_name(),
-        "argv": [redact(word) for word in sys.orig_argv],
-        "cwd": redact(_cwd()),
+        "argv": sys.orig_argv,
+        "cwd": _cwd(),
         "python": sys.version.split()[0],
         "since": datetime.fromtimestamp(since, UTC).isoformat(timespec="seconds"),
         "lock": str(lock),
-        "supervisor": None
-        if runs is None
-        else {
-            "kind": runs.kind,
-            "name": redact(runs.name),
-            "stop_command": redact(runs.stop_command),
-            "restarts": runs.restarts,
-        },
+        "supervisor": runs and asdict(runs),
     }
     try:
         files.write_json(path, record)
     except OSError as error:
-        log.warning("%s was not written (%s): a refused second start will know less.", path, error)
+        log.warning(
+            "%s cannot be written (%s). If a second copy is refused, it can say less about this one.",
+            path,
+            error.strerror,
+        )
+
+
+def bot_name(bot_id: int, username: str) -> str:
+    """`123456789 (@name)`, or the id alone when the name is not known."""
+    return f"{bot_id} (@{username.removeprefix('@')})" if username else str(bot_id)
+
+
+def facts(holder: Holder, *, now: float) -> str:
+    """`pid 4321, user ann, host vps, since 10:02:11 UTC (2 h 13 min)`: what is known of it."""
+    known = [f"{'pid' if holder.sure else 'probably pid'} {holder.pid}" if holder.pid else "an unknown process"]
+    if holder.user:
+        known.append(f"user {holder.user}")
+    if holder.host not in ("", socket.gethostname()):
+        known.append(f"host {holder.host}")
+    if holder.since is not None:
+        age = text.duration(max(0.0, now - holder.since))
+        known.append(f"since {text.clock(holder.since, now=now)} ({age})")
+    return ", ".join(known)
+
+
+def described(holder: Holder, *, now: float) -> list[str]:
+    """The holder in lines: its process, its command and what runs it, as far as they are known."""
+    lines = [text.row("process", facts(holder, now=now))]
+    if holder.command:
+        folder = f"   (in {holder.cwd})" if holder.cwd else ""
+        lines.append(text.row("command", text.clip(holder.command, 200) + folder))
+    if holder.supervisor is not None:
+        lines.append(text.row("run by", str(holder.supervisor)))
+    return lines
 
 
 def refusal(holder: Holder | None, bot_id: int, name: str = "", *, now: float | None = None) -> str:
     """What a refused start says: who runs the bot, since when, the command that stops it. For stderr and the log."""
     holder = holder or Holder()
-    name = (name or holder.username).removeprefix("@")
-    bot = f"{bot_id} (@{name})" if name else str(bot_id)
-    facts = [f"{'pid' if holder.sure else 'probably pid'} {holder.pid}" if holder.pid else "an unknown process"]
-    if holder.user:
-        facts.append(f"user {holder.user}")
-    if holder.host not in ("", socket.gethostname()):
-        facts.append(f"host {holder.host}")
-    if holder.since is not None:
-        age = (time.time() if now is None else now) - holder.since
-        since = datetime.fromtimestamp(holder.since, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-        facts.append(f"since {since} ({text.duration(max(0.0, age))})")
-    lines = [f"Bot {bot} is already running on this machine; this start was refused."]
-    lines.append(f"  holder   {', '.join(facts)}")
-    if holder.command:
-        lines.append(f"  command  {text.clip(holder.command, 200)}{f'   (in {holder.cwd})' if holder.cwd else ''}")
-    if holder.supervisor is not None:
-        lines.append(f"  managed  {holder.supervisor.kind} {holder.supervisor.name}".rstrip())
-    lines.append(f"  stop it  {stop_command(holder)}")
-    lines.append("  or wait  python bot.py --wait")
-    lines.append("Don't delete the lock file; it won't stop the other copy.")
+    bot = bot_name(bot_id, name or holder.username)
+    lines = [
+        f"Bot {bot} is already running on this machine, so this start was refused.",
+        *described(holder, now=time.time() if now is None else now),
+        text.row("stop it", stop_command(holder)),
+        text.row("or wait", bot_command("--wait")),
+        "Don't delete the lock file; it won't stop the other copy.",
+    ]
     return "\n".join(lines)
+
+
+def bot_command(*words: str) -> str:
+    """What to type to run bot.py with the Python that runs now: `/srv/bot/.venv/bin/python bot.py --wait`."""
+    argv = [sys.executable or "python", "bot.py", *words]
+    return subprocess.list2cmdline(argv) if sys.platform == "win32" else shlex.join(argv)
 
 
 def stop_command(holder: Holder) -> str:

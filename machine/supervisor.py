@@ -32,6 +32,9 @@ class Supervisor:
     stop_command: str
     restarts: bool = False
 
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}".rstrip()
+
 
 # Between a container's pid 1 and the bot these change nothing: the container still is what restarts it.
 _INITS = frozenset({"tini", "docker-init", "dumb-init", "catatonit", "sh", "bash", "dash", "ash"})

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import socket
 import sys
 import time
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ from typing import Any
 from base import text
 from botapi.polling_state import PollingState, words_of
 from machine import processes, supervisor
-from machine.holder import Holder
+from machine.holder import Holder, facts
 from manage import launchers
 from manage.checks import ROOT, Subject
 from manage.findings import Finding, at_once
@@ -63,11 +62,8 @@ def _obstacle(path: Path) -> Finding | None:
 
 
 def _who(holder: Holder) -> str:
-    host = f" on {holder.host}" if holder.host not in ("", socket.gethostname()) else ""
-    user = f", user {holder.user}" if holder.user else ""
-    age = f", for {text.duration(max(0.0, time.time() - holder.since))}" if holder.since is not None else ""
-    by = f", run by {holder.supervisor.kind} {holder.supervisor.name}".rstrip() if holder.supervisor else ""
-    return f"the bot runs: pid {holder.pid or 'unknown'}{host}{user}{age}{by}"
+    by = f", run by {holder.supervisor}" if holder.supervisor else ""
+    return f"the bot runs: {facts(holder, now=time.time())}{by}"
 
 
 def _stop(pid: int) -> str:

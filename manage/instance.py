@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from base.config import Place
+from base.config import Settings
 from lock import InstanceLock
 from machine.folders import find_folder
-from machine.holder import Holder, user_name
+from machine.holder import Holder, bot_name, user_name
 from service import state
 
 FRESH = 30.0  # seconds; a running bot tells how it is every 5
@@ -39,23 +39,22 @@ class Instance:
     @property
     def name(self) -> str:
         """`123456789 (@name)`, as far as it is known."""
-        username = str(self.told.get("username") or (self.holder.username if self.holder else "")).removeprefix("@")
-        return f"{self.bot_id} (@{username})" if username else str(self.bot_id)
+        return bot_name(self.bot_id, str(self.told.get("username") or (self.holder.username if self.holder else "")))
 
 
-def look(place: Place, *, now: float | None = None) -> Instance:
+def look(settings: Settings, *, now: float | None = None) -> Instance:
     """See who runs this bot. Never tries the lock, so no start can fail by it, and makes no folder."""
     now = time.time() if now is None else now
-    folder = find_folder(place.bot_id, place.data_dir)
-    holder = _holder(place, folder)
+    folder = find_folder(settings.bot_id, settings.data_dir)
+    holder = _holder(settings, folder)
     if holder is not None and holder.user not in ("", user_name()):
-        theirs = None if place.data_dir is not None else folder_of(holder.user, place.bot_id)
+        theirs = None if settings.data_dir is not None else folder_of(holder.user, settings.bot_id)
         if theirs is not None and theirs != folder:
-            folder, holder = theirs, _holder(place, theirs) or holder
+            folder, holder = theirs, _holder(settings, theirs) or holder
     told = state.read(folder) or {}
     current = holder is not None and _is_its_own(told, holder, now=now)
     return Instance(
-        bot_id=place.bot_id,
+        bot_id=settings.bot_id,
         holder=holder,
         folder=folder,
         told=told if current else {},
@@ -63,8 +62,8 @@ def look(place: Place, *, now: float | None = None) -> Instance:
     )
 
 
-def _holder(place: Place, folder: Path) -> Holder | None:
-    return InstanceLock(folder, place.bot_id, machine_wide=place.machine_wide_lock).holder()
+def _holder(settings: Settings, folder: Path) -> Holder | None:
+    return InstanceLock(folder, settings.bot_id, machine_wide=settings.machine_wide_lock).holder()
 
 
 def folder_of(user: str, bot_id: int) -> Path | None:

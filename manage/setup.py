@@ -13,10 +13,14 @@ import sys
 import threading
 import time
 from pathlib import Path
+from urllib.parse import unquote
 
 from access import OwnerLink
 from base import config, exit_codes
 from base.config import OWNER, TOKEN, ConfigError, Settings
+from base.kinds import TOKEN_FORM
+from base.logs import TOKEN_LIKE
+from base.text import parse_user_id
 from botapi.client import Telegram, TelegramError, TokenRefused
 from botapi.storage import StoreError
 from lock import InstanceLock
@@ -30,7 +34,6 @@ from store import Store
 EVERY = 0.5  # seconds between two looks at whether the link was opened
 _LEFT = "Nothing was changed."
 _TRY = "100:none"  # has a token's form; stands in for one while the other settings are looked at
-_IN_TEXT = re.compile(r"(?<!\d)\d{5,}:[A-Za-z0-9_-]{20,}")
 _NOT_TYPED = re.compile(r"\x1b\[20[01]~|[\s'\"`\u200b-\u200f\u2028-\u202e\u2060\ufeff]")
 
 _HOW_TO_GET_A_TOKEN = """
@@ -236,9 +239,10 @@ def _ask_owner(present: int | None) -> int | None:
             return present
         if answer.lower() == "link":
             return None
-        if re.fullmatch(r"[1-9]\d{0,14}", answer, re.ASCII):
-            return int(answer)
-        print("A user id is a number like 123456789. @userinfobot shows you yours.")
+        try:
+            return parse_user_id(answer)
+        except ValueError:
+            print("A user id is a number like 123456789. @userinfobot shows you yours.")
 
 
 def _check(env_file: Path, token: str) -> str | None:
@@ -269,7 +273,7 @@ def find_token(pasted: str) -> str | None:
     """The token in what was pasted: with blanks, quotes, `bot` before it, as a line of `.env`, in a whole message."""
     bare = _NOT_TYPED.sub("", pasted)
     bare = bare.removeprefix("export").removeprefix(f"{TOKEN}=").removeprefix("bot")
-    if config.TOKEN_FORM.match(bare):
+    if TOKEN_FORM.match(bare):
         return bare
-    found = set(_IN_TEXT.findall(pasted))
+    found = set(TOKEN_LIKE.findall(unquote(pasted)))
     return found.pop() if len(found) == 1 else None

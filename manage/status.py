@@ -15,7 +15,7 @@ from typing import Any
 
 from base import config, exit_codes, text
 from botapi.polling_state import words_of
-from machine.holder import Holder, stop_command
+from machine.holder import Holder, bot_command, described, stop_command
 from manage import instance
 from manage.instance import FRESH, Instance
 from venues.availability import SourceHealth
@@ -66,38 +66,30 @@ def as_json(found: Instance, now: float) -> dict[str, Any]:
 def lines(found: Instance, now: float, env_file: Path = config.ENV_FILE) -> Iterator[str]:
     """The status for people, line by line."""
     if found.holder is None:
-        yield f"Bot {found.name} is not running on this machine. Start it: {config.command_line(env_file)}"
+        yield f"Bot {found.name} is not running on this machine. Start it: {_command(env_file)}"
         if found.left:
             at = text.clock(float(found.left["written_at"]), now=now)
-            yield _row("ended", f"it was killed, or the power failed; last sign of life {at}")
-        yield _row("folder", str(found.folder))
+            yield text.row("ended", f"it was killed, or the power failed; last sign of life {at}")
+        yield text.row("folder", str(found.folder))
         return
     yield f"Bot {found.name} is running."
-    yield from _process(found.holder, now, config.command_line(env_file, "stop"))
+    yield from described(found.holder, now=now)
+    yield text.row("stop it", stop_command(found.holder) if _restarted(found.holder) else _command(env_file, "stop"))
     if found.told:
         try:
             yield from list(_told(found, now))
         except (KeyError, TypeError, ValueError):
-            yield _row("more", "its status cannot be read: the running bot is a different version")
+            yield text.row("more", "its status cannot be read: the running bot is a different version")
     elif found.foreign:
-        yield _row("more", f"only user {found.holder.user} (or root) can see more")
+        yield text.row("more", f"only user {found.holder.user} (or root) can see more")
     else:
-        yield _row("more", "it has not written its status yet (wait a few seconds), or it uses another DATA_DIR")
-    yield _row("folder", str(found.told.get("folder") or found.folder))
+        yield text.row("more", "it has not written its status yet (wait a few seconds), or it uses another DATA_DIR")
+    yield text.row("folder", str(found.told.get("folder") or found.folder))
 
 
-def _process(holder: Holder, now: float, stop: str) -> Iterator[str]:
-    facts = [f"{'pid' if holder.sure else 'probably pid'} {holder.pid}" if holder.pid else "in another container"]
-    facts += [f"user {holder.user}"] if holder.user else []
-    if holder.since is not None:
-        since = text.clock(holder.since, now=now)
-        facts.append(f"since {since} ({text.duration(max(0.0, now - holder.since))})")
-    yield _row("process", ", ".join(facts))
-    if holder.command:
-        yield _row("command", text.clip(holder.command, 200))
-    if holder.supervisor is not None:
-        yield _row("run by", f"{holder.supervisor.kind} {holder.supervisor.name}".rstrip())
-    yield _row("stop it", stop_command(holder) if _restarted(holder) else stop)
+def _command(env_file: Path, *words: str) -> str:
+    """What to type for a command of bot.py about the same bot."""
+    return bot_command(*words, *([] if env_file == config.ENV_FILE else ["--env-file", str(env_file)]))
 
 
 def _restarted(holder: Holder) -> bool:
@@ -107,17 +99,17 @@ def _restarted(holder: Holder) -> bool:
 def _told(found: Instance, now: float) -> Iterator[str]:
     told = found.told
     for problem in problems(found, now):
-        yield _row("problem", problem)
-    yield _row("version", str(told["version"]))
-    yield _row("polling", _polling(told["polling"], now))
-    yield _row("conflict", _conflict(told["conflict"], now))
+        yield text.row("problem", problem)
+    yield text.row("version", str(told["version"]))
+    yield text.row("polling", _polling(told["polling"], now))
+    yield text.row("conflict", _conflict(told["conflict"], now))
     for number, source in enumerate(told["sources"]):
         known = {field.name: source.get(field.name) for field in fields(SourceHealth)}
         health = SourceHealth(**known | {"symbols": tuple(source["symbols"]), "retry_at": 0.0})
-        yield _row("sources" if number == 0 else "", health.line(now))
+        yield text.row("sources" if number == 0 else "", health.line(now))
     queue = told["queue"]
     settled = f"in 24 h {queue['sent_24h']:,} sent, {queue['buried_24h']:,} undeliverable"
-    yield _row("queue", f"{queue['pending']:,} waiting; {settled}")
+    yield text.row("queue", f"{queue['pending']:,} waiting; {settled}")
 
 
 def _polling(polling: Mapping[str, Any], now: float) -> str:
@@ -137,7 +129,3 @@ def _conflict(conflict: Mapping[str, Any], now: float) -> str:
     if not ended:
         return "none"
     return f"none; the last one ended at {text.clock(ended[-1]['until'], now=now)}"
-
-
-def _row(name: str, words: str) -> str:
-    return f"  {name:<8}  {words}"

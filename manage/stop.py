@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 from base import config, exit_codes, text
-from base.config import Place
+from base.config import Settings
 from machine import stop_requests
 from machine.holder import Holder, stop_command
 from manage import instance
@@ -58,8 +58,7 @@ def _reason_not_to(found: Instance, holder: Holder) -> str:
     if holder.host not in ("", socket.gethostname()) and not holder.sure:
         return f"{runs} on {holder.host}, according to its folder. Stop it there: python bot.py stop"
     if supervisor is not None and supervisor.restarts:
-        by = f"{supervisor.kind} {supervisor.name}".rstrip()
-        return f"{runs} under {by}, which would restart it at once. Stop it with:\n  {command}"
+        return f"{runs} under {supervisor}, which would restart it at once. Stop it with:\n  {command}"
     if holder.pid is None:
         return f"{runs}, but its process is not visible from here. Stop it {command}."
     if found.foreign and sys.platform != "win32" and os.geteuid() != 0:
@@ -68,7 +67,7 @@ def _reason_not_to(found: Instance, holder: Holder) -> str:
     return ""
 
 
-def _ask(place: Place, found: Instance, holder: Holder) -> None:
+def _ask(place: Settings, found: Instance, holder: Holder) -> None:
     """Raises OSError when the process cannot be reached. A process that has ended meanwhile is as good as asked."""
     assert holder.pid is not None
     if sys.platform == "win32" or not holder.sure:
@@ -106,7 +105,7 @@ def _terminate(pid: int, handle: int | None) -> None:
         os.kill(pid, signal.SIGTERM)
 
 
-def _wait(place: Place, found: Instance, timeout: float, *, began: float) -> int:
+def _wait(place: Settings, found: Instance, timeout: float, *, began: float) -> int:
     """Wait until it has stopped, and print the result."""
     pause = threading.Event()
     asked = found.holder

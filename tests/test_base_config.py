@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import sys
 from pathlib import Path
@@ -217,8 +218,18 @@ def test_coins_are_named_once_in_upper_case_in_the_order_given(env_file: Path) -
     assert load(env_file, SYMBOLS="eth, btc ,ETH").symbols == ("ETH", "BTC")
 
 
+def meanings() -> list[str]:
+    """The text below each setting in the table."""
+    tree = ast.parse((ROOT / "base" / "config.py").read_text(encoding="utf-8"))
+    (table,) = (node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Settings")
+    texts = [node.value.value for node in table.body[1:] if isinstance(node, ast.Expr)]  # type: ignore[attr-defined]
+    return [" ".join(text.split()) for text in texts]
+
+
 def documentation() -> str:
-    rows = [f"| `{row.name}` | {row.shown} | {row.about} |" for row in config.TABLE]
+    markets = len(config.SOURCE_DEFAULTS)
+    about = [*meanings(), *["where this market is read"] * markets]
+    rows = [f"| `{row.name}` | {row.written} | {text} |" for row, text in zip(config.TABLE, about, strict=True)]
     return "\n".join(
         [
             "# All settings\n",

@@ -26,12 +26,12 @@ def test_the_refusal_says_who_since_when_and_how_to_stop_it() -> None:
         pid=4321, user="alice", since=SINCE, command="python bot.py", cwd="/srv/bot", supervisor=unit, sure=True
     )
     assert refusal(holder, 123456789, "my_bot", now=SINCE + 2 * 3600 + 13 * 60).splitlines() == [
-        "Bot 123456789 (@my_bot) is already running on this machine; this start was refused.",
-        "  holder   pid 4321, user alice, since 2026-11-23 10:02:11 UTC (2 h 13 min)",
-        "  command  python bot.py   (in /srv/bot)",
-        "  managed  systemd unit app.service",
-        "  stop it  sudo systemctl stop app.service",
-        "  or wait  python bot.py --wait",
+        "Bot 123456789 (@my_bot) is already running on this machine, so this start was refused.",
+        "  process   pid 4321, user alice, since 10:02:11 UTC (2 h 13 min)",
+        "  command   python bot.py   (in /srv/bot)",
+        "  run by    systemd unit app.service",
+        "  stop it   sudo systemctl stop app.service",
+        f"  or wait   {records.bot_command('--wait')}",
         "Don't delete the lock file; it won't stop the other copy.",
     ]
 
@@ -45,16 +45,16 @@ def test_the_refusal_works_when_little_is_known(holder: Holder | None) -> None:
     message = refusal(holder, 42)
     assert message.startswith("Bot 42 is already running")
     assert "an unknown process" in message
-    assert "stop it  in the window, container or service that runs it" in message
+    assert "stop it   in the window, container or service that runs it" in message
 
 
 def test_a_process_without_a_supervisor_is_stopped_by_its_pid() -> None:
     message = refusal(Holder(pid=4321, user=ME, sure=True), 42)
-    assert f"stop it  {supervisor.kill_command(4321)}" in message
+    assert f"stop it   {supervisor.kill_command(4321)}" in message
 
 
 def test_a_pid_that_only_the_record_tells_is_called_probable() -> None:
-    assert "holder   probably pid 4321" in refusal(Holder(pid=4321), 42)
+    assert "process   probably pid 4321" in refusal(Holder(pid=4321), 42)
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="needs sudo's world")
@@ -69,8 +69,8 @@ def test_a_pid_that_only_the_record_tells_is_called_probable() -> None:
 )
 def test_the_stop_command_is_made_for_the_user_who_reads_it(own: str, for_others: str) -> None:
     runs = Supervisor(kind="x", name="bot", stop_command=own)
-    assert f"stop it  {own}" in refusal(Holder(pid=1, user=ME, supervisor=runs), 42)
-    assert f"stop it  {for_others}" in refusal(Holder(pid=1, user="someone", supervisor=runs), 42)
+    assert f"stop it   {own}" in refusal(Holder(pid=1, user=ME, supervisor=runs), 42)
+    assert f"stop it   {for_others}" in refusal(Holder(pid=1, user="someone", supervisor=runs), 42)
 
 
 def test_a_record_comes_back_as_the_holder_it_describes(tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_a_record_of_wrong_types_is_read_for_what_it_is_worth(record: dict[str, 
 def test_a_record_that_cannot_be_written_is_a_warning_only(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "holder.json").mkdir()
     records.write_record(tmp_path / "holder.json", bot_id=42, name="", lock=tmp_path / "bot.lock", since=SINCE)
-    assert "was not written" in caplog.text
+    assert "cannot be written (Is a directory)" in caplog.text
     assert [entry.name for entry in tmp_path.iterdir()] == ["holder.json"]
 
 

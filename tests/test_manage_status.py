@@ -14,8 +14,9 @@ import pytest
 from conftest import OWNER, TOKEN, Run
 
 from base import config
-from base.config import Place
+from base.config import Settings
 from lock import InstanceLock
+from machine.holder import bot_command
 from manage import instance
 from manage import status as status_of
 from service import state
@@ -50,8 +51,8 @@ def status_lines(run_bot: Run, **settings: str) -> tuple[int, str]:
 
 def test_what_it_says_to_type_means_the_same_bot(tmp_path: Path) -> None:
     env = tmp_path / "other.env"
-    assert config.command_line(env, "stop") == f"python bot.py stop --env-file {env}"
-    assert config.command_line(config.ENV_FILE, "stop") == "python bot.py stop"
+    assert status_of._command(env, "stop") == bot_command("stop", "--env-file", str(env))
+    assert status_of._command(config.ENV_FILE, "stop") == bot_command("stop")
 
 
 def until_told(run_bot: Run, sim: Simulator) -> dict[str, Any]:
@@ -123,7 +124,7 @@ def test_a_killed_bots_state_is_not_taken_for_a_running_one_nor_for_the_next_one
 
 def test_a_state_of_the_same_pid_but_of_an_earlier_life_is_not_believed(tmp_path: Path) -> None:
     """In a container every life of the bot has the same pid."""
-    place = Place(bot_id=BOT_ID, data_dir=tmp_path)
+    place = Settings(token=f"{BOT_ID}:none", data_dir=tmp_path)
     with InstanceLock(tmp_path / str(BOT_ID), BOT_ID) as lock:
         found = instance.look(place)
         assert found.holder is not None
@@ -155,14 +156,14 @@ def test_a_state_of_the_same_pid_but_of_an_earlier_life_is_not_believed(tmp_path
 def test_garbage_in_the_states_file_is_no_error(tmp_path: Path, content: bytes) -> None:
     with InstanceLock(tmp_path / str(BOT_ID), BOT_ID) as lock:
         (lock.folder / state.FILE).write_bytes(content)
-        found = instance.look(Place(bot_id=BOT_ID, data_dir=tmp_path))
+        found = instance.look(Settings(token=f"{BOT_ID}:none", data_dir=tmp_path))
         assert f"pid {os.getpid()}" in "\n".join(status_of.lines(found, 1.8e9))
         assert status_of.as_json(found, 1.8e9)["running"] is True
 
 
 def test_healthy_fails_for_a_bot_that_hangs_or_names_a_problem(tmp_path: Path) -> None:
     """The Docker image's health check."""
-    place = Place(bot_id=BOT_ID, data_dir=tmp_path)
+    place = Settings(token=f"{BOT_ID}:none", data_dir=tmp_path)
     with InstanceLock(tmp_path / str(BOT_ID), BOT_ID) as lock:
         holder = instance.look(place).holder
         assert holder is not None
@@ -241,7 +242,7 @@ def test_a_settings_file_that_may_not_be_read_is_told(run_bot: Run, tmp_path: Pa
 
 
 def test_looking_never_makes_a_start_fail(tmp_path: Path) -> None:
-    place = Place(bot_id=BOT_ID, data_dir=tmp_path)
+    place = Settings(token=f"{BOT_ID}:none", data_dir=tmp_path)
     done = threading.Event()
 
     def look() -> None:

@@ -102,7 +102,7 @@ def kill_bot(site: Site) -> int:
 def refused(site: Site, kind: str, stop: str) -> None:
     second = site.bot()
     assert second.returncode == 75
-    assert f"managed  {kind} cryptosat" in second.stderr
+    assert f"run by    {kind} cryptosat" in second.stderr
     assert stop in second.stderr
 
 
