@@ -1,8 +1,7 @@
-"""When something comes again and again, as people type it: `09:00 mon-fri`, `every 4h`, a cron expression.
+"""Repeating times as people type them: `09:00 mon-fri`, `every 4h`, a cron expression. Pure: no clock, no state.
 
-Everything becomes one five-field cron expression in one time zone; `cronsim` finds the times, also across
-daylight saving changes (as Debian's cron: a time that a change skips comes right after it, one that a change
-repeats comes once). Pure: no clock, no state.
+Each becomes one five-field cron expression in one time zone. `cronsim` finds the times, also when clocks change: like
+Debian's cron, a time that the clocks skip comes right after the change, and one that they repeat comes once.
 """
 
 from __future__ import annotations
@@ -16,17 +15,12 @@ from datetime import UTC, datetime
 from cronsim import CronSim, CronSimError
 
 from base import zones
+from base.zones import Unreadable
 
-SHORTEST = 900.0  # seconds between two times: what comes more often is no summary
+SHORTEST = 900.0  # seconds between two times; a summary that comes more often is not a summary
 HOURS = (1, 2, 3, 4, 6, 8, 12)  # a day is a whole number of these
 _DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 _NAMED = {"daily": "*", "weekdays": "1-5", "weekends": "0,6"}
-_TIME = re.compile(r"(\d{1,2}):(\d{2})")
-_EVERY = re.compile(r"(\d{1,2})\s*h")
-
-
-class ScheduleError(ValueError):
-    """What was typed is no schedule. str() is one sentence for the one who typed it."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +32,7 @@ class Schedule:
     zone: str
 
     def next(self, after: float, *, zone: str = "UTC") -> float:
-        """The first time after `after` (unix seconds); `zone` is used where the rule names none."""
+        """The first time after `after` (unix seconds); `zone` is used if the rule names none."""
         return self._step(after, zone, reverse=False)
 
     def previous(self, before: float, *, zone: str = "UTC") -> float:
@@ -51,49 +45,47 @@ class Schedule:
 
 
 def parse(typed: str) -> Schedule:
-    """`09:00 [Zone] [days]`, `every 4h [Zone]` or `cron 30 8 * * 1-5 [Zone]`. Raises ScheduleError."""
+    """`09:00 [Zone] [days]`, `every 4h [Zone]` or `cron 30 8 * * 1-5 [Zone]`. Raises zones.Unreadable."""
     words = typed.split()
     if not words:
-        raise ScheduleError("I need a time (09:00), `every 4h`, or a cron expression.")
+        raise Unreadable("Give a time (09:00), an interval (every 4h) or a cron expression.")
     kind = words[0].lower()
     if kind == "cron":
         return _cron(words[1:])
-    if kind == "every":
-        return _every(words[1:])
-    return _daily(words)
+    return _every(words[1:]) if kind == "every" else _daily(words)
 
 
 def _cron(words: Sequence[str]) -> Schedule:
     if len(words) not in (5, 6):
-        raise ScheduleError("A cron expression has five fields: minute hour day month weekday.")
+        raise Unreadable("A cron expression has five fields: minute hour day month weekday.")
     cron, zone = " ".join(words[:5]), _zone(words[5:])
     try:
-        # From the start of a leap year on, so that the answer does not hang on today.
+        # Always from the start of the same leap year, so that the answer is the same every day.
         times = CronSim(cron, datetime(2028, 1, 1, tzinfo=UTC))
         first = [next(times).timestamp() for _ in range(200)]
     except CronSimError as error:
-        raise ScheduleError(f"“{cron[:60]}” is no cron expression: {str(error).lower()}.") from None
+        raise Unreadable(f"“{cron[:60]}” is not a cron expression: {str(error).lower()}.") from None
     except StopIteration:
-        raise ScheduleError(f"“{cron[:60]}” never comes.") from None
+        raise Unreadable(f"“{cron[:60]}” never matches a date.") from None
     if min(later - sooner for sooner, later in itertools.pairwise(first)) < SHORTEST:
-        raise ScheduleError("That is more often than every 15 minutes.")
-    return Schedule(_joined("cron", cron, zone), cron, zone)
+        raise Unreadable("That is too often. The shortest interval is 15 minutes.")
+    return _schedule(cron, zone, "cron", cron, zone)
 
 
 def _every(words: Sequence[str]) -> Schedule:
-    zones = [word for word in words if "/" in word or word.upper() == "UTC"]
-    length = _EVERY.fullmatch("".join(word for word in words if word not in zones).lower())
-    if length is None or int(length[1]) not in HOURS or len(zones) > 1:
-        listed = ", ".join(f"{hours}h" for hours in HOURS)
-        raise ScheduleError(f"I can do every {listed}; once a day is a time, like 09:00.")
-    hours, zone = int(length[1]), _zone(zones)
-    return Schedule(_joined(f"every {hours}h", zone), f"0 */{hours} * * *", zone)
+    named = [word for word in words if "/" in word or word.upper() == "UTC"]
+    length = re.fullmatch(r"(\d{1,2})\s*h", "".join(word for word in words if word not in named).lower())
+    if length is None or int(length[1]) not in HOURS or len(named) > 1:
+        *most, last = (f"{hours}h" for hours in HOURS)
+        raise Unreadable(f"Intervals: every {', '.join(most)} or {last}. For once a day give a time: 09:00")
+    hours, zone = int(length[1]), _zone(named)
+    return _schedule(f"0 */{hours} * * *", zone, f"every {hours}h", zone)
 
 
 def _daily(words: Sequence[str]) -> Schedule:
-    clock = _TIME.fullmatch(words[0])
+    clock = re.fullmatch(r"(\d{1,2}):(\d{2})", words[0])
     if clock is None or int(clock[1]) > 23 or int(clock[2]) > 59:
-        raise ScheduleError(f"“{words[0][:20]}” is no time of day (09:00, 21:30).")
+        raise Unreadable(f"I can't read “{words[0][:20]}” as a time. Use 24-hour times like 09:00 or 21:30.")
     zone, days, shown = "", "*", ""
     for word in words[1:]:
         found = _days(word.lower())
@@ -102,17 +94,15 @@ def _daily(words: Sequence[str]) -> Schedule:
         elif found is None and not zone:
             zone = _zone([word])
         else:
-            raise ScheduleError("I need one time, at most one time zone and one set of days (mon-fri, sat,sun).")
+            raise Unreadable("Give one time, and if you like one time zone and one set of days (mon-fri, sat,sun).")
     hour, minute = int(clock[1]), int(clock[2])
-    return Schedule(
-        _joined(f"{hour:02}:{minute:02}", zone, "" if shown == "daily" else shown),
-        f"{minute} {hour} * * {days}",
-        zone,
+    return _schedule(
+        f"{minute} {hour} * * {days}", zone, f"{hour:02}:{minute:02}", zone, "" if shown == "daily" else shown
     )
 
 
 def _days(word: str) -> str | None:
-    """The weekday field for `mon-fri`, `sat,sun`, `fri-mon` or `weekdays`; None when it is no such word."""
+    """The weekday field for `mon-fri`, `sat,sun`, `fri-mon` or `weekdays`; None for any other word."""
     if word in _NAMED:
         return _NAMED[word]
     chosen: set[int] = set()
@@ -126,11 +116,8 @@ def _days(word: str) -> str | None:
 
 
 def _zone(words: Sequence[str]) -> str:
-    try:
-        return zones.find(words[0]) if words else ""
-    except zones.UnknownZone as error:
-        raise ScheduleError(str(error)) from None
+    return zones.find(words[0]) if words else ""
 
 
-def _joined(*words: str) -> str:
-    return " ".join(word for word in words if word)
+def _schedule(cron: str, zone: str, *typed: str) -> Schedule:
+    return Schedule(" ".join(word for word in typed if word), cron, zone)

@@ -132,7 +132,7 @@ def timezone(context: Context, update: Update, arguments: list[str]) -> list[Rep
         return [Reply(text=f"Time zone: {_zone_now(context, chat)}. Change it: /timezone Berlin")]
     try:
         name = zones.find(" ".join(arguments))
-    except zones.UnknownZone as problem:
+    except zones.Unreadable as problem:
         raise Usage(str(problem)) from None
     chat = plan(replace(chat, timezone=name), context.now())
     return context.save(chat, f"Time zone set to {_zone_now(context, chat)}.")
@@ -176,7 +176,7 @@ def digests(context: Context, update: Update, arguments: list[str]) -> list[Repl
         return [Reply(text=summary.compose(chat, since=now - 86400, until=now), html=True)]
     try:
         rule = schedules.parse(" ".join(arguments))
-    except schedules.ScheduleError as problem:
+    except zones.Unreadable as problem:
         raise Usage(str(problem)) from None
     chat = plan(replace(chat, digest=rule.typed), now)
     return context.save(chat, _digest_times(chat, now))

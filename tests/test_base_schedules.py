@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from base import schedules
-from base.schedules import ScheduleError
+from base.zones import Unreadable
 
 BERLIN = "Europe/Berlin"
 
@@ -105,10 +105,10 @@ def test_a_rule_as_it_is_kept_reads_as_the_same_rule(typed: str) -> None:
 @pytest.mark.parametrize(
     ("typed", "said"),
     [
-        ("", "I need a time"),
-        ("25:00", "no time of day"),
-        ("9", "no time of day"),
-        ("nine", "no time of day"),
+        ("", "Give a time"),
+        ("25:00", "as a time. Use 24-hour"),
+        ("9", "as a time. Use 24-hour"),
+        ("nine", "as a time. Use 24-hour"),
         ("09:00 Mars/Base", "time zone “Mars/Base”"),
         ("09:00 Europe", "time zone “Europe”"),
         ("09:00 CST", "Did you mean America/Chicago or Asia/Shanghai"),
@@ -122,21 +122,21 @@ def test_a_rule_as_it_is_kept_reads_as_the_same_rule(typed: str) -> None:
         ("cron 30 8 * *", "five fields"),
         ("cron 61 8 * * *", "bad minute"),
         ("cron 0 0 30 2 *", "bad day-of-month"),
-        ("cron * * * * *", "more often than every 15 minutes"),
-        ("cron */5 9 * * mon", "more often than every 15 minutes"),
+        ("cron * * * * *", "shortest interval is 15 minutes"),
+        ("cron */5 9 * * mon", "shortest interval is 15 minutes"),
         ("cron 30 8 * * 1-5 Nowhere", "time zone “Nowhere”"),
     ],
 )
-def test_what_is_no_schedule_is_told_in_one_sentence(typed: str, said: str) -> None:
-    with pytest.raises(ScheduleError, match=said) as caught:
+def test_what_is_not_a_schedule_is_told_in_one_sentence(typed: str, said: str) -> None:
+    with pytest.raises(Unreadable, match=said) as caught:
         schedules.parse(typed)
     assert "\n" not in str(caught.value)
 
 
 @given(st.text(max_size=60))
-def test_whatever_is_typed_is_a_schedule_or_a_schedule_error(typed: str) -> None:
+def test_whatever_is_typed_is_a_schedule_or_refused(typed: str) -> None:
     for words in (typed, f"cron {typed}", f"every {typed}", f"09:00 {typed}"):
         try:
             schedules.parse(words)
-        except ScheduleError:
+        except Unreadable:
             pass

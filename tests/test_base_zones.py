@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from base import zones
-from base.zones import UnknownZone
+from base.zones import Unreadable
 
 BERLIN = ZoneInfo("Europe/Berlin")
 
@@ -39,15 +39,15 @@ def test_a_zone_is_found_as_people_call_it(typed: str, name: str) -> None:
     [("berln", "Europe/Berlin"), ("EST", "America/New_York"), ("cst", "America/Chicago or Asia/Shanghai")],
 )
 def test_an_unknown_or_ambiguous_zone_is_refused_with_suggestions(typed: str, suggested: str) -> None:
-    with pytest.raises(UnknownZone, match=f"Did you mean .*{suggested}"):
+    with pytest.raises(Unreadable, match=f"Did you mean .*{suggested}"):
         zones.find(typed)
 
 
 @pytest.mark.parametrize(
     "typed", ["", "x" * 300, "Atlantis", "../etc/passwd", "UTC+25", "Europe", "\x00", "posix/UTC"]
 )
-def test_what_is_no_zone_is_refused_in_one_sentence(typed: str) -> None:
-    with pytest.raises(UnknownZone) as refused:
+def test_what_is_not_a_zone_is_refused_in_one_sentence(typed: str) -> None:
+    with pytest.raises(Unreadable) as refused:
         zones.find(typed)
     assert len(str(refused.value)) < 200
 
@@ -61,7 +61,7 @@ def test_a_zone_that_this_machine_does_not_know_any_more_shows_as_utc() -> None:
 def test_any_text_is_a_zone_or_refused(typed: str) -> None:
     try:
         name = zones.find(typed)
-    except UnknownZone:
+    except Unreadable:
         return
     assert name == "UTC" or zones.zone(name) is not UTC
 
@@ -82,7 +82,7 @@ def test_hours_are_read_as_people_write_them(typed: str, shown: str) -> None:
 
 
 @pytest.mark.parametrize("typed", ["", "22", "22:00", "25-7", "22:60-7", "7-7", "0-24", "22-7-9", "a-b", "٢-٣٠"])
-def test_what_is_no_stretch_of_a_day_is_refused(typed: str) -> None:
+def test_what_is_not_a_time_range_is_refused(typed: str) -> None:
     with pytest.raises(ValueError):
         zones.hours(typed)
 
