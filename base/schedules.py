@@ -12,8 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from cronsim import CronSim, CronSimError
-
 from base import zones
 from base.zones import Unreadable
 
@@ -40,6 +38,8 @@ class Schedule:
         return self._step(before, zone, reverse=True)
 
     def _step(self, at: float, zone: str, *, reverse: bool) -> float:
+        from cronsim import CronSim  # here, not at every start: only chats with a digest need it
+
         moment = datetime.fromtimestamp(at, UTC).astimezone(zones.zone(self.zone or zone))
         return next(CronSim(self.cron, moment, reverse=reverse)).timestamp()
 
@@ -58,6 +58,8 @@ def parse(typed: str) -> Schedule:
 def _cron(words: Sequence[str]) -> Schedule:
     if len(words) not in (5, 6):
         raise Unreadable("A cron expression has five fields: minute hour day month weekday.")
+    from cronsim import CronSim, CronSimError
+
     cron, zone = " ".join(words[:5]), _zone(words[5:])
     try:
         # Always from the start of the same leap year, so that the answer is the same every day.

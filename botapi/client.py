@@ -15,6 +15,7 @@ from __future__ import annotations
 import email.utils
 import json
 import logging
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,12 +23,18 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import requests
-import telebot
 from requests.structures import CaseInsensitiveDict
 from urllib3.exceptions import NameResolutionError
 
 from base.worker import heartbeat
 from botapi.connections import CuttableAdapter, Line
+
+# telebot imports Pillow where that is installed, for pictures in a form the bot never sends: 2 MiB and 20 ms.
+_pillow = sys.modules.setdefault("PIL", None)  # type: ignore[arg-type]
+import telebot  # noqa: E402
+
+if _pillow is None:
+    del sys.modules["PIL"]
 
 API_URL = "https://api.telegram.org"
 CONNECT_TIMEOUT = 4.0  # a lost SYN is sent again after 1 and 3 s: a later one would come sooner from a new try

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from access import Access, Groups
 from alerts.attachments import makers
@@ -29,9 +30,11 @@ from service.metrics import Latency
 from service.owner import Link, OwnerInvitation, OwnerMessages
 from service.state import Snapshot, State
 from service.watchdog import PATIENCE, Watchdog
-from service.web import HealthServer
 from store import Store
 from watch.watchers import Watchers
+
+if TYPE_CHECKING:
+    from service.web import HealthServer
 
 log = logging.getLogger(__name__)
 
@@ -161,6 +164,8 @@ class Bot:
         self.watchdog = Watchdog(self._workers, limit=patience, on_stuck=self._crash, on_death=self._died)
         self.web: HealthServer | None = None
         if settings.health_port:
+            from service.web import HealthServer  # and http.server: off by default
+
             host, port = settings.health_host, settings.health_port
             self.web = HealthServer(self.state.view, host=host, port=port, on_death=self._died)
 

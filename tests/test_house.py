@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -104,6 +106,25 @@ def test_only_the_demo_uses_the_simulator_and_the_simulator_uses_nothing_of_the_
 def test_a_library_enters_by_its_doors_only() -> None:
     users = {library: {place(path) for path in BOT if library in imports(path)} for library in DOORS}
     assert {library: places - DOORS[library] for library, places in users.items() if places - DOORS[library]} == {}
+
+
+NOT_AT_A_START = {  # imported when they are needed: a start without them is quicker and smaller
+    *("psutil", "PIL", "matplotlib", "prometheus_client", "cronsim", "webbrowser", "http.server", "asyncio"),
+    *("service.web", "alerts.chart", "manage.doctor", "manage.checks", "manage.install", "manage.demo"),
+}
+
+
+def test_a_start_imports_nothing_that_it_does_not_need(tmp_path: Path) -> None:
+    start = (
+        "import sys, bot; from pathlib import Path; from manage import setup; from service import run; "
+        "lock = run.InstanceLock(Path(sys.argv[1]), 424242); lock.acquire(); lock.name = 'a_bot'; print(*sys.modules)"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", start, tmp_path], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    imported = set(run.stdout.split())
+    assert "service.app" in imported
+    assert not imported & NOT_AT_A_START
 
 
 def test_nothing_sleeps() -> None:
