@@ -63,6 +63,7 @@ class InstanceLock:
         self._since = 0.0
         self._touched = 0.0
         self._told: str | None = None
+        self._details: dict[str, object] = {}  # of the record; the first check finds them, after the start
         self._same_folder = False
         self._mutex = threading.RLock()  # check() runs in another thread than release()
 
@@ -155,6 +156,8 @@ class InstanceLock:
     def check(self) -> str | None:
         """Check that the lock file is still ours; to be called about every 30 s. Touches it once an hour.
 
+        The first check completes the record.
+
         If it was deleted or replaced, a new one is locked and a sentence for the log is returned, once; else None.
         Raises LockLost without the machine-wide lock: a second copy may run already, so the bot must stop polling.
         """
@@ -165,6 +168,9 @@ class InstanceLock:
                 self._machine_lock.drain()
             damage = self._damage()
             if damage is None:
+                if not self._details:
+                    self._details = records.details()
+                    self._write_record()
                 self._touch()
                 self._told = None
                 return None
@@ -222,6 +228,7 @@ class InstanceLock:
         # In a forked child. filelock closes its own descriptor there and refuses to be used again.
         self._held = False
         self._file = None
+        self._details = {}
         self._mutex = threading.RLock()  # another thread may have been inside it
         if self._machine_lock is not None:
             self._machine_lock.drop()
@@ -286,7 +293,14 @@ class InstanceLock:
         return f"{warning} It is locked again. Don't delete it; that stops no bot."
 
     def _write_record(self) -> None:
-        records.write_record(self.record_path, bot_id=self.bot_id, name=self._name, lock=self.path, since=self._since)
+        records.write_record(
+            self.record_path,
+            bot_id=self.bot_id,
+            name=self._name,
+            lock=self.path,
+            since=self._since,
+            details=self._details,
+        )
 
 
 def _explain(path: Path, error: OSError) -> str:

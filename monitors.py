@@ -39,12 +39,13 @@ ROUND_BEGAN = "checked"  # fact in the store: when the latest finished round of 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """Something the bot does every so many seconds, for the first time at the start."""
+    """Something the bot does every so many seconds, for the first time `after` seconds from the start."""
 
     name: str
     every: float
     run: Callable[[], object]
     thread: str = SCHEDULE
+    after: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +86,7 @@ class Jobs:
             Job(name="stop requests", every=1.0, run=self._stop_if_asked),
             Job(name="owner link", every=1.0, run=self.owner_link),
             Job(name="status file", every=STATUS_EVERY, run=self.status_file),
-            Job(name="lock", every=30.0, run=self._check_lock),
+            Job(name="lock", every=30.0, after=2.0, run=self._check_lock),
             Job(name="old records", every=86_400.0, run=self._prune),
         )
 
@@ -158,7 +159,7 @@ class Scheduler:
                 begin = partial(thread.begin, job)
             # The annotation says int; what it means is a timedelta, which takes fractions of a second.
             planned = self._plan.every(job.every).seconds.do(begin)  # type: ignore[arg-type]
-            planned.next_run = first
+            planned.next_run = first + timedelta(seconds=job.after)
             self._planned.append((planned, timedelta(seconds=job.every)))
 
     @property

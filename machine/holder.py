@@ -58,7 +58,7 @@ def user_name(uid: int | None = None) -> str:
 
 def of_process(pid: int, *, user: str, record: Mapping[str, object] | None) -> Holder:
     """The holder that the kernel named: what can be seen of the process itself, then what its own record adds."""
-    own = record is not None and record.get("pid") == pid and record.get("process") == processes.identity(pid)
+    own = record is not None and record.get("pid") == pid and _is_of(record, processes.identity(pid))
     known = of_record(record) if own and record is not None else Holder()
     # Live first: a PM2 child may have become an orphan since it wrote its record.
     seen = bool(processes.environment(pid)) or known.supervisor is None
@@ -107,18 +107,32 @@ def is_left_over(record: Mapping[str, object]) -> bool:
     if _text(record, "host") != socket.gethostname():
         return False
     seen = processes.identity(pid)
-    return seen != record.get("process") if seen else not processes.is_alive(pid)
+    return not _is_of(record, seen) if seen else not processes.is_alive(pid)
 
 
-def write_record(path: Path, *, bot_id: int, name: str, lock: Path, since: float) -> None:
-    """Write this process's record, whole or not at all. A failure is logged, never raised: it is only a hint."""
+def _is_of(record: Mapping[str, object], identity: str) -> bool:
+    """Whether the process that has the record's pid now is the one that wrote it; a fresh record does not say."""
+    return record.get("process", identity) == identity
+
+
+def details() -> dict[str, object]:
+    """What the record says of this process that takes psutil to find out: its identity and its supervisor."""
     runs = supervisor.detect()
+    return {"process": processes.identity(os.getpid()), "supervisor": runs and asdict(runs)}
+
+
+def write_record(
+    path: Path, *, bot_id: int, name: str, lock: Path, since: float, details: Mapping[str, object]
+) -> None:
+    """Write this process's record, whole or not at all. A failure is logged, never raised: it is only a hint.
+
+    details: of `details()`; empty in the first seconds, when the start has no time for psutil.
+    """
     record = {
         "schema": 1,
         "bot_id": bot_id,
         "username": name,
         "pid": os.getpid(),
-        "process": processes.identity(os.getpid()),
         "host": socket.gethostname(),
         "user": user_name(),
         "argv": sys.orig_argv,
@@ -126,7 +140,7 @@ def write_record(path: Path, *, bot_id: int, name: str, lock: Path, since: float
         "python": sys.version.split()[0],
         "since": datetime.fromtimestamp(since, UTC).isoformat(timespec="seconds"),
         "lock": str(lock),
-        "supervisor": runs and asdict(runs),
+        **details,
     }
     try:
         files.write_json(path, record)

@@ -23,6 +23,7 @@ import pytest
 
 import lock as lock_module
 from lock import InstanceLock, LockError, LockLost
+from machine import holder as records
 from machine.folders import FolderError, bot_folder
 from machine.holder import Holder, refusal
 from machine.machine_lock import MachineLock
@@ -605,6 +606,19 @@ def test_a_name_that_is_learnt_later_is_recorded_and_the_start_time_stays(tmp_pa
     assert before.since == after.since
     lock.name = "after_the_release"
     assert not lock.record_path.exists()
+
+
+def test_a_fresh_record_is_believed_and_the_first_check_completes_it(tmp_path: Path, bot_id: int) -> None:
+    with InstanceLock(tmp_path, bot_id, name="test_bot") as lock:
+        fresh = json.loads(lock.record_path.read_text(encoding="utf-8"))
+        holder = lock.holder()
+        assert holder is not None
+        assert (holder.username, "process" in fresh, records.is_left_over(fresh)) == ("test_bot", False, False)
+        assert records.is_left_over(fresh | {"pid": 2**31 - 2})
+        assert lock.check() is None
+        complete = json.loads(lock.record_path.read_text(encoding="utf-8"))
+        assert complete == fresh | records.details()
+        assert complete["process"]
 
 
 def test_the_context_manager_refuses_in_words(tmp_path: Path, bot_id: int, start: Start) -> None:

@@ -69,6 +69,19 @@ def wait(condition: Callable[[], object], what: str) -> None:
         threading.Event().wait(0.001)
 
 
+def test_a_job_runs_first_at_the_start_or_so_long_after_it(runner: Runner, clock: Clock) -> None:
+    ran: list[str] = []
+    scheduler = runner(
+        Job(name="a", every=30, run=lambda: ran.append("a")),
+        Job(name="b", every=30, after=2, run=lambda: ran.append("b")),
+    )
+    assert scheduler.step() == 2
+    assert ran == ["a"]
+    clock.pass_(2)
+    scheduler.step()
+    assert ran == ["a", "b"]
+
+
 def test_a_job_runs_at_the_start_and_then_at_its_interval(clock: Clock, runner: Runner) -> None:
     runs: list[int] = []
     scheduler = runner(Job(name="a", every=15.0, run=lambda: runs.append(1)))
