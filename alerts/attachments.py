@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from base import logs, text
-from botapi.outbox import Attachment, AttachmentError, Maker
+from botapi.sending import Attachment, AttachmentError, Maker
 from store import Store
 from store.rows import Alert
 from venues.trades import BAR_SECONDS, Bar

@@ -27,7 +27,7 @@ from requests.structures import CaseInsensitiveDict
 from urllib3.exceptions import NameResolutionError
 
 from base.worker import heartbeat
-from botapi.connections import CuttableAdapter, Line
+from botapi.connections import Connections, CuttableAdapter
 
 # telebot imports Pillow where that is installed, for pictures in a form the bot never sends: 2 MiB and 20 ms.
 _pillow = sys.modules.setdefault("PIL", None)  # type: ignore[arg-type]
@@ -132,7 +132,7 @@ class Telegram:
         self._lost = False  # the last call that asks had no answer at all
         self._api_url = api_url
         self._now = now
-        self._poll_line, self._line = Line(), Line()
+        self._poll_line, self._line = Connections(), Connections()
         self._poll_adapter = CuttableAdapter(self._poll_line)
         self._adapter = CuttableAdapter(self._line)
         # Proxies and certificates from the environment, looked up once: a Session would do it for every call, and

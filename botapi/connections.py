@@ -20,7 +20,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 _LINGER = "hh" if sys.platform == "win32" else "ii"  # struct linger: on, seconds
 
 
-class Line:
+class Connections:
     """The live sockets of one road, with the time each was opened, so that another thread can end them."""
 
     def __init__(self) -> None:
@@ -71,7 +71,7 @@ def _shut(sock: socket.socket) -> None:
 class CuttableAdapter(HTTPAdapter):
     """requests' adapter whose connections register their socket before the TLS handshake begins."""
 
-    def __init__(self, line: Line) -> None:
+    def __init__(self, line: Connections) -> None:
         self._pools = {
             "http": type("Pool", (HTTPConnectionPool,), {"ConnectionCls": _cuttable(HTTPConnection, line)}),
             "https": type("Pool", (HTTPSConnectionPool,), {"ConnectionCls": _cuttable(HTTPSConnection, line)}),
@@ -89,7 +89,7 @@ class CuttableAdapter(HTTPAdapter):
         return manager
 
 
-def _cuttable(base: type[HTTPConnection], line: Line) -> type[HTTPConnection]:
+def _cuttable(base: type[HTTPConnection], line: Connections) -> type[HTTPConnection]:
     class Cuttable(base):  # type: ignore[misc, valid-type]
         twin: socket.socket | None = None
 

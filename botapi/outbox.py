@@ -1,92 +1,45 @@
-"""Delivers what the store holds: in order per chat, within Telegram's limits, until Telegram has taken it.
+"""Sends what the store holds: in order per chat, within Telegram's limits, until Telegram has taken it.
 
-A delivery leaves the store's queue only when Telegram answered or said that it never will take it. So a
-message is sent at least once; twice only when the process dies between Telegram's answer and the mark. While the
-store cannot be written (a full disk) nothing more is sent, so that no answer of Telegram stays without its mark.
-
-A delivery may wish for a file (payload key `attachment`), which is made in the sending thread at the moment of
-sending: the store holds the wish only.
+A delivery leaves the queue only when Telegram took it, or refused it for good. So a message is sent at least once,
+and twice only if the process dies between Telegram's answer and the mark. While the store cannot be written (a full
+disk) nothing is sent, because it could not be marked as sent.
 """
 
 from __future__ import annotations
 
-import html
 import logging
 import random
-import re
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from base.text import clip, duration
 from base.worker import Worker
 from botapi.client import Rejected, TelegramError, TokenRefused, TooManyRequests, Unreachable
+from botapi.events import OutboxEvents
 from botapi.pacing import Queues
+from botapi.sending import Maker, MakersBusyError, Sender, Sending
 from botapi.storage import Delivery, Storage, StoreError
 
 log = logging.getLogger(__name__)
 
 SENDERS = 8
-MAKERS = 4  # of the senders, so many may make a file at a time: the others go on sending
-MAX_ATTEMPTS = 60  # about an hour, for one message that a server that is well answers with 5xx again and again
+MAX_ATTEMPTS = 60  # about an hour: for one message to which a healthy server always answers 5xx
 LONGEST_BACKOFF = 60.0
-AFTER_FAILURE = 5.0  # seconds to rest when the bot itself failed: at one message, or at its store
+AFTER_FAILURE = 5.0  # seconds to rest after a failure of our own: of one message, or of the store
 GONE = ("chat not found", "user is deactivated", "group chat was deactivated", "group chat was deleted")
 EDIT_LOST = ("message to edit not found", "message can't be edited", "message_id_invalid")
-WITH_TEXT = ("sendMessage", "editMessageText")  # methods that take link_preview_options
-# What stays of a message whose file could not be made.
-ADDRESS = ("message_thread_id", "disable_notification", "reply_parameters")
-
-
-@dataclass(frozen=True)
-class Attachment:
-    """A file to send. field: the Bot API's name of the parameter (`photo` for sendPhoto, `document`)."""
-
-    field: str
-    filename: str
-    content: bytes
-
-
-class AttachmentError(Exception):
-    """The file cannot be made. str() is what the chat is told instead, in plain words."""
-
-
-Files = Mapping[str, tuple[str, bytes]]
-Maker = Callable[[dict[str, Any]], Attachment]  # from a delivery's `attachment`; may raise AttachmentError
-
-
-class Sender(Protocol):
-    """What the outbox needs of Telegram."""
-
-    def send(self, method: str, payload: dict[str, Any], *, files: Files | None = None) -> int | None: ...
-
-
-def _ignore(*_: object) -> None:
-    pass
-
-
-@dataclass(frozen=True, kw_only=True)
-class OutboxEvents:
-    """What the application can listen to. All are called from a sending thread.
-
-    sent: Telegram took a message, so many seconds after it was kept. token_refused: 401 or 404, with Telegram's
-    words. died: a thread ended by itself; its name.
-    """
-
-    sent: Callable[[float], None] = _ignore
-    token_refused: Callable[[str], None] = _ignore
-    died: Callable[[str], None] = _ignore
+AS_ALL = 0.001  # seconds to hold one chat where the pause for all chats applies
 
 
 class Outbox:
-    """The sending threads. `send_rate` is messages a second overall, 0 for no pacing at all.
+    """The sending threads. send_rate: messages a second in all, 0 for no limit.
 
-    compose: a delivery's parameters at the moment of sending, None when there is nothing to send any more.
-    attachments: for each `kind` of attachment, how it is made. alerts_paused: while it is true answers
-    go and alerts wait; `wake` when that changes.
+    compose: a delivery's parameters at the moment of sending; None if there is nothing left to send.
+    attachments: for each `kind` of attachment, how it is made. alerts_paused: while true, answers
+    are sent and alerts wait; call `wake` when it changes.
     """
 
     def __init__(
@@ -106,8 +59,7 @@ class Outbox:
         self._store = store
         self._telegram = telegram
         self._compose = compose
-        self._makers = dict(attachments or {})
-        self._making = threading.BoundedSemaphore(MAKERS)
+        self._sending = Sending(telegram, attachments or {})
         self.alerts_paused = alerts_paused
         self._events = events or OutboxEvents()
         self._now, self._monotonic, self._jitter = now, monotonic, jitter
@@ -136,7 +88,7 @@ class Outbox:
             self._start_one()
 
     def wake(self) -> None:
-        """There is something new in the store. Never blocks for long; safe from any thread."""
+        """There is something new in the store. Never blocks for long; any thread may call it."""
         with self._lock:
             self._news = True
             worker = next(iter(self._idle), None)
@@ -144,7 +96,7 @@ class Outbox:
             worker.wake()
 
     def try_again(self) -> None:
-        """Telegram was just reached on another road: what waits for the network waits no longer."""
+        """Telegram was just reached by another call: stop waiting for the network."""
         with self._lock:
             if self._failing_since is None:
                 return
@@ -153,7 +105,7 @@ class Outbox:
         self.wake()
 
     def stop(self, timeout: float) -> None:
-        """Send the answers that may go now, let sends in flight end, for at most `timeout` seconds."""
+        """Send the answers that are due, wait for sends in flight, for at most `timeout` seconds."""
         self._draining = True
         deadline = self._monotonic() + timeout
         started = self._workers[: self._started]
@@ -167,11 +119,11 @@ class Outbox:
             worker.join(max(0.0, deadline - self._monotonic()))
 
     def workers(self) -> list[Worker]:
-        """The threads that run, for a watchdog."""
+        """The running threads, for a watchdog."""
         return self._workers[: self._started]
 
     def unreachable_since(self) -> float | None:
-        """Unix time since when nothing could be sent, None when all is well."""
+        """Since when nothing could be sent (unix seconds); None if all is well."""
         return self._failing_since
 
     # The threads
@@ -191,7 +143,7 @@ class Outbox:
             self._mark()
             return self._send_one(self._workers[number - 1])
         except StoreError:
-            return AFTER_FAILURE  # the store has told of it; nothing is sent that could not be marked
+            return AFTER_FAILURE  # the store has reported it
 
     def _send_one(self, worker: Worker) -> float:
         with self._lock:
@@ -230,7 +182,7 @@ class Outbox:
         self._news = False
 
     def _mark(self) -> None:
-        """Make up for marks that failed. Raises StoreError while the store still cannot be written."""
+        """Write marks that failed before. Raises StoreError while the store still cannot be written."""
         for delivery, message_id in tuple(self._unmarked.values()):
             self._settle(delivery, message_id)
 
@@ -245,29 +197,23 @@ class Outbox:
     # One message
 
     def _deliver(self, chat_id: int, delivery_id: int, failures: int) -> float:
-        """Send one message and settle it in the store. Returns seconds to hold this chat, 0 when done with it.
+        """Send one message and settle it in the store. Returns the seconds to hold this chat, 0 when it is done.
 
-        failures: how many there had been in a row when it was claimed.
+        failures: how many there were in a row when the message was claimed.
         """
         if delivery_id in self._unmarked:
             return AFTER_FAILURE
         delivery = self._store.delivery(delivery_id)
         if delivery is None:
-            return 0.0  # it was taken back meanwhile, or its mark was made up for
+            return 0.0  # withdrawn meanwhile, or its mark was written by now
         payload = self._compose(delivery)
         if payload is None:
-            self._store.settle_buried(delivery.id, reason="nothing to tell any more", now=self._now())
+            self._store.settle_buried(delivery.id, reason="nothing left to send", now=self._now())
             return 0.0
         try:
-            if "attachment" not in payload:
-                message_id = self._send(delivery, delivery.method, payload, None)
-            elif self._making.acquire(blocking=False):
-                try:
-                    message_id = self._send(delivery, *self._with_file(delivery))
-                finally:
-                    self._making.release()
-            else:
-                return 1.0
+            message_id = self._sending.send(delivery, payload)
+        except MakersBusyError:
+            return 1.0
         except TooManyRequests as error:
             return self._flood(chat_id, error.retry_after)
         except TokenRefused as error:
@@ -287,42 +233,6 @@ class Outbox:
         self._settle(delivery, message_id)
         return 0.0
 
-    def _with_file(self, delivery: Delivery) -> tuple[str, dict[str, Any], Files | None]:
-        """The call that sends the file which the delivery wishes for, or words where it cannot be made."""
-        wish = delivery.payload["attachment"]
-        try:
-            maker = self._makers.get(wish["kind"])
-            if maker is None:
-                raise AttachmentError("This file can no longer be made: the bot was changed meanwhile.")
-            made = maker(wish)
-        except AttachmentError as error:
-            words = str(error)
-        except Exception:  # a bug in a maker must not stop the chat's other messages
-            log.exception("A file for chat %d could not be made", delivery.chat_id)
-            words = "The file could not be made; the bot's log tells more."
-        else:
-            payload = {name: value for name, value in delivery.payload.items() if name != "attachment"}
-            return delivery.method, payload, {made.field: (made.filename, made.content)}
-        kept = {name: delivery.payload[name] for name in ADDRESS if name in delivery.payload}
-        return "sendMessage", {"text": words, **kept}, None
-
-    def _send(self, delivery: Delivery, method: str, payload: dict[str, Any], files: Files | None) -> int | None:
-        if method.startswith(("send", "edit", "delete")):
-            payload = {"chat_id": delivery.chat_id, **payload}
-        if method in WITH_TEXT:
-            payload = {"link_preview_options": {"is_disabled": True}, **payload}
-        while True:
-            try:
-                return self._telegram.send(method, payload, files=files)
-            except Rejected as error:
-                if "message is not modified" in error.description:
-                    return int(payload["message_id"])
-                mended = _mended(payload, error.description)
-                if mended is None:
-                    raise
-                log.warning("A message was refused (%s); it is sent in a plainer form", clip(error.description, 120))
-                payload = mended
-
     # What can go wrong
 
     def _flood(self, chat_id: int, retry_after: float) -> float:
@@ -330,32 +240,32 @@ class Outbox:
         with self._lock:
             other, until = self._flooded
             if other != chat_id and until > now:
-                # Two chats at once: the limit that was hit is the overall one.
+                # Two chats at once: it is the limit for all chats.
                 self._queues.hold_until = max(self._queues.hold_until, now + retry_after)
             self._flooded = (chat_id, now + retry_after)
         log.info("Telegram asks for a pause of %g s in a chat", retry_after)
         return retry_after + 0.1
 
     def _unreachable(self, delivery: Delivery, error: Unreachable, failures: int) -> float:
-        """No usable answer: the message, the server or the way to it is to blame. Returns seconds to hold the chat.
+        """No usable answer: is it the message, the server or the network? Returns the seconds to hold the chat.
 
-        An outage of hours must not bury a message, and one message that the server always fails at must not hold
-        the others. So an attempt counts against a message only when the server is well: others got through since
-        it failed first, or at least getMe does.
+        An outage of hours must not bury a message, and one message at which the server always fails must not hold up
+        the others. So an attempt counts only while the server is well: others got through since this one failed
+        first, or at least getMe does.
         """
         if error.status is not None:
             alone = self._failed_at.setdefault(delivery.id, self._taken) == self._taken
             if not alone or self._answers():
                 self._store.count_attempt(delivery.id)
                 if delivery.attempts + 1 >= MAX_ATTEMPTS:
-                    log.error("A message was given up after %d answers of %s", MAX_ATTEMPTS, error)
+                    log.error("A message was dropped after %d tries: %s", MAX_ATTEMPTS, error)
                     self._store.settle_buried(delivery.id, reason=str(error), now=self._now())
                     self._failed_at.pop(delivery.id, None)
                     return 0.0
             if not alone:
                 return self._backoff(delivery.attempts)
         with self._lock:
-            if failures == self._failures:  # else it failed together with one that was counted already
+            if failures == self._failures:  # else it failed together with one that is counted already
                 self._failures += 1
                 hold_until = self._monotonic() + self._backoff(failures)
                 self._queues.hold_until = max(self._queues.hold_until, hold_until)
@@ -363,8 +273,8 @@ class Outbox:
             if begins:
                 self._failing_since = self._now()
         if begins:
-            log.warning("Sending: Telegram cannot be reached (%s). Messages wait in the queue; tries go on", error)
-        return 0.001  # no more: what holds all holds this chat too, and ends at once when another one gets through
+            log.warning("Sending: Telegram cannot be reached (%s). Messages wait and are sent when it is back", error)
+        return AS_ALL
 
     def _backoff(self, failures: int) -> float:
         return min(LONGEST_BACKOFF, 2.0 ** min(failures, 6)) * (0.75 + self._jitter() / 2)
@@ -384,45 +294,30 @@ class Outbox:
             self._failures = 0
             self._queues.hold_until = 0.0
         if since is not None:
-            log.info("Sending: Telegram is reached again after %s", duration(max(0.0, self._now() - since)))
+            log.info("Sending: Telegram is back after %s", duration(max(0.0, self._now() - since)))
 
     def _rejected(self, delivery: Delivery, error: Rejected) -> float:
         now, reason = self._now(), clip(error.description, 200)
         if error.migrate_to is not None:
             self._store.migrate_chat(delivery.chat_id, error.migrate_to)
             with self._lock:
-                # The moved rows keep their ids: the new chat's queue takes over what waits here.
+                # The rows keep their ids: the new chat's queue takes over what waits here.
                 self._queues.move(delivery.chat_id, error.migrate_to, now=self._monotonic())
             log.info("A group became a supergroup; its settings moved with it")
             return 0.0
         said = reason.lower()
         if delivery.parent is not None and any(words in said for words in EDIT_LOST):
-            # Someone deleted the message that was to grow: what is new would be lost with it.
+            # Someone deleted the message that was to be updated: its news would be lost.
             self._store.send_anew(delivery, reason=reason, now=now)
             with self._lock:
                 self._news = True
             return 0.0
         self._store.settle_buried(delivery.id, reason=reason, now=now)
         if error.code == 403 or any(words in said for words in GONE):
-            self._store.unsubscribe(delivery.chat_id, note=f"unsubscribed by Telegram: {reason}")
-            log.warning("Chat %d cannot be reached any more (%s); it was unsubscribed", delivery.chat_id, reason)
+            self._store.unsubscribe(delivery.chat_id, note=f"alerts ended by Telegram: {reason}")
+            log.warning("Chat %d can no longer be reached (%s); its alerts are off", delivery.chat_id, reason)
         elif any(words in said for words in EDIT_LOST):
-            log.info("A message in chat %d could not be changed: %s", delivery.chat_id, reason)
+            log.info("A message in chat %d could not be edited: %s", delivery.chat_id, reason)
         elif delivery.method != "answerCallbackQuery":
             log.error("A message to chat %d was refused for good: %s", delivery.chat_id, reason)
         return 0.0
-
-
-def _mended(payload: dict[str, Any], description: str) -> dict[str, Any] | None:
-    """The message in a form that may pass where this one was refused; None when there is none."""
-    if "can't parse entities" in description and "parse_mode" in payload:
-        plain = {name: value for name, value in payload.items() if name != "parse_mode"}
-        words = {name: _plain(plain[name]) for name in ("text", "caption") if name in plain}
-        return plain | words
-    if "thread not found" in description and "message_thread_id" in payload:
-        return {name: value for name, value in payload.items() if name != "message_thread_id"}
-    return None
-
-
-def _plain(marked_up: str) -> str:
-    return html.unescape(re.sub(r"<[^>]*>", "", marked_up))

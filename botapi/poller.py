@@ -1,11 +1,10 @@
-"""`infinity_polling` without its sharp edges, the three kinds of 409, and standby.
+"""The polling thread: `infinity_polling` through conflict-aware restarts, and standby.
 
-`Poller` is the thread that lets `longpoll.PollingBot` poll until there is trouble, decides what the trouble was,
-rests, and lets it poll again.
+`Poller` lets `longpoll.PollingBot` poll until there is trouble, decides what it was, rests, and polls again.
 
-What a 409 of getUpdates means (Bot API server, Client.cpp): of two long polls the newer wins, the older gets
-the 409. So a 409 tells of a poller that is alive and polled after us, or of a webhook; never of a dead one.
-In standby this copy calls getWebhookInfo only, which disturbs nobody, and takes over when updates lie unread.
+What a 409 of getUpdates means (Bot API server, Client.cpp): of two long polls the newer wins and the older gets the
+409. So a 409 means a live poller that polled after us, or a webhook; never a dead one. In standby this copy calls
+getWebhookInfo only, which disturbs nobody, and takes over when updates stay unread.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ import random
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, tzinfo
 
 from base import exit_codes, text
@@ -31,8 +29,9 @@ from botapi.client import (
     Webhook,
 )
 from botapi.conflict import RETRY_REST, STANDBY_REST, After409, ConflictPolicy, Rivalry, WebhookWar, longer
+from botapi.events import PollerEvents
 from botapi.longpoll import PollingBot
-from botapi.polling_state import ConflictState, PollingReport, PollingState
+from botapi.polling_state import ConflictState, PollingReport, PollingState, status_lines
 from botapi.storage import Storage, StoreError
 from botapi.updates import Inbox
 
@@ -41,32 +40,11 @@ log = logging.getLogger(__name__)
 LONG_POLL = 3  # seconds: how soon a dead connection is noticed; 20 polls of 1 kB a minute (docs/architecture.md)
 FIRST_POLL = 1
 STORE_REST = 5.0
-LOST_REST = 2.0  # seconds between tries while the network is away: asking costs nobody anything
-FAILED_REST = 60.0  # the same, at most, while the server itself answers that it is unwell
+LOST_REST = 2.0  # seconds between tries while there is no network
+FAILED_REST = 60.0  # at most, while the server answers with errors
 WEBHOOK_LOOK = 10.0
 MARK_EVERY = 15.0
 TELL_EVERY = 3600.0
-
-
-def _ignore(*_: object) -> None:
-    pass
-
-
-@dataclass(frozen=True, kw_only=True)
-class PollerEvents:
-    """What the application can listen to. All are called from the polling thread.
-
-    connected: getMe answered; the bot's username. end: the process should end with this exit code and message.
-    died: the thread ended by itself; its name. tell_owner: words for the owner. changed: there may be something to
-    send, or alerts that waited may go. reached: Telegram answers again.
-    """
-
-    connected: Callable[[str], None] = _ignore
-    end: Callable[[int, str], None] = _ignore
-    died: Callable[[str], None] = _ignore
-    tell_owner: Callable[[str], None] = _ignore
-    changed: Callable[[], None] = _ignore
-    reached: Callable[[], None] = _ignore
 
 
 class Poller:
@@ -124,24 +102,24 @@ class Poller:
         self.worker.start()
 
     def stop(self, timeout: float) -> None:
-        """End the poll in flight, wait for the thread, confirm what was handled. At most `timeout` seconds."""
+        """End the poll in flight, wait for the thread, confirm what was handled; at most `timeout` seconds."""
         deadline = self._monotonic() + timeout
         self._bot.end()
         self.worker.stop()
         self.worker.join(timeout)
         left = deadline - self._monotonic()
         handled = self._bot.next_offset()
-        # Needed only when updates were handled after the last poll was sent. The offset is then another one, so
-        # the server's 3 s rule (same offset again: becomes a long poll) cannot put a 409 on a successor.
+        # Needed only if updates were handled after the last poll was sent. The offset is then a new one, so the
+        # server's 3 s rule (the same offset again becomes a long poll) cannot give a successor a 409.
         if self._running and handled > self._bot.offset_sent and left > 0.1:
             try:
-                self._bot.offset_sent = handled  # said once: again, it would be the same offset
+                self._bot.offset_sent = handled  # only once: a second time it would be the same offset
                 self._telegram.updates(handled, timeout=0, limit=1, within=left)
             except TelegramError:
-                log.info("The last updates could not be confirmed; they come again and are recognised as handled")
+                log.info("The last updates could not be confirmed; Telegram sends them again and they are skipped")
 
     def polling_state(self) -> PollingReport:
-        """How polling is, for status and health. Safe from any thread."""
+        """How polling is doing. Any thread may call it."""
         if self._failing_since is not None:
             state = PollingState.UNREACHABLE
         elif self._state == self._standby:
@@ -160,26 +138,12 @@ class Poller:
         )
 
     def conflict_state(self) -> ConflictState:
-        """The conflict that is on and those that were, since the start. Safe from any thread."""
+        """The present conflict and earlier ones, since the start. Any thread may call it."""
         return self._rivalry.state()
 
     def status(self, zone: tzinfo = UTC) -> list[str]:
-        """Lines of /status about polling and conflict, times in that zone."""
-        now = self._now()
-        if self.last_good_at is None:
-            lines = ["Polling: not yet; connecting."]
-        else:
-            lines = [f"Polling: last answer {text.duration(max(0.0, now - self.last_good_at))} ago."]
-        if self._failing_since is not None:
-            lines.append(f"Telegram unreachable since {text.clock(self._failing_since, now=now, zone=zone)}.")
-        episode = self._rivalry.current
-        if episode is None:
-            lines.append("Conflict: none.")
-        else:
-            state = "standing by" if self._state == self._standby else "polling again"
-            since = text.clock(episode.since, now=now, zone=zone)
-            lines.append(f"Conflict: another poller since {since}, {episode.count} times; {state}.")
-        return lines
+        """The lines of /status about polling and conflict, times in that zone."""
+        return status_lines(self.polling_state(), self.conflict_state(), now=self._now(), zone=zone)
 
     # The thread
 
@@ -199,7 +163,7 @@ class Poller:
             self._failing(error)
             return error.retry_after + 0.1
         except StoreError:
-            return STORE_REST  # it was told of; what was not taken comes again
+            return STORE_REST  # the store has reported it; Telegram sends the updates again
         except TelegramError as error:
             return self._failed(error)
         finally:
@@ -213,17 +177,17 @@ class Poller:
     def _connect(self) -> float:
         before: list[Webhook] = []
         asking = threading.Thread(target=self._ask_webhook, args=(before,), daemon=True)
-        asking.start()  # beside getMe: one wait instead of two
+        asking.start()  # at the same time as getMe
         try:
             self.username = str(self._bot.user.username)
         except (KeyError, TypeError, AttributeError):
-            raise TelegramError("getMe answered something that is not the Bot API's") from None
+            raise TelegramError("the answer to getMe is not one of the Bot API") from None
         asking.join(5.0)
         self._events.connected(self.username)
         if self._drop_pending:
             self._telegram.drop_pending()
             self._drop_pending = False
-            log.info("Updates that were waiting were dropped, as DROP_PENDING_UPDATES asks")
+            log.info("Waiting updates were dropped (DROP_PENDING_UPDATES)")
         if before and before[0].url:
             self._webhook_found(before[0])
         self._state = self._clear_webhook
@@ -233,18 +197,18 @@ class Poller:
         try:
             found.append(self._telegram.webhook())
         except TelegramError:
-            pass  # getMe beside it tells what is wrong
+            pass  # getMe, asked at the same time, reports the problem
 
     def _clear_webhook(self) -> float:
         left = self._remove_at - self._monotonic()
-        if left > 0:  # a war: the other side is left alone for a while, unless it gives up
+        if left > 0:  # someone sets it again and again: wait, unless they have given up
             if self._telegram.webhook().url:
                 return min(left, WEBHOOK_LOOK)
             self._remove_at = 0.0
         self._bot.remove_webhook()
         still = self._telegram.webhook()
         if still.url:
-            return max(1.0, self._webhook_found(still))  # removed again after a pause
+            return max(1.0, self._webhook_found(still))
         self._state = self._poll
         return 0.0
 
@@ -252,7 +216,7 @@ class Poller:
         self._polling_since = self._monotonic()
         trouble = self._bot.run_until_trouble()
         if trouble is None:
-            # Two that come at the same moment must not look in step.
+            # Two copies that start together must not look in step.
             comes = not self._bot.has_polled_alone or self._rivalry.current is not None
             return self._bot.rest * (1 + self._jitter() * (1.8 if comes else 0.1))
         if isinstance(trouble, Conflict):
@@ -262,12 +226,12 @@ class Poller:
     def _poll_length(self) -> int:
         """Seconds the next getUpdates waits: short at first and after a failure, to know soon whether polling works.
 
-        Where something on the way ends every long poll, the short ones still get the commands.
+        Where something between us and Telegram ends every long poll, short ones still get the commands.
         """
         return self._long_poll if self._running and self._failing_since is None else FIRST_POLL
 
     def _polled(self, updates: int) -> None:
-        """A getUpdates was answered well."""
+        """A getUpdates was answered."""
         now, monotonic = self._now(), self._monotonic()
         self._answered()
         if not self._running:
@@ -287,7 +251,7 @@ class Poller:
             self._marked_at = now
 
     def _handled(self, more: bool) -> None:
-        """A batch of updates was taken into the store. `more` wait: it is too soon to count the stale ones."""
+        """A batch of updates is in the store. more: others wait, so it is too soon to report the skipped ones."""
         self._events.changed()
         if not more:
             self._tell_stale()
@@ -298,20 +262,20 @@ class Poller:
         self._away_since = None
 
     def _failed(self, error: TelegramError) -> float:
-        """Network, 5xx, garbage: seconds to rest, growing."""
+        """Network, 5xx, garbage: a growing rest in seconds."""
         self._failures += 1
         if isinstance(error, NoAnswer) and self._failures == 1:
-            return 0.0  # one connection fell silent; a new one tells whether it is more than that
+            return 0.0  # one silent connection is no outage: try a new one
         self._failing(error)
         lost = isinstance(error, Unreachable) and error.status is None
         most = LOST_REST if lost else FAILED_REST
         return min(most, 2.0 ** min(self._failures - 1, 6)) * (0.75 + self._jitter() / 2)
 
     def _failing(self, error: TelegramError) -> None:
-        """Telegram gives no good answer. One log line when it begins."""
+        """Telegram gives no good answer: logged once, when it begins."""
         if self._failing_since is None:
             self._failing_since = self._now()
-            log.warning("Polling: %s. Tries go on; nothing is lost", error)
+            log.warning("Polling: %s. Trying again; nothing is lost", error)
 
     def _answered(self) -> None:
         """Telegram gave a good answer."""
@@ -348,8 +312,8 @@ class Poller:
         if self._policy.on_conflict == "exit" and waited > self._policy.patience:
             self._events.end(
                 exit_codes.CONFLICT_GIVEN_UP,
-                f"Another program has polled with this bot's token for {text.duration(waited)}; as ON_CONFLICT=exit "
-                f"asks, this copy gives up. Stop the other one, or get a new token with /revoke at @BotFather.",
+                f"Another copy has polled with this bot's token for {text.duration(waited)}, so this one stops "
+                f"(ON_CONFLICT=exit). Stop the other copy, or get a new token with /revoke at @BotFather.",
             )
             return 3600.0
         found = self._telegram.webhook()
@@ -371,7 +335,7 @@ class Poller:
         return min(removal.rest, WEBHOOK_LOOK)
 
     def _tell(self, what: str, words: str) -> bool:
-        """Tell the owner, at most once an hour of the same kind."""
+        """Tell the owner; at most one message of a kind per hour."""
         now = self._now()
         if now - self._told.get(what, 0.0) < TELL_EVERY:
             return False

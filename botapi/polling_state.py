@@ -7,8 +7,11 @@ the states and the words from here.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import tzinfo
 from enum import StrEnum
 from typing import Any
+
+from base import text
 
 
 class PollingState(StrEnum):
@@ -92,3 +95,19 @@ class ConflictState:
     episodes: tuple[PastConflict, ...] = ()
     begun: int = 0
     answers: int = 0
+
+
+def status_lines(polling: PollingReport, conflict: ConflictState, *, now: float, zone: tzinfo) -> list[str]:
+    """The lines of /status about polling and conflict, times in that zone."""
+    if polling.last_good_at is None:
+        lines = ["Polling: connecting."]
+    else:
+        lines = [f"Polling: last answer {text.duration(max(0.0, now - polling.last_good_at))} ago."]
+    if polling.failing_since is not None:
+        lines.append(f"Telegram unreachable since {text.clock(polling.failing_since, now=now, zone=zone)}.")
+    if conflict.since is None:
+        return [*lines, "Conflict: none."]
+    state = "standing by" if polling.state is PollingState.STANDBY else "polling again"
+    since = text.clock(conflict.since, now=now, zone=zone)
+    times = text.count(conflict.count, "time")
+    return [*lines, f"Conflict: another copy has polled since {since} (409 {times}); {state}."]

@@ -18,8 +18,9 @@ from base.config import NOBODY, ConfigError, Settings
 from base.worker import Worker
 from botapi.client import Telegram
 from botapi.conflict import ConflictPolicy
-from botapi.outbox import Outbox, OutboxEvents
-from botapi.poller import LONG_POLL, Poller, PollerEvents
+from botapi.events import OutboxEvents, PollerEvents
+from botapi.outbox import Outbox
+from botapi.poller import LONG_POLL, Poller
 from commands import table
 from commands.context import Context
 from commands.inbox import Inbox

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from alerts import attachments
-from botapi.outbox import AttachmentError
+from botapi.sending import AttachmentError
 from store import Store
 from store.rows import Alert
 from venues.trades import Bar

@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 
 from botapi.client import Rejected, TelegramError, TokenRefused, TooManyRequests, Unreachable
-from botapi.outbox import Attachment, AttachmentError, Files, Outbox, OutboxEvents
+from botapi.events import OutboxEvents
+from botapi.outbox import Outbox
+from botapi.sending import Attachment, AttachmentError, Files
 from botapi.storage import ALERTS, ANSWERS, StoreError
 from store import Store
 from store.rows import Chat
@@ -278,7 +280,7 @@ def test_an_outage_keeps_everything_and_is_logged_once_at_its_begin_and_end(
         put(store, str(n))
     assert [text for _, text in drive(outbox, clock, 120, telegram)] == ["0", "1", "2"]
     assert caplog.text.count("cannot be reached") == 1
-    assert caplog.text.count("reached again") == 1
+    assert caplog.text.count("is back") == 1
 
 
 def test_one_message_that_the_server_always_fails_on_does_not_stop_the_others(
@@ -600,8 +602,8 @@ def _has_a_bug(wish: dict[str, Any]) -> Attachment:
     ("makers", "words"),
     [
         ({"chart": _cannot}, "No prices of BTC yet."),
-        ({"chart": _has_a_bug}, "The file could not be made; the bot's log tells more."),
-        ({}, "This file can no longer be made: the bot was changed meanwhile."),
+        ({"chart": _has_a_bug}, "The file could not be made. Details are in the bot's log."),
+        ({}, "This version of the bot can no longer make this file."),
     ],
 )
 def test_a_file_that_cannot_be_made_becomes_a_message_that_says_so(

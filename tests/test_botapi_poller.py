@@ -17,7 +17,8 @@ from access import Access
 from botapi import conflict, longpoll
 from botapi.client import Telegram
 from botapi.conflict import ConflictPolicy
-from botapi.poller import STORE_REST, Poller, PollerEvents
+from botapi.events import PollerEvents
+from botapi.poller import STORE_REST, Poller
 from botapi.storage import StoreError
 from commands.context import Context
 from commands.inbox import Inbox
@@ -454,7 +455,7 @@ def test_an_unusable_answer_is_retried_after_growing_rests_and_logged_once(
     rests = [rig.poller.step() for _ in range(9)]
     assert rests[:4] == first
     assert rests[-1] == last
-    assert caplog.text.count("Tries go on") == 1
+    assert caplog.text.count("Trying again") == 1
     fault.clear()
     rig.chat.send_text(chat_id=OWNER, text="/ping")
     finish = rig.begin()

@@ -59,7 +59,7 @@ def test_after_a_change_of_network_commands_and_answers_on_their_way_arrive_with
     route.restore()
     back = time.time()
     assert answered_once(chat, "sent", "given", "new") - back < BACK_WITHIN
-    assert "Tries go on" not in bot.output  # one silent connection is no outage
+    assert "Trying again" not in bot.output  # one silent connection is no outage
 
 
 @linux
@@ -70,7 +70,7 @@ def test_a_network_lost_without_a_word_costs_five_seconds_after_its_return_and_t
     bot = run_bot(TELEGRAM_API_URL=route.url, before=QUICK_LINE)
     polling(bot, chat, sim)
     route.cut(sever=False)
-    bot.wait_output("Polling: no connection within the time limit. Tries go on", timeout=20)
+    bot.wait_output("Polling: no connection within the time limit. Trying again", timeout=20)
     chat.send_text(chat_id=OWNER, text="/ping")
     route.restore()
     back = time.time()
@@ -85,14 +85,14 @@ def test_a_refused_connection_is_tried_again_soon_and_told_once(run_bot: Run, ch
     polling(bot, chat, sim)
     before = len(chat.calls)
     route.offline()
-    bot.wait_output("Tries go on")
+    bot.wait_output("Trying again")
     later(sim, 4.0)
     chat.send_text(chat_id=OWNER, text="/ping")
     route.online()
     back = time.time()
     assert chat.wait_text("pong", timeout=20).at - back < BACK_WITHIN
     bot.wait_output("Telegram answers again")
-    assert bot.output.count("Tries go on") == 1
+    assert bot.output.count("Trying again") == 1
     assert len(chat.calls) - before < 10
 
 

@@ -233,7 +233,7 @@ def test_without_a_network_the_token_can_be_saved_unchecked_and_the_link_comes_l
     bot.answer("cannot be reached", "")
     bot.answer("cannot be reached", "s")
     bot.wait("The token is saved")
-    bot.wait("Tries go on")
+    bot.wait("Trying again")
     sim.online()
     open_link(chat, bot.link())
     chat.wait_text("You now own this bot", chat_id=OWNER)

@@ -16,7 +16,8 @@ import pytest
 from conftest import OWNER, TOKEN
 
 from botapi.client import Telegram, Unreachable
-from botapi.outbox import Files, Outbox
+from botapi.outbox import Outbox
+from botapi.sending import Files
 from simulation.account import SimBot
 from simulation.simulator import Simulator
 from store import Store
@@ -116,7 +117,7 @@ def test_nothing_is_lost_or_doubled_it_is_told_once_and_it_goes_on_within_a_step
     told = [record.getMessage() for record in caplog.records]
     assert len(told) == 2, told
     assert "cannot be reached" in told[0]
-    assert "reached again" in told[1]
+    assert "is back" in told[1]
 
 
 def test_a_storm_of_429_is_waited_out_and_nothing_is_lost(
