@@ -1,13 +1,12 @@
 """The Bot API over HTTP, for polling and for sending: connections that can be cut, errors of our own kinds.
 
-Every call of the process takes one road, telebot's own calls too (its public hook CUSTOM_REQUEST_SENDER leads
-here): parameters travel in the body (never in the URL, where a log would show them), a long poll can be ended
-from another thread in a millisecond, and what fails is one of five `TelegramError` kinds whose text never holds
-the token.
+All calls go through `_send`, telebot's own too (its public hook CUSTOM_REQUEST_SENDER). Parameters travel in the
+body, never in the URL, where a log would show them. Another thread can end a long poll in a millisecond. A failure is
+one of five kinds of `TelegramError`, whose text never holds the token.
 
-A network can go away without a word: another Wi-Fi, a NAT that forgot the connection, a resumed laptop. Then a
-connection stays silent for ever. Long polls show it soon, because they are short and late answers are measured; the
-first one that is answered again hangs up whatever else was open since before.
+A dead connection (another Wi-Fi, a NAT that forgot it, a resumed laptop) sends nothing, not even a reset. Long polls
+show it soon, because they are short and late answers are measured; the first one that is answered again closes every
+older connection.
 """
 
 from __future__ import annotations
@@ -37,16 +36,16 @@ if _pillow is None:
     del sys.modules["PIL"]
 
 API_URL = "https://api.telegram.org"
-CONNECT_TIMEOUT = 4.0  # a lost SYN is sent again after 1 and 3 s: a later one would come sooner from a new try
+CONNECT_TIMEOUT = 4.0  # a lost SYN is repeated after 1 and 3 s; after that a new try is faster
 CALL_TIMEOUT = 20.0  # seconds for a call that sends something
-ASK_TIMEOUT = 5.0  # seconds for a call that only asks, or may be made twice: it is simply made again
-MARGIN = 1.0  # seconds a long poll may be late on a line without delay
-LATE_MOST = 1.5  # seconds of delay that are believed: twice that is added to MARGIN
+ASK_TIMEOUT = 5.0  # seconds for a call that only asks, or may be made twice
+MARGIN = 1.0  # seconds a long poll may be late on a connection without delay
+LATE_MOST = 1.5  # seconds of delay taken into account at most; twice that is added to MARGIN
 ALLOWED_UPDATES = ("message", "callback_query", "my_chat_member")
 
 apihelper: Any = telebot.apihelper  # the module has no type hints
 
-# telebot brings a console handler of its own: with the root logger's every line would appear twice.
+# telebot has a console handler of its own: every line would appear twice.
 telebot.logger.removeHandler(telebot.console_output_handler)
 telebot.logger.setLevel(logging.WARNING)
 
@@ -64,7 +63,7 @@ class Unreachable(TelegramError):
 
 
 class NoAnswer(Unreachable):
-    """The connection stood, and nothing came back within the time limit."""
+    """Connected, but nothing came back within the time limit."""
 
 
 class TooManyRequests(TelegramError):
@@ -88,7 +87,7 @@ class Conflict(TelegramError):
 
 
 class Rejected(TelegramError):
-    """The call itself was refused (4xx). `migrate_to` is a group's new id when that is the reason."""
+    """The call was refused (4xx). `migrate_to` is a group's new id if that is the reason."""
 
     def __init__(self, code: int, description: str, *, migrate_to: int | None = None) -> None:
         super().__init__(f"{code} {description}")
@@ -99,7 +98,7 @@ class Rejected(TelegramError):
 
 @dataclass(frozen=True)
 class Webhook:
-    """What getWebhookInfo told: the webhook's URL ("" when none) and how many updates wait for a reader."""
+    """getWebhookInfo: the webhook's URL ("" for none) and how many updates are unread."""
 
     url: str
     pending: int
@@ -110,7 +109,7 @@ class Webhook:
 
 
 class Telegram:
-    """One bot's road to its Bot API server. Thread-safe. Installs itself as telebot's request sender."""
+    """One bot's calls to its Bot API server. Thread-safe. Installs itself as telebot's request sender."""
 
     def __init__(
         self,
@@ -127,17 +126,17 @@ class Telegram:
         self.clock_offset = 0.0  # the server's clock minus ours, seconds, as of the last long poll
         self.answer_age = 0.0  # how long, in seconds, that poll's answer had waited for this process
         self._answered = False
-        self._late = LATE_MOST  # seconds that answers lately came later than their long poll was to end
-        self._silent = False  # the last long poll had no answer
-        self._lost = False  # the last call that asks had no answer at all
+        self._late = LATE_MOST  # by how many seconds answers lately came after the end of their long poll
+        self._silent = False  # the last long poll got no answer
+        self._lost = False  # the last asking call got no answer
         self._api_url = api_url
         self._now = now
-        self._poll_line, self._line = Connections(), Connections()
-        self._poll_adapter = CuttableAdapter(self._poll_line)
-        self._adapter = CuttableAdapter(self._line)
-        # Proxies and certificates from the environment, looked up once: a Session would do it for every call, and
-        # spend more time on cookies and redirects than on the request (0.63 ms a call, 0.36 ms this way).
-        self._road: Any = requests.Session().merge_environment_settings(api_url, {}, None, None, None)
+        self._poll_connections, self._connections = Connections(), Connections()
+        self._poll_adapter = CuttableAdapter(self._poll_connections)
+        self._adapter = CuttableAdapter(self._connections)
+        # Proxies and certificates from the environment, looked up once: a Session does it for every call and spends
+        # more time on cookies and redirects than on the request (0.63 ms a call, 0.36 ms this way).
+        self._transport: Any = requests.Session().merge_environment_settings(api_url, {}, None, None, None)
         apihelper.API_URL = api_url + "/bot{0}/{1}"
         apihelper.CUSTOM_REQUEST_SENDER = self._send_for_telebot
 
@@ -157,23 +156,23 @@ class Telegram:
         try:
             found = _updates(self._call("getUpdates", params, timeout=ends + MARGIN + 2 * self._late))
         except NoAnswer:
-            if self._silent:  # twice in a row, on two connections: the line may be slower than thought
+            if self._silent:  # twice in a row, on two connections: the network may be slower than assumed
                 self._late = min(LATE_MOST, max(0.5, 2 * self._late))
             self._silent = True
             raise
         self._silent = False
         if not found:
-            # As TCP measures before it believes that a segment is lost: a slow line must not look like a dead one.
+            # As TCP estimates a timeout: a slow connection must not look like a dead one.
             self._late = min(LATE_MOST, max(time.monotonic() - began - ends, 0.6 * self._late))
         return found
 
     def me(self, *, within: float | None = None) -> tuple[dict[str, Any], float | None]:
-        """getMe: the bot's own account, and the server's clock in unix seconds when it told the time."""
+        """getMe: the bot's own account, and the server's clock in unix seconds if it sent a Date."""
         url = f"{self._api_url}/bot{self.token}/getMe"
         answer = self._send("post", url, timeout=self._limits(within))
         account = answer.json()["result"]
         if not isinstance(account, dict):
-            raise Unreachable("an answer that is not the Bot API's")
+            raise Unreachable("an answer that is not from the Bot API")
         return account, _unix(answer.headers.get("Date", ""))
 
     def webhook(self, *, within: float | None = None) -> Webhook:
@@ -181,25 +180,25 @@ class Telegram:
         info = self._call("getWebhookInfo", timeout=self._ask_timeout if within is None else within)
         pending = info.get("pending_update_count") if isinstance(info, dict) else None
         if not isinstance(pending, int):
-            raise Unreachable("an answer that is not the Bot API's")
+            raise Unreachable("an answer that is not from the Bot API")
         return Webhook(str(info.get("url") or ""), pending)
 
     def administrators(self, chat_id: int) -> list[int]:
-        """User ids of a group's owner and administrators (getChatAdministrators); bots are none."""
+        """User ids of a group's owner and administrators (getChatAdministrators); without bots."""
         found = self._call("getChatAdministrators", {"chat_id": chat_id})
         if not isinstance(found, list):
-            raise Unreachable("an answer that is not the Bot API's")
+            raise Unreachable("an answer that is not from the Bot API")
         people = [member.get("user", {}) for member in found if isinstance(member, dict)]
         return [user["id"] for user in people if isinstance(user.get("id"), int) and not user.get("is_bot")]
 
     def drop_pending(self) -> None:
-        """deleteWebhook with drop_pending_updates: every waiting update is thrown away."""
+        """deleteWebhook with drop_pending_updates: drops every waiting update."""
         self._call("deleteWebhook", {"drop_pending_updates": True}, timeout=self._ask_timeout)
 
     def send(
         self, method: str, payload: dict[str, Any], *, files: Mapping[str, tuple[str, bytes]] | None = None
     ) -> int | None:
-        """Make one sending call; the message_id of what was sent, None for a method that makes no message.
+        """Make one sending call. Returns the message_id, None for a method that makes no message.
 
         files: parameter -> (file name, content), uploaded with it (Bot API, "Sending files").
         """
@@ -207,17 +206,17 @@ class Telegram:
         return result.get("message_id") if isinstance(result, dict) else None
 
     def cut(self) -> None:
-        """End the long poll in flight, at once and for good; what was being received counts as not received."""
-        self._poll_line.cut()
+        """End the long poll in flight at once, and every later one; an answer half received does not count."""
+        self._poll_connections.cut()
 
     def _send_for_telebot(
         self, method: str, url: str, *, params: Any = None, files: Any = None, **_: Any
     ) -> requests.Response:
-        """telebot's own calls: getMe and setWebhook with an empty URL. Its time limits are its own taste."""
+        """telebot's own calls: getMe and setWebhook with an empty URL. Its own time limits are not used."""
         return self._send(method, url, params=params, files=files, timeout=self._limits(self._ask_timeout))
 
     def _limits(self, within: float | None) -> tuple[float, float]:
-        """Seconds to connect and to wait for the answer; None is the limit of a call that sends."""
+        """Seconds to connect and to wait for the answer; None: the limit of a sending call."""
         within = self._call_timeout if within is None else within
         return min(self._connect_timeout, within), within
 
@@ -242,8 +241,8 @@ class Telegram:
         files: Any = None,
         timeout: tuple[float, float],
     ) -> requests.Response:
-        """One HTTP request, parameters in the body. Returns only what says ok; raises TelegramError otherwise."""
-        # Such calls come every few seconds and fail soon: they are the first to know of the network.
+        """One HTTP request, parameters in the body. Returns an answer that says ok, or raises TelegramError."""
+        # Asking calls come every few seconds and fail soon: they notice a lost network first.
         asks = timeout[1] < self._call_timeout
         long_poll = bool(params) and url.endswith("/getUpdates") and params.get("timeout") != 0
         adapter = self._poll_adapter if long_poll else self._adapter
@@ -251,21 +250,21 @@ class Telegram:
         heartbeat()
         try:
             request = _form(url, params, files) if files else _json(url, params or {})
-            answer = adapter.send(request, timeout=timeout, **self._road)
+            answer = adapter.send(request, timeout=timeout, **self._transport)
             content = answer.content
         except requests.RequestException as error:
-            if not asks and self._line.hung_up_at > began:  # the network is back, and this call was ended for that
+            if not asks and self._connections.closed_at > began:  # the network is back, which ended this call
                 return self._send(method, url, params=params, files=files, timeout=timeout)
             self._lost = self._lost or asks
-            # The text of a requests error holds the URL and so the token: only its kind goes on.
+            # The text of a requests error holds the URL and so the token: only its kind is kept.
             kind = NoAnswer if isinstance(error, requests.exceptions.ReadTimeout) else Unreachable
             raise kind(_network_reason(error)) from None
         finally:
             heartbeat()
         if asks and self._lost:
             self._lost = False
-            # The network was away. What was opened before may be dead, and would only notice after its time limit.
-            self._line.hang_up(opened_before=began)
+            # The network was lost. Older connections may be dead and would only notice at their time limit.
+            self._connections.close_older(opened_before=began)
         try:
             told = json.loads(content)
             if told["ok"] is True and "result" in told:
@@ -274,23 +273,23 @@ class Telegram:
                 return answer
             failure = _failure(told)
         except (KeyError, TypeError, ValueError, AttributeError):
-            page = f"HTTP {answer.status_code} with an answer that is not the Bot API's"
+            page = f"HTTP {answer.status_code} with an answer that is not from the Bot API"
             failure = Unreachable(page, status=answer.status_code)
         raise failure
 
     def _note_date(self, date: str) -> None:
         told = _unix(date)
         if told is None:
-            return  # our own clock is all there is
+            return  # a self-hosted server sends none
         offset = told - self._now()
-        # A process that was frozen reads an old answer: the server's clock seems to have fallen behind.
+        # A process that was frozen reads an old answer: the server's clock seems to be behind.
         self.answer_age = max(0.0, self.clock_offset - offset) if self._answered else 0.0
         self.clock_offset = offset
         self._answered = True
 
 
 def _unix(date: str) -> float | None:
-    """Unix seconds from a Date header; None when it is none."""
+    """Unix seconds from a Date header; None if it cannot be read."""
     try:
         return email.utils.parsedate_to_datetime(date).timestamp()
     except ValueError:
@@ -299,12 +298,12 @@ def _unix(date: str) -> float | None:
 
 def _updates(found: Any) -> list[dict[str, Any]]:
     if not isinstance(found, list):
-        raise Unreachable("an answer that is not the Bot API's")
+        raise Unreachable("an answer that is not from the Bot API")
     return [update for update in found if isinstance(update, dict)]
 
 
 def _form(url: str, params: Any, files: Any) -> requests.PreparedRequest:
-    # In a form every value is text; what is none (a keyboard, a number, true) is JSON (Bot API, "Making requests").
+    # In a form every value is text; keyboards, numbers and booleans are JSON (Bot API, "Making requests").
     fields = {
         name: value if isinstance(value, str) else json.dumps(value)
         for name, value in (params or {}).items()
@@ -322,7 +321,7 @@ def _json(url: str, params: dict[str, Any]) -> requests.PreparedRequest:
 
 
 def _failure(content: dict[str, Any]) -> TelegramError:
-    """Our error for an answer whose `ok` is false; KeyError or TypeError when it is no Bot API answer."""
+    """The error for an answer whose `ok` is false. Raises KeyError or TypeError if it is not from the Bot API."""
     code, description = int(content["error_code"]), str(content["description"])
     parameters = content.get("parameters") or {}
     if code == 409:
@@ -339,13 +338,13 @@ def _failure(content: dict[str, Any]) -> TelegramError:
 def _network_reason(error: requests.RequestException) -> str:
     cause = error.args[0] if error.args else None
     if isinstance(getattr(cause, "reason", None), NameResolutionError):
-        return "the server's name could not be resolved"
+        return "the server's name was not found (DNS)"
     for kind, words in (
         (requests.exceptions.ProxyError, "the proxy did not connect"),
-        (requests.exceptions.SSLError, "no secure connection (TLS) could be made"),
+        (requests.exceptions.SSLError, "no secure connection (TLS)"),
         (requests.exceptions.ConnectTimeout, "no connection within the time limit"),
         (requests.exceptions.ReadTimeout, "no answer within the time limit"),
-        (requests.exceptions.ConnectionError, "the connection was refused or broke"),
+        (requests.exceptions.ConnectionError, "the connection was refused or broken"),
     ):
         if isinstance(error, kind):
             return words

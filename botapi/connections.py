@@ -1,7 +1,7 @@
-"""Connections that another thread can end: the sockets under requests, by road.
+"""HTTP connections that another thread can end.
 
-urllib3 offers no way to end a request from outside, so each connection registers a duplicate of its socket here,
-before the TLS handshake begins; shutdown() acts on the connection, whichever object wraps it.
+urllib3 has no way to end a request from outside, so each connection registers a duplicate of its socket here, before
+the TLS handshake; shutdown() acts on the connection, whichever object wraps it.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ _LINGER = "hh" if sys.platform == "win32" else "ii"  # struct linger: on, second
 
 
 class Connections:
-    """The live sockets of one road, with the time each was opened, so that another thread can end them."""
+    """The open sockets of one adapter, each with the time it was opened, so that another thread can end them."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._sockets: dict[socket.socket, float] = {}
         self._cut = False
-        self.hung_up_at = 0.0  # monotonic
+        self.closed_at = 0.0  # monotonic time of the last `close_older`
 
     def add(self, sock: socket.socket) -> socket.socket:
-        """Keep a duplicate: TLS wrapping detaches the original, shutdown() works on the connection itself."""
-        # Closed means forgotten: what a dead network has not taken yet must not arrive later, after a second try.
+        """Register a socket; returns the duplicate to `drop` later (TLS wrapping detaches the original)."""
+        # Close with RST, so that unsent data is dropped and cannot arrive after a second try.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack(_LINGER, 1, 0))
         twin = sock.dup()
         with self._lock:
@@ -42,19 +42,21 @@ class Connections:
         return twin
 
     def drop(self, twin: socket.socket) -> None:
+        """Forget a duplicate and close it."""
         with self._lock:
             self._sockets.pop(twin, None)
         twin.close()
 
     def cut(self) -> None:
+        """End all connections at once, and every later one as soon as it is made."""
         with self._lock:
             self._cut = True
             for sock in self._sockets:
                 _shut(sock)
 
-    def hang_up(self, *, opened_before: float) -> None:
-        """End the connections that are older than that (monotonic time); new ones can be made."""
-        self.hung_up_at = time.monotonic()
+    def close_older(self, *, opened_before: float) -> None:
+        """End the connections opened before that monotonic time; new ones can be made."""
+        self.closed_at = time.monotonic()
         with self._lock:
             for sock, opened in self._sockets.items():
                 if opened < opened_before:
@@ -65,16 +67,16 @@ def _shut(sock: socket.socket) -> None:
     try:
         sock.shutdown(socket.SHUT_RDWR)
     except OSError:
-        pass  # it was closed already
+        pass  # already closed
 
 
 class CuttableAdapter(HTTPAdapter):
-    """requests' adapter whose connections register their socket before the TLS handshake begins."""
+    """A requests adapter whose connections register in `connections`."""
 
-    def __init__(self, line: Connections) -> None:
+    def __init__(self, connections: Connections) -> None:
         self._pools = {
-            "http": type("Pool", (HTTPConnectionPool,), {"ConnectionCls": _cuttable(HTTPConnection, line)}),
-            "https": type("Pool", (HTTPSConnectionPool,), {"ConnectionCls": _cuttable(HTTPSConnection, line)}),
+            "http": type("Pool", (HTTPConnectionPool,), {"ConnectionCls": _cuttable(HTTPConnection, connections)}),
+            "https": type("Pool", (HTTPSConnectionPool,), {"ConnectionCls": _cuttable(HTTPSConnection, connections)}),
         }
         super().__init__(pool_maxsize=16)
 
@@ -89,20 +91,20 @@ class CuttableAdapter(HTTPAdapter):
         return manager
 
 
-def _cuttable(base: type[HTTPConnection], line: Connections) -> type[HTTPConnection]:
+def _cuttable(base: type[HTTPConnection], connections: Connections) -> type[HTTPConnection]:
     class Cuttable(base):  # type: ignore[misc, valid-type]
         twin: socket.socket | None = None
 
         def _new_conn(self) -> socket.socket:
-            # urllib3's own hook for "make the TCP connection" (1.26 and 2.x); test_telegram.py fails if it moves.
+            # urllib3's own hook for "make the TCP connection" (1.26 and 2.x); a test fails if it moves.
             sock: socket.socket = super()._new_conn()
-            self.twin = line.add(sock)
+            self.twin = connections.add(sock)
             return sock
 
         def close(self) -> None:
             super().close()
             if self.twin is not None:
-                line.drop(self.twin)
+                connections.drop(self.twin)
                 self.twin = None
 
     return Cuttable

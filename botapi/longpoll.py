@@ -1,7 +1,7 @@
-"""telebot's `infinity_polling`, ended at the first trouble instead of sleeping deaf; which updates are ours.
+"""telebot's `infinity_polling`, left at the first trouble instead of sleeping through it; and which updates are ours.
 
-Two copies can be handed the same update: one that has it in hand and has not confirmed it yet, and one that comes, or
-comes back, in that moment. `PollingBot` takes an update only when no other copy can be at work on it.
+Telegram can hand the same update to two copies: one holds it and has not confirmed it yet, and another one arrives,
+or returns, in that moment. `PollingBot` takes an update only if no other copy can be working on it.
 """
 
 from __future__ import annotations
@@ -21,14 +21,18 @@ from botapi.updates import Inbox
 
 log = logging.getLogger(__name__)
 
-OLD_ANSWER = 2.0  # an answer that waited longer for us may have been given to another copy meanwhile
-PARKED = 2.0  # a poll answered later than this was waiting at the server, whatever the line's delay
-LOOK_AGAIN = 0.5  # seconds after which updates that nobody has confirmed are nobody else's
-FORGOTTEN = 6 * 86400.0  # after a week without updates Telegram may number them anew (Bot API, Update)
+OLD_ANSWER = 2.0  # seconds: the updates of an older answer may have gone to another copy meanwhile
+PARKED = 2.0  # seconds: a poll answered later than this had waited at the server
+LOOK_AGAIN = 0.5  # seconds after which an update that is still unconfirmed has no other reader
+FORGOTTEN = 6 * 86400.0  # seconds: after a week without updates Telegram may renumber them (Bot API, Update)
 
 
 class PollingBot(telebot.TeleBot):
-    """A TeleBot that hands raw updates to the inbox and leaves `infinity_polling` when anything goes wrong."""
+    """A TeleBot that hands raw updates to the inbox and leaves `infinity_polling` when anything goes wrong.
+
+    poll_length: seconds of the next long poll. on_poll: an answer came, with so many updates. on_handled: a batch is
+    in the store; True if more updates wait. now: unix seconds.
+    """
 
     def __init__(
         self,
@@ -55,19 +59,19 @@ class PollingBot(telebot.TeleBot):
         self._on_handled = on_handled
         self._now = now
         self._ended = False
-        self._alone = False  # no other copy can be at work on updates
+        self._alone = False  # no other copy can be working on updates
         self._seen: int | None = None  # the first update at the last look
         self._received_at = 0.0
         mark, _, at = (store.value("inbox") or "-1 0").partition(" ")
         self.handled_id, self._last_at = int(mark), float(at)
 
     def run_until_trouble(self) -> Exception | None:
-        """Poll until `end()` or a look that is to be repeated (None), or until something goes wrong (the error).
+        """Poll until `end()`, a look that must be repeated (both None), or until something goes wrong (the error).
 
-        Never sleeps; `rest` is how long to rest before the next call, when there was no error.
+        Never sleeps. Without an error, `rest` says how many seconds to rest before the next call.
         """
         self.trouble, self.rest = None, 0.0
-        # The library sets this flag to leave infinity_polling and offers no way to take it back.
+        # The library sets this flag to leave infinity_polling and has no way to clear it.
         self._TeleBot__stop_polling.clear()  # type: ignore[attr-defined]
         if not self._ended:
             self.infinity_polling(logger_level=None)
@@ -80,16 +84,16 @@ class PollingBot(telebot.TeleBot):
         self._telegram.cut()
 
     def next_offset(self) -> int:
-        """What the next getUpdates asks for; 0 when the last known id is too old to mean anything."""
+        """The offset of the next getUpdates; 0 if the last known id is too old."""
         return 0 if self._now() - self._last_at > FORGOTTEN else self.handled_id + 1
 
     def get_updates(self, *args: Any, **kwargs: Any) -> list[Any]:
-        """One long poll. Every error is kept in `trouble` and ends infinity_polling; [] means nothing came."""
-        heartbeat()  # a step lasts as long as all goes well
+        """One long poll. Every error is kept in `trouble` and ends infinity_polling; [] means no updates."""
+        heartbeat()  # one step lasts as long as polling works
         if self._ended:
             return self._leave(None)
         if abs(self._now() - self._received_at) > OLD_ANSWER:
-            self._alone = False  # frozen meanwhile, perhaps
+            self._alone = False  # perhaps this process was frozen
         began = time.monotonic()
         try:
             self.offset_sent = self.next_offset()
@@ -98,7 +102,7 @@ class PollingBot(telebot.TeleBot):
             return self._leave(None if self._ended else error)
         self._received_at = self._now()
         if updates and self._telegram.answer_age > OLD_ANSWER:
-            log.warning("An answer of Telegram waited %s for this process; it is asked again", _age(self._telegram))
+            log.warning("An answer of Telegram waited %s for this process; asking again", _age(self._telegram))
             self._alone = False
             return []
         try:
@@ -108,11 +112,13 @@ class PollingBot(telebot.TeleBot):
         return self._ours(updates, waited=time.monotonic() - began)
 
     def _ours(self, updates: list[Any], *, waited: float) -> list[Any]:
-        """Those of the updates that nobody else can be at work on. Another copy confirms only what it has handled.
+        """The updates that no other copy can be working on; another copy confirms only what it has handled.
 
-        Once a poll of ours has waited at the server all is ours: nothing was unconfirmed when it came, and an older
-        copy's poll was ended by it. Before that, the first update is ours when it lies there at two looks: nobody
-        reads. Only that one, since a copy in the same case may look at the same time; it sees then that one reads.
+        - Alone: one of our polls has waited at the server. Nothing was unconfirmed when it arrived, and it ended the
+          poll of an older copy. All updates are ours.
+        - Seen twice: the first update is there at two looks, so nobody reads. Only that one is ours, because another
+          newcomer may look at the same time; it then sees that someone reads.
+        - Otherwise none, and we look again.
         """
         ids = [update.get("update_id") for update in updates]
         again = bool(ids) and ids[0] in (self._seen, None)
@@ -127,9 +133,9 @@ class PollingBot(telebot.TeleBot):
         return self._leave(None)
 
     def process_new_updates(self, updates: list[Any]) -> None:
-        """Give each update to the inbox; only what the store has taken is confirmed to Telegram later.
+        """Hand each update to the inbox. Only what the store has is confirmed to Telegram later.
 
-        What this process, frozen meanwhile, finds in its hands after some seconds is left to be asked for again.
+        If the process was frozen with updates in hand, the rest of them is asked for again.
         """
         try:
             for raw in updates:
@@ -137,7 +143,7 @@ class PollingBot(telebot.TeleBot):
                     break
                 update_id = raw.get("update_id")
                 if not isinstance(update_id, int):
-                    # It could never be confirmed: asked for again and again, at full speed, nothing else would come.
+                    # It could never be confirmed, so it would come again and again at full speed.
                     raise Unreachable("an update without a number")
                 if abs(self._now() - self._received_at) > OLD_ANSWER:
                     self._alone = False
@@ -157,8 +163,8 @@ class PollingBot(telebot.TeleBot):
             self._inbox.take(raw)
         except StoreError:
             raise
-        except Exception:  # one update that always fails would come again for ever, and nothing after it
-            log.exception("Update %d could not be taken; it is skipped alone", update_id)
+        except Exception:  # an update that always fails would come again for ever and block the others
+            log.exception("Update %d could not be handled and was skipped", update_id)
 
     def _leave(self, trouble: Exception | None) -> list[Any]:
         self.trouble = trouble

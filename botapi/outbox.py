@@ -149,15 +149,15 @@ class Outbox:
         with self._lock:
             if self._news:
                 self._take_news()
-            chat_id, delivery_id, rest = self._queues.claim(
+            claim = self._queues.claim(
                 self._monotonic(),
                 answers_only=self._draining or self.alerts_paused(),
                 one_at_a_time=self._failing_since is not None,
             )
-            if delivery_id is None:
+            if claim.delivery_id is None:
                 self._idle.add(worker)
                 self._given_back.notify_all()
-                return rest
+                return claim.rest
             failures = self._failures
             self._idle.discard(worker)
             helper, more = next(iter(self._idle), None), self._queues.more()
@@ -167,10 +167,10 @@ class Outbox:
             helper.wake()
         hold = AFTER_FAILURE
         try:
-            hold = self._deliver(chat_id, delivery_id, failures)
+            hold = self._deliver(claim.chat_id, claim.delivery_id, failures)
         finally:
             with self._lock:
-                self._queues.give_back(chat_id, delivery_id, hold, now=self._monotonic())
+                self._queues.give_back(claim.chat_id, claim.delivery_id, hold, now=self._monotonic())
                 self._given_back.notify_all()
         return 0.0
 

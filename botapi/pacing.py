@@ -1,18 +1,19 @@
-"""Which message may be sent next: a queue for each chat, turns between the chats, Telegram's limits.
+"""Which message may be sent next: a queue per chat, round-robin over the chats, Telegram's limits.
 
 Limits (Bot API FAQ, "My bot is hitting limits"): about 30 messages a second overall, one a second in a chat
-(short bursts pass), 20 a minute in a group. Nothing here sends, waits or locks: the outbox does.
+(short bursts are allowed), 20 a minute in a group. Pure: the outbox sends, waits and locks.
 """
 
 from __future__ import annotations
 
 import heapq
 from collections import deque
+from dataclasses import dataclass
 
 from botapi.storage import ALERTS, ANSWERS
 
-BURST = 3.0  # of a chat
-CATCH_UP = 5.0  # messages
+BURST = 3.0  # messages in a chat
+CATCH_UP = 5.0  # messages in all
 LONGEST_REST = 60.0
 
 
@@ -28,10 +29,11 @@ class Bucket:
             return 0.0
         self._level = min(self._burst, self._level + (now - self._at) * self._rate)
         self._at = now
-        # A hair of tolerance: floating point must not turn "now" into a wait of a nanosecond.
+        # Tolerance for floating point: "now" must not become a wait of a nanosecond.
         return max(0.0, (1.0 - self._level) / self._rate) if self._level < 1.0 - 1e-9 else 0.0
 
     def take(self, count: float = 1.0) -> None:
+        """Use up so many."""
         self._level -= count
 
 
@@ -50,15 +52,24 @@ class _Chat:
         return lane[0] if lane else None
 
 
+@dataclass(frozen=True)
+class Claim:
+    """A message to send (`delivery_id`), or None and the seconds to rest."""
+
+    chat_id: int = 0
+    delivery_id: int | None = None
+    rest: float = 0.0
+
+
 class Queues:
-    """All chats' queues. `rate` is messages a second overall, 0 for no pacing at all. Times are monotonic seconds."""
+    """The queues of all chats. rate: messages a second in all, 0 for no limit. Times are monotonic seconds."""
 
     def __init__(self, *, rate: float, now: float) -> None:
         self.in_flight = 0
         self.hold_until = 0.0  # nothing at all is sent before this
         self._paced = rate > 0
-        # A little under the limit: network jitter can press two paced messages into one of Telegram's seconds.
-        # What a busy machine was late with may be made up for, as long as no second gets more than its share.
+        # A little under the limit: network jitter can squeeze two messages into one of Telegram's seconds. A busy
+        # machine may catch up, as long as no second gets more than its share.
         self._overall = Bucket(rate * 0.97, CATCH_UP, now)
         self._overall.take(CATCH_UP - 1)
         self._last_second: deque[float] = deque(maxlen=max(1, int(rate)))
@@ -67,11 +78,12 @@ class Queues:
         self._waiting: list[tuple[float, int]] = []  # heap: when a chat may send again
 
     def add(self, delivery_id: int, chat_id: int, lane: int, *, now: float) -> None:
+        """Append a message to its chat's lane."""
         self._chat(chat_id, now).lanes[lane].append(delivery_id)
         self._line_up(chat_id, now)
 
-    def claim(self, now: float, *, answers_only: bool, one_at_a_time: bool) -> tuple[int, int | None, float]:
-        """The chat and message to send now (in flight from here on), or None and the seconds until one may be due."""
+    def claim(self, now: float, *, answers_only: bool, one_at_a_time: bool) -> Claim:
+        """The message to send now, in flight from here on; or the seconds until one may be due."""
         while self._waiting and self._waiting[0][0] <= now:
             chat_id = heapq.heappop(self._waiting)[1]
             self._chats[chat_id].waits = False
@@ -79,12 +91,12 @@ class Queues:
         lanes = (ANSWERS,) if answers_only else (ANSWERS, ALERTS)
         chats = next((self._ready[lane] for lane in lanes if self._ready[lane]), None)
         if chats is None:
-            return 0, None, min(LONGEST_REST, self._waiting[0][0] - now) if self._waiting else LONGEST_REST
+            return Claim(rest=min(LONGEST_REST, self._waiting[0][0] - now) if self._waiting else LONGEST_REST)
         if one_at_a_time and self.in_flight:
-            return 0, None, LONGEST_REST  # whoever has it goes on
+            return Claim(rest=LONGEST_REST)  # the sender that has it goes on
         hold = max(self.hold_until - now, self._overall_wait(now))
         if hold > 0:
-            return 0, None, hold
+            return Claim(rest=hold)
         chat_id = next(iter(chats))
         chat = self._chats[chat_id]
         for ready in self._ready:
@@ -94,10 +106,10 @@ class Queues:
         self._overall.take()
         self._last_second.append(now)
         chat.bucket.take()
-        return chat_id, chat.head(), 0.0
+        return Claim(chat_id, chat.head())
 
     def give_back(self, chat_id: int, delivery_id: int, hold: float, *, now: float) -> None:
-        """The send is over. A hold (seconds) keeps the message at the head of its lane; without, it is done with."""
+        """The send is over. A hold (seconds) keeps the message at the head of its lane; 0 removes it."""
         chat = self._chats[chat_id]
         chat.in_flight = False
         self.in_flight -= 1
@@ -108,7 +120,7 @@ class Queues:
         self._line_up(chat_id, now)
 
     def move(self, old: int, new: int, *, now: float) -> None:
-        """What waits for one chat goes to another one, in its order."""
+        """Move what waits for one chat to another one, in order."""
         source, target = self._chat(old, now), self._chat(new, now)
         for theirs, mine in zip(source.lanes, target.lanes, strict=True):
             mine.extend(theirs)
@@ -116,10 +128,11 @@ class Queues:
         self._line_up(new, now)
 
     def more(self) -> bool:
-        """May another chat send besides those that are at it?"""
+        """May another chat send besides those in flight?"""
         return any(self._ready)
 
     def answers_due(self, now: float) -> bool:
+        """May an answer be sent now?"""
         return bool(self._ready[ANSWERS]) and self.hold_until <= now
 
     def _overall_wait(self, now: float) -> float:
@@ -136,7 +149,7 @@ class Queues:
         return chat
 
     def _line_up(self, chat_id: int, now: float) -> None:
-        """Put a chat among those that may send now, or among those that wait for their time."""
+        """Put a chat among those that may send now, or those that must wait."""
         chat = self._chats[chat_id]
         if chat.in_flight or chat.waits or chat.head() is None:
             return

@@ -280,7 +280,7 @@ def test_an_outage_keeps_everything_and_is_logged_once_at_its_begin_and_end(
         put(store, str(n))
     assert [text for _, text in drive(outbox, clock, 120, telegram)] == ["0", "1", "2"]
     assert caplog.text.count("cannot be reached") == 1
-    assert caplog.text.count("is back") == 1
+    assert caplog.text.count("Telegram is back after") == 1
 
 
 def test_one_message_that_the_server_always_fails_on_does_not_stop_the_others(

@@ -49,7 +49,7 @@ def webhook_rest(bot: BotProcess, chat: SimBot, sim: Simulator) -> None:
 def network_rest(bot: BotProcess, chat: SimBot, sim: Simulator) -> None:
     polling(bot, chat, sim)
     sim.offline()
-    bot.wait_output("Polling: the connection was refused or broke. Trying again")
+    bot.wait_output("Polling: the connection was refused or broken. Trying again")
 
 
 def wait_of_a_429(bot: BotProcess, chat: SimBot, sim: Simulator) -> None:
