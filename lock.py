@@ -33,7 +33,7 @@ from machine.machine_lock import MachineLock, Take
 log = logging.getLogger(__name__)
 
 POLL = 0.05  # seconds between two tries of a waiting start
-TOUCH_EVERY = 3600.0  # seconds; cleaners of old files must see that this one is in use
+TOUCH_EVERY = 3600.0  # seconds; programs that delete old files must see that this one is in use
 
 
 class LockError(Exception):
@@ -46,8 +46,11 @@ class LockLost(LockError):
 
 class InstanceLock:
     """The right to run as bot `bot_id` on this machine. Making the object touches nothing.
+
     It lasts until `release()` or the end of the process, not for the life of a variable. A forked child does not hold
     it: daemonise first, lock after. `machine_wide=False` leaves only the file lock.
+    held: whether this process has it. same_folder: whether the last refusal came from this folder's own lock file.
+    name: the bot's user name, for people.
     """
 
     def __init__(self, folder: Path, bot_id: int, *, name: str = "", machine_wide: bool = True) -> None:
@@ -55,55 +58,40 @@ class InstanceLock:
         self.path = folder / "bot.lock"
         self.record_path = folder / "holder.json"
         self.bot_id = bot_id
-        self._name = name
+        self.name = name
+        self.held = False
+        self.same_folder = False
         self._machine_lock = MachineLock(bot_id) if machine_wide else None
         self._file: FileLock | None = None
-        self._held = False
         self._seen = (0, 0)
         self._since = 0.0
         self._touched = 0.0
-        self._told: str | None = None
+        self._warned: str | None = None
         self._details: dict[str, object] = {}  # of the record; the first check finds them, after the start
-        self._same_folder = False
         self._mutex = threading.RLock()  # check() runs in another thread than release()
 
-    @property
-    def held(self) -> bool:
-        """Whether this process holds the lock through this object."""
-        return self._held
-
-    @property
-    def same_folder(self) -> bool:
-        """Whether the last refusal came from this folder's own lock file."""
-        return self._same_folder
-
-    @property
-    def name(self) -> str:
-        """The bot's user name, for people. Usually known only after the lock is held; set then, it is recorded."""
-        return self._name
-
-    @name.setter
-    def name(self, name: str) -> None:
+    def rename(self, name: str) -> None:
+        """Take the bot's user name, which is usually known only after the lock is held, and record it."""
         with self._mutex:
-            if name != self._name:
-                self._name = name
-                if self._held:
+            if name != self.name:
+                self.name = name
+                if self.held:
                     self._write_record()
 
-    def acquire(self, timeout: float = 0.0, *, cancelled: Callable[[], bool] | None = None) -> bool:
+    def acquire(self, timeout: float = 0.0, *, cancelled: Callable[[], bool] = lambda: False) -> bool:
         """Try for `timeout` seconds (math.inf: as a standby); True when this process now holds the lock.
 
         False when another holds it to the end, or when `cancelled()` (asked every 0.05 s) turned true. Raises
         LockError when the lock cannot be used at all, which never counts as free.
         """
         with self._mutex:
-            if not self._held:
+            if not self.held:
                 self._file = None  # one made before a fork would refuse to work in the child
         deadline = time.monotonic() + timeout
         pause = threading.Event()
-        while not (cancelled is not None and cancelled()):
+        while not cancelled():
             with self._mutex:
-                if self._held or self._try():
+                if self.held or self._try():
                     return True
             left = deadline - time.monotonic()
             if left <= 0:
@@ -114,9 +102,9 @@ class InstanceLock:
     def release(self) -> None:
         """Let go, the file lock last; the lock file stays. Again, or in a forked child: no effect."""
         with self._mutex:
-            if not self._held:
+            if not self.held:
                 return
-            self._held = False
+            self.held = False
             # After a lost lock the record may already be a successor's.
             if (files.read_json(self.record_path) or {}).get("pid") == os.getpid():
                 try:
@@ -141,12 +129,11 @@ class InstanceLock:
         Sources in turn: the machine-wide lock (works across OS users), /proc/locks, holder.json. Never tries to take
         the lock, so it cannot make a start fail.
         """
-        if self._machine_lock is not None and not self._held and self._machine_lock.surely_free():
+        if self._machine_lock is not None and not self.held and self._machine_lock.surely_free():
             return None
         record = files.read_json(self.record_path)
         pid, user = self._machine_lock.peer() if self._machine_lock is not None else (None, "")
-        if not pid:
-            pid = _flock_holder(self.path)
+        pid = pid or _flock_holder(self.path)
         if pid:
             return records.of_process(pid, user=user or processes.user(pid), record=record)
         if record is not None and not records.is_left_over(record):
@@ -162,7 +149,7 @@ class InstanceLock:
         Raises LockLost without the machine-wide lock: a second copy may run already, so the bot must stop polling.
         """
         with self._mutex:
-            if not self._held:
+            if not self.held:
                 return None
             if self._machine_lock is not None:
                 self._machine_lock.drain()
@@ -172,7 +159,7 @@ class InstanceLock:
                     self._details = records.details()
                     self._write_record()
                 self._touch()
-                self._told = None
+                self._warned = None
                 return None
             if self._machine_lock is None or not self._machine_lock.taken:
                 raise LockLost(
@@ -180,41 +167,42 @@ class InstanceLock:
                     "A second copy may have started, so this one must stop. Start it again and don't delete the lock "
                     "file; that stops no bot."
                 )
-            told, self._told = self._told, self._relock(damage)
-            return self._told if self._told != told else None
+            before, self._warned = self._warned, self._relock(damage)
+            return self._warned if self._warned != before else None
 
     def _try(self) -> bool:
         _HOLDERS.add(self)  # before the socket exists: no fork may carry it away
         try:
-            self._held = self._try_file() and (
-                self._machine_lock is None or self._machine_lock.take() is not Take.HELD_BY_ANOTHER
-            )
+            self.held = self._try_file() and not self._held_elsewhere()
         finally:
-            if not self._held:
+            if not self.held:
                 self._let_go()
-        if self._held:
-            self._since, self._touched, self._told = time.time(), time.monotonic(), None
+        if self.held:
+            self._since, self._touched, self._warned = time.time(), time.monotonic(), None
             self._write_record()
-        return self._held
+        return self.held
 
     def _try_file(self) -> bool:
-        if self._file is None:
-            self._file = self._new_file_lock()
+        self.same_folder = False
+        self._file = self._file or self._new_file_lock()
         try:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._file.acquire(blocking=False)
+            self._lock(self._file)
         except Timeout:
-            self._same_folder = True
+            self.same_folder = True
             return False
         except OSError as error:
             # Another account's file proves nothing either way; the machine-wide lock knows. It never counts as free.
-            denied = isinstance(error, PermissionError)
-            if denied and self._held_elsewhere():
+            if isinstance(error, PermissionError) and self._held_elsewhere():
                 return False
             raise LockError(_explain(self.path, error)) from error
         return True
 
+    def _lock(self, file: FileLock) -> None:
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file.acquire(blocking=False)
+
     def _held_elsewhere(self) -> bool:
+        """Try the machine-wide lock: does another process have it?"""
         return self._machine_lock is not None and self._machine_lock.take() is Take.HELD_BY_ANOTHER
 
     def _let_go(self) -> None:
@@ -226,7 +214,7 @@ class InstanceLock:
 
     def _forget(self) -> None:
         # In a forked child. filelock closes its own descriptor there and refuses to be used again.
-        self._held = False
+        self.held = False
         self._file = None
         self._details = {}
         self._mutex = threading.RLock()  # another thread may have been inside it
@@ -234,6 +222,7 @@ class InstanceLock:
             self._machine_lock.drop()
 
     def _new_file_lock(self) -> FileLock:
+        # A soft lock would outlive a crash. The file itself stays, so that all copies lock the same one.
         return FileLock(
             self.path,
             mode=0o600,
@@ -255,7 +244,7 @@ class InstanceLock:
         except (FileNotFoundError, NotADirectoryError):
             return "was deleted"
         except OSError as error:
-            log.debug("%s cannot be looked at just now: %s", self.path, error)
+            log.debug("%s cannot be checked now: %s", self.path, error)
             return None
         return None if (found.st_dev, found.st_ino) == self._seen else "was replaced"
 
@@ -271,15 +260,12 @@ class InstanceLock:
     def _relock(self, damage: str) -> str:
         warning = f"The lock file {self.path} {damage}. The machine-wide lock still keeps other copies out."
         fresh = self._new_file_lock()
-        deadline = time.monotonic() + 0.5
+        deadline = time.monotonic() + 0.5  # a second start holds the file until the machine-wide lock refuses it
         while True:
             try:
-                self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-                fresh.acquire(blocking=False)
+                self._lock(fresh)
                 break
-            except (
-                Timeout
-            ):  # a second start holds it for the instant that it takes to be refused by the machine-wide lock
+            except Timeout:
                 reason = "another process holds it"
             except OSError as error:
                 reason = error.strerror or str(error)
@@ -296,7 +282,7 @@ class InstanceLock:
         records.write_record(
             self.record_path,
             bot_id=self.bot_id,
-            name=self._name,
+            name=self.name,
             lock=self.path,
             since=self._since,
             details=self._details,
@@ -304,13 +290,15 @@ class InstanceLock:
 
 
 def _explain(path: Path, error: OSError) -> str:
-    mode = _mode(path)
+    found = _found(path)
+    mode = found.st_mode if found else 0
     if stat.S_ISLNK(mode):
         what, fix = "is a symbolic link, not a file", "Remove the link"
     elif stat.S_ISDIR(mode):
         what, fix = "is a folder, not a file", "Remove or rename it"
     elif isinstance(error, PermissionError):
-        owner = _owner(path) or _owner(path.parent) or "another account"
+        found = found or _found(path.parent)
+        owner = user_name(found.st_uid) if found and sys.platform != "win32" else "another account"
         what = f"may not be written by {user_name()}; it belongs to {owner}"
         fix = f"Start the bot as {owner}, or give {path.parent} to {user_name()}, or set DATA_DIR to another folder"
     else:
@@ -319,38 +307,32 @@ def _explain(path: Path, error: OSError) -> str:
     return f"The lock file {path} {what}. Only it keeps a second copy out, so the bot does not start. {fix}."
 
 
-def _mode(path: Path) -> int:
+def _found(path: Path) -> os.stat_result | None:
     try:
-        return path.lstat().st_mode
+        return path.lstat()
     except OSError:
-        return 0
-
-
-def _owner(path: Path) -> str:
-    try:
-        return user_name(path.lstat().st_uid) if sys.platform != "win32" else ""
-    except OSError:
-        return ""
+        return None
 
 
 def _flock_holder(path: Path) -> int | None:
     """The pid that /proc/locks names for the file (Linux; None elsewhere, and for a holder in another container)."""
-    if sys.platform == "linux":
-        try:
-            found = path.lstat()
-            table = Path("/proc/locks").read_text(encoding="utf-8")
-        except OSError:
-            return None
-        # "1: FLOCK  ADVISORY  WRITE 4321 fe:00:260072 0 EOF"; a waiter's line has "->" for its second word.
-        wanted = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
-        for line in table.splitlines():
-            words = line.split()
-            if len(words) > 5 and words[1] == "FLOCK" and words[5] == wanted and int(words[4]) > 0:
-                return int(words[4])
+    found = _found(path)
+    if sys.platform != "linux" or found is None:
+        return None
+    try:
+        table = Path("/proc/locks").read_text(encoding="utf-8")
+    except OSError:
+        return None
+    # "1: FLOCK  ADVISORY  WRITE 4321 fe:00:260072 0 EOF"; a waiter's line has "->" for its second word.
+    wanted = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
+    for line in table.splitlines():
+        words = line.split()
+        if len(words) > 5 and words[1] == "FLOCK" and words[5] == wanted and int(words[4]) > 0:
+            return int(words[4])
     return None
 
 
-# Keeps every held lock alive, and tells a forked child what it must not carry on.
+# Keeps every held lock alive, and says what a forked child must not carry on.
 _HOLDERS: set[InstanceLock] = set()
 
 

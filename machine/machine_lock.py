@@ -24,8 +24,6 @@ if sys.platform == "win32":
 
 log = logging.getLogger(__name__)
 
-NO_LOCK = "The machine-wide lock is not available (%s). Only the lock file keeps other copies out."
-
 APP = "cryptosat"
 
 
@@ -37,145 +35,122 @@ class Take(Enum):
     UNAVAILABLE = auto()  # this system or sandbox has no such lock (a warning is logged where it should have one)
 
 
+class NoMachineLock:
+    """Stands in on a system that has no such lock: never taken, never held by another."""
+
+    taken = False
+
+    def __init__(self, bot_id: int) -> None:
+        self._name = f"{APP}-lock/{bot_id}"
+
+    def take(self) -> Take:
+        """Try once, without waiting."""
+        return Take.UNAVAILABLE
+
+    def peer(self) -> tuple[int | None, str]:
+        """The pid (None: in another container) and the OS user of whoever holds it; (None, "") if nobody is seen."""
+        return None, ""
+
+    def surely_free(self) -> bool:
+        """Is it certain that no process has it? Takes nothing."""
+        return False
+
+    def drain(self) -> None:
+        """Clear the questions of `peer()` that wait in the kernel's queue."""
+
+    def drop(self) -> None:
+        """Let go."""
+
+
+def _unavailable(reason: object) -> Take:
+    log.warning("The machine-wide lock is not available (%s). Only the lock file keeps other copies out.", reason)
+    return Take.UNAVAILABLE
+
+
 if sys.platform == "win32":
 
-    class MachineLock:
+    class MachineLock(NoMachineLock):
         """A named mutex, visible to every session and account."""
 
         def __init__(self, bot_id: int) -> None:
             self._name = f"Global\\{APP}-lock-{bot_id}"
             self._handle: int | None = None
             self._kernel = ctypes.WinDLL("kernel32", use_last_error=True)
-            self._kernel.CreateMutexW.restype = wintypes.HANDLE
+            self._kernel.CreateMutexW.restype = self._kernel.OpenMutexW.restype = wintypes.HANDLE
             self._kernel.CreateMutexW.argtypes = [ctypes.c_void_p, wintypes.BOOL, wintypes.LPCWSTR]
-            self._kernel.OpenMutexW.restype = wintypes.HANDLE
             self._kernel.OpenMutexW.argtypes = [wintypes.DWORD, wintypes.BOOL, wintypes.LPCWSTR]
             self._kernel.CloseHandle.argtypes = [wintypes.HANDLE]
 
-        @property
-        def taken(self) -> bool:
-            return self._handle is not None
-
         def take(self) -> Take:
-            """Try once, without waiting."""
             handle = self._kernel.CreateMutexW(None, False, self._name)
             error = ctypes.get_last_error()
             if handle and error != 183:  # ERROR_ALREADY_EXISTS
-                self._handle = handle
+                self._handle, self.taken = handle, True
                 return Take.TAKEN
             if handle:
-                self._kernel.CloseHandle(handle)  # kept, it would outlive the holder and bar everybody
+                self._kernel.CloseHandle(handle)  # kept, it would outlive the holder and shut everybody out
+            if handle or error == 5:  # ERROR_ACCESS_DENIED: another account's
                 return Take.HELD_BY_ANOTHER
-            if error == 5:  # ERROR_ACCESS_DENIED: another account's
-                return Take.HELD_BY_ANOTHER
-            log.warning(
-                NO_LOCK,
-                ctypes.WinError(error),
-            )
-            return Take.UNAVAILABLE
-
-        def peer(self) -> tuple[int | None, str]:
-            return None, ""  # a mutex does not tell
+            return _unavailable(ctypes.WinError(error))
 
         def surely_free(self) -> bool:
-            """Does no process have it? Asked by opening what is there, which takes nothing."""
             handle = self._kernel.OpenMutexW(0x00100000, False, self._name)  # SYNCHRONIZE
             error = ctypes.get_last_error()
             if handle:
                 self._kernel.CloseHandle(handle)
             return not handle and error == 2  # ERROR_FILE_NOT_FOUND
 
-        def drain(self) -> None:
-            pass
-
         def drop(self) -> None:
             if self._handle is not None:
                 self._kernel.CloseHandle(self._handle)
-                self._handle = None
+            self._handle, self.taken = None, False
 
 elif sys.platform == "linux":
 
-    class MachineLock:
-        """A listening socket with an abstract name, so that a second start can ask who has it."""
+    class MachineLock(NoMachineLock):
+        """A listening socket with an abstract name, so that a second start can ask who has it.
 
-        def __init__(self, bot_id: int) -> None:
-            self._address = f"\0{APP}-lock/{bot_id}"
-            self._socket: socket.socket | None = None
+        `surely_free` is never true: another network namespace has names of its own.
+        """
 
-        @property
-        def taken(self) -> bool:
-            return self._socket is not None
+        _socket: socket.socket | None = None
 
         def take(self) -> Take:
-            """Try once, without waiting."""
             found: socket.socket | None = None
             try:
                 found = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
                 found.setblocking(False)
-                found.bind(self._address)
+                found.bind(f"\0{self._name}")
                 found.listen(socket.SOMAXCONN)
             except OSError as error:
                 if found is not None:
                     found.close()
-                if error.errno == errno.EADDRINUSE:
-                    return Take.HELD_BY_ANOTHER
-                log.warning(
-                    NO_LOCK,
-                    error.strerror or error,
-                )
-                return Take.UNAVAILABLE
-            self._socket = found
+                return Take.HELD_BY_ANOTHER if error.errno == errno.EADDRINUSE else _unavailable(error.strerror)
+            self._socket, self.taken = found, True
             return Take.TAKEN
 
         def peer(self) -> tuple[int | None, str]:
-            """The pid (None: in another container) and the OS user of whoever holds it; (None, "") if nobody does."""
             try:
                 with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-                    probe.setblocking(False)  # a full queue must not hold a refusal up
-                    probe.connect(self._address)
+                    probe.setblocking(False)  # a full queue must not hold up a refusal
+                    probe.connect(f"\0{self._name}")
                     raw = probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("iII"))
             except OSError:
                 return None, ""
             pid, uid, _gid = struct.unpack("iII", raw)
             return pid or None, user_name(uid)
 
-        def surely_free(self) -> bool:
-            return False  # another network namespace has names of its own; `peer` tells what can be told
-
         def drain(self) -> None:
-            """Take the questions off the queue: the kernel keeps each until it is accepted."""
             try:
                 while self._socket is not None:
                     self._socket.accept()[0].close()
             except OSError:
-                pass
+                pass  # the queue is empty
 
         def drop(self) -> None:
             if self._socket is not None:
                 self._socket.close()
-                self._socket = None
+            self._socket, self.taken = None, False
 
 else:
-
-    class MachineLock:
-        """Not available on this system."""
-
-        taken = False
-
-        def __init__(self, bot_id: int) -> None:
-            pass
-
-        def take(self) -> Take:
-            return Take.UNAVAILABLE
-
-        def peer(self) -> tuple[int | None, str]:
-            return None, ""
-
-        def surely_free(self) -> bool:
-            return False
-
-        def drain(self) -> None:
-            pass
-
-        def drop(self) -> None:
-            pass
+    MachineLock = NoMachineLock

@@ -234,7 +234,7 @@ class Bot:
 
     def _connected(self, username: str) -> None:
         self.context.username = username
-        self._lock.name = username
+        self._lock.rename(username)
         self.invitation.connected(username)
         menu = [{"command": name, "description": words} for name, words in table.menu()]
         # Through the outbox, which tries until Telegram takes it: the first poll need not wait for it.

@@ -598,13 +598,13 @@ def test_a_forbidden_second_guard_is_a_warning_and_the_file_alone_excludes(
 def test_a_name_that_is_learnt_later_is_recorded_and_the_start_time_stays(tmp_path: Path, bot_id: int) -> None:
     with InstanceLock(tmp_path, bot_id) as lock:
         before = lock.holder()
-        lock.name = "test_bot"
+        lock.rename("test_bot")
         after = lock.holder()
     assert before is not None
     assert after is not None
     assert (before.username, after.username) == ("", "test_bot")
     assert before.since == after.since
-    lock.name = "after_the_release"
+    lock.rename("after_the_release")
     assert not lock.record_path.exists()
 
 
