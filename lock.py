@@ -191,8 +191,8 @@ class InstanceLock:
             self.same_folder = True
             return False
         except OSError as error:
-            # Another account's file proves nothing either way; the machine-wide lock knows. It never counts as free.
-            if isinstance(error, PermissionError) and self._held_elsewhere():
+            # Such a file proves nothing and never counts as free. The machine-wide lock may know more.
+            if self._held_elsewhere():
                 return False
             raise LockError(_explain(self.path, error)) from error
         return True
@@ -327,8 +327,8 @@ def _flock_holder(path: Path) -> int | None:
     wanted = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
     for line in table.splitlines():
         words = line.split()
-        if len(words) > 5 and words[1] == "FLOCK" and words[5] == wanted and int(words[4]) > 0:
-            return int(words[4])
+        if len(words) > 5 and words[1] == "FLOCK" and words[5] == wanted:
+            return int(words[4]) or None
     return None
 
 

@@ -23,7 +23,10 @@ from base.logs import redact
 from machine import processes, supervisor
 from machine.supervisor import Supervisor
 
-if sys.platform != "win32":
+if sys.platform == "win32":
+    import ctypes
+    from ctypes import wintypes
+else:
     import pwd
 
 log = logging.getLogger(__name__)
@@ -47,7 +50,10 @@ class Holder:
 def user_name(uid: int | None = None) -> str:
     """The name of an account; of this process's own when no uid is given (from the system, not from $USER)."""
     if sys.platform == "win32":
-        return processes.user(os.getpid()).rpartition("\\")[2]  # without the computer's name
+        # getpass.getuser() asks the environment only, and a service's may be empty.
+        name, size = ctypes.create_unicode_buffer(257), wintypes.DWORD(257)
+        ctypes.WinDLL("advapi32").GetUserNameW(name, ctypes.byref(size))
+        return name.value
     else:  # noqa: RET505 - mypy skips only a whole branch for another platform
         uid = os.geteuid() if uid is None else uid
         try:

@@ -11,6 +11,7 @@ import secrets
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -25,7 +26,7 @@ import lock as lock_module
 from lock import InstanceLock, LockError, LockLost
 from machine import holder as records
 from machine.folders import FolderError, bot_folder
-from machine.holder import Holder, refusal
+from machine.holder import Holder, refusal, user_name
 from machine.machine_lock import MachineLock
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -331,6 +332,35 @@ def test_a_lock_file_that_cannot_be_locked_again_is_told_once_and_mended_later(t
         assert lock.check() is None
 
 
+@linux_only
+def test_each_deletion_of_the_lock_file_is_logged_and_the_old_file_is_let_go(tmp_path: Path, bot_id: int) -> None:
+    with InstanceLock(tmp_path, bot_id) as lock:
+        for _ in range(2):
+            lock.path.unlink()
+            assert "was deleted" in (lock.check() or "")
+            assert lock.check() is None
+            lock.record_path.unlink()  # written again with the next lock file
+        open_files = [str(entry.readlink()) for entry in Path("/proc/self/fd").iterdir() if entry.is_symlink()]
+        assert not [name for name in open_files if str(tmp_path) in name and "deleted" in name]
+        lock.path.unlink()
+        lock.check()
+        assert lock.record_path.exists()
+
+
+@linux_only
+def test_a_new_lock_file_that_a_refused_start_holds_for_a_moment_is_locked_all_the_same(
+    tmp_path: Path, bot_id: int
+) -> None:
+    with InstanceLock(tmp_path, bot_id) as lock:
+        lock.path.unlink()
+        passing = InstanceLock(tmp_path, bot_id, machine_wide=False)
+        assert passing.acquire()
+        leaves = threading.Timer(0.1, passing.release)
+        leaves.start()
+        assert "It is locked again" in (lock.check() or "")
+        leaves.join()
+
+
 @posix_only
 @pytest.mark.parametrize("damage", ["delete", "replace"])
 def test_without_the_second_guard_a_lost_lock_file_stops_the_bot(tmp_path: Path, bot_id: int, damage: str) -> None:
@@ -507,6 +537,68 @@ def test_a_lock_path_that_is_a_folder_is_a_clear_error(tmp_path: Path, bot_id: i
         InstanceLock(tmp_path, bot_id).acquire()
 
 
+def test_a_lock_path_that_is_a_folder_is_a_refusal_where_another_copy_is_known_to_run(
+    tmp_path: Path, bot_id: int
+) -> None:
+    if sys.platform == "darwin":
+        pytest.skip("macOS has no machine-wide lock")
+    (tmp_path / "other" / "bot.lock").mkdir(parents=True)
+    with InstanceLock(tmp_path, bot_id):
+        assert not InstanceLock(tmp_path / "other", bot_id).acquire()
+
+
+def test_a_refusal_knows_whether_it_came_from_the_same_folder(tmp_path: Path, bot_id: int) -> None:
+    with InstanceLock(tmp_path, bot_id):
+        same = InstanceLock(tmp_path, bot_id)
+        assert not same.acquire()
+        assert same.same_folder
+        other = InstanceLock(tmp_path / "other", bot_id)
+        assert other.acquire() == (sys.platform == "darwin")
+        assert not other.same_folder
+        other.release()
+
+
+def test_another_thread_may_release_the_lock_and_its_file_stays_for_its_owner_only(
+    tmp_path: Path, bot_id: int
+) -> None:
+    lock = InstanceLock(tmp_path, bot_id)
+    assert lock.acquire()
+    thread = threading.Thread(target=lock.release)
+    thread.start()
+    thread.join()
+    assert lock.path.exists()
+    if sys.platform != "win32":
+        assert lock.path.stat().st_mode & 0o777 == 0o600
+    with InstanceLock(tmp_path, bot_id):
+        pass
+
+
+@posix_only
+def test_a_child_forked_while_another_thread_uses_the_lock_is_not_stuck(tmp_path: Path, bot_id: int) -> None:
+    lock = InstanceLock(tmp_path, bot_id)
+    assert lock.acquire()
+    inside, done = threading.Event(), threading.Event()
+
+    def use() -> None:
+        with lock._mutex:
+            inside.set()
+            done.wait(10)
+
+    thread = threading.Thread(target=use)
+    thread.start()
+    assert inside.wait(10)
+    child = os.fork()
+    if child == 0:
+        asks = threading.Thread(target=lock.check, daemon=True)
+        asks.start()
+        asks.join(5)
+        os._exit(int(asks.is_alive()))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    done.set()
+    thread.join()
+    lock.release()
+
+
 @posix_only
 def test_a_lock_path_that_is_a_link_is_a_clear_error_and_is_not_followed(tmp_path: Path, bot_id: int) -> None:
     (tmp_path / "bot.lock").symlink_to(tmp_path / "elsewhere")
@@ -574,6 +666,18 @@ def test_a_squatter_of_the_guards_name_is_named(tmp_path: Path, bot_id: int) -> 
         holder = lock.holder()
     assert holder is not None
     assert holder.pid == os.getpid()
+
+
+@linux_only
+def test_a_holder_in_another_container_is_named_by_its_user(
+    tmp_path: Path, bot_id: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel gives the pid 0 for a process in another pid namespace."""
+    credentials = struct.pack("iII", 0, os.geteuid(), os.getegid())
+    with InstanceLock(tmp_path / "theirs", bot_id):
+        monkeypatch.setattr(struct, "unpack", lambda form, _: struct.Struct(form).unpack(credentials))
+        holder = InstanceLock(tmp_path, bot_id).holder()
+    assert holder == Holder(user=user_name(), sure=True)
 
 
 @linux_only

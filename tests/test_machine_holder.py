@@ -127,7 +127,7 @@ def test_a_record_that_cannot_be_written_is_a_warning_only(tmp_path: Path, caplo
         since=SINCE,
         details=records.details(),
     )
-    assert "cannot be written (Is a directory)" in caplog.text
+    assert "holder.json cannot be written (" in caplog.text
     assert [entry.name for entry in tmp_path.iterdir()] == ["holder.json"]
 
 
