@@ -44,6 +44,7 @@ class PollingBot(telebot.TeleBot):
         on_poll: Callable[[int], None],
         on_handled: Callable[[bool], None],
         now: Callable[[], float],
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(telegram.token, threaded=False, skip_pending=False)
         self.trouble: Exception | None = None
@@ -57,7 +58,7 @@ class PollingBot(telebot.TeleBot):
         self._poll_length = poll_length
         self._on_poll = on_poll
         self._on_handled = on_handled
-        self._now = now
+        self._now, self._monotonic = now, monotonic
         self._ended = False
         self._alone = False  # no other copy can be working on updates
         self._seen: int | None = None  # the first update at the last look
@@ -94,7 +95,7 @@ class PollingBot(telebot.TeleBot):
             return self._leave(None)
         if abs(self._now() - self._received_at) > OLD_ANSWER:
             self._alone = False  # perhaps this process was frozen
-        began = time.monotonic()
+        began = self._monotonic()
         try:
             self.offset_sent = self.next_offset()
             updates = self._telegram.updates(self.offset_sent, timeout=self._poll_length())
@@ -109,7 +110,7 @@ class PollingBot(telebot.TeleBot):
             self._on_poll(len(updates))
         except StoreError as error:
             return self._leave(error)
-        return self._ours(updates, waited=time.monotonic() - began)
+        return self._ours(updates, waited=self._monotonic() - began)
 
     def _ours(self, updates: list[Any], *, waited: float) -> list[Any]:
         """The updates that no other copy can be working on; another copy confirms only what it has handled.

@@ -83,6 +83,7 @@ class Poller:
             on_poll=self._polled,
             on_handled=self._handled,
             now=now,
+            monotonic=monotonic,
         )
         self._state: Callable[[], float] = self._connect
         self._running = False

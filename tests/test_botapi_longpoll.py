@@ -1,0 +1,191 @@
+"""Which updates a copy takes: a table of what it saw, on an injected clock. No network, no second process."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from botapi import longpoll
+from botapi.client import Unreachable
+from botapi.longpoll import PollingBot
+from botapi.storage import MemoryStorage
+
+
+class Server:
+    """Answers of the Bot API server, one a poll: how long it waited, and the ids of its updates or an error."""
+
+    token = "123456789:TEST-token-of-nobody"
+
+    def __init__(self) -> None:
+        self.now = 1_000_000.0
+        self.answer_age = 0.0
+        self.offsets: list[int] = []
+        self.answers: list[tuple[float, list[int] | Exception]] = []
+
+    def updates(self, offset: int, *, timeout: int) -> list[dict[str, Any]]:
+        self.offsets.append(offset)
+        waited, found = self.answers.pop(0)
+        self.now += waited
+        if isinstance(found, Exception):
+            raise found
+        return [{"update_id": number} for number in found]
+
+    def cut(self) -> None:
+        pass
+
+
+class Desk:
+    """An inbox that notes the ids it was given."""
+
+    def __init__(self) -> None:
+        self.taken: list[int] = []
+        self.during: Any = lambda: None
+
+    def take(self, raw: dict[str, Any]) -> None:
+        self.taken.append(raw["update_id"])
+        self.during()
+
+    def tell_stale(self, *, away_since: float | None) -> bool:
+        return False
+
+
+class Copy:
+    """One copy: `poll` is one getUpdates with what becomes of its updates."""
+
+    def __init__(self) -> None:
+        self.server, self.inbox = Server(), Desk()
+        self.bot = PollingBot(
+            self.server,  # type: ignore[arg-type]
+            MemoryStorage(),
+            self.inbox,
+            poll_length=lambda: 3,
+            on_poll=lambda count: None,
+            on_handled=lambda more: None,
+            now=lambda: self.server.now,
+            monotonic=lambda: self.server.now,
+        )
+
+    def poll(self, *found: int, waited: float = 0.0, error: Exception | None = None) -> list[int]:
+        """The ids that were taken of this answer."""
+        self.inbox.taken.clear()
+        self.server.answers.append((waited, error or list(found)))
+        self.bot.process_new_updates(self.bot.get_updates())
+        return list(self.inbox.taken)
+
+    def alone(self) -> Copy:
+        """This copy after a poll that waited at the server."""
+        self.poll(waited=3.0)
+        return self
+
+
+@pytest.fixture
+def copy() -> Copy:
+    return Copy()
+
+
+def test_a_newcomer_takes_nothing_that_another_copy_may_hold(copy: Copy) -> None:
+    assert copy.poll(1, 2) == []
+    assert copy.bot.rest == longpoll.LOOK_AGAIN
+
+
+def test_an_update_that_is_there_at_two_looks_has_no_other_reader_and_is_taken_alone(copy: Copy) -> None:
+    assert copy.poll(1, 2, 3) == []
+    copy.server.now += longpoll.LOOK_AGAIN
+    assert copy.poll(1, 2, 3) == [1]
+    assert copy.poll(2, 3) == [2, 3]
+
+
+def test_an_update_that_was_read_by_another_copy_meanwhile_is_left_to_it(copy: Copy) -> None:
+    copy.poll(1, 2)
+    assert copy.poll(2, 3) == []
+    assert copy.poll(3) == []
+
+
+@pytest.mark.parametrize(("waited", "taken"), [(2.5, [1, 2]), (1.5, [])])
+def test_a_poll_that_waited_at_the_server_makes_all_updates_ours(copy: Copy, waited: float, taken: list[int]) -> None:
+    assert copy.poll(1, 2, waited=waited) == taken
+    assert copy.bot.has_polled_alone is bool(taken)
+
+
+def test_an_answer_without_updates_tells_that_nothing_is_unconfirmed(copy: Copy) -> None:
+    assert copy.poll() == []
+    assert copy.poll(1, 2) == [1, 2]
+
+
+@pytest.mark.parametrize("frozen", [-3600.0, 2.1, 60.0])
+def test_a_copy_that_was_frozen_between_two_polls_is_a_newcomer_again(copy: Copy, frozen: float) -> None:
+    copy.alone()
+    copy.server.now += frozen
+    assert copy.poll(1, 2) == []
+    assert copy.poll(1, 2) == [1]
+
+
+def test_a_short_pause_between_two_polls_changes_nothing(copy: Copy) -> None:
+    copy.alone()
+    copy.server.now += 1.9
+    assert copy.poll(1, 2) == [1, 2]
+
+
+def test_an_answer_that_waited_for_a_frozen_process_is_asked_for_again(copy: Copy) -> None:
+    copy.alone()
+    copy.server.answer_age = 2.1
+    assert copy.poll(1, 2) == []
+    copy.server.answer_age = 0.0
+    assert copy.poll(1, 2) == [], "after that it must look twice"
+    assert copy.poll(1, 2) == [1]
+
+
+def test_what_a_frozen_copy_still_holds_of_a_batch_is_asked_for_again(copy: Copy) -> None:
+    copy.alone()
+
+    def freeze() -> None:
+        copy.server.now += 2.1
+
+    copy.inbox.during = freeze
+    assert copy.poll(1, 2, 3) == [1]
+    copy.inbox.during = lambda: None
+    assert copy.poll(2, 3) == [], "the rest may be another copy's by now"
+    assert copy.server.offsets[-1] == 2
+    assert copy.poll(2, 3) == [2]
+
+
+def test_after_any_trouble_a_copy_is_a_newcomer_again(copy: Copy) -> None:
+    copy.alone()
+    assert copy.poll(error=Unreachable("no route")) == []
+    assert isinstance(copy.bot.trouble, Unreachable)
+    assert copy.poll(1, 2) == []
+    assert copy.poll(1, 2) == [1]
+
+
+def test_only_what_was_handled_is_confirmed_by_the_next_poll(copy: Copy) -> None:
+    copy.alone()
+    copy.poll(7, 8)
+    copy.poll()
+    assert copy.server.offsets == [0, 0, 9]
+
+
+def test_after_a_week_without_updates_the_offset_starts_anew(copy: Copy) -> None:
+    copy.alone()
+    copy.poll(7)
+    copy.server.now += longpoll.FORGOTTEN + 1
+    assert copy.bot.next_offset() == 0
+
+
+def test_an_update_without_a_number_ends_polling_instead_of_coming_again_at_full_speed(copy: Copy) -> None:
+    copy.alone()
+    copy.bot.process_new_updates([{"message": {}}])
+    assert isinstance(copy.bot.trouble, Unreachable)
+
+
+def test_one_update_that_always_fails_is_skipped_alone(copy: Copy, caplog: pytest.LogCaptureFixture) -> None:
+    copy.alone()
+
+    def fail() -> None:
+        if copy.inbox.taken[-1] == 2:
+            raise ZeroDivisionError
+
+    copy.inbox.during = fail
+    assert copy.poll(1, 2, 3) == [1, 2, 3]
+    assert copy.bot.next_offset() == 4
+    assert "Update 2" in caplog.text
