@@ -24,7 +24,6 @@ from base.config import Settings
 from base.worker import AlreadyReported, Worker, heartbeat
 from botapi.outbox import Outbox
 from lock import InstanceLock, LockError
-from machine import stop_requests
 from store import Store
 from watch.watchers import Watchers
 
@@ -83,7 +82,6 @@ class Jobs:
             Job(name="group admins", every=10.0, run=self.groups.tick, thread="telegram"),
             Job(name="database trouble", every=10.0, run=self.database_trouble, thread="telegram"),
             # The bot itself
-            Job(name="stop requests", every=1.0, run=self._stop_if_asked),
             Job(name="owner link", every=1.0, run=self.owner_link),
             Job(name="status file", every=STATUS_EVERY, run=self.status_file),
             Job(name="lock", every=30.0, after=2.0, run=self._check_lock),
@@ -113,10 +111,6 @@ class Jobs:
         began = time.time()
         self.watchers.whales.tick()
         self.store.set_value(ROUND_BEGAN, str(began))
-
-    def _stop_if_asked(self) -> None:
-        if stop_requests.asked(self.lock.folder):
-            self.end(exit_codes.STOPPED, "Stopping: `bot.py stop` asked for it.")
 
     def _check_lock(self) -> None:
         try:

@@ -25,7 +25,6 @@ from commands import table
 from commands.context import Context
 from commands.inbox import Inbox
 from lock import InstanceLock
-from machine import stop_requests
 from monitors import Jobs, Scheduler
 from service.metrics import Latency
 from service.owner import Link, OwnerInvitation, OwnerMessages
@@ -173,7 +172,6 @@ class Bot:
     def start(self) -> None:
         """Start every thread. Returns at once."""
         self.owner.tell_of_damage()
-        stop_requests.withdraw(self._lock.folder)  # left over from an earlier process
         self.access.sweep()
         # The poller first: it waits for the network, and the others start meanwhile.
         self.poller.start()

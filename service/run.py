@@ -16,7 +16,7 @@ from base import exit_codes, logs
 from base.config import Settings
 from botapi.storage import StoreError
 from lock import InstanceLock, LockError
-from machine import supervisor
+from machine import stop_requests, supervisor
 from machine.folders import FolderError, bot_folder
 from machine.holder import Holder, refusal, stop_command
 from machine.stop_requests import Signals
@@ -24,6 +24,7 @@ from service import once
 from service.app import Bot
 from service.owner import Link
 from service.systemd import Notifier
+from service.watchdog import end_for_sure
 from store import Store
 
 log = logging.getLogger(__name__)
@@ -74,7 +75,7 @@ def run(
             return exit_codes.STOPPED if not events.empty() else exit_codes.ALREADY_RUNNING
         with _store(lock) as store:
             logs.to_file(folder / "bot.log", settings.token, settings.log_format)
-            return _run(bot(store), events, notifier)
+            return _run(bot(store), lock, events, notifier)
     except (FolderError, LockError, StoreError) as error:
         print(error, file=sys.stderr)
         return exit_codes.BAD_SETTINGS
@@ -113,27 +114,32 @@ def _take(lock: InstanceLock, events: queue.SimpleQueue[object], notifier: Notif
     return lock.acquire(math.inf, cancelled=waiting)
 
 
-def _run(bot: Bot, events: queue.SimpleQueue[object], notifier: Notifier) -> int:
+def _run(bot: Bot, lock: InstanceLock, events: queue.SimpleQueue[object], notifier: Notifier) -> int:
     """Start the bot, wait for a reason to stop, stop it; returns the exit code."""
+    stop_requests.withdraw(lock.folder)  # left over from an earlier process
     bot.start()
+    end = _wait_for_end(bot, lock, events, notifier)
+    end_for_sure(end.code)
+    notifier.stopping()
+    log.log(logging.ERROR if end.code else logging.INFO, "%s", end.message)
+    started = time.monotonic()
+    bot.stop()
+    log.info("Stopped in %.2f s", time.monotonic() - started)
+    return end.code
+
+
+def _wait_for_end(bot: Bot, lock: InstanceLock, events: queue.SimpleQueue[object], notifier: Notifier) -> End:
+    """Wait for a signal, a stop file or the bot's own end. Nothing here waits for another thread or the store."""
     while True:
         try:
             # In slices: on Windows a wait without an end could not be interrupted by Ctrl-C.
             event = events.get(timeout=0.5)
-            break
         except queue.Empty:
+            if stop_requests.asked(lock.folder):
+                return End(exit_codes.STOPPED, "Stopping: `bot.py stop` asked for it.")
             notifier.report(bot.poller.polling_state().state, well=bot.watchdog.well())
-    notifier.stopping()
-    if isinstance(event, End):
-        log.log(logging.ERROR if event.code else logging.INFO, "%s", event.message)
-        code = event.code
-    else:
-        log.info("Stopping (signal %s)", event)
-        code = exit_codes.STOPPED
-    started = time.monotonic()
-    bot.stop()
-    log.info("Stopped in %.2f s", time.monotonic() - started)
-    return code
+        else:
+            return event if isinstance(event, End) else End(exit_codes.STOPPED, f"Stopping (signal {event})")
 
 
 def _one_round(

@@ -90,7 +90,7 @@ class Watchdog:
 
     def _alarm(self, stuck: Sequence[Worker]) -> None:
         # First, because what follows takes locks that the stuck thread may hold, the log's own among them.
-        threading.Thread(target=self._end_in_the_end, name="watchdog-end", daemon=True).start()
+        end_for_sure(1, self._end_process)
         quiet = f"{max(self._quiet[worker][1] for worker in stuck):.0f} s"
         names = ", ".join(worker.name for worker in stuck)
         log.critical("Stuck: %s did nothing for %s. Where every thread is:\n%s", names, quiet, stacks())
@@ -100,9 +100,15 @@ class Watchdog:
             f"above show where each thread was."
         )
 
-    def _end_in_the_end(self) -> None:
+
+def end_for_sure(code: int, end_process: Callable[[int], object] = os._exit) -> None:
+    """End the process after GRACE seconds if it still runs then, whatever hangs. Returns at once."""
+
+    def end() -> None:
         threading.Event().wait(GRACE)
-        self._end_process(1)
+        end_process(code)
+
+    threading.Thread(target=end, name="end", daemon=True).start()
 
 
 def stacks() -> str:

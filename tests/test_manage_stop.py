@@ -13,6 +13,7 @@ import pytest
 from conftest import ROOT, TOKEN, Run, clean_environment
 from test_manage_status import AS_NOBODY, POLLING, folder, linux, root
 
+from base import files
 from machine import processes, stop_requests
 from simulation.simulator import Simulator
 
@@ -138,13 +139,15 @@ def test_where_the_kernel_names_nobody_a_file_asks(run_bot: Run, tmp_path: Path)
 
 
 @posix
-def test_a_process_that_came_to_a_killed_bots_pid_is_not_touched(run_bot: Run, tmp_path: Path) -> None:
+def test_a_process_that_came_to_a_killed_bots_pid_is_not_touched(
+    run_bot: Run, sim: Simulator, tmp_path: Path
+) -> None:
     bot = run_bot(**UNSURE_SETTINGS)
-    bot.wait_output(POLLING)
+    record = folder(tmp_path) / "holder.json"
+    sim.wait(lambda: "process" in (files.read_json(record) or {}), what="the complete record")
     bot.kill()
     innocent = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
     try:
-        record = folder(tmp_path) / "holder.json"
         left = json.loads(record.read_text(encoding="utf-8"))
         record.write_text(json.dumps(left | {"pid": innocent.pid}), encoding="utf-8")
         asked = run_bot("stop", **UNSURE_SETTINGS)

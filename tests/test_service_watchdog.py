@@ -15,6 +15,7 @@ from conftest import OWNER, SECRETS, TOKEN, Run
 
 from base import logs
 from base.worker import Worker
+from machine import stop_requests
 from service import watchdog
 from service.watchdog import LOOK_EVERY, Watchdog
 from simulation.account import SimBot
@@ -192,6 +193,23 @@ def test_a_job_that_hangs_so_that_the_stop_hangs_as_well_is_cut_short(run_bot: R
     assert bot.wait_exit(20) == 1
     assert "Stuck:" in bot.output
     assert "whales" in bot.output
+
+
+@pytest.mark.parametrize("asked", ["by a file", "by a signal"])
+def test_a_bot_whose_store_is_held_for_good_sees_the_request_to_stop_and_ends(
+    run_bot: Run, tmp_path: Path, asked: str
+) -> None:
+    hanging = hang_in("watch", "whale_monitor.WhaleMonitor.tick", holding_the_store=True)
+    hanging = hanging.replace("threading.Event().wait()", 'print("Holding", flush=True); threading.Event().wait()')
+    soon = "import threading; from service import watchdog; watchdog.GRACE = 1.0; "
+    bot = run_bot(before=soon + hanging)
+    bot.wait_output("Holding")
+    if asked == "by a file":
+        stop_requests.ask(tmp_path / "data" / TOKEN.partition(":")[0], bot.pid)
+    else:
+        bot.process.terminate()
+    assert bot.wait_exit(10) == 0
+    assert "Stopping" in bot.output
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="needs SIGSTOP")
