@@ -151,6 +151,22 @@ def test_ticks_and_restarts_anywhere_tell_the_same(watch: Watch, sim: Simulator,
     other.store.close()
 
 
+def test_a_wave_is_found_beside_the_first_look_of_another_feed(watch: Watch) -> None:
+    """The events of one look count in order of time, whether they are late, new, too old or from a first look."""
+    watch.sim.fault(market="gate", kind="status", code=503)
+    watch.tick(watch.liquidations)
+    watch.sim.clear_faults()
+    for ago in (1200, 700):
+        watch.liquidate("okx", "long", 900_000, ago=ago)  # too old
+    for ago in (590, 580, 570, 560, 550):
+        watch.liquidate("okx", "long", 300_000, ago=ago)  # late
+    watch.liquidate("gate", "long", 300_000, ago=575)  # there at the first look of Gate
+    watch.liquidate("gate", "long", 3e6, ago=10)  # would close the five minutes if it counted first
+    watch.tick(watch.liquidations, after=30)
+    assert watch.alerts("liquidations") == ["BTC longs liquidated on OKX and Gate: 2.1M USD in 2 min"]
+    assert [told[:23] for told in watch.told() if told] == ["2 large liquidations fr"]
+
+
 def test_equal_rows_of_one_instant_are_counted_as_many_times_as_they_are_shown(watch: Watch) -> None:
     watch.tick(watch.liquidations)
     watch.liquidate("gate", "short", 600_000, times=2)

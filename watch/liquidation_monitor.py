@@ -1,8 +1,8 @@
-"""The liquidation watcher: those of OKX and Gate, and with a CoinGlass key of more venues, become alerts.
+"""Liquidations of OKX and Gate, and with a CoinGlass key of more venues, become alerts.
 
-Venues show the newest ones again at each look, so the store decides what is new. An alert, the events up to it and
-the sums are one transaction, the cursors the last one: a kill at any instant loses nothing and repeats nothing. What
-was there before a feed's first look is stored and makes no alert.
+Venues show their newest liquidations again at each look, so the store decides which are new. An alert, the events up
+to it and the sums are one transaction, the cursors the last one: a kill at any instant loses nothing and repeats
+nothing. What was there before a feed's first look, or is too old, is stored and counted and makes no alert.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ from __future__ import annotations
 import json
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import tzinfo
+from enum import Enum, auto
 from functools import partial
+from typing import NamedTuple
 
 from alerts.publish import announce, publish
 from base import text
@@ -38,19 +39,26 @@ OVERLAP_MS = 120_000  # how far back before the cursor a page must reach: venues
 STATE = "liquidations:waves"
 
 
-@dataclass
-class _Batch:
-    """What one look at every feed found.
+class Age(Enum):
+    """How old an event was when it was found. Only LATE and NEW events make alerts."""
 
-    before: was there at a feed's first look. missed: too long ago for an alert. fresh: True for those that are late.
-    read: (venue, feed) -> unix ms up to which it was read. gaps: venue, coin, start and end in unix seconds.
+    FIRST_LOOK = auto()  # it was there at its feed's first look
+    TOO_OLD = auto()
+    LATE = auto()
+    NEW = auto()
+
+
+class Look(NamedTuple):
+    """What one feed showed. feed: a family, a coin, or `*` for all coins.
+
+    read_to: unix ms up to which the feed was read before, None at its first look.
     """
 
-    before: list[Liquidation] = field(default_factory=list)
-    missed: list[Liquidation] = field(default_factory=list)
-    fresh: dict[Liquidation, bool] = field(default_factory=dict)
-    read: dict[tuple[str, str], int] = field(default_factory=dict)
-    gaps: list[tuple[str, str, float, float]] = field(default_factory=list)
+    venue: str
+    feed: str
+    read_to: int | None
+    found: Reading[Liquidation]
+    clock: int  # unix ms, the venue's: by a wrong local clock all events would be old, or none
 
 
 class LiquidationMonitor:
@@ -71,8 +79,6 @@ class LiquidationMonitor:
         self._now = hooks.now
         venues: list[Okx | Gate | CoinGlass] = [okx, gate, *([coinglass] if coinglass else [])]
         self.feeds = Feeds("liquidations", venues, store, hooks)
-        self._waves: Waves | None = None
-        self._least: dict[str, float] = {}  # coin -> US dollars from which some chat wants a single one
 
     def default_threshold(self, symbol: str) -> float:
         """US dollars from which chats without an amount of their own get a single one."""
@@ -87,121 +93,103 @@ class LiquidationMonitor:
     def tick(self) -> None:
         """Ask for every feed once. Failures of venues are in `feeds.health()`, never raised. Raises StoreError."""
         self.feeds.begin_tick()
-        batch = _Batch()
-        for venue, feed, found in self._read():
-            self._sort(batch, venue, feed, found)
-        self._commit(batch)
+        looks = list(self._read())
+        if looks:
+            self._commit(looks)
         coins = text.count(len(self._settings.symbols), "coin")
         others = f"{coins} on {' and '.join(EXCHANGES)}"
         self.feeds.end_tick({"okx": Use(coins), "gate": Use(coins), "coinglass": Use(others)})
 
-    def _read(self) -> Iterator[tuple[str, str, Reading[Liquidation]]]:
-        """(venue, feed, what it shows) of everything that answers. feed: a family, a coin, or `*` for all coins."""
+    def _read(self) -> Iterator[Look]:
         symbols, okx, gate, coinglass = self._settings.symbols, self._okx, self._gate, self._coinglass
         for family in self.feeds.ask(okx, partial(okx.families, symbols), cached=True) or ():
-            ask = partial(okx.liquidations, family, since_ms=self._since(okx.venue, family))
-            yield from self._ask(okx, okx.venue, family, ask)
-        ask = partial(gate.liquidations, symbols, since_ms=self._since(gate.venue, "*"))
-        yield from self._ask(gate, gate.venue, "*", ask)
-        if coinglass is None:
-            return
-        for exchange in EXCHANGES:
-            for symbol in symbols:
-                ask = partial(coinglass.liquidations, exchange, symbol, since_ms=self._since(exchange, symbol))
-                yield from self._ask(coinglass, exchange, symbol, ask)
+            yield from self._ask(okx, okx.venue, family, partial(okx.liquidations, family))
+        yield from self._ask(gate, gate.venue, "*", partial(gate.liquidations, symbols))
+        if coinglass is not None:
+            for exchange in EXCHANGES:
+                for symbol in symbols:
+                    question = partial(coinglass.liquidations, exchange, symbol)
+                    yield from self._ask(coinglass, exchange, symbol, question)
 
     def _ask(
-        self, asked: Okx | Gate | CoinGlass, venue: str, feed: str, question: Callable[[], Reading[Liquidation]]
-    ) -> Iterator[tuple[str, str, Reading[Liquidation]]]:
-        found = self.feeds.ask(asked, question, feed=feed)
+        self, asked: Okx | Gate | CoinGlass, venue: str, feed: str, question: Callable[..., Reading[Liquidation]]
+    ) -> Iterator[Look]:
+        """What the feed shows, if it answers. question: takes `since_ms`, to which the answer must reach back."""
+        cursor = self._store.markets.cursor(venue, feed)
+        read_to = None if cursor is None else int(cursor.text)
+        since_ms = None if read_to is None else read_to - OVERLAP_MS
+        found = self.feeds.ask(asked, partial(question, since_ms=since_ms), feed=feed)
         if found is not None:
             self.feeds.count_unreadable(asked, found.unreadable, feed=f"{venue} {feed}")
-            yield venue, feed, found
-
-    def _since(self, venue: str, feed: str) -> int | None:
-        """Unix ms back to which a look must reach; None before the first one."""
-        known = self._store.markets.cursor(venue, feed)
-        return None if known is None else int(known.text) - OVERLAP_MS
-
-    def _sort(self, batch: _Batch, venue: str, feed: str, found: Reading[Liquidation]) -> None:
-        known = self._store.markets.cursor(venue, feed)
-        # By the venue's clock: a wrong local one would make all of it old, or none.
-        clock = found.venue_ms or int(self._now() * 1000)
-        for event in found.rows:
-            if event.at_ms < clock - HORIZON * 1000:
-                continue
-            if known is None:
-                batch.before.append(event)
-            elif event.at_ms < clock - REPLAY * 1000:
-                batch.missed.append(event)
-            else:
-                batch.fresh[event] = clock - event.at_ms > LATE * 1000
-        newest = max((event.at_ms for event in found.rows), default=0)
-        batch.read[venue, feed] = max(newest, int(known.text) if known else clock - OVERLAP_MS)
-        if found.gap_from is not None and known is not None:
-            coins = self._settings.symbols if feed == "*" else [feed.split("-")[0]]
-            batch.gaps += [(venue, coin, int(known.text) / 1000, found.gap_from / 1000) for coin in coins]
-            log.warning("%s shows only its newest liquidations (%s); some older ones are missing", venue, feed)
+            yield Look(venue, feed, read_to, found, found.venue_ms or int(self._now() * 1000))
 
     # What is stored
 
-    def _commit(self, batch: _Batch) -> None:
-        """Store what was found: first what makes no alert, then each alert alone, so that commands get their turn
-        between them, and the cursors last. What was not stored is found again at the next look."""
-        if not batch.read:
-            return
-        now = self._now()
-        try:
-            with self._store.transaction():
-                self._store.markets.begin_liquidations(now=now)
-                waves = self._loaded()
-                new = self._store.markets.add_liquidations(sorted([*batch.before, *batch.missed], key=_order))
-                waves.feed(new)
-                self._announce_missed(set(batch.missed).intersection(new), now)
-                self._store.set_value(STATE, json.dumps(waves.dump()))
-            rest = deque(sorted(batch.fresh, key=_order))
-            while rest:
-                with self._store.transaction():
-                    self._add_up_to_next_alert(rest, waves, batch.fresh, now)
-            with self._store.transaction():
-                for venue, symbol, start, end in batch.gaps:
-                    self._store.markets.add_gap(venue, symbol, missed=None, start=start, end=end)
-                for (venue, feed), newest in batch.read.items():
-                    self._store.markets.set_cursor(venue, feed, str(newest), at=now)
-        except BaseException:
-            self._waves = None  # what is in memory is ahead of the store
-            raise
-
-    def _add_up_to_next_alert(
-        self, rest: deque[Liquidation], waves: Waves, fresh: Mapping[Liquidation, bool], now: float
-    ) -> None:
-        """Take events from `rest` and store them, up to the first that makes an alert. fresh: True for late ones."""
+    def _commit(self, looks: Sequence[Look]) -> None:
+        """Store what was found, in order of time: up to each alert in a transaction of its own, so that commands get
+        their turn, and the cursors last. What was not stored is found again at the next look."""
+        now, ages = self._now(), _ages(looks)
+        events = sorted(ages, key=lambda event: (event.at_ms, event.venue, event.row))
+        # Old events and what lies between them are one transaction, as there is one line about all of them.
+        old = [number for number, event in enumerate(events, 1) if ages[event] in (Age.FIRST_LOOK, Age.TOO_OLD)]
+        known = deque(events[: max(old, default=0)])
+        rest = deque(events[len(known) :])
+        waves, least = Waves(self.wave_threshold), self._least()
+        waves.load(json.loads(self._store.value(STATE) or "{}"))
+        with self._store.transaction():
+            self._store.markets.begin_liquidations(now=now)
+            missed: list[Liquidation] = []
+            while known:
+                missed += self._add(known, waves, ages, least)
+            self._announce_missed(missed, now)
         while rest:
+            with self._store.transaction():
+                self._add(rest, waves, ages, least)
+        with self._store.transaction():
+            for look in looks:
+                self._close(look, now)
+
+    def _add(
+        self, rest: deque[Liquidation], waves: Waves, ages: Mapping[Liquidation, Age], least: Mapping[str, float]
+    ) -> list[Liquidation]:
+        """Take events from `rest` and store them, up to the first that makes an alert. Returns those too old for one.
+
+        least: for each coin the US dollars from which some chat wants a single liquidation.
+        """
+        missed, alerts = [], list[Alert]()
+        while rest and not alerts:
             event = rest.popleft()
             if not self._store.markets.add_liquidations([event]):
                 continue
-            late = fresh[event]
-            alerts = [self._wave_alert(wave, late) for wave in waves.feed([event])]
-            if event.usd >= self._least[event.symbol]:
-                alerts.insert(0, self._alert(event, late))
-            for alert in alerts:
-                publish(self._store, alert, now=now, default_min=self.default_threshold(alert.symbol))
-            if alerts:
-                break
+            begun = waves.feed([event])
+            if ages[event] is Age.TOO_OLD:
+                missed.append(event)
+            if ages[event] in (Age.LATE, Age.NEW):
+                late = ages[event] is Age.LATE
+                alerts = [self._alert(event, late)] if event.usd >= least[event.symbol] else []
+                alerts += [self._wave_alert(wave, late) for wave in begun]
+        for alert in alerts:
+            publish(self._store, alert, now=self._now(), default_min=self.default_threshold(alert.symbol))
         self._store.set_value(STATE, json.dumps(waves.dump()))
+        return missed
 
-    def _loaded(self) -> Waves:
-        if self._waves is None:
-            self._waves = Waves(self.wave_threshold)
-            kept = self._store.value(STATE)
-            if kept:
-                self._waves.load(json.loads(kept))
-        chats = self._store.chats.all()
+    def _close(self, look: Look, now: float) -> None:
+        """Keep how far the feed is read now, and what is missing in between."""
+        venue, feed, read_to, found, clock = look
+        newest = max((event.at_ms for event in found.rows), default=0)
+        self._store.markets.set_cursor(venue, feed, str(max(newest, read_to or clock - OVERLAP_MS)), at=now)
+        if found.gap_from is not None and read_to is not None:
+            log.warning("%s shows only its newest liquidations (%s); some older ones are missing", venue, feed)
+            for coin in self._settings.symbols if feed == "*" else [feed.split("-")[0]]:
+                start, end = read_to / 1000, found.gap_from / 1000
+                self._store.markets.add_gap(venue, coin, missed=None, start=start, end=end)
+
+    def _least(self) -> dict[str, float]:
+        chats, least = self._store.chats.all(), {}
         for symbol in self._settings.symbols:
             default = self.default_threshold(symbol)
-            asked = [chat.threshold("liquidations", symbol, default) for chat in chats]
-            self._least[symbol] = min([default, *asked])
-        return self._waves
+            least[symbol] = min([default, *(chat.threshold("liquidations", symbol, default) for chat in chats)])
+        return least
 
     # Alerts
 
@@ -249,8 +237,8 @@ class LiquidationMonitor:
             late=late,
         )
 
-    def _announce_missed(self, missed: Iterable[Liquidation], now: float) -> None:
-        """One line for all large ones that happened too long ago for an alert, while the bot was offline."""
+    def _announce_missed(self, missed: Sequence[Liquidation], now: float) -> None:
+        """One line for all large liquidations that are too old for an alert: the bot was offline."""
         large = [event for event in missed if event.usd >= self.default_threshold(event.symbol)]
         if not large:
             return
@@ -271,8 +259,21 @@ class LiquidationMonitor:
         return urls.get(venue, CoinGlass.url)(symbol)
 
 
-def _order(event: Liquidation) -> tuple[int, str, str]:
-    return event.at_ms, event.venue, event.row
+def _ages(looks: Sequence[Look]) -> dict[Liquidation, Age]:
+    """The events of one look at every feed; older ones than HORIZON are left out."""
+    ages = {}
+    for look in looks:
+        for event in look.found.rows:
+            seconds = (look.clock - event.at_ms) / 1000
+            if seconds > HORIZON:
+                continue
+            if look.read_to is None:
+                ages[event] = Age.FIRST_LOOK
+            elif seconds > REPLAY:
+                ages[event] = Age.TOO_OLD
+            else:
+                ages[event] = Age.LATE if seconds > LATE else Age.NEW
+    return ages
 
 
 def _and(names: list[str]) -> str:
