@@ -1,7 +1,7 @@
 """Who may use the bot: owner, allowed users, and the chats they started. Everyone else is a stranger.
 
-Deny by default: one gate, `Access.admits`, stands in front of every update, so a new command is closed to
-strangers without anyone remembering it. Decisions live in the store and survive restarts.
+Deny by default: every update passes one gate, `Access.admits`, so a new command is closed to strangers.
+Decisions live in the store and survive restarts.
 """
 
 from __future__ import annotations
@@ -117,17 +117,13 @@ class Access:
         return self.knows(chat.added_by)
 
     def knock(self, update: Update) -> Knock:
-        """Decide what a stranger's message leads to, and record it: one answer a day, few questions to the owner.
-
-        Only private messages of people count.
-        """
-        if update.kind != "message" or not update.private or update.user_id <= 0:
-            return Knock.IGNORE  # two bots that answered each other would never end
-        if self.role(update.user_id) is not Role.STRANGER:
+        """Decide what a stranger's message leads to, and record it: one answer a day, few questions to the owner."""
+        # Only private messages of people count: two bots that answered each other would never end.
+        person = update.kind == "message" and update.private and update.user_id > 0
+        if not person or self.role(update.user_id) is not Role.STRANGER:
             return Knock.IGNORE
         now = self._now()
-        known = self._store.chats.user(update.user_id)
-        user = known or User(user_id=update.user_id, at=now)
+        user = self._store.chats.user(update.user_id) or User(user_id=update.user_id, at=now)
         if now - user.answered_at < ANSWER_EVERY:
             return Knock.IGNORE
         ask = (
@@ -150,11 +146,10 @@ class Access:
 
     def sweep(self) -> list[Chat]:
         """End the alerts of chats whose users are no longer allowed; returns those chats."""
+        why = "alerts ended: the user who started them may no longer use this bot"
         ended = [chat for chat in self._store.chats.all() if not self.may_hear(chat)]
         for chat in ended:
-            self._store.unsubscribe(
-                chat.chat_id, note="alerts ended: the user who started them may no longer use this bot"
-            )
+            self._store.unsubscribe(chat.chat_id, note=why)
         return ended
 
     def _decide(self, user_id: int, state: str) -> None:
@@ -164,19 +159,18 @@ class Access:
     def users(self) -> list[tuple[Role, User]]:
         """The owner and everyone allowed or denied, by the settings or by the owner; in the order of the roles."""
         decided = {user.user_id: user for user in self._store.chats.users("allowed", "denied")}
-        for user_id in (*self._allowed_users, *([self.owner_id] if self.owner_id else [])):
+        owner = self.owner_id
+        for user_id in self._allowed_users | ({owner} if owner else set()):
             decided.setdefault(user_id, self._store.chats.user(user_id) or User(user_id=user_id))
-        order = list(Role)
         rows = [(self.role(user_id), user) for user_id, user in decided.items()]
-        return sorted(rows, key=lambda row: (order.index(row[0]), row[1].user_id))
+        return sorted(rows, key=lambda row: (list(Role).index(row[0]), row[1].user_id))
 
 
 class OwnerLink:
     """A one-time link, `https://t.me/<bot>?start=<code>`, that makes whoever opens it the owner.
 
     The code has 128 bits and works once, for LINK_LIFETIME seconds, in a private chat; the store keeps only its hash.
-    There is one link at a time. An owner by link stays the owner until the settings name somebody else: the newest
-    decision counts.
+    There is one link at a time. An owner by link stays the owner until the settings name somebody else.
     """
 
     def __init__(self, store: Store) -> None:
@@ -242,10 +236,9 @@ def _hash(code: str) -> str:
 class Groups:
     """Keeps the list of administrators of each group that gets alerts; the gate reads this list.
 
-    Commands never use the network, so a job asks: soon after /start, then once an hour. Telegram sends changes of
-    members only to bots that are administrators, so asking is what works in every group. A former administrator may
-    still change settings for up to an hour; someone who cannot be verified may not.
-    `ask`: chat id to user ids (Bot API getChatAdministrators), may raise TelegramError.
+    A job asks soon after /start, then once an hour, because Telegram sends changes of members only to bots that are
+    administrators. A former administrator may still change settings for up to an hour; someone who cannot be verified
+    may not. `ask`: chat id to user ids (Bot API getChatAdministrators), may raise TelegramError.
     """
 
     def __init__(self, store: Store, *, ask: Callable[[int], list[int]], now: Callable[[], float]) -> None:
@@ -258,19 +251,13 @@ class Groups:
         """Refresh the lists that are an hour old. A refusal or a network error is never raised."""
         for chat in self._store.chats.all():
             now = self._now()
-            if (
-                chat.kind == "private"
-                or now < self._retry_at
-                or now - _administrators(self._store, chat.chat_id)[0] < ADMINISTRATORS_EVERY
-            ):
+            recent = now - _administrators(self._store, chat.chat_id)[0] < ADMINISTRATORS_EVERY
+            if recent or chat.kind == "private" or now < self._retry_at:
                 continue
             try:
                 found = self._ask(chat.chat_id)
             except Rejected as error:
-                log.info(
-                    "Telegram lists no administrators of a group (%s): only allowed users change its settings",
-                    error,
-                )
+                log.info("A group's administrators are not known (%s): only allowed users change its settings", error)
                 found = []
             except TelegramError:
                 self._retry_at = now + ADMINISTRATORS_RETRY
@@ -285,10 +272,7 @@ def administers(store: Store, chat_id: int, user_id: int, *, now: float) -> bool
 
 
 def _administrators(store: Store, chat_id: int) -> tuple[float, list[int]]:
-    value = store.value(_fact(chat_id))
-    if value is None:
-        return 0.0, []
-    known = json.loads(value)
+    known = json.loads(store.value(_fact(chat_id)) or '{"at": 0, "ids": []}')
     return known["at"], known["ids"]
 
 

@@ -143,9 +143,8 @@ class InstanceLock:
     def check(self) -> str | None:
         """Check that the lock file is still ours; to be called about every 30 s. Touches it once an hour.
 
-        The first check completes the record.
-
-        If it was deleted or replaced, a new one is locked and a sentence for the log is returned, once; else None.
+        The first check completes the record. If the file was deleted or replaced, a new one is locked and a sentence
+        for the log is returned, once; else None.
         Raises LockLost without the machine-wide lock: a second copy may run already, so the bot must stop polling.
         """
         with self._mutex:
@@ -260,18 +259,13 @@ class InstanceLock:
     def _relock(self, damage: str) -> str:
         warning = f"The lock file {self.path} {damage}. The machine-wide lock still keeps other copies out."
         fresh = self._new_file_lock()
-        deadline = time.monotonic() + 0.5  # a second start holds the file until the machine-wide lock refuses it
-        while True:
-            try:
-                self._lock(fresh)
-                break
-            except Timeout:
-                reason = "another process holds it"
-            except OSError as error:
-                reason = error.strerror or str(error)
-            if time.monotonic() >= deadline:
-                return f"{warning} It could not be locked again ({reason}); the bot tries again at every check."
-            threading.Event().wait(POLL)
+        try:
+            self._lock(fresh)
+        except (
+            OSError
+        ) as error:  # also filelock's Timeout: a second start has it until the machine-wide lock refuses it
+            reason = "another process holds it" if isinstance(error, Timeout) else error.strerror or error
+            return f"{warning} It could not be locked again ({reason}); the bot tries again at every check."
         self._file, old = fresh, self._file
         if old is not None:
             old.release(force=True)
@@ -279,14 +273,8 @@ class InstanceLock:
         return f"{warning} It is locked again. Don't delete it; that stops no bot."
 
     def _write_record(self) -> None:
-        records.write_record(
-            self.record_path,
-            bot_id=self.bot_id,
-            name=self.name,
-            lock=self.path,
-            since=self._since,
-            details=self._details,
-        )
+        told = {"bot_id": self.bot_id, "username": self.name, "lock": str(self.path), **self._details}
+        records.write_record(self.record_path, told, since=self._since)
 
 
 def _explain(path: Path, error: OSError) -> str:

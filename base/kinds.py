@@ -88,14 +88,14 @@ def matching(form: re.Pattern[str], expected: str, *, unset: str) -> Kind:
 
 def url(example: str) -> Kind:
     """The address of a server; a slash at its end is taken off."""
-    return Kind(_url, f"a URL like {example}")
 
+    def parse(value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+            raise ValueError(value)
+        return value.rstrip("/")
 
-def _url(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-        raise ValueError(value)
-    return value.rstrip("/")
+    return Kind(parse, f"a URL like {example}")
 
 
 def _folder(value: str) -> Path:

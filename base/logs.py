@@ -17,33 +17,32 @@ from pathlib import Path
 # No \b in front: a token also stands in "bot<token>" of a URL, and behind an escaped colon.
 TOKEN_LIKE = re.compile(r"\d{5,}(?::|%3[Aa])[A-Za-z0-9_-]{20,}")
 CHUNK = 1 << 20
-_FORMAT = "%(asctime)s %(levelname)-7s %(message)s"
 
 
 class Redacting(logging.Formatter):
-    """Formats a record, then takes out the token: a filter would not see the text of an exception."""
+    """Formats a record, then takes out the token: a filter would not see the text of an exception.
 
-    def __init__(self, token: str) -> None:
-        super().__init__(_FORMAT, datefmt="%Y-%m-%d %H:%M:%S")
+    form: `text`, or `json`: one object a line with time (UTC), level, thread, message, exception if there is one.
+    """
+
+    def __init__(self, token: str, form: str) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(message)s", datefmt="%Y-%m-%d %H:%M:%S")
         self._secret = token.partition(":")[2]
+        self._form = form
 
     def format(self, record: logging.LogRecord) -> str:
-        return redact(super().format(record), self._secret)
+        return redact(self._json(record) if self._form == "json" else super().format(record), self._secret)
 
-
-class Json(Redacting):
-    """One JSON object a line, for collectors: time (UTC), level, thread, message, exception if there is one."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        told = {
+    def _json(self, record: logging.LogRecord) -> str:
+        line = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
             "thread": record.threadName,
             "message": record.getMessage(),
         }
         if record.exc_info:
-            told["exception"] = self.formatException(record.exc_info)
-        return redact(json.dumps(told, ensure_ascii=False), self._secret)
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)
 
 
 def redact(text: str, secret: str = "") -> str:
@@ -53,19 +52,23 @@ def redact(text: str, secret: str = "") -> str:
 
 
 def to_console(token: str, level: str, form: str = "text") -> None:
-    """Log to stderr. Without one (pythonw, a detached start) only the file will tell. form: `text` or `json`."""
+    """Log to stderr, if there is one (pythonw and a detached start have none). form: `text` or `json`."""
     root = logging.getLogger()
     root.setLevel(level)
     # At DEBUG these would write every request with its URL, and the URL holds the token.
     for name in ("urllib3", "requests", "schedule", "filelock"):
         logging.getLogger(name).setLevel(logging.WARNING)
     if sys.stderr is not None:
-        _reconfigure()
+        for stream in (sys.stdout, sys.stderr):
+            if hasattr(
+                stream, "reconfigure"
+            ):  # a Windows pipe is cp1252: a character it lacks must not cost the line
+                stream.reconfigure(errors="backslashreplace")
         _add(logging.StreamHandler(sys.stderr), token, form)
 
 
 def to_file(path: Path, token: str, form: str = "text") -> None:
-    """Log to `path` as well: at most 5 files of 2 MB. A folder that cannot be written is said, not fatal."""
+    """Log to `path` as well: at most 5 files of 2 MB. If the folder cannot be written, a warning says so."""
     try:
         handler = _LogFile(path, maxBytes=2_000_000, backupCount=4, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
@@ -76,38 +79,31 @@ def to_file(path: Path, token: str, form: str = "text") -> None:
 
 class _LogFile(logging.handlers.RotatingFileHandler):
     def handleError(self, record: logging.LogRecord) -> None:
-        """A full disk costs the file's line, and no traceback on the console, where the line stands already."""
+        """A full disk loses the line of the file, without a traceback: the console has the line."""
         if not isinstance(sys.exc_info()[1], OSError):
             super().handleError(record)
 
 
 def _add(handler: logging.Handler, token: str, form: str) -> None:
-    handler.setFormatter(Json(token) if form == "json" else Redacting(token))
+    handler.setFormatter(Redacting(token, form))
     logging.getLogger().addHandler(handler)
 
 
-def _reconfigure() -> None:
-    # A Windows pipe is cp1252: a character it lacks must not cost the line.
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
-
-
 class Follower:
-    """Gives what is appended to a log file that is rotated by renaming it to `NAME.1`.
+    """Reads what is appended to a log file that is rotated by renaming it to `NAME.1`.
 
-    `position` is a byte offset in the file that `identity` (device, inode) names; None: the file that comes next.
+    `position` is a byte offset in the file with this `identity` (device, inode); None: the next file of that name.
     """
 
     def __init__(self, path: Path, *, position: int = 0, identity: tuple[int, int] | None = None) -> None:
         self._path = path
         self._position = position
         self._identity = identity
-        # A look may end inside a character, or between the two halves of a Windows line end.
+        # What is read may end inside a character, or between the two bytes of a Windows line end.
         self._decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8")("replace"), translate=True)
 
     def more(self) -> str:
-        """What was added since the last call, "" when nothing was. Never waits; a missing file gives nothing."""
+        """What was added since the last call; "" if nothing was or the file is missing. Never waits."""
         found = _read(self._path, self._position, self._identity)
         if found is None:
             return ""
@@ -128,7 +124,7 @@ class Follower:
 def _read(path: Path, position: int, identity: tuple[int, int] | None) -> tuple[tuple[int, int], bytes | None] | None:
     """The file's identity and its content: from `position` if it is the expected one (None: it is shorter), else all.
 
-    None when there is no file to read: between the two halves of a rotation, and on Windows it may be barred as well.
+    None when there is no file to read: in the middle of a rotation, when Windows may also refuse to open it.
     """
     try:
         with path.open("rb") as file:
@@ -143,9 +139,9 @@ def _read(path: Path, position: int, identity: tuple[int, int] | None) -> tuple[
 
 
 def last_lines(path: Path, lines: int) -> tuple[str | None, Follower]:
-    """The last lines, also out of the file before if this one is short, and a follower that goes on after them.
+    """The last lines (if the file is short, also of the one before it), and a follower for what is written next.
 
-    None for the lines when there is no file. Raises OSError when there is one that cannot be read.
+    None for the lines when there is no file. Raises OSError when it cannot be read.
     """
     try:
         with path.open("rb") as file:

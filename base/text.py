@@ -1,18 +1,18 @@
-"""Words and numbers as people read them: amounts, prices, durations, times, and safe HTML for Telegram.
+"""Words and numbers as people read them: amounts, prices, durations, times, safe HTML for Telegram. Pure, no state.
 
-Pure functions, no state. Sources: message length and HTML rules from the Bot API's "Formatting options"
-and `sendMessage` (1-4096 characters after entities are parsed).
+Message length and HTML rules: the Bot API's "Formatting options" and `sendMessage` (at most 4096 characters).
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from datetime import UTC, datetime, timedelta, tzinfo
 
 MESSAGE_LIMIT = 4096
 
-# A comma must separate thousands: `1,5m` may mean 1.5 million, and is no 15 million.
+# A comma must separate thousands: `1,5m` may mean 1.5 million, not 15 million.
 _AMOUNT = re.compile(r"^\$?\s*((?:\d+|\d{1,3}(?:[,_]\d{3})+)(?:\.\d+)?)\s*([kmb]?)$", re.IGNORECASE)
 _DURATION = re.compile(r"^(\d+(?:\.\d+)?)\s*(m|min|h|d)$", re.IGNORECASE)
 _FACTORS = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9}
@@ -62,10 +62,11 @@ def parse_duration(text: str) -> float:
 
 def usd(amount: float) -> str:
     """A compact dollar amount without the sign: 950, 84.2k, 840k, 1.25M, 2.1B."""
-    for limit, factor, unit in ((1e9, 1e9, "B"), (1e6, 1e6, "M"), (1e3, 1e3, "k")):
-        # 999,950 and up would round to "1000k": it belongs to the next unit.
-        if abs(amount) >= limit * 0.9995:
-            return f"{_digits(amount / factor, 3)}{unit}"
+    for factor, unit in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        # 999,500 and up would round to "1000k": it belongs to the next unit.
+        if abs(amount) >= factor * 0.9995:
+            whole = len(str(int(abs(amount / factor))))
+            return _trim(f"{amount / factor:.{max(0, 3 - whole)}f}") + unit
     return f"{amount:.0f}"
 
 
@@ -90,40 +91,29 @@ def price(value: float) -> str:
 def duration(seconds: float) -> str:
     """A length of time in at most two units: 0.03 s, 12 s, 4 min, 2 h 13 min, 3 d 4 h."""
     if seconds < 10:
-        return f"{seconds:.2f}".rstrip("0").rstrip(".") + " s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    minutes = whole // 60
-    if minutes < 60:
-        return f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    if hours < 24:
-        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
-    days, hours = divmod(hours, 24)
-    return f"{days} d {hours} h" if hours else f"{days} d"
+        return f"{_trim(f'{seconds:.2f}')} s"
+    minutes = round(seconds) // 60
+    if not minutes:
+        return f"{round(seconds)} s"
+    parts = [(minutes // 1440, "d"), (minutes // 60 % 24, "h"), (minutes % 60, "min")]
+    first = next(place for place, (number, _) in enumerate(parts) if number)
+    return " ".join(f"{number} {unit}" for number, unit in parts[first : first + 2] if number)
 
 
 def clock(at: float, *, now: float | None = None, zone: tzinfo = UTC, named: bool = True) -> str:
     """A time of day, `14:03:07 UTC+1`; with the date in front when `now` is given and is another day there.
 
-    The zone's offset stands for its name: CST or IST are several zones, and many have no letters at all.
-    named: False leaves it out, for lists whose heading says it.
+    named=False leaves out the zone. It is an offset, because names like CST or IST stand for several zones.
     """
     moment = datetime.fromtimestamp(at, zone)
     day = now is not None and moment.date() != datetime.fromtimestamp(now, zone).date()
     shown = moment.strftime("%Y-%m-%d %H:%M:%S" if day else "%H:%M:%S")
-    return f"{shown} {offset(moment)}" if named else shown
+    return f"{shown} {offset_at(at, zone)}" if named else shown
 
 
 def offset_at(at: float, zone: tzinfo) -> str:
-    """The zone's offset at that time, as `clock` names it."""
-    return offset(datetime.fromtimestamp(at, zone))
-
-
-def offset(moment: datetime) -> str:
-    """What a local time is ahead of Greenwich: `UTC`, `UTC+1`, `UTC-3:30`."""
-    minutes = round((moment.utcoffset() or timedelta()).total_seconds() / 60)
+    """The zone's offset at that time: `UTC`, `UTC+1`, `UTC-3:30`."""
+    minutes = round((datetime.fromtimestamp(at, zone).utcoffset() or timedelta()).total_seconds() / 60)
     hours, rest = divmod(abs(minutes), 60)
     if not minutes:
         return "UTC"
@@ -178,21 +168,12 @@ def split(message: str, limit: int = MESSAGE_LIMIT) -> list[str]:
 
 def _fitting(line: str, limit: int) -> int:
     """How many characters of a line have at most `limit` UTF-16 units."""
-    units = 0
-    for place, char in enumerate(line):
-        units += 2 if ord(char) > 0xFFFF else 1
-        if units > limit:
-            return place
-    return len(line)
+    sizes = itertools.accumulate(_units(char) for char in line)
+    return next((place for place, units in enumerate(sizes) if units > limit), len(line))
 
 
 def _units(value: str) -> int:
     return len(value) + sum(1 for char in value if ord(char) > 0xFFFF)
-
-
-def _digits(value: float, significant: int) -> str:
-    whole = len(str(int(abs(value))))
-    return _trim(f"{value:.{max(0, significant - whole)}f}")
 
 
 def _trim(number: str) -> str:

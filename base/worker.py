@@ -1,7 +1,6 @@
-"""One way to run a thread: a `step()` that does one thing and returns the seconds to rest.
+"""Every long-lived thread of the bot: a `step()` that does one thing and returns the seconds to rest.
 
-Every long-lived thread of the bot is a `Worker`. Its rest is one wait on one queue, so a stop or a wake-up ends it at
-once. Nothing in the bot sleeps in any other way.
+The rest is a wait on a queue, so a stop or a wake-up ends it at once. Nothing in the bot sleeps in any other way.
 """
 
 from __future__ import annotations
@@ -19,22 +18,19 @@ _here = threading.local()
 
 def heartbeat() -> None:
     """Called from a long step: shows that this thread makes progress and is not stuck. No effect outside a Worker."""
-    worker: Worker | None = getattr(_here, "worker", None)
-    if worker is not None:
-        worker.heartbeat()
+    if hasattr(_here, "worker"):
+        _here.worker.heartbeat()
 
 
 class AlreadyReported(Exception):
-    """Trouble that its source logs when it begins and ends. A Worker only tries again, without a traceback."""
+    """Trouble that is already logged where it begins and ends. A Worker tries again, without a traceback."""
 
 
 class Worker:
     """A thread that calls `step()` again and again and rests for the seconds that each call returns.
 
-    A step that raises is logged with its traceback and called again after `error_rest` seconds, so a bug is visible
-    and never ends the thread. Only a BaseException ends it; then the dying thread calls `on_death(name)`, so that the
-    process can end too.
-
+    If a step raises, its traceback is logged and it is called again after `error_rest` seconds. Only a BaseException
+    ends the thread; then it calls `on_death(name)`, so that the process can end too.
     For a watchdog: `heartbeats` counts (the end of a step, the end of a rest, `heartbeat()` in a step), `progress_at`
     is the monotonic time of the last one, `resting` the length of the present rest in seconds, 0 during a step.
     """

@@ -1,7 +1,6 @@
-"""Who runs a bot, in a record and in words: `holder.json` and the message of a refused start.
+"""Who runs a bot: the record `holder.json`, and the words for it, for example when a start is refused.
 
-The record is a hint for people. Only a kernel object (lock.py) says whether a bot runs; a record that is
-wrong, left over or garbage changes no decision.
+The record is a hint for people. Only the lock says whether a bot runs; a wrong or old record changes no decision.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from base import files, text
 from base.logs import redact
@@ -86,22 +86,17 @@ def of_record(record: Mapping[str, object]) -> Holder:
         since = datetime.fromisoformat(_text(record, "since")).timestamp()
     except (ValueError, OverflowError, OSError):
         since = None
+    named: dict[str, Any] = {key: _text(record, key) for key in ("user", "cwd", "host", "username")}
+    around = None
+    if isinstance(runs, dict):
+        words = {key: _text(runs, key) for key in ("kind", "name", "stop_command")}
+        around = Supervisor(**words, restarts=runs.get("restarts") is True)
     return Holder(
         pid=pid if type(pid) is int and pid > 0 else None,
-        user=_text(record, "user"),
         since=since,
         command=" ".join(str(word) for word in argv) if isinstance(argv, list) else "",
-        cwd=_text(record, "cwd"),
-        host=_text(record, "host"),
-        username=_text(record, "username"),
-        supervisor=Supervisor(
-            kind=_text(runs, "kind"),
-            name=_text(runs, "name"),
-            stop_command=_text(runs, "stop_command"),
-            restarts=runs.get("restarts") is True,
-        )
-        if isinstance(runs, dict)
-        else None,
+        supervisor=around,
+        **named,
     )
 
 
@@ -127,17 +122,13 @@ def details() -> dict[str, object]:
     return {"process": processes.identity(os.getpid()), "supervisor": runs and asdict(runs)}
 
 
-def write_record(
-    path: Path, *, bot_id: int, name: str, lock: Path, since: float, details: Mapping[str, object]
-) -> None:
+def write_record(path: Path, told: Mapping[str, object], *, since: float) -> None:
     """Write this process's record, whole or not at all. A failure is logged, never raised: it is only a hint.
 
-    details: of `details()`; empty in the first seconds, when the start has no time for psutil.
+    told: what only the bot knows (its id and name), and `details()` once the start is over, which has no time for it.
     """
     record = {
         "schema": 1,
-        "bot_id": bot_id,
-        "username": name,
         "pid": os.getpid(),
         "host": socket.gethostname(),
         "user": user_name(),
@@ -145,8 +136,7 @@ def write_record(
         "cwd": _cwd(),
         "python": sys.version.split()[0],
         "since": datetime.fromtimestamp(since, UTC).isoformat(timespec="seconds"),
-        "lock": str(lock),
-        **details,
+        **told,
     }
     try:
         files.write_json(path, record)

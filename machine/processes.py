@@ -28,22 +28,14 @@ class Process(NamedTuple):
     command: str = ""
 
 
-class Running(NamedTuple):
-    """A running program: the words of its command line, and its working folder ("" when it cannot be read)."""
-
-    pid: int
-    words: list[str]
-    folder: str
-
-
-def everything() -> Iterator[Running]:
-    """All processes whose command line this account may read."""
+def everything() -> Iterator[tuple[int, list[str], str]]:
+    """All processes whose command line this account may read: pid, its words, and the working folder if known."""
     import psutil
 
     for pid in psutil.pids():
         words = _ask(pid, lambda process: process.cmdline())
         if words:
-            yield Running(pid, words, _ask(pid, lambda process: process.cwd()) or "")
+            yield pid, words, _ask(pid, lambda process: process.cwd()) or ""
 
 
 def ancestors(pid: int) -> list[Process]:

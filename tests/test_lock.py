@@ -347,20 +347,6 @@ def test_each_deletion_of_the_lock_file_is_logged_and_the_old_file_is_let_go(tmp
         assert lock.record_path.exists()
 
 
-@linux_only
-def test_a_new_lock_file_that_a_refused_start_holds_for_a_moment_is_locked_all_the_same(
-    tmp_path: Path, bot_id: int
-) -> None:
-    with InstanceLock(tmp_path, bot_id) as lock:
-        lock.path.unlink()
-        passing = InstanceLock(tmp_path, bot_id, machine_wide=False)
-        assert passing.acquire()
-        leaves = threading.Timer(0.1, passing.release)
-        leaves.start()
-        assert "It is locked again" in (lock.check() or "")
-        leaves.join()
-
-
 @posix_only
 @pytest.mark.parametrize("damage", ["delete", "replace"])
 def test_without_the_second_guard_a_lost_lock_file_stops_the_bot(tmp_path: Path, bot_id: int, damage: str) -> None:

@@ -75,9 +75,7 @@ def test_the_stop_command_is_made_for_the_user_who_reads_it(own: str, for_others
 
 def test_a_record_comes_back_as_the_holder_it_describes(tmp_path: Path) -> None:
     path = tmp_path / "holder.json"
-    records.write_record(
-        path, bot_id=42, name="my_bot", lock=tmp_path / "bot.lock", since=SINCE, details=records.details()
-    )
+    records.write_record(path, {"bot_id": 42, "username": "my_bot", **records.details()}, since=SINCE)
     record = files.read_json(path)
     assert record is not None
     assert not records.is_left_over(record)
@@ -96,7 +94,7 @@ def test_a_record_comes_back_as_the_holder_it_describes(tmp_path: Path) -> None:
 @pytest.mark.parametrize("change", [{"process": "an earlier one"}, {"pid": 2**31 - 2}, {"pid": 0}, {"pid": None}])
 def test_a_record_of_a_process_that_is_gone_is_left_over(tmp_path: Path, change: dict[str, object]) -> None:
     path = tmp_path / "holder.json"
-    records.write_record(path, bot_id=42, name="", lock=tmp_path / "bot.lock", since=SINCE, details=records.details())
+    records.write_record(path, records.details(), since=SINCE)
     assert records.is_left_over({**(files.read_json(path) or {}), **change})
 
 
@@ -119,14 +117,7 @@ def test_a_record_of_wrong_types_is_read_for_what_it_is_worth(record: dict[str, 
 
 def test_a_record_that_cannot_be_written_is_a_warning_only(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "holder.json").mkdir()
-    records.write_record(
-        tmp_path / "holder.json",
-        bot_id=42,
-        name="",
-        lock=tmp_path / "bot.lock",
-        since=SINCE,
-        details=records.details(),
-    )
+    records.write_record(tmp_path / "holder.json", records.details(), since=SINCE)
     assert "holder.json cannot be written (" in caplog.text
     assert [entry.name for entry in tmp_path.iterdir()] == ["holder.json"]
 

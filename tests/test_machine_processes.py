@@ -41,9 +41,9 @@ def test_a_living_process_is_described(child: subprocess.Popen[bytes], tmp_path:
     assert abs((processes.started_at(child.pid) or 0) - (processes.started_at(os.getpid()) or 0)) < 3600
     assert (processes.resident(child.pid) or 0) > 1_000_000
     assert processes.is_alive(child.pid)
-    running = next(found for found in processes.everything() if found.pid == child.pid)
-    assert running.words[-1] == "a b"
-    assert Path(running.folder) == tmp_path
+    words, folder = next((words, folder) for pid, words, folder in processes.everything() if pid == child.pid)
+    assert words[-1] == "a b"
+    assert Path(folder) == tmp_path
 
 
 def test_ancestors_are_named_nearest_first(child: subprocess.Popen[bytes]) -> None:
