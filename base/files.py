@@ -41,10 +41,10 @@ def write_json(path: Path, record: Mapping[str, object]) -> None:
 
 
 def read_json(path: Path) -> dict[str, object] | None:
-    """The record in a file, or None when there is none or it cannot be read as one. Reads 64 KiB at most."""
+    """The record in a file, or None when there is none or it cannot be read as one. Reads 1 MB at most."""
     try:
         with path.open(encoding="utf-8") as file:
-            record = json.loads(file.read(65_536))
+            record = json.loads(file.read(1_000_000))
     except (OSError, ValueError, RecursionError):
         return None
     return record if isinstance(record, dict) else None

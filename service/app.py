@@ -177,13 +177,13 @@ class Bot:
         self.poller.start()
         self.outbox.start()
         self.scheduler.start()
-        self.watchdog.start()
+        self.watchdog.worker.start()
         if self.web is not None:
-            self.web.start()
+            self.web.worker.start()
 
     def stop(self) -> None:
         """End within the shortest limit of a supervisor (PM2: 1.6 s): cut the poll, send what can go, end threads."""
-        self.watchdog.stop()
+        self.watchdog.worker.stop()
         self.watchers.stop()
         self.scheduler.stop()
         self.poller.stop(0.6)
@@ -210,7 +210,7 @@ class Bot:
             sending_failed_since=self.outbox.unreachable_since(),
             sources=self.watchers.health(),
             workers=self._workers(),
-            stuck=self.watchdog.healthy(),
+            stuck=self.watchdog.stuck,
             latency=self.latency.spread(),
         )
 

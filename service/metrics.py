@@ -1,6 +1,5 @@
-"""The state in Prometheus' text format. The only door to `prometheus_client`, which is optional.
+"""Delivery times, and the state in Prometheus' text format. The only door to `prometheus_client`, which is optional.
 
-Figures are made when they are scraped, from what the bot keeps anyway.
 Source of the format and the naming rules: prometheus.io, "Exposition formats" and "Metric and label naming".
 """
 
@@ -10,7 +9,7 @@ import math
 import threading
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
@@ -83,6 +82,34 @@ class MetricsMissing(Exception):
     """prometheus_client is not installed. str() says what to do."""
 
 
+@dataclass(frozen=True, eq=False)
+class _View:
+    """A state's view as a collector of metrics, for one scrape."""
+
+    view: Mapping[str, Any]
+
+    def collect(self) -> Iterator[Any]:
+        from prometheus_client import core
+
+        view, latency = self.view, self.view["latency"]
+        about = {name: str(view[name]) for name in ("version", "bot_id", "username") if name in view}
+        yield core.InfoMetricFamily("cryptosat", "The bot and its version", value=about)
+        for kind, name, words, labels, rows in _metrics(view):
+            make = core.CounterMetricFamily if kind == "counter" else core.GaugeMetricFamily
+            family = make(f"cryptosat_{name}", words, labels=labels)
+            for values, number in rows:
+                family.add_metric(values, number)
+            if rows:
+                yield family
+        bounds = [f"{bound:g}" for bound in latency["bounds"]] + ["+Inf"]
+        yield core.HistogramMetricFamily(
+            "cryptosat_delivery_seconds",
+            "Time from storing a message to Telegram accepting it",
+            buckets=list(zip(bounds, accumulate(latency["counts"]), strict=True)),
+            sum_value=latency["total"],
+        )
+
+
 def exposition(view: Mapping[str, Any]) -> bytes:
     """The metrics of a state's view (`State.view`). Raises MetricsMissing."""
     try:
@@ -92,92 +119,55 @@ def exposition(view: Mapping[str, Any]) -> bytes:
     # A registry of its own for each scrape: nothing is left over from the one before.
     registry = CollectorRegistry(auto_describe=False)
     ProcessCollector(registry=registry)
-    registry.register(_Collector(view))
+    registry.register(_View(view))
     return generate_latest(registry)
-
-
-class _Collector:
-    """Makes the families of metrics of one view. Each scrape has its own."""
-
-    def __init__(self, view: Mapping[str, Any]) -> None:
-        self._view = view
-
-    def describe(self) -> list[Any]:
-        return []
-
-    def collect(self) -> Iterator[Any]:
-        from prometheus_client import core
-
-        view, conflict = self._view, self._view["conflict"]
-        about = {name: str(view[name]) for name in ("version", "bot_id", "username") if name in view}
-        yield core.InfoMetricFamily("cryptosat", "The bot and its version", value=about)
-        for name, words, value in _gauges(view):
-            if value is not None:
-                yield core.GaugeMetricFamily(f"cryptosat_{name}", words, value=value)
-        yield core.CounterMetricFamily("cryptosat_conflicts", "Conflicts since start", value=conflict["begun"])
-        yield core.CounterMetricFamily(
-            "cryptosat_conflict_answers", "Errors 409 since start", value=conflict["answers"]
-        )
-        yield self._delivery(core)
-        for kind, name, words, labels, rows in _labelled(view):
-            make = core.CounterMetricFamily if kind == "counter" else core.GaugeMetricFamily
-            family = make(f"cryptosat_{name}", words, labels=labels)
-            for values, number in rows:
-                family.add_metric(values, number)
-            yield family
-
-    def _delivery(self, core: Any) -> Any:
-        latency = self._view["latency"]
-        bounds = [f"{bound:g}" for bound in latency["bounds"]] + ["+Inf"]
-        return core.HistogramMetricFamily(
-            "cryptosat_delivery_seconds",
-            "Time from storing a message to Telegram accepting it",
-            buckets=list(zip(bounds, accumulate(latency["counts"]), strict=True)),
-            sum_value=latency["total"],
-        )
-
-
-def _gauges(view: Mapping[str, Any]) -> tuple[tuple[str, str, float | None], ...]:
-    """Name, words and value of each gauge without labels; None is not shown."""
-    queue, conflict = view.get("queue", {}), view["conflict"]
-    alerts = sum(count for _, count in view["alerts_by_hour"])
-    good = view["polling"]["last_good_at"]
-    return (
-        ("start_time_seconds", "When the bot was started, unix time", view["started_at"]),
-        ("healthy", "1 when /healthz answers 200", float(view["healthy"])),
-        ("last_poll_time_seconds", "When Telegram last answered getUpdates without an error, unix time", good),
-        ("conflict", "1 while another copy of the bot polls", float(conflict["since"] is not None)),
-        ("alerts_paused", "1 while alerts are paused (ON_CONFLICT=pause)", float(view["alerts_paused"])),
-        ("queue_messages", "Messages waiting to be sent", queue.get("pending")),
-        ("sent_24h_messages", "Messages sent in 24 h", queue.get("sent_24h")),
-        ("buried_24h_messages", "Messages that could not be delivered in 24 h", queue.get("buried_24h")),
-        ("alerts_24h", "Alerts in the last 24 clock hours, this one included", alerts),
-        ("stuck_threads", "Threads that are stuck", len(view["stuck"])),
-    )
 
 
 _Rows = list[tuple[list[str], float]]  # values of the labels, number
 
 
-def _labelled(view: Mapping[str, Any]) -> Iterator[tuple[str, str, str, list[str], _Rows]]:
-    """Kind, name, words, labels and rows of each metric with labels."""
-    state = view["polling"]["state"]
-    polling: _Rows = [([one.value], float(one == state)) for one in PollingState]
-    yield "gauge", "polling_state", "1 for the current state of polling", ["state"], polling
+def _metrics(view: Mapping[str, Any]) -> Iterator[tuple[str, str, str, list[str], _Rows]]:
+    """Kind, name, words, labels and rows of each metric; without a row it is not shown."""
+
+    def single(name: str, words: str, value: float | None, kind: str = "gauge") -> Any:
+        return kind, name, words, [], [] if value is None else [([], float(value))]
+
+    queue, conflict, polling = view.get("queue", {}), view["conflict"], view["polling"]
+    alerts = sum(count for _, count in view["alerts_by_hour"])
+    good = polling["last_good_at"]
+    yield single("start_time_seconds", "When the bot was started, unix time", view["started_at"])
+    yield single("healthy", "1 when /healthz answers 200", view["healthy"])
+    yield single("last_poll_time_seconds", "When Telegram last answered getUpdates without an error, unix time", good)
+    yield single("conflict", "1 while another copy of the bot polls", conflict["since"] is not None)
+    yield single("conflicts", "Conflicts since start", conflict["begun"], "counter")
+    yield single("conflict_answers", "Errors 409 since start", conflict["answers"], "counter")
+    yield single("alerts_paused", "1 while alerts are paused (ON_CONFLICT=pause)", view["alerts_paused"])
+    yield single("queue_messages", "Messages waiting to be sent", queue.get("pending"))
+    yield single("sent_24h_messages", "Messages sent in 24 h", queue.get("sent_24h"))
+    yield single("buried_24h_messages", "Messages that could not be delivered in 24 h", queue.get("buried_24h"))
+    yield single("alerts_24h", "Alerts in the last 24 clock hours, this one included", alerts)
+    yield single("stuck_threads", "Threads that are stuck", len(view["stuck"]))
+    states: _Rows = [([one.value], float(one == polling["state"])) for one in PollingState]
+    yield "gauge", "polling_state", "1 for the current state of polling", ["state"], states
     threads: _Rows = [([thread["name"]], thread["age"]) for thread in view.get("threads", ())]
     words = "Seconds since a thread's last activity, rests included"
     yield "gauge", "thread_quiet_seconds", words, ["thread"], threads
-    labels = ["source", "venue"]
-    sources = [([row["source"], row["venue"]], row) for row in view.get("sources", ())]
-    states: _Rows = [
-        ([*name, state], float(state == row["state"])) for name, row in sources for state in _SOURCE_STATES
+
+    sources, labels = view.get("sources", ()), ["source", "venue"]
+    state: _Rows = [
+        ([row["source"], row["venue"], one], float(one == row["state"])) for row in sources for one in _SOURCE_STATES
     ]
-    yield "gauge", "source_state", "1 for the current state of a source", [*labels, "state"], states
-    lag: _Rows = [(name, row["lag"]) for name, row in sources if row["state"] == "ok"]
+    yield "gauge", "source_state", "1 for the current state of a source", [*labels, "state"], state
+
+    def of(figure: Callable[[Mapping[str, Any]], float | None]) -> _Rows:
+        found = (([row["source"], row["venue"]], figure(row)) for row in sources)
+        return [(names, value) for names, value in found if value is not None]
+
+    lag = of(lambda row: row["lag"] if row["state"] == "ok" else None)
     yield "gauge", "source_lag_seconds", "Seconds since the slowest coin of a source was checked", labels, lag
-    coins: _Rows = [(name, len(row["symbols"])) for name, row in sources]
+    coins = of(lambda row: len(row["symbols"]))
     yield "gauge", "source_coins", "Coins read from a source", labels, coins
-    missed: _Rows = [(name, row["missed"]) for name, row in sources]
+    missed = of(lambda row: row["missed"])
     yield "counter", "source_missed_trades", "Trades missed, found by gaps in their ids", labels, missed
-    skipped: _Rows = [(name, row["skipped"]) for name, row in sources]
+    skipped = of(lambda row: row["skipped"])
     yield "counter", "source_skipped_rows", "Rows that could not be read", labels, skipped

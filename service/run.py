@@ -91,7 +91,7 @@ def _take(lock: InstanceLock, events: queue.SimpleQueue[object], notifier: Notif
         return not events.empty()
 
     def waiting() -> bool:
-        notifier.ready("Standing by: another copy runs on this machine")
+        notifier.status("Standing by: another copy runs on this machine", ready=True)
         notifier.alive()
         return stopped()
 

@@ -1,13 +1,12 @@
 """The running bot's state as one plain dict, and its file: `status.json` in the bot's folder.
 
-The file is a hint for people and for other commands (`status`, `doctor`): written every few seconds, whole or not
-at all, and removed at a clean stop. Whether a bot runs is the lock's word alone; a file that is there while nobody
-holds the lock was left by a kill. It holds no token and no message text.
+The file is a hint for people and for `status` and `doctor`: written every few seconds, whole or not at all, and
+removed at a clean stop. Only the lock says whether a bot runs; a file without a lock was left by a kill. It holds no
+token and no message text.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import os
@@ -53,11 +52,10 @@ class Snapshot:
 
 
 class State:
-    """Collects the state and keeps its file. A disk that cannot be written costs the file, nothing else.
+    """Collects the state and writes its file. A full disk costs the file, nothing else.
 
-    snapshot: asked from several threads. patience: seconds after which polling without a good answer is a problem.
-    latest: what was last collected, empty before that. `problems` and `view` never wait for the store: they work
-    while it hangs.
+    snapshot: asked from several threads. patience: seconds without an answer from Telegram that are no problem yet.
+    latest: what was last collected, empty before that.
     """
 
     def __init__(
@@ -72,17 +70,14 @@ class State:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.latest: dict[str, Any] = {}
-        self._folder = folder
-        self._path = folder / FILE
-        self._store = store
-        self._bot_id = bot_id
-        self._snapshot = snapshot
-        self._patience = patience
+        self._folder, self._path = folder, folder / FILE
+        self._store, self._bot_id = store, bot_id
+        self._snapshot, self._patience = snapshot, patience
         self._now, self._monotonic = now, monotonic
         self._started_at = now()
         self._failing = False
         self._queue = {"pending": 0, "sent_24h": 0, "buried_24h": 0}
-        self._hours: list[list[int]] = []  # [unix time of its beginning, alerts]
+        self._hours: list[list[int]] = []  # the last 24 clock hours: [unix time of the beginning, alerts]
         self._count_again_at = -math.inf
 
     def remove(self) -> None:
@@ -93,27 +88,24 @@ class State:
             pass  # Windows: someone is reading it; it is only a hint, and the lock shows that nobody runs
 
     def write(self) -> None:
-        """Collect and write once; `latest` holds what was collected, for readers in this process."""
+        """Collect the state and write the file once."""
         try:
             self._count()
         except StoreError:
-            pass  # who needs the store for more than a hint says so; the figures stay as they were
+            pass  # the figures stay as they were; that the database fails is reported elsewhere
         self.latest = self.collect()
         try:
             files.write_json(self._path, self.latest)
         except OSError as error:
             if not self._failing:
-                log.warning(
-                    "%s cannot be written (%s), so `bot.py status` shows less. Free disk space or fix permissions.",
-                    self._path,
-                    error.strerror,
-                )
+                advice = "so `bot.py status` shows less. Free disk space or fix permissions."
+                log.warning("%s cannot be written (%s), %s", self._path, error.strerror, advice)
             self._failing = True
         else:
             self._failing = False
 
     def collect(self) -> dict[str, Any]:
-        """The state as JSON knows it. Times are unix seconds or None, ages and lags seconds. Never waits."""
+        """The state for JSON. Times are unix seconds or None, ages and lags seconds. Never waits for the store."""
         now, monotonic, found = self._now(), self._monotonic(), self._snapshot()
         conflict = asdict(found.conflict)
         return {
@@ -140,14 +132,11 @@ class State:
             "folder": str(self._folder),
         }
 
-    def problems(self) -> list[str]:
-        """Why this bot does not do its work now, one sentence each; empty when it does. Never waits.
+    def _problems(self, found: Snapshot) -> list[str]:
+        """Why this bot does not do its work now, one sentence each; empty when it does.
 
         A bot in standby does its work: another copy answers the commands.
         """
-        return self._problems(self._snapshot())
-
-    def _problems(self, found: Snapshot) -> list[str]:
         now, polling = self._now(), found.polling
         problems = [f"The thread {name} is stuck." for name in found.stuck]
         failing = self._store.failing_for()
@@ -156,17 +145,16 @@ class State:
             problems.append(f"The database has been unusable for {text.duration(failing)}. The log says why.")
         if polling.state.shares:
             return problems
-        since = max(polling.last_good_at or self._started_at, polling.failing_since or 0.0)
-        quiet = text.duration(max(0.0, now - since))
+        quiet = max(0.0, now - max(polling.last_good_at or self._started_at, polling.failing_since or 0.0))
         if polling.last_good_at is None:
-            problems.append(f"Not connected to Telegram yet, for {quiet}.")
-        elif now - since > self._patience:
+            problems.append(f"Not connected to Telegram yet, for {text.duration(quiet)}.")
+        elif quiet > self._patience:
             what = "" if polling.state is PollingState.RUNNING else f"{polling.state.words}: "
-            problems.append(f"{what}Telegram has not answered for {quiet}.")
+            problems.append(f"{what}Telegram has not answered for {text.duration(quiet)}.")
         return problems
 
     def view(self) -> dict[str, Any]:
-        """All that can be shown: what was last collected, and how things are at this moment. Never waits."""
+        """All that can be shown: what was last collected, and how things are now. Never waits for the store."""
         found = self._snapshot()
         problems = self._problems(found)
         return self.latest | {
@@ -208,20 +196,15 @@ class State:
         now = self._now()
         settled = self._store.messages.counts(since=now - 86400)
         self._queue.update(sent_24h=settled["sent"], buried_24h=settled["buried"])
-        # The last 24 clock hours with the present one.
         first = int(now // 3600 - 23) * 3600
         counts = self._store.messages.alerts_by_hour(since=first)
         self._hours = [[at, counts.get(at, 0)] for at in range(first, first + 86400, 3600)]
-        # After a hundred times what it took: with a large database these are moments of work.
+        # Only after a hundred times as long as it took, which is seconds with a large database.
         ended = self._monotonic()
         self._count_again_at = ended + 100 * (ended - began)
 
 
 def read(folder: Path) -> dict[str, Any] | None:
     """What the file in a bot's folder says; None when there is none, or it is no state of a schema known here."""
-    try:
-        with (folder / FILE).open(encoding="utf-8") as file:
-            told = json.loads(file.read(1_000_000))
-    except (OSError, ValueError, RecursionError):
-        return None
-    return told if isinstance(told, dict) and told.get("schema") == SCHEMA else None
+    found = files.read_json(folder / FILE)
+    return found if found is not None and found.get("schema") == SCHEMA else None

@@ -1,7 +1,7 @@
-"""Reports to systemd: ready, status, heartbeat, stopping.
+"""Reports to systemd: ready, status, heartbeat, stopping. Source: sd_notify(3), systemd.service(5) (`WatchdogSec=`).
 
-One datagram each to the socket that $NOTIFY_SOCKET names; without that variable every method does nothing. A
-message that cannot be sent costs nothing but itself. Source: sd_notify(3), systemd.service(5) (`WatchdogSec=`).
+Each is one datagram to the socket that $NOTIFY_SOCKET names; without that variable nothing is sent. A message that
+cannot be sent is dropped.
 """
 
 from __future__ import annotations
@@ -39,26 +39,17 @@ class Notifier:
 
     def report(self, polling: PollingState, *, well: bool) -> None:
         """Report the state; call it twice a second. well: no thread is stuck. Otherwise there is no heartbeat."""
-        if polling is PollingState.CONNECTING and self._monotonic() - self._began < CONNECTING:
-            self.status(polling.words)
-        else:
-            self.ready(polling.words)
+        starting = polling is PollingState.CONNECTING and self._monotonic() - self._began < CONNECTING
+        self.status(polling.words, ready=not starting)
         if well:
             self.alive()
 
-    def ready(self, status: str) -> None:
-        """The start is done: the bot polls or stands by. Sent once; later calls only change the status."""
-        if self._ready:
-            self.status(status)
-            return
-        self._ready, self._status = True, status
-        self._send(f"READY=1\nSTATUS={_line(status)}")
-
-    def status(self, status: str) -> None:
-        """Set the line in `systemctl status`; sent only when it changes."""
-        if status != self._status:
-            self._status = status
-            self._send(f"STATUS={_line(status)}")
+    def status(self, status: str, *, ready: bool = False) -> None:
+        """Set the line of `systemctl status`, when it changes. ready: the start is done: it polls or stands by."""
+        if status != self._status or (ready and not self._ready):
+            line = f"STATUS={' '.join(status.split())}"  # a line end would begin a new assignment
+            self._send(line if self._ready or not ready else f"READY=1\n{line}")
+            self._status, self._ready = status, self._ready or ready
 
     def alive(self) -> None:
         """Send a heartbeat. Call it often, and only while the bot works: without heartbeats systemd restarts it."""
@@ -78,15 +69,11 @@ class Notifier:
         if not self._address or not hasattr(socket, "AF_UNIX"):
             return
         try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
-                line.settimeout(SEND_TIMEOUT)
-                line.sendto(message.encode(), self._address)
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+                manager.settimeout(SEND_TIMEOUT)
+                manager.sendto(message.encode(), self._address)
         except OSError as error:
             log.debug("%r could not be sent to the service manager: %s", message, error)
-
-
-def _line(status: str) -> str:
-    return " ".join(status.split())  # a line end would begin a new assignment
 
 
 def _watchdog(environ: Mapping[str, str]) -> float | None:

@@ -1,7 +1,7 @@
 """Notices a stuck thread, logs where it hangs, and ends the process so that a supervisor can start it again.
 
-A resting thread is not stuck: a Worker says how long it rests. Only time in which the watchdog itself
-ran counts: after a suspended laptop or a SIGSTOP every thread gets its full time again.
+A resting thread is not stuck: a Worker says how long it rests. Only time in which the watchdog itself ran counts, so
+after a laptop was suspended every thread gets its full time again.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ GRACE = 10.0  # seconds for an orderly stop; after that the process is ended at 
 class Watchdog:
     """Looks at the workers every few seconds. limit: seconds one of them may go without a heartbeat outside its rest.
 
-    on_stuck: called once, from the watchdog's thread, with a text for people; it should end the process. If the
-    process still runs after GRACE seconds, `end_process` ends it.
+    on_stuck: called once, from the watchdog's thread, with a text for people; it should end the process. If that
+    fails, `end_process` does. stuck: the names of the threads that are stuck now.
     """
 
     def __init__(
@@ -48,23 +48,12 @@ class Watchdog:
         self._end_process = end_process
         self._looked_at = monotonic()
         self._quiet: dict[Worker, tuple[int, float]] = {}  # heartbeats as last seen, seconds without a new one
-        self._stuck: list[str] = []
-        self._told = False
-
-    def start(self) -> None:
-        self.worker.start()
-
-    def stop(self) -> None:
-        """Stop looking: the bot is stopping. Returns at once."""
-        self.worker.stop()
-
-    def healthy(self) -> list[str]:
-        """Names of the stuck threads, empty when there is none. Safe from any thread, never blocks."""
-        return list(self._stuck)
+        self.stuck: list[str] = []
+        self._alarmed = False
 
     def well(self) -> bool:
-        """True when no thread is stuck and the watchdog itself has looked lately."""
-        return not self._stuck and self._monotonic() - self._looked_at < 3 * LOOK_EVERY
+        """Whether no thread is stuck and the watchdog itself has looked lately."""
+        return not self.stuck and self._monotonic() - self._looked_at < 3 * LOOK_EVERY
 
     def step(self) -> float:
         """Look once at every worker; raise the alarm when one is stuck."""
@@ -74,9 +63,9 @@ class Watchdog:
         # Called much later than asked for: this process was frozen, and so were the others.
         counted = 0.0 if ran > 2 * LOOK_EVERY else min(ran, LOOK_EVERY)
         stuck = [worker for worker in self._workers() if self._is_stuck(worker, counted)]
-        self._stuck = [worker.name for worker in stuck]
-        if stuck and not self._told:
-            self._told = True
+        self.stuck = [worker.name for worker in stuck]
+        if stuck and not self._alarmed:
+            self._alarmed = True
             self._alarm(stuck)
         return LOOK_EVERY
 
@@ -92,7 +81,7 @@ class Watchdog:
         # First, because what follows takes locks that the stuck thread may hold, the log's own among them.
         end_for_sure(1, self._end_process)
         quiet = f"{max(self._quiet[worker][1] for worker in stuck):.0f} s"
-        names = ", ".join(worker.name for worker in stuck)
+        names = ", ".join(self.stuck)
         log.critical("Stuck: %s did nothing for %s. Where every thread is:\n%s", names, quiet, stacks())
         self._on_stuck(
             f"Stuck: {names} did nothing for {quiet}, so the bot could miss commands or alerts. It stops now (exit "
@@ -113,10 +102,10 @@ def end_for_sure(code: int, end_process: Callable[[int], object] = os._exit) -> 
 
 def stacks() -> str:
     """The code position of every thread but this one, without any values."""
-    names = {thread.ident: thread.name for thread in threading.enumerate()}
-    parts = [
-        f"{names.get(ident, 'unknown')}:\n{''.join(traceback.format_stack(frame))}"
-        for ident, frame in sys._current_frames().items()
-        if ident != threading.get_ident()
-    ]
-    return "\n".join(parts)
+    frames = sys._current_frames()
+    others = [thread for thread in threading.enumerate() if thread is not threading.current_thread()]
+    return "\n".join(
+        f"{thread.name}:\n{''.join(traceback.format_stack(frames[thread.ident]))}"
+        for thread in others
+        if thread.ident in frames
+    )

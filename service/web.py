@@ -1,8 +1,8 @@
 """The health server: /healthz, /metrics, /status.json and a status page, over HTTP on a port of this machine.
 
-Off unless HEALTH_PORT is set, on loopback unless HEALTH_HOST says otherwise. It is read-only and shows no token, no
-message text and no chat. Anyone who reaches the port can look, so put 0.0.0.0 behind a firewall. Answers come from
-memory (`State.view`) and never wait for the store, so it also answers while the bot hangs.
+Off unless HEALTH_PORT is set, on loopback unless HEALTH_HOST says otherwise. Read-only: it shows no token, no message
+text and no chat. Anyone who reaches the port can look, so put 0.0.0.0 behind a firewall. Answers come from memory
+(`State.view`), so it also answers while the bot hangs.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import base64
 import hashlib
 import json
 import logging
-import re
 import socket
 import socketserver
 import sys
@@ -30,7 +29,7 @@ CONNECTIONS = 16  # open at the same time; one more closes the oldest, so that s
 TIMEOUT = 5.0  # seconds between two bytes of a request
 TRY_AGAIN = 30.0  # seconds until a port that is in use is tried again
 LOOK = 0.5  # seconds: how soon a stop is noticed
-PAGE = Path(__file__).resolve().with_name("status.html")
+PAGE = Path(__file__).with_name("status.html")
 
 View = Callable[[], Mapping[str, Any]]
 
@@ -47,42 +46,40 @@ class HealthServer:
 
     @property
     def url(self) -> str:
+        """The address of the page."""
         host, port = self._address
         return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
 
-    def start(self) -> None:
-        """Start the thread; the port is taken from there."""
-        self.worker.start()
-
     def stop(self, timeout: float = 0.0) -> None:
-        """End the thread; within LOOK seconds nobody is answered any more. If it ends in time, the port is freed."""
+        """End the thread: no request is answered after LOOK seconds. If it ends in time, the port is freed."""
         self.worker.stop()
         if self.worker.join(timeout) and self._server is not None:
             self._server.server_close()
 
     def step(self) -> float:
         """Take the port, or answer one connection."""
-        if self._server is None:
-            try:
-                self._server = _Server(self._address, self._view)
-            except OSError as error:
-                if not self._refused:
-                    log.warning(
-                        "The status page cannot use %s: %s. The bot runs without it and keeps trying. Free that "
-                        "port, or set another HEALTH_PORT or HEALTH_HOST.",
-                        self.url,
-                        error.strerror or error,
-                    )
-                self._refused = True
-                return TRY_AGAIN
-            self._refused = False
-            log.info("Status page: %s", self.url)
-        else:
+        if self._server is not None:
             self._server.handle_request()
+            return 0.0
+        try:
+            self._server = _Server(self._address, self._view)
+        except OSError as error:
+            if not self._refused:
+                log.warning(
+                    "The status page cannot use %s: %s. The bot runs without it and keeps trying. Free that port, or "
+                    "set another HEALTH_PORT or HEALTH_HOST.",
+                    self.url,
+                    error.strerror or error,
+                )
+            self._refused = True
+            return TRY_AGAIN
+        log.info("Status page: %s", self.url)
         return 0.0
 
 
 class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
+    """A thread for each connection, at most CONNECTIONS of them."""
+
     daemon_threads = True
     block_on_close = False
     # On Windows this flag would let a second program take the same port.
@@ -98,27 +95,34 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
         super().__init__(address, _Handler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
+        """A new connection: make room for it, then serve it."""
         with self._lock:
             while len(self._open) >= CONNECTIONS:
                 oldest = next(iter(self._open))
                 del self._open[oldest]
-                _shut(oldest)
+                try:
+                    oldest.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    pass  # it has ended already
             self._open[request] = None
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:
+        """The end of a connection."""
         with self._lock:
             self._open.pop(request, None)
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        # A client that disconnects midway is not an error here; anything else is.
+        """Log what failed. A client that disconnects midway is not an error."""
         error = sys.exception()
         if not isinstance(error, OSError):
             log.error("A request to the status page failed", exc_info=error)
 
 
 class _Handler(BaseHTTPRequestHandler):
+    """Answers one request."""
+
     server: _Server
     timeout = TIMEOUT
     server_version, sys_version = "CryptoSat", ""
@@ -127,11 +131,17 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """GET, and HEAD, which is answered without the body."""
-        answer = _ROUTES.get(self.path.partition("?")[0])
-        if answer is None:
-            self._say(404, "Not found. Try /, /healthz, /metrics or /status.json.\n")
-        else:
-            answer(self)
+        match self.path.partition("?")[0]:
+            case "/":
+                self._send(200, _PAGE, "text/html; charset=utf-8", **{"Content-Security-Policy": _POLICY})
+            case "/healthz":
+                self._healthz()
+            case "/metrics":
+                self._metrics()
+            case "/status.json":
+                self._send(200, json.dumps(self.server.view()).encode(), "application/json")
+            case _:
+                self._say(404, "Not found. Try /, /healthz, /metrics or /status.json.\n")
 
     do_HEAD = do_GET
 
@@ -140,24 +150,18 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = _refuse
 
-    def healthz(self) -> None:
+    def _healthz(self) -> None:
         view = self.server.view()
         if view["healthy"]:
             self._say(200, f"ok\n{view['polling']['words']}\n")
         else:
             self._say(503, "\n".join(["not healthy", *view["problems"], ""]))
 
-    def metrics(self) -> None:
+    def _metrics(self) -> None:
         try:
             self._send(200, metrics.exposition(self.server.view()), metrics.CONTENT_TYPE)
         except metrics.MetricsMissing as error:
             self._say(501, f"{error}\n")
-
-    def status(self) -> None:
-        self._send(200, json.dumps(self.server.view()).encode(), "application/json")
-
-    def page(self) -> None:
-        self._send(200, _PAGE, "text/html; charset=utf-8", **{"Content-Security-Policy": _POLICY})
 
     def _say(self, code: int, words: str, **headers: str) -> None:
         self._send(code, words.encode(), "text/plain; charset=utf-8", **headers)
@@ -172,34 +176,18 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def log_message(self, format: str, *values: Any) -> None:
-        log.debug("Status page: %s", values)  # what a client sends is data, never a format
+        """Log a request. What a client sends is data, never a format."""
+        log.debug("Status page: %s", values)
 
 
-_ROUTES: dict[str, Callable[[_Handler], None]] = {
-    "/": _Handler.page,
-    "/healthz": _Handler.healthz,
-    "/metrics": _Handler.metrics,
-    "/status.json": _Handler.status,
-}
-
-
-def _shut(connection: socket.socket) -> None:
-    try:
-        connection.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        pass  # it has ended already
-
-
-def _hash(tag: str, page: str) -> str:
+def _hash(tag: str) -> str:
     """The source expression of CSP for the page's one inline <script> or <style>."""
-    found = re.search(rf"<{tag}>(.*?)</{tag}>", page, re.DOTALL)
-    content = found.group(1) if found else ""
-    return f"'sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"
+    content = _PAGE.partition(f"<{tag}>".encode())[2].partition(f"</{tag}>".encode())[0]
+    return f"'sha256-{base64.b64encode(hashlib.sha256(content).digest()).decode()}'"
 
 
-_TEXT = PAGE.read_text(encoding="utf-8")  # universal newlines: the hashes are of what is sent
-_PAGE = _TEXT.encode()
+_PAGE = PAGE.read_text(encoding="utf-8").encode()  # as text first: the line ends of every system become one
 _POLICY = (
-    f"default-src 'none'; script-src {_hash('script', _TEXT)}; style-src {_hash('style', _TEXT)}; "
-    f"connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    f"default-src 'none'; script-src {_hash('script')}; style-src {_hash('style')}; connect-src 'self'; "
+    "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )

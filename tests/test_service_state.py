@@ -188,14 +188,14 @@ def polling(state: str, *, good: float | None, failing: float | None = None) -> 
     ],
 )
 def test_only_a_bot_that_does_not_do_its_work_has_a_problem(tmp_path: Path, how: PollingReport, problem: str) -> None:
-    found = Rig(tmp_path, polling=how).state.problems()
+    found = Rig(tmp_path, polling=how).state.view()["problems"]
     assert len(found) == bool(problem)
     assert "".join(found).startswith(problem)
 
 
 def test_a_stuck_thread_is_a_problem_in_standby_too(tmp_path: Path) -> None:
     rig = Rig(tmp_path, polling=polling("standby", good=None), stuck=["whales"])
-    assert rig.state.problems() == ["The thread whales is stuck."]
+    assert rig.state.view()["problems"] == ["The thread whales is stuck."]
 
 
 def test_a_database_that_fails_is_a_problem_although_telegram_answers(
@@ -203,7 +203,7 @@ def test_a_database_that_fails_is_a_problem_although_telegram_answers(
 ) -> None:
     rig = Rig(tmp_path, polling=polling("running", good=86_500.0))
     monkeypatch.setattr(rig.store, "failing_for", lambda: 120.0)
-    assert rig.state.problems() == ["The database has been unusable for 2 min. The log says why."]
+    assert rig.state.view()["problems"] == ["The database has been unusable for 2 min. The log says why."]
 
 
 def test_the_view_is_there_before_the_first_collection_and_never_asks_the_store(tmp_path: Path) -> None:

@@ -83,12 +83,12 @@ class Clock:
 
 def test_it_says_ready_once_and_a_status_only_when_it_is_new(manager: Manager) -> None:
     notifier = Notifier({"NOTIFY_SOCKET": manager.address})
-    notifier.ready("Polling as @whale_bot")
+    notifier.status("Polling as @whale_bot", ready=True)
     assert manager.heard() == ["READY=1", "STATUS=Polling as @whale_bot"]
-    notifier.ready("Polling as @whale_bot")
+    notifier.status("Polling as @whale_bot", ready=True)
     notifier.status("Polling as @whale_bot")
     assert manager.silent()
-    notifier.ready("Standing by")
+    notifier.status("Standing by", ready=True)
     assert manager.heard() == ["STATUS=Standing by"]
     notifier.stopping()
     assert "STOPPING=1" in manager.heard()
@@ -128,7 +128,7 @@ def test_without_a_limit_of_its_own_it_gives_no_signs_of_life(manager: Manager, 
 @pytest.mark.parametrize("address", ["", "/nowhere/at/all", "@nobody-listens-here", "vsock:1:2", "relative"])
 def test_a_line_to_nobody_is_no_error(address: str) -> None:
     notifier = Notifier({"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "1000000"})
-    notifier.ready("Polling")
+    notifier.status("Polling", ready=True)
     notifier.alive()
     notifier.stopping()
 

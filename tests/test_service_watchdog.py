@@ -55,9 +55,9 @@ def long_grace(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_step_without_a_heartbeat_is_stuck_after_the_limit_and_not_before() -> None:
     rig = Rig("polling", "outbox-1")
     rig.run(LIMIT, beating=rig.workers[1].heartbeat)
-    assert rig.dog.healthy() == []
+    assert rig.dog.stuck == []
     rig.run(LOOK_EVERY, beating=rig.workers[1].heartbeat)
-    assert rig.dog.healthy() == ["polling"]
+    assert rig.dog.stuck == ["polling"]
     assert len(rig.said) == 1
     assert "polling did nothing for 85 s" in rig.said[0]
     assert "outbox-1" not in rig.said[0]
@@ -75,7 +75,7 @@ def test_the_alarm_is_given_once_and_the_process_is_ended_when_nobody_does_it() 
 def test_a_step_that_lasts_but_gets_on_is_not_stuck() -> None:
     rig = Rig("polling")
     rig.run(10 * LIMIT, beating=rig.workers[0].heartbeat)
-    assert rig.dog.healthy() == []
+    assert rig.dog.stuck == []
 
 
 def test_a_thread_at_rest_is_not_stuck_until_its_rest_is_long_over() -> None:
@@ -83,18 +83,18 @@ def test_a_thread_at_rest_is_not_stuck_until_its_rest_is_long_over() -> None:
     rig.workers[0].resting = 3600.0
     rig.workers[0].heartbeat()
     rig.run(3600 + LIMIT)
-    assert rig.dog.healthy() == []
+    assert rig.dog.stuck == []
     rig.run(2 * LOOK_EVERY)
-    assert rig.dog.healthy() == ["polling"]
+    assert rig.dog.stuck == ["polling"]
 
 
 def test_a_thread_that_gets_on_again_is_well_again() -> None:
     rig = Rig("polling")
     rig.run(2 * LIMIT)
-    assert rig.dog.healthy() == ["polling"]
+    assert rig.dog.stuck == ["polling"]
     rig.workers[0].heartbeat()
     rig.run(LOOK_EVERY)
-    assert rig.dog.healthy() == []
+    assert rig.dog.stuck == []
 
 
 def test_time_in_which_the_process_was_frozen_does_not_count() -> None:
@@ -106,16 +106,16 @@ def test_time_in_which_the_process_was_frozen_does_not_count() -> None:
     for _ in range(100):
         rig.now += 60
         rig.dog.step()
-    assert rig.dog.healthy() == []
+    assert rig.dog.stuck == []
     rig.run(LIMIT)
-    assert rig.dog.healthy() == ["polling"]
+    assert rig.dog.stuck == ["polling"]
 
 
 def test_a_clock_that_goes_back_does_no_harm() -> None:
     rig = Rig("polling")
     rig.now -= 500
     rig.run(LIMIT / 2)
-    assert rig.dog.healthy() == []
+    assert rig.dog.stuck == []
 
 
 @pytest.fixture

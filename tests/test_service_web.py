@@ -127,7 +127,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def site() -> Iterator[Site]:
     site = Site()
     site.server.step()  # takes the port, so that a test may ask at once
-    site.server.start()
+    site.server.worker.start()
     yield site
     site.server.stop(5)
 
@@ -269,7 +269,7 @@ def test_it_serves_ipv6_too() -> None:
     site = Site(host="::1")
     if site.server.step() != 0.0:
         pytest.skip("no IPv6 on this machine")
-    site.server.start()
+    site.server.worker.start()
     assert f"http://[::1]:{site.port}/" == site.server.url
     assert site.ask("/healthz")[0] == 200
     site.server.stop(5)
@@ -383,7 +383,7 @@ def test_in_a_browser_the_page_tells_state_queue_sources_conflicts_and_latency(s
     assert "2 coins" in shown(document, "sources")
     assert "every coin · checked 1.5 s ago" in shown(document, "sources")
     assert "Not needed now: Kraken (data.example.org)" in shown(document, "sources")
-    assert "1 min, 3 collisions" in shown(document, "episodes")
+    assert "1 min, 3 × error 409" in shown(document, "episodes")
     assert document.count('class="past"') == 23, "23 hours that are over"
     assert "hidden" in re.search(r'<p id="gone"[^>]*>', document)[0]  # type: ignore[index]
 
@@ -393,7 +393,7 @@ def test_in_a_browser_trouble_is_the_first_thing_that_is_read(site: Site, tmp_pa
     site.view |= STANDBY | STUCK
     document = dom(f"http://127.0.0.1:{site.port}/", tmp_path)
     assert shown(document, "headline") == "Stuck"
-    assert "takes over when nobody reads" in shown(document, "words")
+    assert "takes over when the other one stops" in shown(document, "words")
     assert shown(document, "problems") == "The thread whales is stuck."
     assert 'data-tone="bad"' in document
 
@@ -411,7 +411,7 @@ def test_in_a_browser_the_page_refreshes_itself_and_says_when_the_bot_is_gone(
         return answer
 
     server = HealthServer(view, host="127.0.0.1", port=free_port())
-    server.start()
+    server.worker.start()
     document = dom(server.url, tmp_path, milliseconds=20_000)
     server.stop(5)
     assert shown(document, "headline") == "No answer from the bot"
