@@ -30,6 +30,7 @@ from venues.hyperliquid import Hyperliquid
 from venues.okx import Okx
 from venues.spot import BinanceSpot, CoinbaseExchange, Kraken, SpotVenue
 from venues.trades import SourceError
+from watch.feeds import Context
 from watch.whale_monitor import WhaleMonitor
 
 MANY = settings().max_examples
@@ -240,7 +241,8 @@ def test_the_monitor_outlives_spoilt_answers_and_tells_nothing_absurd(
     store = Store(folder / "bot.db")
     venues.edits, venues.instead = [], []
     settings = Settings(token=TOKEN, symbols=("BTC",), whale_min=WhaleMin(1e5))
-    monitor = WhaleMonitor(settings, store, [BinanceSpot(f"{venues.url}/binance"), Kraken(f"{venues.url}/kraken")])
+    spot: list[SpotVenue] = [BinanceSpot(f"{venues.url}/binance"), Kraken(f"{venues.url}/kraken")]
+    monitor = WhaleMonitor(Context(settings=settings, store=store), spot)
     try:
         monitor.tick()
         for venues.edits in spoilt:

@@ -21,7 +21,7 @@ from venues.coinglass import CoinGlass
 from venues.gate import Gate
 from venues.hyperliquid import Hyperliquid
 from venues.okx import Okx
-from watch.feeds import Hooks
+from watch.feeds import Context
 from watch.funding_monitor import FundingMonitor
 from watch.liquidation_monitor import LiquidationMonitor
 from watch.wallet_monitor import WalletMonitor
@@ -47,7 +47,13 @@ class Watch:
     def restart(self, **settings: Any) -> None:
         self.settings |= settings
         given = Settings(token=TOKEN, symbols=("BTC", "ETH"), **self.settings)
-        hooks = Hooks(now=lambda: self.clock, jitter=lambda: 0.5, notify_owner=self.notices.append)
+        context = Context(
+            settings=given,
+            store=self.store,
+            now=lambda: self.clock,
+            jitter=lambda: 0.5,
+            notify_owner=self.notices.append,
+        )
         url = self.sim.market_url
         okx, gate, hyperliquid = (
             Okx(url("okx"), deadline=2),
@@ -55,9 +61,9 @@ class Watch:
             Hyperliquid(url("hyperliquid")),
         )
         glass = CoinGlass(url("coinglass"), self.key, deadline=2) if self.key else None
-        self.liquidations = LiquidationMonitor(given, self.store, okx, gate, glass, hooks)
-        self.funding = FundingMonitor(given, self.store, okx, hyperliquid, glass, hooks)
-        self.wallets = WalletMonitor(given, self.store, hyperliquid, glass, hooks)
+        self.liquidations = LiquidationMonitor(context, okx, gate, glass)
+        self.funding = FundingMonitor(context, okx, hyperliquid, glass)
+        self.wallets = WalletMonitor(context, hyperliquid, glass)
 
     def tick(self, monitor: Monitor, *, after: float = 0.0) -> None:
         self.clock += after

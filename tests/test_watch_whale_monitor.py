@@ -23,7 +23,7 @@ from store.rows import Alert, Chat
 from venues.availability import SourceHealth
 from venues.spot import BinanceSpot, CoinbaseExchange, Kraken, SpotVenue, spot_venues
 from watch import spot_reader
-from watch.feeds import Hooks
+from watch.feeds import Context
 from watch.whale_monitor import WhaleMonitor
 
 VENUE = "Binance spot"
@@ -56,12 +56,14 @@ class Watch:
     def restart(self, *symbols: str) -> WhaleMonitor:
         self.symbols = symbols or self.symbols
         settings = Settings(token=TOKEN, symbols=self.symbols, whale_min=self.whale_min)
-        self.monitor = WhaleMonitor(
-            settings,
-            self.store,
-            self.sources(),
-            Hooks(now=lambda: self.clock, jitter=lambda: 0.5, notify_owner=self.notices.append),
+        context = Context(
+            settings=settings,
+            store=self.store,
+            now=lambda: self.clock,
+            jitter=lambda: 0.5,
+            notify_owner=self.notices.append,
         )
+        self.monitor = WhaleMonitor(context, self.sources())
         return self.monitor
 
     def tick(self, *, after: float = 0.0) -> None:
@@ -619,7 +621,7 @@ def test_a_first_run_that_only_the_last_source_answers_tells_of_no_outage(sim: S
     environ = {"TELEGRAM_BOT_TOKEN": TOKEN, "OWNER_ID": "7", "SYMBOLS": "BTC", **urls}
     loaded = config.load(tmp_path / "no.env", environ=environ)
     store = Store(tmp_path / "bot.db")
-    monitor = WhaleMonitor(loaded, store, spot_venues(loaded.source_urls))
+    monitor = WhaleMonitor(Context(settings=loaded, store=store), spot_venues(loaded.source_urls))
     for _ in range(3):
         monitor.tick()
     assert any(view.venue == "Kraken" and view.state == "ok" for view in monitor.feeds.health())

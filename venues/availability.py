@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, tzinfo
 
 from base import text
@@ -32,16 +32,21 @@ class SourceHealth:
     source: str
     venue: str
     host: str
-    state: str
-    since: float | None
-    reason: str
-    symbols: tuple[str, ...]
-    lag: float
-    missed: int
-    skipped: int
-    last_ok: float | None
-    retry_at: float
+    state: str = "ok"
+    since: float | None = None
+    reason: str = ""
+    symbols: tuple[str, ...] = ()
+    lag: float = 0.0
+    missed: int = 0
+    skipped: int = 0
+    last_ok: float | None = None
+    retry_at: float = 0.0
     covers: str = ""
+
+    @property
+    def failing(self) -> bool:
+        """Whether it failed and no tick without a failure came since."""
+        return self.state in ("resting", "blocked")
 
     def line(self, now: float, zone: tzinfo = UTC) -> str:
         """One line for people, times in their zone."""
@@ -63,31 +68,15 @@ class SourceHealth:
 
 
 class Health:
-    """The state of one source. `jitter` gives numbers from 0 to 1; all times are unix seconds."""
+    """The state of one source as it changes. `jitter` gives numbers from 0 to 1; all times are unix seconds."""
 
     def __init__(self, source: str, venue: str, host: str, jitter: Callable[[], float]) -> None:
-        self.source = source
-        self.venue = venue
-        self.host = host
-        self.blocked = False
-        self.off = False
-        self.missed = 0
-        self.skipped = 0
-        self.last_ok: float | None = None
-        self.reason = ""  # of the latest failure; "" when it is over
+        self.seen = SourceHealth(source=source, venue=venue, host=host)
         self.answered = False  # in this tick
         self._jitter = jitter
-        self._failing_since: float | None = None
-        self._ok_since: float | None = None
         self._failures = 0  # without a success in between
-        self._retry_at = 0.0
         self._failed_in_tick = False
         self._told_at: float | None = None
-
-    @property
-    def failing(self) -> bool:
-        """Whether it failed and no tick without a failure came since."""
-        return self._failing_since is not None
 
     def begin_tick(self) -> None:
         """A new tick: what failed in the last one may be asked again after its rest."""
@@ -95,77 +84,54 @@ class Health:
 
     def may_be_asked(self, now: float) -> bool:
         """False in the tick in which it failed, while it rests, and once it is off."""
-        return not self.off and not self._failed_in_tick and now >= self._retry_at
+        return self.seen.state != "off" and not self._failed_in_tick and now >= self.seen.retry_at
 
     def failing_for(self, now: float) -> float:
         """Seconds since it began to fail, 0 while it is well."""
-        return 0.0 if self._failing_since is None else now - self._failing_since
+        return now - self.seen.since if self.seen.failing and self.seen.since is not None else 0.0
 
     def failed(self, error: SourceError, now: float) -> None:
         """It did not answer as it should: it rests, longer each time, or as long as it says."""
-        if self._failing_since is None:
-            self._failing_since = now
-            log.warning("%s fails: %s", self.host, error.reason)
-        elif error.blocked and not self.blocked:
-            log.warning("%s cannot be reached from here: %s", self.host, error.reason)
-        self._failed_in_tick = True
-        self.reason = error.reason
-        self.blocked = error.blocked
+        seen, state = self.seen, "blocked" if error.blocked else "resting"
+        if not seen.failing:
+            log.warning("%s fails: %s", seen.host, error.reason)
+        elif error.blocked and seen.state != state:
+            log.warning("%s cannot be reached from here: %s", seen.host, error.reason)
         pause = min(FIRST_PAUSE * 2 ** min(self._failures, 10), LONGEST_PAUSE) * (0.75 + self._jitter() / 2)
+        retry_at = now + (pause if error.retry_after is None else max(1.0, error.retry_after))
+        since = seen.since if seen.failing else now
+        self.seen = replace(seen, state=state, since=since, reason=error.reason, retry_at=retry_at)
+        self._failed_in_tick = True
         self._failures += 1
-        self._retry_at = now + (pause if error.retry_after is None else max(1.0, error.retry_after))
 
     def switch_off(self, reason: str) -> None:
-        """It refuses, and asking again is of no use."""
-        self.off = True
-        self.reason = reason
+        """It refuses for good: it is not asked again."""
+        self.seen = replace(self.seen, state="off", since=None, reason=reason)
 
     def succeeded(self, now: float) -> None:
         """It answered. A failure is over only with a tick in which nothing failed."""
+        state = "resting" if self.seen.failing else self.seen.state
+        self.seen = replace(self.seen, state=state, last_ok=now, retry_at=0.0)
         self.answered = True
-        self.last_ok = now
         self._failures = 0
-        self._retry_at = 0.0
-        self.blocked = False
+
+    def count(self, *, skipped: int, missed: int) -> None:
+        """Add unreadable rows and missed trades."""
+        self.seen = replace(self.seen, skipped=self.seen.skipped + skipped, missed=self.seen.missed + missed)
 
     def end_tick(self, now: float) -> None:
         """Decide whether a failure is over."""
-        if not self.answered or self._failed_in_tick:
+        if not self.answered or self._failed_in_tick or self.seen.state == "off":
             return
-        if self._failing_since is not None:
-            log.info("%s answers again after %s", self.host, text.duration(now - self._failing_since))
-            self._failing_since = None
-            self._ok_since = None
-            self.reason = ""
-        if self._ok_since is None:
-            self._ok_since = now
+        if self.seen.failing:
+            log.info("%s answers again after %s", self.seen.host, text.duration(self.failing_for(now)))
+            self.seen = replace(self.seen, state="ok", since=now, reason="")
+        elif self.seen.since is None:
+            self.seen = replace(self.seen, since=now)
 
     def owner_should_know(self, now: float) -> bool:
         """True once for each time it refuses requests from here, but not more often than every six hours."""
-        if not self.blocked or (self._told_at is not None and now - self._told_at < TELL_EVERY):
+        if self.seen.state != "blocked" or (self._told_at is not None and now - self._told_at < TELL_EVERY):
             return False
         self._told_at = now
         return True
-
-    def view(self, symbols: tuple[str, ...], *, lag: float, covers: str = "") -> SourceHealth:
-        """The state, for /status. symbols, covers: what it is read for; neither: it is not needed."""
-        state, since = ("ok", self._ok_since) if symbols or covers else ("unused", None)
-        if self.off:
-            state, since = "off", None
-        elif self._failing_since is not None:
-            state, since = "blocked" if self.blocked else "resting", self._failing_since
-        return SourceHealth(
-            source=self.source,
-            venue=self.venue,
-            host=self.host,
-            state=state,
-            since=since,
-            reason=self.reason,
-            symbols=symbols,
-            lag=lag,
-            missed=self.missed,
-            skipped=self.skipped,
-            last_ok=self.last_ok,
-            retry_at=self._retry_at,
-            covers=covers,
-        )

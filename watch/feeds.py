@@ -10,10 +10,11 @@ import logging
 import random
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from base import text
+from base.config import Settings
 from store import Store
 from venues.availability import PATIENCE, Health, SourceHealth
 from venues.coinglass import Refused
@@ -37,15 +38,14 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Hooks:
-    """What a watcher needs from outside. now: unix seconds. jitter: numbers from 0 to 1."""
+class Context:
+    """What a watcher works with. now: unix seconds. jitter: numbers from 0 to 1. notify_owner: sends a sentence."""
 
+    settings: Settings
+    store: Store
     now: Callable[[], float] = time.time
     jitter: Callable[[], float] = random.random
     notify_owner: Callable[[str], None] = lambda words: None
-
-
-DEFAULT_HOOKS = Hooks()
 
 
 class Use(NamedTuple):
@@ -65,28 +65,15 @@ class Feeds(Generic[V]):
     """
 
     def __init__(
-        self,
-        what: str,
-        venues: Sequence[V],
-        store: Store,
-        hooks: Hooks,
-        *,
-        shared: bool = True,
-        silent_after: float = 1800.0,
+        self, what: str, venues: Sequence[V], context: Context, *, shared: bool = True, silent_after: float = 1800.0
     ) -> None:
         self._what = what
         self._venues = tuple(venues)
-        self._store = store
-        self._now, self._notify_owner = hooks.now, hooks.notify_owner
+        self._store, self._now, self._notify_owner = context.store, context.now, context.notify_owner
         self._silent_after = silent_after
+        key, words = (f"_{what}", f" {what}") if shared else ("", "")
         self._health = {
-            venue.name: Health(
-                f"{venue.name}_{what}" if shared else venue.name,
-                f"{venue.venue} {what}" if shared else venue.venue,
-                venue.host,
-                hooks.jitter,
-            )
-            for venue in venues
+            venue.name: Health(venue.name + key, venue.venue + words, venue.host, context.jitter) for venue in venues
         }
         self._unknown: dict[tuple[str, str], float] = {}  # (venue, feed) -> when it may be asked again
         self._unreadable: dict[tuple[str, str], frozenset[int]] = {}
@@ -105,10 +92,13 @@ class Feeds(Generic[V]):
         now, uses = self._now(), self._uses
         views = []
         for venue in self._venues:
-            health, use = self._health[venue.name], uses.get(venue.name)
-            read_at = now if use is None else use.read_at or health.last_ok or now
-            use = use or Use()
-            views.append(health.view(use.symbols, lag=now - read_at, covers=use.words))
+            seen, use = self._health[venue.name].seen, uses.get(venue.name)
+            if use is not None:
+                lag = now - (use.read_at or seen.last_ok or now)
+                seen = replace(seen, symbols=use.symbols, covers=use.words, lag=lag)
+            elif seen.state == "ok":
+                seen = replace(seen, state="unused", since=None)
+            views.append(seen)
         return views
 
     # Asking
@@ -140,7 +130,7 @@ class Feeds(Generic[V]):
             if health.may_be_asked(now):
                 return None if self.stopping else venue
             patience_over = patience_over or health.failing_for(now) >= PATIENCE
-            if not (patience_over or health.blocked):
+            if not (patience_over or health.seen.state == "blocked"):
                 return None
         return None
 
@@ -184,10 +174,10 @@ class Feeds(Generic[V]):
     def count_flaws(self, venue: V, *, skipped: int = 0, missed: int = 0) -> None:
         """Count rows that could not be read and trades that are missing by their ids, for /status."""
         health = self._health[venue.name]
-        if skipped and not health.skipped:
+        if skipped and not health.seen.skipped:
             log.warning("%s: skipped an unreadable row (%s); more are only counted", venue.host, self._what)
-        health.skipped += skipped
-        health.missed += missed
+        if skipped or missed:
+            health.count(skipped=skipped, missed=missed)
 
     # After a tick
 
@@ -203,8 +193,9 @@ class Feeds(Generic[V]):
             health.end_tick(now)
         self._tell_blocked(now)
         if unserved is None:
-            needed = [health for name, health in self._health.items() if name in uses and not health.off]
-            unserved = [""] if needed and all(health.failing for health in needed) else []
+            needed = [health.seen for name, health in self._health.items() if name in uses]
+            needed = [seen for seen in needed if seen.state != "off"]
+            unserved = [""] if needed and all(seen.failing for seen in needed) else []
         self._tell_silence(unserved, now)
 
     def _tell_blocked(self, now: float) -> None:
@@ -215,7 +206,7 @@ class Feeds(Generic[V]):
             if health.owner_should_know(now):
                 self._notify_owner(
                     f"{venue.venue} ({venue.host}) cannot be reached from the bot's location for {self._what}: "
-                    f"{health.reason}. The bot uses its other sources and keeps trying this one. Details: /status"
+                    f"{health.seen.reason}. The bot uses its other sources and keeps trying. Details: /status"
                 )
 
     def _tell_silence(self, unserved: Collection[str], now: float) -> None:
@@ -224,8 +215,8 @@ class Feeds(Generic[V]):
         if silent and self._silent_since is None:
             self._silent_since = min(self._unserved[feed] for feed in silent)
             of = f" of {', '.join(silent)}" if silent != [""] else ""
-            failing = [health for health in self._health.values() if health.reason and not health.off]
-            reasons = "; ".join(f"{health.host}: {health.reason}" for health in failing)
+            failing = [health.seen for health in self._health.values() if health.seen.failing]
+            reasons = "; ".join(f"{seen.host}: {seen.reason}" for seen in failing)
             self._notify_owner(
                 f"No source answers for {self._what}{of}, so there are no such alerts now. The bot keeps trying. "
                 f"{reasons}."

@@ -11,14 +11,12 @@ from collections.abc import Callable
 
 from alerts.publish import publish
 from base import text
-from base.config import Settings
-from store import Store
 from store.rows import Alert
 from venues.coinglass import CoinGlass
 from venues.hyperliquid import Hyperliquid
 from venues.okx import Okx
 from venues.perpetuals import Rate, Reading
-from watch.feeds import DEFAULT_HOOKS, Feeds, Hooks, Use
+from watch.feeds import Context, Feeds, Use
 from watch.funding import Change, Crossings
 
 STATE = "funding:crossings"
@@ -27,22 +25,11 @@ STATE = "funding:crossings"
 class FundingMonitor:
     """`tick` is for one thread, `feeds` for any. coinglass: None without a key."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        store: Store,
-        okx: Okx,
-        hyperliquid: Hyperliquid,
-        coinglass: CoinGlass | None,
-        hooks: Hooks = DEFAULT_HOOKS,
-    ) -> None:
-        self._settings = settings
-        self._store = store
-        self._now = hooks.now
+    def __init__(self, context: Context, okx: Okx, hyperliquid: Hyperliquid, coinglass: CoinGlass | None) -> None:
+        self._settings, self._store, self._now = context.settings, context.store, context.now
         self._venues: list[Okx | Hyperliquid | CoinGlass] = [okx, hyperliquid, *([coinglass] if coinglass else [])]
-        self.feeds = Feeds("funding", self._venues, store, hooks)
+        self.feeds = Feeds("funding", self._venues, context)
         self._urls: dict[str, Callable[[str], str]] = {okx.venue: okx.url, hyperliquid.venue: hyperliquid.url}
-        self._crossings: Crossings | None = None
 
     def tick(self) -> None:
         """Ask every venue once. Failures of venues are in `feeds.health()`, never raised. Raises StoreError."""
@@ -58,28 +45,14 @@ class FundingMonitor:
 
     def _commit(self, rates: list[Rate]) -> None:
         now = self._now()
-        try:
-            with self._store.transaction():
-                for venue in {rate.venue for rate in rates}:
-                    self._store.markets.put_rates(venue, [rate for rate in rates if rate.venue == venue])
-                crossings = self._loaded()
-                watched = [rate for rate in rates if rate.symbol in self._settings.symbols]
-                for change in crossings.feed(watched):
-                    publish(self._store, self._alert(change), now=now, default_min=0.0)
-                self._store.set_value(STATE, json.dumps(crossings.dump()))
-        except BaseException:
-            self._crossings = None  # what is in memory is ahead of the store
-            raise
-
-    def _loaded(self) -> Crossings:
-        if self._crossings is None:
-            self._crossings = Crossings(
-                self._settings.funding_alert_percent / 100, flips=self._settings.funding_flips
-            )
-            kept = self._store.value(STATE)
-            if kept:
-                self._crossings.load(json.loads(kept))
-        return self._crossings
+        crossings = Crossings(self._settings.funding_alert_percent / 100, flips=self._settings.funding_flips)
+        with self._store.transaction():
+            for venue in {rate.venue for rate in rates}:
+                self._store.markets.put_rates(venue, [rate for rate in rates if rate.venue == venue])
+            crossings.load(json.loads(self._store.value(STATE) or "{}"))
+            for change in crossings.feed(rate for rate in rates if rate.symbol in self._settings.symbols):
+                publish(self._store, self._alert(change), now=now, default_min=0.0)
+            self._store.set_value(STATE, json.dumps(crossings.dump()))
 
     def _alert(self, change: Change) -> Alert:
         rate = change.rate

@@ -18,14 +18,12 @@ from typing import NamedTuple
 
 from alerts.publish import announce, publish
 from base import text
-from base.config import Settings
-from store import Store
 from store.rows import Alert
 from venues.coinglass import EXCHANGES, CoinGlass
 from venues.gate import Gate
 from venues.okx import Okx
 from venues.perpetuals import Liquidation, Reading
-from watch.feeds import DEFAULT_HOOKS, Feeds, Hooks, Use
+from watch.feeds import Context, Feeds, Use
 from watch.waves import Wave, Waves
 
 log = logging.getLogger(__name__)
@@ -64,21 +62,11 @@ class Look(NamedTuple):
 class LiquidationMonitor:
     """`tick` is for one thread; `feeds` and `default_threshold` for any. coinglass: None without a key."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        store: Store,
-        okx: Okx,
-        gate: Gate,
-        coinglass: CoinGlass | None,
-        hooks: Hooks = DEFAULT_HOOKS,
-    ) -> None:
-        self._settings = settings
-        self._store = store
+    def __init__(self, context: Context, okx: Okx, gate: Gate, coinglass: CoinGlass | None) -> None:
+        self._settings, self._store, self._now = context.settings, context.store, context.now
         self._okx, self._gate, self._coinglass = okx, gate, coinglass
-        self._now = hooks.now
         venues: list[Okx | Gate | CoinGlass] = [okx, gate, *([coinglass] if coinglass else [])]
-        self.feeds = Feeds("liquidations", venues, store, hooks)
+        self.feeds = Feeds("liquidations", venues, context)
 
     def default_threshold(self, symbol: str) -> float:
         """US dollars from which chats without an amount of their own get a single one."""

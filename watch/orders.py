@@ -16,7 +16,7 @@ So orders depend on the sequence of trades alone, not on how it was cut into pag
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from venues.trades import Trade
 
@@ -31,17 +31,23 @@ def automatic_threshold(volume_usd: float) -> float:
     return min(max(SHARE_OF_DAY * volume_usd, LEAST), MOST)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Order:
-    """Fills of one taker side that belong together. quantity: coins. notional: US dollars, price x quantity."""
+    """Fills of one taker side that belong together: a cluster while it is open, an order when it is closed.
+
+    quantity: coins. notional: US dollars, price x quantity. close_at: when its window ends, unix ms. settled: one
+    read up to the newest trade added nothing to it.
+    """
 
     first: Trade
     last: Trade
-    fills: int
+    fills: int = 1
     quantity: float
     notional: float
     low: float
     high: float
+    close_at: int
+    settled: bool = field(default=False, compare=False)
 
     @property
     def vwap(self) -> float:
@@ -54,21 +60,6 @@ class Order:
         return f"{self.first.venue}:{self.first.symbol}:{self.first.trade_id}"
 
 
-class _Cluster:
-    """An order that may still grow. `settled`: one read up to the newest trade added nothing to it."""
-
-    __slots__ = ("close_at", "fills", "first", "high", "last", "low", "notional", "quantity", "settled")
-
-    def __init__(self, first: Trade, close_at: int) -> None:
-        self.first = self.last = first
-        self.close_at = close_at
-        self.fills = 1
-        self.quantity = first.quantity
-        self.notional = first.price * first.quantity
-        self.low = self.high = first.price
-        self.settled = False
-
-
 class Clusterer:
     """Puts the fills of one coin at one venue together. Feed them in the venue's order, each once."""
 
@@ -76,7 +67,7 @@ class Clusterer:
         self.threshold = threshold  # US dollars; a change applies to the trades fed after it
         self._gap = gap_ms
         self._span = span_ms
-        self._open: dict[str, _Cluster] = {}
+        self._open: dict[str, Order] = {}
         self._next_id = 0
         self._from: dict[str, int] = {}
 
@@ -107,7 +98,15 @@ class Clusterer:
             cluster = clusters.get(side)
             if cluster is None:
                 if usd >= matters:
-                    clusters[side] = _Cluster(trade, at_ms + min(gap, span))
+                    clusters[side] = Order(
+                        first=trade,
+                        last=trade,
+                        quantity=quantity,
+                        notional=usd,
+                        low=price,
+                        high=price,
+                        close_at=at_ms + min(gap, span),
+                    )
                     earliest, latest = self._window()
                 continue
             cluster.last = trade
@@ -145,7 +144,8 @@ class Clusterer:
 
     def open_since(self) -> Trade | None:
         """First fill of the oldest cluster still open, where a restart has to read from; None when none is open."""
-        return min((cluster.first for cluster in self._open.values()), key=_trade_id, default=None)
+        firsts = (cluster.first for cluster in self._open.values())
+        return min(firsts, key=lambda trade: trade.trade_id, default=None)
 
     def counted(self) -> dict[str, int]:
         """For each side the first id that a re-read from `open_since` has to count; give it to `resume`.
@@ -175,24 +175,8 @@ class Clusterer:
             return float("-inf"), float("inf")
         return max(c.first.at_ms for c in clusters) - self._gap, min(c.close_at for c in clusters)
 
-    def _close(self, clusters: Iterable[_Cluster]) -> list[Order]:
-        orders = []
-        for cluster in sorted(clusters, key=lambda c: c.first.trade_id):
+    def _close(self, clusters: Iterable[Order]) -> list[Order]:
+        closed = sorted(clusters, key=lambda cluster: cluster.first.trade_id)
+        for cluster in closed:
             del self._open[cluster.first.taker_side]
-            if cluster.notional >= self.threshold:
-                orders.append(
-                    Order(
-                        first=cluster.first,
-                        last=cluster.last,
-                        fills=cluster.fills,
-                        quantity=cluster.quantity,
-                        notional=cluster.notional,
-                        low=cluster.low,
-                        high=cluster.high,
-                    )
-                )
-        return orders
-
-
-def _trade_id(trade: Trade) -> int:
-    return trade.trade_id
+        return [cluster for cluster in closed if cluster.notional >= self.threshold]

@@ -14,13 +14,11 @@ from functools import partial
 from alerts.publish import publish
 from alerts.wording import short
 from base import text
-from base.config import Settings
-from store import Store
 from store.rows import Alert, WalletSnapshot, WatchedWallet
 from venues.coinglass import CoinGlass, WhaleMove
 from venues.hyperliquid import Hyperliquid, Snapshot, wallet_url
 from watch import wallets
-from watch.feeds import DEFAULT_HOOKS, Feeds, Hooks, Use
+from watch.feeds import Context, Feeds, Use
 from watch.wallets import Change
 
 log = logging.getLogger(__name__)
@@ -33,20 +31,11 @@ REPLAY = 1800.0  # seconds: older moves are no news
 class WalletMonitor:
     """`tick` is for one thread, `feeds` for any. coinglass: None without a key."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        store: Store,
-        hyperliquid: Hyperliquid,
-        coinglass: CoinGlass | None,
-        hooks: Hooks = DEFAULT_HOOKS,
-    ) -> None:
-        self._settings = settings
-        self._store = store
+    def __init__(self, context: Context, hyperliquid: Hyperliquid, coinglass: CoinGlass | None) -> None:
+        self._settings, self._store, self._now = context.settings, context.store, context.now
         self._hyperliquid, self._coinglass = hyperliquid, coinglass
-        self._now = hooks.now
         venues: list[Hyperliquid | CoinGlass] = [hyperliquid, *([coinglass] if coinglass else [])]
-        self.feeds = Feeds("wallets", venues, store, hooks)
+        self.feeds = Feeds("wallets", venues, context)
         self._failed: set[str] = set()
 
     def tick(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from base.config import Settings
 from store import Store
@@ -12,7 +13,7 @@ from venues.gate import Gate
 from venues.hyperliquid import Hyperliquid
 from venues.okx import Okx
 from venues.spot import spot_venues
-from watch.feeds import Hooks
+from watch.feeds import Context
 from watch.funding_monitor import FundingMonitor
 from watch.liquidation_monitor import LiquidationMonitor
 from watch.wallet_monitor import WalletMonitor
@@ -26,19 +27,16 @@ class Watchers:
     """
 
     def __init__(self, settings: Settings, store: Store, *, notify_owner: Callable[[str], None]) -> None:
-        urls, hooks = settings.source_urls, Hooks(notify_owner=notify_owner)
+        urls, context = settings.source_urls, Context(settings=settings, store=store, notify_owner=notify_owner)
+        okx, hyperliquid = partial(Okx, urls["okx"]), partial(Hyperliquid, urls["hyperliquid"])
 
         def coinglass() -> CoinGlass | None:
             return CoinGlass(urls["coinglass"], settings.coinglass_key) if settings.coinglass_key else None
 
-        self.whales = WhaleMonitor(settings, store, spot_venues(urls), hooks)
-        self.liquidations = LiquidationMonitor(
-            settings, store, Okx(urls["okx"]), Gate(urls["gate"]), coinglass(), hooks
-        )
-        self.funding = FundingMonitor(
-            settings, store, Okx(urls["okx"]), Hyperliquid(urls["hyperliquid"]), coinglass(), hooks
-        )
-        self.wallets = WalletMonitor(settings, store, Hyperliquid(urls["hyperliquid"]), coinglass(), hooks)
+        self.whales = WhaleMonitor(context, spot_venues(urls))
+        self.liquidations = LiquidationMonitor(context, okx(), Gate(urls["gate"]), coinglass())
+        self.funding = FundingMonitor(context, okx(), hyperliquid(), coinglass())
+        self.wallets = WalletMonitor(context, hyperliquid(), coinglass())
         self._feeds = [watcher.feeds for watcher in (self.whales, self.liquidations, self.funding, self.wallets)]
 
     def default_threshold(self, monitor: str, symbol: str) -> float:

@@ -13,12 +13,10 @@ from functools import partial
 
 from alerts.publish import publish
 from base import text
-from base.config import Settings
-from store import Store
 from store.rows import Alert
 from venues.availability import PATIENCE
 from venues.spot import SpotVenue
-from watch.feeds import DEFAULT_HOOKS, Feeds, Hooks, Use
+from watch.feeds import Context, Feeds, Use
 from watch.gaps import keep_gaps
 from watch.orders import Order
 from watch.spot_reader import SpotReader
@@ -32,29 +30,20 @@ LATE = 60.0  # seconds after which an alert says that it is late
 class WhaleMonitor:
     """Finds whale orders. `tick` is for one thread; `feeds` and `default_threshold` for any."""
 
-    def __init__(
-        self, settings: Settings, store: Store, venues: Sequence[SpotVenue], hooks: Hooks = DEFAULT_HOOKS
-    ) -> None:
-        self._settings = settings
-        self._store = store
-        self._thresholds = Thresholds(settings, store)
+    def __init__(self, context: Context, venues: Sequence[SpotVenue]) -> None:
+        self._symbols, self._store = context.settings.symbols, context.store
+        self._now, self._notify_owner = context.now, context.notify_owner
+        self._thresholds = Thresholds(context.settings, context.store)
         self._venues = tuple(venues)
-        self._now, self._notify_owner = hooks.now, hooks.notify_owner
-        self.feeds = Feeds("whale orders", self._venues, store, hooks, shared=False, silent_after=PATIENCE)
+        self.feeds = Feeds("whale orders", self._venues, context, shared=False, silent_after=PATIENCE)
         names = frozenset(venue.venue for venue in venues)
-        self._reader = SpotReader(store, self.feeds, venues=names, now=hooks.now)
+        self._reader = SpotReader(context.store, self.feeds, venues=names, now=context.now)
+        self.default_threshold = self._thresholds.default
+        self.unfinished = self._reader.unfinished
         self._serving: dict[str, SpotVenue] = {}  # coin -> the venue it was last read from
         self._unserved: set[str] = set()  # coins that no venue gave at the last look
         self._told_unknown: set[str] = set()
-        self._order = list(settings.symbols)
-
-    def default_threshold(self, symbol: str) -> float:
-        """US dollars from which chats without a threshold of their own get whale orders of this coin."""
-        return self._thresholds.default(symbol)
-
-    def unfinished(self) -> bool:
-        """Whether an order is a whale already and may still be growing."""
-        return self._reader.unfinished()
+        self._order = list(self._symbols)
 
     def tick(self) -> None:
         """Read every coin up to the newest trade once. Failures of venues are in `feeds.health()`, never raised.
@@ -141,7 +130,7 @@ class WhaleMonitor:
             moved = [s for s, serves in self._serving.items() if serves is venue and before.get(s, venue) != venue]
             if moved:
                 log.info("Now reading %s from %s (%s)", ", ".join(moved), venue.venue, venue.host)
-        for symbol in self._settings.symbols:
+        for symbol in self._symbols:
             if not self.feeds.knowing(symbol) and symbol not in self._told_unknown:
                 self._told_unknown.add(symbol)
                 self._notify_owner(
