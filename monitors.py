@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 SCHEDULE = "schedule"  # the thread of every job that needs none of its own
 HELD_EVERY = 30.0  # seconds: how soon after quiet hours the alerts held back are sent
 STATUS_EVERY = 5.0  # seconds
+ADMINS_EVERY = 10.0  # seconds: how soon a new group's admins are known
+TROUBLE_EVERY = 10.0  # seconds: how soon the owner knows that the database cannot be written
 LONGEST_REST = 5.0  # seconds: how soon a clock that was put back is noticed
 ROUND_BEGAN = "checked"  # fact in the store: when the latest finished round of whale checks began, unix seconds
 
@@ -79,8 +81,8 @@ class Jobs:
             Job(name="digests", every=15.0, run=self._watch(self.digests.tick)),
             Job(name="held alerts", every=HELD_EVERY, run=self._watch(self._tell_held)),
             # Questions to Telegram, and a message that cannot wait in a broken database
-            Job(name="group admins", every=10.0, run=self.groups.tick, thread="telegram"),
-            Job(name="database trouble", every=10.0, run=self.database_trouble, thread="telegram"),
+            Job(name="group admins", every=ADMINS_EVERY, run=self.groups.tick, thread="telegram"),
+            Job(name="database trouble", every=TROUBLE_EVERY, run=self.database_trouble, thread="telegram"),
             # The bot itself
             Job(name="owner link", every=1.0, run=self.owner_link),
             Job(name="status file", every=STATUS_EVERY, run=self.status_file),

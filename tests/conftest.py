@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import getpass
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -211,8 +213,10 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
 
 def clean_environment() -> dict[str, str]:
     """This process's environment without anything a supervisor or a real bot's settings left in it."""
-    keep = ("PATH", "HOME", "LANG", "LC_ALL", "SYSTEMROOT", "TEMP", "TMP", "PYTHONDONTWRITEBYTECODE", "WINEPREFIX")
-    return {name: os.environ[name] for name in keep if name in os.environ}
+    keep = ("PATH", "HOME", "LANG", "LC_ALL", "SYSTEMROOT", "TEMP", "TMP", "WINEPREFIX")
+    # Compiled once for all processes of all runs, and never beside the sources.
+    compiled = Path(tempfile.gettempdir()) / f"cryptosat-tests-{getpass.getuser()}"
+    return {name: os.environ[name] for name in keep if name in os.environ} | {"PYTHONPYCACHEPREFIX": str(compiled)}
 
 
 def outgoing(store: Store, *, now: float) -> list[Delivery]:

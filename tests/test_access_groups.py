@@ -173,7 +173,9 @@ def test_a_group_with_topics_end_to_end(run_bot: Run, chat: SimBot, sim: Simulat
     """A friend starts it in a topic; its administrator, a stranger, sets it from another; members cannot."""
     sim.market.trade("binance", "BTC", "buy", 50_000.0, 0.01)
     chat.set_member(GROUP, ADMIN, "administrator", chat_type="supergroup")
-    run_bot(before="import access; access.ADMINISTRATORS_EVERY = 0.5").wait_output("Polling: running")
+    run_bot(before="import access, monitors; access.ADMINISTRATORS_EVERY = monitors.ADMINS_EVERY = 0.5").wait_output(
+        "Polling: running"
+    )
 
     def say(user_id: int, words: str, thread_id: int | None = None) -> None:
         chat.send_text(GROUP, words, user_id=user_id, chat_type="supergroup", thread_id=thread_id)

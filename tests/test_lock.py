@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from conftest import clean_environment
 
 import lock as lock_module
 from lock import InstanceLock, LockError, LockLost
@@ -117,7 +118,7 @@ class Bot:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             encoding="utf-8",
-            env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
+            env=clean_environment() | {"PYTHONPATH": str(ROOT)},
             cwd=ROOT,
         )
         self.pid = self.process.pid
