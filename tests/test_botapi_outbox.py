@@ -222,6 +222,66 @@ def test_a_429_holds_its_chat_for_as_long_as_told(store: Store, telegram: FakeTe
     assert sent[1][0] - 1000.0 >= 7.0
 
 
+def test_a_second_429_of_the_same_chat_holds_that_chat_only(store: Store, telegram: FakeTelegram, make: Make) -> None:
+    clock = Time()
+    outbox = make(monotonic=clock)
+    put(store, "flooded", chat_id=1)
+    telegram.fail = [TooManyRequests(5.0), TooManyRequests(5.0)]
+    assert drive(outbox, clock, 6.0, telegram) == []
+    put(store, "elsewhere", chat_id=2)
+    outbox.wake()
+    began = clock.now
+    assert drive(outbox, clock, 1.0, telegram) == [(began, "elsewhere")]
+
+
+def test_a_429_of_two_chats_at_once_is_the_limit_of_all(store: Store, telegram: FakeTelegram, make: Make) -> None:
+    clock = Time()
+    outbox = make(monotonic=clock)
+    for chat_id in (1, 2, 3):
+        put(store, f"chat {chat_id}", chat_id=chat_id)
+    telegram.fail = [TooManyRequests(5.0), TooManyRequests(7.0)]
+    began = clock.now
+    sent = drive(outbox, clock, 20.0, telegram)
+    assert sorted(text for _, text in sent) == ["chat 1", "chat 2", "chat 3"]
+    assert min(at for at, _ in sent) >= began + 7.0
+
+
+@pytest.mark.parametrize(
+    ("error", "subscribed"),
+    [
+        (Rejected(403, "Forbidden: bot was blocked by the user"), False),
+        (Rejected(400, "Bad Request: chat not found"), False),
+        (Rejected(400, "Bad Request: user is deactivated"), False),
+        (Rejected(400, "Bad Request: group chat was deleted"), False),
+        (Rejected(400, "Bad Request: message text is empty"), True),
+    ],
+    ids=lambda value: value.description if isinstance(value, Rejected) else "",
+)
+def test_only_a_refusal_of_the_chat_itself_ends_its_alerts(
+    store: Store, telegram: FakeTelegram, make: Make, error: Rejected, subscribed: bool
+) -> None:
+    store.chats.put(Chat(chat_id=1, added_by=1))
+    put(store, "refused")
+    telegram.fail = [error]
+    make().step()
+    chat = store.chats.get(1)
+    assert chat is not None and chat.subscribed is subscribed
+
+
+def test_telegram_reached_by_another_call_ends_the_wait_at_once(
+    store: Store, telegram: FakeTelegram, make: Make
+) -> None:
+    clock = Time()
+    outbox = make(monotonic=clock)
+    put(store, "waits")
+    telegram.fail = [Unreachable("no route")] * 5
+    drive(outbox, clock, 16.0, telegram)
+    assert telegram.fail == [], "five tries within 16 s"
+    began = clock.now
+    outbox.try_again()
+    assert drive(outbox, clock, 0.5, telegram) == [(began, "waits")]
+
+
 def test_a_chat_that_blocked_the_bot_is_unsubscribed_and_its_alerts_buried(
     store: Store, telegram: FakeTelegram, make: Make
 ) -> None:
