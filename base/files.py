@@ -1,4 +1,4 @@
-"""A file written whole or not at all, while others may read it at any time."""
+"""Files that are written completely or not at all, while others may read them at any time."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from base.logs import redact
 
 
 def write(path: Path, content: bytes, *, durable: bool = False) -> None:
-    """Replace `path` by a file with this content, open to its owner only. Raises OSError, then leaves no trace.
+    """Replace `path` by a file with this content that only its owner can read. Raises OSError and leaves no trace.
 
-    durable: the content survives a loss of power. An account that may (root) leaves the file to its former owner.
+    durable: the content survives a power failure. Root leaves the file to its former owner.
     """
     descriptor, made = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem.lstrip('.')}-")  # mode 0600
     temporary = Path(made)
@@ -36,12 +36,12 @@ def write(path: Path, content: bytes, *, durable: bool = False) -> None:
 
 
 def write_json(path: Path, record: Mapping[str, object]) -> None:
-    """Replace `path` by this record, without any token in it. Raises OSError, then leaves no trace."""
+    """Replace `path` by this record, without any token in it. Raises OSError and leaves no trace."""
     write(path, redact(json.dumps(record, ensure_ascii=False, indent=1)).encode("utf-8", "replace"))
 
 
 def read_json(path: Path) -> dict[str, object] | None:
-    """The record in a file, or None when there is none or it cannot be read as one. Reads 1 MB at most."""
+    """The record in a file; None if it is missing or is not a record. Reads at most 1 MB."""
     try:
         with path.open(encoding="utf-8") as file:
             record = json.loads(file.read(1_000_000))
@@ -55,7 +55,7 @@ def _replace(temporary: Path, path: Path) -> None:
         try:
             temporary.replace(path)
             return
-        except PermissionError:  # Windows: somebody reads the old file just now
+        except PermissionError:  # Windows: another program is reading the old file
             if sys.platform != "win32" or not tries_left:
                 raise
             threading.Event().wait(0.05)

@@ -1,7 +1,6 @@
-"""Changes in `.env`: one setting set, everything else left as its writer put it.
+"""Changes settings in `.env` and leaves everything else as it was: comments, order, unknown names, line ends, a BOM.
 
-Comments, blank lines, unknown names, order, line endings and a BOM stay. The file is replaced as a whole and is then
-open to its owner only. A value never appears in an error.
+The file is replaced as a whole; afterwards only its owner can read it. A value never appears in an error.
 """
 
 from __future__ import annotations
@@ -23,31 +22,31 @@ _BOM = b"\xef\xbb\xbf"
 
 
 class EnvFileError(Exception):
-    """The file was not changed. str() says what happened and what to do, and shows no value."""
+    """The file was not changed. str() says why and what to do, and shows no value."""
 
 
 def check(path: Path) -> None:
-    """Raises EnvFileError when `update` could not change this file. Changes nothing."""
+    """Raise EnvFileError if `update` could not change this file. Changes nothing."""
     _content(path)
 
 
 def update(path: Path, values: Mapping[str, str]) -> None:
-    """Set these names in the file, which is made when there is none. Raises EnvFileError."""
+    """Set these names in the file, which is created if missing. Raises EnvFileError."""
     bom, content = _content(path)
     for name, value in values.items():
         content = _with(content, name, value)
     try:
-        # Through a link: a settings file kept elsewhere stays there.
+        # Resolved: a link to a file kept elsewhere stays a link.
         files.write(path.resolve(), bom + content.encode("utf-8"), durable=True)
     except OSError as error:
         raise _failure(path, error.strerror or str(error), values) from None
 
 
 def _content(path: Path) -> tuple[bytes, str]:
-    """BOM and text of the file, line endings as they are."""
+    """BOM and text of the file, line ends as they are."""
     try:
         raw = path.read_bytes()
-        if not path.stat().st_mode & 0o222:  # replacing it would be allowed, but somebody meant it to stay
+        if not path.stat().st_mode & 0o222:  # it could be replaced, but somebody protected it
             raise _failure(path, "it is read-only", {})
         return (_BOM, raw[3:].decode("utf-8")) if raw.startswith(_BOM) else (b"", raw.decode("utf-8"))
     except FileNotFoundError:
@@ -59,12 +58,9 @@ def _content(path: Path) -> tuple[bytes, str]:
 
 
 def _failure(path: Path, reason: str, values: Mapping[str, str]) -> EnvFileError:
-    lines = " and ".join(f"{name}=..." for name in values)
-    by_hand = f", or put {lines} into it by hand" if lines else ""
-    return EnvFileError(
-        f"The settings file {path} could not be written ({reason}); it is as it was. Make it a UTF-8 file that "
-        f"{user_name()} may write{by_hand}."
-    )
+    by_hand = f", or put {' and '.join(f'{name}=...' for name in values)} into it by hand" if values else ""
+    fix = f"Make it a UTF-8 file that {user_name()} may write{by_hand}."
+    return EnvFileError(f"The settings file {path} was not changed: {reason}. {fix}")
 
 
 def _with(content: str, name: str, value: str) -> str:

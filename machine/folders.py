@@ -24,11 +24,11 @@ class FolderError(Exception):
 
 
 def bot_folder(bot_id: int, data_dir: Path | None = None) -> Path:
-    """The folder of everything this bot keeps, made with mode 0700.
+    """The folder of everything this bot keeps, made with mode 0700. Raises FolderError.
 
-    It is the same for every start by one OS user: the home comes from the password database, not from HOME, TMPDIR or
-    the working directory. `data_dir` replaces the part before the id. If the home is missing or read-only, the folder
-    is below $STATE_DIRECTORY, or else in a private temporary folder; a warning says so. Raises FolderError.
+    It is the same for every start by one OS user: the home comes from the password database, not from HOME or the
+    working directory. `data_dir` replaces the part before the id. If the home is missing or read-only, the folder is
+    in $STATE_DIRECTORY, or else in a private temporary folder; a warning says so.
     """
     if data_dir is not None:
         return _made(data_dir.absolute() / str(bot_id))
@@ -42,21 +42,16 @@ def bot_folder(bot_id: int, data_dir: Path | None = None) -> Path:
         return usual / str(bot_id)
     except OSError as error:
         folder = _fallback_folder() / str(bot_id)
+        reason = error.strerror or error
         log.warning(
-            "The usual folder %s cannot be used (%s). This bot's data goes to %s instead. "
-            "Set DATA_DIR to a permanent folder that this account may write to.",
-            usual,
-            error.strerror or error,
-            folder,
+            "The usual folder %s cannot be used (%s). This bot's data goes to %s instead.", usual, reason, folder
         )
+        log.warning("Set DATA_DIR to a permanent folder that this account may write to.")
         return _made(folder)
 
 
 def find_folder(bot_id: int, data_dir: Path | None = None, *, home: Path | None = None) -> Path:
-    """Where `bot_folder` puts this bot's files. Creates nothing and logs nothing.
-
-    `home`: of another OS user (POSIX), to look at a bot of theirs.
-    """
+    """Where `bot_folder` puts this bot's files, or those of the OS user with this `home`. Creates nothing."""
     if data_dir is not None:
         return data_dir.absolute() / str(bot_id)
     usual = _state_folder(home) / str(bot_id)
@@ -91,7 +86,7 @@ def _fallback_folder(*, make: bool = True) -> Path:
     if make:
         _made(folder)
     found = folder.lstat()
-    # Anybody may make a folder of this name in /tmp: use it only if it is ours and closed to others.
+    # Anybody can make a folder of this name in /tmp: use it only if it is ours and closed to others.
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
         raise FolderError(
             f"{folder} is not a private folder of {user_name()}, so others could change the bot's data there. "

@@ -1,7 +1,7 @@
-"""Facts about the processes of this machine. The one door to psutil.
+"""Facts about the processes of this machine. Only this module uses psutil.
 
-A process that is gone, or that this account may not look at, gives "", None or nothing; it never raises. psutil is
-imported at the first question, so that `doctor` can still run and report that the package is missing.
+Nothing here raises: a process that is gone, or that this account may not see, gives "" or None. psutil is imported at
+the first question, so that `doctor` can still run and report that the package is missing.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def everything() -> Iterator[tuple[int, list[str], str]]:
 
 
 def ancestors(pid: int) -> list[Process]:
-    """Parent, grandparent and so on, nearest first. A parent that cannot be read is the last one, without a name."""
+    """Parent, grandparent and so on, nearest first. The last one has no name if it cannot be read."""
     found: list[Process] = []
     parent = _ask(pid, lambda process: process.ppid())
     while parent and len(found) < _DEEPEST:
@@ -78,9 +78,9 @@ def started_at(pid: int) -> float | None:
 
 
 def identity(pid: int) -> str:
-    """Tells a process from every later one with the same pid; "" when there is no such process.
+    """Distinguishes a process from later ones with the same pid; "" when there is no such process.
 
-    On Linux it counts from the boot, so that a change of the clock does not make it another process.
+    On Linux it counts from the boot, so that a change of the clock does not change it.
     """
     import psutil
 
@@ -97,12 +97,12 @@ def identity(pid: int) -> str:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether some process has this pid now; perhaps a later one, see `identity`."""
+    """Whether some process has this pid now; perhaps a later one (see `identity`)."""
     import psutil
 
     try:
         return psutil.pid_exists(pid)
-    except OverflowError:  # a number in a file that can be no pid
+    except OverflowError:  # a number from a file that is too large for a pid
         return False
 
 

@@ -1,8 +1,8 @@
 """How a bot is asked to stop: signals, Windows console events, and a file in its folder.
 
-A signal handler does nothing but put a number on a `SimpleQueue`: setting an Event from a handler can deadlock the
-thread that waits on it, and real work there can interrupt anything. The file serves where no signal can be sent, as
-on Windows. Only the bot's own OS user can write it; it names the process, so one that is left over stops no other.
+A signal handler only puts a number on a `SimpleQueue`: setting an Event in a handler can deadlock the thread that
+waits on it. The file is for where no signal can be sent, as on Windows. Only the bot's own OS user can write it; it
+names the process, so an old file stops no other.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ CLOSE_GRACE = 4.0  # Windows ends the process 5 s after the console was closed
 
 
 class Signals:
-    """Asks the process to stop. The first signal is put on `events`; the second ends the process at once."""
+    """The first signal is put on `events`, the second ends the process at once."""
 
     def __init__(self, events: queue.SimpleQueue[object]) -> None:
         self._events = events
@@ -33,16 +33,15 @@ class Signals:
         self._console_handler: object = None
 
     def install(self) -> None:
-        """To be called from the main thread. SIGINT is taken even where the parent had it ignored (nohup, &)."""
+        """Call it from the main thread. SIGINT is handled even if the parent ignored it (nohup, &)."""
         for name in NAMES:
             number = getattr(signal, name, None)
             if number is not None and not (name == "SIGHUP" and signal.getsignal(number) is signal.SIG_IGN):
                 signal.signal(number, self._on_signal)
-        if sys.platform == "win32":
-            self._install_console_handler()
+        self._install_console_handler()
 
     def done(self) -> None:
-        """The process has cleaned up: a console that is being closed need not wait any more."""
+        """The process has cleaned up: a console that is being closed need not wait."""
         self._done.set()
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:

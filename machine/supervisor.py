@@ -1,11 +1,8 @@
-"""Who started a process and would start it again, and the exact command that stops it there.
+"""What started a process and would restart it, and the exact command that stops it there. Changes nothing.
 
-Everything here is read, nothing is changed. The answers are for people, and for the choice between exit and standby;
-no lock depends on them.
-
-A marker in the environment is inherited by every descendant (PM2 started by systemd has both), so the
-nearest ancestor decides. Sources: systemd.exec(5) for SYSTEMD_EXEC_PID, supervisord's documentation for
-SUPERVISOR_*, PM2's God.js for pm_id, proc(5) for the fields of `stat`.
+The answers are for people, and for the choice between exit and standby; no lock depends on them. A marker in the
+environment is inherited by every descendant (PM2 started by systemd has both), so the nearest ancestor decides.
+Sources: systemd.exec(5) for SYSTEMD_EXEC_PID, supervisord's documentation for SUPERVISOR_*, PM2's God.js for pm_id.
 """
 
 from __future__ import annotations
@@ -25,7 +22,7 @@ from machine.processes import Process
 
 @dataclass(frozen=True, kw_only=True)
 class Supervisor:
-    """What runs a process. `restarts`: it would start the process again if that ended by itself."""
+    """What runs a process. `restarts`: it would start the process again if that ended."""
 
     kind: str
     name: str
@@ -36,33 +33,42 @@ class Supervisor:
         return f"{self.kind} {self.name}".rstrip()
 
 
-# Between a container's pid 1 and the bot these change nothing: the container still is what restarts it.
+# Between a container's pid 1 and the bot these change nothing: the container is still what restarts it.
 _INITS = frozenset({"tini", "docker-init", "dumb-init", "catatonit", "sh", "bash", "dash", "ash"})
 _CRON = frozenset({"cron", "crond", "anacron"})
-# Beyond one of these lies the machinery of a login, not a supervisor of the bot.
+# Above one of these in the tree is a login, not a supervisor of the bot.
 _LOGIN = frozenset({"tmux", "screen", "sshd", "login"})
+_TERMINALS = (("TMUX", "tmux"), ("STY", "screen"), ("SSH_CONNECTION", "ssh"))
 
 
-def detect(
-    pid: int | None = None,
+def detect(pid: int | None = None) -> Supervisor | None:
+    """What runs process `pid` (default: this one); None when nothing is known. Never raises."""
+    pid = os.getpid() if pid is None else pid
+    return decide(
+        pid,
+        environ=processes.environment(pid),
+        ancestors=processes.ancestors(pid),
+        cgroup=_cgroup(pid),
+        terminal=processes.terminal(pid),
+        container=_container(),
+    )
+
+
+def decide(
+    pid: int,
     *,
-    environ: Mapping[str, str] | None = None,
-    ancestors: Sequence[Process] | None = None,
-    cgroup: str | None = None,
-    terminal: str | None = None,
-    container: str | None = None,
+    environ: Mapping[str, str],
+    ancestors: Sequence[Process],
+    cgroup: str,
+    terminal: str,
+    container: str,
 ) -> Supervisor | None:
-    """What runs process `pid` (default: this one); None when nothing is known. Never raises.
+    """What runs a process of which this is known.
 
     `ancestors` is nearest first; an empty `environ` means that it could not be read; `cgroup` is the text of
     /proc/PID/cgroup; `terminal` the controlling terminal or ""; `container` is docker, podman, Kubernetes or "".
     """
-    pid = os.getpid() if pid is None else pid
-    environ = processes.environment(pid) if environ is None else environ
-    ancestors = processes.ancestors(pid) if ancestors is None else ancestors
-    terminal = processes.terminal(pid) if terminal is None else terminal
-    container = _container() if container is None else container
-    unit = "" if terminal else _systemd_unit(_read(f"/proc/{pid}/cgroup") if cgroup is None else cgroup)
+    unit = "" if terminal else _systemd_unit(cgroup)
     systemd_pid = environ.get("SYSTEMD_EXEC_PID", "")
 
     if unit and systemd_pid == str(pid):
@@ -96,22 +102,16 @@ def detect(
         return _contained(container)
     if terminal:
         where = next((word for mark, word in _TERMINALS if environ.get(mark)), "terminal")
-        stop = f"Ctrl-C in that terminal, or: {kill_command(pid)}"
-        return Supervisor(kind=where, name=terminal, stop_command=stop)
+        return Supervisor(kind=where, name=terminal, stop_command=f"Ctrl-C in that terminal, or: {kill_command(pid)}")
     inits = {ancestor.name for ancestor in ancestors}
     if container and ancestors and ancestors[-1].pid == 1 and inits <= _INITS:
         return _contained(container)
     return None
 
 
-_TERMINALS = (("TMUX", "tmux"), ("STY", "screen"), ("SSH_CONNECTION", "ssh"))
-
-
 def kill_command(pid: int) -> str:
-    """The command that ends process `pid` without any supervisor: gently where the system can."""
-    if sys.platform == "win32":
-        return f"taskkill /PID {pid} /F (a hard stop: nothing is lost, nothing is said)"
-    return f"kill -TERM {pid}"
+    """The command that ends process `pid` without a supervisor; on Windows there is only a hard stop."""
+    return f"taskkill /PID {pid} /F" if sys.platform == "win32" else f"kill -TERM {pid}"
 
 
 def _is_pm2(ancestor: Process, environ: Mapping[str, str]) -> bool:
@@ -134,7 +134,7 @@ def _pm2(environ: Mapping[str, str]) -> Supervisor:
 
 
 def _is_supervisord(ancestor: Process) -> bool:
-    # As a Python script it is the second word; a mention further on (a log file's name) proves nothing.
+    # As a Python script it is the second word; further on it may be the name of a log file.
     words = [ancestor.name, *ancestor.command.split()[:2]]
     return any(word.rpartition("/")[2] == "supervisord" for word in words)
 
@@ -185,10 +185,10 @@ def _contained(container: str) -> Supervisor:
     return Supervisor(kind=f"{container} container", name=host, stop_command=stop, restarts=True)
 
 
-def _read(path: str) -> str:
-    if sys.platform == "win32":  # under Wine there is a /proc, but not of these processes
+def _cgroup(pid: int) -> str:
+    if sys.platform != "linux":  # under Wine there is a /proc, but not of these processes
         return ""
     try:
-        return Path(path).read_text(encoding="utf-8", errors="replace")
+        return Path(f"/proc/{pid}/cgroup").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""

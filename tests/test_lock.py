@@ -28,7 +28,7 @@ from lock import InstanceLock, LockError, LockLost
 from machine import holder as records
 from machine.folders import FolderError, bot_folder
 from machine.holder import Holder, refusal, user_name
-from machine.machine_lock import MachineLock
+from machine.machine_lock import MachineLock, Take
 
 ROOT = Path(__file__).resolve().parent.parent
 TOKEN = "123456789:TEST-token-of-nobody-000000000000000"
@@ -644,6 +644,19 @@ def test_another_os_user_is_refused_and_told_the_holder(
 
 
 @linux_only
+def test_the_machine_wide_lock_is_had_by_one_until_it_is_dropped(bot_id: int) -> None:
+    one, two = MachineLock(bot_id), MachineLock(bot_id)
+    assert (one.take(), one.taken) == (Take.TAKEN, True)
+    assert (two.take(), two.taken) == (Take.HELD_BY_ANOTHER, False)
+    assert two.peer() == (os.getpid(), user_name())
+    one.drop()
+    assert not one.taken
+    assert two.peer() == (None, "")
+    assert two.take() is Take.TAKEN
+    two.drop()
+
+
+@linux_only
 def test_a_squatter_of_the_guards_name_is_named(tmp_path: Path, bot_id: int) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as squatter:
         squatter.bind(f"\0cryptosat-lock/{bot_id}")
@@ -678,6 +691,7 @@ def test_a_forbidden_second_guard_is_a_warning_and_the_file_alone_excludes(
         sandbox.setattr(socket, "socket", forbidden)
         lock = InstanceLock(tmp_path, bot_id)
         assert lock.acquire()
+        assert MachineLock(bot_id).take() is Take.UNAVAILABLE
     assert "The machine-wide lock is not available" in caplog.text
     assert start(tmp_path, bot_id).line().startswith("refused")
     lock.path.unlink()

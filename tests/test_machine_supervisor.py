@@ -10,7 +10,7 @@ import pytest
 
 from machine import supervisor
 from machine.processes import Process
-from machine.supervisor import Supervisor, detect
+from machine.supervisor import Supervisor, decide, detect
 
 PID = 4321
 SYSTEMD = Process(1, "systemd", "/sbin/init")
@@ -257,20 +257,20 @@ CASES: dict[str, Case] = {
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 def test_the_nearest_supervisor_is_named_with_its_stop_command(case: Case) -> None:
     environ, ancestors, cgroup, terminal, container, expected = case
-    found = detect(PID, environ=environ, ancestors=ancestors, cgroup=cgroup, terminal=terminal, container=container)
+    found = decide(PID, environ=environ, ancestors=ancestors, cgroup=cgroup, terminal=terminal, container=container)
     assert (found and (found.kind, found.name, found.stop_command, found.restarts)) == expected
 
 
 @pytest.mark.parametrize("terminal", ["", "pts/0"])
 def test_pid_1_of_a_container_is_supervised_by_it(terminal: str) -> None:
-    found = detect(1, environ={"LANG": "C"}, ancestors=[], cgroup="0::/\n", terminal=terminal, container="podman")
+    found = decide(1, environ={"LANG": "C"}, ancestors=[], cgroup="0::/\n", terminal=terminal, container="podman")
     host = socket.gethostname()
     assert found == Supervisor(kind="podman container", name=host, stop_command=f"podman stop {host}", restarts=True)
 
 
 def test_a_pod_is_stopped_by_scaling_its_deployment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "gethostname", lambda: "whale-bot-7c9d8b6f5-x2x4z")
-    found = detect(1, environ={"A": "b"}, ancestors=[], cgroup="", terminal="", container="Kubernetes")
+    found = decide(1, environ={"A": "b"}, ancestors=[], cgroup="", terminal="", container="Kubernetes")
     assert found is not None
     assert found.stop_command == "kubectl scale deployment whale-bot --replicas=0"
 
