@@ -19,6 +19,12 @@ UNTIL = 1_750_000_000.0
 needs_matplotlib = pytest.mark.skipif(importlib.util.find_spec("matplotlib") is None, reason="matplotlib is optional")
 
 
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where matplotlib keeps what it knows of the fonts: to find them takes it a second."""
+    return tmp_path_factory.mktemp("matplotlib")
+
+
 def bars(count: int, *, price: float = 64_000.0, step: float = 10.0) -> list[Bar]:
     begin = int(UNTIL) - count * 300
     closes = [price + step * (number % 7 - 3) for number in range(count)]
@@ -53,17 +59,17 @@ def draw(
     [(288, 64_000.0, 10.0), (1, 64_000.0, 0.0), (2, 0.00001234, 0.0000001), (288, 2.5, 0.0)],
     ids=["a day", "one bar", "a tiny price", "a price that stands still"],
 )
-def test_it_is_a_png_of_a_phones_size(tmp_path: Path, count: int, price: float, step: float) -> None:
+def test_it_is_a_png_of_a_phones_size(cache: Path, count: int, price: float, step: float) -> None:
     orders = order(UNTIL - 600, price, 2e6, "buy"), order(UNTIL - 300, price, 9e6, "sell")
-    png = draw(tmp_path, bars(count, price=price, step=step), *orders)
+    png = draw(cache, bars(count, price=price, step=step), *orders)
     width, height = struct.unpack(">II", png[16:24])
     assert (width, height) == (1080, 1160)
     assert len(png) < 1_000_000
 
 
-def test_without_a_trade_there_is_a_sentence_and_no_picture(tmp_path: Path) -> None:
+def test_without_a_trade_there_is_a_sentence_and_no_picture(cache: Path) -> None:
     with pytest.raises(AttachmentError, match="No BTC trades in that time yet"):
-        draw(tmp_path, [])
+        draw(cache, [])
 
 
 @pytest.mark.parametrize("owner", [True, False])
@@ -82,9 +88,9 @@ def test_without_matplotlib_the_owner_alone_is_told_how_to_install_it(
 
 
 @needs_matplotlib
-def test_what_goes_wrong_in_the_process_is_one_sentence(tmp_path: Path) -> None:
+def test_what_goes_wrong_in_the_process_is_one_sentence(cache: Path) -> None:
     with pytest.raises(AttachmentError, match="could not be drawn") as caught:
-        draw(tmp_path, bars(2), zone="Middle/Earth")
+        draw(cache, bars(2), zone="Middle/Earth")
     assert "Traceback" not in str(caught.value)
 
 

@@ -18,6 +18,7 @@ from simulation.simulator import Simulator
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc or at POSIX signals")
 POLLING = "Polling: running"
+HASTY = "from service import run; run.START_GRACE = 0.2"  # for a start that is refused anyway
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -32,9 +33,13 @@ def folder(tmp_path: Path, data: str = "data") -> Path:
 # Starting
 
 
-def test_the_bot_starts_answers_and_stops_in_order(run_bot: Run, chat: SimBot, tmp_path: Path) -> None:
+def test_the_bot_starts_fills_the_command_menu_answers_and_stops_in_order(
+    run_bot: Run, chat: SimBot, sim: Simulator, tmp_path: Path
+) -> None:
     bot = run_bot()
     bot.wait_output(POLLING)
+    sim.wait(lambda: chat.commands, what="the menu")
+    assert [row["command"] for row in chat.commands] == [name for name, _ in table.menu()]
     line = next(line for line in bot.output.splitlines() if "This is @whale_test_bot" in line)
     assert str(folder(tmp_path)) in line
     assert "BTC, ETH" in line
@@ -44,12 +49,6 @@ def test_the_bot_starts_answers_and_stops_in_order(run_bot: Run, chat: SimBot, t
     assert bot.stop()[0] == 0
     assert "Stopped in" in bot.output
     assert not (folder(tmp_path) / "holder.json").exists()
-
-
-def test_the_command_menu_is_the_table(run_bot: Run, chat: SimBot, sim: Simulator) -> None:
-    run_bot().wait_output(POLLING)
-    sim.wait(lambda: chat.commands, what="the menu")
-    assert [row["command"] for row in chat.commands] == [name for name, _ in table.menu()]
 
 
 def test_all_bad_settings_are_told_at_once_and_end_with_78(run_bot: Run) -> None:
@@ -119,7 +118,7 @@ def test_a_damaged_database_is_set_aside_and_the_owner_told(run_bot: Run, chat: 
 def test_a_second_start_is_refused_and_names_the_first(run_bot: Run, chat: SimBot) -> None:
     first = run_bot()
     first.wait_output(POLLING)
-    second = run_bot()
+    second = run_bot(before=HASTY)
     assert second.wait_exit() == 75
     assert str(first.pid) in second.output
     assert "already running" in second.output
@@ -130,12 +129,15 @@ def test_a_second_start_is_refused_and_names_the_first(run_bot: Run, chat: SimBo
 
 
 @linux
-def test_another_data_folder_is_no_way_round_the_lock(run_bot: Run, tmp_path: Path) -> None:
+def test_neither_another_data_folder_nor_a_removed_lock_file_lets_a_second_copy_in(
+    run_bot: Run, tmp_path: Path
+) -> None:
     first = run_bot()
     first.wait_output(POLLING)
-    second = run_bot(DATA_DIR=str(tmp_path / "elsewhere"))
-    assert second.wait_exit() == 75
-    assert str(first.pid) in second.output
+    (folder(tmp_path) / "bot.lock").unlink()
+    for second in (run_bot(before=HASTY, DATA_DIR=str(tmp_path / "elsewhere")), run_bot(before=HASTY)):
+        assert second.wait_exit() == 75
+        assert str(first.pid) in second.output
 
 
 def test_two_tokens_run_side_by_side(run_bot: Run, sim: Simulator, chat: SimBot) -> None:
@@ -147,42 +149,18 @@ def test_two_tokens_run_side_by_side(run_bot: Run, sim: Simulator, chat: SimBot)
         account.wait_text("pong")
 
 
-@linux
-def test_removing_the_lock_file_lets_no_second_instance_in(run_bot: Run, chat: SimBot, tmp_path: Path) -> None:
+def test_a_waiting_start_can_be_stopped_or_takes_over_when_the_first_ends(run_bot: Run, chat: SimBot) -> None:
     first = run_bot()
     first.wait_output(POLLING)
-    (folder(tmp_path) / "bot.lock").unlink()
-    second = run_bot()
-    assert second.wait_exit() == 75
-    assert str(first.pid) in second.output
-
-
-def test_after_kill_9_a_new_start_works_at_once(run_bot: Run, chat: SimBot) -> None:
-    first = run_bot()
-    first.wait_output(POLLING)
-    first.kill()
-    run_bot().wait_output(POLLING)
-    chat.send_text(chat_id=OWNER, text="/ping")
-    chat.wait_text("pong")
-
-
-def test_a_waiting_start_takes_over_when_the_first_ends(run_bot: Run, chat: SimBot) -> None:
-    first = run_bot()
-    first.wait_output(POLLING)
-    second = run_bot("--wait")
+    second, third = run_bot("--wait", before=HASTY), run_bot("--wait", before=HASTY)
     second.wait_output("Standing by")
+    third.wait_output("Standing by")
+    assert third.stop()[0] == 0
     first.stop()
     second.wait_output(POLLING)
     chat.send_text(chat_id=OWNER, text="/ping")
     chat.wait_text("pong")
     assert "Conflict" not in first.output + second.output
-
-
-def test_a_waiting_start_can_be_stopped(run_bot: Run) -> None:
-    run_bot().wait_output(POLLING)
-    second = run_bot("--wait")
-    second.wait_output("Standing by")
-    assert second.stop()[0] == 0
 
 
 # Conflict (two copies of the bot: test_two_copies.py)
@@ -223,7 +201,7 @@ def test_a_second_signal_ends_the_process_at_once(run_bot: Run, chat: SimBot, si
     assert bot.wait_exit(5) == 128 + signal.SIGTERM
 
 
-def test_a_command_whose_answer_could_not_be_sent_is_answered_after_the_restart(
+def test_after_kill_9_a_new_start_works_at_once_and_sends_the_answer_that_could_not_be_sent(
     run_bot: Run, chat: SimBot, sim: Simulator
 ) -> None:
     bot = run_bot()

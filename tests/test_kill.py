@@ -13,7 +13,7 @@ from benchmarks.soak import soak
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="kill -9 and what it leaves behind")
 def test_killed_at_any_instant_it_loses_nothing_and_does_nothing_twice(tmp_path: Path) -> None:
     """Raises Failed with what was lost, run twice, or sent twice without being in flight at a kill."""
-    report = soak(tmp_path, kills=15, seed=15)
-    assert sum(report.kills.values()) == 15
-    assert report.commands > 100
-    assert report.whales > 10
+    report = soak(tmp_path, kills=8, seed=15)
+    assert sum(report.kills.values()) == 8
+    assert report.commands > 50
+    assert report.whales > 5
