@@ -44,7 +44,7 @@ class Store:
 
     def value(self, name: str) -> str | None:
         """A small fact that was kept under this name."""
-        row = self._db.row("SELECT value FROM facts WHERE name = ?", name)
+        row = self._db.row("SELECT value FROM facts WHERE name = ?", (name,))
         return None if row is None else str(row["value"])
 
     def set_value(self, name: str, value: str) -> None:
@@ -65,9 +65,9 @@ class Store:
         with self.transaction():
             for table, key in _OF_CHATS.items():
                 both = f"{key} IN (SELECT {key} FROM {table} WHERE chat_id = ?)"
-                self._db.write(f"DELETE FROM {table} WHERE chat_id = ? AND {both}", old, new)
-                self._db.write(f"UPDATE {table} SET chat_id = ? WHERE chat_id = ?", new, old)
-            self._db.write("UPDATE chats SET kind = 'supergroup' WHERE chat_id = ?", new)
+                self._db.write(f"DELETE FROM {table} WHERE chat_id = ? AND {both}", (old, new))
+                self._db.write(f"UPDATE {table} SET chat_id = ? WHERE chat_id = ?", (new, old))
+            self._db.write("UPDATE chats SET kind = 'supergroup' WHERE chat_id = ?", (new,))
 
     def prune(self, *, now: float) -> None:
         """Delete what is of no more use: messages and handled update ids after 3 days, alerts and bars after 30.

@@ -22,12 +22,12 @@ class Chats:
 
     def get(self, chat_id: int) -> Chat | None:
         """The chat, None when it never used /start."""
-        row = self._db.row("SELECT * FROM chats WHERE chat_id = ?", chat_id)
+        row = self._db.row("SELECT * FROM chats WHERE chat_id = ?", (chat_id,))
         return None if row is None else _chat(row)
 
     def all(self, *, subscribed: bool = True) -> list[Chat]:
         """Every chat that gets alerts (or, if False, no longer gets them), oldest first."""
-        rows = self._db.rows("SELECT * FROM chats WHERE subscribed = ? ORDER BY since, chat_id", int(subscribed))
+        rows = self._db.rows("SELECT * FROM chats WHERE subscribed = ? ORDER BY since, chat_id", (int(subscribed),))
         return [_chat(row) for row in rows]
 
     def put(self, chat: Chat) -> None:
@@ -38,44 +38,47 @@ class Chats:
 
     def digests_due(self, now: float) -> list[int]:
         """Ids of the chats with alerts whose digest is due."""
-        rows = self._db.rows("SELECT chat_id FROM chats WHERE digest_at <= ? AND subscribed = 1", now)
+        rows = self._db.rows("SELECT chat_id FROM chats WHERE digest_at <= ? AND subscribed = 1", (now,))
         return [row["chat_id"] for row in rows]
 
     def set_digest_at(self, chat_id: int, at: float | None) -> None:
         """When the next digest is due, None for never. All other settings stay as they are."""
-        self._db.write("UPDATE chats SET digest_at = ? WHERE chat_id = ?", at, chat_id)
+        self._db.write("UPDATE chats SET digest_at = ? WHERE chat_id = ?", (at, chat_id))
 
     def unsubscribe(self, chat_id: int, *, note: str) -> None:
         """End the chat's alerts; its settings stay."""
-        self._db.write("UPDATE chats SET subscribed = 0, note = ? WHERE chat_id = ?", note, chat_id)
+        self._db.write("UPDATE chats SET subscribed = 0, note = ? WHERE chat_id = ?", (note, chat_id))
 
     # Users
 
     def user(self, user_id: int) -> User | None:
-        row = self._db.row("SELECT * FROM users WHERE user_id = ?", user_id)
+        """A person who wrote to the bot; None if unknown."""
+        row = self._db.row("SELECT * FROM users WHERE user_id = ?", (user_id,))
         return None if row is None else User(**dict(row))
 
     def users(self, *states: str) -> list[User]:
         """Everyone whose state is one of these, oldest first."""
         marks = ", ".join("?" * len(states))
-        rows = self._db.rows(f"SELECT * FROM users WHERE state IN ({marks}) ORDER BY at", *states)
+        rows = self._db.rows(f"SELECT * FROM users WHERE state IN ({marks}) ORDER BY at", tuple(states))
         return [User(**dict(row)) for row in rows]
 
     def put_user(self, user: User) -> None:
+        """Store a person, new or changed."""
         self._db.put("users", ("user_id",), vars(user))
 
     def asked_since(self, at: float) -> int:
         """How many strangers the owner was asked about since then."""
-        return self._db.number("SELECT count(*) FROM users WHERE asked_at > ?", at)
+        return self._db.number("SELECT count(*) FROM users WHERE asked_at > ?", (at,))
 
     # Updates
 
     def handled(self, update_id: int) -> bool:
         """Was this update handled (in the last 3 days)?"""
-        return self._db.row("SELECT 1 FROM inbox WHERE update_id = ?", update_id) is not None
+        return self._db.row("SELECT 1 FROM inbox WHERE update_id = ?", (update_id,)) is not None
 
     def mark_handled(self, update_id: int, *, now: float) -> None:
-        self._db.write("INSERT INTO inbox VALUES (?, ?) ON CONFLICT DO NOTHING", update_id, now)
+        """Remember that an update was handled."""
+        self._db.write("INSERT INTO inbox VALUES (?, ?) ON CONFLICT DO NOTHING", (update_id, now))
 
     def add_stale(self, chat_id: int, *, thread_id: int | None, at: float) -> None:
         """Count a command that was too old to run, sent at that time."""
@@ -84,7 +87,7 @@ class Chats:
             "commands = stale.commands + 1, "
             "first_at = CASE WHEN excluded.first_at < stale.first_at THEN excluded.first_at ELSE stale.first_at END, "
             "last_at = CASE WHEN excluded.last_at > stale.last_at THEN excluded.last_at ELSE stale.last_at END",
-            *(chat_id, thread_id, at, at),
+            (chat_id, thread_id, at, at),
         )
 
     def take_stale(self) -> list[StaleCommands]:

@@ -156,11 +156,11 @@ class Database:
                 raise
             self._connection.execute("RELEASE inner")
 
-    def write(self, sql: str, *values: Any) -> int:
+    def write(self, sql: str, values: tuple[Any, ...] = ()) -> int:
         """One statement, as a transaction of its own or as a part of the one around it. Returns the rows changed."""
         return self._execute(sql, values).rowcount
 
-    def insert(self, sql: str, *values: Any) -> int:
+    def insert(self, sql: str, values: tuple[Any, ...] = ()) -> int:
         """An INSERT of one row, as `write`. Returns the id that the row was given."""
         return self._execute(sql, values).lastrowid or 0
 
@@ -174,7 +174,7 @@ class Database:
             except sqlite3.Error as error:
                 raise self._known(error) from error
 
-    def rows(self, sql: str, *values: Any) -> list[Row]:
+    def rows(self, sql: str, values: tuple[Any, ...] = ()) -> list[Row]:
         """All rows of a query. One that also writes (RETURNING) is to be called inside a transaction."""
         with self._lock:
             try:
@@ -182,23 +182,23 @@ class Database:
             except sqlite3.Error as error:
                 raise self._known(error) from error
 
-    def row(self, sql: str, *values: Any) -> Row | None:
+    def row(self, sql: str, values: tuple[Any, ...] = ()) -> Row | None:
         """The first row of a query."""
-        found = self.rows(sql, *values)
+        found = self.rows(sql, values)
         return found[0] if found else None
 
-    def number(self, sql: str, *values: Any) -> int:
+    def number(self, sql: str, values: tuple[Any, ...] = ()) -> int:
         """The one number that a `SELECT count(*)` gives."""
-        return int(self.rows(sql, *values)[0][0])
+        return int(self.rows(sql, values)[0][0])
 
     def put(self, table: str, key: tuple[str, ...], values: Mapping[str, Any]) -> None:
         """Write one row, in place of the one with the same values in the `key` columns."""
-        self.write(_upsert(table, key, tuple(values)), *values.values())
+        self.write(_upsert(table, key, tuple(values)), tuple(values.values()))
 
     def prune(self, table: str, key: str, where: str, *values: Any) -> None:
         """Delete the rows of a table in small transactions, so that commands get their turn between them."""
         some = f"SELECT {key} FROM {table} WHERE {where} LIMIT {PRUNED_AT_ONCE}"
-        while self.write(f"DELETE FROM {table} WHERE ({key}) IN ({some})", *values) == PRUNED_AT_ONCE:
+        while self.write(f"DELETE FROM {table} WHERE ({key}) IN ({some})", values) == PRUNED_AT_ONCE:
             pass
 
     def failing_for(self) -> float | None:
@@ -207,6 +207,7 @@ class Database:
         return None if since is None else time.monotonic() - since
 
     def close(self) -> None:
+        """Close the connection."""
         with self._lock:
             self._connection.close()
 

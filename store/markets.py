@@ -27,7 +27,8 @@ class Markets:
     # Feeds
 
     def cursor(self, venue: str, symbol: str) -> Cursor | None:
-        row = self._db.row("SELECT text, at FROM cursors WHERE venue = ? AND symbol = ?", venue, symbol)
+        """Where to read a feed on; None if it was never read."""
+        row = self._db.row("SELECT text, at FROM cursors WHERE venue = ? AND symbol = ?", (venue, symbol))
         return None if row is None else Cursor(row["text"], row["at"])
 
     def set_cursor(self, venue: str, symbol: str, text: str, *, at: float) -> None:
@@ -42,14 +43,14 @@ class Markets:
         added = self._db.write(
             "INSERT INTO gaps (venue, symbol, missed, began, ended, noted_at) VALUES (?, ?, ?, ?, ?, ?) "
             "ON CONFLICT DO NOTHING",
-            *(venue, symbol, missed, start, end, self._now()),
+            (venue, symbol, missed, start, end, self._now()),
         )
         return added == 1
 
     def gaps(self, *, since: float) -> list[Gap]:
         """The gaps noted since then, newest first."""
         columns = "venue, symbol, missed, began, ended"
-        rows = self._db.rows(f"SELECT {columns} FROM gaps WHERE noted_at > ? ORDER BY noted_at DESC, id", since)
+        rows = self._db.rows(f"SELECT {columns} FROM gaps WHERE noted_at > ? ORDER BY noted_at DESC, id", (since,))
         return [Gap(*row) for row in rows]
 
     # Bars of five minutes
@@ -64,7 +65,7 @@ class Markets:
                     "low = CASE WHEN excluded.low < bars.low THEN excluded.low ELSE bars.low END, "
                     "close = excluded.close, "
                     "buy_usd = bars.buy_usd + excluded.buy_usd, sell_usd = bars.sell_usd + excluded.sell_usd",
-                    *astuple(bar),
+                    tuple(astuple(bar)),
                 )
 
     def bars_from(self) -> float | None:
@@ -74,7 +75,7 @@ class Markets:
 
     def bars(self, symbol: str, *, since: float) -> list[Bar]:
         """A coin's bars that began since then, oldest first."""
-        rows = self._db.rows("SELECT * FROM bars WHERE symbol = ? AND at >= ? ORDER BY at", symbol, since)
+        rows = self._db.rows("SELECT * FROM bars WHERE symbol = ? AND at >= ? ORDER BY at", (symbol, since))
         return [Bar(*row) for row in rows]
 
     # Liquidations
@@ -83,14 +84,14 @@ class Markets:
         """Keep these; returns those that were not known yet, in their order."""
         insert = "INSERT INTO liquidations VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
         with self._db.transaction():
-            return [event for event in events if self._db.write(insert, *event)]
+            return [event for event in events if self._db.write(insert, tuple(event))]
 
     def liquidations(self, *, since: float, symbol: str | None = None) -> list[Liquidation]:
         """Those that happened since then, newest first."""
         rows = self._db.rows(
             "SELECT * FROM liquidations WHERE at_ms > ? AND symbol = coalesce(?, symbol) "
             "ORDER BY at_ms DESC, venue, row",
-            *(int(since * 1000), symbol),
+            (int(since * 1000), symbol),
         )
         return [Liquidation(*row) for row in rows]
 
@@ -101,20 +102,22 @@ class Markets:
 
     def begin_liquidations(self, *, now: float) -> None:
         """The venues are being read; only the first call counts."""
-        self._db.write("INSERT INTO facts VALUES ('liquidations:from', ?) ON CONFLICT DO NOTHING", repr(now))
+        self._db.write("INSERT INTO facts VALUES ('liquidations:from', ?) ON CONFLICT DO NOTHING", (repr(now),))
 
     # Funding
 
     def put_rates(self, venue: str, rates: Iterable[Rate]) -> None:
         """The latest rates of a venue, in place of all it had."""
         with self._db.transaction():
-            self._db.write("DELETE FROM rates WHERE venue = ?", venue)
+            self._db.write("DELETE FROM rates WHERE venue = ?", (venue,))
             for rate in rates:
                 self._db.put("rates", ("venue", "contract"), rate._asdict())
 
     def rates(self, symbol: str | None = None) -> list[Rate]:
         """The latest known rates of every venue."""
-        rows = self._db.rows("SELECT * FROM rates WHERE symbol = coalesce(?, symbol) ORDER BY venue, symbol", symbol)
+        rows = self._db.rows(
+            "SELECT * FROM rates WHERE symbol = coalesce(?, symbol) ORDER BY venue, symbol", (symbol,)
+        )
         return [Rate(*row) for row in rows]
 
     # Wallets
@@ -124,16 +127,17 @@ class Markets:
         self._db.write(
             "INSERT INTO watched VALUES (?, ?, ?, ?) "
             "ON CONFLICT (chat_id, address) DO UPDATE SET name = excluded.name",
-            *(wallet.chat_id, wallet.address, wallet.name, now),
+            (wallet.chat_id, wallet.address, wallet.name, now),
         )
 
     def unwatch(self, chat_id: int, address: str) -> None:
-        self._db.write("DELETE FROM watched WHERE chat_id = ? AND address = ?", chat_id, address)
+        """Stop following a wallet in a chat."""
+        self._db.write("DELETE FROM watched WHERE chat_id = ? AND address = ?", (chat_id, address))
 
     def watched(self, chat_id: int) -> list[WatchedWallet]:
         """The chat's wallets in the order in which they were added."""
         columns = "chat_id, address, name"
-        rows = self._db.rows(f"SELECT {columns} FROM watched WHERE chat_id = ? ORDER BY at, address", chat_id)
+        rows = self._db.rows(f"SELECT {columns} FROM watched WHERE chat_id = ? ORDER BY at, address", (chat_id,))
         return [WatchedWallet(*row) for row in rows]
 
     def watchers(self) -> dict[str, list[WatchedWallet]]:
@@ -149,10 +153,11 @@ class Markets:
 
     def look(self, address: str) -> WalletSnapshot | None:
         """What is known of a wallet; None when it was never read, or nobody watched it meanwhile."""
-        row = self._db.row("SELECT positions, at FROM wallets WHERE address = ?", address)
+        row = self._db.row("SELECT positions, at FROM wallets WHERE address = ?", (address,))
         return None if row is None else WalletSnapshot(load_positions(json.loads(row["positions"])), row["at"])
 
     def put_look(self, address: str, look: WalletSnapshot) -> None:
+        """Store a wallet's positions as last seen."""
         positions = json.dumps(dump_positions(look.positions))
         self._db.put("wallets", ("address",), {"address": address, "positions": positions, "at": look.at})
 

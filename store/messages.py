@@ -52,7 +52,7 @@ class Messages:
         return self._db.insert(
             "INSERT INTO deliveries (chat_id, lane, method, payload, created_at, state, bundle) "
             "VALUES (?, ?, ?, ?, ?, 'pending', ?)",
-            *(chat_id, lane, method, json.dumps(payload), now, bundle),
+            (chat_id, lane, method, json.dumps(payload), now, bundle),
         )
 
     def revise(self, delivery_id: int, payload: dict[str, Any], *, now: float) -> None:
@@ -61,7 +61,7 @@ class Messages:
             for where in ("id = ?", "parent = ?"):
                 changed = self._db.write(
                     f"UPDATE deliveries SET payload = ?, revision = revision + 1 WHERE {where} AND state = 'pending'",
-                    *(json.dumps(payload), delivery_id),
+                    (json.dumps(payload), delivery_id),
                 )
                 if changed:
                     return
@@ -71,13 +71,13 @@ class Messages:
         self._db.write(
             "INSERT INTO deliveries (chat_id, lane, method, payload, created_at, state, parent) "
             "SELECT chat_id, lane, 'editMessageText', ?, ?, 'pending', id FROM deliveries WHERE id = ?",
-            *(payload, now, parent),
+            (payload, now, parent),
         )
 
     def pending(self, *, after: int = 0) -> list[tuple[int, int, int]]:
         """(id, chat_id, lane) of every message still to be sent with an id above `after`, in order."""
         rows = self._db.rows(
-            "SELECT id, chat_id, lane FROM deliveries WHERE state = 'pending' AND id > ? ORDER BY id", after
+            "SELECT id, chat_id, lane FROM deliveries WHERE state = 'pending' AND id > ? ORDER BY id", (after,)
         )
         return [(row["id"], row["chat_id"], row["lane"]) for row in rows]
 
@@ -86,7 +86,7 @@ class Messages:
         row = self._db.row(
             "SELECT d.*, p.message_id AS target FROM deliveries d LEFT JOIN deliveries p ON p.id = d.parent "
             "WHERE d.id = ? AND d.state = 'pending'",
-            delivery_id,
+            (delivery_id,),
         )
         if row is None:
             return None
@@ -98,12 +98,12 @@ class Messages:
     def settle_sent(self, delivery: Delivery, *, message_id: int | None, now: float) -> bool:
         """Telegram took the message. True when its content was revised meanwhile and an edit follows."""
         with self._db.transaction():
-            row = self._db.row("SELECT revision, payload, state FROM deliveries WHERE id = ?", delivery.id)
+            row = self._db.row("SELECT revision, payload, state FROM deliveries WHERE id = ?", (delivery.id,))
             if row is None or row["state"] == "sent":
                 return False
             self._db.write(
                 "UPDATE deliveries SET state = 'sent', settled_at = ?, message_id = ? WHERE id = ?",
-                *(now, message_id, delivery.id),
+                (now, message_id, delivery.id),
             )
             revised = bool(row["revision"] != delivery.revision)
             if revised:
@@ -114,25 +114,26 @@ class Messages:
         """The message can never be delivered: keep why."""
         self._db.write(
             "UPDATE deliveries SET state = 'buried', reason = ?, settled_at = ? WHERE id = ?",
-            *(reason, now, delivery_id),
+            (reason, now, delivery_id),
         )
 
     def send_anew(self, edit: Delivery, *, reason: str, now: float) -> None:
         """The message that an edit was for was deleted in its chat: its whole content goes out as a new message."""
         payload = {name: value for name, value in edit.payload.items() if name != "message_id"}
         with self._db.transaction():
-            old = self._db.row("SELECT bundle FROM deliveries WHERE id = ?", edit.parent)
+            old = self._db.row("SELECT bundle FROM deliveries WHERE id = ?", (edit.parent,))
             bundle = None if old is None else old["bundle"]
             new = self.enqueue(edit.chat_id, "sendMessage", payload, now=now, lane=edit.lane, bundle=bundle)
             self._db.write(
-                "INSERT INTO bundled SELECT ?, alert_key FROM bundled WHERE delivery_id = ?", new, edit.parent
+                "INSERT INTO bundled SELECT ?, alert_key FROM bundled WHERE delivery_id = ?", (new, edit.parent)
             )
             for delivery_id in (edit.id, edit.parent):
                 if delivery_id is not None:
                     self.settle_buried(delivery_id, reason=reason, now=now)
 
     def count_attempt(self, delivery_id: int) -> None:
-        self._db.write("UPDATE deliveries SET attempts = attempts + 1 WHERE id = ?", delivery_id)
+        """One more failed try of a message."""
+        self._db.write("UPDATE deliveries SET attempts = attempts + 1 WHERE id = ?", (delivery_id,))
 
     def withdraw_alerts(self, chat_id: int, *, reason: str, now: float) -> None:
         """Bury the alerts not sent to a chat yet and drop those held back for it. Answers stay."""
@@ -140,7 +141,7 @@ class Messages:
             self._db.write(
                 "UPDATE deliveries SET state = 'buried', reason = ?, settled_at = ? "
                 "WHERE chat_id = ? AND lane = ? AND state = 'pending'",
-                *(reason, now, chat_id, ALERTS),
+                (reason, now, chat_id, ALERTS),
             )
             self.settle_held(chat_id, "dropped")
 
@@ -152,7 +153,7 @@ class Messages:
         """How many messages are `pending`, and were `sent` and `buried` since then."""
         rows = self._db.rows(
             "SELECT state, count(*) AS n FROM deliveries WHERE settled_at > ? GROUP BY state",
-            since,
+            (since,),
         )
         return {"sent": 0, "buried": 0} | {row["state"]: row["n"] for row in rows} | {"pending": self.pending_count()}
 
@@ -163,7 +164,7 @@ class Messages:
         added = self._db.write(
             "INSERT INTO alerts (key, monitor, symbol, at, body, created_at) VALUES (?, ?, ?, ?, ?, ?) "
             "ON CONFLICT DO NOTHING",
-            *(alert.key, alert.monitor, alert.symbol, alert.at, json.dumps(vars(alert)), now),
+            (alert.key, alert.monitor, alert.symbol, alert.at, json.dumps(vars(alert)), now),
         )
         return added == 1
 
@@ -171,22 +172,22 @@ class Messages:
         """A monitor's newest alerts, newest first."""
         also, values = (" AND symbol = ?", [symbol]) if symbol else ("", [])
         rows = self._db.rows(
-            f"SELECT body FROM alerts WHERE monitor = ?{also} ORDER BY at DESC LIMIT ?", *(monitor, *values, limit)
+            f"SELECT body FROM alerts WHERE monitor = ?{also} ORDER BY at DESC LIMIT ?", (monitor, *values, limit)
         )
         return [alert for _, alert in _readable(rows)]
 
     def has_alerts(self, symbol: str) -> bool:
         """Was there an alert of this coin in the last 30 days?"""
-        return self._db.row("SELECT 1 FROM alerts WHERE symbol = ? LIMIT 1", symbol) is not None
+        return self._db.row("SELECT 1 FROM alerts WHERE symbol = ? LIMIT 1", (symbol,)) is not None
 
     def alerts_between(self, since: float, until: float) -> list[Alert]:
         """Every monitor's alerts that happened in that time, oldest first."""
-        rows = self._db.rows("SELECT body FROM alerts WHERE at >= ? AND at < ? ORDER BY at, key", since, until)
+        rows = self._db.rows("SELECT body FROM alerts WHERE at >= ? AND at < ? ORDER BY at, key", (since, until))
         return [alert for _, alert in _readable(rows)]
 
     def alerts_by_hour(self, *, since: float) -> dict[int, int]:
         """How many alerts each hour had, by the unix time at which it began; hours without any are left out."""
-        rows = self._db.rows("SELECT at FROM alerts WHERE at >= ?", since)
+        rows = self._db.rows("SELECT at FROM alerts WHERE at >= ?", (since,))
         return dict(Counter(int(row["at"] // 3600) * 3600 for row in rows))
 
     # Bundles: the alerts of one delivery
@@ -195,12 +196,13 @@ class Messages:
         """The alerts of one delivery, in the order they happened."""
         rows = self._db.rows(
             "SELECT body FROM bundled JOIN alerts ON key = alert_key WHERE delivery_id = ? ORDER BY at, key",
-            delivery_id,
+            (delivery_id,),
         )
         return [alert for _, alert in _readable(rows)]
 
     def add_to_bundle(self, delivery_id: int, alert_key: str) -> None:
-        self._db.write("INSERT INTO bundled VALUES (?, ?) ON CONFLICT DO NOTHING", delivery_id, alert_key)
+        """Add an alert to the message that tells of several."""
+        self._db.write("INSERT INTO bundled VALUES (?, ?) ON CONFLICT DO NOTHING", (delivery_id, alert_key))
 
     def open_bundle(self, chat_id: int, bundle: str, *, since: float, until: float = math.inf) -> int | None:
         """Id of the chat's bundle of that name begun after `since` whose message was or may yet be sent.
@@ -210,7 +212,7 @@ class Messages:
         row = self._db.row(
             "SELECT id FROM deliveries WHERE chat_id = ? AND bundle = ? AND created_at > ? AND created_at <= ? "
             "AND state != 'buried' ORDER BY id DESC LIMIT 1",
-            *(chat_id, bundle, since, until),
+            (chat_id, bundle, since, until),
         )
         return None if row is None else int(row["id"])
 
@@ -219,21 +221,21 @@ class Messages:
         return self._db.number(
             "SELECT count(*) FROM deliveries WHERE chat_id = ? AND bundle IS NOT NULL AND created_at >= ? "
             "AND state != 'buried'",
-            *(chat_id, at),
+            (chat_id, at),
         )
 
     # Alerts held back for a chat
 
     def hold(self, chat_id: int, alert_key: str, *, why: str, at: float) -> None:
         """Hold an alert back: `quiet` or `cap`; `muted` only counts it."""
-        self._db.write("INSERT INTO held VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", chat_id, alert_key, why, at)
+        self._db.write("INSERT INTO held VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", (chat_id, alert_key, why, at))
 
     def held(self, chat_id: int) -> list[HistoryEntry]:
         """The alerts held back for a chat, in the order they came."""
         rows = self._db.rows(
             f"SELECT body, why, held.at AS at FROM held JOIN alerts ON key = alert_key "
             f"WHERE chat_id = ? AND {HELD_BACK} ORDER BY held.at, key",
-            chat_id,
+            (chat_id,),
         )
         return [HistoryEntry(alert, row["why"], row["at"]) for row, alert in _readable(rows)]
 
@@ -243,12 +245,12 @@ class Messages:
 
     def settle_held(self, chat_id: int, state: str) -> None:
         """The alerts held back for a chat were `told`, or `dropped`."""
-        self._db.write(f"UPDATE held SET why = ? WHERE chat_id = ? AND {HELD_BACK}", state, chat_id)
+        self._db.write(f"UPDATE held SET why = ? WHERE chat_id = ? AND {HELD_BACK}", (state, chat_id))
 
     def muted_since(self, chat_id: int, at: float) -> int:
         """How many alerts came since then while the chat, or their coin, was muted."""
         return self._db.number(
-            "SELECT count(*) FROM held WHERE chat_id = ? AND why = 'muted' AND at >= ?", chat_id, at
+            "SELECT count(*) FROM held WHERE chat_id = ? AND why = 'muted' AND at >= ?", (chat_id, at)
         )
 
     def history(self, chat_id: int, *, limit: int) -> list[HistoryEntry]:
@@ -261,7 +263,7 @@ class Messages:
             "ORDER BY created_at DESC LIMIT ?) d JOIN bundled ON delivery_id = d.id JOIN alerts a ON key = alert_key "
             "UNION ALL SELECT body, why, alerts.at, h.at FROM (SELECT alert_key, why, at FROM held WHERE chat_id = ? "
             "ORDER BY at DESC LIMIT ?) h JOIN alerts ON key = alert_key) found ORDER BY happened DESC LIMIT ?",
-            *(chat_id, 2 * limit, chat_id, limit, 2 * limit),
+            (chat_id, 2 * limit, chat_id, limit, 2 * limit),
         )
         found: dict[str, HistoryEntry] = {}
         for row, alert in _readable(rows):
@@ -276,9 +278,9 @@ class Messages:
         ids = [0]
         while ids:
             with self._db.transaction():
-                rows = self._db.rows(f"DELETE FROM deliveries WHERE id IN ({some}) RETURNING id", at)
+                rows = self._db.rows(f"DELETE FROM deliveries WHERE id IN ({some}) RETURNING id", (at,))
                 ids = [row["id"] for row in rows]
-                self._db.write(f"DELETE FROM bundled WHERE delivery_id IN ({', '.join('?' * len(ids))})", *ids)
+                self._db.write(f"DELETE FROM bundled WHERE delivery_id IN ({', '.join('?' * len(ids))})", tuple(ids))
 
 
 def _readable(rows: Iterable[Row]) -> Iterator[tuple[Row, Alert]]:

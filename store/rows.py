@@ -46,6 +46,7 @@ class Chat:
 
     @property
     def zone(self) -> tzinfo:
+        """The chat's time zone."""
         return zones.zone(self.timezone)
 
     @property
@@ -57,9 +58,11 @@ class Chat:
             return None
 
     def follows(self, symbol: str) -> bool:
+        """Does the chat follow this coin?"""
         return self.symbols is None or symbol in self.symbols
 
     def muted(self, symbol: str, now: float) -> bool:
+        """Is this coin, or everything, muted at that time?"""
         return now < self.muted_until or now < self.symbol_mutes.get(symbol, 0.0)
 
     def threshold(self, monitor: str, symbol: str, default: float) -> float:

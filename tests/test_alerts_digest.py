@@ -241,7 +241,7 @@ def test_what_was_not_seen_is_told(desk: Desk) -> None:
     desk.clock = at("2026-11-24 09:00")
     start = desk.clock - 7200
     desk.store._db.write(
-        "INSERT INTO gaps VALUES (1, 'Binance spot', 'BTC', 12, ?, ?, ?)", start, start + 60, start + 61
+        "INSERT INTO gaps VALUES (1, 'Binance spot', 'BTC', 12, ?, ?, ?)", (start, start + 60, start + 61)
     )
     desk.digests.tick()
     assert "Missing data\nBinance spot: 07:00 to 07:01, BTC, 12 trades" in desk.told()[0][1]

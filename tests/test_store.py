@@ -188,7 +188,7 @@ def test_a_supergroup_keeps_the_history_and_the_held_alerts_of_its_group_once_ea
 
 def test_what_a_newer_version_added_to_an_alert_is_left_out(store: Store) -> None:
     store.messages.add_alert(whale("k"), now=NOW)
-    store._db.write("UPDATE alerts SET body = ?", json.dumps(vars(whale("k")) | {"mood": "blue"}))
+    store._db.write("UPDATE alerts SET body = ?", (json.dumps(vars(whale("k")) | {"mood": "blue"}),))
     assert store.messages.alerts("whales") == [whale("k")]
 
 
@@ -268,7 +268,7 @@ def test_pruning_in_small_steps_forgets_all_of_it_in_every_table(
     for delivery in pending(store):
         store.settle_sent(delivery, message_id=1, now=NOW)
     tables = ("alerts", "bundled", "deliveries", "held", "inbox", "bars", "users")
-    store._db.write("UPDATE gaps SET noted_at = ?", NOW)
+    store._db.write("UPDATE gaps SET noted_at = ?", (NOW,))
 
     def left() -> dict[str, int]:
         return {name: store._db.rows(f"SELECT count(*) AS n FROM {name}")[0]["n"] for name in (*tables, "gaps")}
