@@ -68,18 +68,16 @@ class Jobs:
     def table(self) -> tuple[Job, ...]:
         """What the bot does, every how many seconds, and in which thread. Paused alerts pause the first six."""
         orders, contracts = self.settings.whale_interval_seconds, self.settings.derivatives_interval_seconds
-        liquidations = self._watch(self.watchers.liquidations.tick)
-        funding = self._watch(self.watchers.funding.tick)
-        wallets = self._watch(self.watchers.wallets.tick)
+        watch, watchers = self._watch, self.watchers
         return (
             # The markets
-            Job(name="whales", every=orders, run=self._watch(self._check_whales), thread="whales"),
-            Job(name="liquidations", every=contracts, run=liquidations, thread="liquidations"),
-            Job(name="funding", every=contracts, run=funding, thread="funding"),
-            Job(name="wallets", every=contracts, run=wallets, thread="wallets"),
+            Job(name="whales", every=orders, run=watch(self._check_whales), thread="whales"),
+            Job(name="liquidations", every=contracts, run=watch(watchers.liquidations.tick), thread="liquidations"),
+            Job(name="funding", every=contracts, run=watch(watchers.funding.tick), thread="funding"),
+            Job(name="wallets", every=contracts, run=watch(watchers.wallets.tick), thread="wallets"),
             # What chats asked for
-            Job(name="digests", every=15.0, run=self._watch(self.digests.tick)),
-            Job(name="held alerts", every=HELD_EVERY, run=self._watch(self._tell_held)),
+            Job(name="digests", every=15.0, run=watch(self.digests.tick)),
+            Job(name="held alerts", every=HELD_EVERY, run=watch(self._tell_held)),
             # Questions to Telegram, and a message that cannot wait in a broken database
             Job(name="group admins", every=ADMINS_EVERY, run=self.groups.tick, thread="telegram"),
             Job(name="database trouble", every=TROUBLE_EVERY, run=self.database_trouble, thread="telegram"),
@@ -87,7 +85,7 @@ class Jobs:
             Job(name="owner link", every=1.0, run=self.owner_link),
             Job(name="status file", every=STATUS_EVERY, run=self.status_file),
             Job(name="lock", every=30.0, after=2.0, run=self._check_lock),
-            Job(name="old records", every=86_400.0, run=self._prune),
+            Job(name="old records", every=86_400.0, run=lambda: self.store.prune(now=time.time())),
         )
 
     def check_spot(self) -> None:
@@ -122,9 +120,6 @@ class Jobs:
             return
         if warning is not None:
             log.error("%s", warning)
-
-    def _prune(self) -> None:
-        self.store.prune(now=time.time())
 
 
 class Scheduler:

@@ -217,3 +217,31 @@ def test_automatic_thresholds_follow_the_volume_within_bounds() -> None:
     assert automatic_threshold(2.1e9) == 1.05e6
     assert automatic_threshold(1e6) == 100_000
     assert automatic_threshold(1e12) == 5_000_000
+
+
+def test_after_a_restart_the_side_that_is_closed_counts_only_what_comes_after() -> None:
+    """A re-read from the open buy's first fill must not find the sell again that closed beside it."""
+    reader = clusterer()
+    tape = [trade(10, 0, "buy", 60_000.0), trade(11, 10, "sell", 150_000.0), trade(12, 90, "buy", 60_000.0)]
+    reader.feed(tape)
+    assert reader.counted() == {"buy": 10, "sell": 11}
+    sells = reader.feed([trade(13, 115, "buy", 60_000.0)])
+    assert [order.key for order in sells] == ["Venue:BTC:11"]
+    assert reader.counted() == {"buy": 10, "sell": 14}
+    again = clusterer()
+    again.resume(reader.counted())
+    assert again.counted() == {"buy": 10, "sell": 14}
+    assert again.feed([*tape, trade(13, 115, "buy", 60_000.0), trade(14, 120, "sell", 150_000.0)]) == []
+    assert [order.key for order in again.feed([trade(15, END, "buy", 0.01)])] == ["Venue:BTC:10", "Venue:BTC:14"]
+
+
+def test_a_fill_of_exactly_a_thousandth_of_the_threshold_opens_an_order() -> None:
+    (order,) = clusterer().feed(close([trade(1, 0, "buy", 100.0), trade(2, 0, "buy", 100_000.0)]))
+    assert (order.first.trade_id, order.fills) == (1, 2)
+
+
+def test_a_fill_just_before_an_order_by_the_clock_does_not_close_it() -> None:
+    tape = [trade(1, 200, "buy", 60_000.0), trade(2, 100, "sell", 1.0), trade(3, 250, "buy", 60_000.0)]
+    assert [order.fills for order in clusterer().feed(close(tape))] == [2]
+    early = [tape[0], trade(2, 99, "sell", 1.0), tape[2]]
+    assert clusterer().feed(close(early)) == []

@@ -363,7 +363,7 @@ def test_the_next_host_is_read_after_two_minutes_and_the_preferred_one_when_it_h
     assert watch.health("coinbase").state == "unused"
     assert watch.notices == []
     lines = [record.getMessage() for record in caplog.records if "127.0.0.1" in record.getMessage()]
-    assert len([line for line in lines if "fails" in line]) == 2
+    assert len([line for line in lines if "is failing" in line]) == 2
     assert len([line for line in lines if "answers again" in line]) == 1
     assert len([line for line in lines if "Now reading BTC from" in line]) == 2
 

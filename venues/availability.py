@@ -1,4 +1,4 @@
-"""How each market source is: when it failed, when it may be asked again, and its line in /status.
+"""The state of each market source: when it failed, when it may be asked again, and its line in /status.
 
 The state of one process; nothing is stored. A state is logged when it begins and when it ends.
 """
@@ -94,7 +94,7 @@ class Health:
         """It did not answer as it should: it rests, longer each time, or as long as it says."""
         seen, state = self.seen, "blocked" if error.blocked else "resting"
         if not seen.failing:
-            log.warning("%s fails: %s", seen.host, error.reason)
+            log.warning("%s is failing: %s", seen.host, error.reason)
         elif error.blocked and seen.state != state:
             log.warning("%s cannot be reached from here: %s", seen.host, error.reason)
         pause = min(FIRST_PAUSE * 2 ** min(self._failures, 10), LONGEST_PAUSE) * (0.75 + self._jitter() / 2)

@@ -1,7 +1,7 @@
-"""How a watcher asks its venues: one at a time, with rests after failures, and a word to the owner when needed.
+"""How a watcher asks its venues: one at a time, with pauses after failures; the owner is told when it matters.
 
-A feed is one question to one venue, mostly one coin. No failure leaves `ask`: the watcher continues with the other
-feeds. A venue that refuses for good (the plan lacks it) is off until the next start.
+A feed is one question to one venue, usually about one coin. `ask` never raises for a venue: the watcher continues
+with the other feeds. A venue that refuses for good (the plan lacks it) is off until the next start.
 """
 
 from __future__ import annotations
@@ -60,15 +60,15 @@ class Use(NamedTuple):
 class Feeds(Generic[V]):
     """The venues of one watcher, in order of preference. `health` and `stop` are for any thread.
 
-    what: what is read, for messages: `liquidations`. shared: other watchers ask the same venues for other things, so
-    their names need `what`. silent_after: seconds without any answer after which the owner is told.
+    what: what is read, in words: `liquidations`. shared: other watchers use the same venues, so their names need
+    `what`. silent_after: seconds without any answer after which the owner is told.
     """
 
     def __init__(
         self, what: str, venues: Sequence[V], context: Context, *, shared: bool = True, silent_after: float = 1800.0
     ) -> None:
         self._what = what
-        self._venues = tuple(venues)
+        self.venues = tuple(venues)
         self._store, self._now, self._notify_owner = context.store, context.now, context.notify_owner
         self._silent_after = silent_after
         key, words = (f"_{what}", f" {what}") if shared else ("", "")
@@ -78,9 +78,9 @@ class Feeds(Generic[V]):
         self._unknown: dict[tuple[str, str], float] = {}  # (venue, feed) -> when it may be asked again
         self._unreadable: dict[tuple[str, str], frozenset[int]] = {}
         self._uses: dict[str, Use] = {}
-        self._welcome: set[str] = set()  # venues that answered since the start: no refusal is on record
+        self._welcome: set[str] = set()  # venues that answered since the start
         self._unserved: dict[str, float] = {}  # what nobody answers for -> since when
-        self._silent_since: float | None = None  # while the owner knows of it
+        self._silent_since: float | None = None  # set once the owner was told
         self.stopping = False
 
     def stop(self) -> None:
@@ -91,7 +91,7 @@ class Feeds(Generic[V]):
         """Every venue in order of preference, for /status."""
         now, uses = self._now(), self._uses
         views = []
-        for venue in self._venues:
+        for venue in self.venues:
             seen, use = self._health[venue.name].seen, uses.get(venue.name)
             if use is not None:
                 lag = now - (use.read_at or seen.last_ok or now)
@@ -115,13 +115,13 @@ class Feeds(Generic[V]):
     def knowing(self, feed: str) -> list[V]:
         """The venues that are not known to lack this feed, in order of preference."""
         now = self._now()
-        return [venue for venue in self._venues if now >= self._unknown.get((venue.name, feed), 0.0)]
+        return [venue for venue in self.venues if now >= self._unknown.get((venue.name, feed), 0.0)]
 
     def choose(self, feed: str) -> V | None:
-        """The first venue that knows the feed and may be asked now; None while the preferred one is waited for.
+        """The first venue that knows the feed and may be asked now; None while waiting for the preferred one.
 
-        A venue that fails is waited for: only after two minutes, or at once where it refuses this place, the next one
-        is taken, because another venue's orders are other orders.
+        The next venue is taken only after two minutes of failure, or at once where a venue refuses requests from
+        here, because another venue's orders are other orders.
         """
         now = self._now()
         patience_over = False
@@ -137,7 +137,7 @@ class Feeds(Generic[V]):
     def ask(self, venue: V, question: Callable[[], T], *, feed: str = "", cached: bool = False) -> T | None:
         """The answer; None when the venue rests, fails, is off or lacks this feed, and while the bot stops.
 
-        cached: the answer may have come without the host, so it is no proof that the host is well.
+        cached: the answer may come from memory, so it does not show that the host is well.
         """
         health, now = self._health[venue.name], self._now()
         if not self.may_ask(venue) or now < self._unknown.get((venue.name, feed), 0.0):
@@ -182,7 +182,7 @@ class Feeds(Generic[V]):
     # After a tick
 
     def end_tick(self, uses: Mapping[str, Use], *, unserved: Collection[str] | None = None) -> None:
-        """Note how the tick went, and tell the owner what needs them: once when it begins and once when it is over.
+        """Note how the tick went; tell the owner of an outage once when it begins and once when it is over.
 
         uses: by venue name; a venue without one is not needed. unserved: coins that no venue answered for; None: all
         or nothing, by whether every venue that is needed fails.
@@ -201,7 +201,7 @@ class Feeds(Generic[V]):
     def _tell_blocked(self, now: float) -> None:
         if not any(health.answered for health in self._health.values()):
             return  # our own network is the likelier reason
-        for venue in self._venues:
+        for venue in self.venues:
             health = self._health[venue.name]
             if health.owner_should_know(now):
                 self._notify_owner(

@@ -1,9 +1,10 @@
 """Funding of perpetual contracts: which changes of a rate make an alert. Pure: no clock, network or store.
 
-Venues charge every 1 to 8 hours and state the rate for that interval; all rates are compared as rates for 8 hours. An
-alert is due when a rate crosses the mark, up or down, and again only after it was back within 80 % of the mark.
+Venues quote a rate for an interval of their own (OKX v5 docs, "Get funding rate": 1 to 8 hours; Hyperliquid docs,
+"Funding": every hour); all rates are compared as rates for 8 hours. An alert is due when a rate crosses the mark, up
+or down, and again only after it was back within 80 % of the mark.
 A contract makes at most one alert in a funding interval; a crossing that lasts into the next one is an alert then.
-What was true at the first look is no crossing.
+What was already true at the first look is not a crossing.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The funding watcher: rates of OKX and Hyperliquid, with a CoinGlass key of more venues; crossings become alerts.
+"""Extreme funding rates of OKX and Hyperliquid, and with a CoinGlass key of more venues, become alerts.
 
-The latest rates of every contract are stored for /funding; only the coins of SYMBOLS make alerts. What is known of
-each contract is stored in one transaction with the alert: a restart repeats nothing.
+The latest rates of every contract are stored for /funding; only the coins of SYMBOLS make alerts. The state of each
+contract is stored in one transaction with the alert: a restart repeats nothing.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ STATE = "funding:crossings"
 
 
 class FundingMonitor:
-    """`tick` is for one thread, `feeds` for any. coinglass: None without a key."""
+    """Finds crossings. `tick` is for one thread, `feeds` for any. coinglass: None without a key."""
 
     def __init__(self, context: Context, okx: Okx, hyperliquid: Hyperliquid, coinglass: CoinGlass | None) -> None:
         self._settings, self._store, self._now = context.settings, context.store, context.now

@@ -1,8 +1,7 @@
-"""Trades that were not seen: what is stored of them, and the line that chats get."""
+"""Trades that were missed: what is stored about them, and the line that chats get."""
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from datetime import tzinfo
 from typing import NamedTuple
@@ -13,9 +12,9 @@ from store import Store
 
 
 class Gap(NamedTuple):
-    """Trades of one coin that were not seen, from `start` to `end`, unix seconds.
+    """Trades of one coin that were missed, from `start` to `end`, unix seconds.
 
-    missed: how many, by their ids; None after an outage, when nobody knows. instead: the venue read meanwhile.
+    missed: how many, by their ids; None after an outage: not known. instead: the venue read meanwhile.
     """
 
     venue: str
@@ -44,13 +43,14 @@ def keep_gaps(store: Store, gaps: Sequence[Gap], *, now: float) -> None:
 
 
 def _line(venue: str, out: Sequence[Gap], symbols: Sequence[str], now: float) -> Callable[[tzinfo], str]:
+    start, end = min(gap.start for gap in out), max(gap.end for gap in out)
     instead = " and ".join(sorted({gap.instead for gap in out} - {""}))
     rest = f"{venue} was not read: whale orders from that time are unknown for {', '.join(symbols)}."
     if instead:
         rest += f" {instead} was read instead."
-    return functools.partial(_missed, min(gap.start for gap in out), max(gap.end for gap in out), now, rest)
 
+    def words(zone: tzinfo) -> str:
+        began, ended = (text.clock(at, now=now, zone=zone) for at in (start, end))
+        return f"Missed {began} to {ended} ({text.duration(end - start)}). {rest}"
 
-def _missed(start: float, end: float, now: float, rest: str, zone: tzinfo) -> str:
-    began, ended = (text.clock(at, now=now, zone=zone) for at in (start, end))
-    return f"Missed {began} to {ended} ({text.duration(end - start)}). {rest}"
+    return words

@@ -1,6 +1,7 @@
 """Liquidations of OKX and Gate, and with a CoinGlass key of more venues, become alerts.
 
-Venues show their newest liquidations again at each look, so the store decides which are new. An alert, the events up
+OKX (`liquidation-orders`), Gate (`liq_orders`) and CoinGlass (`liquidation/order`) show their newest rows again at
+each look, so the store decides which are new. An alert, the events up
 to it and the sums are one transaction, the cursors the last one: a kill at any instant loses nothing and repeats
 nothing. What was there before a feed's first look, or is too old, is stored and counted and makes no alert.
 """
@@ -24,13 +25,14 @@ from venues.gate import Gate
 from venues.okx import Okx
 from venues.perpetuals import Liquidation, Reading
 from watch.feeds import Context, Feeds, Use
+from watch.thresholds import smallest
 from watch.waves import Wave, Waves
 
 log = logging.getLogger(__name__)
 
 SINGLE, SINGLE_OTHERS = {"BTC": 5e5, "ETH": 5e5}, 2e5  # US dollars of one, where the settings say `auto`
 SUMS, SUMS_OTHERS = {"BTC": 2e6, "ETH": 2e6}, 5e5  # US dollars in five minutes
-REPLAY = 600.0  # seconds: what happened longer ago is no news
+REPLAY = 600.0  # seconds: older liquidations make no alert
 LATE = 180.0  # seconds after which an alert says that it is late
 HORIZON = 86400.0  # seconds: older rows that a venue still shows are ignored
 OVERLAP_MS = 120_000  # how far back before the cursor a page must reach: venues may publish late
@@ -60,7 +62,10 @@ class Look(NamedTuple):
 
 
 class LiquidationMonitor:
-    """`tick` is for one thread; `feeds` and `default_threshold` for any. coinglass: None without a key."""
+    """Finds liquidations and waves. `tick` is for one thread; `feeds` and `default_threshold` for any.
+
+    coinglass: None without a key.
+    """
 
     def __init__(self, context: Context, okx: Okx, gate: Gate, coinglass: CoinGlass | None) -> None:
         self._settings, self._store, self._now = context.settings, context.store, context.now
@@ -85,8 +90,8 @@ class LiquidationMonitor:
         if looks:
             self._commit(looks)
         coins = text.count(len(self._settings.symbols), "coin")
-        others = f"{coins} on {' and '.join(EXCHANGES)}"
-        self.feeds.end_tick({"okx": Use(coins), "gate": Use(coins), "coinglass": Use(others)})
+        others = Use(f"{coins} on {' and '.join(EXCHANGES)}")
+        self.feeds.end_tick({"okx": Use(coins), "gate": Use(coins), "coinglass": others})
 
     def _read(self) -> Iterator[Look]:
         symbols, okx, gate, coinglass = self._settings.symbols, self._okx, self._gate, self._coinglass
@@ -122,7 +127,9 @@ class LiquidationMonitor:
         old = [number for number, event in enumerate(events, 1) if ages[event] in (Age.FIRST_LOOK, Age.TOO_OLD)]
         known = deque(events[: max(old, default=0)])
         rest = deque(events[len(known) :])
-        waves, least = Waves(self.wave_threshold), self._least()
+        defaults = {symbol: self.default_threshold(symbol) for symbol in self._settings.symbols}
+        least = smallest(self._store, "liquidations", defaults)
+        waves = Waves(self.wave_threshold)
         waves.load(json.loads(self._store.value(STATE) or "{}"))
         with self._store.transaction():
             self._store.markets.begin_liquidations(now=now)
@@ -171,13 +178,6 @@ class LiquidationMonitor:
             for coin in self._settings.symbols if feed == "*" else [feed.split("-")[0]]:
                 start, end = read_to / 1000, found.gap_from / 1000
                 self._store.markets.add_gap(venue, coin, missed=None, start=start, end=end)
-
-    def _least(self) -> dict[str, float]:
-        chats, least = self._store.chats.all(), {}
-        for symbol in self._settings.symbols:
-            default = self.default_threshold(symbol)
-            least[symbol] = min([default, *(chat.threshold("liquidations", symbol, default) for chat in chats)])
-        return least
 
     # Alerts
 

@@ -16,7 +16,7 @@ So orders depend on the sequence of trades alone, not on how it was cut into pag
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from venues.trades import Trade
 
@@ -47,7 +47,7 @@ class Order:
     low: float
     high: float
     close_at: int
-    settled: bool = field(default=False, compare=False)
+    settled: bool = False
 
     @property
     def vwap(self) -> float:

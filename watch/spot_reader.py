@@ -1,4 +1,4 @@
-"""Reading trades of spot venues, page by page from a cursor, into orders, bars and gaps. Nothing is stored here.
+"""Reads trades of spot venues, page by page from a cursor, into orders, bars and gaps. Stores nothing.
 
 Rules: nothing from before the first run becomes an alert; after an outage at most ten minutes are replayed, and what
 is missing beyond that is a gap.
@@ -12,17 +12,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from base import text
-from store import Store
 from venues.spot import SpotVenue
 from venues.trades import Bar, Page, add_to_bars
-from watch.feeds import Feeds
+from watch.feeds import Context, Feeds
 from watch.gaps import Gap
 from watch.orders import Clusterer, Order
 
 log = logging.getLogger(__name__)
 
 PAGES_A_TICK = 20  # of one coin, so that catching up does not starve the others
-REPLAY = 600.0  # seconds of an outage that are read again; older orders are no news
+REPLAY = 600.0  # seconds of an outage that are read again; older orders make no alert
 PROGRESS_EVERY = 4.0  # seconds between two log lines while the bot catches up
 
 
@@ -30,9 +29,9 @@ PROGRESS_EVERY = 4.0  # seconds between two log lines while the bot catches up
 class FeedState:
     """How far one coin of one venue is read.
 
-    cursor: where to read on, None before the first read. stored: where a restart reads on, which is earlier while an
-    order is open. at: unix seconds up to which the feed was read. in_bars: the bars hold the trades with lower ids.
-    traded_at: unix seconds when a trade last came, or the head was last asked for.
+    cursor: where to continue, None before the first read. stored: where a restart continues, which is earlier while
+    an order is open. at: unix seconds up to which the feed was read. in_bars: the bars hold all lower ids.
+    traded_at: unix seconds when a trade last came, or the newest one was last looked for.
     """
 
     venue: str
@@ -58,23 +57,12 @@ class Batch:
 class SpotReader:
     """Reads one coin of one venue at a time, up to the newest trade. For one thread."""
 
-    def __init__(
-        self,
-        store: Store,
-        feeds: Feeds[SpotVenue],
-        *,
-        venues: frozenset[str],
-        now: Callable[[], float],
-        monotonic: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._store = store
-        self._feeds = feeds
-        self._venues = venues
-        self._now = now
+    def __init__(self, context: Context, feeds: Feeds[SpotVenue]) -> None:
+        self._store, self._now, self._feeds = context.store, context.now, feeds
         self._states: dict[tuple[str, str], FeedState] = {}
         self._batch = Batch()
         self._behind: set[str] = set()  # coins whose feed was not read to its end yet
-        self._progress = Progress(monotonic=monotonic)
+        self._progress = Progress()
 
     def take_batch(self) -> Batch:
         """What was read since the last call."""
@@ -82,7 +70,7 @@ class SpotReader:
         return batch
 
     def forget(self) -> None:
-        """Read on from what is stored: what is in memory was not."""
+        """Continue from what is stored, after what is in memory could not be stored."""
         self._states.clear()
 
     def read_at(self, venue: str, symbol: str) -> float | None:
@@ -95,13 +83,12 @@ class SpotReader:
         return any(state.clusterer.pending_usd >= state.clusterer.threshold for state in self._states.values())
 
     def end_tick(self) -> None:
-        """Log the end of a long time of catching up."""
+        """Log that a long catch-up is over."""
         if not self._behind:
             self._progress.end("Caught up with the markets after %s")
 
     def read(self, venue: SpotVenue, symbol: str, threshold: float) -> bool:
-        """Read one coin up to the newest trade; True when that is done. Raises SourceError; what was read before it
-        is in the batch."""
+        """Read one coin up to the newest trade and return True. Raises SourceError; what was read before is kept."""
         feed = self._state(venue.venue, symbol, threshold)
         cursor = self._start(venue, feed)
         again = False
@@ -118,7 +105,7 @@ class SpotReader:
                 self._behind.discard(symbol)
                 if not page.trades:
                     self._check_silence(venue, feed, cursor)
-                # An order still open is read for once more now, not only at the next tick.
+                # Read once more now for an order that is still open, not only at the next tick.
                 if again or feed.clusterer.pending_usd < threshold:
                     break
                 again = True
@@ -141,11 +128,11 @@ class SpotReader:
         return feed
 
     def _start(self, venue: SpotVenue, feed: FeedState) -> str:
-        """The cursor to read on from: the feed's own, unless this is the first run, a change of venue or an
+        """The cursor to continue from: the feed's own, unless this is the first run, a change of venue or an
         outage of more than ten minutes, which becomes a gap.
 
-        What a fallback venue traded while another one was read is no outage, so a fallback begins where the
-        other one was left. The preferred venue always continues where it was itself.
+        What a fallback venue traded while another one was read is not missing, so a fallback starts where the other
+        one stopped. The preferred venue always continues from its own cursor.
         """
         now = self._now()
         other_at, other = self._read_elsewhere(feed)
@@ -171,20 +158,20 @@ class SpotReader:
     def _read_elsewhere(self, feed: FeedState) -> tuple[float, str]:
         """Unix seconds up to which another venue was read for this coin, and which; 0 and "" when none was."""
         read = [(0.0, "")]
-        for venue in self._venues - {feed.venue}:
+        for venue in {other.venue for other in self._feeds.venues} - {feed.venue}:
             known = self._states.get((venue, feed.symbol)) or self._store.markets.cursor(venue, feed.symbol)
             if known is not None and known.at > 0:  # begun, but never answered yet: it was not read
                 read.append((known.at, venue))
         return max(read)
 
     def _check_silence(self, venue: SpotVenue, feed: FeedState, cursor: str) -> None:
-        """A cursor beyond the newest trade (ids that started anew, one absurd id) would be silent for ever."""
+        """A cursor beyond the newest trade (ids restarted, or one absurd id) would never find a trade again."""
         now = self._now()
         if now - feed.traded_at > REPLAY:
             feed.traded_at = now
             head = venue.head(feed.symbol)
             if venue.is_beyond(cursor, head):
-                log.warning("%s %s: trade ids went back; reading on from the newest trade", feed.venue, feed.symbol)
+                log.warning("%s %s: trade ids went back; continuing from the newest trade", feed.venue, feed.symbol)
                 self._batch.gaps.append(Gap(feed.venue, feed.symbol, None, feed.at, now))
                 self._place(feed, head, at=now)
 
@@ -228,7 +215,7 @@ class SpotReader:
 
 
 class Progress:
-    """Log lines of long work: one every few seconds and one at its end. Short work logs nothing. For one thread."""
+    """Logs long work every few seconds and at its end, short work never. For one thread."""
 
     def __init__(self, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
@@ -236,7 +223,7 @@ class Progress:
         self._logged_at: float | None = None
 
     def note(self, words: str, *values: object) -> None:
-        """Say how far the work is. Call it often: most calls log nothing."""
+        """Log how far the work is, if the last line is a while ago."""
         now = self._monotonic()
         if self._began is None:
             self._began = now
@@ -245,7 +232,7 @@ class Progress:
             log.info(words, *values)
 
     def end(self, words: str) -> None:
-        """The work is done; `words` has one %s for how long it took. Does nothing without work in progress."""
+        """Log the end of long work; `words` has one %s for how long it took."""
         if self._began is not None and self._logged_at is not None:
             log.info(words, text.duration(self._monotonic() - self._began))
         self._began = self._logged_at = None

@@ -1,8 +1,9 @@
-"""The size from which an order is a whale: fixed in the settings, or by each coin's volume of 24 hours."""
+"""The size from which an order is a whale: fixed in the settings, or from each coin's 24-hour volume."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 
 from base.config import Settings
 from store import Store
@@ -16,6 +17,15 @@ EVERY, RETRY = 86400.0, 600.0  # seconds until the volumes are read again, and a
 # US dollars, until the first volume is known.
 FIRST = {"BTC": 1e6, "ETH": 5e5}
 FIRST_OTHERS = 250e3
+
+
+def smallest(store: Store, monitor: str, defaults: Mapping[str, float]) -> dict[str, float]:
+    """US dollars for each coin: the smallest of the default and all chats' thresholds."""
+    chats = store.chats.all()
+    return {
+        symbol: min([default, *(chat.threshold(monitor, symbol, default) for chat in chats)])
+        for symbol, default in defaults.items()
+    }
 
 
 class Thresholds:
@@ -42,15 +52,6 @@ class Thresholds:
             return fixed
         volume = self._volumes.get(symbol)
         return FIRST.get(symbol, FIRST_OTHERS) if volume is None else automatic_threshold(volume)
-
-    def detection(self) -> dict[str, float]:
-        """US dollars for each coin: the smallest of the default and all chats' thresholds."""
-        chats = self._store.chats.all()
-        least = {}
-        for symbol in self._settings.symbols:
-            default = self.default(symbol)
-            least[symbol] = min([default, *(chat.threshold("whales", symbol, default) for chat in chats)])
-        return least
 
     def refresh(self, source: SpotVenue, *, now: float) -> None:
         """Read the volumes when a day has passed and an automatic threshold needs them. Never raises SourceError."""

@@ -1,8 +1,9 @@
-"""The wallet watcher: positions of Hyperliquid addresses added with /wallet, and with a CoinGlass key large moves.
+"""Changed positions of wallets added with /wallet become alerts; with a CoinGlass key other whales' moves do, too.
 
-A wallet is asked for once, however many chats watch it. Its positions and the alerts about them are stored in one
-transaction: a restart repeats nothing, and what changed meanwhile is an alert at the next look. Only the chats that
-watch a wallet get its alerts, under the name they gave it.
+Positions come from Hyperliquid's `clearinghouseState` (docs, "Info endpoint"), moves from CoinGlass'
+`hyperliquid/whale-alert` (API v4). A wallet is read once, however many chats watch it. Its positions and the alerts
+about them are stored in one transaction: a restart repeats nothing, and what changed meanwhile is an alert at the
+next look. Only the chats that watch a wallet get its alerts, under the name they gave it.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ from watch.wallets import Change
 log = logging.getLogger(__name__)
 
 MOVE_MIN = 5e6  # US dollars: default threshold for moves of wallets that nobody watches
-LONG_AGO = 600.0  # seconds since the last look, from which on an alert says how long that was
-REPLAY = 1800.0  # seconds: older moves are no news
+LONG_AGO = 600.0  # seconds without a look, from which an alert says how long it was
+REPLAY = 1800.0  # seconds: older moves make no alert
 
 
 class WalletMonitor:
-    """`tick` is for one thread, `feeds` for any. coinglass: None without a key."""
+    """Finds changed positions. `tick` is for one thread, `feeds` for any. coinglass: None without a key."""
 
     def __init__(self, context: Context, hyperliquid: Hyperliquid, coinglass: CoinGlass | None) -> None:
         self._settings, self._store, self._now = context.settings, context.store, context.now
@@ -43,7 +44,7 @@ class WalletMonitor:
         self.feeds.begin_tick()
         self._store.markets.forget_unwatched()
         watchers = self._store.markets.watchers()
-        # What failed comes last: one wallet that cannot be read must not starve the others.
+        # A wallet that could not be read comes last, so that it does not hold up the others.
         for address in sorted(watchers, key=self._failed.__contains__):
             if not self.feeds.may_ask(self._hyperliquid):
                 break
@@ -69,7 +70,7 @@ class WalletMonitor:
             before = book.look(address)
             if before is None:
                 if snapshot.unread != frozenset():
-                    return  # a position that cannot be read now would look newly opened at the next look
+                    return  # a position that cannot be read now would look new at the next look
                 book.put_look(address, WalletSnapshot(wallets.first_sight(snapshot.positions), now))
                 return
             changes, known = wallets.compare(before.positions, snapshot.positions, unread=snapshot.unread)
@@ -94,10 +95,11 @@ class WalletMonitor:
         newest = max((move.at_ms for move in found.rows), default=0)
         with self._store.transaction():
             if since_ms is not None:
+                # Every move of the last half hour at each look, as CoinGlass may publish late: known ones add none.
+                # Those of the first look and before make no alert.
+                oldest = max(clock - REPLAY * 1000, int(self._store.value("wallets:moves_began") or 0))
                 for move in sorted(found.rows, key=lambda move: move.at_ms):
-                    # All of the last half hour at each look, as the venue may publish late: known keys add nothing.
-                    fresh = move.at_ms > max(clock - REPLAY * 1000, self._began_ms())
-                    if fresh and move.symbol in self._settings.symbols:
+                    if move.at_ms > oldest and move.symbol in self._settings.symbols:
                         publish(self._store, _move_alert(move, coinglass), now=now, default_min=MOVE_MIN)
                 if found.gap_from is not None:
                     log.warning("%s shows only the newest whale moves; some older ones are missing", coinglass.host)
@@ -108,10 +110,6 @@ class WalletMonitor:
             else:
                 self._store.set_value("wallets:moves_began", str(newest))
             self._store.markets.set_cursor(coinglass.venue, "whale moves", str(max(newest, since_ms or 0)), at=now)
-
-    def _began_ms(self) -> int:
-        """Unix ms of the newest move at the first look; that one and all before it are no news."""
-        return int(self._store.value("wallets:moves_began") or 0)
 
 
 def _wallet_alert(change: Change, chat: WatchedWallet, *, at_ms: int, since: float, number: int) -> Alert:
@@ -134,7 +132,6 @@ def _wallet_alert(change: Change, chat: WatchedWallet, *, at_ms: int, since: flo
         venue="Hyperliquid",
         url=wallet_url(chat.address),
         price=position.price,
-        late=False,
     )
 
 
@@ -142,12 +139,10 @@ def _what(change: Change) -> str:
     position, coin = change.shown, change.coin
     worth, at = f"{text.usd(position.usd)} USD", f"at {text.price(position.price)}"
     side = position.side
-    if change.kind == "open":
-        return f"opened a {coin} {side}: {worth} {at}"
-    if change.kind == "close":
-        return f"closed a {coin} {side}: {worth} {at}"
+    if change.kind in ("open", "close"):
+        return f"{'opened' if change.kind == 'open' else 'closed'} a {coin} {side}: {worth} {at}"
     if change.kind == "flip":
-        return f"flipped from {_other(side)} to {side} in {coin}: now {worth} {at}"
+        return f"flipped from {'short' if side == 'long' else 'long'} to {side} in {coin}: now {worth} {at}"
     if change.kind == "near":
         return f"is close to liquidation: {coin} {side} of {worth}, {position.distance:.1%} away"
     verb = "added to" if change.kind == "more" else "reduced"
@@ -156,15 +151,11 @@ def _what(change: Change) -> str:
 
 
 def _order_side(change: Change) -> str:
-    """The taker side of the order behind it, "" for none: closing a short is buying."""
+    """The taker side of the order behind it (closing a short is a buy); "" for none."""
     if change.kind == "near":
         return ""
     grew = change.kind in ("open", "more", "flip")
     return "buy" if grew == (change.shown.size > 0) else "sell"
-
-
-def _other(side: str) -> str:
-    return "short" if side == "long" else "long"
 
 
 def _move_alert(move: WhaleMove, coinglass: CoinGlass) -> Alert:

@@ -1,8 +1,8 @@
 """The whale watcher: trades of spot venues become orders, and large orders become alerts in the store.
 
 `tick` reads every coin from its cursor to the newest trade of the first venue that answers. Each alert is committed
-with its messages, the cursors last: after a kill at any instant what was not committed is read again, and a known
-alert adds nothing.
+with its messages, the cursors last: after a kill at any instant what was not committed is read again, and no alert is
+sent twice.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from watch.feeds import Context, Feeds, Use
 from watch.gaps import keep_gaps
 from watch.orders import Order
 from watch.spot_reader import SpotReader
-from watch.thresholds import Thresholds
+from watch.thresholds import Thresholds, smallest
 
 log = logging.getLogger(__name__)
 
@@ -34,10 +34,8 @@ class WhaleMonitor:
         self._symbols, self._store = context.settings.symbols, context.store
         self._now, self._notify_owner = context.now, context.notify_owner
         self._thresholds = Thresholds(context.settings, context.store)
-        self._venues = tuple(venues)
-        self.feeds = Feeds("whale orders", self._venues, context, shared=False, silent_after=PATIENCE)
-        names = frozenset(venue.venue for venue in venues)
-        self._reader = SpotReader(context.store, self.feeds, venues=names, now=context.now)
+        self.feeds = Feeds("whale orders", venues, context, shared=False, silent_after=PATIENCE)
+        self._reader = SpotReader(context, self.feeds)
         self.default_threshold = self._thresholds.default
         self.unfinished = self._reader.unfinished
         self._serving: dict[str, SpotVenue] = {}  # coin -> the venue it was last read from
@@ -51,7 +49,7 @@ class WhaleMonitor:
         Raises StoreError.
         """
         self.feeds.begin_tick()
-        thresholds = self._thresholds.detection()
+        thresholds = smallest(self._store, "whales", {coin: self.default_threshold(coin) for coin in self._symbols})
         before = dict(self._serving)
         for symbol in tuple(self._order):
             if self.feeds.stopping:
@@ -114,7 +112,7 @@ class WhaleMonitor:
     def _served(self) -> dict[SpotVenue, tuple[str, ...]]:
         """The venues in use, in order of preference, each with its coins."""
         found = {}
-        for venue in self._venues:
+        for venue in self.feeds.venues:
             symbols = tuple(s for s, serves in self._serving.items() if serves is venue and s not in self._unserved)
             if symbols:
                 found[venue] = symbols
@@ -126,7 +124,7 @@ class WhaleMonitor:
 
     def _note_changes(self, before: Mapping[str, SpotVenue]) -> None:
         """Log which venue serves what when that changed; tell the owner once of a coin that no venue has."""
-        for venue in self._venues:
+        for venue in self.feeds.venues:
             moved = [s for s, serves in self._serving.items() if serves is venue and before.get(s, venue) != venue]
             if moved:
                 log.info("Now reading %s from %s (%s)", ", ".join(moved), venue.venue, venue.host)
