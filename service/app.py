@@ -43,7 +43,7 @@ class Bot:
     """The parts of one running bot. Raises ConfigError when nobody could use it.
 
     end: ends the process, with an exit code and a sentence for people; from any thread, and it returns at once.
-    env_file: where an owner who comes by a link is written.
+    env_file: where an owner who opens the link is saved.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Bot:
     ) -> None:
         self._settings, self._lock, self._store, self._end = settings, lock, store, end
         self.refused = threading.Event()  # Telegram does not take the token
-        self._refusing = threading.Lock()
+        self._told_of_refusal = threading.Lock()  # taken once, never released
         store.when_damaged(self._crash)
         self.telegram = Telegram(settings.token, settings.api_url)
         self.access = Access(
@@ -68,20 +68,13 @@ class Bot:
         if nobody and link is Link.NEVER:
             raise ConfigError([NOBODY], missing=("OWNER_ID",))
         self.invitation = OwnerInvitation(
-            store,
-            self.access,
-            env_file,
-            link=link,
-            nobody=nobody,
-            end=self._end,
-            now=self._server_time,
+            store, self.access, env_file, link=link, nobody=nobody, end=end, now=self._server_time
         )
-        self._make_sending()
-        self._make_watching()
+        self._make_alerts()
         self._make_listening()
         self._make_service()
 
-    def _make_sending(self) -> None:
+    def _make_alerts(self) -> None:
         settings, store = self._settings, self._store
         self.latency = Latency()
         self.outbox = Outbox(
@@ -99,34 +92,25 @@ class Bot:
             ),
         )
         self.owner = OwnerMessages(store, self.access, self.outbox, self.telegram)
-
-    def _make_watching(self) -> None:
-        settings, store = self._settings, self._store
         self.watchers = Watchers(settings, store, notify_owner=self.owner.tell)
         whale_min = self.watchers.whales.default_threshold
         self.digests = Digests(store, symbols=settings.symbols, default_min=whale_min, now=self._server_time)
 
     def _make_listening(self) -> None:
-        settings = self._settings
+        settings, store, now = self._settings, self._store, self._server_time
         self.context = Context(
-            self._store,
+            store,
             self.access,
             symbols=settings.symbols,
-            now=self._server_time,
+            now=now,
             default_min=self.watchers.default_threshold,
             status=lambda zone: self.state.lines(zone, polling=self.poller.status(zone)),
         )
-        inbox = Inbox(
-            self._store,
-            self.access,
-            table.Commands(self.context),
-            stale_after=settings.stale_after_minutes * 60,
-            now=self._server_time,
-        )
+        stale = settings.stale_after_minutes * 60
         self.poller = Poller(
             self.telegram,
-            self._store,
-            inbox,
+            store,
+            Inbox(store, self.access, table.Commands(self.context), stale_after=stale, now=now),
             events=PollerEvents(
                 connected=self._connected,
                 end=self._end,
@@ -163,11 +147,10 @@ class Bot:
         self.scheduler = Scheduler(self.jobs.table(), on_death=self._died)
         self.watchdog = Watchdog(self._workers, limit=patience, on_stuck=self._crash, on_death=self._died)
         self.web: HealthServer | None = None
-        if settings.health_port:
+        if port := settings.health_port:
             from service.web import HealthServer  # and http.server: off by default
 
-            host, port = settings.health_host, settings.health_port
-            self.web = HealthServer(self.state.view, host=host, port=port, on_death=self._died)
+            self.web = HealthServer(self.state.view, host=settings.health_host, port=port, on_death=self._died)
 
     def start(self) -> None:
         """Start every thread. Returns at once."""
@@ -223,10 +206,8 @@ class Bot:
         self._crash(f"The thread {thread} ended unexpectedly, so the bot stops. The error is in the lines above.")
 
     def _token_refused(self, reason: str) -> None:
-        with self._refusing:  # several sending threads are refused at the same time
-            first = not self.refused.is_set()
-            self.refused.set()
-        if first:
+        self.refused.set()
+        if self._told_of_refusal.acquire(blocking=False):  # several sending threads are refused at the same time
             log.warning("Telegram refuses the token (%s). Get the current one from @BotFather into .env.", reason)
         self.poller.worker.wake()
 

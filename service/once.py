@@ -1,7 +1,7 @@
 """`python bot.py --once`: check the markets once, send the alerts, exit. For cron and Task Scheduler.
 
-Alone, it holds the bot's lock for the seconds this takes. Next to a running bot of the same folder it checks and
-sends nothing itself: it waits for that bot's next round. So no alert is sent twice.
+Alone, it holds the bot's lock meanwhile. Next to a running bot of the same folder it only waits for that bot's next
+round, so no alert is sent twice.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from store import Store
 log = logging.getLogger(__name__)
 
 ROUND_TIME = 60.0  # seconds within which everything has to be delivered
-SETTLE = 4.0  # an order still open at the end of a feed closes after a second of the venue's clock, which is coarse
+SETTLE = 4.0  # seconds until an order at the end of a feed is complete: one by the venue's clock, which is coarse
 LOOK_AGAIN = 0.5
 
 Pause = Callable[[float], bool]  # rest so many seconds; True when a signal asks to stop
@@ -33,13 +33,11 @@ def alone(
     refused: threading.Event,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> int:
-    """Run every check of the markets once, then deliver all that waits. refused: is set when the token is refused.
+    """Check the markets once, then deliver all that waits; returns the exit code. refused: the token is refused.
 
-    Returns the exit code. What could not be delivered in time stays in the store for the next round.
+    What cannot be delivered in time stays in the store for the next round.
     """
-    store, outbox = jobs.store, jobs.outbox
-    began = monotonic()
-    watchers = jobs.watchers
+    began, store, outbox, watchers = monotonic(), jobs.store, jobs.outbox, jobs.watchers
     for watcher in (watchers.liquidations, watchers.funding, watchers.wallets):
         watcher.tick()
     jobs.check_spot()
@@ -53,18 +51,14 @@ def alone(
             break
     left = len(store.pending())
     outbox.stop(1.0)
-    took, waiting = text.duration(monotonic() - began), text.count(left, "message")
-    if left and refused.is_set():
-        log.error("Checked in %s. Not delivered: %s, kept until the token in the settings is right.", took, waiting)
-        return exit_codes.TOKEN_REFUSED
+    took = text.duration(monotonic() - began)
     if left:
-        log.error(
-            "Checked in %s, but Telegram cannot be reached. Not delivered: %s, kept for the next round. Check the "
-            "internet connection.",
-            took,
-            waiting,
-        )
-        return exit_codes.UNAVAILABLE
+        why, code = "Telegram cannot be reached. Check the internet connection", exit_codes.UNAVAILABLE
+        if refused.is_set():
+            why, code = "the token in .env is not valid", exit_codes.TOKEN_REFUSED
+        waiting = text.count(left, "message")
+        log.error("Checked in %s, but %s. Not delivered: %s, kept for the next round.", took, why, waiting)
+        return code
     log.info("Checked and delivered in %s: %s", took, text.count(before, "message"))
     try:
         telegram.me(within=5.0)  # also when nothing waited: cron must not hide a revoked token
@@ -77,7 +71,7 @@ def alone(
 
 
 def beside(store: Store, *, since: float, patience: float, pause: Pause, now: Callable[[], float] = time.time) -> int:
-    """Wait until the running bot has finished a round that began after `since` and has sent what it found."""
+    """Wait until the running bot has finished a round that began after `since` and sent its alerts."""
     while now() - since < patience:
         if float(store.value(ROUND_BEGAN) or 0) > since and not store.pending():
             log.info("The bot is already running and has just checked and delivered. Nothing was left to do.")

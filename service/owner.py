@@ -6,6 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
@@ -32,32 +33,32 @@ class Link(Enum):
     ONLY = "in any case, and the bot ends when it was opened"
 
 
+@dataclass
 class OwnerMessages:
-    """Tells the owner how the bot is. Without an owner nobody is told. Safe from any thread."""
+    """Messages to the owner about the bot itself, if there is an owner. Safe from any thread."""
 
-    def __init__(self, store: Store, access: Access, outbox: Outbox, telegram: Telegram) -> None:
-        self._store = store
-        self._access = access
-        self._outbox = outbox
-        self._telegram = telegram
-        self._told_of_trouble = False
+    store: Store
+    access: Access
+    outbox: Outbox
+    telegram: Telegram
+    told_of_trouble: bool = False
 
     def tell(self, words: str) -> None:
         """Send the owner a message. It waits in the store until Telegram takes it. Raises StoreError."""
-        owner = self._access.owner_id
+        owner = self.access.owner_id
         if owner is not None:
-            self._store.messages.enqueue(owner, "sendMessage", {"text": words}, now=time.time())
-            self._outbox.wake()
+            self.store.messages.enqueue(owner, "sendMessage", {"text": words}, now=time.time())
+            self.outbox.wake()
 
     def tell_of_damage(self) -> None:
         """At the start: log and tell when the database was damaged and a new one was begun."""
-        aside = self._store.set_aside
+        aside = self.store.set_aside
         if aside is None:
             return
         words = f"The bot's database was damaged. It was moved to {aside.name} and a new one was started. "
-        if self._store.taken_over:
-            rows = text.count(self._store.taken_over, "row")
-            chats = text.count(len(self._store.chats.all()), "chat")
+        if self.store.taken_over:
+            rows = text.count(self.store.taken_over, "row")
+            chats = text.count(len(self.store.chats.all()), "chat")
             words += f"{rows} could be saved, {chats} with alerts among them. /status shows what is set for a chat."
         else:
             words += "Nothing could be saved: each chat has to send /start and make its settings again."
@@ -66,24 +67,23 @@ class OwnerMessages:
 
     def tell_of_trouble(self) -> None:
         """For a job: tell when the database cannot be used. Not through the outbox, which needs that database."""
-        words, owner = self._store.trouble(), self._access.owner_id
-        if words is None and self._told_of_trouble:
+        words, owner = self.store.trouble(), self.access.owner_id
+        if words is None and self.told_of_trouble:
             self.tell("The database can be written again. Everything that was waiting is being done now.")
-            self._told_of_trouble = False
-        elif words is not None and not self._told_of_trouble and owner is not None:
+            self.told_of_trouble = False
+        elif words is not None and not self.told_of_trouble and owner is not None:
             try:
-                self._telegram.send("sendMessage", {"chat_id": owner, "text": words})
+                self.telegram.send("sendMessage", {"chat_id": owner, "text": words})
             except TelegramError as error:
                 log.info("The owner could not be told about the database yet: %s", error)
                 return
-            self._told_of_trouble = True
+            self.told_of_trouble = True
 
 
 class OwnerInvitation:
-    """Shows a link on the terminal, and writes whoever opens it into the settings file as the owner.
+    """Shows a link on the terminal, and saves whoever opens it in the settings file as the owner.
 
-    nobody: nobody could use the bot. link: `ONLY` ends the bot when the link has been opened.
-    end: ends the bot, with an exit code and the reason. show: prints on the terminal, which alone may see the link.
+    nobody: nobody could use the bot yet. end: ends the bot, with an exit code and the reason.
     """
 
     def __init__(
@@ -95,35 +95,31 @@ class OwnerInvitation:
         link: Link,
         nobody: bool,
         end: Callable[[int, str], None],
-        now: Callable[[], float] = time.time,
-        show: Callable[[str], None] = print,
+        now: Callable[[], float],
     ) -> None:
         self._link = OwnerLink(store)
-        self._access = access
-        self._env_file = env_file
-        self._only, self._shown = link is Link.ONLY, False
-        self._offered = self._only or (nobody and link is Link.IF_NEEDED)
-        self._end = end
-        self._now = now
-        self._show = show
-        self._unwritten: int | None = None  # an owner who could not be written into the settings file
+        self._access, self._env_file = access, env_file
+        self._only = link is Link.ONLY
+        self._to_show, self._shown = self._only or (nobody and link is Link.IF_NEEDED), False
+        self._end, self._now = end, now
+        self._unwritten: int | None = None  # an owner who could not be saved in the settings file
         if access.owner_id == access.configured_owner:
             self._link.forget_owner()  # the settings were changed since that link
 
     def connected(self, username: str) -> None:
-        """The bot's name is known: show the link if there is one to show."""
-        if self._offered and not self._shown:
-            self._show(invitation(username, self._link.offer(now=self._now())))
-            self._shown = True
+        """The bot's name is known: show the link, once, if it is wanted."""
+        if self._to_show:
+            print(invitation(username, self._link.offer(now=self._now())))  # noqa: T201 - nowhere else may it appear
+            self._to_show, self._shown = False, True
 
     def tick(self) -> None:
-        """For a job: write down who opened a link, and end the bot when the link has done its work or expired."""
+        """For a job: save who opened the link, and end the bot when the link has done its work or expired."""
         owner = self._access.owner_id
         if owner != self._access.configured_owner and owner is not None and owner != self._unwritten:
             self._write(owner)
         if not self._shown or self._link.is_open(now=self._now()):
             return
-        self._offered = self._shown = False
+        self._shown = False
         if self._link.used_by() is None:
             self._end(exit_codes.BAD_SETTINGS, EXPIRED)
         elif self._only:
@@ -143,7 +139,7 @@ class OwnerInvitation:
             return
         self._access.configured_owner = owner
         self._link.forget_owner()
-        log.info("OWNER_ID was written into %s", self._env_file)
+        log.info("OWNER_ID was saved in %s", self._env_file)
 
 
 def invitation(username: str, code: str) -> str:

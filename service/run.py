@@ -9,8 +9,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from base import exit_codes, logs
 from base.config import Settings
@@ -32,9 +33,8 @@ log = logging.getLogger(__name__)
 START_GRACE = 2.0  # seconds a start waits for a copy that is just stopping
 
 
-@dataclass(frozen=True)
-class End:
-    """A reason to stop that came from the bot itself: the exit code and a sentence for people."""
+class End(NamedTuple):
+    """A reason to stop: the exit code and a sentence for people."""
 
     code: int
     message: str
@@ -46,7 +46,7 @@ def run(
     """Run the bot until a signal or its own end; returns the exit code. From the main thread only.
 
     wait: if a copy runs already, stand by. one_round: check and deliver once, then end (once.py). env_file: where an
-    owner who comes by a link is written. Raises ConfigError when nobody could use the bot.
+    owner who opens the link is saved. Raises ConfigError when nobody could use the bot.
     """
     logs.to_console(settings.token, settings.log_level, settings.log_format)
     for warning in settings.warnings:
@@ -58,24 +58,14 @@ def run(
     try:
         folder = bot_folder(settings.bot_id, settings.data_dir)
         lock = InstanceLock(folder, settings.bot_id, machine_wide=settings.machine_wide_lock)
-
-        def bot(store: Store) -> Bot:
-            return Bot(
-                settings,
-                lock,
-                store,
-                end=lambda code, message: events.put(End(code, message)),
-                env_file=env_file,
-                link=link,
-            )
-
+        make = partial(Bot, settings, lock, end=lambda *end: events.put(End(*end)), env_file=env_file, link=link)
         if one_round:
-            return _one_round(bot, lock, events, patience=settings.whale_interval_seconds + once.ROUND_TIME)
+            return _one_round(make, lock, events, patience=settings.whale_interval_seconds + once.ROUND_TIME)
         if not _take(lock, events, notifier, wait=wait):
             return exit_codes.STOPPED if not events.empty() else exit_codes.ALREADY_RUNNING
         with _store(lock) as store:
             logs.to_file(folder / "bot.log", settings.token, settings.log_format)
-            return _run(bot(store), lock, events, notifier)
+            return _run(make(store=store), lock, events, notifier)
     except (FolderError, LockError, StoreError) as error:
         print(error, file=sys.stderr)
         return exit_codes.BAD_SETTINGS
@@ -143,7 +133,7 @@ def _wait_for_end(bot: Bot, lock: InstanceLock, events: queue.SimpleQueue[object
 
 
 def _one_round(
-    make: Callable[[Store], Bot], lock: InstanceLock, events: queue.SimpleQueue[object], *, patience: float
+    make: Callable[..., Bot], lock: InstanceLock, events: queue.SimpleQueue[object], *, patience: float
 ) -> int:
     """`--once`: a round of our own, or next to a running bot the round of that bot; returns the exit code."""
 
@@ -157,12 +147,11 @@ def _one_round(
     began = time.time()
     if lock.acquire():
         with _store(lock) as store:
-            bot = make(store)
+            bot = make(store=store)
             return once.alone(bot.jobs, bot.telegram, pause=pause, refused=bot.refused)
     if not lock.same_folder:
         print(refusal(lock.holder(), lock.bot_id, lock.name), file=sys.stderr)
-        advice = "It uses another folder, so --once cannot work next to it. Use the same DATA_DIR for both."
-        print(advice, file=sys.stderr)
+        print("It uses another folder: --once needs the same DATA_DIR as the running bot.", file=sys.stderr)
         return exit_codes.ALREADY_RUNNING
     with closing(Store(lock.folder / "bot.db")) as store:
         return once.beside(store, since=began, patience=patience, pause=pause)
@@ -170,7 +159,7 @@ def _one_round(
 
 @contextmanager
 def _store(lock: InstanceLock) -> Iterator[Store]:
-    """The bot's store, while the lock is held. Afterwards the store is closed, and then the lock is given back."""
+    """The bot's store while the lock is held: closed at the end, and then the lock is released."""
     try:
         with closing(Store(lock.folder / "bot.db")) as store:
             yield store

@@ -159,7 +159,7 @@ def test_from_nothing_to_a_running_bot_with_an_owner(
     open_link(chat, code)
     chat.wait_text("You now own this bot", chat_id=OWNER)
     chat.wait_text("alerts are on", chat_id=OWNER)
-    bot.wait("OWNER_ID was written")
+    bot.wait("OWNER_ID was saved")
     chat.send_text(chat_id=OWNER, text="/users")
     chat.wait_text("(owner)", chat_id=OWNER)
     written = env_file.read_text(encoding="utf-8")
@@ -395,7 +395,7 @@ def test_setup_beside_a_running_bot_has_that_one_take_the_new_owner(
     assert setup.wait_exit() == 0
     chat.wait_text("You now own this bot", chat_id=FRIEND)
     chat.wait_text("now owns this bot", chat_id=OWNER)
-    bot.wait("OWNER_ID was written")
+    bot.wait("OWNER_ID was saved")
     assert env_file.read_text(encoding="utf-8").endswith(f"\nOWNER_ID={FRIEND}\n")
     assert all(call.status != 409 for call in chat.calls)
 

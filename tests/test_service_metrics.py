@@ -1,4 +1,4 @@
-"""The metrics: Prometheus can read them, they tell the state, and the dashboard uses only those that exist."""
+"""The metrics: Prometheus can read them, they match the state, and the dashboard uses only those that exist."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_exactly_one_polling_state_is_on() -> None:
         assert on == [view["polling"]["state"]]
 
 
-def test_trouble_shows() -> None:
+def test_a_problem_shows() -> None:
     found = scraped(VIEW | STUCK | {"conflict": STANDBY["conflict"]})
     assert found["cryptosat_healthy", ""] == 0
     assert found["cryptosat_stuck_threads", ""] == 1
@@ -88,7 +88,7 @@ def test_a_bot_that_has_just_started_can_be_scraped() -> None:
     assert ("cryptosat_queue_messages", "") not in found
 
 
-def test_without_the_library_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_library_the_answer_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     real = builtins.__import__
 
     def absent(name: str, *rest: Any, **more: Any) -> Any:
@@ -144,7 +144,7 @@ def test_the_dashboards_panels_do_not_overlap_and_name_their_data_source_by_a_va
 # Delivery times
 
 
-def test_nothing_sent_is_no_figure() -> None:
+def test_without_a_sent_message_there_are_no_percentiles() -> None:
     spread = Latency().spread()
     assert (spread.p50, spread.p95, spread.longest, spread.latest, sum(spread.counts)) == (None, None, None, 0, 0)
 
@@ -175,7 +175,7 @@ def test_each_message_is_in_the_one_bucket_whose_bound_it_does_not_exceed(times:
         assert sum(counts[: number + 1]) == sum(seconds <= bound for seconds in times)
 
 
-def test_percentiles_forget_counts_do_not() -> None:
+def test_percentiles_are_of_the_latest_messages_and_counts_of_all() -> None:
     latency = Latency()
     latency.add(500.0)
     for _ in range(LATEST):

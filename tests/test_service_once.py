@@ -57,7 +57,7 @@ def test_a_round_delivers_what_came_since_the_last_one_and_ends_with_0(
 
 
 @pytest.mark.usefixtures("subscribed")
-def test_beside_a_running_bot_it_waits_for_that_bots_round_and_nothing_comes_twice(
+def test_beside_a_running_bot_it_waits_for_that_bots_round_and_no_alert_comes_twice(
     run_bot: Run, chat: SimBot, sim: Simulator
 ) -> None:
     bot = run_bot()
@@ -94,7 +94,7 @@ def test_without_telegram_the_alert_waits_for_the_next_round(run_bot: Run, chat:
 
 
 @pytest.mark.usefixtures("subscribed")
-def test_a_refused_token_ends_the_round_with_77_and_is_told_once_and_as_that(run_bot: Run, sim: Simulator) -> None:
+def test_a_refused_token_ends_the_round_with_77_and_is_logged_once(run_bot: Run, sim: Simulator) -> None:
     whale(sim)
     sim.market.sweep("binance", "ETH", "sell", usd=2_000_000, fills=10, price=50_000.0)
     sim.revoke(TOKEN)
@@ -105,7 +105,7 @@ def test_a_refused_token_ends_the_round_with_77_and_is_told_once_and_as_that(run
     assert "Not delivered: 2 messages" in ended.output
 
 
-def test_a_refused_token_is_told_also_when_nothing_waits(run_bot: Run, sim: Simulator) -> None:
+def test_a_refused_token_ends_with_77_also_when_nothing_waits(run_bot: Run, sim: Simulator) -> None:
     sim.revoke(TOKEN)
     assert once(run_bot).wait_exit(20) == 77
 

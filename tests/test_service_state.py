@@ -128,7 +128,7 @@ def test_the_file_holds_the_whole_state_in_the_shape_that_others_read(tmp_path: 
     }
 
 
-def test_a_disk_that_cannot_be_written_is_said_once_and_hurts_nothing(
+def test_a_disk_that_cannot_be_written_is_logged_once_and_stops_nothing(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING)
@@ -141,7 +141,7 @@ def test_a_disk_that_cannot_be_written_is_said_once_and_hurts_nothing(
     assert hint.latest["bot_id"] == 42
 
 
-def test_a_store_that_fails_leaves_the_figures_as_they_were_and_the_rest_is_told(
+def test_a_store_that_fails_leaves_its_figures_as_they_were_and_the_rest_is_current(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails() -> int:
@@ -187,7 +187,7 @@ def polling(state: str, *, good: float | None, failing: float | None = None) -> 
         (polling("retrying", good=100.0), ""),
     ],
 )
-def test_only_a_bot_that_does_not_do_its_work_has_a_problem(tmp_path: Path, how: PollingReport, problem: str) -> None:
+def test_only_a_bot_that_does_not_work_has_a_problem(tmp_path: Path, how: PollingReport, problem: str) -> None:
     found = Rig(tmp_path, polling=how).state.view()["problems"]
     assert len(found) == bool(problem)
     assert "".join(found).startswith(problem)
@@ -268,12 +268,12 @@ def test_status_says_when_alerts_are_paused_and_when_nothing_can_be_sent(tmp_pat
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"schema": 99}', "[" * 100_000, "\x00"])
-def test_a_file_that_is_no_state_reads_as_none(tmp_path: Path, content: str) -> None:
+def test_a_file_that_is_not_a_state_is_ignored(tmp_path: Path, content: str) -> None:
     (tmp_path / "status.json").write_text(content, encoding="utf-8")
     assert state.read(tmp_path) is None
 
 
-def test_the_running_bot_tells_its_state_and_takes_the_file_away_when_it_stops(
+def test_the_running_bot_writes_its_state_and_removes_the_file_when_it_stops(
     run_bot: Run, chat: SimBot, sim: Simulator, tmp_path: Path
 ) -> None:
     folder = tmp_path / "data" / TOKEN.partition(":")[0]

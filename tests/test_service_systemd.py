@@ -1,4 +1,4 @@
-"""What systemd hears, read from a real datagram socket as it would."""
+"""What is sent to systemd, read from a real datagram socket as systemd reads it."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class Clock:
         return self.now
 
 
-def test_it_says_ready_once_and_a_status_only_when_it_is_new(manager: Manager) -> None:
+def test_ready_is_sent_once_and_a_status_only_when_it_changes(manager: Manager) -> None:
     notifier = Notifier({"NOTIFY_SOCKET": manager.address})
     notifier.status("Polling as @whale_bot", ready=True)
     assert manager.heard() == ["READY=1", "STATUS=Polling as @whale_bot"]
@@ -94,12 +94,12 @@ def test_it_says_ready_once_and_a_status_only_when_it_is_new(manager: Manager) -
     assert "STOPPING=1" in manager.heard()
 
 
-def test_a_line_end_in_a_status_cannot_say_anything_else(manager: Manager) -> None:
+def test_a_line_end_in_a_status_cannot_start_another_assignment(manager: Manager) -> None:
     Notifier({"NOTIFY_SOCKET": manager.address}).status("wrong\nREADY=1")
     assert manager.heard() == ["STATUS=wrong READY=1"]
 
 
-def test_signs_of_life_go_out_at_a_third_of_the_limit(manager: Manager) -> None:
+def test_heartbeats_are_sent_at_a_third_of_the_limit(manager: Manager) -> None:
     clock = Clock()
     notifier = Notifier({"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": "180000000"}, monotonic=clock)
     assert notifier.watchdog == 180
@@ -118,7 +118,7 @@ def test_signs_of_life_go_out_at_a_third_of_the_limit(manager: Manager) -> None:
     [{}, {"WATCHDOG_USEC": "0"}, {"WATCHDOG_USEC": "soon"}, {"WATCHDOG_USEC": "1000000", "WATCHDOG_PID": "1"}],
     ids=["none", "zero", "garbage", "of another process"],
 )
-def test_without_a_limit_of_its_own_it_gives_no_signs_of_life(manager: Manager, environ: dict[str, str]) -> None:
+def test_without_a_limit_no_heartbeat_is_sent(manager: Manager, environ: dict[str, str]) -> None:
     notifier = Notifier({"NOTIFY_SOCKET": manager.address, **environ})
     notifier.alive()
     assert notifier.watchdog is None
@@ -126,14 +126,14 @@ def test_without_a_limit_of_its_own_it_gives_no_signs_of_life(manager: Manager, 
 
 
 @pytest.mark.parametrize("address", ["", "/nowhere/at/all", "@nobody-listens-here", "vsock:1:2", "relative"])
-def test_a_line_to_nobody_is_no_error(address: str) -> None:
+def test_a_socket_that_nobody_reads_is_no_error(address: str) -> None:
     notifier = Notifier({"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "1000000"})
     notifier.status("Polling", ready=True)
     notifier.alive()
     notifier.stopping()
 
 
-def test_a_start_is_over_when_it_polls_or_when_telegram_stays_away(manager: Manager) -> None:
+def test_the_start_is_done_when_the_bot_polls_or_telegram_stays_unreachable(manager: Manager) -> None:
     clock = Clock()
     notifier = Notifier({"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": "9000000"}, monotonic=clock)
     notifier.report(PollingState.CONNECTING, well=True)
@@ -148,7 +148,7 @@ def test_a_start_is_over_when_it_polls_or_when_telegram_stays_away(manager: Mana
     assert manager.heard() == ["WATCHDOG=1"]
 
 
-def test_the_bot_says_ready_when_it_polls_then_lives_then_stops(
+def test_the_bot_sends_ready_when_it_polls_then_heartbeats_then_stopping(
     by_path: Manager, sim: Simulator, chat: SimBot, run_bot: Run
 ) -> None:
     bot = run_bot(NOTIFY_SOCKET=by_path.address, WATCHDOG_USEC="3000000")
@@ -161,7 +161,9 @@ def test_the_bot_says_ready_when_it_polls_then_lives_then_stops(
     assert "STATUS=Stopping" in by_path.wait_for("STOPPING=1")
 
 
-def test_a_standby_is_ready_and_alive_too(by_path: Manager, sim: Simulator, chat: SimBot, run_bot: Run) -> None:
+def test_a_standby_is_ready_and_sends_heartbeats_too(
+    by_path: Manager, sim: Simulator, chat: SimBot, run_bot: Run
+) -> None:
     run_bot().wait_output("Polling: running")
     run_bot(
         "--wait",
@@ -175,7 +177,7 @@ def test_a_standby_is_ready_and_alive_too(by_path: Manager, sim: Simulator, chat
     by_path.wait_for("WATCHDOG=1")
 
 
-def test_a_bot_whose_polling_is_stuck_gives_no_sign_of_life(
+def test_a_bot_whose_polling_is_stuck_sends_no_heartbeat(
     by_path: Manager, sim: Simulator, chat: SimBot, run_bot: Run
 ) -> None:
     stuck = (

@@ -1,4 +1,4 @@
-"""A stuck thread ends the process and is named; a thread at rest and a machine that slept are let be."""
+"""A stuck thread is named and ends the process; a resting thread or a suspended machine does not."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_a_step_without_a_heartbeat_is_stuck_after_the_limit_and_not_before() ->
     assert "outbox-1" not in rig.said[0]
 
 
-def test_the_alarm_is_given_once_and_the_process_is_ended_when_nobody_does_it() -> None:
+def test_the_alarm_is_raised_once_and_ends_the_process_if_nothing_else_does() -> None:
     rig = Rig("polling")
     rig.run(3 * LIMIT)
     assert len(rig.said) == 1
@@ -72,13 +72,13 @@ def test_the_alarm_is_given_once_and_the_process_is_ended_when_nobody_does_it() 
     assert rig.ended.empty()
 
 
-def test_a_step_that_lasts_but_gets_on_is_not_stuck() -> None:
+def test_a_long_step_that_sends_heartbeats_is_not_stuck() -> None:
     rig = Rig("polling")
     rig.run(10 * LIMIT, beating=rig.workers[0].heartbeat)
     assert rig.dog.stuck == []
 
 
-def test_a_thread_at_rest_is_not_stuck_until_its_rest_is_long_over() -> None:
+def test_a_resting_thread_is_not_stuck_until_the_limit_after_its_rest() -> None:
     rig = Rig("polling")
     rig.workers[0].resting = 3600.0
     rig.workers[0].heartbeat()
@@ -88,7 +88,7 @@ def test_a_thread_at_rest_is_not_stuck_until_its_rest_is_long_over() -> None:
     assert rig.dog.stuck == ["polling"]
 
 
-def test_a_thread_that_gets_on_again_is_well_again() -> None:
+def test_a_thread_that_sends_heartbeats_again_is_no_longer_stuck() -> None:
     rig = Rig("polling")
     rig.run(2 * LIMIT)
     assert rig.dog.stuck == ["polling"]
@@ -111,7 +111,7 @@ def test_time_in_which_the_process_was_frozen_does_not_count() -> None:
     assert rig.dog.stuck == ["polling"]
 
 
-def test_a_clock_that_goes_back_does_no_harm() -> None:
+def test_a_clock_that_goes_back_raises_no_alarm() -> None:
     rig = Rig("polling")
     rig.now -= 500
     rig.run(LIMIT / 2)
@@ -165,7 +165,7 @@ def hang_in(package: str, where: str, *, holding_the_store: bool = False) -> str
     )
 
 
-def test_a_poll_that_hangs_ends_the_process_in_order_with_1_and_the_log_tells_where(
+def test_a_poll_that_hangs_ends_the_process_in_order_with_1_and_the_log_shows_where(
     run_bot: Run, tmp_path: Path
 ) -> None:
     bot = run_bot(before=SOON + hang_in("botapi", "client.Telegram.updates"))
@@ -186,7 +186,7 @@ def test_a_send_that_hangs_ends_the_process_and_the_next_start_sends(run_bot: Ru
     chat.wait_text("pong kept")
 
 
-def test_a_job_that_hangs_so_that_the_stop_hangs_as_well_is_cut_short(run_bot: Run) -> None:
+def test_a_hanging_job_that_makes_the_stop_hang_too_ends_the_process(run_bot: Run) -> None:
     """The stuck thread holds the store: nothing could be closed in order."""
     hanging = hang_in("watch", "whale_monitor.WhaleMonitor.tick", holding_the_store=True)
     bot = run_bot(before=SOON + "watchdog.GRACE = 1.0; " + hanging)
@@ -213,7 +213,7 @@ def test_a_bot_whose_store_is_held_for_good_sees_the_request_to_stop_and_ends(
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="needs SIGSTOP")
-def test_a_process_that_was_frozen_for_longer_than_the_limit_goes_on(run_bot: Run, chat: SimBot) -> None:
+def test_a_process_that_was_frozen_for_longer_than_the_limit_continues(run_bot: Run, chat: SimBot) -> None:
     """The worst moment: in the middle of a step, which needs a second more before its next heartbeat."""
     slow = "[threading.Event().wait(0.05) for _ in range(20)]"
     bot = run_bot(

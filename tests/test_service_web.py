@@ -1,4 +1,4 @@
-"""The health server: what it says, what it never says, how little it takes to stand it, and its page in a browser."""
+"""The health server: what it shows, what it never shows, what clients cannot do to it, and its page in a browser."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def test_a_bot_with_a_problem_is_503_with_each_reason_on_a_line(site: Site) -> N
     assert said.splitlines() == ["not healthy", "The thread whales is stuck.", "Telegram gives no good answer."]
 
 
-# What it lets be
+# What clients cannot do
 
 
 @pytest.mark.parametrize("path", ["/", "/healthz", "/status.json"])
@@ -164,13 +164,13 @@ def test_head_is_get_without_the_body(site: Site, path: str) -> None:
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
-def test_it_only_shows(site: Site, method: str) -> None:
+def test_it_is_read_only(site: Site, method: str) -> None:
     code, _, headers = site.ask("/", method)
     assert (code, headers["Allow"]) == (405, "GET, HEAD")
 
 
 @pytest.mark.parametrize("path", ["/web.py", "/../bot.log", "/%2e%2e/bot.log", "/healthz/", "/status.json%00", "*"])
-def test_nothing_else_is_there(site: Site, path: str) -> None:
+def test_every_other_path_is_404(site: Site, path: str) -> None:
     assert site.ask(path)[0] == 404
 
 
@@ -210,13 +210,13 @@ def test_many_slow_clients_cannot_lock_others_out(site: Site) -> None:
             line.close()
 
 
-def test_a_client_that_says_nothing_is_let_go(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_client_is_disconnected(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(web._Handler, "timeout", 0.1)
     with socket.create_connection(("127.0.0.1", site.port), timeout=10) as line:
         assert line.recv(10) == b""
 
 
-def test_a_client_that_goes_away_is_no_error(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_client_that_disconnects_is_no_error(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
     site.view["folder"] = "x" * 5_000_000  # too much for the socket's buffers: the answer cannot be delivered
     with socket.create_connection(("127.0.0.1", site.port), timeout=10) as line:
@@ -244,7 +244,7 @@ def test_the_page_loads_nothing_from_elsewhere_and_its_policy_allows_nothing_els
 # The port
 
 
-def test_a_port_in_use_is_said_once_tried_again_and_had_when_it_is_free(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_port_in_use_is_logged_once_and_taken_when_it_is_free(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         server = HealthServer(lambda: VIEW, host="127.0.0.1", port=taken.getsockname()[1])
@@ -290,7 +290,7 @@ def get(port: int, path: str) -> tuple[int, str]:
         connection.close()
 
 
-def test_the_running_bot_shows_itself_but_no_token_no_chat_and_no_words(
+def test_the_running_bot_shows_its_state_but_no_token_no_chat_and_no_message(
     run_bot: Run, chat: SimBot, sim: Simulator
 ) -> None:
     port = free_port()
@@ -370,7 +370,7 @@ def shown(document: str, element: str) -> str:
 
 
 @browser
-def test_in_a_browser_the_page_tells_state_queue_sources_conflicts_and_latency(site: Site, tmp_path: Path) -> None:
+def test_in_a_browser_the_page_shows_state_queue_sources_conflicts_and_latency(site: Site, tmp_path: Path) -> None:
     site.view["username"] = "<img src=x onerror=alert(1)>"  # what comes from outside is text, never markup
     document = dom(f"http://127.0.0.1:{site.port}/", tmp_path)
     assert shown(document, "headline") == "Running"
@@ -389,7 +389,7 @@ def test_in_a_browser_the_page_tells_state_queue_sources_conflicts_and_latency(s
 
 
 @browser
-def test_in_a_browser_trouble_is_the_first_thing_that_is_read(site: Site, tmp_path: Path) -> None:
+def test_in_a_browser_a_problem_comes_first(site: Site, tmp_path: Path) -> None:
     site.view |= STANDBY | STUCK
     document = dom(f"http://127.0.0.1:{site.port}/", tmp_path)
     assert shown(document, "headline") == "Stuck"
