@@ -47,10 +47,9 @@ class LockLost(LockError):
 class InstanceLock:
     """The right to run as bot `bot_id` on this machine. Making the object touches nothing.
 
-    It lasts until `release()` or the end of the process, not for the life of a variable. A forked child does not hold
-    it: daemonise first, lock after. `machine_wide=False` leaves only the file lock.
-    held: whether this process has it. same_folder: whether the last refusal came from this folder's own lock file.
-    name: the bot's user name, for people.
+    It lasts until `release()` or the end of the process. A forked child does not hold it: daemonise first, then lock.
+    machine_wide: False leaves only the file lock. held: whether this process has it. same_folder: whether the last
+    refusal came from this folder's own lock file. name: the bot's user name, for people.
     """
 
     def __init__(self, folder: Path, bot_id: int, *, name: str = "", machine_wide: bool = True) -> None:
@@ -79,10 +78,9 @@ class InstanceLock:
                     self._write_record()
 
     def acquire(self, timeout: float = 0.0, *, cancelled: Callable[[], bool] = lambda: False) -> bool:
-        """Try for `timeout` seconds (math.inf: as a standby); True when this process now holds the lock.
+        """Try for `timeout` seconds (math.inf: as a standby), or until `cancelled()`; True if the lock is now held.
 
-        False when another holds it to the end, or when `cancelled()` (asked every 0.05 s) turned true. Raises
-        LockError when the lock cannot be used at all, which never counts as free.
+        Raises LockError when the lock cannot be used at all, which never counts as free.
         """
         with self._mutex:
             if not self.held:
@@ -100,7 +98,7 @@ class InstanceLock:
         return False
 
     def release(self) -> None:
-        """Let go, the file lock last; the lock file stays. Again, or in a forked child: no effect."""
+        """Let go; the lock file stays. Has no effect the second time, and none in a forked child."""
         with self._mutex:
             if not self.held:
                 return
@@ -124,10 +122,9 @@ class InstanceLock:
         self.release()
 
     def holder(self) -> Holder | None:
-        """Who runs the bot, from the best source available; None when nobody is known to.
+        """Who runs the bot, from the machine-wide lock, /proc/locks or holder.json; None when nobody is known to.
 
-        Sources in turn: the machine-wide lock (works across OS users), /proc/locks, holder.json. Never tries to take
-        the lock, so it cannot make a start fail.
+        Never tries to take the lock, so it cannot make a start fail.
         """
         if self._machine_lock is not None and not self.held and self._machine_lock.surely_free():
             return None

@@ -55,8 +55,8 @@ _ALIASES = {"BOT_TOKEN": TOKEN, "TOKEN": TOKEN, "API_TOKEN": TOKEN}
 class ConfigError(Exception):
     """The settings cannot be used. `problems` holds one sentence each; str() joins them, one per line.
 
-    missing: names that must be set and are not. settings: what could be understood, with defaults for the rest: to
-    look at, not to run with.
+    missing: names that must be set and are not. settings: what could be read, with defaults for the rest; only to
+    look at.
     """
 
     def __init__(self, problems: list[str], settings: Settings | None = None, *, missing: Sequence[str] = ()) -> None:
@@ -164,8 +164,7 @@ def load(
 ) -> Settings:
     """Read `env_file` and the environment. Raises ConfigError with every problem found; changes nothing.
 
-    owner_may_come: settings without anyone who may use the bot are accepted; somebody may have opened the owner's
-    link.
+    owner_may_come: accept settings without anyone who may use the bot; somebody may have opened the owner link.
     """
     reader = _Reader(env_file, os.environ if environ is None else environ)
     values = {name: reader.get(row) for name, row in _FIELDS.items()}
@@ -181,7 +180,7 @@ def load(
 
 
 def bot_id_in(env_file: Path) -> int | None:
-    """The bot id of the token in a settings file; None when the file or a token in it is missing or unreadable."""
+    """The bot id of the token in a settings file; None if there is no readable token."""
     token = _Reader(env_file, {}).raw(TOKEN)
     return int(token.partition(":")[0]) if kinds.TOKEN_FORM.match(token) else None
 
@@ -227,7 +226,8 @@ class _Reader:
         try:
             return row.kind.parse(value)
         except ValueError:
-            shown = "(hidden)" if row.secret else _shown(value)
+            # A token pasted into the wrong line must not be echoed.
+            shown = "(hidden)" if row.secret or redact(value) != value else repr(value)
             self.bad.add(row.name)
             self.problems.append(f"{row.name}={shown}: expected {row.kind.expected}.")
             return row.default
@@ -236,14 +236,8 @@ class _Reader:
         """Names that are not ours but look like ours, with the name that was probably meant."""
         found = []
         for name in sorted({*self.file, *self._environ} - set(NAMES)):
-            meant = _ALIASES.get(name) if name in self.file else None
-            close = difflib.get_close_matches(name, NAMES, n=1, cutoff=0.88)
-            meant = meant or (close[0] if close else None)
-            if meant is not None and not self.raw(meant):
+            alias = [_ALIASES[name]] if name in _ALIASES and name in self.file else []
+            meant = [*alias, *difflib.get_close_matches(name, NAMES, n=1, cutoff=0.88), ""][0]
+            if meant and not self.raw(meant):
                 found.append(f"{name} is not a setting of this bot and is ignored; did you mean {meant}?")
         return tuple(found)
-
-
-def _shown(value: str) -> str:
-    # A token pasted into the wrong line must not be echoed.
-    return repr(value) if redact(value) == value else "(hidden: it looks like a token)"

@@ -141,7 +141,7 @@ def env_file(subject: Subject) -> Iterator[Finding]:
         if others:
             words = f"{path} can be read by {others} (mode {mode:03o}), and it contains the token"
             yield Finding("settings file", "warning", words, f"chmod 600 {path}")
-        elif owner not in (os.geteuid(), 0) and os.geteuid() != 0:
+        elif sys.platform != "win32" and owner not in (os.geteuid(), 0) and os.geteuid() != 0:
             yield Finding("settings file", "warning", f"{path} belongs to another account (uid {owner})")
         else:
             yield Finding("settings file", "ok", f"{path}, mode {mode:03o}")

@@ -73,7 +73,9 @@ def run(interactive: bool) -> int:
 
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a Windows console may lack a character: never a crash
-    ends = [signal.SIGTERM] if sys.platform == "win32" else [signal.SIGTERM, signal.SIGHUP]
+    ends = [signal.SIGTERM]
+    if sys.platform != "win32":
+        ends.append(signal.SIGHUP)
     previous = {number: signal.signal(number, _interrupt) for number in ends}
     try:
         with (

@@ -221,7 +221,7 @@ def here(env_file: Path, kind: str) -> Place:
     """This installation, and the user whose it is: under sudo the one who called sudo."""
     user, home = user_name(), start_commands.home()
     caller = os.environ.get("SUDO_USER", "")
-    if not WINDOWS and os.geteuid() == 0 and caller not in ("", "root"):
+    if sys.platform != "win32" and os.geteuid() == 0 and caller not in ("", "root"):
         user, home = caller, Path(os.path.expanduser(f"~{caller}"))  # noqa: PTH111 - Path would ask the same
     elif WINDOWS and os.environ.get("USERDOMAIN"):
         user = f"{os.environ['USERDOMAIN']}\\{user}"

@@ -90,7 +90,8 @@ def test_a_link_to_a_file_elsewhere_stays_a_link(path: Path, tmp_path: Path) -> 
 
 @pytest.mark.skipif(sys.platform == "win32" or os.geteuid() != 0, reason="only root can give files away")
 def test_root_leaves_the_file_to_its_owner(path: Path) -> None:
-    assert sys.platform != "win32"  # for mypy
+    if sys.platform == "win32":
+        return
     path.write_text("X=1\n", encoding="utf-8")
     os.chown(path, 12345, 12346)
     envfile.update(path, {"OWNER_ID": "7"})
