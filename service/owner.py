@@ -75,7 +75,7 @@ class OwnerMessages:
             try:
                 self.telegram.send("sendMessage", {"chat_id": owner, "text": words})
             except TelegramError as error:
-                log.info("The owner could not be told about the database yet: %s", error)
+                log.info("The owner cannot be told about the database yet: %s", error)
                 return
             self.told_of_trouble = True
 

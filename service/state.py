@@ -106,20 +106,14 @@ class State:
 
     def collect(self) -> dict[str, Any]:
         """The state for JSON. Times are unix seconds or None, ages and lags seconds. Never waits for the store."""
-        now, monotonic, found = self._now(), self._monotonic(), self._snapshot()
-        conflict = asdict(found.conflict)
-        return {
+        monotonic, found = self._monotonic(), self._snapshot()
+        return self._live(found) | {
             "schema": SCHEMA,
             "version": VERSION,
             "bot_id": self._bot_id,
             "username": found.username,
             "pid": os.getpid(),
-            "started_at": self._started_at,
-            "written_at": now,
-            "polling": found.polling.as_json(),
-            "conflict": {name: conflict[name] for name in ("since", "count", "episodes")},
-            "problems": self._problems(found),
-            "alerts_paused": found.polling.alerts_paused,
+            "written_at": self._now(),
             "sources": [
                 {name: getattr(source, name) for name in _SOURCE_FIELDS} | {"symbols": list(source.symbols)}
                 for source in found.sources
@@ -130,6 +124,15 @@ class State:
                 for worker in found.workers
             ],
             "folder": str(self._folder),
+        }
+
+    def _live(self, found: Snapshot) -> dict[str, Any]:
+        return {
+            "started_at": self._started_at,
+            "polling": found.polling.as_json(),
+            "conflict": asdict(found.conflict),
+            "problems": self._problems(found),
+            "alerts_paused": found.polling.alerts_paused,
         }
 
     def _problems(self, found: Snapshot) -> list[str]:
@@ -156,18 +159,15 @@ class State:
     def view(self) -> dict[str, Any]:
         """All that can be shown: what was last collected, and how things are now. Never waits for the store."""
         found = self._snapshot()
-        problems = self._problems(found)
-        return self.latest | {
+        live = self._live(found)
+        return {
+            **self.latest,
+            **live,
             "now": self._now(),
-            "healthy": not problems,
-            "problems": problems,
+            "healthy": not live["problems"],
             "stuck": list(found.stuck),
-            "polling": found.polling.as_json(),
-            "conflict": asdict(found.conflict),
-            "alerts_paused": found.polling.alerts_paused,
             "alerts_by_hour": self._hours,
             "latency": asdict(found.latency) | {"bounds": BOUNDS},
-            "started_at": self._started_at,
         }
 
     def lines(self, zone: tzinfo, *, polling: Sequence[str]) -> list[str]:

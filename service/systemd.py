@@ -28,7 +28,7 @@ class Notifier:
     ) -> None:
         environ = os.environ if environ is None else environ
         name = environ.get("NOTIFY_SOCKET", "")
-        # "@name" is an abstract socket; its first byte is 0. Other forms (vsock:) are not for a process like this.
+        # "@name" is an abstract socket, which begins with a 0 byte. Other forms (vsock:) do not occur here.
         self._address = f"\0{name[1:]}" if name.startswith("@") else name if name.startswith("/") else ""
         self._monotonic = monotonic
         self._status = ""

@@ -104,7 +104,13 @@ def test_the_file_holds_the_whole_state_in_the_shape_that_others_read(tmp_path: 
             "last_good_at": 9.0,
             "failing_since": None,
         },
-        "conflict": {"since": None, "count": 0, "episodes": [{"since": 1.0, "until": 2.0, "count": 3}]},
+        "conflict": {
+            "since": None,
+            "count": 0,
+            "begun": 0,
+            "answers": 0,
+            "episodes": [{"since": 1.0, "until": 2.0, "count": 3}],
+        },
         "problems": ["Telegram has not answered for 1 d."],
         "alerts_paused": False,
         "sources": [
