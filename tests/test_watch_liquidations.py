@@ -127,6 +127,7 @@ def test_what_the_sum_names_is_what_happened() -> None:
     assert (wave.usd, wave.before, wave.events, wave.biggest) == (1_100_000.0, 0.0, 3, 600_000.0)
     assert wave.last_ms - wave.first_ms == 120_000
     assert wave.venues == {"OKX": 800_000.0, "Gate": 300_000.0}
+    assert (wave.low, wave.high) == (77_000.0, 77_006.0)
 
 
 def test_one_big_liquidation_alone_is_no_wave() -> None:

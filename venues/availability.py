@@ -115,10 +115,6 @@ class Health:
         self.answered = True
         self._failures = 0
 
-    def count(self, *, skipped: int, missed: int) -> None:
-        """Add unreadable rows and missed trades."""
-        self.seen = replace(self.seen, skipped=self.seen.skipped + skipped, missed=self.seen.missed + missed)
-
     def end_tick(self, now: float) -> None:
         """Decide whether a failure is over."""
         if not self.answered or self._failed_in_tick or self.seen.state == "off":

@@ -174,10 +174,11 @@ class Feeds(Generic[V]):
     def count_flaws(self, venue: V, *, skipped: int = 0, missed: int = 0) -> None:
         """Count rows that could not be read and trades that are missing by their ids, for /status."""
         health = self._health[venue.name]
-        if skipped and not health.seen.skipped:
+        seen = health.seen
+        if skipped and not seen.skipped:
             log.warning("%s: skipped an unreadable row (%s); more are only counted", venue.host, self._what)
         if skipped or missed:
-            health.count(skipped=skipped, missed=missed)
+            health.seen = replace(seen, skipped=seen.skipped + skipped, missed=seen.missed + missed)
 
     # After a tick
 

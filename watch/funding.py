@@ -51,8 +51,7 @@ class Crossings:
 
     def feed(self, rates: Iterable[Rate]) -> list[Change]:
         """Look at the newest rates; return the alerts that are due. Contracts without a rate stay as they are."""
-        found = [self._check(rate) for rate in rates]
-        return [change for change in found if change is not None]
+        return [change for rate in rates if (change := self._check(rate)) is not None]
 
     def _check(self, rate: Rate) -> Change | None:
         value, name = rate.eight_hours, f"{rate.venue}:{rate.contract}"

@@ -243,8 +243,8 @@ class LiquidationMonitor:
         announce(self._store, words, now=now, monitor="liquidations")
 
     def _url(self, venue: str, symbol: str) -> str:
-        urls: dict[str, Callable[[str], str]] = {self._okx.venue: self._okx.url, self._gate.venue: self._gate.url}
-        return urls.get(venue, CoinGlass.url)(symbol)
+        direct = {self._okx.venue: self._okx.url, self._gate.venue: self._gate.url}
+        return direct.get(venue, CoinGlass.url)(symbol)
 
 
 def _ages(looks: Sequence[Look]) -> dict[Liquidation, Age]:

@@ -3,18 +3,18 @@
 A wave is liquidations of one coin and one side that together reach an amount within five minutes, by the venues' own
 times. The rule for a coin and a side:
 
-- The window holds what happened in the five minutes up to the newest event, in whatever order it arrives. What
-  arrives later than that counts for no sum.
-- A wave begins when the window reaches the amount and no single event is most of it (that one is an alert by itself).
-- Everything after that belongs to the wave. There is an alert when it begins and each time it has doubled.
-- It is over with the first event before which the window had fallen below half of the amount.
+- The window holds what happened in the five minutes up to the newest event, in whatever order it arrives. An older
+  event counts for no sum.
+- A wave begins when the window reaches the amount and no single event is most of it (that one has its own alert).
+- Every later event belongs to the wave. There is an alert when it begins and each time it has doubled.
+- It is over when an event comes and the window before it had fallen below half of the amount.
 
 So alerts depend on the sequence of events alone, not on how it was cut into pages and ticks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -30,7 +30,7 @@ GROWN = 2.0  # times the sum at the last alert
 class Wave:
     """A wave so far. step: 1 when it began, 2 when it had doubled, and so on.
 
-    usd: US dollars in all. before: those at the last alert, 0 the first time. venues: each with its US dollars.
+    usd: US dollars in total. before: those at the last alert, 0 the first time. venues: each with its US dollars.
     """
 
     symbol: str
@@ -48,7 +48,7 @@ class Wave:
 
     @property
     def key(self) -> str:
-        """Its identity: the same after a restart and for any pages."""
+        """Its identity: the same after a restart and for any paging."""
         return f"{self.symbol}:{self.side}:{self.first_ms}:{self.last_ms}:{self.step}"
 
     def add(self, event: Liquidation) -> None:
@@ -64,14 +64,16 @@ class Wave:
         self.venues[event.venue] = self.venues.get(event.venue, 0.0) + event.usd
 
 
+@dataclass
 class _Side:
-    """What one coin and side did in the last five minutes, and its wave if one is on."""
+    """What one coin and side did in the last five minutes, and its wave if one is on.
 
-    def __init__(self) -> None:
-        self.window: list[Liquidation] = []
-        self.newest = 0
-        self.wave: Wave | None = None
-        self.told = 0.0  # US dollars of the wave at its last alert
+    told: US dollars of the wave at its last alert.
+    """
+
+    window: list[Liquidation] = field(default_factory=list)
+    wave: Wave | None = None
+    told: float = 0.0
 
 
 class Waves:
@@ -83,14 +85,12 @@ class Waves:
 
     def feed(self, events: Iterable[Liquidation]) -> list[Wave]:
         """Count events; return the waves that began or doubled with one of them, as they were then."""
-        told = [self._count(event) for event in events]
-        return [wave for wave in told if wave is not None]
+        return [wave for event in events if (wave := self._count(event)) is not None]
 
     def _count(self, event: Liquidation) -> Wave | None:
         side = self._sides.setdefault((event.symbol, event.side), _Side())
         amount = self._amount(event.symbol)
-        side.newest = max(side.newest, event.at_ms)
-        begins = side.newest - WINDOW_MS
+        begins = max(known.at_ms for known in [*side.window, event]) - WINDOW_MS
         if event.at_ms <= begins:
             return None
         side.window = [before for before in side.window if before.at_ms > begins]
@@ -101,7 +101,9 @@ class Waves:
             side.wave.add(event)
             wave, enough = side.wave, side.told * GROWN
         else:
-            wave, enough = _together(side.window), amount
+            wave, enough = Wave(symbol=event.symbol, side=event.side), amount
+            for counted in side.window:
+                wave.add(counted)
         if wave.usd < enough or wave.biggest > MOST * wave.usd:
             return None
         wave.before, side.told = side.told, wave.usd
@@ -113,28 +115,11 @@ class Waves:
 
     def dump(self) -> dict[str, Any]:
         """All that is known, as JSON values; `load` continues from there."""
-        return {
-            f"{symbol}:{name}": {
-                "window": [list(event) for event in side.window],
-                "wave": None if side.wave is None else asdict(side.wave),
-                "told": side.told,
-            }
-            for (symbol, name), side in self._sides.items()
-        }
+        return {f"{symbol}:{name}": asdict(side) for (symbol, name), side in self._sides.items()}
 
     def load(self, dumped: Mapping[str, Any]) -> None:
         """Call before the first `feed`. Raises KeyError or TypeError for what `dump` did not make."""
         for key, known in dumped.items():
             symbol, _, name = key.rpartition(":")
-            side = self._sides[symbol, name] = _Side()
-            side.window = [Liquidation(*event) for event in known["window"]]
-            side.newest = max((event.at_ms for event in side.window), default=0)
-            side.wave = None if known["wave"] is None else Wave(**known["wave"])
-            side.told = known["told"]
-
-
-def _together(events: Sequence[Liquidation]) -> Wave:
-    wave = Wave(symbol=events[0].symbol, side=events[0].side)
-    for event in events:
-        wave.add(event)
-    return wave
+            window, wave = [Liquidation(*event) for event in known["window"]], known["wave"]
+            self._sides[symbol, name] = _Side(window, None if wave is None else Wave(**wave), known["told"])

@@ -58,13 +58,10 @@ class WhaleMonitor:
         self._commit()
         self._reader.end_tick()
         self._note_changes(before)
-        served = self._served()
         unknown = {symbol for symbol in self._unserved if not self.feeds.knowing(symbol)}
-        self.feeds.end_tick(
-            {venue.name: self._use(venue, symbols) for venue, symbols in served.items()},
-            unserved=self._unserved - unknown,
-        )
-        # After the trades, from a venue that was just read: a failure here costs no alert.
+        served = self._served()
+        self.feeds.end_tick({venue.name: use for venue, use in served.items()}, unserved=self._unserved - unknown)
+        # After the trades, from a venue that has just answered: a failure here costs no alert.
         if served and not self.feeds.stopping:
             self._thresholds.refresh(next(iter(served)), now=self._now())
 
@@ -109,18 +106,16 @@ class WhaleMonitor:
             self._reader.forget()
             raise
 
-    def _served(self) -> dict[SpotVenue, tuple[str, ...]]:
+    def _served(self) -> dict[SpotVenue, Use]:
         """The venues in use, in order of preference, each with its coins."""
         found = {}
         for venue in self.feeds.venues:
             symbols = tuple(s for s, serves in self._serving.items() if serves is venue and s not in self._unserved)
             if symbols:
-                found[venue] = symbols
+                read = [self._reader.read_at(venue.venue, symbol) for symbol in symbols]
+                read_at = min((at for at in read if at is not None), default=None)
+                found[venue] = Use(symbols=symbols, read_at=read_at)
         return found
-
-    def _use(self, venue: SpotVenue, symbols: tuple[str, ...]) -> Use:
-        read = [self._reader.read_at(venue.venue, symbol) for symbol in symbols]
-        return Use(symbols=symbols, read_at=min((at for at in read if at is not None), default=None))
 
     def _note_changes(self, before: Mapping[str, SpotVenue]) -> None:
         """Log which venue serves what when that changed; tell the owner once of a coin that no venue has."""
