@@ -15,7 +15,6 @@ import re
 import signal
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
@@ -39,17 +38,18 @@ class _Arguments(argparse.ArgumentParser):
         raise SystemExit(exit_codes.BAD_ARGUMENTS)
 
 
-@dataclass(frozen=True)
-class Subcommand:
-    """`python bot.py NAME` calls `run(env_file, arguments) -> exit code` of manage/NAME.py.
-
-    The module is imported only when its command is used, and reads the settings it needs itself; a ConfigError that
-    it raises is reported as at a start (exit code 78). `needs_file`: an --env-file that was named must exist.
-    """
-
-    summary: str
-    options: Callable[[argparse.ArgumentParser], object] = lambda parser: None
-    needs_file: bool = True
+# `python bot.py NAME` calls run(env_file, arguments) -> exit code of manage/NAME.py, which is imported only then and
+# reads the settings it needs itself. A ConfigError from it is reported as at a start (exit code 78).
+COMMANDS = {
+    "setup": "set the token and the owner",
+    "status": "show whether the bot is running",
+    "stop": "stop the running bot",
+    "logs": "show the last lines of the log",
+    "doctor": "check for problems and suggest fixes",
+    "install": "set up automatic start (systemd, PM2, cron, ...)",
+}
+_NEEDS_NO_FILE = ("setup", "doctor", "install")  # the file of --env-file may be missing
+_SUPERVISORS = ("systemd", "systemd-user", "pm2", "supervisor", "cron", "windows", "docker")
 
 
 def _number(kind: Callable[[str], float], low: float, high: float) -> Callable[[str], float]:
@@ -63,44 +63,6 @@ def _number(kind: Callable[[str], float], low: float, high: float) -> Callable[[
         return number
 
     return parse
-
-
-def _stop_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--timeout", type=_number(float, 0, 3600), default=10.0, metavar="S", help="seconds to wait (%(default)g)"
-    )
-
-
-def _logs_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-f", "--follow", action="store_true", help="keep printing new lines")
-    parser.add_argument(
-        "-n", "--lines", type=_number(int, 0, 1_000_000), default=40, metavar="N", help="how many lines (%(default)s)"
-    )
-
-
-def _json_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="print JSON, for programs")
-
-
-def _status_options(parser: argparse.ArgumentParser) -> None:
-    _json_options(parser)
-    parser.add_argument("--healthy", action="store_true", help="exit code 1 if it is running but not healthy")
-
-
-def _install_options(parser: argparse.ArgumentParser) -> None:
-    kinds = ("systemd", "systemd-user", "pm2", "supervisor", "cron", "windows", "docker")
-    parser.add_argument("kind", nargs="?", choices=kinds, metavar="KIND", help=", ".join(kinds))
-    parser.add_argument("--write", action="store_true", help="save the file in its place instead of printing it")
-
-
-SUBCOMMANDS = {
-    "setup": Subcommand("set the token and the owner", needs_file=False),
-    "status": Subcommand("show whether the bot is running", _status_options),
-    "stop": Subcommand("stop the running bot", _stop_options),
-    "logs": Subcommand("show the last lines of the log", _logs_options),
-    "doctor": Subcommand("check for problems and suggest fixes", _json_options, needs_file=False),
-    "install": Subcommand("set up automatic start (systemd, PM2, cron, ...)", _install_options, needs_file=False),
-}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -143,13 +105,12 @@ def _main(argv: list[str] | None) -> int:
         from manage import demo
 
         demo.stop_at_eof()
-    command = SUBCOMMANDS.get(arguments.command)
-    env_file = arguments.env_file.absolute()
-    if env_file != config.ENV_FILE and _is_missing(env_file) and (command is None or command.needs_file):
+    command, env_file = arguments.command, arguments.env_file.absolute()
+    if command not in _NEEDS_NO_FILE and env_file != config.ENV_FILE and _is_missing(env_file):
         parser.error(f"the settings file {arguments.env_file} does not exist")
     try:
         if command is not None:
-            return _command(arguments.command, env_file, arguments)
+            return _command(command, env_file, arguments)
         return _run(env_file, arguments)
     except ConfigError as error:
         began = "The bot did not start: its" if command is None else "The"
@@ -206,10 +167,27 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"CryptoSat {config.VERSION}")
     _add_env_file(parser, config.ENV_FILE)
     rows = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
-    for name, row in SUBCOMMANDS.items():
-        command = rows.add_parser(name, help=row.summary, description=f"{row.summary[0].upper()}{row.summary[1:]}.")
+    commands = {
+        name: rows.add_parser(name, help=what, description=f"{what[0].upper()}{what[1:]}.")
+        for name, what in COMMANDS.items()
+    }
+    for command in commands.values():
         _add_env_file(command, argparse.SUPPRESS)  # may stand before the command or after it
-        row.options(command)
+    for name in ("status", "doctor"):
+        commands[name].add_argument("--json", action="store_true", help="print JSON, for programs")
+    told = "exit code 1 if it is running but not healthy"
+    commands["status"].add_argument("--healthy", action="store_true", help=told)
+    seconds, lines = _number(float, 0, 3600), _number(int, 0, 1_000_000)
+    commands["stop"].add_argument(
+        "--timeout", type=seconds, default=10.0, metavar="S", help="seconds to wait (%(default)g)"
+    )
+    commands["logs"].add_argument("-f", "--follow", action="store_true", help="keep printing new lines")
+    commands["logs"].add_argument(
+        "-n", "--lines", type=lines, default=40, metavar="N", help="how many lines (%(default)s)"
+    )
+    install = commands["install"]
+    install.add_argument("kind", nargs="?", choices=_SUPERVISORS, metavar="KIND", help=", ".join(_SUPERVISORS))
+    install.add_argument("--write", action="store_true", help="save the file in its place instead of printing it")
     return parser
 
 
