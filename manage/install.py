@@ -39,11 +39,6 @@ class Place:
     state: Path
     options: tuple[str, ...] = ()
 
-    @property
-    def script(self) -> Path:
-        """The program to run."""
-        return self.folder / "bot.py"
-
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
@@ -58,36 +53,24 @@ class Kind:
     raw: Callable[[str], str] = str
     word: Callable[[str], str] = shlex.quote
     between: str = " "
-    target: Callable[[Place], Path | None]
+    target: Callable[[Place], Path | None] = lambda place: None
     steps: Callable[[Place], list[str]]
     encoding: str = "utf-8"
     cannot: str = "[\r\n]"
 
 
-def _systemd_raw(value: str) -> str:
+def _percent(value: str) -> str:
     return value.replace("%", "%%")
+
+
+def _cron(value: str) -> str:
+    return shlex.quote(value).replace("%", r"\%")
 
 
 def _systemd_word(value: str) -> str:
     # systemd.service(5): quotes and C escapes; % begins a specifier, $ a variable.
     value = value.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
     return f'"{value}"' if re.search(r"[^\w/.:@%+=,-]", value) else value
-
-
-def _js(value: str) -> str:
-    return json.dumps(value)[1:-1]
-
-
-def _supervisor_word(value: str) -> str:
-    return shlex.quote(value).replace("%", "%%")
-
-
-def _cron_word(value: str) -> str:
-    return shlex.quote(value).replace("%", r"\%")
-
-
-def _windows_word(value: str) -> str:
-    return escape(f'"{value}"')
 
 
 def _q(path: Path) -> str:
@@ -100,7 +83,7 @@ KINDS: dict[str, Kind] = {
     "systemd": Kind(
         template="cryptosat.service",
         cannot=_SYSTEMD_CANNOT,
-        raw=_systemd_raw,
+        raw=_percent,
         word=_systemd_word,
         target=lambda place: Path("/etc/systemd/system/cryptosat.service"),
         steps=lambda place: [
@@ -112,7 +95,7 @@ KINDS: dict[str, Kind] = {
     "systemd-user": Kind(
         template="cryptosat-user.service",
         cannot=_SYSTEMD_CANNOT,
-        raw=_systemd_raw,
+        raw=_percent,
         word=_systemd_word,
         target=lambda place: place.home / ".config/systemd/user/cryptosat.service",
         steps=lambda place: [
@@ -123,7 +106,7 @@ KINDS: dict[str, Kind] = {
     ),
     "pm2": Kind(
         template="ecosystem.config.js",
-        raw=_js,
+        raw=lambda value: json.dumps(value)[1:-1],
         word=json.dumps,
         between=", ",
         target=lambda place: place.folder / "ecosystem.config.js",
@@ -136,16 +119,15 @@ KINDS: dict[str, Kind] = {
     "supervisor": Kind(
         template="supervisor.conf",
         cannot=r"[\r\n]|\s;",  # a comment begins there, in quotes too
-        raw=lambda value: value.replace("%", "%%"),
-        word=_supervisor_word,
+        raw=_percent,
+        word=lambda value: _percent(shlex.quote(value)),
         target=lambda place: Path("/etc/supervisor/conf.d/cryptosat.conf"),
         steps=lambda place: ["sudo supervisorctl reread", "sudo supervisorctl update"],
     ),
     "cron": Kind(
         template="crontab",
-        raw=_cron_word,
-        word=_cron_word,
-        target=lambda place: None,
+        raw=_cron,
+        word=_cron,
         steps=lambda place: [
             f"(crontab -l 2>/dev/null; {_q(place.python)} {_install(place, 'cron')} 2>/dev/null) | crontab -"
         ],
@@ -153,7 +135,7 @@ KINDS: dict[str, Kind] = {
     "windows": Kind(
         template="windows-task.xml",
         raw=escape,
-        word=_windows_word,
+        word=lambda value: escape(f'"{value}"'),
         target=lambda place: place.folder / "cryptosat-task.xml",
         steps=lambda place: [
             f'schtasks /Create /TN CryptoSat /XML "{place.folder / "cryptosat-task.xml"}"',
@@ -163,7 +145,6 @@ KINDS: dict[str, Kind] = {
     ),
     "docker": Kind(
         template="Dockerfile",
-        target=lambda place: None,
         steps=lambda place: [
             f"cd {_q(place.folder)}",
             "docker build -f deploy/Dockerfile -t cryptosat .",
@@ -228,12 +209,10 @@ def here(env_file: Path, kind: str) -> Place:
     python = Path(sys.executable)
     if kind == "windows" and python.with_name("pythonw.exe").exists():
         python = python.with_name("pythonw.exe")  # without a window
-    settings: config.Settings | None
     try:
-        settings = config.load(env_file)
+        state = config.load(env_file).data_dir
     except config.ConfigError as error:
-        settings = error.settings
-    state = settings.data_dir if settings is not None else None
+        state = error.settings.data_dir if error.settings is not None else None
     given = () if env_file == config.ENV_FILE else ("--env-file", str(env_file))
     return Place(
         python=python,
@@ -250,8 +229,8 @@ def filled(kind: Kind, place: Place) -> str:
     values = {
         "PYTHON": kind.word(str(place.python)),
         "PYTHON_PATH": kind.raw(str(place.python)),
-        "SCRIPT": kind.word(str(place.script)),
-        "SCRIPT_PATH": kind.raw(str(place.script)),
+        "SCRIPT": kind.word(str(place.folder / "bot.py")),
+        "SCRIPT_PATH": kind.raw(str(place.folder / "bot.py")),
         "FOLDER": kind.raw(str(place.folder)),
         "STATE": kind.word(str(place.state)),
         "USER": kind.raw(place.user),
@@ -298,7 +277,7 @@ def warnings(env_file: Path, place: Place) -> list[str]:
 
 def _install(place: Place, name: str) -> str:
     """This command again, for the same settings file."""
-    return " ".join([f"{_q(place.script)} install {name}", *(_q(Path(word)) for word in place.options)])
+    return " ".join([f"{_q(place.folder / 'bot.py')} install {name}", *(_q(Path(word)) for word in place.options)])
 
 
 def _guide(name: str, place: Place, *, write_first: Path | None = None) -> None:

@@ -62,7 +62,7 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def words(place: Place) -> list[str]:
-    return [str(place.python), str(place.script), *place.options]
+    return [str(place.python), str(place.folder / "bot.py"), *place.options]
 
 
 # Each grammar, read by who will read it
