@@ -156,7 +156,7 @@ def _how(polling: dict[str, Any], now: float) -> Finding:
 
 def starters(subject: Subject, *, deadline: float) -> Iterator[Finding]:
     """What starts this bot by itself: one is good, two fight, one that may be another bot's is named."""
-    questions = {kind: (lambda look=look: look(subject.machine)) for kind, look in launchers.KINDS.items()}
+    questions = {kind: (lambda look=look: list(look(subject.machine))) for kind, look in launchers.KINDS.items()}
     sure: list[Launcher] = []
     asked = []
     for kind, answer in at_once(questions, deadline=deadline).items():

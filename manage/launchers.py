@@ -13,7 +13,7 @@ import re
 import shlex
 import sys
 import xml.etree.ElementTree as ET
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -49,11 +49,11 @@ def _units(machine: Machine, folders: list[Path], home: Path, user: str) -> list
         if path.stem.endswith("@"):
             names = {name for name in wanted if name.startswith(path.stem)}
         # Another user's manager is not asked: only root may, and it may have to be started for the answer.
-        scope = ["--user"] if user else []
-        asked = machine.ask("systemctl", *scope, "is-active", path.name) if home == machine.home else None
-        control = "sudo systemctl" if not user else "systemctl --user"
-        if home != machine.home:
-            control = f"sudo systemctl --user -M {user}@"
+        control, asked = f"sudo systemctl --user -M {user}@", None
+        if home == machine.home:
+            scope = ["systemctl", *(["--user"] if user else [])]
+            control = " ".join(scope if user else ["sudo", *scope])
+            asked = machine.ask(*scope, "is-active", path.name)
         found[path.name] = Launcher(
             kind="systemd" if not user else f"systemd of user {user}",
             name=path.name,
@@ -132,7 +132,6 @@ def _apps(listed: Any, kind: str, before: str) -> Iterator[Launcher]:
                 kind=kind,
                 name=name,
                 folder=started.folder,
-                starts=False,
                 running=app.get("status") in ("online", "launching"),
                 remove=f"{before}pm2 delete {shlex.quote(name)} && {before}pm2 save --force",
             )
@@ -148,24 +147,16 @@ def _json(text: str) -> Any:
 # supervisord
 
 
-def supervisord(machine: Machine) -> list[Launcher]:
+def supervisord(machine: Machine) -> Iterator[Launcher]:
     """Programs in supervisord's usual configuration files."""
     etc = machine.root / "etc"
-    files = [
-        etc / "supervisord.conf",
-        etc / "supervisor/supervisord.conf",
-        *sorted(etc.glob("supervisor/conf.d/*.conf")),
-        *sorted(etc.glob("supervisord.d/*.ini")),
-    ]
-    found = []
-    for file in files:
+    files = [etc / "supervisord.conf", etc / "supervisor/supervisord.conf"]
+    for file in [*files, *sorted(etc.glob("supervisor/conf.d/*.conf")), *sorted(etc.glob("supervisord.d/*.ini"))]:
         for name, program in _programs(file):
             started = starts_bot(program.get("command", ""), program.get("directory", ""))
-            if started is None:
-                continue
-            asked = machine.ask("supervisorctl", "status", name)
-            found.append(
-                Launcher(
+            if started is not None:
+                asked = machine.ask("supervisorctl", "status", name)
+                yield Launcher(
                     kind="supervisord",
                     name=name,
                     folder=started.folder,
@@ -173,8 +164,6 @@ def supervisord(machine: Machine) -> list[Launcher]:
                     running=asked is not None and bool(re.search(r"\b(RUNNING|STARTING|BACKOFF)\b", asked[1])),
                     remove=f"delete [program:{name}] from {file}, then run: supervisorctl update",
                 )
-            )
-    return found
 
 
 def _programs(file: Path) -> Iterator[tuple[str, dict[str, str]]]:
@@ -186,13 +175,10 @@ def _programs(file: Path) -> Iterator[tuple[str, dict[str, str]]]:
     for section in sections.sections():
         kind, _, name = section.partition(":")
         if kind == "program":
-            yield (
-                name,
-                {
-                    key: (value or "").replace("%(here)s", str(file.parent)).replace("%%", "%")
-                    for key, value in sections[section].items()
-                },
-            )
+            here = {
+                key: (value or "").replace("%(here)s", str(file.parent)) for key, value in sections.items(section)
+            }
+            yield name, {key: value.replace("%%", "%") for key, value in here.items()}
 
 
 # Schedules
@@ -212,9 +198,7 @@ def cron(machine: Machine) -> list[Launcher]:
     jobs = [(where, line) for where, line in jobs if not line.lstrip().startswith("#")]
     jobs += [(str(path), read(path)) for path in etc.glob("cron.*ly/*")]
     return [
-        Launcher(
-            kind="cron", name=where, folder=started.folder, starts=True, running=False, remove=_out_of_cron(where)
-        )
+        Launcher(kind="cron", name=where, folder=started.folder, starts=True, remove=_out_of_cron(where))
         for where, command in jobs
         if (started := starts_bot(command.replace(r"\%", "%"))) is not None
     ]
@@ -231,70 +215,47 @@ def _out_of_cron(where: str) -> str:
 def task_scheduler(machine: Machine) -> list[Launcher]:
     """Tasks of the Windows Task Scheduler."""
     asked = machine.ask("schtasks", "/Query", "/XML", "ONE")
-    return tasks(asked[1]) if asked is not None else []
+    return list(tasks(asked[1])) if asked is not None else []
 
 
-def tasks(listed: str) -> list[Launcher]:
+def tasks(listed: str) -> Iterator[Launcher]:
     """The tasks in an answer of `schtasks /Query /XML ONE`, in which a comment before each names it."""
-    found = []
     for name, task in re.findall(r"<!--\s*(.*?)\s*-->\s*(<Task\b.*?</Task>)", listed, re.DOTALL):
         try:
             tree = ET.fromstring(re.sub(r'\sxmlns="[^"]*"', "", task, count=1))
         except ET.ParseError:
             continue
-        enabled = tree.findtext("Settings/Enabled", "true").strip() != "false"
+        starts = tree.find("Triggers/*") is not None
         for action in tree.iterfind("Actions/Exec"):
             program, words = action.findtext("Command", ""), action.findtext("Arguments", "")
             started = starts_bot(f"{program} {words}", action.findtext("WorkingDirectory", "").strip('"'))
-            if started is not None and enabled:
+            if started is not None and tree.findtext("Settings/Enabled", "true").strip() != "false":
                 remove = f'schtasks /Delete /TN "{name}"'
-                found.append(
-                    Launcher(
-                        kind="Task Scheduler",
-                        name=name,
-                        folder=started.folder,
-                        starts=tree.find("Triggers/*") is not None,
-                        running=False,
-                        remove=remove,
-                    )
-                )
-    return found
+                yield Launcher(kind="Task Scheduler", name=name, folder=started.folder, starts=starts, remove=remove)
 
 
 # Containers
 
 
-def containers(machine: Machine) -> list[Launcher]:
+def containers(machine: Machine) -> Iterator[Launcher]:
     """Docker containers that run, or that come back after a boot."""
     columns = "{{.Names}}\t{{.Image}}\t{{.Status}}\t{{.Command}}"
-    asked = machine.ask("docker", "ps", "--all", "--no-trunc", "--format", columns)
-    if asked is None:
-        return []
-    if asked[0] != 0 and "permission denied" in asked[2].lower():
+    code, output, errors = machine.ask("docker", "ps", "--all", "--no-trunc", "--format", columns) or (0, "", "")
+    if code != 0 and "permission denied" in errors.lower():
         raise NoAnswer("this account may not use docker (permission denied)")
-    found = []
-    for line in asked[1].splitlines():
+    for line in output.splitlines():
         name, image, status, command = [*line.split("\t"), "", "", ""][:4]
         if "cryptosat" not in f"{name} {image}".lower() and starts_bot(command.strip('"')) is None:
             continue
         policy = machine.ask("docker", "inspect", "--format", "{{.HostConfig.RestartPolicy.Name}}", name)
         running = status.startswith(("Up", "Restarting"))
-        returns = policy is not None and policy[1].strip() in ("always", "unless-stopped")
-        if running or returns:
-            found.append(
-                Launcher(
-                    kind="docker",
-                    name=name,
-                    folder=None,
-                    starts=returns,
-                    running=running,
-                    remove=f"docker rm -f {name}",
-                )
-            )
-    return found
+        starts = policy is not None and policy[1].strip() in ("always", "unless-stopped")
+        if running or starts:
+            remove = f"docker rm -f {name}"
+            yield Launcher(kind="docker", name=name, folder=None, starts=starts, running=running, remove=remove)
 
 
-KINDS: dict[str, Callable[[Machine], list[Launcher]]] = (
+KINDS: dict[str, Callable[[Machine], Iterable[Launcher]]] = (
     {"PM2": pm2, "Task Scheduler": task_scheduler, "docker": containers}
     if sys.platform == "win32"
     else {"systemd": systemd, "PM2": pm2, "supervisord": supervisord, "cron": cron, "docker": containers}

@@ -33,8 +33,8 @@ class Launcher:
     kind: str
     name: str
     folder: Path | None
-    starts: bool
-    running: bool
+    starts: bool = False
+    running: bool = False
     remove: str
 
 

@@ -216,14 +216,14 @@ def test_programs_of_supervisords_usual_files_are_found(machine: Machine, checko
         "[program:web]\ncommand=/usr/bin/node app.js\n",
     )
     tool(machine, "supervisorctl", "test \"$*\" = 'status whale' && echo 'whale  RUNNING  pid 5, uptime 1'")
-    found = only(launchers.supervisord(machine))
+    found = only(list(launchers.supervisord(machine)))
     assert (found.name, found.folder, found.starts, found.running) == ("whale", checkout, False, True)
     assert found.remove == f"delete [program:whale] from {file}, then run: supervisorctl update"
 
 
 def test_a_broken_configuration_file_is_passed_over(machine: Machine) -> None:
     put(machine.root / "etc/supervisord.conf", "command=without a section\n")
-    assert launchers.supervisord(machine) == []
+    assert list(launchers.supervisord(machine)) == []
 
 
 # Schedules
@@ -259,7 +259,7 @@ def test_tasks_are_read_from_the_task_schedulers_xml(checkout: Path) -> None:
         + task("Updater", "update.exe", "/quiet")
         + "<!-- \\Broken --><Task><nonsense></Task>\n</Tasks>"
     )
-    found = only(launchers.tasks(listed))
+    found = only(list(launchers.tasks(listed)))
     assert (found.name, found.folder, found.starts) == ("\\Whale", checkout, True)
     assert found.remove == 'schtasks /Delete /TN "\\Whale"'
 
@@ -287,9 +287,9 @@ def test_a_container_that_runs_or_comes_back_is_found(machine: Machine) -> None:
 def test_a_docker_that_does_not_talk_to_this_user_is_said(machine: Machine) -> None:
     tool(machine, "docker", "echo 'Got permission denied while trying to connect' >&2; exit 1")
     with pytest.raises(NoAnswer, match="permission denied"):
-        launchers.containers(machine)
+        list(launchers.containers(machine))
     tool(machine, "docker", "echo 'Cannot connect to the Docker daemon' >&2; exit 1")
-    assert launchers.containers(machine) == []
+    assert list(launchers.containers(machine)) == []
 
 
 # Tools
