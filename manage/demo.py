@@ -34,13 +34,6 @@ if TYPE_CHECKING:  # the real bot imports this module too: it must not pay for a
 YOU = 1001  # the made-up user id of the person at the terminal
 WIDTH = 100
 HOLD = 1.0  # Telegram holds repeated 409s back for 3 s; less keeps the story short
-# Deadlines of the steps in seconds
-START_WITHIN = 20.0
-ANSWER_WITHIN = 8.0
-WHALE_WITHIN = 15.0
-TOLD_WITHIN = 12.0
-STANDBY_WITHIN = 45.0
-BACK_WITHIN = 30.0
 ORPHAN_GRACE = 15.0  # seconds a bot whose demo is gone has to stop in order
 
 
@@ -174,17 +167,17 @@ class _Demo:
         if self._interactive:
             print("Type a /command or the label of a [button], then press Enter.")
         self._tell("The bot starts.")
-        self._until(lambda: self._bot.polling, START_WITHIN, "the bot did not start polling")
+        self._until(lambda: self._bot.polling, "the bot did not start polling", within=20)
         self._tell("You say hello.")
         said = self._bot.delivered
         self._say("/start")
-        self._until(lambda: self._bot.delivered > said, ANSWER_WITHIN, "/start was not answered")
+        self._until(lambda: self._bot.delivered > said, "/start was not answered", within=8)
         flow = market.start_flow(12)
-        self._until(lambda: _reads(self._sim, "BTCUSDT") >= 3, WHALE_WITHIN, "the bot did not read the market")
+        self._until(lambda: _reads(self._sim, "BTCUSDT") >= 3, "the bot did not read the market", within=15)
         self._tell("Someone buys 2.4 million dollars of Bitcoin: one order that fills in dozens of small trades.")
         before = self._bot.delivered
         market.sweep("binance", "BTC", "buy", usd=2_400_000, fills=40, span_ms=90)
-        self._until(lambda: self._heard(before, "BTC"), WHALE_WITHIN, "the whale was not reported")
+        self._until(lambda: self._heard(before, "BTC"), "the whale was not reported", within=15)
         self._meet_a_second_copy()
         self._tell("That's the demo.")
         if self._interactive:
@@ -194,7 +187,7 @@ class _Demo:
             market.perpetuals.set_rate("hyperliquid", "ETH", 0.00009)
             print("Markets keep running, with a whale every 25 seconds.")
             print("Try /help, /whales, /liq, /funding or /status. Type quit to leave.")
-            self._until(lambda: self._quit, float("inf"), "")
+            self._until(lambda: self._quit)
 
     def _meet_a_second_copy(self) -> None:
         """Another poller with the same token comes, stays, and leaves again."""
@@ -202,16 +195,16 @@ class _Demo:
         before = self._bot.delivered
         with self._bot.rival(timeout=30, pause=0.2):
             failure = "the owner was not told about the second copy"
-            self._until(lambda: self._heard(before, "another", "other", "copies"), TOLD_WITHIN, failure)
+            self._until(lambda: self._heard(before, "another", "other", "copies"), failure, within=12)
             self._tell("The bot waits to see whether the other copy stays (up to 30 s).")
-            self._until(self._stands_by, STANDBY_WITHIN, "the bot did not go to standby")
+            self._until(self._stands_by, "the bot did not go to standby", within=45)
             self._tell("The bot is on standby: it stops polling, so the two copies do not disconnect each other.")
         before = self._bot.delivered
         self._tell("The other copy is gone. You send a message; the bot notices and takes over.")
         self._say("/ping still there?")
-        self._until(lambda: self._heard(before, "pong"), BACK_WITHIN, "the bot did not take over")
+        self._until(lambda: self._heard(before, "pong"), "the bot did not take over", within=30)
         failure = "the owner was not told that the other copy is gone"
-        self._until(lambda: self._heard(before, "conflict", "copy"), BACK_WITHIN, failure)
+        self._until(lambda: self._heard(before, "conflict", "copy"), failure, within=30)
 
     def log_tail(self) -> str:
         """The last lines the bot printed."""
@@ -223,9 +216,9 @@ class _Demo:
 
     # One step
 
-    def _until(self, happened: Callable[[], object], seconds: float, failure: str) -> None:
-        """Show the chat and pass on what is typed until `happened`. Raises _Failed after `seconds`."""
-        deadline = time.monotonic() + seconds
+    def _until(self, happened: Callable[[], object], failure: str = "", *, within: float = float("inf")) -> None:
+        """Show the chat and pass on what is typed until `happened`. Raises _Failed after `within` seconds."""
+        deadline = time.monotonic() + within
         while True:
             self._show()
             if happened():
@@ -237,7 +230,7 @@ class _Demo:
             if code is not None:
                 raise _Failed(f"the bot ended with exit code {code}.")
             if time.monotonic() > deadline:
-                raise _Failed(f"{failure} within {seconds:.0f} s.")
+                raise _Failed(f"{failure} within {within:.0f} s.")
             try:  # in slices: Windows cannot interrupt a wait without an end
                 line = self._typed.get(timeout=0.05)
             except queue.Empty:
@@ -293,12 +286,11 @@ class _Demo:
         """Print what the bot delivered since the last look."""
         for sent in self._bot.sent_after(self._shown):
             self._shown += 1
+            lines = self._readable(sent)
             if sent.method == "answerCallbackQuery":
                 lines = [f"({sent.text})"] if sent.text else []
             elif sent.method.startswith("edit"):
-                lines = ["(edited)", *self._readable(sent)]
-            else:
-                lines = self._readable(sent)
+                lines = ["(edited)", *lines]
             head = f"{_clock()}  Bot"
             for line in lines:
                 print(f"{head:13}  {line}".rstrip(), flush=True)

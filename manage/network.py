@@ -6,6 +6,7 @@ away from a running bot and put a conflict on it.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -17,14 +18,13 @@ from manage.checks import Subject
 from manage.findings import Finding, Level, at_once
 
 if TYPE_CHECKING:
-    from base.config import Settings
     from botapi.client import Telegram
     from venues.spot import SpotVenue
 
 WITHIN = 6.0  # seconds for one answer
 SLOW = 2.0
 ANSWERED = (400, 401, 404, 405, 422)  # statuses that a working host gives to a question without parameters
-# The hosts that are no trade sources: a cheap public path of each, and what the bot has from it.
+# The hosts without spot trades: a cheap public path of each, and what the bot gets there.
 _PROBES = {
     "okx": ("/api/v5/public/time", "liquidations, funding"),
     "gate": ("/api/v4/spot/time", "liquidations"),
@@ -34,23 +34,18 @@ _PROBES = {
 CLOCK_OFF, CLOCK_WRONG = 5.0, 300.0  # seconds
 
 
-def usable(settings: Settings | None) -> bool:
-    """Whether there is a token to ask Telegram with."""
-    return settings is not None and settings.bot_id != 0
-
-
 def telegram(subject: Subject) -> Iterator[Finding]:
     """Server, token, clock, webhook, waiting updates. One client, two questions at the same time."""
-    if subject.settings is None or not usable(subject.settings):
+    if subject.settings is None or not subject.settings.bot_id:
         yield Finding("Telegram", "warning", "not checked: there is no usable token")
         return
     from botapi.client import Telegram, TelegramError, TokenRefused, TooManyRequests
 
-    road = Telegram(subject.settings.token, subject.settings.api_url)
+    client = Telegram(subject.settings.token, subject.settings.api_url)
     host = urlsplit(subject.settings.api_url).netloc.rpartition("@")[2]
     began = time.monotonic()
     answers = at_once(
-        {"me": lambda: _me(road, subject), "webhook": lambda: _webhook(road, subject)}, deadline=WITHIN + 1
+        {"me": lambda: _me(client, subject), "webhook": lambda: _webhook(client, subject)}, deadline=WITHIN + 1
     )
     for answer in answers.values():
         if isinstance(answer, TokenRefused):
@@ -70,9 +65,9 @@ def telegram(subject: Subject) -> Iterator[Finding]:
         yield from answer
 
 
-def _me(road: Telegram, subject: Subject) -> list[Finding]:
+def _me(client: Telegram, subject: Subject) -> list[Finding]:
     sent, began = time.time(), time.monotonic()
-    me, server_time = road.me(within=WITHIN)
+    me, server_time = client.me(within=WITHIN)
     took = time.monotonic() - began
     host = urlsplit(subject.settings.api_url if subject.settings else "").netloc.rpartition("@")[2]
     level: Level = "warning" if took > SLOW else "ok"
@@ -86,7 +81,7 @@ def _me(road: Telegram, subject: Subject) -> list[Finding]:
 
 
 def _clock(ahead: float) -> Finding:
-    """`ahead`: seconds this machine's clock is before Telegram's, which tells whole seconds."""
+    """`ahead`: seconds this machine's clock is ahead of Telegram's, which is given in whole seconds."""
     off = max(0.0, abs(ahead) - 1)
     if off < CLOCK_OFF:
         return Finding("clock", "ok", "correct to the second" if off < 1 else f"{off:.0f} s off")
@@ -95,22 +90,16 @@ def _clock(ahead: float) -> Finding:
     return Finding("clock", "problem" if off > CLOCK_WRONG else "warning", words, fix)
 
 
-def _webhook(road: Telegram, subject: Subject) -> list[Finding]:
-    hook = road.webhook(within=WITHIN)
+def _webhook(client: Telegram, subject: Subject) -> list[Finding]:
+    hook = client.webhook(within=WITHIN)
     runs = subject.holder is not None
     waiting = text.count(hook.pending, "update")
     found = []
     if hook.url:
         fix = f"stop using this bot at {hook.host}; if you do not know it, send /revoke to @BotFather"
         what = "the running bot removes it, but it comes back" if runs else "the bot removes it when it starts"
-        found.append(
-            Finding(
-                "webhook",
-                "problem" if runs else "warning",
-                f"one is set to {hook.host}, which blocks the bot's updates; {what}",
-                fix,
-            )
-        )
+        words = f"one is set to {hook.host}, which blocks the bot's updates; {what}"
+        found.append(Finding("webhook", "problem" if runs else "warning", words, fix))
     else:
         found.append(Finding("webhook", "ok", "none is set"))
     if not hook.pending:
@@ -133,8 +122,8 @@ def markets(subject: Subject) -> Iterator[Finding]:
 
     sources = spot_venues(settings.source_urls)
     hosts = [name for name in _PROBES if name != "coinglass" or settings.coinglass_key]
-    questions = {source.name: _seconds(source, settings.symbols[0]) for source in sources}
-    questions |= {name: _probe(settings.source_urls[name], _PROBES[name][0]) for name in hosts}
+    questions = {source.name: _timed(_trade, source, settings.symbols[0]) for source in sources}
+    questions |= {name: _timed(_probe, settings.source_urls[name], _PROBES[name][0]) for name in hosts}
     answers = at_once(questions, deadline=WITHIN + 1)
     found = [
         _reached(f"{source.venue}, {source.host}", answers[source.name], otherwise="the next source is used")
@@ -146,54 +135,46 @@ def markets(subject: Subject) -> Iterator[Finding]:
     yield from found
     for name in hosts:
         host = urlsplit(settings.source_urls[name]).netloc.rpartition("@")[2]
-        lost = f"missing without it: {_PROBES[name][1]})"
-        yield _reached(f"{name}, {host}", answers[name], otherwise=lost)
+        yield _reached(f"{name}, {host}", answers[name], otherwise=f"missing without it: {_PROBES[name][1]}")
 
 
 def _reached(where: str, answer: float | Exception, *, otherwise: str) -> Finding:
     from venues.trades import SourceError
 
-    if isinstance(answer, SourceError):
-        return Finding("markets", "warning", f"{where}: {answer.reason}; {otherwise}")
-    if isinstance(answer, TimeoutError):
-        return Finding("markets", "warning", f"{where}: {answer}; {otherwise}")
+    if isinstance(answer, (SourceError, TimeoutError)):
+        why = answer.reason if isinstance(answer, SourceError) else answer
+        return Finding("markets", "warning", f"{where}: {why}; {otherwise}")
     if isinstance(answer, Exception):
         raise answer
     return Finding("markets", "ok", f"{where}: {answer * 1e3:,.0f} ms")
 
 
-def _seconds(source: SpotVenue, symbol: str) -> Callable[[], float]:
-    def ask() -> float:
-        from venues.trades import UnknownSymbol
+def _trade(source: SpotVenue, symbol: str) -> None:
+    from venues.trades import UnknownSymbol
 
-        began = time.monotonic()
-        try:
-            source.head(symbol)
-        except UnknownSymbol:
-            pass  # it answers, and that is the question
-        finally:
-            source.close()
-        return time.monotonic() - began
-
-    return ask
+    with contextlib.closing(source), contextlib.suppress(UnknownSymbol):  # it answers, and that is the question
+        source.head(symbol)
 
 
-def _probe(url: str, path: str) -> Callable[[], float]:
-    def ask() -> float:
-        from venues.fetch import Host
-        from venues.trades import SourceError, UnknownSymbol
+def _probe(url: str, path: str) -> None:
+    from venues.fetch import Host
+    from venues.trades import SourceError, UnknownSymbol
 
-        host, began = Host(url, deadline=WITHIN), time.monotonic()
-        try:
-            # Any answer of its own will do, "no such path" too; a refusal of this place or of this pace will not.
+    try:
+        # Any answer of its own will do, "no such path" too; "blocked here" and "too many requests" will not.
+        with contextlib.closing(Host(url, deadline=WITHIN)) as host, contextlib.suppress(UnknownSymbol):
             host.get(path, {}, explain=lambda status, _: UnknownSymbol(url, "") if status in ANSWERED else None)
-        except UnknownSymbol:
-            pass
-        except SourceError as error:
-            if "JSON" not in error.reason:
-                raise
-        finally:
-            host.close()
+    except SourceError as error:
+        if "JSON" not in error.reason:
+            raise
+
+
+def _timed(ask: Callable[..., None], *arguments: object) -> Callable[[], float]:
+    """`ask` as a question whose answer is the seconds it took."""
+
+    def question() -> float:
+        began = time.monotonic()
+        ask(*arguments)
         return time.monotonic() - began
 
-    return ask
+    return question
