@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -55,14 +56,18 @@ def test_what_it_says_to_type_means_the_same_bot(tmp_path: Path) -> None:
     assert status_of._command(config.ENV_FILE, "stop") == bot_command("stop")
 
 
-def until_told(run_bot: Run, sim: Simulator) -> dict[str, Any]:
-    """The status once the bot has told that it polls."""
+def seen(tmp_path: Path) -> instance.Instance:
+    """What `status` sees, without a process of its own."""
+    return instance.look(Settings(token=TOKEN, data_dir=tmp_path / "data"))
 
-    def polls() -> dict[str, Any] | None:
-        told = status(run_bot)[1]
-        return told if (told["polling"] or {}).get("state") == "running" else None
 
-    return dict(sim.wait(polls, what="a status that knows that the bot polls", timeout=20))
+def until_polling(tmp_path: Path, sim: Simulator, state: str) -> None:
+    """Wait until the bot has written that it polls in this state."""
+    sim.wait(lambda: (seen(tmp_path).told.get("polling") or {}).get("state") == state, what=state, timeout=20)
+
+
+def shown(tmp_path: Path) -> str:
+    return "\n".join(status_of.lines(seen(tmp_path), time.time()))
 
 
 def test_a_running_bot_is_told_of_to_programs_and_people(
@@ -70,37 +75,32 @@ def test_a_running_bot_is_told_of_to_programs_and_people(
 ) -> None:
     bot = run_bot(before="import monitors; monitors.STATUS_EVERY = 0.2")
     bot.wait_output(POLLING)
-    told = until_told(run_bot, sim)
+    until_polling(tmp_path, sim, "running")
+    told = status(run_bot)[1]
     assert (told["running"], told["pid"], told["bot_id"]) == (True, bot.pid, BOT_ID)
     assert told["username"] == "whale_test_bot"
     assert told["folder"] == str(folder(tmp_path))
     assert told["conflict"]["since"] is None
     assert told["queue"]["pending"] == 0
     assert {"Binance spot"} <= {source["venue"] for source in told["sources"]}
-    code, shown = status_lines(run_bot)
+    code, text = status_lines(run_bot)
     assert code == 0
-    assert f"Bot {BOT_ID} (@whale_test_bot) is running." in shown
+    assert f"Bot {BOT_ID} (@whale_test_bot) is running." in text
     for part in (f"pid {bot.pid}", "polling   Running; last answer", "conflict  none", "Binance spot", "0 waiting"):
-        assert part in shown
-    assert str(folder(tmp_path)) in shown
+        assert part in text
+    assert str(folder(tmp_path)) in text
+    bot.stop()
+    assert "is not running" in shown(tmp_path)
+    assert "last sign of life" not in shown(tmp_path), "a stop in order leaves nothing behind"
 
 
 def test_a_bot_that_does_not_run_is_told_with_3_and_no_folder_is_made(run_bot: Run, tmp_path: Path) -> None:
     code, told = status(run_bot)
     assert (code, told["running"], told["pid"]) == (3, False, None)
-    code, shown = status_lines(run_bot)
+    code, text = status_lines(run_bot)
     assert code == 3
-    assert "is not running on this machine" in shown
+    assert "is not running on this machine" in text
     assert not folder(tmp_path).exists()
-
-
-def test_after_a_stop_in_order_nothing_is_left_to_tell(run_bot: Run) -> None:
-    bot = run_bot()
-    bot.wait_output(POLLING)
-    bot.stop()
-    code, shown = status_lines(run_bot)
-    assert code == 3
-    assert "last sign of life" not in shown
 
 
 def test_a_killed_bots_state_is_not_taken_for_a_running_one_nor_for_the_next_ones(
@@ -110,16 +110,16 @@ def test_a_killed_bots_state_is_not_taken_for_a_running_one_nor_for_the_next_one
     first.wait_output(POLLING)
     sim.wait(lambda: state.read(folder(tmp_path)), what="the state's file")
     first.kill()
-    code, told = status(run_bot)
-    assert (code, told["running"], told["polling"]) == (3, False, None)
-    assert "it was killed, or the power failed" in status_lines(run_bot)[1]
+    assert seen(tmp_path).holder is None
+    assert seen(tmp_path).told == {}
+    assert "it was killed, or the power failed" in shown(tmp_path)
     second = run_bot(
         before="from service import state; state.State.write = lambda self: None"
     )  # one that has not told yet
     second.wait_output(POLLING)
     code, told = status(run_bot)
     assert (code, told["pid"], told["polling"]) == (0, second.pid, None)
-    assert "has not written its status yet" in status_lines(run_bot)[1]
+    assert "has not written its status yet" in shown(tmp_path)
 
 
 def test_a_state_of_the_same_pid_but_of_an_earlier_life_is_not_believed(tmp_path: Path) -> None:
@@ -181,19 +181,16 @@ def test_healthy_fails_for_a_bot_that_hangs_or_names_a_problem(tmp_path: Path) -
 
 
 @linux
-def test_healthy_exits_with_0_then_1_when_the_bot_is_frozen(run_bot: Run, sim: Simulator) -> None:
+def test_healthy_exits_with_0_then_1_when_the_bot_is_frozen(run_bot: Run, sim: Simulator, tmp_path: Path) -> None:
     quick = "import monitors; monitors.STATUS_EVERY = 0.2"
     bot = run_bot(before=quick)
     bot.wait_output(POLLING)
-    strict = "from manage import instance, status; instance.FRESH = status.FRESH = 3.0"
-
-    def code() -> int:
-        return int(run_bot("status", "--healthy", before=strict).wait_exit())
-
-    sim.wait(lambda: code() == 0, what="a healthy bot", timeout=30)
+    sim.wait(lambda: not status_of.problems(seen(tmp_path), time.time()), what="a healthy bot", timeout=30)
+    assert run_bot("status", "--healthy").wait_exit() == 0
     os.kill(bot.pid, signal.SIGSTOP)
+    later = f"import time; now = time.time(); time.time = lambda: now + {instance.FRESH + 5}"
     try:
-        sim.wait(lambda: code() == 1, what="a bot that is not healthy", timeout=30)
+        assert run_bot("status", "--healthy", before=later).wait_exit() == 1
     finally:
         os.kill(bot.pid, signal.SIGCONT)
 
@@ -209,16 +206,16 @@ def test_without_a_token_there_is_no_bot_to_look_for(run_bot: Run) -> None:
     assert "TELEGRAM_BOT_TOKEN" in asked.output
 
 
-def test_a_conflict_is_told(run_bot: Run, chat: SimBot, sim: Simulator) -> None:
+def test_a_conflict_is_told(run_bot: Run, chat: SimBot, sim: Simulator, tmp_path: Path) -> None:
     quick = "conflict.JUST_STARTED = 0; monitors.STATUS_EVERY = 0.2"
     run_bot(before=f"import monitors; from botapi import conflict; {quick}").wait_output(POLLING)
     sim.wait(lambda: chat.polling, what="a long poll")
     with chat.rival(timeout=30, pause=3600):
         chat.wait_text("takes over when it stops", chat_id=OWNER)
-        sim.wait(lambda: status(run_bot)[1]["polling"]["state"] == "standby", what="a bot on standby", timeout=20)
-        shown = status_lines(run_bot)[1]
-    assert "another copy has been polling since" in shown
-    assert "Standing by while another copy polls" in shown
+        until_polling(tmp_path, sim, "standby")
+        text = shown(tmp_path)
+    assert "another copy has been polling since" in text
+    assert "Standing by while another copy polls" in text
 
 
 @linux

@@ -45,9 +45,8 @@ def test_a_copy_that_waited_and_takes_over_is_told(run_bot: Run) -> None:
     first.wait_output(POLLING)
     second = run_bot("--wait")
     second.wait_output("Standing by")
-    asked = run_bot(
-        "stop", before="from manage import stop; stop.SETTLE = 5.0"
-    )  # a busy machine is slow to take over
+    # a busy machine is slow to take over
+    asked = run_bot("stop", before="from manage import stop; stop.SETTLE = 5.0")
     assert asked.wait_exit() == 1
     assert f"taken over (pid {second.pid})" in asked.output
     assert first.wait_exit() == 0
