@@ -16,7 +16,7 @@ from dataclasses import replace
 from enum import Enum
 
 from base.text import clip
-from botapi.client import Rejected, TelegramError
+from botapi.errors import Rejected, TelegramError
 from botapi.storage import StoreError
 from botapi.updates import Update
 from store import Store

@@ -23,10 +23,10 @@ from urllib.parse import urlsplit
 
 import requests
 from requests.structures import CaseInsensitiveDict
-from urllib3.exceptions import NameResolutionError
 
 from base.worker import heartbeat
 from botapi.connections import Connections, CuttableAdapter
+from botapi.errors import NoAnswer, Unreachable, failure, network_reason
 
 # telebot imports Pillow where that is installed, for pictures in a form the bot never sends: 2 MiB and 20 ms.
 _pillow = sys.modules.setdefault("PIL", None)  # type: ignore[arg-type]
@@ -41,6 +41,7 @@ CALL_TIMEOUT = 20.0  # seconds for a call that sends something
 ASK_TIMEOUT = 5.0  # seconds for a call that only asks, or may be made twice
 MARGIN = 1.0  # seconds a long poll may be late on a connection without delay
 LATE_MOST = 1.5  # seconds of delay taken into account at most; twice that is added to MARGIN
+NOT_BOT_API = "an answer that is not from the Bot API"
 ALLOWED_UPDATES = ("message", "callback_query", "my_chat_member")
 
 apihelper: Any = telebot.apihelper  # the module has no type hints
@@ -48,52 +49,6 @@ apihelper: Any = telebot.apihelper  # the module has no type hints
 # telebot has a console handler of its own: every line would appear twice.
 telebot.logger.removeHandler(telebot.console_output_handler)
 telebot.logger.setLevel(logging.WARNING)
-
-
-class TelegramError(Exception):
-    """A Bot API call failed. str() is safe to log: no token, no URL, no message text."""
-
-
-class Unreachable(TelegramError):
-    """No usable answer: network, TLS, a proxy's page, a 5xx. `status` is the HTTP status if there was one."""
-
-    def __init__(self, reason: str, *, status: int | None = None) -> None:
-        super().__init__(reason)
-        self.status = status
-
-
-class NoAnswer(Unreachable):
-    """Connected, but nothing came back within the time limit."""
-
-
-class TooManyRequests(TelegramError):
-    """429: wait `retry_after` seconds before the next try (Bot API `ResponseParameters`)."""
-
-    def __init__(self, retry_after: float) -> None:
-        super().__init__(f"Telegram asks to wait {retry_after:g} s")
-        self.retry_after = retry_after
-
-
-class TokenRefused(TelegramError):
-    """401 or 404 for every call: the token is wrong or was revoked."""
-
-
-class Conflict(TelegramError):
-    """409 of getUpdates. `by_webhook` tells a webhook from a second poller."""
-
-    def __init__(self, description: str) -> None:
-        super().__init__(description)
-        self.by_webhook = "webhook" in description.lower()
-
-
-class Rejected(TelegramError):
-    """The call was refused (4xx). `migrate_to` is a group's new id if that is the reason."""
-
-    def __init__(self, code: int, description: str, *, migrate_to: int | None = None) -> None:
-        super().__init__(f"{code} {description}")
-        self.code = code
-        self.description = description
-        self.migrate_to = migrate_to
 
 
 @dataclass(frozen=True)
@@ -105,6 +60,7 @@ class Webhook:
 
     @property
     def host(self) -> str:
+        """The URL's host, for people."""
         return urlsplit(self.url).hostname or self.url
 
 
@@ -121,7 +77,7 @@ class Telegram:
         connect_timeout: float = CONNECT_TIMEOUT,
         now: Callable[[], float] = time.time,
     ) -> None:
-        self.token = token
+        self.token, self._secret = token, token.partition(":")[2]
         self._call_timeout, self._ask_timeout, self._connect_timeout = call_timeout, ask_timeout, connect_timeout
         self.clock_offset = 0.0  # the server's clock minus ours, seconds, as of the last long poll
         self.answer_age = 0.0  # how long, in seconds, that poll's answer had waited for this process
@@ -172,7 +128,7 @@ class Telegram:
         answer = self._send("post", url, timeout=self._limits(within))
         account = answer.json()["result"]
         if not isinstance(account, dict):
-            raise Unreachable("an answer that is not from the Bot API")
+            raise Unreachable(NOT_BOT_API)
         return account, _unix(answer.headers.get("Date", ""))
 
     def webhook(self, *, within: float | None = None) -> Webhook:
@@ -180,14 +136,14 @@ class Telegram:
         info = self._call("getWebhookInfo", timeout=self._ask_timeout if within is None else within)
         pending = info.get("pending_update_count") if isinstance(info, dict) else None
         if not isinstance(pending, int):
-            raise Unreachable("an answer that is not from the Bot API")
+            raise Unreachable(NOT_BOT_API)
         return Webhook(str(info.get("url") or ""), pending)
 
     def administrators(self, chat_id: int) -> list[int]:
         """User ids of a group's owner and administrators (getChatAdministrators); without bots."""
         found = self._call("getChatAdministrators", {"chat_id": chat_id})
         if not isinstance(found, list):
-            raise Unreachable("an answer that is not from the Bot API")
+            raise Unreachable(NOT_BOT_API)
         people = [member.get("user", {}) for member in found if isinstance(member, dict)]
         return [user["id"] for user in people if isinstance(user.get("id"), int) and not user.get("is_bot")]
 
@@ -258,7 +214,7 @@ class Telegram:
             self._lost = self._lost or asks
             # The text of a requests error holds the URL and so the token: only its kind is kept.
             kind = NoAnswer if isinstance(error, requests.exceptions.ReadTimeout) else Unreachable
-            raise kind(_network_reason(error)) from None
+            raise kind(network_reason(error)) from None
         finally:
             heartbeat()
         if asks and self._lost:
@@ -271,11 +227,11 @@ class Telegram:
                 if long_poll:
                     self._note_date(answer.headers.get("Date", ""))
                 return answer
-            failure = _failure(told)
+            refused = failure(told, self._secret)
         except (KeyError, TypeError, ValueError, AttributeError):
             page = f"HTTP {answer.status_code} with an answer that is not from the Bot API"
-            failure = Unreachable(page, status=answer.status_code)
-        raise failure
+            refused = Unreachable(page, status=answer.status_code)
+        raise refused
 
     def _note_date(self, date: str) -> None:
         told = _unix(date)
@@ -298,7 +254,7 @@ def _unix(date: str) -> float | None:
 
 def _updates(found: Any) -> list[dict[str, Any]]:
     if not isinstance(found, list):
-        raise Unreachable("an answer that is not from the Bot API")
+        raise Unreachable(NOT_BOT_API)
     return [update for update in found if isinstance(update, dict)]
 
 
@@ -318,34 +274,3 @@ def _json(url: str, params: dict[str, Any]) -> requests.PreparedRequest:
     request.method, request.url, request.body = "POST", url, body
     request.headers = CaseInsensitiveDict({"Content-Type": "application/json", "Content-Length": str(len(body))})
     return request
-
-
-def _failure(content: dict[str, Any]) -> TelegramError:
-    """The error for an answer whose `ok` is false. Raises KeyError or TypeError if it is not from the Bot API."""
-    code, description = int(content["error_code"]), str(content["description"])
-    parameters = content.get("parameters") or {}
-    if code == 409:
-        return Conflict(description)
-    if code == 401 or (code == 404 and description == "Not Found"):
-        return TokenRefused(f"{code} {description}")
-    if code == 429:
-        return TooManyRequests(float(parameters.get("retry_after") or 5))
-    if code >= 500:
-        return Unreachable(f"HTTP {code}", status=code)
-    return Rejected(code, description, migrate_to=parameters.get("migrate_to_chat_id"))
-
-
-def _network_reason(error: requests.RequestException) -> str:
-    cause = error.args[0] if error.args else None
-    if isinstance(getattr(cause, "reason", None), NameResolutionError):
-        return "the server's name was not found (DNS)"
-    for kind, words in (
-        (requests.exceptions.ProxyError, "the proxy did not connect"),
-        (requests.exceptions.SSLError, "no secure connection (TLS)"),
-        (requests.exceptions.ConnectTimeout, "no connection within the time limit"),
-        (requests.exceptions.ReadTimeout, "no answer within the time limit"),
-        (requests.exceptions.ConnectionError, "the connection was refused or broken"),
-    ):
-        if isinstance(error, kind):
-            return words
-    return f"the request failed ({type(error).__name__})"

@@ -15,7 +15,8 @@ import telebot
 
 from base import text
 from base.worker import heartbeat
-from botapi.client import Telegram, Unreachable
+from botapi.client import Telegram
+from botapi.errors import Unreachable
 from botapi.storage import Storage, StoreError
 from botapi.updates import Inbox
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from base.text import clip, duration
 from base.worker import Worker
-from botapi.client import Rejected, TelegramError, TokenRefused, TooManyRequests, Unreachable
+from botapi.errors import Rejected, TelegramError, TokenRefused, TooManyRequests, Unreachable
 from botapi.events import OutboxEvents
 from botapi.pacing import Queues
 from botapi.sending import Maker, MakersBusyError, Sender, Sending
@@ -84,6 +84,7 @@ class Outbox:
     # What others call
 
     def start(self) -> None:
+        """Start the first sending thread; others start when there is more to send."""
         with self._lock:
             self._start_one()
 

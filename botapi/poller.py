@@ -18,17 +18,9 @@ from datetime import UTC, tzinfo
 
 from base import exit_codes, text
 from base.worker import Worker
-from botapi.client import (
-    Conflict,
-    NoAnswer,
-    Telegram,
-    TelegramError,
-    TokenRefused,
-    TooManyRequests,
-    Unreachable,
-    Webhook,
-)
+from botapi.client import Telegram, Webhook
 from botapi.conflict import RETRY_REST, STANDBY_REST, After409, ConflictPolicy, Rivalry, WebhookWar, longer
+from botapi.errors import Conflict, NoAnswer, TelegramError, TokenRefused, TooManyRequests, Unreachable
 from botapi.events import PollerEvents
 from botapi.longpoll import PollingBot
 from botapi.polling_state import ConflictState, PollingReport, PollingState, status_lines
@@ -100,6 +92,7 @@ class Poller:
     # What others call
 
     def start(self) -> None:
+        """Start the thread."""
         self.worker.start()
 
     def stop(self, timeout: float) -> None:

@@ -26,6 +26,7 @@ class PollingState(StrEnum):
 
     @property
     def words(self) -> str:
+        """The state for people."""
         return _WORDS[self]
 
     @property

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from base.text import clip
-from botapi.client import Rejected
+from botapi.errors import Rejected
 from botapi.storage import Delivery
 
 log = logging.getLogger(__name__)

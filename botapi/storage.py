@@ -41,9 +41,11 @@ class Storage(Protocol):
 
     def transaction(self, *, durable: bool = False) -> AbstractContextManager[None]: ...
 
-    def value(self, name: str) -> str | None: ...
+    def value(self, name: str) -> str | None:
+        """A small fact by its name, None if there is none."""
 
-    def set_value(self, name: str, value: str) -> None: ...
+    def set_value(self, name: str, value: str) -> None:
+        """Keep a small fact."""
 
     def pending(self, *, after: int = 0) -> list[tuple[int, int, int]]:
         """(id, chat_id, lane) of every message still to be sent with an id above `after`, in order."""
@@ -60,7 +62,8 @@ class Storage(Protocol):
     def send_anew(self, edit: Delivery, *, reason: str, now: float) -> None:
         """The message that an edit was for is gone: its content goes out as a new message."""
 
-    def count_attempt(self, delivery_id: int) -> None: ...
+    def count_attempt(self, delivery_id: int) -> None:
+        """One more failed try of a message."""
 
     def migrate_chat(self, old: int, new: int) -> None:
         """A group became a supergroup: what waits for the old chat id goes to the new one."""

@@ -34,6 +34,7 @@ class Update:
 
     @property
     def private(self) -> bool:
+        """Is it a chat with one person?"""
         return self.chat_kind == "private"
 
 

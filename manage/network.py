@@ -39,7 +39,8 @@ def telegram(subject: Subject) -> Iterator[Finding]:
     if subject.settings is None or not subject.settings.bot_id:
         yield Finding("Telegram", "warning", "not checked: there is no usable token")
         return
-    from botapi.client import Telegram, TelegramError, TokenRefused, TooManyRequests
+    from botapi.client import Telegram
+    from botapi.errors import TelegramError, TokenRefused, TooManyRequests
 
     client = Telegram(subject.settings.token, subject.settings.api_url)
     host = urlsplit(subject.settings.api_url).netloc.rpartition("@")[2]

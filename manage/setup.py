@@ -21,7 +21,8 @@ from base.config import OWNER, TOKEN, ConfigError, Settings
 from base.kinds import TOKEN_FORM
 from base.logs import TOKEN_LIKE
 from base.text import parse_user_id
-from botapi.client import Telegram, TelegramError, TokenRefused
+from botapi.client import Telegram
+from botapi.errors import TelegramError, TokenRefused
 from botapi.storage import StoreError
 from lock import InstanceLock
 from machine import envfile

@@ -12,7 +12,8 @@ import time
 from collections.abc import Callable
 
 from base import exit_codes, text
-from botapi.client import Telegram, TelegramError, TokenRefused
+from botapi.client import Telegram
+from botapi.errors import TelegramError, TokenRefused
 from monitors import ROUND_BEGAN, Jobs
 from store import Store
 

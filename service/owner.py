@@ -12,7 +12,8 @@ from pathlib import Path
 
 from access import LINK_LIFETIME, Access, OwnerLink, link_url
 from base import exit_codes, text
-from botapi.client import Telegram, TelegramError
+from botapi.client import Telegram
+from botapi.errors import TelegramError
 from botapi.outbox import Outbox
 from machine import envfile
 from store import Store

@@ -12,7 +12,7 @@ from test_commands import NOW, Desk
 
 import access
 from access import Groups, administers
-from botapi.client import Rejected, TooManyRequests, Unreachable
+from botapi.errors import Rejected, TooManyRequests, Unreachable
 from botapi.updates import Update, parse
 from simulation.account import SimBot
 from simulation.simulator import Simulator

@@ -10,7 +10,9 @@ from collections.abc import Callable
 import pytest
 from conftest import OWNER, TOKEN, WINE
 
-from botapi.client import Conflict, Rejected, Telegram, TelegramError, TokenRefused, TooManyRequests, Unreachable
+from botapi import errors
+from botapi.client import Telegram
+from botapi.errors import Conflict, Rejected, TelegramError, TokenRefused, TooManyRequests, Unreachable
 from simulation.account import SimBot
 from simulation.simulator import Simulator
 
@@ -141,3 +143,10 @@ def test_the_servers_clock_is_learnt_from_a_poll(sim: Simulator, chat: SimBot) -
     telegram = Telegram(TOKEN, sim.url, now=lambda: time.time() + 3600)
     telegram.updates(0, timeout=1)
     assert telegram.clock_offset == pytest.approx(-3600, abs=3)
+
+
+def test_a_server_that_echoes_the_url_puts_no_token_into_an_error() -> None:
+    echoed = f"Bad Request: /bot{TOKEN}/sendMessage, bot{TOKEN.replace(':', '%3a')}, {TOKEN.partition(':')[2]}"
+    error = errors.failure({"ok": False, "error_code": 400, "description": echoed}, TOKEN.partition(":")[2])
+    assert TOKEN.partition(":")[2] not in str(error)
+    assert "sendMessage" in str(error)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from botapi import longpoll
-from botapi.client import Unreachable
+from botapi.errors import Unreachable
 from botapi.longpoll import PollingBot
 from botapi.storage import MemoryStorage
 

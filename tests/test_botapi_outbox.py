@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from botapi.client import Rejected, TelegramError, TokenRefused, TooManyRequests, Unreachable
+from botapi.errors import Rejected, TelegramError, TokenRefused, TooManyRequests, Unreachable
 from botapi.events import OutboxEvents
 from botapi.outbox import Outbox
 from botapi.sending import Attachment, AttachmentError, Files

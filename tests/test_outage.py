@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 from conftest import OWNER, TOKEN
 
-from botapi.client import Telegram, Unreachable
+from botapi.client import Telegram
+from botapi.errors import Unreachable
 from botapi.outbox import Outbox
 from botapi.sending import Files
 from simulation.account import SimBot

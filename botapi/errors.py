@@ -1,0 +1,92 @@
+"""The kinds of failed Bot API calls. Their texts never hold the token.
+
+Source: core.telegram.org/bots/api, "Making requests" and ResponseParameters; codes as the server sends them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import requests
+from urllib3.exceptions import NameResolutionError
+
+from base.logs import redact
+
+
+class TelegramError(Exception):
+    """A Bot API call failed. str() is safe to log: no token, no URL, no message text."""
+
+
+class Unreachable(TelegramError):
+    """No usable answer: network, TLS, a proxy's page, a 5xx. `status` is the HTTP status if there was one."""
+
+    def __init__(self, reason: str, *, status: int | None = None) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+class NoAnswer(Unreachable):
+    """Connected, but nothing came back within the time limit."""
+
+
+class TooManyRequests(TelegramError):
+    """429: wait `retry_after` seconds before the next try (Bot API `ResponseParameters`)."""
+
+    def __init__(self, retry_after: float) -> None:
+        super().__init__(f"Telegram asks to wait {retry_after:g} s")
+        self.retry_after = retry_after
+
+
+class TokenRefused(TelegramError):
+    """401 or 404 for every call: the token is wrong or was revoked."""
+
+
+class Conflict(TelegramError):
+    """409 of getUpdates. `by_webhook` tells a webhook from a second poller."""
+
+    def __init__(self, description: str) -> None:
+        super().__init__(description)
+        self.by_webhook = "webhook" in description.lower()
+
+
+class Rejected(TelegramError):
+    """The call was refused (4xx). `migrate_to` is a group's new id if that is the reason."""
+
+    def __init__(self, code: int, description: str, *, migrate_to: int | None = None) -> None:
+        super().__init__(f"{code} {description}")
+        self.code = code
+        self.description = description
+        self.migrate_to = migrate_to
+
+
+def failure(content: dict[str, Any], secret: str) -> TelegramError:
+    """The error for an answer whose `ok` is false. Raises KeyError or TypeError if it is not from the Bot API."""
+    # Redacted here: it goes into the log, the database and the owner's chat, and a proxy may echo the URL.
+    code, description = int(content["error_code"]), redact(str(content["description"]), secret)
+    parameters = content.get("parameters") or {}
+    if code == 409:
+        return Conflict(description)
+    if code == 401 or (code == 404 and description == "Not Found"):
+        return TokenRefused(f"{code} {description}")
+    if code == 429:
+        return TooManyRequests(float(parameters.get("retry_after") or 5))
+    if code >= 500:
+        return Unreachable(f"HTTP {code}", status=code)
+    return Rejected(code, description, migrate_to=parameters.get("migrate_to_chat_id"))
+
+
+def network_reason(error: requests.RequestException) -> str:
+    """The kind of a network error in words. Its own text holds the URL and so the token."""
+    cause = error.args[0] if error.args else None
+    if isinstance(getattr(cause, "reason", None), NameResolutionError):
+        return "the server's name was not found (DNS)"
+    for kind, words in (
+        (requests.exceptions.ProxyError, "the proxy did not connect"),
+        (requests.exceptions.SSLError, "no secure connection (TLS)"),
+        (requests.exceptions.ConnectTimeout, "no connection within the time limit"),
+        (requests.exceptions.ReadTimeout, "no answer within the time limit"),
+        (requests.exceptions.ConnectionError, "the connection was refused or broken"),
+    ):
+        if isinstance(error, kind):
+            return words
+    return f"the request failed ({type(error).__name__})"
