@@ -270,8 +270,8 @@ class InstanceLock:
         return f"{warning} It is locked again. Don't delete it; that stops no bot."
 
     def _write_record(self) -> None:
-        told = {"bot_id": self.bot_id, "username": self.name, "lock": str(self.path), **self._details}
-        records.write_record(self.record_path, told, since=self._since)
+        known = {"bot_id": self.bot_id, "username": self.name, "lock": str(self.path), **self._details}
+        records.write_record(self.record_path, known, since=self._since)
 
 
 def _explain(path: Path, error: OSError) -> str:

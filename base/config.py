@@ -24,14 +24,9 @@ from base.logs import redact
 ENV_FILE = ROOT / ".env"
 
 
-def _version() -> str:
-    """The newest heading of CHANGELOG.md: `0.2.0`, or `0.2.0.dev` until it is released."""
-    newest = re.search(r"^## (\S+)(.*)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
-    assert newest is not None, "CHANGELOG.md has a heading for each version"
-    return f"{newest[1]}.dev" if "unreleased" in newest[2] else newest[1]
-
-
-VERSION = _version()
+_newest = re.search(r"^## (\S+)(.*)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+assert _newest is not None, "CHANGELOG.md has a heading for each version"
+VERSION = f"{_newest[1]}.dev" if "unreleased" in _newest[2] else _newest[1]
 
 SOURCE_DEFAULTS = {
     "binance": "https://data-api.binance.vision",

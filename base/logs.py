@@ -104,38 +104,30 @@ class Follower:
 
     def more(self) -> str:
         """What was added since the last call; "" if nothing was or the file is missing. Never waits."""
-        found = _read(self._path, self._position, self._identity)
-        if found is None:
+        rest = b""
+        try:
+            with self._path.open("rb") as file:
+                found = os.fstat(file.fileno())
+                if (found.st_dev, found.st_ino) != self._identity:  # rotated: first the end of the old file
+                    rest = self._rest_of_old()
+                    self._identity, self._position = (found.st_dev, found.st_ino), 0
+                elif found.st_size < self._position:  # emptied in place
+                    self._position = 0
+                file.seek(self._position)
+                new = file.read(CHUNK)
+        except OSError:  # in the middle of a rotation, when Windows may also refuse to open it
             return ""
-        identity, new = found
-        rest: bytes | None = None
-        if self._identity is not None and identity != self._identity:
-            # It was rotated: the end of the old file first, if it still is the one that was read last.
-            before = _read(self._path.with_name(self._path.name + ".1"), self._position, self._identity)
-            rest = before[1] if before is not None and before[0] == self._identity else None
-            self._position = 0
-        elif new is None:  # it was emptied in place
-            self._position, new = 0, (_read(self._path, 0, identity) or (identity, b""))[1]
-        self._identity = identity
-        self._position += len(new or b"")
-        return self._decoder.decode((rest or b"") + (new or b""))
+        self._position += len(new)
+        return self._decoder.decode(rest + new)
 
-
-def _read(path: Path, position: int, identity: tuple[int, int] | None) -> tuple[tuple[int, int], bytes | None] | None:
-    """The file's identity and its content: from `position` if it is the expected one (None: it is shorter), else all.
-
-    None when there is no file to read: in the middle of a rotation, when Windows may also refuse to open it.
-    """
-    try:
-        with path.open("rb") as file:
-            found = os.fstat(file.fileno())
-            if identity in (None, (found.st_dev, found.st_ino)):
-                if found.st_size < position:
-                    return (found.st_dev, found.st_ino), None
-                file.seek(position)
-            return (found.st_dev, found.st_ino), file.read(CHUNK)
-    except OSError:
-        return None
+    def _rest_of_old(self) -> bytes:
+        try:
+            with self._path.with_name(self._path.name + ".1").open("rb") as file:
+                found = os.fstat(file.fileno())
+                file.seek(self._position)
+                return file.read(CHUNK) if (found.st_dev, found.st_ino) == self._identity else b""
+        except OSError:
+            return b""
 
 
 def last_lines(path: Path, lines: int) -> tuple[str | None, Follower]:

@@ -146,24 +146,17 @@ def split(message: str, limit: int = MESSAGE_LIMIT) -> list[str]:
     Telegram counts UTF-16 code units; a single line longer than the limit is cut where it must be.
     """
     parts: list[str] = []
-    current, size = "", 0
-    for whole in message.split("\n"):
-        line = whole
-        while (more := _units(line)) > limit:
-            room = _fitting(line, limit)
-            parts, current = ([*parts, current] if current else parts), ""
-            parts.append(line[:room])
-            line = line[room:]
-        if not current:
-            current, size = line, more
-        elif size + 1 + more > limit:
-            parts.append(current)
-            current, size = line, more
-        else:
-            current, size = f"{current}\n{line}", size + 1 + more
-    if current or not parts:
-        parts.append(current)
-    return parts
+    for line in message.split("\n"):
+        if parts and _units(parts[-1]) + 1 + _units(line) <= limit:
+            parts[-1] += f"\n{line}"
+            continue
+        rest = line
+        while _units(rest) > limit:
+            room = _fitting(rest, limit)
+            parts.append(rest[:room])
+            rest = rest[room:]
+        parts.append(rest)
+    return [part for part in parts if part] or [""]
 
 
 def _fitting(line: str, limit: int) -> int:
@@ -173,7 +166,7 @@ def _fitting(line: str, limit: int) -> int:
 
 
 def _units(value: str) -> int:
-    return len(value) + sum(1 for char in value if ord(char) > 0xFFFF)
+    return len(value.encode("utf-16-le", "surrogatepass")) // 2
 
 
 def _trim(number: str) -> str:

@@ -122,10 +122,10 @@ def details() -> dict[str, object]:
     return {"process": processes.identity(os.getpid()), "supervisor": runs and asdict(runs)}
 
 
-def write_record(path: Path, told: Mapping[str, object], *, since: float) -> None:
+def write_record(path: Path, known: Mapping[str, object], *, since: float) -> None:
     """Write this process's record, whole or not at all. A failure is logged, never raised: it is only a hint.
 
-    told: what only the bot knows (its id and name), and `details()` once the start is over, which has no time for it.
+    known: what only the bot knows (its id and name), and `details()` once the start is over.
     """
     record = {
         "schema": 1,
@@ -136,7 +136,7 @@ def write_record(path: Path, told: Mapping[str, object], *, since: float) -> Non
         "cwd": _cwd(),
         "python": sys.version.split()[0],
         "since": datetime.fromtimestamp(since, UTC).isoformat(timespec="seconds"),
-        **told,
+        **known,
     }
     try:
         files.write_json(path, record)
