@@ -146,3 +146,8 @@ def test_longs_and_shorts_and_coins_are_never_added_up() -> None:
 def test_what_comes_later_than_the_window_counts_for_no_sum() -> None:
     assert waves().feed([event(WINDOW_MS, 600_000.0), event(0, 600_000.0)]) == []
     assert len(waves().feed([event(WINDOW_MS, 600_000.0), event(1, 600_000.0)])) == 1
+
+
+def test_a_sum_of_exactly_the_amount_is_a_wave_and_its_largest_may_be_four_fifths_of_it() -> None:
+    (wave,) = waves().feed([event(0, 0.8 * AMOUNT), event(1000, 0.2 * AMOUNT)])
+    assert (wave.usd, wave.step) == (AMOUNT, 1)

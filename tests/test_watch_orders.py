@@ -245,3 +245,9 @@ def test_a_fill_just_before_an_order_by_the_clock_does_not_close_it() -> None:
     assert [order.fills for order in clusterer().feed(close(tape))] == [2]
     early = [tape[0], trade(2, 99, "sell", 1.0), tape[2]]
     assert clusterer().feed(close(early)) == []
+
+
+def test_a_fill_that_closes_one_side_leaves_the_other_open() -> None:
+    tape = [trade(1, 0, "buy", 60_000.0), trade(2, 90, "sell", 60_000.0)]
+    tape += [trade(3, 150, "buy", 1.0), trade(4, 180, "sell", 60_000.0)]
+    assert [(order.first.trade_id, order.fills) for order in clusterer().feed(close(tape))] == [(2, 2)]
