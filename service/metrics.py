@@ -17,10 +17,6 @@ from typing import Any
 from botapi.polling_state import PollingState
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-MISSING = (
-    "Metrics need the package prometheus_client, which is not installed. On the bot's machine, with the pip of the "
-    "bot's own Python: pip install prometheus_client. No restart is needed."
-)
 _SOURCE_STATES = ("ok", "resting", "blocked", "off", "unused")
 BOUNDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)  # seconds; the last bucket has no upper bound
 LATEST = 1000  # messages: the percentiles are of so many, the latest ones
@@ -115,7 +111,10 @@ def exposition(view: Mapping[str, Any]) -> bytes:
     try:
         from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
     except ImportError:
-        raise MetricsMissing(MISSING) from None
+        raise MetricsMissing(
+            "Metrics need the package prometheus_client, which is not installed. On the bot's machine, with the pip "
+            "of the bot's own Python: pip install prometheus_client. No restart is needed."
+        ) from None
     # A registry of its own for each scrape: nothing is left over from the one before.
     registry = CollectorRegistry(auto_describe=False)
     ProcessCollector(registry=registry)

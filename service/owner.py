@@ -131,7 +131,7 @@ class OwnerInvitation:
         try:
             if os.environ.get("OWNER_ID"):
                 raise envfile.EnvFileError(
-                    "OWNER_ID is set in the environment, which overrides the settings file. Change it there."
+                    "OWNER_ID in the environment overrides the settings file. Change it there."
                 )
             envfile.update(self._env_file, {"OWNER_ID": str(owner)})
         except envfile.EnvFileError as error:
