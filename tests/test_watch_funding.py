@@ -130,3 +130,13 @@ def test_a_sign_that_changed_is_told_on_wish_only(flips: bool) -> None:
     watching.feed([rate(0.0001)])
     assert watching.feed([rate(-0.00001, at=1)]) == []  # around zero
     assert [change.kind for change in watching.feed([rate(-0.0001, at=2)])] == (["flip"] if flips else [])
+
+
+def test_a_rate_of_exactly_a_mark_counts_and_is_armed_again_only_below_four_fifths() -> None:
+    watching = Crossings(MARK, flips=True)
+    watching.feed([rate(-MARK * FLIPPED)])
+    assert [change.kind for change in watching.feed([rate(MARK * FLIPPED, at=1)])] == ["flip"]
+    assert [change.kind for change in watching.feed([rate(MARK, at=9)])] == ["above"]
+    assert watching.feed([rate(MARK * REARM, at=17)]) + watching.feed([rate(MARK, at=18)]) == []
+    watching.feed([rate(MARK * REARM * 0.999, at=19)])
+    assert [change.kind for change in watching.feed([rate(MARK, at=20)])] == ["above"]

@@ -114,3 +114,19 @@ def test_a_position_that_cannot_be_read_is_not_closed() -> None:
     assert changes == [] and after == known
     changes, after = compare(known, [], unread=None)
     assert changes == [] and after == known
+
+
+def test_a_quarter_more_or_less_is_a_change_and_five_percent_is_near() -> None:
+    known = first_sight([position(4.0, liquidation=80.0)])
+    for size, kind in ((4.9, []), (5.0, ["more"]), (3.1, []), (3.0, ["less"])):
+        changes = compare(known, [position(size, liquidation=80.0)])[0]
+        assert [change.kind for change in changes] == kind, size
+    changes, known = compare(known, [position(4.0, liquidation=95.0)])
+    assert [(change.kind, change.usd) for change in changes] == [("near", 400.0)]
+    known = compare(known, [position(4.0, liquidation=92.5)])[1]
+    assert kinds(compare(known, [position(4.0, liquidation=95.0)])[0]) == [("near", "BTC")], "it was far again"
+
+
+def test_a_flipped_or_reopened_position_that_is_near_is_told_as_near_again() -> None:
+    known = first_sight([position(1.0, liquidation=96.0)])
+    assert kinds(compare(known, [position(-1.0, liquidation=104.0)])[0]) == [("flip", "BTC"), ("near", "BTC")]
