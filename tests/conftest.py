@@ -28,7 +28,7 @@ from store import Store
 
 settings.register_profile("long", max_examples=2_000, deadline=None)  # pytest --hypothesis-profile=long
 # How long an example takes is the machine's business: on a busy one it is no failure.
-settings.register_profile("house", deadline=None)
+settings.register_profile("house", max_examples=50, deadline=None)
 settings.load_profile("house")
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -36,6 +36,9 @@ ROOT = Path(__file__).resolve().parent.parent
 TOKEN = f"{100_000_000 + os.getpid()}:TEST-token-of-nobody-000000000000000"
 OTHER_TOKEN = f"{200_000_000 + os.getpid()}:TEST-token-of-somebody-00000000000"
 SECRETS = [token.partition(":")[2] for token in (TOKEN, OTHER_TOKEN)]
+# Compiled once for all processes of all runs, and never beside the sources; the tests themselves, too.
+COMPILED = str(Path(tempfile.gettempdir()) / f"cryptosat-tests-{getpass.getuser()}")
+sys.pycache_prefix, sys.dont_write_bytecode = COMPILED, False
 OWNER = 7
 FRIEND = 8
 PATIENCE = 15.0 if sys.platform != "win32" else 60.0  # seconds; starting a process under Wine takes its time
@@ -50,13 +53,17 @@ PROCESS_TESTS = {
     "test_alerts_chart",
     "test_bot",
     "test_disk",
+    "test_docs",
     "test_fan_out",
     "test_fuzz",
     "test_kill",
     "test_lock",
+    "test_manage_image",
+    "test_manage_install",
     "test_manage_logs",
     "test_manage_status",
     "test_manage_stop",
+    "test_outage",
     "test_service_watchdog",
     "test_stopping",
     "test_supervisors",
@@ -69,6 +76,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         uses = set(getattr(item, "fixturenames", ()))
         if not uses & PROCESS_FIXTURES and item.path.stem not in PROCESS_TESTS:
             item.add_marker("quick")
+    # The longest first, so that no worker waits for another at the end (pyproject.toml hands out one at a time).
+    items.sort(key=lambda item: ("demo" not in item.fixturenames, "quick" in item.keywords))  # type: ignore[attr-defined]
 
 
 class BotProcess:
@@ -189,9 +198,9 @@ def run_bot(sim: Simulator, chat: SimBot, tmp_path: Path) -> Iterator[Run]:
         assert secret not in told + logged, "the token was written to an output"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
-    """`python bot.py --demo` with no terminal, begun early: it takes 40 s, in which other tests run."""
+    """`python bot.py --demo` with no terminal. It takes 40 s."""
     folder = tmp_path_factory.mktemp("demo")
     process = subprocess.Popen(
         [sys.executable, str(ROOT / "bot.py"), "--demo"],
@@ -214,9 +223,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
 def clean_environment() -> dict[str, str]:
     """This process's environment without anything a supervisor or a real bot's settings left in it."""
     keep = ("PATH", "HOME", "LANG", "LC_ALL", "SYSTEMROOT", "TEMP", "TMP", "WINEPREFIX")
-    # Compiled once for all processes of all runs, and never beside the sources.
-    compiled = Path(tempfile.gettempdir()) / f"cryptosat-tests-{getpass.getuser()}"
-    return {name: os.environ[name] for name in keep if name in os.environ} | {"PYTHONPYCACHEPREFIX": str(compiled)}
+    return {name: os.environ[name] for name in keep if name in os.environ} | {"PYTHONPYCACHEPREFIX": COMPILED}
 
 
 def outgoing(store: Store, *, now: float) -> list[Delivery]:

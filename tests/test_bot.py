@@ -21,11 +21,6 @@ POLLING = "Polling: running"
 HASTY = "from service import run; run.START_GRACE = 0.2"  # for a start that is refused anyway
 
 
-@pytest.fixture(scope="module", autouse=True)
-def begin_the_demo_early(demo: Demo) -> None:
-    """The last test of this file looks at how it ended."""
-
-
 def folder(tmp_path: Path, data: str = "data") -> Path:
     return tmp_path / data / TOKEN.partition(":")[0]
 

@@ -33,7 +33,7 @@ NOW = 1_790_000_000.0
 STRANGER, DENIED, ADMINISTRATOR = 99, 98, 97
 GROUP, CHANNEL = -1001, -1002
 USERNAME = "whale_test_bot"
-MANY = settings().max_examples  # 100, or what the profile says
+MANY = settings().max_examples  # 50, or what the profile says
 
 # What people type, are called, and call their groups
 

@@ -54,14 +54,17 @@ BOT = [path for path in FILES if place(path) in ORDER]
 
 
 @cache
-def tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+def nodes(path: Path) -> tuple[ast.AST, ...]:
+    """What the rules are about: imports and calls."""
+    tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
+    return tuple(node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom | ast.Call))
 
 
+@cache
 def imports(path: Path) -> set[str]:
     """The top names of all modules that the file imports, also inside functions."""
     found: set[str] = set()
-    for node in ast.walk(tree(path)):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             found |= {alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -72,7 +75,7 @@ def imports(path: Path) -> set[str]:
 
 def calls(path: Path) -> Iterator[tuple[str, ast.Call]]:
     """Every call with the dotted name of what is called, `.name` when it is called on an expression."""
-    for node in ast.walk(tree(path)):
+    for node in nodes(path):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
             yield node.func.id, node
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from venues.perpetuals import Rate
 from watch.funding import FLIPPED, REARM, Change, Crossings
 
+MANY = settings().max_examples  # 50, or what the profile says
+
 MARK = 0.0005
 HOUR_MS = 3_600_000
 START_MS = 497_028 * HOUR_MS  # a whole hour
@@ -73,14 +75,14 @@ def histories(draw: st.DrawFn) -> list[Rate]:
 
 
 @given(histories(), st.booleans())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=3 * MANY, deadline=None)
 def test_crossings_are_those_of_a_slow_obvious_reference(history: list[Rate], flips: bool) -> None:
     watching = Crossings(MARK, flips=flips)
     assert [change for new in history for change in watching.feed([new])] == reference(history, flips)
 
 
 @given(histories(), st.booleans())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=3 * MANY, deadline=None)
 def test_looking_twice_and_restarting_after_each_look_change_nothing(history: list[Rate], flips: bool) -> None:
     told: list[Change] = []
     watching = Crossings(MARK, flips=flips)
@@ -93,7 +95,7 @@ def test_looking_twice_and_restarting_after_each_look_change_nothing(history: li
 
 
 @given(histories())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=3 * MANY, deadline=None)
 def test_nothing_is_told_twice_in_one_funding_interval(history: list[Rate]) -> None:
     watching = Crossings(MARK, flips=True)
     keys = [change.key for new in history for change in watching.feed([new])]

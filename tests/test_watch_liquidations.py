@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from venues.perpetuals import Liquidation
 from watch.waves import GROWN, MOST, REARM, WINDOW_MS, Wave, Waves
 
+MANY = settings().max_examples  # 50, or what the profile says
+
 AMOUNT = 1_000_000.0
 START_MS = 1_789_308_895_000
 
@@ -77,7 +79,7 @@ def short(told: list[Wave]) -> list[tuple[str, float, int, int]]:
 
 
 @given(tapes())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=3 * MANY, deadline=None)
 def test_waves_are_those_of_a_slow_obvious_reference(tape: list[Liquidation]) -> None:
     assert short(waves().feed(tape)) == reference(tape)
 
@@ -86,7 +88,7 @@ EVERYWHERE = list(range(41))
 
 
 @given(tapes(), st.just(EVERYWHERE) | st.lists(st.integers(0, 40), max_size=6))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=3 * MANY, deadline=None)
 def test_pages_and_restarts_anywhere_change_nothing(tape: list[Liquidation], cuts: list[int]) -> None:
     told: list[Wave] = []
     watching = waves()
@@ -108,7 +110,7 @@ def test_a_restart_in_the_middle_of_a_wave_does_not_tell_it_anew() -> None:
 
 
 @given(st.lists(st.integers(1, 2000), min_size=1, max_size=300))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=MANY, deadline=None)
 def test_a_wave_is_told_as_often_as_it_doubles_and_no_more(steps: list[int]) -> None:
     at, tape = 0, []
     for step in steps:

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from venues.trades import Trade
 from watch.orders import Clusterer, Order, automatic_threshold
 
+MANY = settings().max_examples  # 50, or what the profile says
+
 THRESHOLD = 100_000.0
 START_MS = 1_789_308_895_000
 END = 10**9  # ms after which everything is closed
@@ -72,7 +74,7 @@ def summary(orders: list[Order]) -> list[Order]:
 
 
 @given(tapes())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=3 * MANY, deadline=None)
 def test_orders_are_those_of_a_slow_obvious_reference(tape: list[Trade]) -> None:
     orders = summary(clusterer().feed(close(tape)))
     expected = reference(tape, THRESHOLD)
@@ -94,7 +96,7 @@ def test_orders_are_those_of_a_slow_obvious_reference(tape: list[Trade]) -> None
 
 
 @given(tapes(), st.lists(st.integers(0, 61), max_size=8))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=3 * MANY, deadline=None)
 def test_pages_cut_anywhere_give_the_same_orders(tape: list[Trade], cuts: list[int]) -> None:
     tape = close(tape)
     whole, paged = clusterer(), clusterer()
@@ -106,7 +108,7 @@ def test_pages_cut_anywhere_give_the_same_orders(tape: list[Trade], cuts: list[i
 
 
 @given(tapes(), st.lists(st.integers(0, 61), max_size=4))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=3 * MANY, deadline=None)
 def test_a_restart_anywhere_finds_every_order_once_with_the_same_key(tape: list[Trade], kills: list[int]) -> None:
     tape = close(tape)
     orders: list[Order] = []
@@ -137,7 +139,7 @@ def test_an_order_that_closed_before_a_restart_is_not_found_again_on_a_later_pag
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from(["buy", "sell"])), min_size=1, max_size=300))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=MANY, deadline=None)
 def test_background_flow_alone_never_alerts_however_dense(steps: list[tuple[int, str]]) -> None:
     at, tape = 0, []
     for number, (step, side) in enumerate(steps * 20):  # up to 6,000 fills of 99.9 dollars: 599,400 dollars

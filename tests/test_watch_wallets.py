@@ -11,6 +11,8 @@ from store.markets import dump_positions, load_positions
 from venues.perpetuals import Position
 from watch.wallets import Change, compare, first_sight
 
+MANY = settings().max_examples  # 50, or what the profile says
+
 COINS = ("BTC", "ETH", "SOL")
 
 
@@ -31,7 +33,7 @@ def look(snapshot: dict[str, float]) -> list[Position]:
 
 
 @given(snapshots)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=3 * MANY, deadline=None)
 def test_changes_are_those_of_a_slow_obvious_reference(history: list[dict[str, float]]) -> None:
     known = first_sight(look(history[0]))
     told = dict(history[0])
@@ -59,7 +61,7 @@ def test_changes_are_those_of_a_slow_obvious_reference(history: list[dict[str, f
 
 
 @given(snapshots)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=3 * MANY, deadline=None)
 def test_looking_twice_and_restarting_after_each_look_change_nothing(history: list[dict[str, float]]) -> None:
     once = twice = first_sight(look(history[0]))
     for snapshot in history[1:]:
