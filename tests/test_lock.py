@@ -216,9 +216,7 @@ def test_a_released_lock_is_free_at_once_and_its_record_is_gone(tmp_path: Path, 
 
 
 @pytest.mark.skipif(sys.platform not in ("linux", "win32"), reason="no machine-wide lock on this system")
-def test_one_id_in_two_folders_is_refused_by_the_machine_wide_guard(
-    tmp_path: Path, bot_id: int, start: Start
-) -> None:
+def test_one_id_in_two_folders_is_refused_by_the_machine_wide_lock(tmp_path: Path, bot_id: int, start: Start) -> None:
     first = start(tmp_path / "one", bot_id)
     assert first.line().startswith("held")
     second = InstanceLock(tmp_path / "two", bot_id)
@@ -350,7 +348,9 @@ def test_each_deletion_of_the_lock_file_is_logged_and_the_old_file_is_let_go(tmp
 
 @posix_only
 @pytest.mark.parametrize("damage", ["delete", "replace"])
-def test_without_the_second_guard_a_lost_lock_file_stops_the_bot(tmp_path: Path, bot_id: int, damage: str) -> None:
+def test_without_the_machine_wide_lock_a_lost_lock_file_stops_the_bot(
+    tmp_path: Path, bot_id: int, damage: str
+) -> None:
     lock = InstanceLock(tmp_path, bot_id, machine_wide=False)
     assert lock.acquire()
     assert lock.check() is None
@@ -417,7 +417,7 @@ def test_the_holder_is_named_truly_whatever_its_record_says(
 
 
 @linux_only
-def test_questions_that_fill_the_guards_queue_are_cleared_by_the_next_check(tmp_path: Path, bot_id: int) -> None:
+def test_questions_that_fill_the_locks_queue_are_cleared_by_the_next_check(tmp_path: Path, bot_id: int) -> None:
     asker = MachineLock(bot_id)
     with InstanceLock(tmp_path, bot_id) as lock:
         asked = 0
@@ -579,10 +579,9 @@ def test_a_child_forked_while_another_thread_uses_the_lock_is_not_stuck(tmp_path
     assert inside.wait(10)
     child = os.fork()
     if child == 0:
-        asks = threading.Thread(target=lock.check, daemon=True)
-        asks.start()
-        asks.join(5)
-        os._exit(int(asks.is_alive()))
+        signal.alarm(5)  # ends a child that is stuck
+        lock.check()
+        os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     done.set()
     thread.join()
@@ -660,7 +659,7 @@ def test_the_machine_wide_lock_is_had_by_one_until_it_is_dropped(bot_id: int) ->
 
 
 @linux_only
-def test_a_squatter_of_the_guards_name_is_named(tmp_path: Path, bot_id: int) -> None:
+def test_a_squatter_of_the_machine_wide_locks_name_is_named(tmp_path: Path, bot_id: int) -> None:
     if sys.platform == "win32":
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as squatter:
@@ -688,7 +687,7 @@ def test_a_holder_in_another_container_is_named_by_its_user(
 
 
 @linux_only
-def test_a_forbidden_second_guard_is_a_warning_and_the_file_alone_excludes(
+def test_a_forbidden_machine_wide_lock_is_a_warning_and_the_file_alone_excludes(
     tmp_path: Path, bot_id: int, start: Start, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def forbidden(*_: object) -> socket.socket:
