@@ -226,20 +226,26 @@ def test_a_telegram_that_never_answers_ends_within_the_time(doctor: Doctor) -> N
     assert levels(found, "markets") == ["ok"] * 7, "the others were asked meanwhile"
 
 
-def test_one_dead_market_is_a_warning_and_all_dead_are_a_problem(sim: Simulator, doctor: Doctor) -> None:
+def test_one_dead_market_is_a_warning_and_all_dead_are_a_problem(sim: Simulator, tmp_path: Path) -> None:
+    def asked(**settings: str) -> tuple[list[str], str]:
+        urls = {f"{name.upper()}_URL": sim.market_url(name) for name in SOURCE_DEFAULTS}
+        needed = {"TELEGRAM_BOT_TOKEN": TOKEN, "OWNER_ID": "7", "DATA_DIR": str(tmp_path)}
+        found = list(network.markets(subject_of(tmp_path / "no.env", **needed, **urls, **settings)))
+        return [finding.level for finding in found], "\n".join(finding.text for finding in found)
+
     sim.fault(market="binance", kind="status", code=451)
-    code, found = doctor()
-    assert (code, levels(found, "markets")) == (0, ["warning", *["ok"] * 6])
-    assert "HTTP 451" in words(found, "markets")
+    found, text = asked()
+    assert found == ["warning", *["ok"] * 6]
+    assert "HTTP 451" in text
     sim.fault(market="okx", kind="status", code=403)
-    code, found = doctor(COINGLASS_API_KEY="0123456789abcdef0123456789abcdef")
-    assert (code, levels(found, "markets")) == (0, ["warning", "ok", "ok", "ok", "warning", "ok", "ok", "ok"])
-    assert "liquidations, funding" in words(found, "markets")
+    found, text = asked(COINGLASS_API_KEY="0123456789abcdef0123456789abcdef")
+    assert found == ["warning", "ok", "ok", "ok", "warning", "ok", "ok", "ok"]
+    assert text.count("missing without it: liquidations, funding\n") == 1
     for name in ("binance_api", "coinbase", "kraken"):
         sim.fault(market=name, kind="reset")
-    code, found = doctor()
-    assert code == 1
-    assert "no source of trades can be reached" in words(found, "markets")
+    found, text = asked()
+    assert found[0] == "problem"
+    assert "no source of trades can be reached" in text
 
 
 @pytest.mark.parametrize(

@@ -276,8 +276,8 @@ def test_a_token_in_the_environment_cannot_be_mended_in_the_file(terminal: Open)
 
 
 def test_without_a_terminal_the_lines_to_write_are_shown(run_bot: Run, tmp_path: Path) -> None:
-    for arguments in ((), ("setup",)):
-        bot = run_bot(*arguments, TELEGRAM_BOT_TOKEN="", OWNER_ID="", ALLOWED_USERS="")
+    empty = {"TELEGRAM_BOT_TOKEN": "", "OWNER_ID": "", "ALLOWED_USERS": ""}
+    for bot in (run_bot(**empty), run_bot("setup", **empty)):
         assert bot.wait_exit() == 78
         assert f"{tmp_path / 'no.env'}" in bot.output
         assert "\n  TELEGRAM_BOT_TOKEN=<the token from @BotFather>\n" in bot.output

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from test_manage_status import AS_NOBODY, POLLING, folder, linux, root
 
 from base import files
 from machine import processes, stop_requests
+from manage import stop
 from simulation.simulator import Simulator
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
@@ -50,20 +52,21 @@ def test_a_copy_that_waited_and_takes_over_is_told(run_bot: Run) -> None:
     assert asked.wait_exit() == 1
     assert f"taken over (pid {second.pid})" in asked.output
     assert first.wait_exit() == 0
-    again = run_bot("stop")
-    assert again.wait_exit() == 0, again.output
-    assert second.wait_exit() == 0
+    assert second.stop()[0] == 0
 
 
 @posix
-def test_a_bot_that_hangs_is_told_after_the_timeout_and_not_killed(run_bot: Run) -> None:
+def test_a_bot_that_hangs_is_told_after_the_timeout_and_not_killed(
+    run_bot: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     bot = run_bot()
     bot.wait_output(POLLING)
     bot.process.send_signal(signal.SIGSTOP)
     try:
-        asked = run_bot("stop", "--timeout", "0.5")
-        assert asked.wait_exit() == 1
-        assert "has not stopped within 0.5 s" in asked.output
+        monkeypatch.setenv("TELEGRAM_BOT_TOKEN", TOKEN)
+        monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
+        assert stop.run(tmp_path / "no.env", Namespace(timeout=0.3)) == 1
+        assert "has not stopped within 0.3 s" in capsys.readouterr().err
         assert bot.process.poll() is None
     finally:
         bot.process.send_signal(signal.SIGCONT)
