@@ -43,7 +43,7 @@ _SYNCED = ("onedrive", "dropbox", "google drive", "icloud", "nextcloud")
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """What is examined. `settings` are None when they could not be read at all; `holder` None when no bot runs."""
+    """What is examined. `settings` is None when they could not be read at all; `holder` is None when no bot runs."""
 
     env_file: Path
     settings: Settings | None
@@ -102,7 +102,7 @@ def compatible(installed: str, wanted: str) -> bool:
 
 
 def settings(subject: Subject) -> Iterator[Finding]:
-    """What is wrong in the settings, unknown names, and a token that the environment overrides."""
+    """Mistakes in the settings, unknown names, and a token that the environment overrides."""
     if subject.settings is None:
         return
     from base import config
@@ -169,7 +169,7 @@ def _strays(subject: Subject) -> Iterator[Finding]:
 def _other_folders(machine: Machine) -> list[Path]:
     """Where people put a second `.env`: here, above, at home, and in other copies of the project nearby."""
     near = [Path.cwd(), Path.cwd().parent, ROOT.parent, machine.home]
-    near += [Path(machine.environ[name]) for name in ("OLDPWD",) if machine.environ.get(name)]
+    near += [Path(machine.environ["OLDPWD"])] if machine.environ.get("OLDPWD") else []
     copies = []
     for place in (ROOT.parent, machine.home):
         try:
@@ -180,7 +180,7 @@ def _other_folders(machine: Machine) -> list[Path]:
 
 
 def time_zones() -> list[Finding]:
-    """Whether this system knows time zones, which Windows does not by itself."""
+    """Whether this system has time zone data; Windows has none of its own."""
     try:
         zoneinfo.ZoneInfo("Europe/Berlin")
     except (zoneinfo.ZoneInfoNotFoundError, OSError):
@@ -190,7 +190,7 @@ def time_zones() -> list[Finding]:
 
 
 def folder(subject: Subject) -> Iterator[Finding]:
-    """The bot's own folder: can it be written, has the disk room, is it a disk that a lock can trust."""
+    """The bot's own folder: whether it is writable, how much space is free, whether a lock is safe on this disk."""
     path = subject.folder
     if path is None:
         return
@@ -223,7 +223,7 @@ def folder(subject: Subject) -> Iterator[Finding]:
 
 
 def _writable(place: Path) -> bool:
-    # Asked by doing: neither root's rights nor a read-only disk show in the mode.
+    # By writing: the mode shows neither root's rights nor a read-only disk.
     try:
         with tempfile.TemporaryFile(dir=place) as file:
             file.write(b"x")
@@ -276,7 +276,7 @@ def database(subject: Subject) -> Iterator[Finding]:
 
 
 def memory(subject: Subject) -> Iterator[Finding]:
-    """What the running bot uses, and what is free (where /proc/meminfo tells it)."""
+    """What the running bot uses, and what is free (on Linux)."""
     free = re.search(r"^MemAvailable:\s+(\d+) kB", read(subject.machine.root / "proc/meminfo"), re.MULTILINE)
     rest = f"; {int(free[1]) / 1e3:,.0f} MB are free on this machine" if free else ""
     pid = subject.holder.pid if subject.holder is not None else None

@@ -1,6 +1,6 @@
-"""The checks of `doctor` about copies of the bot: who runs it, what it has met, what would start a second one.
+"""The checks of `doctor` about copies of the bot: who runs it, conflicts it has seen, what could start a second one.
 
-Everything is looked at, nothing is stopped: each finding names the command that would.
+They stop nothing: each finding names the command that would.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 from base import text
 from botapi.polling_state import PollingState, words_of
 from machine import processes, supervisor
-from machine.holder import Holder, facts
+from machine.holder import facts
 from manage import launchers
 from manage.checks import ROOT, Subject
 from manage.findings import Finding, at_once
@@ -37,7 +37,8 @@ def lock(subject: Subject) -> Iterator[Finding]:
     elif subject.holder is None:
         yield Finding("lock", "ok", "free: this bot is not running on this machine")
     else:
-        yield Finding("lock", "ok", _who(subject.holder))
+        by = f", run by {subject.holder.supervisor}" if subject.holder.supervisor else ""
+        yield Finding("lock", "ok", f"the bot runs: {facts(subject.holder, now=time.time())}{by}")
         if subject.folder is None:
             words = f"its folder belongs to {subject.holder.user}: folder, database and polling are not checked"
             yield Finding("lock", "warning", words, f"run doctor as {subject.holder.user}, or as root")
@@ -61,18 +62,13 @@ def _obstacle(path: Path) -> Finding | None:
     return None
 
 
-def _who(holder: Holder) -> str:
-    by = f", run by {holder.supervisor}" if holder.supervisor else ""
-    return f"the bot runs: {facts(holder, now=time.time())}{by}"
-
-
 def _stop(pid: int) -> str:
     found = supervisor.detect(pid)
     return found.stop_command if found is not None and found.stop_command else supervisor.kill_command(pid)
 
 
 def _running(subject: Subject) -> Iterator[tuple[int, Path | None]]:
-    """Processes that run this project's bot beside the holder; those that have another token do not count."""
+    """Other processes that run this bot; those with another token do not count."""
     known = {os.getpid(), os.getppid(), subject.holder.pid if subject.holder is not None else 0}
     for pid, words, cwd in processes.everything():
         if pid in known or not re.match(r"python|pypy", PureWindowsPath(words[0] if words else "").name.lower()):
@@ -108,7 +104,7 @@ def _same_bot(subject: Subject, place: Path | None) -> bool | None:
 
 
 def polling(subject: Subject) -> Iterator[Finding]:
-    """How the running bot polls, and the other pollers of this token that it has met; from its status.json."""
+    """How the running bot polls, and the other copies it has seen; from its status.json."""
     if subject.holder is None or subject.folder is None:
         return
     from service import state
@@ -128,7 +124,7 @@ def polling(subject: Subject) -> Iterator[Finding]:
     if conflict["since"] is not None:
         since = text.clock(conflict["since"], now=now)
         words = f"another copy has been polling since {since} ({text.count(conflict['count'], 'conflict')})"
-        # Two copies of which one waits in silence are what ON_CONFLICT=pause is for.
+        # With ON_CONFLICT=pause a second copy is intended.
         meant = subject.settings is not None and subject.settings.on_conflict == "pause"
         where = "; it is not on this machine" if subject.settings and subject.settings.machine_wide_lock else ""
         yield Finding("conflict", "warning" if meant else "problem", words + where, _ELSEWHERE)
@@ -155,7 +151,7 @@ def _how(polling: dict[str, Any], now: float) -> Finding:
 
 
 def starters(subject: Subject, *, deadline: float) -> Iterator[Finding]:
-    """What starts this bot by itself: one is good, two fight, one that may be another bot's is named."""
+    """What starts this bot automatically: one is fine, two are a problem, one that may be another bot's is named."""
     questions = {kind: (lambda look=look: list(look(subject.machine))) for kind, look in launchers.KINDS.items()}
     sure: list[Launcher] = []
     asked = []
@@ -169,20 +165,16 @@ def starters(subject: Subject, *, deadline: float) -> Iterator[Finding]:
             if same:
                 sure.append(found)
             elif same is None:
-                words = f"{_named(found)} starts a bot.py that is not visible from here; it may be this bot"
+                words = f"{found} starts a bot.py that is not visible from here; it may be this bot"
                 yield Finding("started by", "warning", words, f"if it is a second one: {found.remove}")
     active = [found for found in sure if found.starts or found.running]
     if len(active) > 1:
         for found in active:
-            words = f"{_named(found)} is one of {len(active)} that start this bot"
+            words = f"{found} is one of {len(active)} that start this bot"
             yield Finding("started by", "problem", words, f"keep only one. To remove this one: {found.remove}")
     elif active:
         how = "running now" if active[0].running else "at the next boot or scheduled time"
-        yield Finding("started by", "ok", f"{_named(active[0])} ({how})")
+        yield Finding("started by", "ok", f"{active[0]} ({how})")
     else:
         words = f"automatic start is not set up (checked: {', '.join(asked)})"
         yield Finding("started by", "ok", words, "to set it up, run: python bot.py install")
-
-
-def _named(found: Launcher) -> str:
-    return f"{found.kind} {found.name}"

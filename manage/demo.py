@@ -95,7 +95,7 @@ def _interrupt(*_: object) -> NoReturn:
 
 
 class _Demo:
-    """The bot as a child process, the chat on the terminal, and the steps of the demo. All in the main thread."""
+    """The bot as a child process, the chat on the terminal, and the steps of the demo; all in the main thread."""
 
     def __init__(self, sim: Simulator, folder: Path, *, interactive: bool) -> None:
         # An id of its own, so that two demos (or a demo and a real bot) never meet in a lock.
@@ -107,8 +107,7 @@ class _Demo:
         self._log = folder / "output.log"
         self._shown = 0
         self._typed: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        self._quit = False
-        self._child: subprocess.Popen[bytes] | None = None
+        self._child: subprocess.Popen[bytes]
 
     def __enter__(self) -> _Demo:
         empty = self._folder / "empty.env"
@@ -148,7 +147,7 @@ class _Demo:
 
     def __exit__(self, *_: object) -> None:
         child = self._child
-        if child is None or child.poll() is not None:
+        if child.poll() is not None:
             return
         if sys.platform == "win32":
             child.send_signal(signal.CTRL_BREAK_EVENT)
@@ -161,7 +160,7 @@ class _Demo:
             child.wait(5)
 
     def play(self) -> None:
-        """The steps, then (with a terminal) the chat until you quit. Raises _Failed."""
+        """The steps, then (with a terminal) the chat until you quit. Raises _Failed and KeyboardInterrupt."""
         market = self._sim.market
         print("CryptoSat demo: the real bot with a simulated Telegram and simulated markets. Press Ctrl-C to quit.")
         if self._interactive:
@@ -187,7 +186,7 @@ class _Demo:
             market.perpetuals.set_rate("hyperliquid", "ETH", 0.00009)
             print("Markets keep running, with a whale every 25 seconds.")
             print("Try /help, /whales, /liq, /funding or /status. Type quit to leave.")
-            self._until(lambda: self._quit)
+            self._until(lambda: False)
 
     def _meet_a_second_copy(self) -> None:
         """Another poller with the same token comes, stays, and leaves again."""
@@ -208,10 +207,7 @@ class _Demo:
 
     def log_tail(self) -> str:
         """The last lines the bot printed."""
-        try:
-            lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()
-        except OSError:
-            return ""
+        lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()
         return "\n".join(["The end of the bot's log:", *(f"  {line}" for line in lines[-15:])])
 
     # One step
@@ -224,9 +220,7 @@ class _Demo:
             if happened():
                 self._show()
                 return
-            if self._quit:
-                raise KeyboardInterrupt
-            code = self._child.poll() if self._child is not None else None
+            code = self._child.poll()
             if code is not None:
                 raise _Failed(f"the bot ended with exit code {code}.")
             if time.monotonic() > deadline:
@@ -261,8 +255,8 @@ class _Demo:
 
     def _take(self, line: str | None) -> None:
         if line is None or line.lower() in ("quit", "exit", "/quit"):
-            self._quit = True
-        elif line:
+            raise KeyboardInterrupt
+        if line:
             label = line.strip("[]").lower()
             for sent in reversed(self._bot.sent):
                 for text, data in sent.buttons:

@@ -96,22 +96,15 @@ def shown(findings: Sequence[Finding], *, width: int) -> str:
         lines += _folded(head, finding.text, width)
         if finding.fix:
             lines += _folded(" " * len(head), f"-> {finding.fix}", width)
-    return "\n".join([*lines, "", verdict(findings)])
+    problems, warnings = (sum(finding.level == level for finding in findings) for level in ("problem", "warning"))
+    counts = [text.count(problems, "problem") if problems else "No problems found"]
+    counts += [text.count(warnings, "warning")] if problems or warnings else []
+    return "\n".join([*lines, "", f"{', '.join(counts)}."])
 
 
 def _folded(head: str, words: str, width: int) -> list[str]:
-    folded = textwrap.wrap(
-        words, max(30, width - len(head)), break_long_words=False, break_on_hyphens=False, drop_whitespace=True
-    )
+    folded = textwrap.wrap(words, max(30, width - len(head)), break_long_words=False, break_on_hyphens=False)
     return [(head if number == 0 else " " * len(head)) + line for number, line in enumerate(folded or [""])]
-
-
-def verdict(findings: Sequence[Finding]) -> str:
-    """`No problems found.` or how many problems and warnings there are."""
-    problems, warnings = (sum(finding.level == level for finding in findings) for level in ("problem", "warning"))
-    if not problems:
-        return f"No problems found, {text.count(warnings, 'warning')}." if warnings else "No problems found."
-    return f"{text.count(problems, 'problem')}, {text.count(warnings, 'warning')}."
 
 
 def as_json(findings: Sequence[Finding], *, now: float) -> str:

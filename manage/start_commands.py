@@ -37,6 +37,9 @@ class Launcher:
     running: bool = False
     remove: str
 
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"
+
 
 class NoAnswer(Exception):
     """A tool or a file could not be asked; str() says which and why."""

@@ -74,7 +74,8 @@ def lines(found: Instance, now: float, env_file: Path = config.ENV_FILE) -> Iter
         return
     yield f"Bot {found.name} is running."
     yield from described(found.holder, now=now)
-    yield text.row("stop it", stop_command(found.holder) if _restarted(found.holder) else _command(env_file, "stop"))
+    restarted = found.holder.supervisor is not None and found.holder.supervisor.restarts
+    yield text.row("stop it", stop_command(found.holder) if restarted else _command(env_file, "stop"))
     if found.told:
         try:
             yield from list(_told(found, now))
@@ -90,10 +91,6 @@ def lines(found: Instance, now: float, env_file: Path = config.ENV_FILE) -> Iter
 def _command(env_file: Path, *words: str) -> str:
     """What to type for a command of bot.py about the same bot."""
     return bot_command(*words, *([] if env_file == config.ENV_FILE else ["--env-file", str(env_file)]))
-
-
-def _restarted(holder: Holder) -> bool:
-    return holder.supervisor is not None and holder.supervisor.restarts
 
 
 def _told(found: Instance, now: float) -> Iterator[str]:
