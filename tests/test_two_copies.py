@@ -218,7 +218,7 @@ def test_a_rolling_restart_on_one_machine_has_no_conflict_at_all(run_bot: Run, c
 def test_plain_restarts_under_a_stream_of_commands_lose_and_double_nothing(
     run_bot: Run, chat: SimBot, talk: Talk
 ) -> None:
-    with talk.stream(every=0.01):
+    with talk.stream(every=0.03):
         for _ in range(3):
             bot = run_bot(SEND_RATE="0")
             bot.wait_output(POLLING)
