@@ -22,6 +22,7 @@ from store import Store
 from store.rows import Alert, Chat
 from venues.availability import SourceHealth
 from venues.spot import BinanceSpot, CoinbaseExchange, Kraken, SpotVenue, spot_venues
+from venues.trades import Page
 from watch import spot_reader
 from watch.feeds import Context
 from watch.whale_monitor import WhaleMonitor
@@ -601,6 +602,23 @@ def test_health_tells_what_is_used_how_far_it_is_and_what_fails(watch: Watch) ->
     watch.tick()
     line = watch.health().line(watch.clock)
     assert f"resting since {text.clock(watch.clock)}: HTTP 429, next try in 40 s" in line
+
+
+def test_a_stop_ends_catching_up_before_the_next_page(watch: Watch) -> None:
+    class Stopping(BinanceSpot):
+        def page(self, symbol: str, cursor: str) -> Page:
+            watch.monitor.feeds.stop()
+            return super().page(symbol, cursor)
+
+    watch.tick()
+    now = int(time.time() * 1000)
+    for number in range(2_500):
+        watch.sim.market.trade("binance", "BTC", "buy", 77_000, 0.0001, at_ms=now - 30_000 + number)
+    watch.sources = lambda: [Stopping(watch.sim.market_url("binance"), deadline=2)]
+    watch.restart()
+    before = watch.asked("binance")
+    watch.tick(after=15)
+    assert watch.asked("binance") - before == 1
 
 
 def test_a_stop_ends_the_tick_before_the_next_request_and_keeps_what_was_read(watch: Watch) -> None:
