@@ -175,22 +175,17 @@ def _link_of_running(folder: Path, holder: Holder, username: str) -> int:
     except StoreError as error:
         print(error, file=sys.stderr)
         return exit_codes.PROBLEM
+    link, pause = OwnerLink(store), threading.Event()
     try:
-        print(
-            invitation(
-                username or holder.username or str(told.get("username")), OwnerLink(store).offer(now=time.time())
-            )
-        )
+        print(invitation(username or holder.username or str(told.get("username")), link.offer(now=time.time())))
         print("Waiting for you to open it. Ctrl-C cancels the link.")
-        pause = threading.Event()
-        while OwnerLink(store).is_open(now=time.time()):
+        while link.is_open(now=time.time()):
             pause.wait(EVERY)
     except KeyboardInterrupt:
-        OwnerLink(store).void()
-        print("\nThe link has expired. The owner has not changed.")
-        return exit_codes.BAD_SETTINGS
+        link.void()
+        print()
     finally:
-        owner = OwnerLink(store).used_by()
+        owner = link.used_by()
         store.close()
     print(f"User {owner} is the owner now." if owner else "The link has expired. The owner has not changed.")
     return exit_codes.STOPPED if owner else exit_codes.BAD_SETTINGS
@@ -230,10 +225,9 @@ def _ask_token(env_file: Path, *, keep: bool = False) -> tuple[str, str]:
 
 def _ask_owner(present: int | None) -> int | None:
     """The owner's id; None for a link that decides it."""
+    question = "Owner: none yet. Press Enter for a one-time link, or type a Telegram user id: "
     if present:
         question = f"Owner: user {present}. Press Enter to keep it, type `link` for a one-time link, or a user id: "
-    else:
-        question = "Owner: none yet. Press Enter for a one-time link, or type a Telegram user id: "
     while True:
         answer = _ask(question).strip()
         if not answer:

@@ -78,7 +78,10 @@ def _ask(place: Settings, found: Instance, holder: Holder) -> None:
         try:
             again = instance.look(place).holder
             if again is not None and again.pid == holder.pid:
-                _terminate(holder.pid, handle)
+                if sys.platform == "linux" and handle is not None:
+                    signal.pidfd_send_signal(handle, signal.SIGTERM)
+                else:
+                    os.kill(holder.pid, signal.SIGTERM)
         finally:
             if handle is not None:
                 os.close(handle)
@@ -87,7 +90,7 @@ def _ask(place: Settings, found: Instance, holder: Holder) -> None:
 
 
 def _handle(pid: int) -> int | None:
-    """A descriptor that means this very process, whatever starts and ends meanwhile; None where there is none."""
+    """A descriptor of this very process, even if its pid is reused meanwhile; None where there are none."""
     if sys.platform == "linux":
         try:
             return os.pidfd_open(pid)
@@ -96,13 +99,6 @@ def _handle(pid: int) -> int | None:
         except OSError as error:  # an old kernel, or a sandbox
             log.debug("No descriptor for process %d: %s", pid, error)
     return None
-
-
-def _terminate(pid: int, handle: int | None) -> None:
-    if sys.platform == "linux" and handle is not None:
-        signal.pidfd_send_signal(handle, signal.SIGTERM)
-    else:
-        os.kill(pid, signal.SIGTERM)
 
 
 def _wait(place: Settings, found: Instance, timeout: float, *, began: float) -> int:
