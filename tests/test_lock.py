@@ -547,6 +547,17 @@ def test_a_refusal_knows_whether_it_came_from_the_same_folder(tmp_path: Path, bo
         other.release()
 
 
+@linux_only
+def test_only_the_last_refusal_says_whether_it_came_from_the_same_folder(tmp_path: Path, bot_id: int) -> None:
+    late = InstanceLock(tmp_path, bot_id)
+    with InstanceLock(tmp_path, bot_id, machine_wide=False):
+        assert not late.acquire()
+        assert late.same_folder
+    with InstanceLock(tmp_path / "other", bot_id):
+        assert not late.acquire()
+        assert not late.same_folder
+
+
 def test_another_thread_may_release_the_lock_and_its_file_stays_for_its_owner_only(
     tmp_path: Path, bot_id: int
 ) -> None:
