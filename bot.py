@@ -128,7 +128,7 @@ def _main(argv: list[str] | None) -> int:
 def _is_missing(path: Path) -> bool:
     try:
         return not path.exists()
-    except OSError:  # a folder on the way is closed to this user: reading the settings tells it
+    except OSError:  # no access to a folder above it: reading the settings reports that
         return False
 
 

@@ -90,7 +90,7 @@ def _is_ours(subject: Subject, pid: int, place: Path | None) -> bool:
 
 
 def _same_bot(subject: Subject, place: Path | None) -> bool | None:
-    """Whether a folder's copy is the same bot; None when that cannot be told."""
+    """Whether a folder's copy is the same bot; None when that is unknown."""
     if place is None:
         return None
     if place == ROOT:

@@ -51,7 +51,7 @@ def stop_at_eof() -> None:
         pause = threading.Event()
         while os.read(sys.stdin.fileno(), 4096):
             pass
-        while not callable(signal.getsignal(signal.SIGTERM)):  # still starting: nobody would hear the signal
+        while not callable(signal.getsignal(signal.SIGTERM)):  # still starting: the signal would be lost
             pause.wait(0.05)
         _thread.interrupt_main(signal.SIGTERM)
         pause.wait(ORPHAN_GRACE)
@@ -136,7 +136,7 @@ class _Demo:
             self._child = subprocess.Popen(
                 [sys.executable, str(program), "--stop-at-eof", "--env-file", str(empty)],
                 env=environment,
-                stdin=subprocess.PIPE,  # never written to: its end tells the bot that the demo is gone
+                stdin=subprocess.PIPE,  # never written to: when it closes, the bot knows that the demo is gone
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 **group,

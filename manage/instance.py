@@ -1,4 +1,4 @@
-"""The running bot as it can be seen from outside: who holds the lock, and what it told of itself. Changes nothing."""
+"""The running bot seen from outside: who holds the lock, and the status it last wrote. Changes nothing."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from machine.folders import find_folder
 from machine.holder import Holder, bot_name, user_name
 from service import state
 
-FRESH = 30.0  # seconds; a running bot tells how it is every 5
+FRESH = 30.0  # seconds; a running bot writes its status every 5
 
 
 @dataclass(frozen=True, kw_only=True)
 class Instance:
     """One look at a bot. Times are unix seconds.
 
-    holder: who runs it, None when nobody does. folder: of its files, as far as it can be known. told: its own state
-    (state.py), empty when it cannot be read. left: the state that an ended bot left behind, empty after a clean end.
+    holder: who runs it, None when nobody does. folder: of its files, as far as known. told: the status it wrote
+    (state.py), empty when it cannot be read. left: the status of a killed bot, empty after a clean stop.
     """
 
     bot_id: int
@@ -76,10 +76,10 @@ def folder_of(user: str, bot_id: int) -> Path | None:
 
 
 def _is_its_own(told: Mapping[str, Any], holder: Holder, *, now: float) -> bool:
-    """A file that a killed bot left tells nothing of the one that runs now, even with the same pid (containers)."""
+    """Whether the running bot wrote this, and not a killed one before it, which had the same pid in a container."""
     written = told.get("written_at")
     if not isinstance(written, int | float):
         return False
-    if holder.pid is None:  # in another container: only the time can tell
+    if holder.pid is None:  # in another container: only the time shows it
         return now - written < FRESH
     return told.get("pid") == holder.pid and written >= (holder.since or 0) - 2

@@ -25,7 +25,7 @@ _OTHER_USES = re.compile("cat|cp|echo|grep|kill|killall|less|mv|nano|pgrep|pkill
 
 @dataclass(frozen=True, kw_only=True)
 class Launcher:
-    """One entry that starts a bot. `folder` is its checkout, None when that cannot be told from here.
+    """One entry that starts a bot. `folder` is its checkout, None when that is unknown.
 
     `starts`: it does so by itself (at boot, at a time, at log-on); `running`: it has started it now.
     """
@@ -151,7 +151,7 @@ def _from_home(path: str) -> str:
 
 
 def _commands(text: str) -> Iterator[list[str]]:
-    """The words of each simple command in a shell's text, as far as a reader without a shell can tell."""
+    """The words of each simple command in a shell's text, as far as that is possible without a shell."""
     for line in text.splitlines():
         lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
         lexer.whitespace_split, lexer.commenters = True, ""
