@@ -248,12 +248,15 @@ def test_one_venue_that_is_down_does_not_stop_the_other_and_is_shown(watch: Watc
     assert len(watch.alerts("liquidations")) == 2
 
 
-def test_a_row_that_cannot_be_read_is_counted_once_however_often_it_is_shown(watch: Watch) -> None:
+def test_a_row_that_cannot_be_read_is_counted_and_logged_once_however_often_it_is_shown(
+    watch: Watch, caplog: pytest.LogCaptureFixture
+) -> None:
     watch.tick(watch.liquidations)
     watch.perps.poison("gate", "BTC")
     for _ in range(3):
         watch.tick(watch.liquidations, after=60)
     assert [health.skipped for health in watch.liquidations.feeds.health()] == [0, 1]
+    assert caplog.text.count("skipped an unreadable row") == 1
 
 
 def test_the_owner_hears_once_that_a_place_is_refused(watch: Watch) -> None:
