@@ -51,6 +51,7 @@ WINE = sys.platform == "win32" and hasattr(ctypes.windll.ntdll, "wine_get_versio
 PROCESS_FIXTURES = {"run_bot", "demo", "sim", "terminal", "doctor"}
 PROCESS_TESTS = {
     "test_alerts_chart",
+    "test_alerts_held_back",
     "test_bot",
     "test_disk",
     "test_docs",
@@ -65,6 +66,7 @@ PROCESS_TESTS = {
     "test_manage_stop",
     "test_outage",
     "test_service_watchdog",
+    "test_service_web",
     "test_stopping",
     "test_supervisors",
     "test_two_copies",

@@ -21,7 +21,7 @@ from store import Store
 from store.rows import Alert, Chat
 
 NOW = 1_750_000_000.0
-QUEUED = 4000
+QUEUED = 2400
 
 
 def test_thousands_of_queued_messages_survive_kill_9_and_arrive_in_order(

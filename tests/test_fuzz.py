@@ -459,7 +459,8 @@ def may(desk: Desk, content: dict[str, Any]) -> bool:
     made: Any = next((content[kind] for kind in ASKED_FOR if kind in content), None)
     if not isinstance(made, dict) or ("message" in content and {"forward_origin", "via_bot"} & set(made)):
         return False
-    someone, place = made.get("from"), made.get("chat") or (made.get("message") or {}).get("chat")
+    around = made.get("message")
+    someone, place = made.get("from"), made.get("chat") or (around.get("chat") if isinstance(around, dict) else None)
     started = isinstance(place, dict) and place.get("id") == GROUP and place.get("type") != "private"
     if "message" in content and "sender_chat" in made:
         itself = made["sender_chat"]

@@ -130,12 +130,9 @@ def test_a_start_imports_nothing_that_it_does_not_need(tmp_path: Path) -> None:
     assert not imported & NOT_AT_A_START
 
 
-def test_nothing_sleeps() -> None:
+def test_nothing_sleeps_and_every_text_file_is_opened_with_a_named_encoding() -> None:
     sleeping = [path.name for path in FILES for name, _ in calls(path) if name in ("time.sleep", "sleep")]
     assert not sleeping
-
-
-def test_every_text_file_is_opened_with_a_named_encoding() -> None:
     assert not [f"{path.name}:{line}" for path in FILES for line in without_encoding(path)]
 
 
