@@ -286,10 +286,12 @@ class _FifoLock:
 
     def __enter__(self) -> None:
         me = threading.get_ident()
+        if self._owner == me:  # only this thread can see itself here, and every statement of a transaction does
+            self._depth += 1
+            return
         with self._mutex:
-            if self._owner in (None, me):
-                self._owner = me
-                self._depth += 1
+            if self._owner is None:
+                self._owner, self._depth = me, 1
                 return
             turn = threading.Lock()
             turn.acquire()
@@ -297,10 +299,10 @@ class _FifoLock:
         turn.acquire()  # released by whoever hands over
 
     def __exit__(self, *_: object) -> None:
+        self._depth -= 1
+        if self._depth:
+            return
         with self._mutex:
-            self._depth -= 1
-            if self._depth:
-                return
             self._owner = None
             if self._waiting:
                 self._owner, turn = self._waiting.popleft()
