@@ -79,16 +79,16 @@ class Store:
         old, older = now - 3 * DAY, now - 30 * DAY
         self.messages.prune_settled("settled_at < ? AND bundle IS NULL", old)
         self.messages.prune_settled("settled_at < ?", older)
-        self._db.prune("inbox", "update_id", "handled_at < ?", old)
-        self._db.prune("gaps", "id", "noted_at < ?", older)
+        self._db.prune("inbox", "update_id", "handled_at < ?", (old,))
+        self._db.prune("gaps", "id", "noted_at < ?", (older,))
         self._db.prune(
-            "alerts", "key", f"at < ? AND key NOT IN (SELECT alert_key FROM held WHERE {HELD_BACK})", older
+            "alerts", "key", f"at < ? AND key NOT IN (SELECT alert_key FROM held WHERE {HELD_BACK})", (older,)
         )
-        self._db.prune("held", "chat_id, alert_key", f"at < ? AND NOT {HELD_BACK}", older)
-        self._db.prune("bars", "symbol, at", "at < ?", older - DAY)  # a chart of 30 days begins within a bar
+        self._db.prune("held", "chat_id, alert_key", f"at < ? AND NOT {HELD_BACK}", (older,))
+        self._db.prune("bars", "symbol, at", "at < ?", (older - DAY,))  # a chart of 30 days begins within a bar
         silent = "state = 'stranger' AND at < ? AND answered_at < ? AND asked_at < ?"
-        self._db.prune("users", "user_id", silent, older, older, older)
-        self._db.prune("liquidations", "venue, row", "at_ms < ?", int((now - LIQUIDATIONS_KEPT) * 1000))
+        self._db.prune("users", "user_id", silent, (older, older, older))
+        self._db.prune("liquidations", "venue, row", "at_ms < ?", (int((now - LIQUIDATIONS_KEPT) * 1000),))
 
     def trouble(self) -> str | None:
         """Why the database cannot be used now, for people; None when all is well."""

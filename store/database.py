@@ -195,7 +195,7 @@ class Database:
         """Write one row, in place of the one with the same values in the `key` columns."""
         self.write(_upsert(table, key, tuple(values)), tuple(values.values()))
 
-    def prune(self, table: str, key: str, where: str, *values: Any) -> None:
+    def prune(self, table: str, key: str, where: str, values: tuple[Any, ...]) -> None:
         """Delete the rows of a table in small transactions, so that commands get their turn between them."""
         some = f"SELECT {key} FROM {table} WHERE {where} LIMIT {PRUNED_AT_ONCE}"
         while self.write(f"DELETE FROM {table} WHERE ({key}) IN ({some})", values) == PRUNED_AT_ONCE:
