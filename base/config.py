@@ -1,23 +1,23 @@
 """Settings: `.env` beside bot.py and the environment, read once into one frozen `Settings`.
 
 Each setting is stated once, as a field of `Settings`; a test compares docs/settings.md with these fields.
-The environment wins over `.env`. No other folder is searched. All problems are reported at once, each with the
-setting's name, its value (never a secret) and what is expected.
+The environment wins over `.env`, where it is not empty. No other folder is searched. All problems are reported at
+once, each with the setting's name, its value (never a secret) and what is expected.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
-import io
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from base import kinds
+from base.env import Environment, Unreadable
 from base.kinds import ROOT, Setting, WhaleMin, setting
 from base.logs import redact
 
@@ -123,7 +123,7 @@ class Settings:
     """who can open that port: only this machine, or with `0.0.0.0` everyone who can reach the machine"""
     machine_wide_lock: bool = setting("LOCK_SCOPE", "machine", kinds.SCOPE)
     """`folder`: only copies with the same `DATA_DIR` exclude each other"""
-    api_url: str = setting("TELEGRAM_API_URL", "https://api.telegram.org", kinds.url("https://api.telegram.org"))
+    api_url: str = setting("TELEGRAM_API_URL", "https://api.telegram.org", kinds.API_URL)
     """your own Bot API server, if you run one"""
     source_urls: Mapping[str, str] = field(default_factory=lambda: dict(SOURCE_DEFAULTS))
     warnings: tuple[str, ...] = ()
@@ -147,8 +147,9 @@ def place(env_file: Path = ENV_FILE) -> Settings:
 
     Raises ConfigError for problems with these only.
     """
-    reader = _Reader(env_file, os.environ)
-    found = Settings(**{name: reader.get(_FIELDS[name]) for name in ("token", "data_dir", "machine_wide_lock")})
+    reader, wanted = _Reader(env_file, os.environ), ("token", "data_dir", "machine_wide_lock")
+    reader.tell(line for line in reader.text.unreadable if line.names & {_FIELDS[name].name for name in wanted})
+    found = Settings(**{name: reader.get(_FIELDS[name]) for name in wanted})
     if reader.problems:
         raise ConfigError(reader.problems, missing=reader.missing)
     return found
@@ -162,9 +163,10 @@ def load(
     owner_may_come: accept settings without anyone who may use the bot; somebody may have opened the owner link.
     """
     reader = _Reader(env_file, os.environ if environ is None else environ)
+    reader.tell(reader.text.unreadable)
     values = {name: reader.get(row) for name, row in _FIELDS.items()}
     urls = {name: reader.get(row) for name, row in _URLS.items()}
-    settings = Settings(**values, source_urls=urls, warnings=reader.typos())
+    settings = Settings(**values, source_urls=urls, warnings=(*reader.text.repeated, *reader.typos()))
     nobody = settings.owner_id is None and not settings.allowed_users and not reader.bad & {OWNER, "ALLOWED_USERS"}
     if nobody and (reader.problems or not owner_may_come):
         reader.problems.append(NOBODY)
@@ -176,42 +178,34 @@ def load(
 
 def bot_id_in(env_file: Path) -> int | None:
     """The bot id of the token in a settings file; None if there is no readable token."""
-    token = _Reader(env_file, {}).raw(TOKEN)
+    token = Environment(env_file, {}, NAMES).value(TOKEN)
     return int(token.partition(":")[0]) if kinds.TOKEN_FORM.match(token) else None
 
 
 def unknown_names(env_file: Path) -> list[str]:
     """Names in a settings file that are not settings of this bot."""
-    return sorted(set(_Reader(env_file, {}).file) - set(NAMES))
+    return sorted(set(Environment(env_file, {}, NAMES).file) - set(NAMES))
 
 
 class _Reader:
     def __init__(self, env_file: Path, environ: Mapping[str, str]) -> None:
         self.problems: list[str] = []
         self.missing: list[str] = []
-        self.bad: set[str] = set()
+        self.bad: set[str] = set()  # settings with a value, or a line, that cannot be used
+        self.text = Environment(env_file, environ, NAMES)
         self._env_file = env_file
-        self.file: dict[str, str | None] = {}
         self._environ = environ
-        try:
-            if env_file.exists():
-                # No interpolation: a `$` in a value is a `$`. utf-8-sig: Notepad writes a BOM.
-                from dotenv import dotenv_values  # here: without the package `doctor` still says that it is missing
 
-                content = io.StringIO(env_file.read_text(encoding="utf-8-sig"))
-                self.file = dotenv_values(stream=content, interpolate=False)
-        except (OSError, UnicodeDecodeError) as error:
-            reason = "it is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else error.strerror
-            self.problems.append(f"{env_file} could not be read: {reason}. Save it as UTF-8, readable by this user.")
-
-    def raw(self, name: str) -> str:
-        value = self._environ.get(name)
-        return (self.file.get(name) or "" if value is None else value).strip()
+    def tell(self, unreadable: Iterable[Unreadable]) -> None:
+        """Make a problem of each of these lines of the file."""
+        for line in unreadable:
+            self.problems.append(line.sentence)
+            self.bad |= line.names
 
     def get(self, row: Setting) -> Any:
-        value = self.raw(row.name)
+        value = self.text.value(row.name)
         if not value:
-            if row.name == TOKEN:
+            if row.name == TOKEN and TOKEN not in self.bad:
                 self.missing.append(TOKEN)
                 self.problems.append(
                     "TELEGRAM_BOT_TOKEN is not set, and without a token there is no bot to run. Get one from "
@@ -230,9 +224,9 @@ class _Reader:
     def typos(self) -> tuple[str, ...]:
         """Names that are not ours but look like ours, with the name that was probably meant."""
         found = []
-        for name in sorted({*self.file, *self._environ} - set(NAMES)):
-            alias = [_ALIASES[name]] if name in _ALIASES and name in self.file else []
+        for name in sorted({*self.text.file, *self._environ} - set(NAMES)):
+            alias = [_ALIASES[name]] if name in _ALIASES and name in self.text.file else []
             meant = [*alias, *difflib.get_close_matches(name, NAMES, n=1, cutoff=0.88), ""][0]
-            if meant and not self.raw(meant):
+            if meant and not self.text.value(meant):
                 found.append(f"{name} is not a setting of this bot and is ignored; did you mean {meant}?")
         return tuple(found)

@@ -86,16 +86,18 @@ def matching(form: re.Pattern[str], expected: str, *, unset: str) -> Kind:
     return Kind(parse, expected, unset)
 
 
-def url(example: str) -> Kind:
-    """The address of a server; a slash at its end is taken off."""
+def url(example: str, *, path: str = ".*", note: str = "") -> Kind:
+    """The address of a server; a slash at its end is taken off. path: the pattern of what may follow the host."""
 
     def parse(value: str) -> str:
         parts = urlsplit(value)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
             raise ValueError(value)
+        if not re.fullmatch(path, parts.path):
+            raise ValueError(value)
         return value.rstrip("/")
 
-    return Kind(parse, f"a URL like {example}")
+    return Kind(parse, f"a URL like {example}{note}")
 
 
 def _folder(value: str) -> Path:
@@ -157,4 +159,6 @@ YES_NO = Kind(_yes_no, "true or false")
 LEVEL = Kind(
     lambda value: one_of("debug", "info", "warning", "error").parse(value).upper(), "DEBUG, INFO, WARNING or ERROR"
 )
+# The bot adds /bot and the token itself: with them in the address too, each call would be answered "Not Found".
+API_URL = url("https://api.telegram.org", path=r"(?!.*/bot(/|[\d{<%]|$)).*", note=", without /bot and the token")
 SCOPE = Kind(lambda value: one_of("machine", "folder").parse(value) == "machine", "machine or folder")

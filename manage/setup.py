@@ -70,7 +70,7 @@ def begin(env_file: Path, error: ConfigError) -> Settings | None:
     None when the person left, or the file could not be written (both are told). Raises `error` when more than the
     token is wrong.
     """
-    if TOKEN in os.environ:
+    if os.environ.get(TOKEN):
         here = f"{TOKEN} is set in the environment, which overrides {env_file}: correct it or unset it there."
         raise ConfigError([*error.problems, here], missing=error.missing)
     try:

@@ -133,6 +133,66 @@ def test_a_file_that_notepad_wrote_is_read(env_file: Path) -> None:
     assert config.load(env_file, environ={}).token == TOKEN
 
 
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("WHALE_MIN_USD: 5m", "line 3 (WHALE_MIN_USD) cannot be read"),
+        ("WHALE_MIN_USD 5m", "line 3 (WHALE_MIN_USD) cannot be read"),
+        ("WHALE_MIN_USD", "line 3 (WHALE_MIN_USD) cannot be read"),
+        ("WHALE_MIN_USD='5m", "line 3 (WHALE_MIN_USD) has a quote that is not closed"),
+        ("WHALE_MIN_USD='5m\n# don't", "line 3 (WHALE_MIN_USD) has a quote that is not closed"),
+        ("WHALE_MIN_USD='5m\nLOG_LEVEL='debug'", "line 3 (WHALE_MIN_USD) has a quote that is not closed"),
+        ("\n\nset whales to 5m", "line 5 cannot be read"),
+    ],
+)
+def test_a_line_that_cannot_be_read_is_named_with_its_number(env_file: Path, line: str, told: str) -> None:
+    env_file.write_text(f"TELEGRAM_BOT_TOKEN={TOKEN}\nOWNER_ID=7\n{line}\n", encoding="utf-8")
+    assert [problem for problem in problems(env_file) if f"{env_file}, {told}" in problem]
+
+
+def test_a_line_that_cannot_be_read_shows_no_secret_and_is_not_said_to_be_missing(env_file: Path) -> None:
+    env_file.write_text(f"TELEGRAM_BOT_TOKEN: {TOKEN}\nOWNER_ID=7\n", encoding="utf-8")
+    (told,) = problems(env_file)
+    assert "line 1 (TELEGRAM_BOT_TOKEN)" in told
+    assert SECRETS[0] not in told
+
+
+def test_which_bot_it_is_can_be_read_although_another_line_cannot(env_file: Path) -> None:
+    env_file.write_text(f"TELEGRAM_BOT_TOKEN={TOKEN}\nWHALE_MIN_USD: 5m\nwhat is this\n", encoding="utf-8")
+    assert config.place(env_file).token == TOKEN
+    env_file.write_text(f"TELEGRAM_BOT_TOKEN={TOKEN}\nDATA_DIR '/srv/bot'\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match="line 2"):
+        config.place(env_file)
+
+
+def test_a_setting_on_two_lines_is_pointed_out(env_file: Path) -> None:
+    env_file.write_text("SYMBOLS=BTC\nLOG_LEVEL=info\nSYMBOLS=ETH\nLOG_LEVEL=info\n", encoding="utf-8")
+    settings = load(env_file)
+    assert settings.symbols == ("ETH",)
+    assert settings.warnings == (f"SYMBOLS is on lines 1 and 3 of {env_file}; the last counts.",)
+
+
+def test_an_empty_variable_does_not_hide_the_line_of_the_file(env_file: Path) -> None:
+    """A compose file with `OWNER_ID=${OWNER_ID}` makes such variables."""
+    env_file.write_text(f"TELEGRAM_BOT_TOKEN={TOKEN}\nOWNER_ID=7\nLOG_LEVEL=debug\n", encoding="utf-8")
+    settings = config.load(env_file, environ={"TELEGRAM_BOT_TOKEN": "", "OWNER_ID": " ", "LOG_LEVEL": ""})
+    assert (settings.token, settings.owner_id, settings.log_level) == (TOKEN, 7, "DEBUG")
+
+
+def test_a_line_means_the_same_in_the_file_and_as_docker_passes_it_on(env_file: Path) -> None:
+    """`docker run --env-file` passes everything behind the = on: quotes, and a comment."""
+    written = {
+        "TELEGRAM_BOT_TOKEN": f'"{TOKEN}"',
+        "OWNER_ID": "7  # me",
+        "SYMBOLS": "'BTC,ETH' # two",
+        "LOG_LEVEL": '""',
+    }
+    env_file.write_text("\n".join(f"{name}={value}" for name, value in written.items()), encoding="utf-8")
+    assert config.load(env_file, environ={}) == config.load(env_file.with_name("none"), environ=written)
+    with pytest.raises(ConfigError, match="SYMBOLS"):
+        load(env_file, SYMBOLS="'BTC")
+
+
 @pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
 def test_a_file_that_is_not_utf_8_is_told_with_the_fix(env_file: Path, encoding: str) -> None:
     env_file.write_text(f"TELEGRAM_BOT_TOKEN={TOKEN}\nOWNER_ID=7\n# gruß\n", encoding=encoding)
@@ -200,6 +260,15 @@ def test_a_url_loses_its_last_slash_so_that_paths_can_be_added(env_file: Path) -
     assert load(env_file, TELEGRAM_API_URL="http://localhost:8081/").api_url == "http://localhost:8081"
 
 
+@pytest.mark.parametrize("path", ["/bot", "/bot/", "/botTOKEN", "/bot<token>/getMe", "/x/bot{0}/{1}"])
+def test_a_server_address_with_what_the_bot_adds_itself_is_refused(env_file: Path, path: str) -> None:
+    """It would be answered with 404, which a wrong token is, too."""
+    with pytest.raises(ConfigError, match="without /bot and the token") as caught:
+        load(env_file, TELEGRAM_API_URL=f"https://api.telegram.org{path.replace('TOKEN', OTHER_TOKEN)}")
+    assert SECRETS[1] not in str(caught.value)
+    assert load(env_file, TELEGRAM_API_URL="https://example.org/botapi").api_url == "https://example.org/botapi"
+
+
 def test_an_empty_value_is_the_default(env_file: Path) -> None:
     assert load(env_file, SYMBOLS=" ", LOG_LEVEL="").symbols == Settings.symbols
 
@@ -233,8 +302,9 @@ def documentation() -> str:
     return "\n".join(
         [
             "# All settings\n",
-            "Put them into `.env` beside `bot.py`, or into the environment, which wins. Only the first two are",
-            "needed. If a value cannot be used, the bot does not start and lists everything that needs a change.\n",
+            "Put them into `.env` beside `bot.py`, one `NAME=value` a line, or into the environment, which wins",
+            "unless it is empty. Only the first two are needed. If a value or a line cannot be used, the bot does",
+            "not start and lists everything that needs a change.\n",
             "<!-- Made by: PYTHONPATH=. python tests/test_base_config.py > docs/settings.md -->",
             "| name | default | meaning |",
             "|---|---|---|",

@@ -10,6 +10,7 @@ import pytest
 from conftest import SECRETS, TOKEN
 
 from base import config
+from base.env import Environment
 from machine import envfile
 from machine.envfile import EnvFileError
 
@@ -59,8 +60,7 @@ def test_one_value_changes_and_all_else_stays_byte_for_byte(path: Path, before: 
 )
 def test_what_is_written_is_what_is_read(path: Path, value: str) -> None:
     changed(path, "X=1\n", DATA_DIR=value)
-    reader = config._Reader(path, {})
-    assert reader.file == {"X": "1", "DATA_DIR": value}
+    assert Environment(path, {}, config.NAMES).file == {"X": "1", "DATA_DIR": value}
 
 
 def test_a_new_file_says_what_it_is_and_can_be_loaded(path: Path) -> None:

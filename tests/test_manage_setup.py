@@ -270,7 +270,7 @@ def test_other_wrong_settings_are_told_before_anything_is_asked(terminal: Open) 
 
 
 def test_a_token_in_the_environment_cannot_be_mended_in_the_file(terminal: Open) -> None:
-    bot = terminal(TELEGRAM_BOT_TOKEN="")
+    bot = terminal(TELEGRAM_BOT_TOKEN="nonsense")
     bot.wait("set in the environment, which overrides")
     assert bot.wait_exit() == 78
 
