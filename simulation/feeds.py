@@ -139,6 +139,8 @@ def _coinbase(market: Market, path: str, request: Request) -> Answer:
     symbol = parts[1].removesuffix("-USD") if len(parts) == 3 and parts[1].endswith("-USD") else None
     if symbol is None or not market.knows("coinbase", symbol) or parts[0] != "products":
         return error_answer("coinbase", 404)
+    if symbol in market.closed_at_coinbase:
+        return json_answer({"message": "Not allowed for delisted products"}, status=400)
     if parts[2] == "stats":
         price, volume = market.prices[symbol], market.volumes[symbol] / 4
         numbers = {"open": price, "high": price, "low": price, "last": price, "volume": volume / price}

@@ -67,7 +67,8 @@ class Market:
     def __init__(self, hub: Hub) -> None:
         self.volumes = {symbol: volume for symbol, (_, volume) in COINS.items()}
         self.prices = {symbol: price for symbol, (price, _) in COINS.items()}
-        self.delisted: set[tuple[str, str]] = set()  # (venue, symbol) that the venue does not know
+        self.delisted: set[tuple[str, str]] = set()  # (venue, symbol or OKX family) that the venue does not know
+        self.closed_at_coinbase: set[str] = set()  # coins that it knows as delisted
         self.kraken_since_inclusive = True  # not documented, so a client must not depend on it
         self.perpetuals = Perpetuals(hub, self.prices)
         self._hub = hub

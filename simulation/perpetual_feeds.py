@@ -53,6 +53,7 @@ def refusal(venue: str, status: int, wait: tuple[tuple[str, str], ...]) -> Answe
         429: ("50011", "Too Many Requests"),
         50011: ("50011", "Too Many Requests"),
         50013: ("50013", "Systems are busy. Please try again later."),
+        400: ("51000", "Parameter error"),
     }.get(status, (str(status), "Operation failed."))
     body = {"msg": words, "code": code} if code == "50011" else {"msg": words, "code": code, "data": []}
     return json_answer(body, status=200 if status > 1000 else status, headers=wait)
@@ -125,8 +126,9 @@ def _okx_liquidations(market: Market, params: Params) -> Answer:
     if not family:
         return _okx_error("50015", "Either parameter uly or instFamily is required", 400)
     coin, _, quote = family.partition("-")
-    if coin not in (OKX_CONTRACTS if quote == "USDT" else OKX_INVERSE if quote == "USD" else ()):
-        return _okx_error("51001", "Instrument ID does not exist")
+    listed = coin in (OKX_CONTRACTS if quote == "USDT" else OKX_INVERSE if quote == "USD" else ())
+    if not listed or ("okx", family) in market.delisted:
+        return _okx_error("51000", "Parameter instFamily error", 400)
     try:
         limit = min(max(int(str(params.get("limit", "100"))), 1), 100)
         after = int(str(params["after"])) if "after" in params else None

@@ -160,10 +160,11 @@ class Simulator:
         after: bool = False,
         description: str = "",
     ) -> Fault:
-        """Make requests fail: of a Bot API `method`, of a `market` venue (paths containing `path`), or "*" for all.
+        """Make requests fail: of a Bot API `method`, of a `market` venue, or "*" for all.
 
         It lasts for `times` requests, for `lasting` seconds, or until it is cleared. `after`: the request is carried
-        out, and only its answer fails. Of several faults that fit, the oldest counts. Raises ValueError.
+        out, and only its answer fails. path: what the path and the query of a market's request must contain, for
+        example `instFamily=ETH-USDT`. Of several faults that fit, the oldest counts. Raises ValueError.
         """
         if kind not in KINDS:
             raise ValueError(f"no fault {kind!r}; there are {', '.join(KINDS)}")
@@ -256,7 +257,8 @@ class Simulator:
         self.market.log_call(call)
         status = 0
         try:
-            fault = self._fault_for(f"market/{venue}", "market/*", path)
+            asked = f"{path}?{'&'.join(f'{name}={value}' for name, value in request.params.items())}"
+            fault = self._fault_for(f"market/{venue}", "market/*", asked)
             answer = self._spoil(fault, venue) if fault is not None else None
             if answer is None:
                 with self._hub.lock:

@@ -144,9 +144,22 @@ def test_okx_refusals_are_told_in_its_own_words(sim: Simulator, okx: Okx, code: 
     assert caught.value.reason == words
 
 
-def test_okx_an_unknown_family_is_no_failure_of_the_host(okx: Okx) -> None:
+@pytest.mark.parametrize("code", [400, 51000, 51001])
+def test_okx_an_unknown_family_is_no_failure_of_the_host_but_an_unknown_question_is(
+    sim: Simulator, okx: Okx, code: int
+) -> None:
+    """The code comes with HTTP 400 or inside HTTP 200."""
     with pytest.raises(UnknownSymbol):
         okx.liquidations("NONE-USDT", since_ms=None)
+    sim.fault(market="okx", path="funding-rate", kind="status", code=code)
+    with pytest.raises(SourceError) as caught:
+        okx.rates()
+    assert not isinstance(caught.value, UnknownSymbol) and "code 5100" in caught.value.reason
+    sim.clear_faults()
+    okx.families(["BTC"])
+    sim.fault(market="okx", path="instFamily=BTC-USDT", kind="status", code=code)
+    with pytest.raises(UnknownSymbol):
+        okx.liquidations("BTC-USDT", since_ms=None)
 
 
 # Gate

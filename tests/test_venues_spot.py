@@ -283,12 +283,31 @@ def test_refusals_say_how_long_to_stay_away(status: int, blocked: bool) -> None:
 
 @pytest.mark.parametrize("value", ["soon", "-5", "nan", ""])
 def test_a_senseless_retry_after_counts_as_absent(value: str) -> None:
-    assert error_of(b"{}", 429, Retry_After=value).retry_after is None
+    assert error_of(b"{}", 429, Retry_After=value).retry_after == 60.0
+    assert error_of(b"{}", 418, Retry_After=value).retry_after == 300.0
+    assert error_of(b"{}", 503, Retry_After=value).retry_after is None
+
+
+@pytest.mark.parametrize(
+    ("feed", "status", "body"),
+    [
+        ("binance", 400, b'{"code":-1121,"msg":"Invalid symbol."}'),
+        (
+            "binance",
+            400,
+            b'{"code":-1100,"msg":"Illegal characters found in parameter \'symbol\'; legal range is x"}',
+        ),
+        ("coinbase", 404, b'{"message":"NotFound"}'),
+        ("coinbase", 400, b'{"message":"Not allowed for delisted products"}'),
+        ("kraken", 200, b'{"error":["EQuery:Unknown asset pair"]}'),
+    ],
+)
+def test_a_coin_that_a_venue_does_not_have_is_no_failure_of_its_host(feed: str, status: int, body: bytes) -> None:
+    assert isinstance(error_of(body, status, feed), UnknownSymbol)
 
 
 def test_kraken_errors_inside_http_200_are_errors() -> None:
     assert error_of(b'{"error":["EGeneral:Too many requests"]}', feed="kraken").reason == "EGeneral:Too many requests"
-    assert isinstance(error_of(b'{"error":["EQuery:Unknown asset pair"]}', feed="kraken"), UnknownSymbol)
     for body in (b'{"error":[],"result":{"XXBTZUSD":[]}}', b'{"error":[],"result":{"XXBTZUSD":[],"last":17.5}}'):
         assert error_of(body, feed="kraken").reason == "an answer without its cursor"
 
@@ -299,7 +318,7 @@ def test_a_host_that_does_not_exist_is_blocked_but_asked_again_soon() -> None:
     cause = urllib3.exceptions.NameResolutionError("venue.example", HTTPConnection("x"), socket.gaierror("unknown"))
     error = requests.ConnectionError(urllib3.exceptions.MaxRetryError(pool, "/", cause))
     known = Host("http://venue.example", deadline=1)._broken(error)
-    assert (known.reason, known.blocked, known.retry_after) == ("host name not found", True, None)
+    assert (known.reason, known.blocked, known.retry_after) == ("host name not found", True, 5.0)
 
 
 def test_errors_of_the_library_are_told_apart() -> None:

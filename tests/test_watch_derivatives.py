@@ -51,7 +51,6 @@ class Watch:
             settings=given,
             store=self.store,
             now=lambda: self.clock,
-            jitter=lambda: 0.5,
             notify_owner=self.notices.append,
         )
         url = self.sim.market_url
@@ -246,6 +245,63 @@ def test_one_venue_that_is_down_does_not_stop_the_other_and_is_shown(watch: Watc
     watch.sim.clear_faults()
     watch.tick(watch.liquidations, after=60)
     assert len(watch.alerts("liquidations")) == 2
+
+
+@pytest.mark.parametrize("kind", ["status", "garbage200", "close", "hang"])
+def test_one_family_that_always_fails_silences_no_other_and_the_owner_is_told_once(watch: Watch, kind: str) -> None:
+    watch.tick(watch.liquidations)
+    watch.sim.fault(market="okx", path="instFamily=BTC-USD", kind=kind)  # and BTC-USDT
+    watch.tick(watch.liquidations, after=60)
+    watch.liquidate("okx", "long", 625_000, coin="ETH")
+    for _ in range(2 if kind == "hang" else 1):  # each of the two is left at its own deadline
+        watch.tick(watch.liquidations, after=60)
+    watch.liquidate("okx", "long", 725_000, coin="ETH")
+    watch.tick(watch.liquidations, after=60)
+    assert len(watch.alerts("liquidations")) == 2
+    assert watch.notices == []
+    if kind == "hang":
+        return
+    for _ in range(40):
+        watch.tick(watch.liquidations, after=60)
+    (notice,) = watch.notices
+    assert notice.startswith("No source answers for liquidations of OKX BTC-USD, OKX BTC-USDT, so")
+    health = watch.liquidations.feeds.health()[0]
+    assert health.state == "ok" and "except BTC-USD: " in health.line(watch.clock)
+
+
+def test_a_family_that_okx_does_not_have_is_told_once_and_asked_for_once_a_day(watch: Watch) -> None:
+    def asked() -> int:
+        calls = [call for call in watch.sim.market.calls if call.path.endswith("liquidation-orders")]
+        return sum(call.params["instFamily"] == "BTC-USD" for call in calls)
+
+    watch.sim.market.delisted.add(("okx", "BTC-USD"))
+    for _ in range(10):
+        watch.tick(watch.liquidations, after=60)
+    watch.liquidate("okx", "long", 625_000, coin="ETH")
+    watch.tick(watch.liquidations, after=60)
+    assert watch.alerts("liquidations") == ["ETH long liquidated on OKX: 625k USD at 77,000"]
+    assert asked() == 1
+    (notice,) = watch.notices
+    assert "has no liquidations of BTC-USD." in notice
+    assert watch.liquidations.feeds.health()[0].state == "ok"
+    watch.tick(watch.liquidations, after=86_400)
+    assert asked() == 2
+    assert len(watch.notices) == 1
+
+
+@pytest.mark.parametrize("path", ["funding-rate", "instruments"])
+def test_an_unknown_parameter_where_no_symbol_was_asked_for_is_a_failure_of_the_host(watch: Watch, path: str) -> None:
+    watch.sim.fault(market="okx", path=path, kind="status", code=51000)
+    monitor: Monitor = watch.funding if path == "funding-rate" else watch.liquidations
+    watch.tick(monitor)
+    asked = len(watch.sim.market.calls)
+    assert monitor.feeds.health()[0].state == "resting"
+    assert monitor.feeds.health()[0].reason.startswith("code 51000")
+    watch.tick(monitor, after=60)
+    assert len(watch.sim.market.calls) > asked
+    watch.sim.clear_faults()
+    watch.tick(monitor, after=60)
+    assert monitor.feeds.health()[0].state == "ok"
 
 
 def test_a_row_that_cannot_be_read_is_counted_and_logged_once_however_often_it_is_shown(
@@ -467,6 +523,16 @@ def test_other_venues_liquidations_and_funding_come_with_a_key(keyed: Watch) -> 
         keyed.tick(monitor, after=60)
     assert keyed.alerts("liquidations") == ["BTC long liquidated on Binance: 900k USD at 77,000"]
     assert keyed.alerts("funding") == ["BTC funding on Bybit: +0.0700 % for 8 h, +77 % a year"]
+
+
+def test_one_coin_of_one_exchange_that_coinglass_cannot_tell_silences_no_other(keyed: Watch) -> None:
+    keyed.tick(keyed.liquidations)
+    keyed.sim.fault(market="coinglass", path="exchange=Binance&symbol=BTC", kind="status", code=500)
+    keyed.perps.foreign_liquidation("Binance", "ETH", "long", usd=900_000)
+    keyed.perps.foreign_liquidation("Bybit", "BTC", "long", usd=900_000)
+    keyed.tick(keyed.liquidations, after=60)
+    assert len(keyed.alerts("liquidations")) == 2
+    assert keyed.liquidations.feeds.health()[-1].except_for.startswith("Binance BTC: HTTP 500")
 
 
 def test_a_plan_that_lacks_an_endpoint_is_told_once_and_asked_no_more(keyed: Watch) -> None:

@@ -61,7 +61,6 @@ class Watch:
             settings=settings,
             store=self.store,
             now=lambda: self.clock,
-            jitter=lambda: 0.5,
             notify_owner=self.notices.append,
         )
         self.monitor = WhaleMonitor(context, self.sources())
@@ -330,15 +329,48 @@ def test_a_short_failure_keeps_the_cursor_and_loses_nothing(watch: Watch) -> Non
     assert watch.asked("coinbase") == watch.asked("binance_api") == 0
 
 
-def test_a_failing_source_rests_longer_each_time_and_other_coins_do_not_wake_it(watch: Watch) -> None:
+@pytest.mark.parametrize(
+    ("kind", "a_tick"), [("garbage200", 3), ("status", 3), ("close", 3), ("reset", 3), ("hang", 1)]
+)
+def test_a_source_that_fails_is_asked_again_every_five_seconds(watch: Watch, kind: str, a_tick: int) -> None:
+    """Each coin once, where there is an answer at all."""
+    watch.sources = lambda: [BinanceSpot(watch.sim.market_url("binance"), deadline=0.1)]
     watch.restart("BTC", "ETH", "SOL")
-    watch.fail()
+    watch.fail("binance", kind=kind)
     asked = []
-    for second in range(100):
+    for second in range(12):
         before = watch.asked("binance")
         watch.tick(after=1 if second else 0)
         asked += [second] * (watch.asked("binance") - before)
-    assert asked == [0, 5, 15, 35, 75]
+    assert asked == sorted([0, 5, 10] * a_tick)
+
+
+@pytest.mark.parametrize("kind", ["garbage200", "status", "close", "html502", "null"])
+def test_a_source_back_after_a_minute_of_trouble_is_read_at_the_next_interval(watch: Watch, kind: str) -> None:
+    watch.tick()
+    watch.whale()
+    watch.fail("binance", kind=kind)
+    for _ in range(4):
+        watch.tick(after=15)
+    assert watch.health().state == "resting"
+    watch.sim.clear_faults()
+    watch.tick(after=15)
+    assert len(watch.alerts) == 1
+    assert watch.health().state == "ok"
+
+
+@pytest.mark.parametrize(("code", "rest"), [(418, 300), (429, 60), (403, 3600), (451, 3600)])
+def test_a_host_that_refuses_is_left_alone_for_long(watch: Watch, code: int, rest: int) -> None:
+    watch.restart("BTC", "ETH")
+    watch.tick()
+    watch.sim.fault(market="binance", kind="html", code=code)
+    asked = watch.asked("binance")
+    watch.tick(after=15)
+    assert watch.asked("binance") == asked + 1
+    watch.tick(after=rest - 1)
+    assert watch.asked("binance") == asked + 1
+    watch.tick(after=1)
+    assert watch.asked("binance") == asked + 2
 
 
 def test_the_next_host_is_read_after_two_minutes_and_the_preferred_one_when_it_heals(
@@ -443,15 +475,62 @@ def test_a_coin_the_first_venue_does_not_know_is_read_from_the_next(watch: Watch
     assert watch.health("coinbase").symbols == ("ADA",)
 
 
-def test_one_coin_that_always_fails_does_not_starve_the_others(watch: Watch) -> None:
-    watch.sources = lambda: [CoinbaseExchange(watch.sim.market_url("coinbase"), deadline=2)]
-    watch.restart("BTC", "ETH")
+@pytest.mark.parametrize("kind", ["status", "garbage200", "close", "hang"])
+def test_one_coin_that_always_fails_does_not_starve_the_others(
+    watch: Watch, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    watch.sources = lambda: [CoinbaseExchange(watch.sim.market_url("coinbase"), deadline=0.3)]
+    watch.restart("BTC", "ETH", "SOL")
     watch.tick()
-    watch.fail("coinbase", path="BTC-USD")
+    watch.fail("coinbase", path="ETH-USD", kind=kind)
     watch.tick(after=15)
+    for symbol in ("BTC", "SOL"):
+        watch.whale(venue="coinbase", symbol=symbol)
+    for _ in range(10):
+        watch.tick(after=15)
+    assert sorted(alert.symbol for alert in watch.alerts) == ["BTC", "SOL"]
+    health = watch.health("coinbase")
+    assert (health.state, health.symbols) == ("ok", ("BTC", "SOL"))
+    assert f"2 coins, checked 0 s ago, except ETH: {health.except_for[5:]}" in health.line(watch.clock)
+    (notice,) = watch.notices
+    assert notice.startswith("No source answers for whale orders of ETH, so there are no such alerts now.")
+    assert "ETH: " in notice.split("trying.")[1]
+    watch.sim.clear_faults()
     watch.whale(venue="coinbase", symbol="ETH")
     watch.tick(after=15)
-    assert [alert.symbol for alert in watch.alerts] == ["ETH"]
+    assert [alert.symbol for alert in watch.alerts if alert.symbol == "ETH"] == ["ETH"]
+    assert len(watch.notices) == 2
+    assert caplog.text.count("fails for ETH") == caplog.text.count("answers for ETH again") == 1
+
+
+def test_one_coin_that_always_fails_is_read_from_the_next_venue_after_two_minutes(watch: Watch) -> None:
+    watch.restart("BTC", "ETH")
+    watch.tick()
+    watch.fail("binance", "binance_api", path="ETHUSDT")
+    for _ in range(10):
+        watch.tick(after=15)
+    watch.whale()
+    watch.whale(venue="coinbase", symbol="ETH")
+    watch.tick(after=15)
+    assert {(alert.symbol, alert.venue) for alert in watch.alerts} == {("BTC", VENUE), ("ETH", "Coinbase")}
+
+
+def test_a_host_that_answers_two_questions_at_a_time_reads_every_coin_in_turn(watch: Watch) -> None:
+    watch.sources = lambda: [Kraken(watch.sim.market_url("kraken"), deadline=2)]
+    watch.restart("BTC", "ETH", "SOL", "XRP")
+    watch.sim.market.trade("kraken", "XRP", "buy", 2, 1, at_ms=int((time.time() - 7300) * 1000))
+    watch.tick()
+    for symbol in watch.symbols:
+        watch.whale(venue="kraken", symbol=symbol)
+    for _ in range(12):
+        watch.sim.clear_faults()
+        served = watch.asked("kraken") + 2
+        watch.sim.fault(market="kraken", kind="slow_first_byte", seconds=0, times=2)
+        watch.sim.fault(market="kraken", kind="status", code=429)
+        watch.tick(after=15)
+        assert watch.asked("kraken") <= served + 1
+    assert len(watch.alerts) == 4
 
 
 def test_a_host_that_hangs_is_left_at_its_deadline(watch: Watch) -> None:

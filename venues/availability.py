@@ -6,18 +6,25 @@ The state of one process; nothing is stored. A state is logged when it begins an
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, tzinfo
+from typing import NamedTuple
 
 from base import text
-from venues.trades import SourceError
+from venues.trades import SHORT_PAUSE, SourceError
 
 log = logging.getLogger(__name__)
 
 PATIENCE = 120.0  # seconds of failure after which the next source is read instead
-FIRST_PAUSE, LONGEST_PAUSE = 5.0, 300.0  # seconds between two questions to a source that fails
 TELL_EVERY = 6 * 3600.0  # seconds between two notices to the owner about one source
+SHOWN = 3  # failing feeds that are named in a line
+
+
+class Trouble(NamedTuple):
+    """What is wrong with one feed, and since when, unix seconds."""
+
+    since: float
+    reason: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +33,8 @@ class SourceHealth:
 
     state: `ok`, `resting` (it failed and waits for its next try), `blocked` (it refuses requests from here), `off`
     (it refuses for good) or `unused`. since: unix seconds when that began, or None. lag: seconds since
-    its slowest coin was read. covers: what it is read for, in words, where that is not coins.
+    its slowest coin was read. covers: what it is read for, in words, where that is not coins. except_for: the feeds
+    that fail while the others are answered, with reasons.
     """
 
     source: str
@@ -42,6 +50,7 @@ class SourceHealth:
     last_ok: float | None = None
     retry_at: float = 0.0
     covers: str = ""
+    except_for: str = ""
 
     @property
     def failing(self) -> bool:
@@ -53,6 +62,8 @@ class SourceHealth:
         if self.state == "ok":
             covers = self.covers or text.count(len(self.symbols), "coin")
             words = [f"{self.venue}: ok, {covers}, checked {text.duration(max(0.0, self.lag))} ago"]
+            if self.except_for:
+                words.append(f", except {self.except_for}")
         elif self.state == "unused":
             words = [f"{self.venue} ({self.host}): not needed"]
         else:
@@ -68,62 +79,111 @@ class SourceHealth:
 
 
 class Health:
-    """The state of one source as it changes. `jitter` gives numbers from 0 to 1; all times are unix seconds."""
+    """The state of one source as it changes; all times are unix seconds. A feed is one question, "" for all coins.
 
-    def __init__(self, source: str, venue: str, host: str, jitter: Callable[[], float]) -> None:
+    A failure of one feed says nothing of the others: all are asked in each tick. The source as a whole fails when the
+    host wants to be left alone or does not answer at all, which ends its part of the tick, and when nothing that was
+    asked in a tick was answered.
+    """
+
+    def __init__(self, source: str, venue: str, host: str) -> None:
         self.seen = SourceHealth(source=source, venue=venue, host=host)
-        self.answered = False  # in this tick
-        self._jitter = jitter
-        self._failures = 0  # without a success in between
-        self._failed_in_tick = False
+        self._failing: dict[str, Trouble] = {}  # feed -> what is wrong with it
+        self.hung: set[str] = set()  # those of them that got no answer at all
+        self._logged: set[str] = set()  # those of them that the log knows
         self._told_at: float | None = None
+        self.begin_tick()
 
     def begin_tick(self) -> None:
-        """A new tick: what failed in the last one may be asked again after its rest."""
-        self._failed_in_tick = self.answered = False
+        """A new tick: what failed in the last one may be asked again."""
+        self.answered = False
+        self._down = False  # the host as a whole: nothing more is asked in this tick
+        self._rested = False
+        self._asked: set[str] = set()
+        self._failed: set[str] = set()
 
-    def may_be_asked(self, now: float) -> bool:
-        """False in the tick in which it failed, while it rests, and once it is off."""
-        return self.seen.state != "off" and not self._failed_in_tick and now >= self.seen.retry_at
+    def may_be_asked(self, now: float, feed: str = "") -> bool:
+        """False for what failed in this tick, while the host rests, and once it is off."""
+        resting = self._down or now < self.seen.retry_at
+        return self.seen.state != "off" and not resting and feed not in self._failed
 
-    def failing_for(self, now: float) -> float:
-        """Seconds since it began to fail, 0 while it is well."""
-        return now - self.seen.since if self.seen.failing and self.seen.since is not None else 0.0
+    def failing_for(self, now: float, feed: str) -> float:
+        """Seconds since the source or this feed began to fail, 0 while both are well."""
+        begun = [self._failing[feed].since] if feed in self._failing else []
+        if self.seen.failing and self.seen.since is not None:
+            begun.append(self.seen.since)
+        return now - min(begun, default=now)
 
-    def failed(self, error: SourceError, now: float) -> None:
-        """It did not answer as it should: it rests, longer each time, or as long as it says."""
-        seen, state = self.seen, "blocked" if error.blocked else "resting"
+    def failing_feeds(self) -> dict[str, Trouble]:
+        """The feeds that fail while the source as a whole does not."""
+        return {} if self.seen.failing or self.seen.state == "off" else dict(self._failing)
+
+    def view(self) -> SourceHealth:
+        """The source as it is now, without what it is read for."""
+        failing = sorted(self.failing_feeds().items())
+        words = [f"{feed}: {trouble.reason}" for feed, trouble in failing[:SHOWN]]
+        more = [f"{len(failing) - SHOWN} more"] if len(failing) > SHOWN else []
+        return replace(self.seen, except_for="; ".join([*words, *more]))
+
+    def failed(self, error: SourceError, now: float, feed: str = "") -> None:
+        """This feed was not answered as it should be."""
+        self._asked.add(feed)
+        self._failed.add(feed)
+        known = self._failing.get(feed)
+        self._failing[feed] = Trouble(now if known is None else known.since, error.reason)
+        if error.retry_after is not None:
+            self._down = True
+            pause = max(1.0, error.retry_after)
+            if pause <= SHORT_PAUSE:
+                self.hung.add(feed)
+            if self.answered and pause <= SHORT_PAUSE:  # others were answered: this one alone may hang
+                self.seen = replace(self.seen, retry_at=now + pause)
+            else:
+                self._rest(error.reason, now, pause=pause, blocked=error.blocked)
+
+    def _rest(self, reason: str, now: float, *, pause: float, blocked: bool = False) -> None:
+        seen, state, self._rested = self.seen, "blocked" if blocked else "resting", True
         if not seen.failing:
-            log.warning("%s is failing: %s", seen.host, error.reason)
-        elif error.blocked and seen.state != state:
-            log.warning("%s cannot be reached from here: %s", seen.host, error.reason)
-        pause = min(FIRST_PAUSE * 2 ** min(self._failures, 10), LONGEST_PAUSE) * (0.75 + self._jitter() / 2)
-        retry_at = now + (pause if error.retry_after is None else max(1.0, error.retry_after))
+            log.warning("%s is failing: %s", seen.host, reason)
+        elif blocked and seen.state != state:
+            log.warning("%s cannot be reached from here: %s", seen.host, reason)
         since = seen.since if seen.failing else now
-        self.seen = replace(seen, state=state, since=since, reason=error.reason, retry_at=retry_at)
-        self._failed_in_tick = True
-        self._failures += 1
+        self.seen = replace(seen, state=state, since=since, reason=reason, retry_at=now + pause)
 
     def switch_off(self, reason: str) -> None:
         """It refuses for good: it is not asked again."""
         self.seen = replace(self.seen, state="off", since=None, reason=reason)
 
-    def succeeded(self, now: float) -> None:
-        """It answered. A failure is over only with a tick in which nothing failed."""
-        state = "resting" if self.seen.failing else self.seen.state
-        self.seen = replace(self.seen, state=state, last_ok=now, retry_at=0.0)
+    def succeeded(self, now: float, feed: str = "") -> None:
+        """It answered. A failure of the source is over only with the tick."""
+        self._asked.add(feed)
+        self._failing.pop(feed, None)
+        self.hung.discard(feed)
+        self.seen = replace(self.seen, last_ok=now, retry_at=0.0)
         self.answered = True
-        self._failures = 0
 
     def end_tick(self, now: float) -> None:
-        """Decide whether a failure is over."""
-        if not self.answered or self._failed_in_tick or self.seen.state == "off":
+        """Decide whether the source as a whole fails, or a failure is over."""
+        if self.seen.state == "off" or not self._asked or self._rested:
+            return
+        if not self._down:  # all that is still of interest was asked
+            self._failing = {feed: known for feed, known in self._failing.items() if feed in self._asked}
+        if not self.answered:
+            self._rest(next(iter(self._failing.values())).reason, now, pause=SHORT_PAUSE)
             return
         if self.seen.failing:
-            log.info("%s answers again after %s", self.seen.host, text.duration(self.failing_for(now)))
+            log.info("%s answers again after %s", self.seen.host, text.duration(self.failing_for(now, "")))
             self.seen = replace(self.seen, state="ok", since=now, reason="")
         elif self.seen.since is None:
             self.seen = replace(self.seen, since=now)
+        self._log_feeds()
+
+    def _log_feeds(self) -> None:
+        for feed in sorted(self._failing.keys() - self._logged):
+            log.warning("%s fails for %s: %s", self.seen.host, feed, self._failing[feed].reason)
+        for feed in sorted(self._logged - self._failing.keys()):
+            log.info("%s answers for %s again", self.seen.host, feed)
+        self._logged = set(self._failing)
 
     def owner_should_know(self, now: float) -> bool:
         """True once for each time it refuses requests from here, but not more often than every six hours."""

@@ -18,10 +18,11 @@ import requests
 import urllib3.exceptions
 
 from base.worker import heartbeat
-from venues.trades import SourceError
+from venues.trades import SHORT_PAUSE, SourceError
 
 BODY_LIMIT = 8 * 1024 * 1024
-BLOCKED_PAUSE = 3600.0  # seconds until a host that refuses this place is asked again
+# Seconds until a host is asked again that refuses this place or wants fewer requests, where it does not say how long.
+REFUSED_PAUSES = {403: 3600.0, 451: 3600.0, 418: 300.0, 429: 60.0}
 RETRY_AFTER_LIMIT = 3 * 86400.0  # Binance's longest ban
 
 
@@ -78,7 +79,7 @@ class Host:
         try:
             status, headers, body = self._fetch(method, path, question)
         except (requests.Timeout, urllib3.exceptions.TimeoutError):
-            raise SourceError(self.name, "timeout") from None
+            raise SourceError(self.name, "timeout", retry_after=SHORT_PAUSE) from None
         except (requests.RequestException, urllib3.exceptions.HTTPError, zlib.error) as error:
             raise self._broken(error) from None
         finally:
@@ -109,7 +110,7 @@ class Host:
                 if size > BODY_LIMIT:
                     raise SourceError(self.name, "an answer of absurd size")
                 if self._clock() > ends_at:
-                    raise SourceError(self.name, "timeout")
+                    raise SourceError(self.name, "timeout", retry_after=SHORT_PAUSE)
             body = b"".join(parts)
             if response.headers.get("Content-Encoding", "").lower() == "gzip":
                 unpacked = zlib.decompressobj(wbits=31)
@@ -118,20 +119,21 @@ class Host:
 
     def _refused(self, status: int, headers: Mapping[str, str], words: str) -> SourceError:
         reason = f"HTTP {status}, {words}" if words else f"HTTP {status}"
-        if status in (403, 451):
-            return SourceError(self.name, reason, retry_after=BLOCKED_PAUSE, blocked=True)
-        return SourceError(self.name, reason, retry_after=_retry_after(headers.get("Retry-After")))
+        blocked, pause = status in (403, 451), _retry_after(headers.get("Retry-After"))
+        if blocked or pause is None:
+            pause = REFUSED_PAUSES.get(status)
+        return SourceError(self.name, reason, retry_after=pause, blocked=blocked)
 
     def _broken(self, error: Exception) -> SourceError:
         cause = error.args[0] if error.args else None
         cause = getattr(cause, "reason", cause)
         if isinstance(cause, urllib3.exceptions.NameResolutionError):
-            # No retry_after: without a network every name fails, and that may last a minute only.
-            return SourceError(self.name, "host name not found", blocked=True)
+            # Without a network every name fails, and that may last a minute only.
+            return SourceError(self.name, "host name not found", retry_after=SHORT_PAUSE, blocked=True)
         if isinstance(error, requests.exceptions.SSLError):
-            return SourceError(self.name, "no trusted TLS connection")
+            return SourceError(self.name, "no trusted TLS connection", retry_after=SHORT_PAUSE)
         if isinstance(cause, urllib3.exceptions.NewConnectionError):
-            return SourceError(self.name, "connection refused or no route")
+            return SourceError(self.name, "connection refused or no route", retry_after=SHORT_PAUSE)
         return SourceError(self.name, "connection broken")
 
 

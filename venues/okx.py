@@ -24,10 +24,11 @@ from venues.perpetuals import (
     checked_rate,
     read_rows,
 )
-from venues.trades import BAD_ROW, SourceError, UnknownSymbol, as_list, number
+from venues.trades import BAD_ROW, LIMIT_PAUSE, SourceError, UnknownSymbol, as_list, number
 
 ROWS, PAGES = 100, 10  # of a page; walked back at most
-_UNKNOWN = ("51000", "51001", "51014")
+_UNKNOWN = ("51000", "51001", "51014")  # inside HTTP 200 or with 400
+_TOO_MANY = "50011"
 
 
 class Okx(Venue):
@@ -135,14 +136,18 @@ class Okx(Venue):
         return contracts
 
     def _get(self, name: str, params: dict[str, str | int], symbol: str) -> tuple[list[Any], int]:
-        answer, venue_ms = self._http.get(f"/api/v5/public/{name}", params)
+        def explain(_: int, answer: Any) -> SourceError | None:
+            """Where a family was asked for, it is unknown; else these codes mean that the question is wrong."""
+            unknown = symbol and isinstance(answer, dict) and str(answer.get("code")) in _UNKNOWN
+            return UnknownSymbol(self.host, f"does not know {symbol}") if unknown else None
+
+        answer, venue_ms = self._http.get(f"/api/v5/public/{name}", params, explain=explain)
         if not isinstance(answer, dict) or "code" not in answer:
             raise SourceError(self.host, "an answer in an unknown shape")
         code = str(answer["code"])
-        if code in _UNKNOWN:
-            raise UnknownSymbol(self.host, f"does not know {symbol}")
         if code != "0":
-            raise SourceError(self.host, _words(answer))
+            pause = LIMIT_PAUSE if code == _TOO_MANY else None
+            raise explain(200, answer) or SourceError(self.host, _words(answer), retry_after=pause)
         return as_list(self.host, answer.get("data")), venue_ms
 
 

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from venues.fetch import Host, Venue
 from venues.trades import (
     BAD_ROW,
+    LIMIT_PAUSE,
     Fields,
     Page,
     ParsedTrades,
@@ -102,7 +103,8 @@ class BinanceSpot(_CountedTrades):
     """Binance spot against USDT.
 
     Binance spot API docs, "Compressed/Aggregate trades list" and "24hr ticker": `fromId` is inclusive, ids have no
-    holes, `m` says that the buyer was the maker, so the taker sold; code -1121 is an unknown symbol.
+    holes, `m` says that the buyer was the maker, so the taker sold; code -1121 is an unknown symbol, -1100 with
+    "symbol" one that its pattern does not allow.
     """
 
     venue = "Binance spot"
@@ -160,7 +162,8 @@ class BinanceSpot(_CountedTrades):
 
     def _get(self, name: str, coin: str, **params: str | int) -> tuple[Any, int]:
         def explain(status: int, answer: Any) -> SourceError | None:
-            unknown = status == 400 and isinstance(answer, dict) and answer.get("code") == -1121
+            code, words = (answer.get("code"), str(answer.get("msg"))) if isinstance(answer, dict) else (0, "")
+            unknown = status == 400 and (code == -1121 or (code == -1100 and "symbol" in words))
             return UnknownSymbol(self.host, f"does not know {coin or 'a symbol'}") if unknown else None
 
         return self._http.get(f"/api/v3/{name}", params, explain=explain)
@@ -176,7 +179,8 @@ class CoinbaseExchange(_CountedTrades):
     """Coinbase Exchange against US dollars.
 
     Coinbase Exchange docs, "Get product trades": newest first, `after` means ids below it, `side` is the maker's. Ids
-    have no holes, so `after = cursor + 1000` is the next page upwards; only ids that exist are asked for.
+    have no holes, so `after = cursor + 1000` is the next page upwards; only ids that exist are asked for. An unknown
+    product is 404, a delisted one 400.
     """
 
     venue = "Coinbase"
@@ -223,7 +227,8 @@ class CoinbaseExchange(_CountedTrades):
 
     def _get(self, name: str, symbol: str, **params: int) -> tuple[Any, int]:
         def explain(status: int, answer: Any) -> SourceError | None:
-            unknown = status == 404 and isinstance(answer, dict) and answer.get("message") == "NotFound"
+            words = answer.get("message") if isinstance(answer, dict) else None
+            unknown = (status, words) in ((404, "NotFound"), (400, "Not allowed for delisted products"))
             return UnknownSymbol(self.host, f"does not know {symbol}") if unknown else None
 
         return self._http.get(f"/products/{symbol}-USD/{name}", params, explain=explain)
@@ -314,7 +319,8 @@ class Kraken(Venue):
             words = str(answer["error"][0])[:60]
             if words == "EQuery:Unknown asset pair":
                 raise UnknownSymbol(self.host, f"does not know {symbol}")
-            raise SourceError(self.host, words)
+            pause = LIMIT_PAUSE if "Too many requests" in words else None
+            raise SourceError(self.host, words, retry_after=pause)
         return answer.get("result"), venue_ms
 
 

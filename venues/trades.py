@@ -19,13 +19,16 @@ _JUMP = 10_000_000  # an id this far ahead is not the next trade: following it w
 MANY_ROWS = 10  # this many rows, none of them readable: the API has changed
 BAD_ROW = (KeyError, IndexError, TypeError, ValueError, OverflowError, AttributeError)  # what reading one may raise
 BAR_SECONDS = 300
+SHORT_PAUSE = 5.0  # seconds until a host is asked again that did not answer at all
+LIMIT_PAUSE = 10.0  # and until one is that counts requests by the second
 
 
 class SourceError(Exception):
     """A venue did not answer as its API promises. Every method that asks a venue raises it.
 
-    host: the host's name. reason: a few words, without the URL and without any key. retry_after: seconds to wait as
-    the venue said, None when it did not. blocked: it refuses requests from this place, or its name does not exist.
+    host: the host's name. reason: a few words, without the URL and without any key. retry_after: seconds in which the
+    host is asked nothing more; None when only this question failed. blocked: it refuses requests from this place, or
+    its name does not exist.
     """
 
     def __init__(self, host: str, reason: str, *, retry_after: float | None = None, blocked: bool = False) -> None:

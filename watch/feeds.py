@@ -7,9 +7,8 @@ with the other feeds. A venue that refuses for good (the plan lacks it) is off u
 from __future__ import annotations
 
 import logging
-import random
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
@@ -39,12 +38,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """What a watcher works with. now: unix seconds. jitter: numbers from 0 to 1. notify_owner: sends a sentence."""
+    """What a watcher works with. now: unix seconds. notify_owner: sends a sentence."""
 
     settings: Settings
     store: Store
     now: Callable[[], float] = time.time
-    jitter: Callable[[], float] = random.random
     notify_owner: Callable[[str], None] = lambda words: None
 
 
@@ -60,22 +58,28 @@ class Use(NamedTuple):
 class Feeds(Generic[V]):
     """The venues of one watcher, in order of preference. `health` and `stop` are for any thread.
 
-    what: what is read, in words: `liquidations`. shared: other watchers use the same venues, so their names need
-    `what`. silent_after: seconds without any answer after which the owner is told.
+    what: what is read, in words: `liquidations`. fallbacks: the venues stand in for each other, and no other watcher
+    uses them; else each is read for itself. silent_after: seconds without an answer after which the owner is told.
     """
 
     def __init__(
-        self, what: str, venues: Sequence[V], context: Context, *, shared: bool = True, silent_after: float = 1800.0
+        self,
+        what: str,
+        venues: Sequence[V],
+        context: Context,
+        *,
+        fallbacks: bool = False,
+        silent_after: float = 1800.0,
     ) -> None:
         self._what = what
         self.venues = tuple(venues)
         self._store, self._now, self._notify_owner = context.store, context.now, context.notify_owner
-        self._silent_after = silent_after
-        key, words = (f"_{what}", f" {what}") if shared else ("", "")
-        self._health = {
-            venue.name: Health(venue.name + key, venue.venue + words, venue.host, context.jitter) for venue in venues
-        }
+        self._silent_after, self._fallbacks = silent_after, fallbacks
+        key, words = ("", "") if fallbacks else (f"_{what}", f" {what}")
+        self._health = {venue.name: Health(venue.name + key, venue.venue + words, venue.host) for venue in venues}
         self._unknown: dict[tuple[str, str], float] = {}  # (venue, feed) -> when it may be asked again
+        self._told_unknown: set[tuple[str, str]] = set()
+        self._ended_at: dict[str, str] = {}  # venue -> the feed at which it ended its part of a tick
         self._unreadable: dict[tuple[str, str], frozenset[int]] = {}
         self._uses: dict[str, Use] = {}
         self._welcome: set[str] = set()  # venues that answered since the start
@@ -92,7 +96,7 @@ class Feeds(Generic[V]):
         now, uses = self._now(), self._uses
         views = []
         for venue in self.venues:
-            seen, use = self._health[venue.name].seen, uses.get(venue.name)
+            seen, use = self._health[venue.name].view(), uses.get(venue.name)
             if use is not None:
                 lag = now - (use.read_at or seen.last_ok or now)
                 seen = replace(seen, symbols=use.symbols, covers=use.words, lag=lag)
@@ -108,9 +112,17 @@ class Feeds(Generic[V]):
         for health in self._health.values():
             health.begin_tick()
 
-    def may_ask(self, venue: V) -> bool:
-        """Whether a question to the venue would be sent now."""
-        return not self.stopping and self._health[venue.name].may_be_asked(self._now())
+    def in_turn(self, feeds: Iterable[str]) -> list[str]:
+        """The feeds in the order in which to ask for them: after a tick that a venue ended, the next one comes first.
+
+        So a host that answers only so many questions at a time never starves the same feeds. What hangs comes last.
+        """
+        order = list(feeds)
+        for ended in self._ended_at.values():
+            if ended in order:
+                after = order.index(ended) + 1
+                order = order[after:] + order[:after]
+        return sorted(order, key=lambda feed: any(feed in health.hung for health in self._health.values()))
 
     def knowing(self, feed: str) -> list[V]:
         """The venues that are not known to lack this feed, in order of preference."""
@@ -127,9 +139,9 @@ class Feeds(Generic[V]):
         patience_over = False
         for venue in self.knowing(feed):
             health = self._health[venue.name]
-            if health.may_be_asked(now):
+            if health.may_be_asked(now, feed):
                 return None if self.stopping else venue
-            patience_over = patience_over or health.failing_for(now) >= PATIENCE
+            patience_over = patience_over or health.failing_for(now, feed) >= PATIENCE
             if not (patience_over or health.seen.state == "blocked"):
                 return None
         return None
@@ -137,27 +149,32 @@ class Feeds(Generic[V]):
     def ask(self, venue: V, question: Callable[[], T], *, feed: str = "", cached: bool = False) -> T | None:
         """The answer; None when the venue rests, fails, is off or lacks this feed, and while the bot stops.
 
+        A venue that lacks a feed is asked for it again after a day. Where no feed was asked for, that is a failure.
         cached: the answer may come from memory, so it does not show that the host is well.
         """
         health, now = self._health[venue.name], self._now()
-        if not self.may_ask(venue) or now < self._unknown.get((venue.name, feed), 0.0):
+        unknown = now < self._unknown.get((venue.name, feed), 0.0)
+        if self.stopping or unknown or not health.may_be_asked(now, feed):
             return None
         try:
             answer = question()
-        except UnknownSymbol as error:
-            log.info("%s", error)
-            self._unknown[venue.name, feed] = now + UNKNOWN_EVERY
-            health.succeeded(self._now())
-            return None
         except Refused as error:
             self._switch_off(venue, error)
             return None
         except SourceError as error:
-            health.failed(error, self._now())
+            if isinstance(error, UnknownSymbol) and feed:
+                log.info("%s", error)
+                self._unknown[venue.name, feed] = now + UNKNOWN_EVERY
+                health.succeeded(self._now(), feed)
+                return None
+            health.failed(error, self._now(), feed)
+            if error.retry_after is not None:
+                self._ended_at.pop(venue.name, None)  # the newest is the last
+                self._ended_at[venue.name] = feed
             return None
         if cached:
             return answer
-        health.succeeded(self._now())
+        health.succeeded(self._now(), feed)
         if venue.name not in self._welcome:
             self._welcome.add(venue.name)
             for bad_key in (False, True):
@@ -185,8 +202,8 @@ class Feeds(Generic[V]):
     def end_tick(self, uses: Mapping[str, Use], *, unserved: Collection[str] | None = None) -> None:
         """Note how the tick went; tell the owner of an outage once when it begins and once when it is over.
 
-        uses: by venue name; a venue without one is not needed. unserved: coins that no venue answered for; None: all
-        or nothing, by whether every venue that is needed fails.
+        uses: by venue name; a venue without one is not needed. unserved: coins that no venue answered for; None: what
+        fails at a venue that is needed, or "" when all of them fail.
         """
         now = self._now()
         self._uses = dict(uses)
@@ -194,10 +211,24 @@ class Feeds(Generic[V]):
             health.end_tick(now)
         self._tell_blocked(now)
         if unserved is None:
-            needed = [health.seen for name, health in self._health.items() if name in uses]
-            needed = [seen for seen in needed if seen.state != "off"]
-            unserved = [""] if needed and all(seen.failing for seen in needed) else []
+            self._tell_unknown()
+            needed = {venue.venue: self._health[venue.name] for venue in self.venues if venue.name in uses}
+            needed = {name: health for name, health in needed.items() if health.seen.state != "off"}
+            unserved = [f"{name} {feed}" for name, health in needed.items() for feed in health.failing_feeds()]
+            if needed and all(health.seen.failing for health in needed.values()):
+                unserved = [""]
         self._tell_silence(unserved, now)
+
+    def _tell_unknown(self) -> None:
+        """Tell the owner once of what a venue does not have, where no other one stands in for it."""
+        for venue in self.venues:
+            new = {feed for name, feed in self._unknown.keys() - self._told_unknown if name == venue.name}
+            if new:
+                self._told_unknown |= {(venue.name, feed) for feed in new}
+                self._notify_owner(
+                    f"{venue.venue} ({venue.host}) has no {self._what} of {', '.join(sorted(new))}. The bot asks for "
+                    f"them again once a day; everything else continues."
+                )
 
     def _tell_blocked(self, now: float) -> None:
         if not any(health.answered for health in self._health.values()):
@@ -216,8 +247,9 @@ class Feeds(Generic[V]):
         if silent and self._silent_since is None:
             self._silent_since = min(self._unserved[feed] for feed in silent)
             of = f" of {', '.join(silent)}" if silent != [""] else ""
-            failing = [health.seen for health in self._health.values() if health.seen.failing]
-            reasons = "; ".join(f"{seen.host}: {seen.reason}" for seen in failing)
+            views = [health.view() for health in self._health.values()]
+            wrong = [(view.host, view.reason if view.failing else view.except_for) for view in views]
+            reasons = "; ".join(f"{host}: {reason}" for host, reason in wrong if reason)
             self._notify_owner(
                 f"No source answers for {self._what}{of}, so there are no such alerts now. The bot keeps trying. "
                 f"{reasons}."

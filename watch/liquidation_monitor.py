@@ -95,14 +95,14 @@ class LiquidationMonitor:
 
     def _read(self) -> Iterator[Look]:
         symbols, okx, gate, coinglass = self._settings.symbols, self._okx, self._gate, self._coinglass
-        for family in self.feeds.ask(okx, partial(okx.families, symbols), cached=True) or ():
+        for family in self.feeds.in_turn(self.feeds.ask(okx, partial(okx.families, symbols), cached=True) or ()):
             yield from self._ask(okx, okx.venue, family, partial(okx.liquidations, family))
         yield from self._ask(gate, gate.venue, "*", partial(gate.liquidations, symbols))
         if coinglass is not None:
-            for exchange in EXCHANGES:
-                for symbol in symbols:
-                    question = partial(coinglass.liquidations, exchange, symbol)
-                    yield from self._ask(coinglass, exchange, symbol, question)
+            for pair in self.feeds.in_turn(f"{exchange} {symbol}" for exchange in EXCHANGES for symbol in symbols):
+                exchange, symbol = pair.split()
+                question = partial(coinglass.liquidations, exchange, symbol)
+                yield from self._ask(coinglass, exchange, symbol, question)
 
     def _ask(
         self, asked: Okx | Gate | CoinGlass, venue: str, feed: str, question: Callable[..., Reading[Liquidation]]
@@ -111,9 +111,10 @@ class LiquidationMonitor:
         cursor = self._store.markets.cursor(venue, feed)
         read_to = None if cursor is None else int(cursor.text)
         since_ms = None if read_to is None else read_to - OVERLAP_MS
-        found = self.feeds.ask(asked, partial(question, since_ms=since_ms), feed=feed)
+        named = feed if asked.venue == venue else f"{venue} {feed}"
+        found = self.feeds.ask(asked, partial(question, since_ms=since_ms), feed=named)
         if found is not None:
-            self.feeds.count_unreadable(asked, found.unreadable, feed=f"{venue} {feed}")
+            self.feeds.count_unreadable(asked, found.unreadable, feed=named)
             yield Look(venue, feed, read_to, found, found.venue_ms or int(self._now() * 1000))
 
     # What is stored

@@ -37,22 +37,15 @@ class WalletMonitor:
         self._hyperliquid, self._coinglass = hyperliquid, coinglass
         venues: list[Hyperliquid | CoinGlass] = [hyperliquid, *([coinglass] if coinglass else [])]
         self.feeds = Feeds("wallets", venues, context)
-        self._failed: set[str] = set()
 
     def tick(self) -> None:
         """Read every wallet once. Failures of venues are in `feeds.health()`, never raised. Raises StoreError."""
         self.feeds.begin_tick()
         self._store.markets.forget_unwatched()
         watchers = self._store.markets.watchers()
-        # A wallet that could not be read comes last, so that it does not hold up the others.
-        for address in sorted(watchers, key=self._failed.__contains__):
-            if not self.feeds.may_ask(self._hyperliquid):
-                break
-            snapshot = self.feeds.ask(self._hyperliquid, partial(self._hyperliquid.positions, address))
-            if snapshot is None:
-                self._failed.add(address)
-            else:
-                self._failed.discard(address)
+        for address in self.feeds.in_turn(watchers):
+            snapshot = self.feeds.ask(self._hyperliquid, partial(self._hyperliquid.positions, address), feed=address)
+            if snapshot is not None:
                 self._see(address, watchers[address], snapshot)
         if self._coinglass is not None:
             self._see_moves(self._coinglass)
@@ -86,7 +79,7 @@ class WalletMonitor:
     def _see_moves(self, coinglass: CoinGlass) -> None:
         stored = self._store.markets.cursor(coinglass.venue, "whale moves")
         since_ms = None if stored is None else int(stored.text)
-        found = self.feeds.ask(coinglass, partial(coinglass.whale_moves, since_ms=since_ms))
+        found = self.feeds.ask(coinglass, partial(coinglass.whale_moves, since_ms=since_ms), feed="whale moves")
         if found is None:
             return
         self.feeds.count_unreadable(coinglass, found.unreadable)

@@ -34,14 +34,13 @@ class WhaleMonitor:
         self._symbols, self._store = context.settings.symbols, context.store
         self._now, self._notify_owner = context.now, context.notify_owner
         self._thresholds = Thresholds(context.settings, context.store)
-        self.feeds = Feeds("whale orders", venues, context, shared=False, silent_after=PATIENCE)
+        self.feeds = Feeds("whale orders", venues, context, fallbacks=True, silent_after=PATIENCE)
         self._reader = SpotReader(context, self.feeds)
         self.default_threshold = self._thresholds.default
         self.unfinished = self._reader.unfinished
         self._serving: dict[str, SpotVenue] = {}  # coin -> the venue it was last read from
         self._unserved: set[str] = set()  # coins that no venue gave at the last look
         self._told_unknown: set[str] = set()
-        self._order = list(self._symbols)
 
     def tick(self) -> None:
         """Read every coin up to the newest trade once. Failures of venues are in `feeds.health()`, never raised.
@@ -51,7 +50,7 @@ class WhaleMonitor:
         self.feeds.begin_tick()
         thresholds = smallest(self._store, "whales", {coin: self.default_threshold(coin) for coin in self._symbols})
         before = dict(self._serving)
-        for symbol in tuple(self._order):
+        for symbol in self.feeds.in_turn(self._symbols):
             if self.feeds.stopping:
                 break
             self._read(symbol, thresholds[symbol])
@@ -72,12 +71,7 @@ class WhaleMonitor:
                 self._serving[symbol] = venue
                 self._unserved.discard(symbol)
                 return
-            if not self.feeds.may_ask(venue):
-                self._commit()  # a failure may have taken its time: what was found must not wait any longer
-                # The coin after this one begins the next tick: one bad coin, or a host that allows only so many
-                # requests at a time, must not always starve the same others.
-                after = (self._order.index(symbol) + 1) % len(self._order)
-                self._order = self._order[after:] + self._order[:after]
+            self._commit()  # a failure may have taken its time: what was found must not wait any longer
         if not self.feeds.stopping:
             self._unserved.add(symbol)
 
