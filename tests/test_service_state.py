@@ -126,6 +126,7 @@ def test_the_file_holds_the_whole_state_in_the_shape_that_others_read(tmp_path: 
                 "lag": 1.5,
                 "missed": 2,
                 "skipped": 0,
+                "except_for": "",
             }
         ],
         "queue": {"pending": 4, "sent_24h": 0, "buried_24h": 0},
