@@ -80,8 +80,6 @@ class Telegram:
         self.token, self._secret = token, token.partition(":")[2]
         self._call_timeout, self._ask_timeout, self._connect_timeout = call_timeout, ask_timeout, connect_timeout
         self.clock_offset = 0.0  # the server's clock minus ours, seconds, as of the last long poll
-        self.answer_age = 0.0  # how long, in seconds, that poll's answer had waited for this process
-        self._answered = False
         self._late = LATE_MOST  # by how many seconds answers lately came after the end of their long poll
         self._silent = False  # the last long poll got no answer
         self._lost = False  # the last asking call got no answer
@@ -237,11 +235,7 @@ class Telegram:
         told = _unix(date)
         if told is None:
             return  # a self-hosted server sends none
-        offset = told - self._now()
-        # A process that was frozen reads an old answer: the server's clock seems to be behind.
-        self.answer_age = max(0.0, self.clock_offset - offset) if self._answered else 0.0
-        self.clock_offset = offset
-        self._answered = True
+        self.clock_offset = told - self._now()
 
 
 def _unix(date: str) -> float | None:

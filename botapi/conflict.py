@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 RETRY_REST = 5.0
 STANDBY_REST = 3.0
-UNREAD = 3.0  # seconds updates go unread before a take-over; more than longpoll.OLD_ANSWER and its error (1 s)
+UNREAD = 3.0  # seconds updates go unread before a take-over; see longpoll.OLD_ANSWER
 UNREAD_STUBBORN = 4.0  # from a memory of STUBBORN conflicts on; the whole take-over still lasts less than 10 s
 STUBBORN = 2.5  # about three conflicts within some minutes
 UNHARMED = 5.0  # seconds of undisturbed polling after which a first conflict counts as over
@@ -131,20 +131,21 @@ class Rivalry:
         self._pending, self._unread_since = 0, None
         return After409.STAND_BY
 
-    def looked(self, pending: int, *, monotonic: float) -> Look:
-        """One look from standby: `pending` updates are unread.
+    def looked(self, pending: int, *, asked: float, answered: float) -> Look:
+        """One look from standby: `pending` updates are unread. asked, answered: monotonic times of the question.
 
-        Nobody reads them when they wait for some seconds and do not get fewer.
+        Nobody reads them when they wait for some seconds and do not get fewer. An answer may be late: from the first
+        answer to the last question is the time that they surely waited.
         """
         if not pending:
             self._unread_since = None
         elif self._unread_since is None or pending < self._pending:
-            self._unread_since = monotonic
+            self._unread_since = answered
         self._pending = pending
         if self._unread_since is None:
             return Look(take_over=False, rest=STANDBY_REST)
-        needed = UNREAD if self._memory.at(monotonic) < STUBBORN else UNREAD_STUBBORN
-        left = self._unread_since + needed - monotonic
+        needed = UNREAD if self._memory.at(answered) < STUBBORN else UNREAD_STUBBORN
+        left = self._unread_since + needed - asked
         if left > 0:
             return Look(take_over=False, rest=min(left, STANDBY_REST))
         if self.current is not None and not self.current.taken_over:

@@ -1,19 +1,19 @@
 """telebot's `infinity_polling`, left at the first trouble instead of sleeping through it; and which updates are ours.
 
 Telegram can hand the same update to two copies: one holds it and has not confirmed it yet, and another one arrives,
-or returns, in that moment. `PollingBot` takes an update only if no other copy can be working on it.
+or returns, in that moment. `PollingBot` takes an update only if no other copy can be working on it. It goes by this
+computer's clocks and by what is there at two looks, by nothing that a server may or may not say.
 """
 
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
 from typing import Any
 
 import telebot
 
-from base import text
+from base.stopwatch import Stopwatch
 from base.worker import heartbeat
 from botapi.client import Telegram
 from botapi.errors import Unreachable
@@ -22,17 +22,18 @@ from botapi.updates import Inbox
 
 log = logging.getLogger(__name__)
 
-OLD_ANSWER = 2.0  # seconds: the updates of an older answer may have gone to another copy meanwhile
-PARKED = 2.0  # seconds: a poll answered later than this had waited at the server
+SHORTEST = 3.0  # seconds: how long the server may make a poll with the offset of the last one (Client.cpp)
 LOOK_AGAIN = 0.5  # seconds after which an update that is still unconfirmed has no other reader
+OLD_ANSWER = 0.3  # seconds after the end of its poll; with SHORTEST less than conflict.UNREAD and LOOK_AGAIN
 FORGOTTEN = 6 * 86400.0  # seconds: after a week without updates Telegram may renumber them (Bot API, Update)
 
 
 class PollingBot(telebot.TeleBot):
     """A TeleBot that hands raw updates to the inbox and leaves `infinity_polling` when anything goes wrong.
 
-    poll_length: seconds of the next long poll. on_poll: an answer came, with so many updates. on_handled: a batch is
-    in the store; True if more updates wait. now: unix seconds.
+    poll_length: seconds of the next long poll; with more than 3 a freeze within a poll may not be noticed. on_poll:
+    an answer came, with so many updates. on_handled: a batch is in the store; True if more updates wait. now: unix
+    seconds.
     """
 
     def __init__(
@@ -45,7 +46,7 @@ class PollingBot(telebot.TeleBot):
         on_poll: Callable[[int], None],
         on_handled: Callable[[bool], None],
         now: Callable[[], float],
-        monotonic: Callable[[], float] = time.monotonic,
+        stopwatch: Callable[[], Stopwatch] = Stopwatch,
     ) -> None:
         super().__init__(telegram.token, threaded=False, skip_pending=False)
         self.trouble: Exception | None = None
@@ -59,11 +60,15 @@ class PollingBot(telebot.TeleBot):
         self._poll_length = poll_length
         self._on_poll = on_poll
         self._on_handled = on_handled
-        self._now, self._monotonic = now, monotonic
+        self._now, self._stopwatch = now, stopwatch
         self._ended = False
         self._alone = False  # no other copy can be working on updates
         self._seen: int | None = None  # the first update at the last look
-        self._received_at = 0.0
+        self._slow = False  # the last answer was late
+        self._asked = self._answered = stopwatch()
+        self._fresh_for = (
+            SHORTEST + OLD_ANSWER
+        )  # seconds after asking in which no other copy takes an answer's updates
         mark, _, at = (store.value("inbox") or "-1 0").partition(" ")
         self.handled_id, self._last_at = int(mark), float(at)
 
@@ -94,37 +99,43 @@ class PollingBot(telebot.TeleBot):
         heartbeat()  # one step lasts as long as polling works
         if self._ended:
             return self._leave(None)
-        if abs(self._now() - self._received_at) > OLD_ANSWER:
+        if self._answered.elapsed() > SHORTEST + OLD_ANSWER:
             self._alone = False  # perhaps this process was frozen
-        began = self._monotonic()
+        length = self._poll_length()
+        self._fresh_for = max(SHORTEST, length) + OLD_ANSWER
+        self._asked = self._stopwatch()
         try:
             self.offset_sent = self.next_offset()
-            updates = self._telegram.updates(self.offset_sent, timeout=self._poll_length())
+            updates = self._telegram.updates(self.offset_sent, timeout=length)
         except Exception as error:
             return self._leave(None if self._ended else error)
-        self._received_at = self._now()
-        if updates and self._telegram.answer_age > OLD_ANSWER:
-            log.warning("An answer of Telegram waited %s for this process; asking again", _age(self._telegram))
-            self._alone = False
-            return []
+        self._answered = self._stopwatch()
+        # An answer without updates is sent at the end of its poll, one with updates perhaps at its beginning.
+        late = self._asked.elapsed() > self._fresh_for + (0 if updates else length)
+        # Late once, the process may have been frozen and another copy may have taken over. Late twice, the line is slow.
+        old, self._slow = late and not self._slow, late
         try:
             self._on_poll(len(updates))
         except StoreError as error:
             return self._leave(error)
-        return self._ours(updates, waited=self._monotonic() - began)
+        return self._ours(updates, old=old)
 
-    def _ours(self, updates: list[Any], *, waited: float) -> list[Any]:
+    def _ours(self, updates: list[Any], *, old: bool) -> list[Any]:
         """The updates that no other copy can be working on; another copy confirms only what it has handled.
 
-        - Alone: one of our polls has waited at the server. Nothing was unconfirmed when it arrived, and it ended the
-          poll of an older copy. All updates are ours.
+        - Alone: one of our polls was answered without updates. Nothing was unconfirmed, and the poll of an older copy
+          was ended by ours. All updates are ours.
         - Seen twice: the first update is there at two looks, so nobody reads. Only that one is ours, because another
           newcomer may look at the same time; it then sees that someone reads.
-        - Otherwise none, and we look again.
+        - Otherwise none, and we look again. How long an answer took tells nothing: the line may be slow.
         """
+        if old:
+            self._alone = False
+            if not updates:
+                return []
         ids = [update.get("update_id") for update in updates]
-        again = bool(ids) and ids[0] in (self._seen, None)
-        if self._alone or not updates or waited > PARKED or again:
+        again = bool(ids) and not old and ids[0] in (self._seen, None)
+        if self._alone or not updates or again:
             takes_all = self._alone or not again
             self._alone, self.has_polled_alone, self._seen = True, True, None
             taken = updates if takes_all else updates[:1]
@@ -147,7 +158,7 @@ class PollingBot(telebot.TeleBot):
                 if not isinstance(update_id, int):
                     # It could never be confirmed, so it would come again and again at full speed.
                     raise Unreachable("an update without a number")
-                if abs(self._now() - self._received_at) > OLD_ANSWER:
+                if (self._answered if self._slow else self._asked).elapsed() > self._fresh_for:
                     self._alone = False
                     break
                 self._take(raw, update_id)
@@ -174,7 +185,3 @@ class PollingBot(telebot.TeleBot):
             self._alone = False
         self.stop_polling()  # type: ignore[no-untyped-call]
         return []
-
-
-def _age(telegram: Telegram) -> str:
-    return text.duration(telegram.answer_age)

@@ -75,7 +75,6 @@ class Poller:
             on_poll=self._polled,
             on_handled=self._handled,
             now=now,
-            monotonic=monotonic,
         )
         self._state: Callable[[], float] = self._connect
         self._running = False
@@ -310,11 +309,12 @@ class Poller:
                 f"(ON_CONFLICT=exit). Stop the other copy, or get a new token with /revoke at @BotFather.",
             )
             return 3600.0
+        asked = self._monotonic()
         found = self._telegram.webhook()
         self._answered()
         if found.url:
             return self._webhook_found(found)
-        look = self._rivalry.looked(found.pending, monotonic=self._monotonic())
+        look = self._rivalry.looked(found.pending, asked=asked, answered=self._monotonic())
         if look.take_over:
             self._state = self._poll
         return longer(look.rest, self._jitter())

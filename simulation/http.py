@@ -1,6 +1,6 @@
 """The simulator's connections: a small threaded HTTP/1.1 server on loopback, and the lock that its parts share.
 
-One thread per connection, keep-alive, TCP_NODELAY, a `Date` header in every answer. Bodies need a Content-Length
+One thread per connection, keep-alive, TCP_NODELAY, a `Date` header unless the answer says not. Bodies need a Content-Length
 (no chunked requests, no TLS). It can also act like a bad network: refuse, reset, or swallow everything.
 Standard library only; with `http.server`, benchmarks would measure the server instead of the bot.
 """
@@ -61,12 +61,13 @@ class Request(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """A response."""
+    """A response. dated: with a `Date` header."""
 
     status: int
     body: bytes
     content_type: str = "application/json"
     headers: tuple[tuple[str, str], ...] = ()
+    dated: bool = True
 
 
 class Drop(Exception):
@@ -304,8 +305,9 @@ class HttpServer:
         if self._date[0] != now:
             self._date = (now, formatdate(now, usegmt=True))
         extra = "".join([f"\r\n{name}: {value}" for name, value in answer.headers])
+        date = f"Date: {self._date[1]}\r\n" if answer.dated else ""
         return (
-            f"HTTP/1.1 {answer.status} {_reason(answer.status)}\r\nDate: {self._date[1]}\r\n"
+            f"HTTP/1.1 {answer.status} {_reason(answer.status)}\r\n{date}"
             f"Content-Type: {answer.content_type}\r\nContent-Length: {len(answer.body)}{extra}\r\n\r\n"
         ).encode("latin-1")
 

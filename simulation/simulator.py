@@ -84,10 +84,12 @@ class Simulator:
     """Serves from construction until `close`, or the end of its `with` block.
 
     conflict_hold: seconds in place of the server's 3 s between two 409s. keep: log entries to keep for each bot.
+    dated: whether the Bot API's answers have a `Date` header, as api.telegram.org's do; a self-hosted server sends none.
     """
 
-    def __init__(self, port: int = 0, *, conflict_hold: float = 3.0, keep: int = 50_000) -> None:
+    def __init__(self, port: int = 0, *, conflict_hold: float = 3.0, keep: int = 50_000, dated: bool = True) -> None:
         self._hub = Hub()
+        self.dated = dated
         self._conflict_hold = conflict_hold
         self._keep = keep
         self.bots: dict[str, SimBot] = {}
@@ -211,7 +213,7 @@ class Simulator:
     def _handle(self, request: Request) -> Answer:
         path = request.path
         if path.startswith("/bot"):
-            return self._bot_api(request)
+            return self._bot_api(request)._replace(dated=self.dated)
         if path.startswith("/market/"):
             return self._market(request)
         if path.startswith("/sim/"):

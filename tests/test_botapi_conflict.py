@@ -73,7 +73,7 @@ def test_standby_takes_over_when_updates_stay_unread_for_three_seconds(
 ) -> None:
     rival = rivalry()
     conflicts(rival, 1)
-    found = [rival.looked(pending, monotonic=at) for at, pending in looks]
+    found = [rival.looked(pending, asked=at, answered=at) for at, pending in looks]
     assert found[-1] == last
 
 
@@ -81,27 +81,35 @@ def test_standby_takes_over_when_updates_stay_unread_for_three_seconds(
 def test_after_three_conflicts_a_take_over_asks_for_four_seconds(before: int, seconds: float) -> None:
     rival = rivalry()
     conflicts(rival, before)
-    rival.looked(1, monotonic=0.0)
-    assert not rival.looked(1, monotonic=seconds - 0.01).take_over
-    assert rival.looked(1, monotonic=seconds).take_over
+    rival.looked(1, asked=0.0, answered=0.0)
+    assert not rival.looked(1, asked=seconds - 0.01, answered=seconds - 0.01).take_over
+    assert rival.looked(1, asked=seconds, answered=seconds).take_over
+
+
+def test_an_answer_that_is_late_does_not_look_like_updates_that_waited() -> None:
+    rival = rivalry()
+    conflicts(rival, 1)
+    rival.looked(1, asked=0.0, answered=2.0)
+    assert rival.looked(1, asked=4.0, answered=6.0) == Look(take_over=False, rest=1.0)
+    assert rival.looked(1, asked=5.0, answered=7.0).take_over
 
 
 def test_a_409_makes_the_wait_for_unread_updates_begin_anew() -> None:
     rival = rivalry()
     conflicts(rival, 1)
-    rival.looked(1, monotonic=0.0)
+    rival.looked(1, asked=0.0, answered=0.0)
     conflicts(rival, 1)
-    assert rival.looked(1, monotonic=3.0) == Look(take_over=False, rest=3.0)
+    assert rival.looked(1, asked=3.0, answered=3.0) == Look(take_over=False, rest=3.0)
 
 
 def test_a_409_forgets_how_many_updates_were_unread() -> None:
     rival = rivalry()
     conflicts(rival, 1)
-    rival.looked(9, monotonic=0.0)
+    rival.looked(9, asked=0.0, answered=0.0)
     conflicts(rival, 1)
-    rival.looked(5, monotonic=0.0)
-    rival.looked(4, monotonic=1.0)
-    assert rival.looked(4, monotonic=3.5).rest == pytest.approx(0.5)
+    rival.looked(5, asked=0.0, answered=0.0)
+    rival.looked(4, asked=1.0, answered=1.0)
+    assert rival.looked(4, asked=3.5, answered=3.5).rest == pytest.approx(0.5)
 
 
 def test_a_take_over_is_logged_once_a_conflict(caplog: pytest.LogCaptureFixture) -> None:
@@ -109,8 +117,8 @@ def test_a_take_over_is_logged_once_a_conflict(caplog: pytest.LogCaptureFixture)
     rival = rivalry()
     for _ in range(3):
         conflicts(rival, 1)
-        rival.looked(1, monotonic=0.0)
-        rival.looked(1, monotonic=4.0)
+        rival.looked(1, asked=0.0, answered=0.0)
+        rival.looked(1, asked=4.0, answered=4.0)
     assert len([line for line in caplog.messages if "takes over" in line]) == 1
 
 

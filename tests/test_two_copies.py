@@ -1,6 +1,7 @@
 """Two copies of the bot with one token, as real processes on two machines: one answers, the other waits.
 
 Two DATA_DIRs with LOCK_SCOPE=folder are two machines; a road of the simulator of its own is a network of its own.
+The server sends no `Date` header, as a self-hosted one: nothing here may need it.
 """
 
 from __future__ import annotations
@@ -32,6 +33,12 @@ BRISK = (
 AS_IT_IS = ""
 
 Copy = Callable[..., BotProcess]
+
+
+@pytest.fixture
+def sim() -> Iterator[Simulator]:
+    with Simulator(conflict_hold=1.0, dated=False) as simulator:
+        yield simulator
 
 
 @pytest.fixture
@@ -159,6 +166,23 @@ def test_a_frozen_copy_that_wakes_up_answers_nothing_that_the_other_one_has_answ
         talk.heard()
     talk.all_answered_once()
     assert conflicts(chat) <= 3
+
+
+def test_where_answers_are_two_seconds_late_a_second_copy_doubles_nothing(
+    copy: Copy, chat: SimBot, sim: Simulator, talk: Talk
+) -> None:
+    copy("one", before=AS_IT_IS).wait_output(POLLING)
+    sim.fault(method="getUpdates", kind="slow_first_byte", seconds=2.0, after=True)
+    with talk.stream(every=0.3):
+        talk.heard()
+        copy("two", before=AS_IT_IS)
+        sim.wait(lambda: chat.count("getMe") == 2, what="the second copy")
+        talk.heard()
+    sim.wait(lambda: conflicts(chat) >= 1, what="the first 409")
+    with talk.stream(every=0.3):
+        talk.heard()
+        talk.heard()
+    talk.all_answered_once()
 
 
 @pytest.mark.parametrize("sever", [True, False])
