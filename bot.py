@@ -7,6 +7,7 @@ itself begins in service/run.py.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gc
 import importlib
 import io
@@ -108,6 +109,8 @@ def _main(argv: list[str] | None) -> int:
     command, env_file = arguments.command, arguments.env_file.absolute()
     if command not in _NEEDS_NO_FILE and env_file != config.ENV_FILE and _is_missing(env_file):
         parser.error(f"the settings file {arguments.env_file} does not exist")
+    with contextlib.suppress(ModuleNotFoundError):  # said by what needs the package
+        config.export_network(env_file)
     try:
         if command is not None:
             return _command(command, env_file, arguments)

@@ -38,6 +38,8 @@ SOURCE_DEFAULTS = {
     "hyperliquid": "https://api.hyperliquid.xyz",
     "coinglass": "https://open-api-v4.coinglass.com",
 }
+# Not ours: `requests` reads these from the environment.
+NETWORK = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE")
 TOKEN, OWNER = "TELEGRAM_BOT_TOKEN", "OWNER_ID"
 NOBODY = (
     "OWNER_ID and ALLOWED_USERS are both empty, so nobody could use this bot. "
@@ -184,7 +186,20 @@ def bot_id_in(env_file: Path) -> int | None:
 
 def unknown_names(env_file: Path) -> list[str]:
     """Names in a settings file that are not settings of this bot."""
-    return sorted(set(Environment(env_file, {}, NAMES).file) - set(NAMES))
+    return sorted(
+        name for name in Environment(env_file, {}, NAMES).file if name not in NAMES and not _is_network(name)
+    )
+
+
+def _is_network(name: str) -> bool:
+    return name.upper() in NETWORK
+
+
+def export_network(env_file: Path) -> None:
+    """Put the proxies and the certificates of the settings file into this process's environment, which wins."""
+    for name, value in Environment(env_file, {}, NAMES).file.items():
+        if _is_network(name) and value and not (os.environ.get(name.upper()) or os.environ.get(name.lower())):
+            os.environ[name] = value
 
 
 class _Reader:

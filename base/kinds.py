@@ -91,13 +91,23 @@ def url(example: str, *, path: str = ".*", note: str = "") -> Kind:
 
     def parse(value: str) -> str:
         parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        if parts.scheme not in ("http", "https") or not is_address(value) or parts.query or parts.fragment:
             raise ValueError(value)
         if not re.fullmatch(path, parts.path):
             raise ValueError(value)
         return value.rstrip("/")
 
     return Kind(parse, f"a URL like {example}{note}")
+
+
+def is_address(value: str) -> bool:
+    """Whether a URL's host and port can be a server's: no part of a name is empty or longer than 63 letters."""
+    try:
+        parts = urlsplit(value)
+        host, _ = parts.hostname or "", parts.port
+        return bool(re.fullmatch(r"[^\s/]+", host)) and bool(host.encode("idna"))
+    except ValueError:  # UnicodeError is one
+        return False
 
 
 def _folder(value: str) -> Path:

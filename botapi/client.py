@@ -24,9 +24,10 @@ from urllib.parse import urlsplit
 import requests
 from requests.structures import CaseInsensitiveDict
 
+from base import transport
 from base.worker import heartbeat
 from botapi.connections import Connections, CuttableAdapter
-from botapi.errors import NoAnswer, Unreachable, failure, network_reason
+from botapi.errors import NoAnswer, Unreachable, failure
 
 # telebot imports Pillow where that is installed, for pictures in a form the bot never sends: 2 MiB and 20 ms.
 _pillow = sys.modules.setdefault("PIL", None)  # type: ignore[arg-type]
@@ -206,13 +207,13 @@ class Telegram:
             request = _form(url, params, files) if files else _json(url, params or {})
             answer = adapter.send(request, timeout=timeout, **self._transport)
             content = answer.content
-        except requests.RequestException as error:
+        except transport.ERRORS as error:
             if not asks and self._connections.closed_at > began:  # the network is back, which ended this call
                 return self._send(method, url, params=params, files=files, timeout=timeout)
             self._lost = self._lost or asks
             # The text of a requests error holds the URL and so the token: only its kind is kept.
             kind = NoAnswer if isinstance(error, requests.exceptions.ReadTimeout) else Unreachable
-            raise kind(network_reason(error)) from None
+            raise kind(transport.reason(error, self._api_url)) from None
         finally:
             heartbeat()
         if asks and self._lost:

@@ -7,9 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import requests
-from urllib3.exceptions import NameResolutionError
-
 from base.logs import redact
 
 
@@ -73,20 +70,3 @@ def failure(content: dict[str, Any], secret: str) -> TelegramError:
     if code >= 500:
         return Unreachable(f"HTTP {code}", status=code)
     return Rejected(code, description, migrate_to=parameters.get("migrate_to_chat_id"))
-
-
-def network_reason(error: requests.RequestException) -> str:
-    """The kind of a network error in words. Its own text holds the URL and so the token."""
-    cause = error.args[0] if error.args else None
-    if isinstance(getattr(cause, "reason", None), NameResolutionError):
-        return "the server's name was not found (DNS)"
-    for kind, words in (
-        (requests.exceptions.ProxyError, "the proxy did not connect"),
-        (requests.exceptions.SSLError, "no secure connection (TLS)"),
-        (requests.exceptions.ConnectTimeout, "no connection within the time limit"),
-        (requests.exceptions.ReadTimeout, "no answer within the time limit"),
-        (requests.exceptions.ConnectionError, "the connection was refused or broken"),
-    ):
-        if isinstance(error, kind):
-            return words
-    return f"the request failed ({type(error).__name__})"

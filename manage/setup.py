@@ -252,7 +252,8 @@ def _check(env_file: Path, token: str) -> str | None:
             print("Telegram does not accept this token. It may be incomplete or revoked; copy it again.\n")
             return None
         except TelegramError as error:
-            print(f"Telegram cannot be reached: {error}. Check the internet connection (proxy: set HTTPS_PROXY).")
+            print(f"Telegram cannot be reached: {error}. Check the internet connection.")
+            print(f"If this network needs a proxy, put the line HTTPS_PROXY=http://host:port into {env_file}.")
             answer = _ask("Press Enter to try again, s to save the token unchecked, Ctrl-C to quit: ")
             if answer.strip().lower() in ("s", "save"):
                 return ""

@@ -269,6 +269,12 @@ def test_a_server_address_with_what_the_bot_adds_itself_is_refused(env_file: Pat
     assert load(env_file, TELEGRAM_API_URL="https://example.org/botapi").api_url == "https://example.org/botapi"
 
 
+@pytest.mark.parametrize("host", [f"{'a' * 64}.org", "api..org", ".telegram.org", "api.telegram.org:99999"])
+def test_an_address_that_no_server_can_have_is_refused(env_file: Path, host: str) -> None:
+    with pytest.raises(ConfigError, match="BINANCE_URL"):
+        load(env_file, BINANCE_URL=f"https://{host}")
+
+
 def test_an_empty_value_is_the_default(env_file: Path) -> None:
     assert load(env_file, SYMBOLS=" ", LOG_LEVEL="").symbols == Settings.symbols
 
@@ -305,6 +311,7 @@ def documentation() -> str:
             "Put them into `.env` beside `bot.py`, one `NAME=value` a line, or into the environment, which wins",
             "unless it is empty. Only the first two are needed. If a value or a line cannot be used, the bot does",
             "not start and lists everything that needs a change.\n",
+            f"Proxies and certificates go by the usual names: {', '.join(config.NETWORK)}.\n",
             "<!-- Made by: PYTHONPATH=. python tests/test_base_config.py > docs/settings.md -->",
             "| name | default | meaning |",
             "|---|---|---|",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 import time
 from collections.abc import Callable
@@ -64,28 +63,6 @@ def test_an_unusable_answer_is_unreachable_and_names_no_token(telegram: Telegram
 def test_a_server_that_is_gone_is_unreachable_and_names_no_token(telegram: Telegram, sim: Simulator) -> None:
     sim.close()
     assert isinstance(failure(telegram.webhook), Unreachable)
-
-
-def test_a_name_that_does_not_resolve_is_said_in_words(sim: Simulator) -> None:
-    lost = Telegram(TOKEN, "http://no-such-host.invalid")
-    assert str(failure(lost.webhook)) in (
-        "the server's name was not found (DNS)",
-        "the connection was refused or broken",  # where a resolver hides the reason
-        "the proxy did not connect",
-    )
-
-
-def test_what_speaks_no_tls_is_said_in_words() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-
-        def answer() -> None:
-            connection, _ = listener.accept()
-            connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-            connection.close()
-
-        threading.Thread(target=answer, daemon=True).start()
-        lost = Telegram(TOKEN, f"https://127.0.0.1:{listener.getsockname()[1]}")
-        assert str(failure(lost.webhook)) == "no secure connection (TLS)"
 
 
 def test_429_carries_the_seconds_to_wait(telegram: Telegram, sim: Simulator) -> None:

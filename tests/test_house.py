@@ -31,8 +31,8 @@ ORDER = (
 BESIDE = {"simulation", "tests", "benchmarks"}  # not the bot: they may use it, it does not use them
 DOORS = {  # library: the places that may import it
     "telebot": {"botapi"},
-    "requests": {"botapi", "venues"},
-    "urllib3": {"botapi", "venues"},
+    "requests": {"botapi", "venues", "base"},  # base: only the kinds of its errors
+    "urllib3": {"botapi", "venues", "base"},
     "schedule": {"monitors"},
     "sqlite3": {"store"},
     "filelock": {"lock"},

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import requests
 import urllib3.exceptions
 
+from base import transport
 from base.worker import heartbeat
 from venues.trades import SHORT_PAUSE, SourceError
 
@@ -80,7 +81,7 @@ class Host:
             status, headers, body = self._fetch(method, path, question)
         except (requests.Timeout, urllib3.exceptions.TimeoutError):
             raise SourceError(self.name, "timeout", retry_after=SHORT_PAUSE) from None
-        except (requests.RequestException, urllib3.exceptions.HTTPError, zlib.error) as error:
+        except (*transport.ERRORS, zlib.error) as error:
             raise self._broken(error) from None
         finally:
             heartbeat()
@@ -125,16 +126,11 @@ class Host:
         return SourceError(self.name, reason, retry_after=pause, blocked=blocked)
 
     def _broken(self, error: Exception) -> SourceError:
-        cause = error.args[0] if error.args else None
-        cause = getattr(cause, "reason", cause)
-        if isinstance(cause, urllib3.exceptions.NameResolutionError):
-            # Without a network every name fails, and that may last a minute only.
-            return SourceError(self.name, "host name not found", retry_after=SHORT_PAUSE, blocked=True)
-        if isinstance(error, requests.exceptions.SSLError):
-            return SourceError(self.name, "no trusted TLS connection", retry_after=SHORT_PAUSE)
-        if isinstance(cause, urllib3.exceptions.NewConnectionError):
-            return SourceError(self.name, "connection refused or no route", retry_after=SHORT_PAUSE)
-        return SourceError(self.name, "connection broken")
+        words = transport.reason(error, self._base)
+        # Without a network every name fails, and that may last a minute only.
+        unknown = words == transport.UNKNOWN_NAME
+        pause = None if transport.was_connected(error) else SHORT_PAUSE
+        return SourceError(self.name, words, retry_after=pause, blocked=unknown)
 
 
 class Venue:
