@@ -16,7 +16,7 @@ from dataclasses import replace
 from enum import Enum
 
 from base.text import clip
-from botapi.errors import Rejected, TelegramError
+from botapi.errors import Rejected, TelegramError, Unreachable
 from botapi.storage import StoreError
 from botapi.updates import Update
 from store import Store
@@ -245,23 +245,26 @@ class Groups:
         self._store = store
         self._ask = ask
         self._now = now
-        self._retry_at = 0.0
+        self._retry_at: dict[int, float] = {}  # by group
 
     def tick(self) -> None:
         """Refresh the lists that are an hour old. A refusal or a network error is never raised."""
         for chat in self._store.chats.all():
             now = self._now()
             recent = now - _administrators(self._store, chat.chat_id)[0] < ADMINISTRATORS_EVERY
-            if recent or chat.kind == "private" or now < self._retry_at:
+            if recent or chat.kind == "private" or now < self._retry_at.get(chat.chat_id, 0.0):
                 continue
             try:
                 found = self._ask(chat.chat_id)
             except Rejected as error:
                 log.info("A group's administrators are not known (%s): only allowed users change its settings", error)
                 found = []
-            except TelegramError:
-                self._retry_at = now + ADMINISTRATORS_RETRY
-                return
+            except TelegramError as error:
+                self._retry_at[chat.chat_id] = now + ADMINISTRATORS_RETRY
+                if isinstance(error, Unreachable) and error.status is None:
+                    return  # no network: the others would wait for it, too
+                continue
+            self._retry_at.pop(chat.chat_id, None)
             self._store.set_value(_fact(chat.chat_id), json.dumps({"at": now, "ids": found}))
 
 

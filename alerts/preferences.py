@@ -23,10 +23,11 @@ class Heard(Enum):
     QUIET = "quiet"  # held: it came in quiet hours
     CAP = "cap"  # held: the hour's messages are used up
     MUTED = "muted"  # only counted
+    PAUSED = "paused"  # only counted: the bot may not write there (paused.py)
     NO = "no"
 
 
-HELD = (Heard.QUIET, Heard.CAP, Heard.MUTED)
+HELD = (Heard.QUIET, Heard.CAP, Heard.MUTED, Heard.PAUSED)
 
 
 def decide(chat: Chat, alert: Alert, *, now: float, default_min: float) -> Heard:
@@ -38,6 +39,8 @@ def decide(chat: Chat, alert: Alert, *, now: float, default_min: float) -> Heard
         return Heard.NO
     if chat.muted(alert.symbol, now):
         return Heard.MUTED
+    if now < chat.paused_until:
+        return Heard.PAUSED
     if is_quiet(chat, now):
         return Heard.QUIET
     level = chat.levels.get(alert.monitor, "on")

@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from base.logs import redact
+from base.text import clip
+from botapi import refusals
 
 
 class TelegramError(Exception):
@@ -15,7 +17,7 @@ class TelegramError(Exception):
 
 
 class Unreachable(TelegramError):
-    """No usable answer: network, TLS, a proxy's page, a 5xx. `status` is the HTTP status if there was one."""
+    """No usable answer: network, TLS, a proxy's page, a 5xx, or a refusal of anything. `status`: the HTTP status."""
 
     def __init__(self, reason: str, *, status: int | None = None) -> None:
         super().__init__(reason)
@@ -47,13 +49,17 @@ class Conflict(TelegramError):
 
 
 class Rejected(TelegramError):
-    """The call was refused (4xx). `migrate_to` is a group's new id if that is the reason."""
+    """This call was refused for what it asks (4xx). `migrate_to` is a group's new id if that is the reason.
+
+    about: what the refusal is about. A 4xx that says nothing of the message or the chat is `Unreachable`.
+    """
 
     def __init__(self, code: int, description: str, *, migrate_to: int | None = None) -> None:
         super().__init__(f"{code} {description}")
         self.code = code
         self.description = description
         self.migrate_to = migrate_to
+        self.about = refusals.about(description) or refusals.About.MESSAGE
 
 
 def failure(content: dict[str, Any], secret: str) -> TelegramError:
@@ -69,4 +75,7 @@ def failure(content: dict[str, Any], secret: str) -> TelegramError:
         return TooManyRequests(float(parameters.get("retry_after") or 5))
     if code >= 500:
         return Unreachable(f"HTTP {code}", status=code)
-    return Rejected(code, description, migrate_to=parameters.get("migrate_to_chat_id"))
+    migrate_to = parameters.get("migrate_to_chat_id")
+    if migrate_to is None and refusals.about(description) is None:
+        return Unreachable(f"{code} {clip(description, 200)}", status=code)
+    return Rejected(code, description, migrate_to=migrate_to)

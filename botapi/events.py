@@ -32,9 +32,12 @@ class OutboxEvents:
     """What the application can listen to. All are called from a sending thread.
 
     sent: Telegram took a message, so many seconds after it was stored. token_refused: 401 or 404, with Telegram's
-    words. died: a thread ended by itself; its name.
+    words. died: a thread ended by itself; its name. tell_owner: a message for the owner. no_rights: the bot may not
+    write in this chat. Both are called inside the transaction that buries the message, and must not call the outbox.
     """
 
     sent: Callable[[float], None] = _ignore
     token_refused: Callable[[str], None] = _ignore
+    tell_owner: Callable[[str], None] = _ignore
+    no_rights: Callable[[int], None] = _ignore
     died: Callable[[str], None] = _ignore

@@ -19,18 +19,18 @@ from base.text import clip, duration
 from base.worker import Worker
 from botapi.errors import Rejected, TelegramError, TokenRefused, TooManyRequests, Unreachable
 from botapi.events import OutboxEvents
+from botapi.failing import GIVE_UP_AFTER, FailingMessages
 from botapi.pacing import Queues
+from botapi.refusals import About, edit_is_lost
 from botapi.sending import Maker, MakersBusyError, Sender, Sending
 from botapi.storage import Delivery, Storage, StoreError
 
 log = logging.getLogger(__name__)
 
 SENDERS = 8
-MAX_ATTEMPTS = 60  # about an hour: for one message to which a healthy server always answers 5xx
+TRIED_FOR = duration(GIVE_UP_AFTER)
 LONGEST_BACKOFF = 60.0
 AFTER_FAILURE = 5.0  # seconds to rest after a failure of our own: of one message, or of the store
-GONE = ("chat not found", "user is deactivated", "group chat was deactivated", "group chat was deleted")
-EDIT_LOST = ("message to edit not found", "message can't be edited", "message_id_invalid")
 AS_ALL = 0.001  # seconds to hold one chat where the pause for all chats applies
 
 
@@ -68,10 +68,9 @@ class Outbox:
         self._queues = Queues(rate=send_rate, now=monotonic())
         self._last_id = 0
         self._news = True
-        self._taken = 0  # messages that Telegram has taken
         self._failures = 0  # in a row, several at the same time counted once
         self._failing_since: float | None = None
-        self._failed_at: dict[int, int] = {}  # messages that got a 5xx: `_taken` at the first one
+        self._failing = FailingMessages()
         self._flooded: tuple[int, float] = (0, 0.0)  # the chat of the last 429 and its end
         self._unmarked: dict[int, tuple[Delivery, int | None]] = {}  # sent, but the store could not be told yet
         self._idle: set[Worker] = set()
@@ -206,6 +205,7 @@ class Outbox:
             return AFTER_FAILURE
         delivery = self._store.delivery(delivery_id)
         if delivery is None:
+            self._failing.settled(delivery_id)
             return 0.0  # withdrawn meanwhile, or its mark was written by now
         payload = self._compose(delivery)
         if payload is None:
@@ -224,11 +224,10 @@ class Outbox:
             return self._unreachable(delivery, error, failures)
         except Rejected as error:
             self._reached()
-            self._failed_at.pop(delivery.id, None)
+            self._failing.settled(delivery.id)
             return self._rejected(delivery, error)
-        with self._lock:
-            self._taken += 1
-        self._failed_at.pop(delivery.id, None)
+        self._failing.got_through()
+        self._failing.settled(delivery.id)
         self._reached()
         self._unmarked[delivery.id] = (delivery, message_id)
         self._settle(delivery, message_id)
@@ -248,23 +247,16 @@ class Outbox:
         return retry_after + 0.1
 
     def _unreachable(self, delivery: Delivery, error: Unreachable, failures: int) -> float:
-        """No usable answer: is it the message, the server or the network? Returns the seconds to hold the chat.
-
-        An outage of hours must not bury a message, and one message at which the server always fails must not hold up
-        the others. So an attempt counts only while the server is well: others got through since this one failed
-        first, or at least getMe does.
-        """
+        """No usable answer: is it the message, the server or the network? Returns the seconds to hold the chat."""
         if error.status is not None:
-            alone = self._failed_at.setdefault(delivery.id, self._taken) == self._taken
-            if not alone or self._answers():
-                self._store.count_attempt(delivery.id)
-                if delivery.attempts + 1 >= MAX_ATTEMPTS:
-                    log.error("A message was dropped after %d tries: %s", MAX_ATTEMPTS, error)
-                    self._store.settle_buried(delivery.id, reason=str(error), now=self._now())
-                    self._failed_at.pop(delivery.id, None)
-                    return 0.0
-            if not alone:
-                return self._backoff(delivery.attempts)
+            now = self._monotonic()
+            failing = self._failing.failed(delivery.id, now=now, well=self._answers)
+            if failing.tries == 1:
+                log.warning("A message to chat %d fails (%s); trying for %s", delivery.chat_id, error, TRIED_FOR)
+            if failing.is_hopeless(now):
+                return self._give_up(delivery, error)
+            if not failing.alone:
+                return self._backoff(failing.tries - 1)
         with self._lock:
             if failures == self._failures:  # else it failed together with one that is counted already
                 self._failures += 1
@@ -276,6 +268,19 @@ class Outbox:
         if begins:
             log.warning("Sending: Telegram cannot be reached (%s). Messages wait and are sent when it is back", error)
         return AS_ALL
+
+    def _give_up(self, delivery: Delivery, error: Unreachable) -> float:
+        words = (
+            f"A message to chat {delivery.chat_id} could not be delivered for {TRIED_FOR} and was dropped: {error}"
+        )
+        log.error("%s", words)
+        with self._store.transaction():
+            self._store.settle_buried(delivery.id, reason=str(error), now=self._now())
+            self._events.tell_owner(words)
+        self._failing.settled(delivery.id)
+        with self._lock:
+            self._news = True
+        return 0.0
 
     def _backoff(self, failures: int) -> float:
         return min(LONGEST_BACKOFF, 2.0 ** min(failures, 6)) * (0.75 + self._jitter() / 2)
@@ -306,18 +311,25 @@ class Outbox:
                 self._queues.move(delivery.chat_id, error.migrate_to, now=self._monotonic())
             log.info("A group became a supergroup; its settings moved with it")
             return 0.0
-        said = reason.lower()
-        if delivery.parent is not None and any(words in said for words in EDIT_LOST):
-            # Someone deleted the message that was to be updated: its news would be lost.
+        about = error.about
+        lost = edit_is_lost(reason) or (about is About.TOPIC and delivery.method == "editMessageText")
+        if delivery.parent is not None and lost:
+            # Someone deleted the message that was to be updated, or closed its topic: its news would be lost.
             self._store.send_anew(delivery, reason=reason, now=now)
             with self._lock:
                 self._news = True
             return 0.0
-        self._store.settle_buried(delivery.id, reason=reason, now=now)
-        if error.code == 403 or any(words in said for words in GONE):
-            self._store.unsubscribe(delivery.chat_id, note=f"alerts ended by Telegram: {reason}")
+        with self._store.transaction():
+            self._store.settle_buried(delivery.id, reason=reason, now=now)
+            if about is About.CHAT:
+                self._store.unsubscribe(delivery.chat_id, note=f"alerts ended by Telegram: {reason}")
+            elif about is About.RIGHTS or (about is About.TOPIC and not lost):
+                self._events.no_rights(delivery.chat_id)
+        with self._lock:
+            self._news = True  # perhaps someone is told
+        if about is About.CHAT:
             log.warning("Chat %d can no longer be reached (%s); its alerts are off", delivery.chat_id, reason)
-        elif any(words in said for words in EDIT_LOST):
+        elif lost:
             log.info("A message in chat %d could not be edited: %s", delivery.chat_id, reason)
         elif delivery.method != "answerCallbackQuery":
             log.error("A message to chat %d was refused for good: %s", delivery.chat_id, reason)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from base.text import clip
+from botapi import refusals
 from botapi.errors import Rejected
 from botapi.storage import Delivery
 
@@ -69,6 +70,14 @@ class Sending:
             raise MakersBusyError
         try:
             return self._send(delivery, *self._with_file(delivery))
+        except Rejected as error:
+            if error.about is not refusals.About.MESSAGE:
+                raise
+            log.warning("A file for chat %d was refused: %s", delivery.chat_id, clip(error.description, 120))
+            why = error.description.removeprefix("Bad Request: ")
+            return self._send(
+                delivery, *_instead(delivery, f"Telegram did not take the file: {clip(why, 200)}."), None
+            )
         finally:
             self._free.release()
 
@@ -88,8 +97,7 @@ class Sending:
         else:
             payload = {name: value for name, value in delivery.payload.items() if name != "attachment"}
             return delivery.method, payload, {made.field: (made.filename, made.content)}
-        kept = {name: delivery.payload[name] for name in ADDRESS if name in delivery.payload}
-        return "sendMessage", {"text": words, **kept}, None
+        return *_instead(delivery, words), None
 
     def _send(self, delivery: Delivery, method: str, payload: dict[str, Any], files: Files | None) -> int | None:
         if method.startswith(("send", "edit", "delete")):
@@ -109,13 +117,19 @@ class Sending:
                 payload = plainer
 
 
+def _instead(delivery: Delivery, words: str) -> tuple[str, dict[str, Any]]:
+    """A text in the place of a file."""
+    kept = {name: delivery.payload[name] for name in ADDRESS if name in delivery.payload}
+    return "sendMessage", {"text": words, **kept}
+
+
 def _plainer(payload: dict[str, Any], description: str) -> dict[str, Any] | None:
     """The message without what Telegram refused; None if nothing can be left out."""
     if "can't parse entities" in description and "parse_mode" in payload:
         plain = {name: value for name, value in payload.items() if name != "parse_mode"}
         words = {name: _plain(plain[name]) for name in ("text", "caption") if name in plain}
         return plain | words
-    if "thread not found" in description and "message_thread_id" in payload:
+    if refusals.about(description) is refusals.About.TOPIC and "message_thread_id" in payload:
         return {name: value for name, value in payload.items() if name != "message_thread_id"}
     return None
 

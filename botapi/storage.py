@@ -31,7 +31,6 @@ class Delivery:
     payload: dict[str, Any]
     revision: int
     created_at: float
-    attempts: int
     bundle: str | None
     parent: int | None
 
@@ -61,9 +60,6 @@ class Storage(Protocol):
 
     def send_anew(self, edit: Delivery, *, reason: str, now: float) -> None:
         """The message that an edit was for is gone: its content goes out as a new message."""
-
-    def count_attempt(self, delivery_id: int) -> None:
-        """One more failed try of a message."""
 
     def migrate_chat(self, old: int, new: int) -> None:
         """A group became a supergroup: what waits for the old chat id goes to the new one."""
@@ -103,7 +99,6 @@ class MemoryStorage:
                 payload=payload,
                 revision=0,
                 created_at=now,
-                attempts=0,
                 bundle=None,
                 parent=None,
             )
@@ -128,12 +123,6 @@ class MemoryStorage:
             payload = {name: value for name, value in edit.payload.items() if name != "message_id"}
             self._waiting.pop(edit.id, None)
             self.enqueue(edit.chat_id, "sendMessage", payload, now=now, lane=edit.lane)
-
-    def count_attempt(self, delivery_id: int) -> None:
-        with self._lock:
-            one = self._waiting.get(delivery_id)
-            if one is not None:
-                self._waiting[delivery_id] = replace(one, attempts=one.attempts + 1)
 
     def migrate_chat(self, old: int, new: int) -> None:
         with self._lock:

@@ -13,6 +13,7 @@ from commands.settings import muted
 from store.rows import Chat
 
 LOG_LINES, MOST_LOG_LINES = 300, 5000
+PAUSED = "alerts paused: the bot is not allowed to write there"
 
 
 def start(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
@@ -27,6 +28,7 @@ def start(context: Context, update: Update, arguments: list[str]) -> list[Reply]
         added_by=update.user_id if known is None or context.access.knows(update.user_id) else known.added_by,
         subscribed=True,
         note="",
+        paused_until=0.0,
     )
     context.store.chats.put(chat)
     said = "Alerts are on in this chat."
@@ -90,6 +92,8 @@ def _chat_status(context: Context, update: Update) -> list[str]:
     if context.is_owner(update):
         lost = [chat for chat in context.store.chats.all(subscribed=False) if chat.note]
         lines += [f"Chat {chat.chat_id} {text.clip(chat.title, 32)}: {chat.note}" for chat in lost[-5:]]
+        paused = [chat for chat in context.store.chats.all() if context.now() < chat.paused_until]
+        lines += [f"Chat {chat.chat_id} {text.clip(chat.title, 32)}: {PAUSED}" for chat in paused[-5:]]
     return lines
 
 

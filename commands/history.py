@@ -19,6 +19,7 @@ _BECAME = {
     Heard.QUIET.value: "held back: quiet hours",
     Heard.CAP.value: "held back: hourly limit",
     Heard.MUTED.value: "muted",
+    Heard.PAUSED.value: "not sent: the bot was not allowed to write here",
     "told": "held back, sent later",
     "dropped": "held back, then alerts were turned off",
 }
@@ -73,6 +74,7 @@ _WOULD = {
     Heard.QUIET: "A real alert would be held back now (quiet hours).",
     Heard.CAP: "A real alert would be held back now (hourly limit).",
     Heard.MUTED: "A real alert would not be sent now (muted); /history would list it.",
+    Heard.PAUSED: "A real alert would be tried tomorrow: the bot was not allowed to write here.",
     Heard.NO: "A real alert would not come: this kind is off (/settings).",
 }
 

@@ -13,6 +13,7 @@ from datetime import UTC
 from typing import Any
 
 from access import Access
+from alerts import paused
 from base import text
 from botapi.storage import StoreError
 from botapi.updates import GONE, Update, parse
@@ -71,6 +72,8 @@ class Inbox:
                     self._say(update, Reply(text=sorry))
 
     def _handle(self, update: Update) -> None:
+        if update.kind == "membership" and update.status not in GONE:
+            paused.try_again(self._store, update.chat_id, now=self._clock())
         if update.kind == "migration" and update.migrate_to is not None:
             self._store.migrate_chat(update.chat_id, update.migrate_to)
         elif update.kind == "membership" and update.status in GONE:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from access import Access, Groups
 from alerts.attachments import makers
 from alerts.digest import Digests
+from alerts.paused import pause
 from alerts.publish import compose
 from base import exit_codes, logs
 from base.config import NOBODY, ConfigError, Settings
@@ -82,7 +83,13 @@ class Bot:
             self.telegram,
             send_rate=settings.sends_per_second,
             alerts_paused=lambda: self.poller.polling_state().alerts_paused,
-            events=OutboxEvents(sent=self.latency.add, token_refused=self._token_refused, died=self._died),
+            events=OutboxEvents(
+                sent=self.latency.add,
+                token_refused=self._token_refused,
+                died=self._died,
+                tell_owner=lambda words: self.owner.keep(words),  # noqa: PLW0108 - made below
+                no_rights=lambda chat_id: pause(store, chat_id, now=time.time()),
+            ),
             compose=lambda delivery: compose(store, delivery, now=time.time()),
             attachments=makers(
                 store,

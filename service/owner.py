@@ -46,10 +46,14 @@ class OwnerMessages:
 
     def tell(self, words: str) -> None:
         """Send the owner a message. It waits in the store until Telegram takes it. Raises StoreError."""
+        self.keep(words)
+        self.outbox.wake()
+
+    def keep(self, words: str) -> None:
+        """The same without waking the outbox: inside a transaction the wait for its lock could hang both."""
         owner = self.access.owner_id
         if owner is not None:
             self.store.messages.enqueue(owner, "sendMessage", {"text": words}, now=time.time())
-            self.outbox.wake()
 
     def tell_of_damage(self) -> None:
         """At the start: log and tell when the database was damaged and a new one was begun."""

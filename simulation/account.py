@@ -17,7 +17,6 @@ _NO_EFFECT = frozenset(  # accepted with `true`, without an effect here
     {
         "close",
         "deletemycommands",
-        "logout",
         "pinchatmessage",
         "sendchataction",
         "setchatmenubutton",
@@ -52,6 +51,7 @@ class SimBot:
         self.id = int(token.split(":")[0])
         self.username = username
         self.revoked = False
+        self.logged_out = False  # by logOut: every call is refused until this is set back
         self.updates = Updates(hub, conflict_hold=conflict_hold, first_id=500_000_001)
         self.chats = Chats(hub, bot_id=self.id, username=username, keep=keep)
         self._hub = hub
@@ -63,6 +63,7 @@ class SimBot:
             "setwebhook": self.updates.set_webhook,
             "deletewebhook": lambda params: self.updates.set_webhook({**params, "url": ""}),
             "getwebhookinfo": lambda _: self.updates.webhook_info(),
+            "logout": lambda _: self.log_out(),
             **self.chats.methods(),
         }
 
@@ -269,7 +270,7 @@ class SimBot:
             return self.chats.add(chat_id, chat_type=chat_type, name=name)
 
     def refuse(self, chat_id: int, reason: str | None) -> None:
-        """Refuse sends to a chat: blocked, deactivated, kicked, not_member, no_rights, no_thread; None allows them
+        """Refuse sends to a chat: blocked, deactivated, kicked, not_member, no_rights, no_photos; None allows them
         again.
 
         not_found: the chat is forgotten. Raises ValueError for another reason.
@@ -279,6 +280,17 @@ class SimBot:
                 self.chats.known.pop(chat_id, None)
             else:
                 self.chats.add(chat_id).refuse(reason)
+
+    def close_topic(self, chat_id: int, thread_id: int, *, words: str = "TOPIC_CLOSED") -> None:
+        """Refuse sends and edits in one topic of a chat."""
+        with self._hub.lock:
+            self.chats.add(chat_id).closed_topics[thread_id] = words
+
+    def log_out(self) -> bool:
+        """The bot moves to another server (logOut): this one refuses every call, also the poll that waits."""
+        self.logged_out = True
+        self.updates.refuse_poll(ApiError(400, "Logged out"))
+        return True
 
     def block(self, chat_id: int) -> None:
         """The person of a private chat blocks the bot."""
@@ -314,6 +326,8 @@ class SimBot:
     def answer(self, method: str, params: Params) -> object:
         """The result of a Bot API method. Raises ApiError."""
         name = method.lower()
+        if self.logged_out:
+            raise ApiError(400, "Logged out")
         run = self._methods.get(name)
         if run is None:
             if name in _NO_EFFECT:

@@ -25,7 +25,7 @@ REFUSALS = {
     "kicked": (403, "Forbidden: bot was kicked from the {type} chat"),
     "not_member": (403, "Forbidden: bot is not a member of the {type} chat"),
     "no_rights": (400, "Bad Request: not enough rights to send text messages to the chat"),
-    "no_thread": (400, "Bad Request: message thread not found"),
+    "no_photos": (400, "Bad Request: not enough rights to send photos to the chat"),
 }
 _KEEP = 5_000  # messages kept in a chat
 _UPLOAD_MAX, _PHOTO_MAX = 50 << 20, 10 << 20  # bytes (Bot API, "Sending files")
@@ -51,13 +51,15 @@ class Sent:
 
 @dataclass
 class Chat:
-    """A chat as the server keeps it. about: its Chat object. members: status by user id."""
+    """A chat as the server keeps it. about: its Chat object. members: status by user id. closed_topics: with the
+    words of their refusal."""
 
     about: dict[str, Any]
     refusal: str | None = None
     migrated_to: int | None = None
     messages: dict[int, dict[str, Any]] = field(default_factory=dict)
     members: dict[int, str] = field(default_factory=dict)
+    closed_topics: dict[int, str] = field(default_factory=dict)
 
     def refuse(self, reason: str | None) -> None:
         """Refuse sends for one of REFUSALS; None allows them. Raises ValueError."""
@@ -147,9 +149,10 @@ class Chats:
         if media and isinstance(upload := params[media], Upload):
             _check_upload(media, upload)
         markup = _markup(params)
-        self._check_chat(chat)
+        self._check_chat(chat, media=media)
         message: dict[str, Any] = {"from": self._author, "chat": chat.about, "date": int(time.time())}
         if thread := integer(params, "message_thread_id"):
+            _check_topic(chat, thread)
             message |= {"message_thread_id": thread, "is_topic_message": True}
         if text:
             message[name] = text
@@ -187,6 +190,7 @@ class Chats:
         if {**new, "edit_date": 0} == {**old, "edit_date": 0}:
             raise ApiError(400, _NOT_MODIFIED)
         self._check_chat(chat)
+        _check_topic(chat, old.get("message_thread_id", 0))
         new["edit_date"] = int(time.time())
         chat.messages[new["message_id"]] = new
         self._log(method, chat, params, new)
@@ -250,12 +254,12 @@ class Chats:
             raise ApiError(400, "Bad Request: chat not found")
         return chat
 
-    def _check_chat(self, chat: Chat) -> None:
+    def _check_chat(self, chat: Chat, *, media: str = "") -> None:
         if chat.migrated_to is not None:
             raise ApiError(
                 400, "Bad Request: group chat was upgraded to a supergroup chat", migrate_to_chat_id=chat.migrated_to
             )
-        if chat.refusal is not None:
+        if chat.refusal is not None and (chat.refusal != "no_photos" or media == "photo"):
             code, words = REFUSALS[chat.refusal]
             raise ApiError(code, words.format(type=chat.about["type"]))
         if self.limits is not None:
@@ -306,6 +310,11 @@ class Limits:
         if pause == 0:
             self._levels.update({key: (level - 1, now) for key, level in levels.items()})
         return pause
+
+
+def _check_topic(chat: Chat, thread: int) -> None:
+    if thread in chat.closed_topics:
+        raise ApiError(400, f"Bad Request: {chat.closed_topics[thread]}")
 
 
 def _formatted(params: Params, name: str) -> tuple[str, list[dict[str, Any]]]:

@@ -2,7 +2,7 @@
 
 A delivery is one message: `pending` until Telegram took it (`sent`) or it never can be delivered (`buried`). Alerts
 are bundled under deliveries, or held back for a chat: in quiet hours (`quiet`) or over its hourly limit (`cap`) until
-they are `told`; or only counted (`muted`); or `dropped` when the chat stopped.
+they are `told`; only counted (`muted`, or `paused`: the bot may not write there); or `dropped` when the chat stopped.
 """
 
 from __future__ import annotations
@@ -131,19 +131,19 @@ class Messages:
                 if delivery_id is not None:
                     self.settle_buried(delivery_id, reason=reason, now=now)
 
-    def count_attempt(self, delivery_id: int) -> None:
-        """One more failed try of a message."""
-        self._db.write("UPDATE deliveries SET attempts = attempts + 1 WHERE id = ?", (delivery_id,))
-
     def withdraw_alerts(self, chat_id: int, *, reason: str, now: float) -> None:
         """Bury the alerts not sent to a chat yet and drop those held back for it. Answers stay."""
         with self._db.transaction():
-            self._db.write(
-                "UPDATE deliveries SET state = 'buried', reason = ?, settled_at = ? "
-                "WHERE chat_id = ? AND lane = ? AND state = 'pending'",
-                (reason, now, chat_id, ALERTS),
-            )
+            self.bury_alerts(chat_id, reason=reason, now=now)
             self.settle_held(chat_id, "dropped")
+
+    def bury_alerts(self, chat_id: int, *, reason: str, now: float) -> None:
+        """Bury the alerts not sent to a chat yet."""
+        self._db.write(
+            "UPDATE deliveries SET state = 'buried', reason = ?, settled_at = ? "
+            "WHERE chat_id = ? AND lane = ? AND state = 'pending'",
+            (reason, now, chat_id, ALERTS),
+        )
 
     def pending_count(self) -> int:
         """How many messages wait to be sent."""
@@ -227,7 +227,7 @@ class Messages:
     # Alerts held back for a chat
 
     def hold(self, chat_id: int, alert_key: str, *, why: str, at: float) -> None:
-        """Hold an alert back: `quiet` or `cap`; `muted` only counts it."""
+        """Hold an alert back: `quiet` or `cap`; `muted` and `paused` only count it."""
         self._db.write("INSERT INTO held VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", (chat_id, alert_key, why, at))
 
     def held(self, chat_id: int) -> list[HistoryEntry]:

@@ -22,6 +22,7 @@ class Chat:
     coin (`*` for all others). levels: monitor -> one of LEVELS, `on` by default. sides: monitor -> the only side that
     is wanted. quiet: `22:00-07:00` in `timezone` (an IANA name), "" for none. hourly_cap: messages with alerts an
     hour, 0 for no limit. digest: when digests come, as it was typed; digest_at: the next one, None for never.
+    paused_until: the bot may not write there and does not try before; 0 if that never was so.
     """
 
     chat_id: int
@@ -43,6 +44,7 @@ class Chat:
     hourly_cap: int = 0
     digest: str = ""
     digest_at: float | None = None
+    paused_until: float = 0.0
 
     @property
     def zone(self) -> tzinfo:
@@ -103,7 +105,8 @@ class Alert:
 @dataclass(frozen=True)
 class HistoryEntry:
     """An alert in one chat. how: `sent`, `pending` or `buried` for a message; for a held one the store's `why`:
-    `quiet` or `cap` while it waits, then `told`; `muted`, or `dropped` when the chat stopped. at: when it came.
+    `quiet` or `cap` while it waits, then `told`; `muted`, `paused`, or `dropped` when the chat stopped. at: when it
+    came.
     """
 
     alert: Alert

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from botapi.errors import Rejected, TelegramError, TokenRefused, TooManyRequests, Unreachable
+from botapi.errors import Rejected, TelegramError, TokenRefused, TooManyRequests, Unreachable, failure
 from botapi.events import OutboxEvents
+from botapi.failing import GIVE_UP_AFTER
 from botapi.outbox import Outbox
 from botapi.sending import Attachment, AttachmentError, Files
 from botapi.storage import ALERTS, ANSWERS, StoreError
@@ -21,6 +22,7 @@ from store import Store
 from store.rows import Chat
 
 GROUP = -100
+BAD_GATEWAY = Unreachable("HTTP 502", status=502)
 
 
 class FakeTelegram:
@@ -29,7 +31,7 @@ class FakeTelegram:
     def __init__(self) -> None:
         self.sent: list[tuple[float, str, dict[str, Any]]] = []
         self.files: list[Files | None] = []
-        self.dead = False  # nothing at all is answered
+        self.dead: TelegramError | None = None  # what every call gets
         self.fail: list[TelegramError] = []
         self.inside = 0  # calls under way
         self.gate = threading.Event()
@@ -45,8 +47,8 @@ class FakeTelegram:
         assert self.gate.wait(10)
         with self.changed:
             self.inside -= 1
-            if self.dead:
-                raise Unreachable("HTTP 502", status=502)
+            if self.dead is not None:
+                raise self.dead
             if method == "getMe":
                 return None
             if self.fail:
@@ -351,7 +353,9 @@ def test_one_message_that_the_server_always_fails_on_does_not_stop_the_others(
     refuse_poison(telegram)
     put(store, "poison")
     put(store, "fine", chat_id=2)
-    drive(outbox, clock, 3600, telegram)
+    drive(outbox, clock, GIVE_UP_AFTER - 60, telegram)
+    assert len(store.pending()) == 1
+    drive(outbox, clock, 120, telegram)
     assert telegram.texts() == ["fine"]
     assert store.messages.counts(since=0.0)["buried"] == 1
 
@@ -364,7 +368,7 @@ def test_a_message_that_the_server_always_fails_on_is_given_up_in_a_chat_of_its_
     refuse_poison(telegram)
     put(store, "poison")
     put(store, "next")
-    drive(outbox, clock, 2 * 3600, telegram)
+    drive(outbox, clock, GIVE_UP_AFTER + 60, telegram)
     assert telegram.texts() == ["next"]
 
 
@@ -390,14 +394,112 @@ def test_two_hours_of_502_bury_nothing(store: Store, telegram: FakeTelegram, mak
     outbox = make(monotonic=clock)
     for n in range(50):
         put(store, str(n), chat_id=1 + n % chats)
-    telegram.dead = True
+    telegram.dead = BAD_GATEWAY
     assert drive(outbox, clock, 2 * 3600, telegram) == []
-    telegram.dead = False
+    telegram.dead = None
     back = clock.now
     times = [at for at, _ in drive(outbox, clock, 200, telegram)]
     assert len(times) == 50
     assert times[0] - back <= 75  # the longest step of the back-off
     assert store.messages.counts(since=0.0)["buried"] == 0
+
+
+def refused(code: int, description: str) -> TelegramError:
+    return failure({"ok": False, "error_code": code, "description": description}, "secret")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [refused(400, "Logged out"), refused(421, "Misdirected Request"), refused(403, "Forbidden: words of the future")],
+    ids=str,
+)
+def test_a_refusal_of_every_call_buries_nothing_however_long_it_lasts(
+    store: Store, telegram: FakeTelegram, make: Make, caplog: pytest.LogCaptureFixture, error: TelegramError
+) -> None:
+    clock = Time()
+    outbox = make(monotonic=clock)
+    made = put(store, "1 order", lane=ALERTS)
+    drive(outbox, clock, 1, telegram)
+    store.messages.revise(made, {"text": "2 orders"}, now=1.0)
+    put(store, "answer", chat_id=2)
+    outbox.wake()
+    telegram.dead = error
+    drive(outbox, clock, 3 * GIVE_UP_AFTER, telegram)
+    assert caplog.text.count(str(error)) == 1, "told once"
+    telegram.dead = None
+    drive(outbox, clock, 120, telegram)
+    assert telegram.texts() == ["1 order", "answer", "2 orders"]
+    assert store.messages.counts(since=0.0)["buried"] == 0
+
+
+def test_an_unknown_refusal_of_one_message_is_told_and_ends_after_a_time(
+    store: Store, telegram: FakeTelegram, make: Make
+) -> None:
+    clock = Time()
+    told: list[str] = []
+    outbox = make(monotonic=clock, events=OutboxEvents(tell_owner=told.append))
+    refuse_poison(telegram, refused(400, "Bad Request: words of the future"))
+    put(store, "poison")
+    put(store, "fine", chat_id=2)
+    drive(outbox, clock, GIVE_UP_AFTER - 60, telegram)
+    assert told == []
+    assert len(store.pending()) == 1
+    drive(outbox, clock, 120, telegram)
+    assert store.pending() == []
+    assert told == [
+        "A message to chat 1 could not be delivered for 2 h and was dropped: 400 Bad Request: words of the future"
+    ]
+
+
+def test_where_the_bot_may_not_write_the_chat_stays_and_is_reported(
+    store: Store, telegram: FakeTelegram, make: Make
+) -> None:
+    store.chats.put(Chat(chat_id=GROUP, added_by=1))
+    paused: list[int] = []
+    put(store, "alert", chat_id=GROUP, lane=ALERTS)
+    telegram.fail = [refused(400, "Bad Request: not enough rights to send text messages to the chat")]
+    make(events=OutboxEvents(no_rights=paused.append)).step()
+    assert (paused, store.pending(), len(store.chats.all())) == ([GROUP], [], 1)
+
+
+@pytest.mark.parametrize("words", ["TOPIC_CLOSED", "TOPIC_DELETED", "message thread not found"])
+def test_what_a_closed_topic_does_not_take_comes_to_the_chat_itself(
+    store: Store, telegram: FakeTelegram, make: Make, words: str
+) -> None:
+    telegram.fail = [refused(400, f"Bad Request: {words}")]
+    store.messages.enqueue(GROUP, "sendMessage", {"text": "answer", "message_thread_id": 5}, now=0.0)
+    make().step()
+    assert telegram.texts() == ["answer"]
+    assert "message_thread_id" not in telegram.sent[0][2]
+
+
+def test_an_update_of_an_alert_in_a_closed_topic_comes_as_a_new_message(
+    store: Store, telegram: FakeTelegram, make: Make
+) -> None:
+    paused: list[int] = []
+    outbox = make(events=OutboxEvents(no_rights=paused.append))
+    made = put(store, "1 order", chat_id=GROUP, lane=ALERTS)
+    outbox.step()
+    store.messages.revise(made, {"text": "2 orders"}, now=1.0)
+    telegram.fail = [refused(400, "Bad Request: TOPIC_CLOSED")]
+    outbox.wake()
+    for _ in range(3):
+        outbox.step()
+    assert [(method, payload["text"]) for _, method, payload in telegram.sent] == [
+        ("sendMessage", "1 order"),
+        ("sendMessage", "2 orders"),
+    ]
+    assert paused == []
+
+
+def test_a_chat_closed_to_the_bot_without_topics_is_one_where_it_may_not_write(
+    store: Store, telegram: FakeTelegram, make: Make
+) -> None:
+    paused: list[int] = []
+    put(store, "alert", chat_id=GROUP, lane=ALERTS)
+    telegram.fail = [refused(400, "Bad Request: TOPIC_CLOSED")]
+    make(events=OutboxEvents(no_rights=paused.append)).step()
+    assert paused == [GROUP]
 
 
 def until(said: Callable[[], bool]) -> None:
@@ -415,7 +517,7 @@ def test_sends_that_fail_together_lengthen_the_backoff_once(store: Store, telegr
     telegram.gate.clear()
     outbox.start()
     telegram.wait_inside(8)
-    telegram.dead = True
+    telegram.dead = BAD_GATEWAY
     telegram.gate.set()
     until(lambda: telegram.inside == 0)
     clock.now += 0.01
@@ -431,12 +533,12 @@ def test_during_an_outage_one_message_at_a_time_is_tried(store: Store, telegram:
     outbox = make(monotonic=clock)
     for n in range(8):
         put(store, str(n), chat_id=n + 1)
-    telegram.dead = True
+    telegram.dead = BAD_GATEWAY
     outbox.start()
     until(lambda: outbox.unreachable_since() is not None)
     clock.now += 0.01
     until(lambda: outbox.step(8) == pytest.approx(0.99))
-    telegram.dead = False
+    telegram.dead = None
     telegram.gate.clear()
     telegram.entered.clear()
     clock.now += 5
@@ -448,12 +550,12 @@ def test_during_an_outage_one_message_at_a_time_is_tried(store: Store, telegram:
     telegram.wait(8)
 
 
-def refuse_poison(telegram: FakeTelegram) -> None:
+def refuse_poison(telegram: FakeTelegram, error: TelegramError | None = None) -> None:
     take = telegram.send
 
     def send(method: str, payload: dict[str, Any], *, files: Files | None = None) -> int | None:
         if payload.get("text") == "poison":
-            raise Unreachable("HTTP 500", status=500)
+            raise error or Unreachable("HTTP 500", status=500)
         return take(method, payload, files=files)
 
     telegram.send = send  # type: ignore[method-assign]
@@ -679,6 +781,17 @@ def test_a_file_that_cannot_be_made_becomes_a_message_that_says_so(
     assert (payload["message_thread_id"], payload["disable_notification"]) == (3, True)
     assert "caption" not in payload
     assert telegram.files == [None]
+
+
+def test_a_file_that_the_chat_does_not_allow_becomes_a_message_that_says_so(
+    store: Store, telegram: FakeTelegram, make: Make
+) -> None:
+    store.messages.enqueue(1, "sendPhoto", {**CHART, "message_thread_id": 3}, now=0.0)
+    telegram.fail = [refused(400, "Bad Request: not enough rights to send photos to the chat")]
+    make(attachments={"chart": lambda wish: Attachment("photo", "chart.png", b"x")}).step()
+    _, method, payload = telegram.sent[0]
+    assert (method, payload["message_thread_id"]) == ("sendMessage", 3)
+    assert payload["text"] == "Telegram did not take the file: not enough rights to send photos to the chat."
 
 
 def test_files_that_take_long_to_make_do_not_hold_up_other_chats(
