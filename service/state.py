@@ -31,7 +31,19 @@ log = logging.getLogger(__name__)
 
 FILE = "status.json"
 SCHEMA = 1
-_SOURCE_FIELDS = ("source", "venue", "host", "state", "since", "reason", "covers", "lag", "missed", "skipped", "except_for")
+_SOURCE_FIELDS = (
+    "source",
+    "venue",
+    "host",
+    "state",
+    "since",
+    "reason",
+    "covers",
+    "lag",
+    "missed",
+    "skipped",
+    "except_for",
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from typing import Any
 
 from simulation.http import Answer, Params, Request, html_answer, json_answer
 from simulation.market import Market
-from simulation.perpetuals import GATE_CONTRACTS, OKX_CONTRACTS, OKX_INVERSE, PLANS, Liquidation
+from simulation.perpetuals import OKX_CONTRACTS, OKX_INVERSE, PLANS, Liquidation
 
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 _KEY = re.compile(rb"\r\ncg-api-key:\s*([^\r]*)", re.IGNORECASE)
@@ -80,7 +80,9 @@ def okx(market: Market, path: str, request: Request) -> Answer:
 
 def _okx_instruments(market: Market) -> list[dict[str, str]]:
     rows = []
-    for coin, unit in OKX_CONTRACTS.items():
+    for (venue, coin), unit in market.perpetuals.sizes.items():
+        if venue != "okx":
+            continue
         row = {"instType": "SWAP", "instId": f"{coin}-USDT-SWAP", "instFamily": f"{coin}-USDT", "uly": f"{coin}-USDT"}
         size = {"ctType": "linear", "ctVal": f"{unit:g}", "ctMult": "1", "ctValCcy": coin, "settleCcy": "USDT"}
         if ("okx", coin) not in market.perpetuals.without_multiplier:
@@ -187,8 +189,8 @@ def gate(market: Market, path: str, request: Request) -> Answer:
 
 def _gate_contracts(market: Market) -> list[dict[str, Any]]:
     rows = []
-    for coin, unit in GATE_CONTRACTS.items():
-        if ("gate", coin) not in market.perpetuals.without_multiplier:
+    for (venue, coin), unit in market.perpetuals.sizes.items():
+        if venue == "gate" and ("gate", coin) not in market.perpetuals.without_multiplier:
             rows.append(_gate_contract(coin, f"{unit:g}", market.prices[coin]))
     shares = _gate_contract("ANDURIL", "0.01", 124.0)
     return [*rows, shares | {"contract_type": "stocks", "is_pre_market": True}]

@@ -71,6 +71,7 @@ class Perpetuals:
     liquidations: list[Liquidation] = field(default_factory=list)  # as they happened
     rates: dict[tuple[str, str], tuple[float, float]] = field(default_factory=dict)  # (venue, coin) -> rate, hours
     wallets: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    sizes: dict[tuple[str, str], float] = field(default_factory=dict)  # (venue, coin) -> coins in a contract
     without_multiplier: set[tuple[str, str]] = field(default_factory=set)  # (venue, coin) missing from its contracts
     coinglass_key: str = "TEST-coinglass-key-of-nobody"
     coinglass_plan: str = "STANDARD"
@@ -78,6 +79,8 @@ class Perpetuals:
     coinglass_orders: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.sizes |= {("okx", coin): unit for coin, unit in OKX_CONTRACTS.items()}
+        self.sizes |= {("gate", coin): unit for coin, unit in GATE_CONTRACTS.items()}
         for coin in OKX_CONTRACTS:
             self.rates["okx", coin] = (0.0001, 4.0 if coin == "TON" else 8.0)
             self.rates["hyperliquid", coin] = (0.0000125, 1.0)
@@ -104,12 +107,9 @@ class Perpetuals:
         left: contracts that the order did not fill. times: equal orders. The rest as in Liquidation.
         """
         at = self.prices[coin] if price is None else price
-        if venue == "gate":
-            unit = GATE_CONTRACTS[coin] * at
-        elif venue == "okx":
-            unit = OKX_INVERSE[coin] if inverse else OKX_CONTRACTS[coin] * at
-        else:
+        if venue not in ("okx", "gate"):
             raise ValueError(f"okx or gate liquidate, not {venue!r}")
+        unit = OKX_INVERSE[coin] if inverse else self.sizes[venue, coin] * at
         if side not in ("long", "short"):
             raise ValueError(f"side is long or short, not {side!r}")
         size = usd / unit
@@ -124,7 +124,7 @@ class Perpetuals:
 
     def liquidate_in_parts(self, coin: str, side: str, parts: list[float], *, price: float, at_ms: int) -> None:
         """Gate closes one position in several orders, `parts` dollars each; each row shows the shrinking position."""
-        sizes = [usd / GATE_CONTRACTS[coin] / price for usd in parts]
+        sizes = [usd / self.sizes["gate", coin] / price for usd in parts]
         with self.hub.lock:
             for number, size in enumerate(sizes):
                 position, ms = sum(sizes[number:]), at_ms + 6000 * number

@@ -172,6 +172,38 @@ def test_a_wave_is_found_beside_the_first_look_of_another_feed(watch: Watch) -> 
     assert [told[:23] for told in watch.told() if told] == ["2 large liquidations fr"]
 
 
+@pytest.mark.parametrize("venue", ["okx", "gate"])
+@pytest.mark.parametrize("parts", [1, 25])
+def test_a_contract_whose_size_has_changed_makes_no_alert_a_hundred_times_too_large(
+    watch: Watch, venue: str, parts: int
+) -> None:
+    """Neither alone nor as a wave of small ones."""
+    watch.tick(watch.liquidations)
+    watch.perps.sizes[venue, "BTC"] /= 100
+    for number in range(parts):
+        watch.liquidate(venue, "long", 50_000 / parts, ago=-1 - number / 10)
+    watch.tick(watch.liquidations, after=60)
+    assert watch.alerts("liquidations") == []
+    assert sum(event.usd for event in watch.store.markets.liquidations(since=0)) == pytest.approx(50_000)
+
+
+def test_sizes_are_read_again_only_for_what_is_worth_an_alert_and_once_for_it(watch: Watch) -> None:
+    def asked() -> int:
+        return sum(call.path.endswith(("/instruments", "/contracts")) for call in watch.sim.market.calls)
+
+    watch.tick(watch.liquidations)
+    before = asked()
+    watch.liquidate("okx", "long", 400_000, ago=-1)
+    watch.liquidate("gate", "long", 400_000, ago=-1)
+    watch.tick(watch.liquidations, after=60)
+    assert asked() == before
+    watch.liquidate("okx", "short", 600_000, ago=0)
+    watch.sim.fault(market="okx", path="instruments", kind="status", code=503)
+    watch.tick(watch.liquidations, after=60)
+    assert asked() == before + 1
+    assert watch.alerts("liquidations") == ["BTC short liquidated on OKX: 600k USD at 77,000"], "told all the same"
+
+
 def test_equal_rows_of_one_instant_are_counted_as_many_times_as_they_are_shown(watch: Watch) -> None:
     watch.tick(watch.liquidations)
     watch.liquidate("gate", "short", 600_000, times=2)

@@ -13,7 +13,17 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from venues.fetch import Host, Venue
-from venues.perpetuals import Contract, Contracts, Liquidation, Numbered, Reading, checked_liquidation, read_rows
+from venues.perpetuals import (
+    Contract,
+    Contracts,
+    Liquidation,
+    Numbered,
+    Reading,
+    Worth,
+    checked_liquidation,
+    read_rows,
+    worth_nothing,
+)
 from venues.trades import BAD_ROW, SourceError, as_list, number
 
 ROWS = 1000
@@ -29,9 +39,15 @@ class Gate(Venue):
         super().__init__(Host(base_url, deadline=deadline, words=_words))
         self._contracts = Contracts(self._read_contracts, clock)
 
-    def liquidations(self, symbols: Collection[str], *, since_ms: int | None) -> Reading[Liquidation]:
+    def liquidations(
+        self, symbols: Collection[str], *, since_ms: int | None, worth: Worth = worth_nothing
+    ) -> Reading[Liquidation]:
         """The liquidations of these coins that Gate still shows. since_ms: the time they must reach back to, unix ms;
-        `gap_from` says when they do not."""
+        `gap_from` says when they do not. worth: the amounts before which the sizes of contracts are read again."""
+        found = self._shown(symbols, since_ms)
+        return self._shown(symbols, since_ms) if self._contracts.changed(found.rows, worth) else found
+
+    def _shown(self, symbols: Collection[str], since_ms: int | None) -> Reading[Liquidation]:
         contracts = self._contracts.get()
         rows, venue_ms = self._get("liq_orders", {"limit": ROWS})
         wanted = {f"{symbol}_USDT" for symbol in symbols}
@@ -65,8 +81,8 @@ class Gate(Venue):
         """The contract's public web page."""
         return f"https://www.gate.com/futures/USDT/{symbol}_USDT"
 
-    def _read_contracts(self) -> dict[str, Contract]:
-        rows, _ = self._get("contracts", {})
+    def _read_contracts(self) -> tuple[dict[str, Contract], int]:
+        rows, venue_ms = self._get("contracts", {})
         contracts = {}
         for row in rows:
             try:
@@ -78,7 +94,7 @@ class Gate(Venue):
                 continue  # no multiplier: its rows count as unreadable
         if not contracts:
             raise SourceError(self.host, "no contract could be read")
-        return contracts
+        return contracts, venue_ms
 
     def _get(self, name: str, params: dict[str, str | int]) -> tuple[list[Any], int]:
         answer, venue_ms = self._http.get(f"/api/v4/futures/usdt/{name}", params)

@@ -20,9 +20,11 @@ from venues.perpetuals import (
     Numbered,
     Rate,
     Reading,
+    Worth,
     checked_liquidation,
     checked_rate,
     read_rows,
+    worth_nothing,
 )
 from venues.trades import BAD_ROW, LIMIT_PAUSE, SourceError, UnknownSymbol, as_list, number
 
@@ -47,8 +49,17 @@ class Okx(Venue):
         found = {name.removesuffix("-SWAP"): contract.symbol for name, contract in known}
         return {family: coin for symbol in symbols for family, coin in sorted(found.items()) if coin == symbol}
 
-    def liquidations(self, family: str, *, since_ms: int | None) -> Reading[Liquidation]:
-        """The liquidations of a family back to `since_ms`, unix ms (None: one page)."""
+    def liquidations(
+        self, family: str, *, since_ms: int | None, worth: Worth = worth_nothing
+    ) -> Reading[Liquidation]:
+        """The liquidations of a family back to `since_ms`, unix ms (None: one page).
+
+        worth: the amounts before which the sizes of contracts are read again.
+        """
+        found = self._pages(family, since_ms)
+        return self._pages(family, since_ms) if self._contracts.changed(found.rows, worth) else found
+
+    def _pages(self, family: str, since_ms: int | None) -> Reading[Liquidation]:
         events: dict[str, Liquidation] = {}
         unreadable: frozenset[int] = frozenset()
         older: int | None = None
@@ -120,8 +131,8 @@ class Okx(Venue):
         """The contract's public web page."""
         return f"https://www.okx.com/trade-swap/{symbol.lower()}-usdt-swap"
 
-    def _read_contracts(self) -> dict[str, Contract]:
-        rows, _ = self._get("instruments", {"instType": "SWAP"}, "")
+    def _read_contracts(self) -> tuple[dict[str, Contract], int]:
+        rows, venue_ms = self._get("instruments", {"instType": "SWAP"}, "")
         contracts = {}
         for row in rows:
             try:
@@ -133,7 +144,7 @@ class Okx(Venue):
                 continue  # no multiplier: its rows count as unreadable
         if not contracts:
             raise SourceError(self.host, "no contract could be read")
-        return contracts
+        return contracts, venue_ms
 
     def _get(self, name: str, params: dict[str, str | int], symbol: str) -> tuple[list[Any], int]:
         def explain(_: int, answer: Any) -> SourceError | None:

@@ -6,7 +6,9 @@ of a contract without a known multiplier are unreadable, never guessed at.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -15,7 +17,8 @@ from venues.trades import BAD_ROW, MANY_ROWS, TOO_LARGE, SourceError, newest_ms,
 T = TypeVar("T")
 
 _SHORTEST_HOURS = 1 / 60  # of a funding interval; real ones are 1 to 8 hours
-CONTRACTS_KEPT = 86400.0  # seconds until a venue's contracts are read again
+CONTRACTS_KEPT = 3600.0  # seconds until a venue's contracts are read again: their sizes can change
+CONTRACTS_RETRY = 300.0  # and after a failure
 
 
 class Liquidation(NamedTuple):
@@ -122,31 +125,55 @@ class Contract(NamedTuple):
         return size * self.unit if self.inverse else size * self.unit * price
 
 
-class Contracts:
-    """A venue's contracts by name, read again once a day. When that fails, the earlier ones stay in use.
+Worth = Callable[[str], float]  # US dollars of a coin's liquidations that are worth an alert
 
-    read: asks the venue, raises SourceError. clock: monotonic seconds.
+
+def worth_nothing(coin: str) -> float:
+    """No amount is worth an alert."""
+    return float("inf")
+
+
+class Contracts:
+    """A venue's contracts by name, read again every hour. When that fails, the earlier ones stay in use.
+
+    read: asks the venue for them and its clock, unix ms (0: not known); raises SourceError. clock: monotonic seconds.
     """
 
-    def __init__(self, read: Callable[[], dict[str, Contract]], clock: Callable[[], float]) -> None:
+    def __init__(self, read: Callable[[], tuple[dict[str, Contract], int]], clock: Callable[[], float]) -> None:
         self._read = read
         self._clock = clock
         self._known: dict[str, Contract] = {}
         self._read_again_at = 0.0
+        self._read_ms = 0  # when they were read, unix ms
 
     def get(self) -> dict[str, Contract]:
         """The contracts by name. Raises SourceError when they could not be read even once."""
         now = self._clock()
         if not self._known or now >= self._read_again_at:
-            self._read_again_at = now + CONTRACTS_KEPT / 24
+            self._read_again_at = now + CONTRACTS_RETRY
             try:
-                self._known = self._read()
+                self._known, venue_ms = self._read()
             except SourceError:
                 if not self._known:
                     raise
             else:
                 self._read_again_at = now + CONTRACTS_KEPT
+                self._read_ms = venue_ms or int(time.time() * 1000)
         return self._known
+
+    def changed(self, events: Iterable[Liquidation], worth: Worth) -> bool:
+        """Whether sizes had changed: read again when what happened since the last reading is worth an alert.
+
+        By a size that is no longer true, an event is told as a hundred times of what it was.
+        """
+        usd: defaultdict[str, float] = defaultdict(float)
+        for event in events:
+            if event.at_ms >= self._read_ms:
+                usd[event.symbol] += event.usd
+        if all(total < worth(symbol) for symbol, total in usd.items()):
+            return False
+        before, self._read_again_at = self._known, 0.0
+        return self.get() != before
 
 
 class Numbered:

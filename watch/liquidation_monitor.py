@@ -81,6 +81,11 @@ class LiquidationMonitor:
         """US dollars from which a sum of five minutes makes an alert."""
         return self._settings.liquidation_sum(symbol) or SUMS.get(symbol, SUMS_OTHERS)
 
+    def _least(self) -> dict[str, float]:
+        """For each coin the US dollars from which some chat wants a single liquidation."""
+        defaults = {symbol: self.default_threshold(symbol) for symbol in self._settings.symbols}
+        return smallest(self._store, "liquidations", defaults)
+
     # The tick
 
     def tick(self) -> None:
@@ -95,9 +100,14 @@ class LiquidationMonitor:
 
     def _read(self) -> Iterator[Look]:
         symbols, okx, gate, coinglass = self._settings.symbols, self._okx, self._gate, self._coinglass
+        least = self._least()
+
+        def worth(symbol: str) -> float:
+            return min(least[symbol], self.wave_threshold(symbol))
+
         for family in self.feeds.in_turn(self.feeds.ask(okx, partial(okx.families, symbols), cached=True) or ()):
-            yield from self._ask(okx, okx.venue, family, partial(okx.liquidations, family))
-        yield from self._ask(gate, gate.venue, "*", partial(gate.liquidations, symbols))
+            yield from self._ask(okx, okx.venue, family, partial(okx.liquidations, family, worth=worth))
+        yield from self._ask(gate, gate.venue, "*", partial(gate.liquidations, symbols, worth=worth))
         if coinglass is not None:
             for pair in self.feeds.in_turn(f"{exchange} {symbol}" for exchange in EXCHANGES for symbol in symbols):
                 exchange, symbol = pair.split()
@@ -128,8 +138,7 @@ class LiquidationMonitor:
         old = [number for number, event in enumerate(events, 1) if ages[event] in (Age.FIRST_LOOK, Age.TOO_OLD)]
         known = deque(events[: max(old, default=0)])
         rest = deque(events[len(known) :])
-        defaults = {symbol: self.default_threshold(symbol) for symbol in self._settings.symbols}
-        least = smallest(self._store, "liquidations", defaults)
+        least = self._least()
         waves = Waves(self.wave_threshold)
         waves.load(json.loads(self._store.value(STATE) or "{}"))
         with self._store.transaction():
