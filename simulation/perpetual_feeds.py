@@ -182,8 +182,9 @@ def gate(market: Market, path: str, request: Request) -> Answer:
         limit = 0
     if not 1 <= limit <= _GATE_ROWS:
         return refusal("gate", 400, ())
-    # `from` and `to` are accepted and ignored.
-    known = [event for event in market.perpetuals.liquidations if event.venue == "gate"]
+    # `from` and `to` are accepted and ignored; an hour is shown at most.
+    since = (time.time() - 3600) * 1000
+    known = [event for event in market.perpetuals.liquidations if event.venue == "gate" and event.ms >= since]
     return json_answer([_gate_row(event) for event in reversed(known[-limit:])])
 
 

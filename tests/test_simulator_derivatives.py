@@ -67,8 +67,9 @@ def test_okx_funding_of_any_has_futures_among_its_swaps(sim: Simulator) -> None:
     assert int(row["fundingTime"]) > time.time() * 1000
 
 
-def test_gate_shows_the_shrinking_position_in_seconds_and_ignores_from(sim: Simulator) -> None:
-    at_ms = 1_789_000_000_000
+def test_gate_shows_the_shrinking_position_of_an_hour_in_seconds_and_ignores_from(sim: Simulator) -> None:
+    at_ms = int(time.time() - 600) * 1000
+    sim.market.perpetuals.liquidate("gate", "BTC", "long", usd=1000, at_ms=at_ms - 3_060_000)
     sim.market.perpetuals.liquidate_in_parts("ETH", "short", [25_000, 50_000], price=2500, at_ms=at_ms)
     rows = get(sim, "gate", "/api/v4/futures/usdt/liq_orders", limit=1000, **{"from": at_ms}).json()
     assert [(row["size"], row["order_size"], row["time"]) for row in rows] == [

@@ -252,8 +252,8 @@ def test_gate_rows_one_by_one(host: Canned, changes: dict[str, str], sides: list
 
 def test_gate_a_full_page_that_reaches_back_exactly_has_no_gap(host: Canned) -> None:
     host.answers["contracts"] = [{"name": "BTC_USDT", "quanto_multiplier": "1"}]
-    host.answers["liq_orders"] = [gate_row(contract="ETH_USDT")] * 1000
-    oldest = AT // 1000 * 1000
+    oldest = int(time.time() - 600) * 1000
+    host.answers["liq_orders"] = [gate_row(contract="ETH_USDT") | {"time": oldest // 1000}] * 1000
     gate = Gate(host.url)
     assert gate.liquidations(["BTC"], since_ms=oldest).gap_from is None
     assert gate.liquidations(["BTC"], since_ms=oldest - 1).gap_from == oldest

@@ -190,6 +190,13 @@ def test_gate_tells_a_gap_only_when_its_full_page_does_not_reach_back(gate: Gate
     assert gate.liquidations(["BTC"], since_ms=NOW + 1000).gap_from is None
 
 
+def test_gate_shows_one_hour_however_few_rows(gate: Gate) -> None:
+    hour_ago = (time.time() - 3600) * 1000
+    assert gate.liquidations(["BTC"], since_ms=int(hour_ago) + 5000).gap_from is None
+    gap_from = gate.liquidations(["BTC"], since_ms=int(hour_ago) - 5000).gap_from
+    assert gap_from is not None and abs(gap_from - hour_ago) < 4000
+
+
 def test_gate_refusals_are_told_with_their_label(sim: Simulator, gate: Gate) -> None:
     sim.fault(market="gate", kind="retry_after", retry_after=7)
     with pytest.raises(SourceError) as caught:

@@ -46,7 +46,7 @@ class Watch:
 
     def restart(self, **settings: Any) -> None:
         self.settings |= settings
-        given = Settings(token=TOKEN, symbols=("BTC", "ETH"), **self.settings)
+        given = Settings(**{"token": TOKEN, "symbols": ("BTC", "ETH")} | self.settings)
         context = Context(
             settings=given,
             store=self.store,
@@ -67,6 +67,14 @@ class Watch:
     def tick(self, monitor: Monitor, *, after: float = 0.0) -> None:
         self.clock += after
         monitor.tick()
+
+    def away(self, seconds: float) -> None:
+        """Nobody looked at any liquidations for so long."""
+        for venue, feed in (("OKX", "BTC-USDT"), ("OKX", "BTC-USD"), ("OKX", "ETH-USDT"), ("Gate", "*")):
+            if (cursor := self.store.markets.cursor(venue, feed)) is not None:
+                read, _, coins = cursor.text.partition(" ")
+                moved = f"{int(read) - int(seconds * 1000)} {coins}".rstrip()
+                self.store.markets.set_cursor(venue, feed, moved, at=cursor.at - seconds)
 
     def alerts(self, monitor: str) -> list[str]:
         """The headlines, oldest first."""
@@ -161,6 +169,7 @@ def test_a_wave_is_found_beside_the_first_look_of_another_feed(watch: Watch) -> 
     watch.sim.fault(market="gate", kind="status", code=503)
     watch.tick(watch.liquidations)
     watch.sim.clear_faults()
+    watch.away(1800)
     for ago in (1200, 700):
         watch.liquidate("okx", "long", 900_000, ago=ago)  # too old
     for ago in (590, 580, 570, 560, 550):
@@ -255,6 +264,7 @@ def test_each_alert_is_a_transaction_of_its_own(watch: Watch, monkeypatch: pytes
 
 def test_after_an_outage_what_is_old_is_one_line_and_no_alert(watch: Watch) -> None:
     watch.tick(watch.liquidations)
+    watch.away(3500)
     for ago in (3000, 2900, 2800):
         watch.liquidate("gate", "long", 900_000, ago=ago)
     watch.liquidate("gate", "long", 600_000, ago=30)
@@ -380,13 +390,59 @@ def test_more_than_a_venue_shows_is_a_gap_of_every_coin_and_not_silence(watch: W
     watch.tick(watch.liquidations)
     for number in range(1001):
         watch.liquidate("gate", "long", 1000, ago=100 - number / 20)
-    watch.clock += 400
-    watch.store.markets.set_cursor("Gate", "*", str(int((time.time() - 900) * 1000)), at=watch.clock)
+    watch.away(400)
     watch.tick(watch.liquidations)
     assert sorted((gap.venue, gap.symbol) for gap in watch.store.markets.gaps(since=0)) == [
         ("Gate", "BTC"),
         ("Gate", "ETH"),
     ]
+    assert [told for told in watch.told() if told] == []
+
+
+def test_an_absence_of_more_than_gates_hour_is_a_gap_that_is_told_once(watch: Watch) -> None:
+    watch.tick(watch.liquidations)
+    watch.away(8 * 3600)
+    watch.liquidate("okx", "long", 900_000, ago=7 * 3600)  # OKX shows it for a day
+    for _ in range(3):
+        watch.tick(watch.liquidations, after=60)
+    gaps = watch.store.markets.gaps(since=0)
+    assert sorted((gap.venue, gap.symbol, round(gap.end - gap.start, -2)) for gap in gaps) == [
+        ("Gate", "BTC", 25_200),
+        ("Gate", "ETH", 25_200),
+    ]
+    (line,) = [told for told in watch.told() if told.startswith("Missed")]
+    assert line.endswith("Gate was not read: liquidations from that time are unknown for BTC, ETH.")
+
+
+def test_an_absence_within_gates_hour_and_a_quiet_hour_are_no_gaps(watch: Watch) -> None:
+    watch.liquidate("gate", "long", 1000, ago=3 * 3600)
+    watch.tick(watch.liquidations)
+    watch.away(3500)
+    watch.tick(watch.liquidations, after=60)
+    assert watch.store.markets.gaps(since=0) == []
+
+
+@pytest.mark.parametrize("minutes", [11, 69, 119])
+def test_what_okx_publishes_late_is_an_alert_that_says_so(watch: Watch, minutes: int) -> None:
+    watch.tick(watch.liquidations)
+    watch.liquidate("okx", "long", 900_000, ago=minutes * 60)
+    watch.tick(watch.liquidations, after=60)
+    (alert,) = watch.store.messages.alerts("liquidations", limit=9)
+    assert alert.late
+    assert watch.told() == [""]
+
+
+def test_what_gate_still_shows_of_a_coin_that_is_new_makes_no_alert(watch: Watch) -> None:
+    watch.tick(watch.liquidations)
+    watch.liquidate("gate", "long", 900_000, ago=3000, coin="SOL")
+    watch.tick(watch.liquidations, after=60)
+    watch.restart(symbols=("BTC", "ETH", "SOL"))
+    for _ in range(2):
+        watch.tick(watch.liquidations, after=60)
+    assert watch.alerts("liquidations") == []
+    watch.liquidate("gate", "long", 800_000, ago=5, coin="SOL")
+    watch.tick(watch.liquidations, after=60)
+    assert watch.alerts("liquidations") == ["SOL long liquidated on Gate: 800k USD at 77,000"]
 
 
 # Funding

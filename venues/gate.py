@@ -3,7 +3,7 @@
 Protocol facts, Gate API v4 docs, "Futures", `liq_orders` and `contracts`: rows come newest first, times are seconds,
 `size` is the position before (positive: long), `order_size` the order that closes some of it, `left` the part of that
 order that was not filled; a partial liquidation repeats the shrinking position, so only the filled part of the order
-counts. One contract is `quanto_multiplier` coins.
+counts. One contract is `quanto_multiplier` coins. Nothing from more than an hour ago is shown, however few rows.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from venues.perpetuals import (
 from venues.trades import BAD_ROW, SourceError, as_list, number
 
 ROWS = 1000
+SHOWN_MS = 3_600_000
 
 
 class Gate(Venue):
@@ -73,8 +74,10 @@ class Gate(Venue):
             return checked_liquidation(event, venue_ms)
 
         events, unreadable = read_rows(self.host, rows, read)
-        oldest = _oldest_ms(rows) if len(rows) >= ROWS else None
-        gap_from = oldest if since_ms is not None and oldest is not None and oldest > since_ms else None
+        shown_from = (venue_ms or int(time.time() * 1000)) - SHOWN_MS
+        if len(rows) >= ROWS:
+            shown_from = max(shown_from, _oldest_ms(rows) or 0)
+        gap_from = shown_from if since_ms is not None and shown_from > since_ms else None
         return Reading(rows=events, unreadable=unreadable, venue_ms=venue_ms, gap_from=gap_from)
 
     def url(self, symbol: str) -> str:

@@ -1,4 +1,4 @@
-"""Trades that were missed: what is stored about them, and the line that chats get."""
+"""Trades and liquidations that were missed: what is stored about them, and the line that chats get."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from store import Store
 
 
 class Gap(NamedTuple):
-    """Trades of one coin that were missed, from `start` to `end`, unix seconds.
+    """Trades or liquidations of one coin that were missed, from `start` to `end`, unix seconds.
 
     missed: how many, by their ids; None after an outage: not known. instead: the venue read meanwhile.
     """
@@ -25,7 +25,10 @@ class Gap(NamedTuple):
     instead: str = ""
 
 
-def keep_gaps(store: Store, gaps: Sequence[Gap], *, now: float) -> None:
+WHAT = {"whales": "whale orders", "liquidations": "liquidations"}
+
+
+def keep_gaps(store: Store, gaps: Sequence[Gap], *, now: float, monitor: str = "whales") -> None:
     """Store the gaps and announce outages, one line for each venue. A gap that is known already adds nothing.
 
     Inside a transaction. Raises StoreError.
@@ -39,13 +42,14 @@ def keep_gaps(store: Store, gaps: Sequence[Gap], *, now: float) -> None:
     for venue in dict.fromkeys(gap.venue for gap in outages):
         out = [gap for gap in outages if gap.venue == venue]
         symbols = sorted({gap.symbol for gap in out})
-        announce(store, _line(venue, out, symbols, now), now=now, symbol=symbols[0] if len(symbols) == 1 else None)
+        words = _line(venue, WHAT[monitor], out, symbols, now)
+        announce(store, words, now=now, symbol=symbols[0] if len(symbols) == 1 else None, monitor=monitor)
 
 
-def _line(venue: str, out: Sequence[Gap], symbols: Sequence[str], now: float) -> Callable[[tzinfo], str]:
+def _line(venue: str, what: str, out: Sequence[Gap], symbols: Sequence[str], now: float) -> Callable[[tzinfo], str]:
     start, end = min(gap.start for gap in out), max(gap.end for gap in out)
     instead = " and ".join(sorted({gap.instead for gap in out} - {""}))
-    rest = f"{venue} was not read: whale orders from that time are unknown for {', '.join(symbols)}."
+    rest = f"{venue} was not read: {what} from that time are unknown for {', '.join(symbols)}."
     if instead:
         rest += f" {instead} was read instead."
 

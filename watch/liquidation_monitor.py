@@ -1,9 +1,10 @@
 """Liquidations of OKX and Gate, and with a CoinGlass key of more venues, become alerts.
 
 OKX (`liquidation-orders`), Gate (`liq_orders`) and CoinGlass (`liquidation/order`) show their newest rows again at
-each look, so the store decides which are new. An alert, the events up
-to it and the sums are one transaction, the cursors the last one: a kill at any instant loses nothing and repeats
-nothing. What was there before a feed's first look, or is too old, is stored and counted and makes no alert.
+each look, so the store decides which are new. An alert, the events up to it and the sums are one transaction, the
+cursors the last one: a kill at any instant loses nothing and repeats nothing. What was there before a feed's first
+look, or happened long ago while nobody looked, is stored and counted and makes no alert. What a venue published late
+(OKX: over an hour in a quiet time) makes one that says so.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from venues.gate import Gate
 from venues.okx import Okx
 from venues.perpetuals import Liquidation, Reading
 from watch.feeds import Context, Feeds, Use
+from watch.gaps import Gap, keep_gaps
 from watch.thresholds import smallest
 from watch.waves import Wave, Waves
 
@@ -32,10 +34,11 @@ log = logging.getLogger(__name__)
 
 SINGLE, SINGLE_OTHERS = {"BTC": 5e5, "ETH": 5e5}, 2e5  # US dollars of one, where the settings say `auto`
 SUMS, SUMS_OTHERS = {"BTC": 2e6, "ETH": 2e6}, 5e5  # US dollars in five minutes
-REPLAY = 600.0  # seconds: older liquidations make no alert
+REPLAY = 600.0  # seconds: older liquidations make no alert when the bot was away
 LATE = 180.0  # seconds after which an alert says that it is late
 HORIZON = 86400.0  # seconds: older rows that a venue still shows are ignored
-OVERLAP_MS = 120_000  # how far back before the cursor a page must reach: venues may publish late
+PUBLISHED = 7200.0  # seconds: the latest that a venue publishes one
+OVERLAP_MS = 120_000  # how far back before the last look a page must reach: venues may publish late
 STATE = "liquidations:waves"
 
 
@@ -51,7 +54,7 @@ class Age(Enum):
 class Look(NamedTuple):
     """What one feed showed. feed: a family, a coin, or `*` for all coins.
 
-    read_to: unix ms up to which the feed was read before, None at its first look.
+    read_to: the venue's clock at the look before, unix ms, None at its first one. new: coins not asked for then.
     """
 
     venue: str
@@ -59,6 +62,7 @@ class Look(NamedTuple):
     read_to: int | None
     found: Reading[Liquidation]
     clock: int  # unix ms, the venue's: by a wrong local clock all events would be old, or none
+    new: frozenset[str]
 
 
 class LiquidationMonitor:
@@ -119,13 +123,15 @@ class LiquidationMonitor:
     ) -> Iterator[Look]:
         """What the feed shows, if it answers. question: takes `since_ms`, to which the answer must reach back."""
         cursor = self._store.markets.cursor(venue, feed)
-        read_to = None if cursor is None else int(cursor.text)
+        read, _, coins = ("" if cursor is None else cursor.text).partition(" ")
+        read_to = int(read) if read else None
+        new = frozenset(self._settings.symbols) - set(coins.split(",")) if coins else frozenset[str]()
         since_ms = None if read_to is None else read_to - OVERLAP_MS
         named = feed if asked.venue == venue else f"{venue} {feed}"
         found = self.feeds.ask(asked, partial(question, since_ms=since_ms), feed=named)
         if found is not None:
             self.feeds.count_unreadable(asked, found.unreadable, feed=named)
-            yield Look(venue, feed, read_to, found, found.venue_ms or int(self._now() * 1000))
+            yield Look(venue, feed, read_to, found, found.venue_ms or int(self._now() * 1000), new)
 
     # What is stored
 
@@ -180,14 +186,19 @@ class LiquidationMonitor:
 
     def _close(self, look: Look, now: float) -> None:
         """Keep how far the feed is read now, and what is missing in between."""
-        venue, feed, read_to, found, clock = look
-        newest = max((event.at_ms for event in found.rows), default=0)
-        self._store.markets.set_cursor(venue, feed, str(max(newest, read_to or clock - OVERLAP_MS)), at=now)
-        if found.gap_from is not None and read_to is not None:
-            log.warning("%s shows only its newest liquidations (%s); some older ones are missing", venue, feed)
-            for coin in self._settings.symbols if feed == "*" else [feed.split("-")[0]]:
-                start, end = read_to / 1000, found.gap_from / 1000
-                self._store.markets.add_gap(venue, coin, missed=None, start=start, end=end)
+        venue, feed, read_to, found, clock, _ = look
+        coins = self._settings.symbols if feed == "*" else [feed.split("-")[0]]
+        known = f" {','.join(coins)}" if feed == "*" else ""
+        self._store.markets.set_cursor(venue, feed, f"{max(clock, read_to or 0)}{known}", at=now)
+        if found.gap_from is None or read_to is None or found.gap_from <= read_to:
+            return
+        log.warning("%s shows only its newest liquidations (%s); some older ones are missing", venue, feed)
+        gaps = [Gap(venue, coin, None, read_to / 1000, found.gap_from / 1000) for coin in coins]
+        if found.gap_from - read_to > REPLAY * 1000:
+            keep_gaps(self._store, gaps, now=now, monitor="liquidations")
+            return
+        for gap in gaps:  # a storm: there are enough alerts without a line for each minute
+            self._store.markets.add_gap(venue, gap.symbol, missed=None, start=gap.start, end=gap.end)
 
     # Alerts
 
@@ -265,9 +276,9 @@ def _ages(looks: Sequence[Look]) -> dict[Liquidation, Age]:
             seconds = (look.clock - event.at_ms) / 1000
             if seconds > HORIZON:
                 continue
-            if look.read_to is None:
+            if look.read_to is None or event.symbol in look.new:
                 ages[event] = Age.FIRST_LOOK
-            elif seconds > REPLAY:
+            elif seconds > (REPLAY if event.at_ms > look.read_to else PUBLISHED):
                 ages[event] = Age.TOO_OLD
             else:
                 ages[event] = Age.LATE if seconds > LATE else Age.NEW
