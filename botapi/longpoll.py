@@ -112,7 +112,7 @@ class PollingBot(telebot.TeleBot):
         self._answered = self._stopwatch()
         # An answer without updates is sent at the end of its poll, one with updates perhaps at its beginning.
         late = self._asked.elapsed() > self._fresh_for + (0 if updates else length)
-        # Late once, the process may have been frozen and another copy may have taken over. Late twice, the line is slow.
+        # Late once, the process may have been frozen and another copy have taken over. Late twice, the line is slow.
         old, self._slow = late and not self._slow, late
         try:
             self._on_poll(len(updates))

@@ -20,9 +20,10 @@ from base import exit_codes, text
 from base.worker import Worker
 from botapi.client import Telegram, Webhook
 from botapi.conflict import RETRY_REST, STANDBY_REST, After409, ConflictPolicy, Rivalry, WebhookWar, longer
-from botapi.errors import Conflict, NoAnswer, TelegramError, TokenRefused, TooManyRequests, Unreachable
+from botapi.errors import Conflict, TelegramError, TokenRefused, TooManyRequests
 from botapi.events import PollerEvents
 from botapi.longpoll import PollingBot
+from botapi.outage import Outage
 from botapi.polling_state import ConflictState, PollingReport, PollingState, status_lines
 from botapi.storage import Storage, StoreError
 from botapi.updates import Inbox
@@ -32,8 +33,6 @@ log = logging.getLogger(__name__)
 LONG_POLL = 3  # seconds: how soon a dead connection is noticed; 20 polls of 1 kB a minute (docs/architecture.md)
 FIRST_POLL = 1
 STORE_REST = 5.0
-LOST_REST = 2.0  # seconds between tries while there is no network
-FAILED_REST = 60.0  # at most, while the server answers with errors
 WEBHOOK_LOOK = 10.0
 MARK_EVERY = 15.0
 TELL_EVERY = 3600.0
@@ -78,8 +77,7 @@ class Poller:
         )
         self._state: Callable[[], float] = self._connect
         self._running = False
-        self._failures = 0
-        self._failing_since: float | None = None
+        self._outage = Outage(now=now, monotonic=monotonic, jitter=jitter)
         self._away_since = float(store.value("last_poll") or 0) or None
         self._polling_since = 0.0
         self._marked_at = 0.0
@@ -113,7 +111,7 @@ class Poller:
 
     def polling_state(self) -> PollingReport:
         """How polling is doing. Any thread may call it."""
-        if self._failing_since is not None:
+        if self._outage.since is not None:
             state = PollingState.UNREACHABLE
         elif self._state == self._standby:
             state = PollingState.STANDBY
@@ -126,7 +124,7 @@ class Poller:
         return PollingReport(
             state=state,
             last_good_at=self.last_good_at,
-            failing_since=self._failing_since,
+            failing_since=self._outage.since,
             alerts_paused=self._alerts_paused(),
         )
 
@@ -144,21 +142,19 @@ class Poller:
         """One step: connect, remove a webhook, poll until there is trouble, or look from standby. Seconds to rest."""
         paused = self._alerts_paused()
         try:
+            if self._outage.doubts_token:
+                self._telegram.me()
+                self._outage.token_is_good()
             return self._state()
         except TokenRefused as error:
-            self._events.end(
-                exit_codes.TOKEN_REFUSED,
-                f"Telegram refuses this bot's token ({error}): it is wrong or was revoked. Get the current token "
-                f"from @BotFather (/token), put it into TELEGRAM_BOT_TOKEN (`python bot.py setup`) and start again.",
-            )
-            return 3600.0
+            return self._refused(error)
         except TooManyRequests as error:
-            self._failing(error)
+            self._outage.begins(error)
             return error.retry_after + 0.1
         except StoreError:
             return STORE_REST  # the store has reported it; Telegram sends the updates again
         except TelegramError as error:
-            return self._failed(error)
+            return self._outage.failed(error)
         finally:
             if paused and not self._alerts_paused():
                 self._events.changed()
@@ -221,7 +217,7 @@ class Poller:
 
         Where something between us and Telegram ends every long poll, short ones still get the commands.
         """
-        return self._long_poll if self._running and self._failing_since is None else FIRST_POLL
+        return self._long_poll if self._running and self._outage.since is None else FIRST_POLL
 
     def _polled(self, updates: int) -> None:
         """A getUpdates was answered."""
@@ -254,29 +250,20 @@ class Poller:
             self._events.changed()
         self._away_since = None
 
-    def _failed(self, error: TelegramError) -> float:
-        """Network, 5xx, garbage: a growing rest in seconds."""
-        self._failures += 1
-        if isinstance(error, NoAnswer) and self._failures == 1:
-            return 0.0  # one silent connection is no outage: try a new one
-        self._failing(error)
-        lost = isinstance(error, Unreachable) and error.status is None
-        most = LOST_REST if lost else FAILED_REST
-        return min(most, 2.0 ** min(self._failures - 1, 6)) * (0.75 + self._jitter() / 2)
-
-    def _failing(self, error: TelegramError) -> None:
-        """Telegram gives no good answer: logged once, when it begins."""
-        if self._failing_since is None:
-            self._failing_since = self._now()
-            log.warning("Polling: %s. Trying again; nothing is lost", error)
+    def _refused(self, error: TokenRefused) -> float:
+        rest = self._outage.refused(error, worked=bool(self.username))
+        if rest is not None:
+            return rest
+        self._events.end(
+            exit_codes.TOKEN_REFUSED,
+            f"Telegram refuses this bot's token ({error}): it is wrong or was revoked. Get the current token from "
+            f"@BotFather (/token), put it into TELEGRAM_BOT_TOKEN (`python bot.py setup`) and start again.",
+        )
+        return 3600.0
 
     def _answered(self) -> None:
         """Telegram gave a good answer."""
-        since, self._failing_since = self._failing_since, None
-        if since is not None:
-            log.info("Polling: Telegram answers again after %s", text.duration(max(0.0, self._now() - since)))
-        if self._failures:
-            self._failures = 0
+        if self._outage.over():
             self._events.reached()
 
     # Conflict

@@ -215,8 +215,7 @@ class Bot:
     def _token_refused(self, reason: str) -> None:
         self.refused.set()
         if self._told_of_refusal.acquire(blocking=False):  # several sending threads are refused at the same time
-            log.warning("Telegram refuses the token (%s). Get the current one from @BotFather into .env.", reason)
-        self.poller.worker.wake()
+            log.warning("Sending: Telegram refuses the token (%s). Messages wait", reason)
 
     def _connected(self, username: str) -> None:
         self.context.username = username

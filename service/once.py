@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 ROUND_TIME = 60.0  # seconds within which everything has to be delivered
 SETTLE = 4.0  # seconds until an order at the end of a feed is complete: one by the venue's clock, which is coarse
 LOOK_AGAIN = 0.5
+REFUSALS = 3  # of the token by getMe in a row that are no stray answer
+ASK_AGAIN = 3.0  # seconds between them
 
 Pause = Callable[[float], bool]  # rest so many seconds; True when a signal asks to stop
 
@@ -47,9 +49,14 @@ def alone(
         jobs.check_spot()
     before = len(store.pending())
     outbox.start()
-    while store.pending() and monotonic() - began < ROUND_TIME and not refused.is_set() and not pause(0.05):
+    while store.pending() and monotonic() - began < ROUND_TIME and not pause(0.05):
         if outbox.unreachable_since() is not None:
             break
+        if refused.is_set():
+            refused.clear()
+            if _refusal(telegram, pause):
+                refused.set()
+                break
     left = len(store.pending())
     outbox.stop(1.0)
     took = text.duration(monotonic() - began)
@@ -61,14 +68,25 @@ def alone(
         log.error("Checked in %s, but %s. Not delivered: %s, kept for the next round.", took, why, waiting)
         return code
     log.info("Checked and delivered in %s: %s", took, text.count(before, "message"))
-    try:
-        telegram.me(within=5.0)  # also when nothing waited: cron must not hide a revoked token
-    except TokenRefused as error:
+    if error := _refusal(telegram, pause):  # also when nothing waited: cron must not hide a revoked token
         log.error("Telegram refuses the token (%s). Get the current one from @BotFather into .env.", error)
         return exit_codes.TOKEN_REFUSED
-    except TelegramError:
-        pass  # nothing waits for Telegram
     return exit_codes.STOPPED
+
+
+def _refusal(telegram: Telegram, pause: Pause) -> TokenRefused | None:
+    """getMe's refusal of the token, if it says so again and again; None when it answers, or nothing does."""
+    for asked in range(1, REFUSALS + 1):
+        try:
+            telegram.me(within=5.0)
+        except TokenRefused as error:
+            if asked == REFUSALS or pause(ASK_AGAIN):
+                return error
+        except TelegramError:
+            break
+        else:
+            break
+    return None
 
 
 def beside(store: Store, *, since: float, patience: float, pause: Pause, now: Callable[[], float] = time.time) -> int:

@@ -84,7 +84,7 @@ class Simulator:
     """Serves from construction until `close`, or the end of its `with` block.
 
     conflict_hold: seconds in place of the server's 3 s between two 409s. keep: log entries to keep for each bot.
-    dated: whether the Bot API's answers have a `Date` header, as api.telegram.org's do; a self-hosted server sends none.
+    dated: the Bot API's answers have a `Date` header, as api.telegram.org's do; a self-hosted server sends none.
     """
 
     def __init__(self, port: int = 0, *, conflict_hold: float = 3.0, keep: int = 50_000, dated: bool = True) -> None:

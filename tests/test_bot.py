@@ -73,12 +73,13 @@ def test_a_settings_file_that_was_named_and_is_not_there_ends_with_64(run_bot: R
 
 
 def test_a_refused_token_ends_with_77_at_the_start_and_in_mid_run(run_bot: Run, sim: Simulator, chat: SimBot) -> None:
-    bot = run_bot()
+    soon = "from botapi import outage; outage.REFUSED_FOR = 1.5; outage.REFUSED_REST = 0.5"
+    bot = run_bot(before=soon)
     bot.wait_output(POLLING)
     sim.revoke(TOKEN)
     chat.send_text(chat_id=OWNER, text="/ping")
     assert bot.wait_exit(30) == 77
-    again = run_bot()
+    again = run_bot(before=soon)
     assert again.wait_exit() == 77
     assert "@BotFather" in again.output
 

@@ -424,14 +424,82 @@ def test_with_pause_alerts_wait_exactly_as_long_as_this_copy_stands_by(make: Cal
     assert rig.news == changes + 1, "the outbox is woken, so that waiting alerts go out at once"
 
 
-@pytest.mark.parametrize("when", ["at the start", "in mid-run"])
-def test_a_refused_token_ends_the_bot_with_77(rig: Rig, when: str) -> None:
-    if when == "in mid-run":
-        rig.connect()
+def refuse(rig: Rig, method: str, code: int, **how: Any) -> None:
+    words = {401: "Unauthorized", 404: "Not Found"}
+    rig.sim.fault(method=method, kind="status", code=code, description=words[code], **how)
+
+
+def test_a_start_ends_with_77_when_getme_refuses_the_token_three_times_within_ten_seconds(rig: Rig) -> None:
     rig.sim.revoke(TOKEN)
+    rests = [rig.poller.step(), rig.poller.step()]
+    assert rig.ended == []
     rig.poller.step()
     assert [code for code, _ in rig.ended] == [77]
+    assert sum(rests) < 10
     assert TOKEN not in rig.ended[0][1]
+
+
+@pytest.mark.parametrize("code", [401, 404])
+def test_a_stray_refusal_at_the_start_only_delays_it(rig: Rig, code: int) -> None:
+    refuse(rig, "getMe", code, times=2)
+    assert rig.poller.step() > 0
+    assert rig.poller.step() > 0
+    rig.connect()
+    assert rig.ended == []
+
+
+@pytest.mark.parametrize("code", [401, 404])
+@pytest.mark.parametrize("method", ["getUpdates", "getWebhookInfo", "setWebhook"])
+def test_a_stray_refusal_in_mid_run_is_logged_and_costs_a_moment(
+    rig: Rig, method: str, code: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert rig.poller.step() == 0
+    refuse(rig, method, code, times=1)
+    rig.chat.send_text(chat_id=OWNER, text="/ping")
+    rests: list[float] = []
+
+    def run() -> None:
+        while not rig.answers():
+            rests.append(rig.step())
+
+    rig.threads.append(threading.Thread(target=run, daemon=True))
+    rig.threads[-1].start()
+    rig.sim.wait(lambda: rig.answers() == ["pong"], what="the answer")
+    assert 0 < max(rests) <= 2
+    assert caplog.text.count("Telegram refuses the token") == 1
+    assert rig.ended == []
+    rig.poller.stop(1.0)
+
+
+def test_in_mid_run_the_bot_ends_with_77_after_getme_has_refused_the_token_for_three_minutes(rig: Rig) -> None:
+    rig.connect()
+    began = rig.clock.mono
+    rig.sim.revoke(TOKEN)
+    while not rig.ended and rig.clock.mono < began + 600:
+        rig.clock.mono += rig.poller.step()
+    assert [code for code, _ in rig.ended] == [77]
+    assert 180 <= rig.clock.mono - 3600 - began < 190
+
+
+def test_only_getme_decides_and_one_good_answer_of_it_starts_the_three_minutes_anew(rig: Rig) -> None:
+    rig.connect()
+    began = rig.clock.mono
+    refuse(rig, "getUpdates", 401)
+    while rig.clock.mono < began + 1000:
+        rig.clock.mono += rig.poller.step()
+    assert rig.ended == []
+    refuse(rig, "getMe", 401)
+    began = rig.clock.mono
+    while rig.clock.mono < began + 170:
+        rig.clock.mono += rig.poller.step()
+    rig.sim.clear_faults()
+    refuse(rig, "getUpdates", 401, times=1)
+    rig.clock.mono += rig.poller.step()
+    refuse(rig, "getMe", 401)
+    began = rig.clock.mono
+    while rig.clock.mono < began + 170:
+        rig.clock.mono += rig.poller.step()
+    assert rig.ended == []
 
 
 @pytest.mark.parametrize(
