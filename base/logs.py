@@ -1,4 +1,4 @@
-"""The log: console and a rotating UTF-8 file, as text or as JSON, without the token in any line or traceback."""
+"""The log: a rotating UTF-8 file and the console, as text or as JSON, without the token in any line or traceback."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ import sys
 from collections import deque
 from datetime import UTC, datetime
 from pathlib import Path
+
+from base.console import ConsoleHandler, console
 
 # No \b in front: a token also stands in "bot<token>" of a URL, and behind an escaped colon.
 TOKEN_LIKE = re.compile(r"\d{5,}(?::|%3[Aa])[A-Za-z0-9_-]{20,}")
@@ -64,7 +66,7 @@ def to_console(token: str, level: str, form: str = "text") -> None:
                 stream, "reconfigure"
             ):  # a Windows pipe is cp1252: a character it lacks must not cost the line
                 stream.reconfigure(errors="backslashreplace")
-        _add(logging.StreamHandler(sys.stderr), token, form)
+        _add(ConsoleHandler(console, sys.stderr), token, form)
 
 
 def to_file(path: Path, token: str, form: str = "text") -> None:
@@ -86,7 +88,9 @@ class _LogFile(logging.handlers.RotatingFileHandler):
 
 def _add(handler: logging.Handler, token: str, form: str) -> None:
     handler.setFormatter(Redacting(token, form))
-    logging.getLogger().addHandler(handler)
+    root = logging.getLogger()
+    root.addHandler(handler)
+    root.handlers.sort(key=lambda one: not isinstance(one, _LogFile))  # the file first
 
 
 class Follower:

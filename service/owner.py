@@ -12,6 +12,7 @@ from pathlib import Path
 
 from access import LINK_LIFETIME, Access, OwnerLink, link_url
 from base import exit_codes, text
+from base.console import show
 from botapi.client import Telegram
 from botapi.errors import TelegramError
 from botapi.outbox import Outbox
@@ -114,7 +115,7 @@ class OwnerInvitation:
     def connected(self, username: str) -> None:
         """The bot's name is known: show the link, once, if it is wanted."""
         if self._to_show:
-            print(invitation(username, self._link.offer(now=self._now())))  # noqa: T201 - nowhere else may it appear
+            show(invitation(username, self._link.offer(now=self._now())))  # nowhere else may it appear
             self._to_show, self._shown = False, True
 
     def tick(self) -> None:

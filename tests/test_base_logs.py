@@ -11,9 +11,10 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from conftest import OTHER_TOKEN, SECRETS, TOKEN
+from conftest import OTHER_TOKEN, PATIENCE, SECRETS, TOKEN
 
 from base import logs
+from base.console import console
 
 
 @pytest.fixture(autouse=True)
@@ -70,6 +71,7 @@ def test_a_console_that_lacks_a_character_still_shows_the_line(
     monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(raw, encoding="cp1252", write_through=True))
     logs.to_console(TOKEN, "INFO")
     logging.info("group 鲸 joined, token %s", TOKEN)
+    assert console.drain(PATIENCE)
     assert b"group \\u9cb8 joined, token <token>" in raw.getvalue()
 
 
