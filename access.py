@@ -124,12 +124,13 @@ class Access:
             return Knock.IGNORE
         now = self._now()
         user = self._store.chats.user(update.user_id) or User(user_id=update.user_id, at=now)
-        if now - user.answered_at < ANSWER_EVERY:
+        # abs(): a clock that was ahead must not silence anyone until then.
+        if abs(now - user.answered_at) < ANSWER_EVERY:
             return Knock.IGNORE
         ask = (
             self.owner_id is not None
-            and now - user.asked_at > ASK_EVERY
-            and self._store.chats.asked_since(now - 3600) < ASKS_AN_HOUR
+            and abs(now - user.asked_at) > ASK_EVERY
+            and self._store.chats.asked_between(now - 3600, now) < ASKS_AN_HOUR
         )
         user = replace(user, name=clip(update.user_name, 64), answered_at=now)
         self._store.chats.put_user(replace(user, asked_at=now) if ask else user)
@@ -184,7 +185,7 @@ class OwnerLink:
 
     def is_open(self, *, now: float) -> bool:
         """Is there a link that still works at `now`?"""
-        return now < self._open()[1]
+        return 0 < self._open()[1] - now <= LINK_LIFETIME
 
     def void(self) -> None:
         """Cancel the link."""
@@ -201,7 +202,7 @@ class OwnerLink:
         if command.partition("@")[0].lower() != "/start" or not code:
             return False
         kept, ends_at = self._open()
-        return now < ends_at and hmac.compare_digest(_hash(code.strip()), kept)
+        return 0 < ends_at - now <= LINK_LIFETIME and hmac.compare_digest(_hash(code.strip()), kept)
 
     def settle(self, user_id: int, *, configured: int | None) -> None:
         """Make this user the owner and use up the link. `configured`: the owner that the settings name now."""
@@ -245,14 +246,15 @@ class Groups:
         self._store = store
         self._ask = ask
         self._now = now
-        self._retry_at: dict[int, float] = {}  # by group
+        self._failed_at: dict[int, float] = {}  # by group
 
     def tick(self) -> None:
         """Refresh the lists that are an hour old. A refusal or a network error is never raised."""
         for chat in self._store.chats.all():
             now = self._now()
-            recent = now - _administrators(self._store, chat.chat_id)[0] < ADMINISTRATORS_EVERY
-            if recent or chat.kind == "private" or now < self._retry_at.get(chat.chat_id, 0.0):
+            recent = abs(now - _administrators(self._store, chat.chat_id)[0]) < ADMINISTRATORS_EVERY
+            just_failed = abs(now - self._failed_at.get(chat.chat_id, 0.0)) < ADMINISTRATORS_RETRY
+            if recent or chat.kind == "private" or just_failed:
                 continue
             try:
                 found = self._ask(chat.chat_id)
@@ -260,11 +262,11 @@ class Groups:
                 log.info("A group's administrators are not known (%s): only allowed users change its settings", error)
                 found = []
             except TelegramError as error:
-                self._retry_at[chat.chat_id] = now + ADMINISTRATORS_RETRY
+                self._failed_at[chat.chat_id] = now
                 if isinstance(error, Unreachable) and error.status is None:
                     return  # no network: the others would wait for it, too
                 continue
-            self._retry_at.pop(chat.chat_id, None)
+            self._failed_at.pop(chat.chat_id, None)
             self._store.set_value(_fact(chat.chat_id), json.dumps({"at": now, "ids": found}))
 
 

@@ -20,6 +20,7 @@ from access import Groups
 from alerts.digest import Digests
 from alerts.held_back import send_due
 from base import exit_codes
+from base.clock import Clock
 from base.config import Settings
 from base.worker import AlreadyReported, Worker, heartbeat
 from botapi.outbox import Outbox
@@ -35,18 +36,25 @@ STATUS_EVERY = 5.0  # seconds
 ADMINS_EVERY = 10.0  # seconds: how soon a new group's admins are known
 TROUBLE_EVERY = 10.0  # seconds: how soon the owner knows that the database cannot be written
 LONGEST_REST = 5.0  # seconds: how soon a clock that was put back is noticed
-ROUND_BEGAN = "checked"  # fact in the store: when the latest finished round of whale checks began, unix seconds
+PRUNE_EVERY = 3600.0  # seconds
+LOOK_AGAIN = 0.2  # seconds: how soon the jobs begin that wait for the time
+# Fact in the store: when the latest finished round of whale checks began, by the computer's clock, as of `--once`.
+ROUND_BEGAN = "checked"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """Something the bot does every so many seconds, for the first time `after` seconds from the start."""
+    """Something the bot does every so many seconds, for the first time `after` seconds from the start.
+
+    waits: not before the time is known (base/clock.py), because it decides who gets what.
+    """
 
     name: str
     every: float
     run: Callable[[], object]
     thread: str = SCHEDULE
     after: float = 0.0
+    waits: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +63,7 @@ class Jobs:
 
     settings: Settings
     store: Store
+    clock: Clock
     lock: InstanceLock
     outbox: Outbox
     watchers: Watchers
@@ -71,21 +80,22 @@ class Jobs:
         watch, watchers = self._watch, self.watchers
         return (
             # The markets
-            Job(name="whales", every=orders, run=watch(self._check_whales), thread="whales"),
-            Job(name="liquidations", every=contracts, run=watch(watchers.liquidations.tick), thread="liquidations"),
-            Job(name="funding", every=contracts, run=watch(watchers.funding.tick), thread="funding"),
-            Job(name="wallets", every=contracts, run=watch(watchers.wallets.tick), thread="wallets"),
+            watch("whales", orders, self._check_whales, thread="whales"),
+            watch("liquidations", contracts, watchers.liquidations.tick, thread="liquidations"),
+            watch("funding", contracts, watchers.funding.tick, thread="funding"),
+            watch("wallets", contracts, watchers.wallets.tick, thread="wallets"),
             # What chats asked for
-            Job(name="digests", every=15.0, run=watch(self.digests.tick)),
-            Job(name="held alerts", every=HELD_EVERY, run=watch(self._tell_held)),
+            watch("digests", 15.0, self.digests.tick),
+            watch("held alerts", HELD_EVERY, self._tell_held),
             # Questions to Telegram, and a message that cannot wait in a broken database
-            Job(name="group admins", every=ADMINS_EVERY, run=self.groups.tick, thread="telegram"),
+            Job(name="group admins", every=ADMINS_EVERY, run=self.groups.tick, thread="telegram", waits=True),
             Job(name="database trouble", every=TROUBLE_EVERY, run=self.database_trouble, thread="telegram"),
             # The bot itself
             Job(name="owner link", every=1.0, run=self.owner_link),
             Job(name="status file", every=STATUS_EVERY, run=self.status_file),
             Job(name="lock", every=30.0, after=2.0, run=self._check_lock),
-            Job(name="old records", every=86_400.0, run=lambda: self.store.prune(now=time.time())),
+            Job(name="clock", every=60.0, run=self.clock.follow_computer),
+            Job(name="old records", every=PRUNE_EVERY, run=self._prune, waits=True),
         )
 
     def check_spot(self) -> None:
@@ -95,17 +105,21 @@ class Jobs:
         self._tell_held()
 
     def _tell_held(self) -> None:
-        send_due(self.store, now=time.time())
+        send_due(self.store, now=self.clock())
 
-    def _watch(self, check: Callable[[], object]) -> Callable[[], None]:
-        """The check, but not while alerts are paused (ON_CONFLICT=pause); what it found is sent at once."""
+    def _prune(self) -> None:
+        if self.clock.may_delete():
+            self.store.prune(now=self.clock())
+
+    def _watch(self, name: str, every: float, check: Callable[[], object], *, thread: str = SCHEDULE) -> Job:
+        """A job that does nothing while alerts are paused (ON_CONFLICT=pause); what it found is sent at once."""
 
         def run() -> None:
             if not self.outbox.alerts_paused():
                 check()
                 self.outbox.wake()
 
-        return run
+        return Job(name=name, every=every, run=run, thread=thread, waits=True)
 
     def _check_whales(self) -> None:
         began = time.time()
@@ -127,7 +141,7 @@ class Scheduler:
 
     `schedule` plans by the computer's clock, which can be put back: by hand, by the network, when summer time ends.
     So no job stays planned for later than one interval from now: a clock put back costs at most one interval.
-    `now` is the local time, as `schedule` reads it.
+    `now` is the local time, as `schedule` reads it. may_decide: is the time known, for jobs that wait for it?
     """
 
     def __init__(
@@ -135,11 +149,12 @@ class Scheduler:
         jobs: Iterable[Job],
         *,
         on_death: Callable[[str], None] | None = None,
+        may_decide: Callable[[], bool] = lambda: True,
         now: Callable[[], datetime] = datetime.now,
     ) -> None:
-        self._now = now
+        self._now, self._may_decide = now, may_decide
         self._plan = schedule.Scheduler()
-        self._planned: list[tuple[schedule.Job, timedelta]] = []
+        self._planned: list[tuple[schedule.Job, Job]] = []
         self._threads: dict[str, _Thread] = {}
         self._worker = Worker(SCHEDULE, self.step, on_death=on_death)
         first = now()
@@ -151,7 +166,7 @@ class Scheduler:
             # The annotation says int; what it means is a timedelta, which takes fractions of a second.
             planned = self._plan.every(job.every).seconds.do(begin)  # type: ignore[arg-type]
             planned.next_run = first + timedelta(seconds=job.after)
-            self._planned.append((planned, timedelta(seconds=job.every)))
+            self._planned.append((planned, job))
 
     @property
     def workers(self) -> list[Worker]:
@@ -176,8 +191,11 @@ class Scheduler:
     def step(self) -> float:
         """Start the jobs that are due; return the seconds until the next one is."""
         now = self._now()
-        for job, every in self._planned:
-            job.next_run = min(job.next_run or now, now + every)
+        known = self._may_decide()
+        for planned, job in self._planned:
+            planned.next_run = min(planned.next_run or now, now + timedelta(seconds=job.every))
+            if job.waits and not known:
+                planned.next_run = max(planned.next_run, now + timedelta(seconds=LOOK_AGAIN))
         self._plan.run_pending()
         rest = self._plan.idle_seconds
         return LONGEST_REST if rest is None else min(LONGEST_REST, max(0.0, rest))

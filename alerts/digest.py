@@ -7,6 +7,7 @@ message and the next time are committed together: a kill neither loses nor doubl
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -25,6 +26,7 @@ log = logging.getLogger(__name__)
 TOP = 5  # orders, coins and liquidations that get a line
 RETRY = 3600.0  # seconds until a digest that could not be put together is tried again
 DAY = 86400.0
+KEPT = 30 * DAY  # seconds: older alerts are deleted (store)
 
 
 def plan(chat: Chat, now: float) -> Chat:
@@ -51,19 +53,33 @@ class Digests:
         self._symbols = tuple(symbols)
         self._default_min = default_min
         self._now = now
+        self._planned_at = -math.inf
 
     def tick(self) -> bool:
         """Enqueue every digest that is due; True when there was one. Raises StoreError."""
         now = self._now()
+        if not 0 <= now - self._planned_at < DAY:  # at the start, once a day, and when the clock was put back
+            self._each(self._store.chats.digests_due(math.inf), self._plan_again, now)
+            self._planned_at = now
         due = self._store.chats.digests_due(now)
-        for chat_id in due:
+        self._each(due, self._send, now)
+        return bool(due)
+
+    def _each(self, chat_ids: Sequence[int], do: Callable[[int, float], None], now: float) -> None:
+        """Do it for each chat, in a transaction of its own: one that fails must not stop the others."""
+        for chat_id in chat_ids:
             try:
                 with self._store.transaction():
-                    self._send(chat_id, now)
-            except (ArithmeticError, LookupError, TypeError, ValueError):  # must not stop the other chats' digests
+                    do(chat_id, now)
+            except (ArithmeticError, LookupError, TypeError, ValueError):
                 log.exception("The digest of chat %d failed; next try in %s", chat_id, text.duration(RETRY))
                 self._store.chats.set_digest_at(chat_id, now + RETRY)
-        return bool(due)
+
+    def _plan_again(self, chat_id: int, now: float) -> None:
+        """Correct a next time that is beyond its rule: a clock that was ahead planned it."""
+        chat = self._store.chats.get(chat_id)
+        if chat is not None and chat.digest_at is not None:
+            self._store.chats.set_digest_at(chat_id, min(chat.digest_at, _next(chat, now) or math.inf))
 
     def _send(self, chat_id: int, now: float) -> None:
         chat = self._store.chats.get(chat_id)
@@ -73,7 +89,7 @@ class Digests:
             self._store.chats.set_digest_at(chat_id, _next(chat, now))
             return
         since = schedules.parse(chat.digest).previous(chat.digest_at, zone=chat.timezone)
-        digest = self.compose(chat, since=since, until=now)
+        digest = self.compose(chat, since=max(since, now - KEPT), until=now)
         held = held_back.take(self._store, chat, now=now)
         # A time that a person chose is kept; in quiet hours the digest comes without a sound.
         parts = f"{digest}\n\n{held}" if held else digest

@@ -56,10 +56,10 @@ def due_at(chat: Chat, held: Sequence[HistoryEntry], *, now: float) -> float:
     """When they are sent, by the settings as they are now; never in quiet hours or while everything is muted."""
     if chat.digest_at is not None and _is_for_digest(chat, held):
         return chat.digest_at
-    at = now
-    if not _any_quiet(held):
-        at = hour_began(chat, min(entry.at for entry in held)) + 3600
-    at = max(at, now, chat.muted_until)
+    at, first = now, min(entry.at for entry in held)
+    if not _any_quiet(held) and first <= now:  # else a clock that was ahead marked it
+        at = hour_began(chat, first) + 3600
+    at = max(at, now + chat.muted_for(now))
     quiet = chat.quiet_hours
     return (quiet.until(at, chat.zone) if quiet is not None else None) or at
 

@@ -54,7 +54,7 @@ def _deliver(store: Store, chat: Chat, alert: Alert, *, now: float, heard: Heard
             store.messages.add_to_bundle(open_id, alert.key)
             store.messages.revise(open_id, {SOUND: sound.value}, now=now)
             return sound
-    if chat.hourly_cap and store.messages.count_since(chat.chat_id, hour_began(chat, now)) >= chat.hourly_cap:
+    if chat.hourly_cap and store.messages.count_between(chat.chat_id, hour_began(chat, now), now) >= chat.hourly_cap:
         return Heard.CAP
     message = {SOUND: heard.value}
     made = store.messages.enqueue(chat.chat_id, "sendMessage", message, now=now, lane=ALERTS, bundle=bundle)
@@ -77,7 +77,7 @@ def announce(
     for chat in store.chats.all():
         if chat.levels.get(monitor) == "off" or (symbol and (not chat.follows(symbol) or chat.muted(symbol, now))):
             continue
-        silent = is_quiet(chat, now) or now < chat.muted_until
+        silent = is_quiet(chat, now) or chat.muted_for(now) > 0
         enqueue(store, chat, line(chat.zone), now=now, silent=silent)
 
 

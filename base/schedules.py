@@ -41,7 +41,9 @@ class Schedule:
         from cronsim import CronSim  # here, not at every start: only chats with a digest need it
 
         moment = datetime.fromtimestamp(at, UTC).astimezone(zones.zone(self.zone or zone))
-        return next(CronSim(self.cron, moment, reverse=reverse)).timestamp()
+        for found in CronSim(self.cron, moment, reverse=reverse):
+            return found.timestamp()
+        raise Unreadable(f"“{self.cron[:60]}” never matches a date.")
 
 
 def parse(typed: str) -> Schedule:

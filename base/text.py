@@ -11,6 +11,7 @@ import re
 from datetime import UTC, datetime, timedelta, tzinfo
 
 MESSAGE_LIMIT = 4096
+LONGEST_DURATION = 365 * 86400.0  # seconds that people can type
 
 # A comma must separate thousands: `1,5m` may mean 1.5 million, not 15 million.
 _AMOUNT = re.compile(r"^\$?\s*((?:\d+|\d{1,3}(?:[,_]\d{3})+)(?:\.\d+)?)\s*([kmb]?)$", re.IGNORECASE)
@@ -55,7 +56,7 @@ def parse_duration(text: str) -> float:
     if match is None:
         raise ValueError(f"not a duration: {text!r}")
     seconds = float(match[1]) * _SECONDS[match[2].lower()]
-    if not 0 < seconds <= 365 * 86400:
+    if not 0 < seconds <= LONGEST_DURATION:
         raise ValueError(f"not a usable duration: {text!r}")
     return seconds
 

@@ -126,7 +126,7 @@ def queries(store: Store, now: float) -> dict[str, float]:
         "history of a chat": milliseconds(lambda: store.messages.history(1, limit=10)),
         "alerts of a day (digest)": milliseconds(lambda: store.messages.alerts_between(now - DAY, now)),
         "bars of 24 h (chart)": milliseconds(lambda: store.markets.bars("BTC", since=now - DAY)),
-        "messages of an hour (cap)": milliseconds(lambda: store.messages.count_since(1, now - 3600)),
+        "messages of an hour (cap)": milliseconds(lambda: store.messages.count_between(1, now - 3600, now)),
         "an update is marked": milliseconds(lambda: store.chats.mark_handled(next(number), now=now)),
     }
 
@@ -144,9 +144,9 @@ def main() -> int:
         store = Store(path)
         for chat_id in range(1, options.chats + 1):
             store.chats.put(Chat(chat_id=chat_id, added_by=chat_id))
-        store.chats.put(Chat(chat_id=100, added_by=1, muted_until=BEGAN + 10_000 * DAY))
         sizes, prunes = [], []
         for day in range(options.days):
+            store.chats.put(Chat(chat_id=100, added_by=1, muted_until=BEGAN + (day + 2) * DAY))
             live(store, day, a_day=options.alerts)
             prunes.append(prune(store, BEGAN + (day + 1) * DAY))
             sizes.append(sum(file.stat().st_size for file in path.parent.iterdir()))

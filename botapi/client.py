@@ -25,6 +25,8 @@ import requests
 from requests.structures import CaseInsensitiveDict
 
 from base import transport
+from base.clock import Clock
+from base.stopwatch import Stopwatch
 from base.worker import heartbeat
 from botapi.connections import Connections, CuttableAdapter
 from botapi.errors import NoAnswer, Unreachable, failure
@@ -77,6 +79,7 @@ class Telegram:
         ask_timeout: float = ASK_TIMEOUT,
         connect_timeout: float = CONNECT_TIMEOUT,
         now: Callable[[], float] = time.time,
+        clock: Clock | None = None,
     ) -> None:
         self.token, self._secret = token, token.partition(":")[2]
         self._call_timeout, self._ask_timeout, self._connect_timeout = call_timeout, ask_timeout, connect_timeout
@@ -86,6 +89,7 @@ class Telegram:
         self._lost = False  # the last asking call got no answer
         self._api_url = api_url
         self._now = now
+        self.clock = clock or Clock()
         self._poll_connections, self._connections = Connections(), Connections()
         self._poll_adapter = CuttableAdapter(self._poll_connections)
         self._adapter = CuttableAdapter(self._connections)
@@ -201,7 +205,7 @@ class Telegram:
         asks = timeout[1] < self._call_timeout
         long_poll = bool(params) and url.endswith("/getUpdates") and params.get("timeout") != 0
         adapter = self._poll_adapter if long_poll else self._adapter
-        began = time.monotonic()
+        began, watch = time.monotonic(), Stopwatch()
         heartbeat()
         try:
             request = _form(url, params, files) if files else _json(url, params or {})
@@ -223,6 +227,8 @@ class Telegram:
         try:
             told = json.loads(content)
             if told["ok"] is True and "result" in told:
+                if asks:
+                    self.clock.told(_unix(answer.headers.get("Date", "")), took=watch.elapsed())
                 if long_poll:
                     self._note_date(answer.headers.get("Date", ""))
                 return answer

@@ -318,7 +318,7 @@ class Poller:
     def _tell(self, what: str, words: str) -> bool:
         """Tell the owner; at most one message of a kind per hour."""
         now = self._now()
-        if now - self._told.get(what, 0.0) < TELL_EVERY:
+        if abs(now - self._told.get(what, 0.0)) < TELL_EVERY:
             return False
         self._told[what] = now
         self._events.tell_owner(words)

@@ -7,7 +7,6 @@ in the outbox. An update that cannot be read, or whose command has a bug, is ski
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
 from datetime import UTC
 from typing import Any
@@ -27,8 +26,7 @@ log = logging.getLogger(__name__)
 class Inbox:
     """Handles raw updates one by one.
 
-    now: Telegram's time in unix seconds, which decides whether a command is too old. clock: our own time, with which
-    rows of the store are marked. stale_after: seconds.
+    now: Telegram's time, unix seconds. stale_after: seconds after which a command is too old to run.
     """
 
     def __init__(
@@ -39,14 +37,12 @@ class Inbox:
         *,
         stale_after: float,
         now: Callable[[], float],
-        clock: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
         self._access = access
         self._commands = commands
         self._stale_after = stale_after
         self._now = now
-        self._clock = clock
 
     def take(self, raw: dict[str, Any]) -> None:
         """Handle one update. Raises StoreError if it could not be stored: then it must be fetched again."""
@@ -123,7 +119,7 @@ class Inbox:
 
     def _say(self, update: Update, reply: Reply) -> None:
         """Put an answer into the outbox. A long text becomes several messages; the last one has the keyboard."""
-        now = self._clock()
+        now = self._now()
         chat_id = reply.chat_id or update.chat_id
         if reply.toast:
             payload: dict[str, Any] = {"callback_query_id": update.callback_id, "text": text.clip(reply.text, 200)}

@@ -12,7 +12,7 @@ from alerts.held_back import is_due
 from base import schedules, text, zones
 from botapi.updates import Update
 from commands.context import Context, Reply, Usage
-from store.rows import LEVELS, MONITORS, Chat
+from store.rows import LEVELS, MONITORS, Chat, mute_left
 
 LOWEST_THRESHOLD = 10_000.0
 HIGHEST_CAP = 1000
@@ -252,12 +252,12 @@ def described(context: Context, chat: Chat) -> list[str]:
 def muted(context: Context, chat: Chat) -> list[str]:
     """`Muted until TIME.` and `Muted: ETH until TIME.`, each only if it applies now."""
     now, lines = context.now(), []
-    if chat.muted_until > now:
+    if chat.muted_for(now):
         lines.append(f"Muted until {text.clock(chat.muted_until, now=now, zone=chat.zone)}.")
     coins = [
         f"{symbol} until {text.clock(until, now=now, zone=chat.zone)}"
         for symbol, until in sorted(chat.symbol_mutes.items())
-        if until > max(now, chat.muted_until)
+        if mute_left(until, now) > chat.muted_for(now)
     ]
     return [*lines, f"Muted: {', '.join(coins)}."] if coins else lines
 
@@ -320,7 +320,7 @@ def _mute(context: Context, chat: Chat, symbol: str | None, seconds: float) -> l
 def _unmute(context: Context, chat: Chat, symbol: str) -> list[Reply]:
     """Unmute one coin; a mute of all alerts stays."""
     chat = replace(chat, symbol_mutes={coin: until for coin, until in chat.symbol_mutes.items() if coin != symbol})
-    if chat.muted_until <= context.now():
+    if not chat.muted_for(context.now()):
         return context.save(chat, " ".join([f"{symbol} unmuted.", *muted(context, chat)]))
     until = text.clock(chat.muted_until, now=context.now(), zone=chat.zone)
     said = f"{symbol} is no longer muted, but all alerts stay muted until {until}. /mute off ends that too."

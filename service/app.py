@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ from alerts.digest import Digests
 from alerts.paused import pause
 from alerts.publish import compose
 from base import exit_codes, logs
+from base.clock import Clock
 from base.config import NOBODY, ConfigError, Settings
 from base.worker import Worker
 from botapi.client import Telegram
@@ -53,58 +53,57 @@ class Bot:
         lock: InstanceLock,
         store: Store,
         *,
+        clock: Clock,
         end: Callable[[int, str], None],
         env_file: Path,
         link: Link = Link.NEVER,
     ) -> None:
         self._settings, self._lock, self._store, self._end = settings, lock, store, end
+        self.clock = clock
         self.refused = threading.Event()  # Telegram does not take the token
         self._told_of_refusal = threading.Lock()  # taken once, never released
         store.when_damaged(self._crash)
-        self.telegram = Telegram(settings.token, settings.api_url)
-        self.access = Access(
-            store, owner_id=settings.owner_id, allowed_users=settings.allowed_users, now=self._server_time
-        )
+        self.telegram = Telegram(settings.token, settings.api_url, clock=clock)
+        self.access = Access(store, owner_id=settings.owner_id, allowed_users=settings.allowed_users, now=clock)
         nobody = self.access.owner_id is None and not settings.allowed_users
         if nobody and link is Link.NEVER:
             raise ConfigError([NOBODY], missing=("OWNER_ID",))
-        self.invitation = OwnerInvitation(
-            store, self.access, env_file, link=link, nobody=nobody, end=end, now=self._server_time
-        )
+        self.invitation = OwnerInvitation(store, self.access, env_file, link=link, nobody=nobody, end=end, now=clock)
         self._make_alerts()
         self._make_listening()
         self._make_service()
 
     def _make_alerts(self) -> None:
-        settings, store = self._settings, self._store
+        settings, store, now = self._settings, self._store, self.clock
         self.latency = Latency()
         self.outbox = Outbox(
             store,
             self.telegram,
             send_rate=settings.sends_per_second,
+            now=now,
             alerts_paused=lambda: self.poller.polling_state().alerts_paused,
             events=OutboxEvents(
                 sent=self.latency.add,
                 token_refused=self._token_refused,
                 died=self._died,
                 tell_owner=lambda words: self.owner.keep(words),  # noqa: PLW0108 - made below
-                no_rights=lambda chat_id: pause(store, chat_id, now=time.time()),
+                no_rights=lambda chat_id: pause(store, chat_id, now=now()),
             ),
-            compose=lambda delivery: compose(store, delivery, now=time.time()),
+            compose=lambda delivery: compose(store, delivery, now=now()),
             attachments=makers(
                 store,
                 self._lock.folder,
-                now=time.time,
+                now=now,
                 redact=lambda words: logs.redact(words, settings.token.partition(":")[2]),
             ),
         )
-        self.owner = OwnerMessages(store, self.access, self.outbox, self.telegram)
-        self.watchers = Watchers(settings, store, notify_owner=self.owner.tell)
+        self.owner = OwnerMessages(store, self.access, self.outbox, self.telegram, now)
+        self.watchers = Watchers(settings, store, now=now, notify_owner=self.owner.tell)
         whale_min = self.watchers.whales.default_threshold
-        self.digests = Digests(store, symbols=settings.symbols, default_min=whale_min, now=self._server_time)
+        self.digests = Digests(store, symbols=settings.symbols, default_min=whale_min, now=now)
 
     def _make_listening(self) -> None:
-        settings, store, now = self._settings, self._store, self._server_time
+        settings, store, now = self._settings, self._store, self.clock
         self.context = Context(
             store,
             self.access,
@@ -132,26 +131,36 @@ class Bot:
                 alone_here=settings.machine_wide_lock,
             ),
             drop_pending=settings.drop_pending_updates,
+            now=now,
         )
 
     def _make_service(self) -> None:
         settings, folder = self._settings, self._lock.folder
         patience = LONG_POLL + PATIENCE  # seconds: a long poll waits on purpose
-        self.state = State(folder, self._store, bot_id=settings.bot_id, snapshot=self._snapshot, patience=patience)
+        self.state = State(
+            folder,
+            self._store,
+            bot_id=settings.bot_id,
+            snapshot=self._snapshot,
+            patience=patience,
+            now=self.clock,
+            started_at=self.clock.began,
+        )
         self.jobs = Jobs(
             settings=settings,
             store=self._store,
+            clock=self.clock,
             lock=self._lock,
             outbox=self.outbox,
             watchers=self.watchers,
             digests=self.digests,
-            groups=Groups(self._store, ask=self.telegram.administrators, now=self._server_time),
+            groups=Groups(self._store, ask=self.telegram.administrators, now=self.clock),
             end=self._end,
             owner_link=self.invitation.tick,
             database_trouble=self.owner.tell_of_trouble,
             status_file=self.state.write,
         )
-        self.scheduler = Scheduler(self.jobs.table(), on_death=self._died)
+        self.scheduler = Scheduler(self.jobs.table(), on_death=self._died, may_decide=self.clock.may_decide)
         self.watchdog = Watchdog(self._workers, limit=patience, on_stuck=self._crash, on_death=self._died)
         self.web: HealthServer | None = None
         if port := settings.health_port:
@@ -184,10 +193,6 @@ class Bot:
             self.web.stop()
 
     # What the parts ask for
-
-    def _server_time(self) -> float:
-        """This computer's clock corrected by Telegram's: a wrong clock must not make commands look old."""
-        return time.time() + self.telegram.clock_offset
 
     def _workers(self) -> list[Worker]:
         return [self.poller.worker, *self.scheduler.workers, *self.outbox.workers()]
@@ -223,7 +228,7 @@ class Bot:
         self.invitation.connected(username)
         menu = [{"command": name, "description": words} for name, words in table.menu()]
         # Through the outbox, which tries until Telegram takes it: the first poll need not wait for it.
-        self._store.messages.enqueue(0, "setMyCommands", {"commands": menu}, now=time.time())
+        self._store.messages.enqueue(0, "setMyCommands", {"commands": menu}, now=self.clock())
         self.outbox.wake()
         log.info(
             "This is @%s (bot %d). Folder: %s. Watching %s every %g s",

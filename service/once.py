@@ -10,11 +10,13 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from base import exit_codes, text
 from botapi.client import Telegram
 from botapi.errors import TelegramError, TokenRefused
 from monitors import ROUND_BEGAN, Jobs
+from service import state
 from store import Store
 
 log = logging.getLogger(__name__)
@@ -41,6 +43,10 @@ def alone(
     What cannot be delivered in time stays in the store for the next round.
     """
     began, store, outbox, watchers = monotonic(), jobs.store, jobs.outbox, jobs.watchers
+    error = _refusal(telegram, pause)  # this also tells the time, and cron must not hide a revoked token
+    if error:
+        refused.set()
+        log.error("Telegram refuses the token (%s). Get the current one from @BotFather into .env.", error)
     for watcher in (watchers.liquidations, watchers.funding, watchers.wallets):
         watcher.tick()
     jobs.check_spot()
@@ -48,8 +54,9 @@ def alone(
     while watchers.whales.unfinished() and monotonic() < settled and not pause(LOOK_AGAIN):
         jobs.check_spot()
     before = len(store.pending())
-    outbox.start()
-    while store.pending() and monotonic() - began < ROUND_TIME and not pause(0.05):
+    if not error:
+        outbox.start()
+    while not error and store.pending() and monotonic() - began < ROUND_TIME and not pause(0.05):
         if outbox.unreachable_since() is not None:
             break
         if refused.is_set():
@@ -68,10 +75,7 @@ def alone(
         log.error("Checked in %s, but %s. Not delivered: %s, kept for the next round.", took, why, waiting)
         return code
     log.info("Checked and delivered in %s: %s", took, text.count(before, "message"))
-    if error := _refusal(telegram, pause):  # also when nothing waited: cron must not hide a revoked token
-        log.error("Telegram refuses the token (%s). Get the current one from @BotFather into .env.", error)
-        return exit_codes.TOKEN_REFUSED
-    return exit_codes.STOPPED
+    return exit_codes.TOKEN_REFUSED if refused.is_set() else exit_codes.STOPPED
 
 
 def _refusal(telegram: Telegram, pause: Pause) -> TokenRefused | None:
@@ -89,17 +93,32 @@ def _refusal(telegram: Telegram, pause: Pause) -> TokenRefused | None:
     return None
 
 
-def beside(store: Store, *, since: float, patience: float, pause: Pause, now: Callable[[], float] = time.time) -> int:
-    """Wait until the running bot has finished a round that began after `since` and sent its alerts."""
-    while now() - since < patience:
+def beside(
+    store: Store,
+    folder: Path,
+    *,
+    since: float,
+    patience: float,
+    pause: Pause,
+    monotonic: Callable[[], float] = time.monotonic,
+) -> int:
+    """Wait until the running bot has finished a round that began after `since` and sent its alerts.
+
+    since: by the computer's clock, as the bot notes its rounds. folder: where that bot writes its status.
+    """
+    log.info("The bot is already running: waiting for its next round")
+    ends_at = monotonic() + patience
+    while monotonic() < ends_at:
         if float(store.value(ROUND_BEGAN) or 0) > since and not store.pending():
-            log.info("The bot is already running and has just checked and delivered. Nothing was left to do.")
+            log.info("It has just checked and delivered. Nothing was left to do.")
             return exit_codes.STOPPED
+        if (state.read(folder) or {}).get("alerts_paused"):
+            log.error("Its alerts are paused while another copy is active (ON_CONFLICT=pause): that copy sends them.")
+            return exit_codes.UNAVAILABLE
         if pause(0.2):
             return exit_codes.STOPPED
     log.error(
-        "The bot is already running, but has not checked and delivered within %s. Either its alerts are paused while "
-        "another copy is active (ON_CONFLICT=pause), or a connection is slow. `python bot.py status` shows which.",
+        "It has not checked and delivered within %s: it hangs, or a connection is slow. See `python bot.py status`.",
         text.duration(patience),
     )
     return exit_codes.UNAVAILABLE

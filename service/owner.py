@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -43,6 +42,7 @@ class OwnerMessages:
     access: Access
     outbox: Outbox
     telegram: Telegram
+    now: Callable[[], float]
     told_of_trouble: bool = False
 
     def tell(self, words: str) -> None:
@@ -54,7 +54,7 @@ class OwnerMessages:
         """The same without waking the outbox: inside a transaction the wait for its lock could hang both."""
         owner = self.access.owner_id
         if owner is not None:
-            self.store.messages.enqueue(owner, "sendMessage", {"text": words}, now=time.time())
+            self.store.messages.enqueue(owner, "sendMessage", {"text": words}, now=self.now())
 
     def tell_of_damage(self) -> None:
         """At the start: log and tell when the database was damaged and a new one was begun."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from base import exit_codes, logs
+from base.clock import Clock
 from base.config import Settings
 from botapi.storage import StoreError
 from lock import InstanceLock, LockError
@@ -58,12 +59,15 @@ def run(
     try:
         folder = bot_folder(settings.bot_id, settings.data_dir)
         lock = InstanceLock(folder, settings.bot_id, machine_wide=settings.machine_wide_lock)
-        make = partial(Bot, settings, lock, end=lambda *end: events.put(End(*end)), env_file=env_file, link=link)
+        clock = Clock()
+        make = partial(
+            Bot, settings, lock, clock=clock, end=lambda *end: events.put(End(*end)), env_file=env_file, link=link
+        )
         if one_round:
-            return _one_round(make, lock, events, patience=settings.whale_interval_seconds + once.ROUND_TIME)
+            return _one_round(make, lock, clock, events, patience=settings.whale_interval_seconds + once.ROUND_TIME)
         if not _take(lock, events, notifier, wait=wait):
             return exit_codes.STOPPED if not events.empty() else exit_codes.ALREADY_RUNNING
-        with _store(lock) as store:
+        with _store(lock, clock) as store:
             logs.to_file(folder / "bot.log", settings.token, settings.log_format)
             return _run(make(store=store), lock, events, notifier)
     except (FolderError, LockError, StoreError) as error:
@@ -133,7 +137,7 @@ def _wait_for_end(bot: Bot, lock: InstanceLock, events: queue.SimpleQueue[object
 
 
 def _one_round(
-    make: Callable[..., Bot], lock: InstanceLock, events: queue.SimpleQueue[object], *, patience: float
+    make: Callable[..., Bot], lock: InstanceLock, clock: Clock, events: queue.SimpleQueue[object], *, patience: float
 ) -> int:
     """`--once`: a round of our own, or next to a running bot the round of that bot; returns the exit code."""
 
@@ -146,7 +150,7 @@ def _one_round(
 
     began = time.time()
     if lock.acquire():
-        with _store(lock) as store:
+        with _store(lock, clock) as store:
             bot = make(store=store)
             return once.alone(bot.jobs, bot.telegram, pause=pause, refused=bot.refused)
     if not lock.same_folder:
@@ -154,14 +158,14 @@ def _one_round(
         print("It uses another folder: --once needs the same DATA_DIR as the running bot.", file=sys.stderr)
         return exit_codes.ALREADY_RUNNING
     with closing(Store(lock.folder / "bot.db")) as store:
-        return once.beside(store, since=began, patience=patience, pause=pause)
+        return once.beside(store, lock.folder, since=began, patience=patience, pause=pause)
 
 
 @contextmanager
-def _store(lock: InstanceLock) -> Iterator[Store]:
+def _store(lock: InstanceLock, clock: Clock) -> Iterator[Store]:
     """The bot's store while the lock is held: closed at the end, and then the lock is released."""
     try:
-        with closing(Store(lock.folder / "bot.db")) as store:
+        with closing(Store(lock.folder / "bot.db", now=clock)) as store:
             yield store
     finally:
         lock.release()

@@ -80,13 +80,15 @@ class State:
         patience: float = 80.0,
         now: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
+        started_at: Callable[[], float] | None = None,
     ) -> None:
         self.latest: dict[str, Any] = {}
         self._folder, self._path = folder, folder / FILE
         self._store, self._bot_id = store, bot_id
         self._snapshot, self._patience = snapshot, patience
         self._now, self._monotonic = now, monotonic
-        self._started_at = now()
+        made = now()
+        self._started_at = started_at or (lambda: made)
         self._failing = False
         self._queue = {"pending": 0, "sent_24h": 0, "buried_24h": 0}
         self._hours: list[list[int]] = []  # the last 24 clock hours: [unix time of the beginning, alerts]
@@ -140,7 +142,7 @@ class State:
 
     def _live(self, found: Snapshot) -> dict[str, Any]:
         return {
-            "started_at": self._started_at,
+            "started_at": self._started_at(),
             "polling": found.polling.as_json(),
             "conflict": asdict(found.conflict),
             "problems": self._problems(found),
@@ -160,7 +162,7 @@ class State:
             problems.append(f"The database has been unusable for {text.duration(failing)}. The log says why.")
         if polling.state.shares:
             return problems
-        quiet = max(0.0, now - max(polling.last_good_at or self._started_at, polling.failing_since or 0.0))
+        quiet = max(0.0, now - max(polling.last_good_at or self._started_at(), polling.failing_since or 0.0))
         if polling.last_good_at is None:
             problems.append(f"Not connected to Telegram yet, for {text.duration(quiet)}.")
         elif quiet > self._patience:
@@ -185,7 +187,9 @@ class State:
     def lines(self, zone: tzinfo, *, polling: Sequence[str]) -> list[str]:
         """The lines of /status, times in that zone; `polling` are those about Telegram. Raises StoreError."""
         now, found = self._now(), self._snapshot()
-        lines = [f"Running for {text.duration(now - self._started_at)} on {socket.gethostname()}, pid {os.getpid()}."]
+        lines = [
+            f"Running for {text.duration(now - self._started_at())} on {socket.gethostname()}, pid {os.getpid()}."
+        ]
         lines += polling
         if found.sending_failed_since is not None:
             since = text.clock(found.sending_failed_since, now=now, zone=zone)

@@ -66,9 +66,9 @@ class Chats:
         """Store a person, new or changed."""
         self._db.put("users", ("user_id",), vars(user))
 
-    def asked_since(self, at: float) -> int:
-        """How many strangers the owner was asked about since then."""
-        return self._db.number("SELECT count(*) FROM users WHERE asked_at > ?", (at,))
+    def asked_between(self, since: float, until: float) -> int:
+        """How many strangers the owner was last asked about in that time."""
+        return self._db.number("SELECT count(*) FROM users WHERE asked_at > ? AND asked_at <= ?", (since, until))
 
     # Updates
 

@@ -216,12 +216,12 @@ class Messages:
         )
         return None if row is None else int(row["id"])
 
-    def count_since(self, chat_id: int, at: float) -> int:
-        """How many messages with alerts were made for the chat since then. Edits and buried messages do not count."""
+    def count_between(self, chat_id: int, since: float, until: float) -> int:
+        """How many messages with alerts were made for the chat in that time. Edits and buried ones do not count."""
         return self._db.number(
             "SELECT count(*) FROM deliveries WHERE chat_id = ? AND bundle IS NOT NULL AND created_at >= ? "
-            "AND state != 'buried'",
-            (chat_id, at),
+            "AND created_at <= ? AND state != 'buried'",
+            (chat_id, since, until),
         )
 
     # Alerts held back for a chat

@@ -8,6 +8,7 @@ from datetime import tzinfo
 from typing import NamedTuple
 
 from base import zones
+from base.text import LONGEST_DURATION
 from venues.perpetuals import Position
 
 MONITORS = ("whales", "liquidations", "funding", "wallets")
@@ -65,12 +66,22 @@ class Chat:
 
     def muted(self, symbol: str, now: float) -> bool:
         """Is this coin, or everything, muted at that time?"""
-        return now < self.muted_until or now < self.symbol_mutes.get(symbol, 0.0)
+        return bool(self.muted_for(now) or mute_left(self.symbol_mutes.get(symbol, 0.0), now))
+
+    def muted_for(self, now: float) -> float:
+        """Seconds for which everything is still muted, 0 when it is not."""
+        return mute_left(self.muted_until, now)
 
     def threshold(self, monitor: str, symbol: str, default: float) -> float:
         """The minimum size of an alert: the chat's own for this coin, its own for all coins, or the default."""
         amounts = self.thresholds.get(monitor, {})
         return amounts.get(symbol, amounts.get("*", default))
+
+
+def mute_left(until: float, now: float) -> float:
+    """Seconds until a mute ends. 0 also for one longer than any can be: a clock that was ahead set it."""
+    left = until - now
+    return left if 0 < left < LONGEST_DURATION + 86400 else 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

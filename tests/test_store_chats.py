@@ -88,8 +88,8 @@ def test_strangers_count_from_when_the_owner_was_asked_about_them(store: Store) 
     store.chats.put_user(User(user_id=1, at=NOW, asked_at=NOW - 100))
     store.chats.put_user(User(user_id=2, at=NOW - 100, asked_at=NOW))
     store.chats.put_user(User(user_id=3, at=NOW))
-    assert store.chats.asked_since(NOW - 50) == 1
-    assert store.chats.asked_since(NOW) == 0
+    assert store.chats.asked_between(NOW - 50, NOW) == 1
+    assert store.chats.asked_between(NOW, NOW + 9) == 0
 
 
 @pytest.mark.parametrize("recent", ["at", "answered_at", "asked_at"])

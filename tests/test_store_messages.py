@@ -34,10 +34,11 @@ def test_the_hourly_limit_counts_messages_with_alerts_that_were_or_may_yet_be_se
     buried = bundled(store, 7, "b")
     bundled(store, 8, "c")
     say(store, 7, "pong")
-    assert store.messages.count_since(7, NOW) == 2
+    assert store.messages.count_between(7, NOW, NOW + 9) == 2
     store.settle_buried(buried, reason="refused", now=NOW)
-    assert store.messages.count_since(7, NOW) == 1
-    assert store.messages.count_since(7, NOW + 0.1) == 0
+    assert store.messages.count_between(7, NOW, NOW + 9) == 1
+    assert store.messages.count_between(7, NOW + 0.1, NOW + 9) == 0
+    assert store.messages.count_between(7, NOW - 9, NOW - 0.1) == 0, "made by a clock that was ahead"
 
 
 def test_a_message_that_was_sent_is_settled_once(store: Store) -> None:

@@ -102,6 +102,12 @@ class Health:
         self._asked: set[str] = set()
         self._failed: set[str] = set()
 
+    def clock_set_back(self, now: float) -> None:
+        """Rests and failures that were marked by a clock that was ahead count from now."""
+        since = self.seen.since
+        self.seen = replace(self.seen, retry_at=0.0, since=None if since is None else min(since, now))
+        self._failing = {feed: trouble._replace(since=min(trouble.since, now)) for feed, trouble in self._failing.items()}
+
     def may_be_asked(self, now: float, feed: str = "") -> bool:
         """False for what failed in this tick, while the host rests, and once it is off."""
         resting = self._down or now < self.seen.retry_at
@@ -187,7 +193,7 @@ class Health:
 
     def owner_should_know(self, now: float) -> bool:
         """True once for each time it refuses requests from here, but not more often than every six hours."""
-        if self.seen.state != "blocked" or (self._told_at is not None and now - self._told_at < TELL_EVERY):
+        if self.seen.state != "blocked" or (self._told_at is not None and abs(now - self._told_at) < TELL_EVERY):
             return False
         self._told_at = now
         return True

@@ -85,6 +85,7 @@ class Feeds(Generic[V]):
         self._welcome: set[str] = set()  # venues that answered since the start
         self._unserved: dict[str, float] = {}  # what nobody answers for -> since when
         self._silent_since: float | None = None  # set once the owner was told
+        self._ticked_at = 0.0
         self.stopping = False
 
     def stop(self) -> None:
@@ -109,8 +110,14 @@ class Feeds(Generic[V]):
 
     def begin_tick(self) -> None:
         """Let every venue that failed in the last tick be asked again when its rest is over."""
+        last, self._ticked_at = self._ticked_at, self._now()
+        if self._ticked_at < last:
+            self._unknown.clear()
+            self._unserved.clear()
         for health in self._health.values():
             health.begin_tick()
+            if self._ticked_at < last:
+                health.clock_set_back(self._ticked_at)
 
     def in_turn(self, feeds: Iterable[str]) -> list[str]:
         """The feeds in the order in which to ask for them: after a tick that a venue ended, the next one comes first.

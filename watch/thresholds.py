@@ -36,7 +36,7 @@ class Thresholds:
         self._store = store
         self._volumes: dict[str, float] = {}
         self._read_at = 0.0
-        self._retry_at = 0.0
+        self._tried_at = 0.0
         self._automatic = [symbol for symbol in settings.symbols if settings.whale_min(symbol) is None]
         for symbol in self._automatic:
             stored = store.value(f"volume:{symbol}")
@@ -55,9 +55,9 @@ class Thresholds:
 
     def refresh(self, source: SpotVenue, *, now: float) -> None:
         """Read the volumes when a day has passed and an automatic threshold needs them. Never raises SourceError."""
-        if not self._automatic or abs(now - self._read_at) < EVERY or now < self._retry_at:
+        if not self._automatic or abs(now - self._read_at) < EVERY or abs(now - self._tried_at) < RETRY:
             return
-        self._retry_at = now + RETRY
+        self._tried_at = now
         try:
             volumes = source.volume_usd(self._automatic)
         except SourceError as error:

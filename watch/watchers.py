@@ -26,8 +26,11 @@ class Watchers:
     Each `tick` is for one thread; everything else is for any. notify_owner: gets sentences about sources.
     """
 
-    def __init__(self, settings: Settings, store: Store, *, notify_owner: Callable[[str], None]) -> None:
-        urls, context = settings.source_urls, Context(settings=settings, store=store, notify_owner=notify_owner)
+    def __init__(
+        self, settings: Settings, store: Store, *, now: Callable[[], float], notify_owner: Callable[[str], None]
+    ) -> None:
+        urls = settings.source_urls
+        context = Context(settings=settings, store=store, now=now, notify_owner=notify_owner)
         okx, hyperliquid = partial(Okx, urls["okx"]), partial(Hyperliquid, urls["hyperliquid"])
 
         def coinglass() -> CoinGlass | None:
