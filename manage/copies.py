@@ -23,7 +23,6 @@ from manage.checks import ROOT, Subject
 from manage.findings import Finding, at_once
 from manage.start_commands import Launcher, starts_bot
 
-SILENT = 60.0  # seconds without a new status.json after which a running bot hangs
 RECENT = 86400.0
 
 
@@ -113,11 +112,12 @@ def polling(subject: Subject) -> Iterator[Finding]:
     if told is None or told.get("pid") != subject.holder.pid:
         yield Finding("polling", "ok", "the running bot has not written its status yet; try again in a few seconds")
         return
-    silent = now - float(told["written_at"])
-    if silent > SILENT:
+    silent = now - state.seen_at(subject.folder)
+    if silent > state.FRESH:
         words = f"no sign of life from the running bot for {text.duration(silent)}: it hangs, or the disk is full"
         yield Finding("polling", "problem", words, "restart it. To see why, run: python bot.py logs")
         return
+    now = float(told["written_at"])  # by the bot's clock; what has changed since is written at once
     yield _how(told["polling"], now)
     conflict = told["conflict"]
     recent = [episode for episode in conflict["episodes"] if (episode["until"] or now) > now - RECENT]

@@ -14,15 +14,14 @@ from machine.folders import find_folder
 from machine.holder import Holder, bot_name, user_name
 from service import state
 
-FRESH = 30.0  # seconds; a running bot writes its status every 5
-
 
 @dataclass(frozen=True, kw_only=True)
 class Instance:
     """One look at a bot. Times are unix seconds.
 
     holder: who runs it, None when nobody does. folder: of its files, as far as known. told: the status it wrote
-    (state.py), empty when it cannot be read. left: the status of a killed bot, empty after a clean stop.
+    (state.py), empty when it cannot be read. left: the status of a killed bot, empty after a clean stop. seen_at: its
+    last sign of life, by the computer's clock, 0 for none.
     """
 
     bot_id: int
@@ -30,6 +29,7 @@ class Instance:
     folder: Path
     told: Mapping[str, Any]
     left: Mapping[str, Any]
+    seen_at: float
 
     @property
     def foreign(self) -> bool:
@@ -51,14 +51,15 @@ def look(settings: Settings, *, now: float | None = None) -> Instance:
         theirs = None if settings.data_dir is not None else folder_of(holder.user, settings.bot_id)
         if theirs is not None and theirs != folder:
             folder, holder = theirs, _holder(settings, theirs) or holder
-    told = state.read(folder) or {}
-    current = holder is not None and _is_its_own(told, holder, now=now)
+    told, seen_at = state.read(folder) or {}, state.seen_at(folder)
+    current = holder is not None and _is_its_own(told, holder, seen_at, now=now)
     return Instance(
         bot_id=settings.bot_id,
         holder=holder,
         folder=folder,
         told=told if current else {},
         left=told if holder is None else {},
+        seen_at=seen_at,
     )
 
 
@@ -75,11 +76,10 @@ def folder_of(user: str, bot_id: int) -> Path | None:
         return None
 
 
-def _is_its_own(told: Mapping[str, Any], holder: Holder, *, now: float) -> bool:
+def _is_its_own(told: Mapping[str, Any], holder: Holder, seen_at: float, *, now: float) -> bool:
     """Whether the running bot wrote this, and not a killed one before it, which had the same pid in a container."""
-    written = told.get("written_at")
-    if not isinstance(written, int | float):
+    if not isinstance(told.get("written_at"), int | float):
         return False
     if holder.pid is None:  # in another container: only the time shows it
-        return now - written < FRESH
-    return told.get("pid") == holder.pid and written >= (holder.since or 0) - 2
+        return now - seen_at < state.FRESH
+    return told.get("pid") == holder.pid and seen_at >= (holder.since or 0) - 2

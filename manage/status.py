@@ -17,7 +17,8 @@ from base import config, exit_codes, text
 from botapi.polling_state import words_of
 from machine.holder import Holder, bot_command, described, stop_command
 from manage import instance
-from manage.instance import FRESH, Instance
+from manage.instance import Instance
+from service.state import FRESH
 from venues.availability import SourceHealth
 
 _STATE = ("version", "polling", "conflict", "sources", "queue", "threads", "problems")
@@ -37,7 +38,7 @@ def problems(found: Instance, now: float) -> list[str]:
     """Why a running bot is not healthy, one sentence each; a bot that has written no state yet is not healthy."""
     if not found.told:
         return ["It has not written its status yet."]
-    silent = now - float(found.told["written_at"])
+    silent = now - found.seen_at
     if silent > FRESH:
         return [f"No sign of life for {text.duration(silent)}: it hangs, is suspended, or the disk is full."]
     return [str(problem) for problem in found.told.get("problems") or []]
@@ -59,7 +60,7 @@ def as_json(found: Instance, now: float) -> dict[str, Any]:
         "supervisor": None if holder.supervisor is None else asdict(holder.supervisor),
         "folder": str(found.folder),
         **{name: found.told.get(name) for name in _STATE},
-        "told_at": found.told.get("written_at"),
+        "told_at": found.seen_at if found.told else None,
     }
 
 
@@ -68,7 +69,7 @@ def lines(found: Instance, now: float, env_file: Path = config.ENV_FILE) -> Iter
     if found.holder is None:
         yield f"Bot {found.name} is not running on this machine. Start it: {_command(env_file)}"
         if found.left:
-            at = text.clock(float(found.left["written_at"]), now=now)
+            at = text.clock(found.seen_at, now=now)
             yield text.row("ended", f"it was killed, or the power failed; last sign of life {at}")
         yield text.row("folder", str(found.folder))
         return
@@ -97,6 +98,7 @@ def _told(found: Instance, now: float) -> Iterator[str]:
     told = found.told
     for problem in problems(found, now):
         yield text.row("problem", problem)
+    now = told["written_at"]  # by the bot's clock; what has changed since is written at once
     yield text.row("version", str(told["version"]))
     yield text.row("polling", _polling(told["polling"], now))
     yield text.row("conflict", _conflict(told["conflict"], now))

@@ -1,8 +1,8 @@
 """The running bot's state as one plain dict, and its file: `status.json` in the bot's folder.
 
-The file is a hint for people and for `status` and `doctor`: written every few seconds, whole or not at all, and
-removed at a clean stop. Only the lock says whether a bot runs; a file without a lock was left by a kill. It holds no
-token and no message text.
+The file is a hint for people and for `status` and `doctor`: written when something changes, whole or not at all, and
+removed at a clean stop. Its time on the disk, by the computer's clock, is the latest sign of life. Only the lock says
+whether a bot runs; a file without a lock was left by a kill. It holds no token and no message text.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import math
 import os
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import tzinfo
 from pathlib import Path
@@ -30,6 +30,10 @@ from venues.availability import SourceHealth
 log = logging.getLogger(__name__)
 
 FILE = "status.json"
+SIGN_EVERY = 30.0  # seconds between two signs of life: each costs the disk a write of its own
+FRESH = 75.0  # seconds without a sign of life after which a running bot hangs
+WRITE_EVERY = 600.0  # seconds after which the file is written though nothing of note has changed
+BEHIND = 300.0  # seconds: in such steps a source that is not read is a change
 SCHEMA = 1
 _SOURCE_FIELDS = (
     "source",
@@ -81,15 +85,18 @@ class State:
         now: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
         started_at: Callable[[], float] | None = None,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self.latest: dict[str, Any] = {}
         self._folder, self._path = folder, folder / FILE
         self._store, self._bot_id = store, bot_id
         self._snapshot, self._patience = snapshot, patience
-        self._now, self._monotonic = now, monotonic
+        self._now, self._monotonic, self._wall = now, monotonic, wall
         made = now()
         self._started_at = started_at or (lambda: made)
         self._failing = False
+        self._written: object = None  # what was of note in the file
+        self._written_at = self._sign_at = -math.inf
         self._queue = {"pending": 0, "sent_24h": 0, "buried_24h": 0}
         self._hours: list[list[int]] = []  # the last 24 clock hours: [unix time of the beginning, alerts]
         self._count_again_at = -math.inf
@@ -102,14 +109,23 @@ class State:
             pass  # Windows: someone is reading it; it is only a hint, and the lock shows that nobody runs
 
     def write(self) -> None:
-        """Collect the state and write the file once."""
+        """Collect the state. Write the file if it says something else than before, or give a sign of life."""
         try:
             self._count()
         except StoreError:
             pass  # the figures stay as they were; that the database fails is reported elsewhere
         self.latest = self.collect()
+        now, news = self._monotonic(), _of_note(self.latest)
+        due = news != self._written or now - self._written_at >= WRITE_EVERY or not self._path.exists()
+        if not due and now - self._sign_at < SIGN_EVERY:
+            return
         try:
-            files.write_json(self._path, self.latest)
+            if due:
+                files.write_json(self._path, self.latest)
+                self._written, self._written_at = news, now
+            at = self._wall()
+            os.utime(self._path, (at, at))  # its own clock: that of a network share may be another
+            self._sign_at = now
         except OSError as error:
             if not self._failing:
                 advice = "so `bot.py status` shows less. Free disk space or fix permissions."
@@ -218,6 +234,22 @@ class State:
         # Only after a hundred times as long as it took, which is seconds with a large database.
         ended = self._monotonic()
         self._count_again_at = ended + 100 * (ended - began)
+
+
+def _of_note(told: Mapping[str, Any]) -> object:
+    """What a reader of the file must not find out late. Times that go on by themselves are not."""
+    polling = {name: value for name, value in told["polling"].items() if name != "last_good_at"}
+    sources = [{**source, "lag": source["lag"] // BEHIND} for source in told["sources"]]
+    left_out = {"written_at", "threads", "polling", "sources"}
+    return polling, sources, {name: value for name, value in told.items() if name not in left_out}
+
+
+def seen_at(folder: Path) -> float:
+    """When the bot last gave a sign of life, unix seconds by the computer's clock; 0 when there is no file."""
+    try:
+        return (folder / FILE).stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def read(folder: Path) -> dict[str, Any] | None:

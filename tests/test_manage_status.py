@@ -129,10 +129,11 @@ def test_a_state_of_the_same_pid_but_of_an_earlier_life_is_not_believed(tmp_path
         found = instance.look(place)
         assert found.holder is not None
         assert found.holder.pid == os.getpid()
-        told = {"schema": 1, "pid": os.getpid(), "written_at": (found.holder.since or 0) - 60}
+        told = {"schema": 1, "pid": os.getpid(), "written_at": 1.0}
         (lock.folder / state.FILE).write_text(json.dumps(told), encoding="utf-8")
+        earlier = (found.holder.since or 0) - 60
+        os.utime(lock.folder / state.FILE, (earlier, earlier))
         assert instance.look(place).told == {}
-        told["written_at"] = (found.holder.since or 0) + 1
         (lock.folder / state.FILE).write_text(json.dumps(told), encoding="utf-8")
         assert instance.look(place).told == told
         (lock.folder / state.FILE).write_text(json.dumps(told | {"pid": os.getpid() + 1}), encoding="utf-8")
@@ -172,12 +173,13 @@ def test_healthy_fails_for_a_bot_that_hangs_or_names_a_problem(tmp_path: Path) -
 
         def problems(*named: str, after: float) -> list[str]:
             (lock.folder / state.FILE).write_text(json.dumps(told | {"problems": named}), encoding="utf-8")
+            os.utime(lock.folder / state.FILE, (since, since))
             return status_of.problems(instance.look(place), since + after)
 
         assert status_of.problems(instance.look(place), since) == ["It has not written its status yet."]
         assert problems(after=10) == []
         assert problems("The thread polling is stuck.", after=10) == ["The thread polling is stuck."]
-        assert problems(after=61)[0].startswith("No sign of life for 1 min")
+        assert problems(after=state.FRESH + 1)[0].startswith("No sign of life for 1 min")
 
 
 @linux
@@ -188,7 +190,7 @@ def test_healthy_exits_with_0_then_1_when_the_bot_is_frozen(run_bot: Run, sim: S
     sim.wait(lambda: not status_of.problems(seen(tmp_path), time.time()), what="a healthy bot", timeout=30)
     assert run_bot("status", "--healthy").wait_exit() == 0
     os.kill(bot.pid, signal.SIGSTOP)
-    later = f"import time; now = time.time(); time.time = lambda: now + {instance.FRESH + 5}"
+    later = f"import time; now = time.time(); time.time = lambda: now + {state.FRESH + 5}"
     try:
         assert run_bot("status", "--healthy", before=later).wait_exit() == 1
     finally:

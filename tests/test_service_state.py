@@ -328,3 +328,57 @@ def test_a_conflict_is_in_the_state_while_it_lasts_and_afterwards(
     [episode] = conflict()["episodes"]
     assert episode["count"] == 1
     assert episode["until"] > episode["since"]
+
+
+# What is written to the disk
+
+
+class Disk:
+    """A state by a clock of the test's own, and the times at which its file was written and touched."""
+
+    def __init__(self, folder: Path) -> None:
+        self.at = 100.0
+        self.path = folder / "status.json"
+        self.rig = Rig(folder, monotonic=lambda: self.at)
+        self.rig.state._wall = lambda: 1000.0 + self.at
+        self.rig.state.write()
+
+    def run(self, seconds: int) -> tuple[int, int]:
+        """Write every five seconds; how often the file was written and how often it gave a sign of life."""
+        written, signs = [self.path.stat().st_ino], [self.path.stat().st_mtime]
+        for _ in range(seconds // 5):
+            self.at += 5
+            self.rig.parts["workers"][0].progress_at = self.at
+            self.rig.parts["polling"] = polling("running", good=86_450.0 + self.at % 45)
+            self.rig.parts["sources"] = [replace(SOURCE, lag=self.at % 15)]
+            self.rig.state.write()
+            found = self.path.stat()
+            written += [found.st_ino] if found.st_ino != written[-1] else []
+            signs += [found.st_mtime] if found.st_mtime != signs[-1] else []
+        return len(written) - 1, len(signs) - 1
+
+
+def test_while_nothing_changes_the_file_is_written_every_ten_minutes_and_touched_every_half(tmp_path: Path) -> None:
+    disk = Disk(tmp_path)
+    disk.run(5)  # its polling answers for the first time
+    written, signs = disk.run(3600)
+    assert written <= 6
+    assert 115 <= signs <= 125
+    assert disk.at + 1000 - state.seen_at(tmp_path) <= 30
+
+
+@pytest.mark.parametrize("change", ["polling", "source behind", "deleted"])
+def test_what_people_look_for_is_in_the_file_at_once(tmp_path: Path, change: str) -> None:
+    disk = Disk(tmp_path)
+    disk.at += 1
+    if change == "polling":
+        disk.rig.parts["polling"] = polling("standby", good=9.0)
+    elif change == "source behind":
+        disk.rig.parts["sources"] = [replace(SOURCE, lag=400.0)]
+    else:
+        disk.path.unlink()
+    disk.rig.state.write()
+    told = state.read(tmp_path)
+    assert told is not None
+    assert told["polling"]["state"] == ("standby" if change == "polling" else "running")
+    assert told["sources"][0]["lag"] == (400.0 if change == "source behind" else 1.5)
