@@ -14,9 +14,10 @@ from __future__ import annotations
 import email.utils
 import json
 import logging
+import math
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,7 +26,7 @@ import requests
 from requests.structures import CaseInsensitiveDict
 
 from base import transport
-from base.clock import Clock
+from base.clock import WRONG, Clock
 from base.stopwatch import Stopwatch
 from base.worker import heartbeat
 from botapi.connections import Connections, CuttableAdapter
@@ -78,17 +79,15 @@ class Telegram:
         call_timeout: float = CALL_TIMEOUT,
         ask_timeout: float = ASK_TIMEOUT,
         connect_timeout: float = CONNECT_TIMEOUT,
-        now: Callable[[], float] = time.time,
         clock: Clock | None = None,
     ) -> None:
         self.token, self._secret = token, token.partition(":")[2]
         self._call_timeout, self._ask_timeout, self._connect_timeout = call_timeout, ask_timeout, connect_timeout
-        self.clock_offset = 0.0  # the server's clock minus ours, seconds, as of the last long poll
         self._late = LATE_MOST  # by how many seconds answers lately came after the end of their long poll
         self._silent = False  # the last long poll got no answer
         self._lost = False  # the last asking call got no answer
         self._api_url = api_url
-        self._now = now
+        self._none_waited: Stopwatch | None = None  # since the question to which there was no update
         self.clock = clock or Clock()
         self._poll_connections, self._connections = Connections(), Connections()
         self._poll_adapter = CuttableAdapter(self._poll_connections)
@@ -111,7 +110,7 @@ class Telegram:
             return _updates(self._call("getUpdates", params, timeout=within))
         # The server makes a poll with the offset of the last 3 s at least 3 s long (Client.cpp, do_get_updates).
         ends = max(3.0, timeout)
-        began = time.monotonic()
+        began, asked = time.monotonic(), Stopwatch()
         try:
             found = _updates(self._call("getUpdates", params, timeout=ends + MARGIN + 2 * self._late))
         except NoAnswer:
@@ -123,6 +122,7 @@ class Telegram:
         if not found:
             # As TCP estimates a timeout: a slow connection must not look like a dead one.
             self._late = min(LATE_MOST, max(time.monotonic() - began - ends, 0.6 * self._late))
+        self._note_dates(found, asked)
         return found
 
     def me(self, *, within: float | None = None) -> tuple[dict[str, Any], float | None]:
@@ -229,8 +229,6 @@ class Telegram:
             if told["ok"] is True and "result" in told:
                 if asks:
                     self.clock.told(_unix(answer.headers.get("Date", "")), took=watch.elapsed())
-                if long_poll:
-                    self._note_date(answer.headers.get("Date", ""))
                 return answer
             refused = failure(told, self._secret)
         except (KeyError, TypeError, ValueError, AttributeError):
@@ -238,11 +236,15 @@ class Telegram:
             refused = Unreachable(page, status=answer.status_code)
         raise refused
 
-    def _note_date(self, date: str) -> None:
-        told = _unix(date)
-        if told is None:
-            return  # a self-hosted server sends none
-        self.clock_offset = told - self._now()
+    def _note_dates(self, updates: list[dict[str, Any]], asked: Stopwatch) -> None:
+        """Set the clock by the dates of new messages: a self-hosted server sends no `Date`."""
+        messages = [update["message"] for update in updates if isinstance(update.get("message"), dict)]
+        dates = [message["date"] for message in messages if isinstance(message.get("date"), int)]
+        if dates:
+            # Messages that were not there at the last look came after it, or Telegram was slow to pass them on.
+            since = math.inf if self._none_waited is None else self._none_waited.elapsed()
+            self.clock.bound(max(dates), max(dates) + since + WRONG)
+        self._none_waited = None if updates else asked
 
 
 def _unix(date: str) -> float | None:

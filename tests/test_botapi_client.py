@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 from conftest import OWNER, TOKEN, WINE
 
+from base.clock import Clock
 from botapi import errors
 from botapi.client import Telegram
 from botapi.errors import Conflict, Rejected, TelegramError, TokenRefused, TooManyRequests, Unreachable
@@ -116,10 +117,29 @@ def test_after_the_cut_the_last_updates_can_still_be_confirmed(telegram: Telegra
     assert chat.pending == 0
 
 
-def test_the_servers_clock_is_learnt_from_a_poll(sim: Simulator, chat: SimBot) -> None:
-    telegram = Telegram(TOKEN, sim.url, now=lambda: time.time() + 3600)
+@pytest.mark.parametrize("wrong", [3600, -3600])
+def test_the_servers_clock_is_learnt_from_a_poll(sim: Simulator, chat: SimBot, wrong: float) -> None:
+    telegram = Telegram(TOKEN, sim.url, clock=Clock(wall=lambda: time.time() + wrong))
     telegram.updates(0, timeout=1)
-    assert telegram.clock_offset == pytest.approx(-3600, abs=3)
+    assert telegram.clock() == pytest.approx(time.time(), abs=5)
+
+
+@pytest.mark.parametrize("wrong", [3600, -3600])
+def test_without_a_date_header_it_is_learnt_from_a_message(wrong: float) -> None:
+    """A clock that is ahead: from one that was not there at the poll before."""
+    with Simulator(dated=False) as sim:
+        chat = sim.bot(TOKEN)
+        chat.add_chat(OWNER)
+        learns_from_a_message(sim, chat, wrong)
+
+
+def learns_from_a_message(sim: Simulator, chat: SimBot, wrong: float) -> None:
+    telegram = Telegram(TOKEN, sim.url, clock=Clock(wall=lambda: time.time() + wrong))
+    telegram.updates(0, timeout=1)
+    assert telegram.clock() == pytest.approx(time.time() + wrong, abs=5)
+    chat.send_text(chat_id=OWNER, text="/ping")
+    telegram.updates(0, timeout=1)
+    assert telegram.clock() == pytest.approx(time.time(), abs=70)
 
 
 def test_a_server_that_echoes_the_url_puts_no_token_into_an_error() -> None:

@@ -13,6 +13,7 @@ import pytest
 import telebot
 from conftest import OWNER, TOKEN, WINE
 
+import base.clock
 from access import Access
 from botapi import conflict, longpoll
 from botapi.client import Telegram
@@ -61,7 +62,7 @@ class Rig:
         self.ended: list[tuple[int, str]] = []
         self.news = self.reached = 0
         self.half_a_second = threading.Event()
-        self.telegram = Telegram(TOKEN, sim.url, now=self.clock.now)
+        self.telegram = Telegram(TOKEN, sim.url, clock=base.clock.Clock(wall=self.clock.now))
         access = Access(store, owner_id=OWNER, allowed_users=frozenset(), now=self.server_time)
         desk = Context(store, access, symbols=("BTC",), now=self.server_time, default_min=lambda monitor, symbol: 1e6)
         self.inbox = Inbox(store, access, Commands(desk), stale_after=600.0, now=self.server_time)
@@ -89,7 +90,7 @@ class Rig:
         self.reached += 1
 
     def server_time(self) -> float:
-        return self.clock.now() + self.telegram.clock_offset
+        return self.telegram.clock()
 
     def step(self) -> float:
         """Step until the rest is more than that between two looks at updates which may be someone else's."""

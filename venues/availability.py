@@ -106,7 +106,9 @@ class Health:
         """Rests and failures that were marked by a clock that was ahead count from now."""
         since = self.seen.since
         self.seen = replace(self.seen, retry_at=0.0, since=None if since is None else min(since, now))
-        self._failing = {feed: trouble._replace(since=min(trouble.since, now)) for feed, trouble in self._failing.items()}
+        self._failing = {
+            feed: trouble._replace(since=min(trouble.since, now)) for feed, trouble in self._failing.items()
+        }
 
     def may_be_asked(self, now: float, feed: str = "") -> bool:
         """False for what failed in this tick, while the host rests, and once it is off."""
