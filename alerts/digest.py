@@ -85,7 +85,7 @@ class Digests:
         chat = self._store.chats.get(chat_id)
         if chat is None or not chat.subscribed or chat.digest_at is None or chat.digest_at > now:
             return  # changed since it was found to be due
-        if now < chat.paused_until:
+        if chat.paused(now):
             self._store.chats.set_digest_at(chat_id, _next(chat, now))
             return
         since = schedules.parse(chat.digest).previous(chat.digest_at, zone=chat.timezone)

@@ -35,7 +35,7 @@ def send_due(store: Store, *, now: float) -> bool:
 
 def _send_if_due(store: Store, chat_id: int, *, now: float) -> bool:
     chat = store.chats.get(chat_id)
-    if chat is None or not chat.subscribed or is_quiet(chat, now) or now < chat.paused_until:
+    if chat is None or not chat.subscribed or is_quiet(chat, now) or chat.paused(now):
         return False
     held = store.messages.held(chat_id)
     if not held:  # none of them can be read

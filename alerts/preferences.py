@@ -39,7 +39,7 @@ def decide(chat: Chat, alert: Alert, *, now: float, default_min: float) -> Heard
         return Heard.NO
     if chat.muted(alert.symbol, now):
         return Heard.MUTED
-    if now < chat.paused_until:
+    if chat.paused(now):
         return Heard.PAUSED
     if is_quiet(chat, now):
         return Heard.QUIET

@@ -92,7 +92,7 @@ def _chat_status(context: Context, update: Update) -> list[str]:
     if context.is_owner(update):
         lost = [chat for chat in context.store.chats.all(subscribed=False) if chat.note]
         lines += [f"Chat {chat.chat_id} {text.clip(chat.title, 32)}: {chat.note}" for chat in lost[-5:]]
-        paused = [chat for chat in context.store.chats.all() if context.now() < chat.paused_until]
+        paused = [chat for chat in context.store.chats.all() if chat.paused(context.now())]
         lines += [f"Chat {chat.chat_id} {text.clip(chat.title, 32)}: {PAUSED}" for chat in paused[-5:]]
     return lines
 

@@ -69,7 +69,7 @@ class Inbox:
 
     def _handle(self, update: Update) -> None:
         if update.kind == "membership" and update.status not in GONE:
-            paused.try_again(self._store, update.chat_id, now=self._clock())
+            paused.try_again(self._store, update.chat_id, now=self._now())
         if update.kind == "migration" and update.migrate_to is not None:
             self._store.migrate_chat(update.chat_id, update.migrate_to)
         elif update.kind == "membership" and update.status in GONE:

@@ -72,6 +72,10 @@ class Chat:
         """Seconds for which everything is still muted, 0 when it is not."""
         return mute_left(self.muted_until, now)
 
+    def paused(self, now: float) -> bool:
+        """Is the bot not to try to write there at that time? Never for longer than a pause can be."""
+        return 0 < self.paused_until - now < 2 * 86400
+
     def threshold(self, monitor: str, symbol: str, default: float) -> float:
         """The minimum size of an alert: the chat's own for this coin, its own for all coins, or the default."""
         amounts = self.thresholds.get(monitor, {})
