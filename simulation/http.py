@@ -1,7 +1,7 @@
 """The simulator's connections: a small threaded HTTP/1.1 server on loopback, and the lock that its parts share.
 
 One thread per connection, keep-alive, TCP_NODELAY, a `Date` header unless the answer says not. Bodies need a
-Content-Length (no chunked requests, no TLS). It can also act like a bad network: refuse, reset, or swallow everything.
+Content-Length (no chunked requests, no TLS). It can also act like a bad network: refuse, reset, swallow everything.
 Standard library only; with `http.server`, benchmarks would measure the server instead of the bot.
 """
 
