@@ -229,11 +229,13 @@ class _Reader:
             return row.default
         try:
             return row.kind.parse(value)
-        except ValueError:
+        except ValueError as error:
             # A token pasted into the wrong line must not be echoed.
-            shown = "(hidden)" if row.secret or redact(value) != value else repr(value)
+            hidden, part = row.secret or redact(value) != value, str(error)
+            shown = "(hidden)" if hidden else repr(value)
+            wrong = f" {part!r} is not." if part != value and part in value and part and not hidden else ""
             self.bad.add(row.name)
-            self.problems.append(f"{row.name}={shown}: expected {row.kind.expected}.")
+            self.problems.append(f"{row.name}={shown}: expected {row.kind.expected}.{wrong}")
             return row.default
 
     def typos(self) -> tuple[str, ...]:

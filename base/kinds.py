@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from base.coins import typed
 from base.text import parse_amount, parse_number, parse_user_id, parse_whole
 
 ROOT = Path(__file__).resolve().parent.parent
 TOKEN_FORM = re.compile(r"^\d{3,}:[A-Za-z0-9_-]{3,}$")
-_SYMBOL = re.compile(r"^[A-Z0-9]{2,15}$")
+_SYMBOL = re.compile(r"[^\W_]{1,15}")  # of any script: exchanges list coins with Chinese names, and one called S
 _YES, _NO = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
 
@@ -120,20 +121,22 @@ def _parts(value: str) -> list[str]:
 
 
 def _symbols(value: str) -> tuple[str, ...]:
-    symbols = tuple(dict.fromkeys(part.upper() for part in _parts(value)))
-    if not symbols or not all(_SYMBOL.match(symbol) for symbol in symbols):
+    for part in _parts(value):
+        if not _SYMBOL.fullmatch(part):
+            raise ValueError(part)
+    if not _parts(value):
         raise ValueError(value)
-    return symbols
+    return tuple(dict.fromkeys(typed(part) for part in _parts(value)))
 
 
 def _thresholds(value: str) -> WhaleMin:
     amounts: dict[str, float | None] = {}  # "" is the one for every other coin
     for part in value.split(","):
         name, equals, amount = part.strip().rpartition("=")
-        symbol = name.strip().upper()
+        symbol = typed(name.strip())
         # A second amount of one kind is a mistake, often a comma inside a number.
-        if symbol in amounts or (equals and not _SYMBOL.match(symbol)):
-            raise ValueError(value)
+        if symbol in amounts or (equals and not _SYMBOL.fullmatch(symbol)):
+            raise ValueError(part.strip())
         amounts[symbol] = None if amount.strip().lower() == "auto" else parse_amount(amount)
     return WhaleMin(amounts.pop("", None), amounts)
 

@@ -7,13 +7,13 @@ sends and never touches the network.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from typing import Any
 
 from access import Access, Role
-from base import text
+from base import coins, text
 from botapi.updates import Update
 from store import Store
 from store.rows import MONITORS, Chat
@@ -91,7 +91,7 @@ class Context:
 
     def symbol(self, word: str) -> str:
         """A coin as people type it: `btc`, `$BTC`, `BTCUSDT`. Raises Usage if this bot does not watch it."""
-        symbol = as_symbol(word)
+        symbol = as_symbol(word, self.symbols)
         if symbol not in self.symbols:
             raise Usage(
                 f"{text.clip(symbol, 16)} is not on this bot's list ({', '.join(self.symbols)}). "
@@ -104,7 +104,7 @@ class Context:
         try:
             return self.symbol(word)
         except Usage:
-            for symbol in (word, word.upper()):
+            for symbol in (word, word.upper(), as_symbol(word, ())):
                 if self.store.messages.has_alerts(symbol):
                     return symbol
             raise
@@ -162,6 +162,9 @@ class Context:
 KINDS = {"whales": "whale orders", "liquidations": "liquidations", "funding": "funding", "wallets": "wallets"}
 
 
-def as_symbol(word: str) -> str:
-    """The coin that people mean by `btc`, `$BTC` or `BTCUSDT`, whether it is watched or not."""
-    return word.upper().removesuffix("USDT").strip("$/-") or word.upper()
+def as_symbol(word: str, known: Container[str]) -> str:
+    """The coin that people mean by `btc`, `$BTC`, `BTCUSDT`, `1000PEPE` or `kpepe`, whether it is known or not."""
+    bare = word[:-4] if word.upper().endswith("USDT") else word
+    symbol = coins.typed(bare.strip("$/-") or word)
+    thousands = symbol[:1] == "K" and symbol not in known and symbol[1:] in known
+    return symbol[1:] if thousands else symbol

@@ -107,7 +107,7 @@ def funding(context: Context, update: Update, arguments: list[str]) -> list[Repl
     if not rates:
         return [Reply(text="No funding rates yet; the first check takes a minute. Is a source down? See /status.")]
     if arguments:
-        coin = as_symbol(arguments[0])
+        coin = as_symbol(arguments[0], {rate.symbol.upper() for rate in rates})
         rates = [rate for rate in rates if rate.symbol.upper() == coin]
         if not rates:
             raise Usage(f"No funding rates for {text.clip(coin, 16)}.")

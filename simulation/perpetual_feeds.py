@@ -14,7 +14,7 @@ from typing import Any
 
 from simulation.http import Answer, Params, Request, html_answer, json_answer
 from simulation.market import Market
-from simulation.perpetuals import OKX_CONTRACTS, OKX_INVERSE, PLANS, Liquidation
+from simulation.perpetuals import OKX_INVERSE, PLANS, Liquidation
 
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 _KEY = re.compile(rb"\r\ncg-api-key:\s*([^\r]*)", re.IGNORECASE)
@@ -128,7 +128,7 @@ def _okx_liquidations(market: Market, params: Params) -> Answer:
     if not family:
         return _okx_error("50015", "Either parameter uly or instFamily is required", 400)
     coin, _, quote = family.partition("-")
-    listed = coin in (OKX_CONTRACTS if quote == "USDT" else OKX_INVERSE if quote == "USD" else ())
+    listed = ("okx", coin) in market.perpetuals.sizes if quote == "USDT" else quote == "USD" and coin in OKX_INVERSE
     if not listed or ("okx", family) in market.delisted:
         return _okx_error("51000", "Parameter instFamily error", 400)
     try:

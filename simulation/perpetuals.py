@@ -177,7 +177,7 @@ class Perpetuals:
         row = {
             "exchange_name": exchange.upper(),
             "symbol": f"{coin}USDT",
-            "base_asset": coin,
+            "base_asset": coin.removeprefix("1000"),
             "price": self.prices[coin],
             "usd_value": usd,
             "side": 2 if side == "long" else 1,

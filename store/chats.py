@@ -7,6 +7,7 @@ from dataclasses import fields
 from functools import lru_cache
 from typing import Any
 
+from base import coins
 from store.database import Database, Row
 from store.rows import Chat, StaleCommands, User
 
@@ -108,6 +109,6 @@ def _chat_of(names: tuple[str, ...], values: tuple[Any, ...]) -> Chat:
     row = dict(zip(names, values, strict=True))
     settings = json.loads(row["settings"])
     if settings.get("symbols") is not None:
-        settings["symbols"] = frozenset(settings["symbols"])
+        settings["symbols"] = frozenset(coins.typed(symbol) for symbol in settings["symbols"])
     columns = {name: row[name] for name in _COLUMNS} | {"subscribed": bool(row["subscribed"])}
     return Chat(**columns, **{name: settings[name] for name in _SETTINGS if name in settings})

@@ -291,6 +291,12 @@ def test_a_relative_folder_does_not_depend_on_where_the_bot_is_started(
 
 def test_coins_are_named_once_in_upper_case_in_the_order_given(env_file: Path) -> None:
     assert load(env_file, SYMBOLS="eth, btc ,ETH").symbols == ("ETH", "BTC")
+    assert load(env_file, SYMBOLS="BTC,S,币安人生,1INCH").symbols == ("BTC", "S", "币安人生", "1INCH")
+    assert load(env_file, SYMBOLS="kPEPE,1000pepe,PEPE,1MBABYDOGE").symbols == ("PEPE", "BABYDOGE")
+    assert load(env_file, WHALE_MIN_USD="1000PEPE=2m").whale_min("PEPE") == 2e6
+    with pytest.raises(ConfigError, match="'ETH/USDT' is not") as caught:
+        load(env_file, SYMBOLS="BTC,ETH/USDT,SOL")
+    assert "'BTC' is not" not in str(caught.value)
 
 
 def meanings() -> list[str]:

@@ -26,11 +26,11 @@ OTHER = "0x" + "cd" * 20
 class Desk:
     """Commands with a real store, in a chat that has alerts on."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *symbols: str) -> None:
         self.store = Store(folder / "bot.db")
         access = Access(self.store, owner_id=OWNER, allowed_users=frozenset({FRIEND}), now=lambda: NOW)
         desk = context.Context(
-            *(self.store, access, ("BTC", "ETH"), lambda: NOW),
+            *(self.store, access, symbols or ("BTC", "ETH"), lambda: NOW),
             default_min=lambda monitor, symbol: 500_000.0 if monitor == "liquidations" else 0.0,
         )
         self.commands = Commands(desk)
@@ -45,6 +45,22 @@ class Desk:
 def desk(tmp_path: Path) -> Iterator[Desk]:
     desk = Desk(tmp_path)
     yield desk
+    desk.store.close()
+
+
+@pytest.mark.parametrize("word", ["pepe", "kPEPE", "kpepe", "1000PEPE", "$1000pepe", "1000PEPEUSDT"])
+def test_a_coin_by_any_of_its_names_is_one_that_the_bot_watches(tmp_path: Path, word: str) -> None:
+    desk = Desk(tmp_path, "BTC", "PEPE", "S")
+    rates = [("OKX", "PEPE-USDT"), ("Hyperliquid", "kPEPE"), ("Binance", "1000PEPE")]
+    for venue, contract in rates:
+        rate = Rate(venue, "PEPE", contract, 0.0001, 8.0, 0, int(NOW * 1000))
+        desk.store.markets.put_rates(venue, [rate])
+    assert all(venue in desk.say(f"/funding {word}") for venue, _ in rates)
+    desk.say("/unwatch BTC PEPE S")
+    assert "PEPE" in desk.say(f"/watch {word}")
+    chat = desk.store.chats.get(FRIEND)
+    assert chat is not None and chat.symbols == frozenset({"PEPE"})
+    assert "S" in desk.say("/watch s")
     desk.store.close()
 
 

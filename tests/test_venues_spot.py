@@ -233,6 +233,33 @@ def test_a_cursor_beyond_the_newest_trade_is_recognised(sim: Simulator, feed: st
     assert not source.is_beyond(source.page("BTC", head).next_cursor, head)
 
 
+def test_binance_lists_a_few_coins_by_the_thousand(sim: Simulator) -> None:
+    sim.market.volumes["1000SATS"], sim.market.prices["1000SATS"] = 5e6, 0.0002
+    binance = FEEDS["binance"](sim.market_url("binance"))
+    sim.market.trade("binance", "1000SATS", "buy", 0.0002, 5e9)
+    (trade,) = binance.page("SATS", "3000001").trades
+    assert (trade.symbol, trade.price, trade.quantity) == ("SATS", 0.0002 / 1000, 5e12)
+    assert binance.volume_usd(["SATS"]) == {"SATS": 5e6}
+    assert "/1000SATS_USDT" in binance.url("SATS")
+
+
+@pytest.mark.parametrize("feed", FEEDS)
+def test_a_coin_of_tiny_price_trades_by_the_trillion(sim: Simulator, feed: str) -> None:
+    sim.market.trade(feed, "DOGE", "buy", 0.00002, 2.4e12)
+    page = FEEDS[feed](sim.market_url(feed)).page("DOGE", "0:0" if feed == "kraken" else "0")
+    assert ([trade.quantity for trade in page.trades], page.skipped) == ([2.4e12], 0)
+
+
+def test_a_coin_with_a_name_in_another_script_is_asked_for_and_linked(sim: Simulator) -> None:
+    sim.market.volumes["币安人生"], sim.market.prices["币安人生"] = 5e6, 0.2
+    for feed, make in FEEDS.items():
+        venue = make(sim.market_url(feed))
+        trade = sim.market.trade(feed, "币安人生", "buy", 0.2, 5)
+        page = venue.page("币安人生", "0:0" if feed == "kraken" else str(trade.id))
+        assert [found.symbol for found in page.trades] == ["币安人生"]
+        assert venue.url("币安人生").isascii()
+
+
 # What an answer may be
 
 

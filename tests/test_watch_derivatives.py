@@ -96,6 +96,13 @@ def watch(sim: Simulator, tmp_path: Path) -> Iterator[Watch]:
     watch.store.close()
 
 
+@pytest.fixture
+def keyed(watch: Watch) -> Watch:
+    watch.key = watch.perps.coinglass_key
+    watch.restart()
+    return watch
+
+
 # Liquidations
 
 
@@ -464,6 +471,40 @@ def test_a_rate_that_crosses_the_mark_is_told_once_with_interval_and_venue(watch
     assert facts["ETH"].startswith("shorts pay longs, below -0.05 % · charged every hour")
 
 
+def test_a_coin_is_one_coin_by_whatever_name_a_venue_lists_it(keyed: Watch) -> None:
+    perps, prices = keyed.perps, keyed.sim.market.prices
+    perps.sizes["okx", "PEPE"] = perps.sizes["gate", "1000PEPE"] = 1e4
+    prices |= {"PEPE": 0.00001, "1000PEPE": 0.01, "kPEPE": 0.01}
+    names = {"okx": "PEPE", "hyperliquid": "kPEPE", "Binance": "1000PEPE"}
+    for venue, name in names.items():
+        perps.set_rate(venue, name, 0.0001 if venue != "hyperliquid" else 0.00001)
+    keyed.restart(symbols=("PEPE",), liquidation_sum=WhaleMin(1e9))
+    add(keyed, 7, "frog")
+    perps.hold(ADDRESS, "kPEPE", 1000)
+    for monitor in (keyed.liquidations, keyed.funding, keyed.wallets):
+        keyed.tick(monitor)
+    for venue, name in names.items():
+        perps.set_rate(venue, name, 0.001)
+    perps.liquidate("okx", "PEPE", "long", usd=600_000)
+    perps.liquidate("gate", "1000PEPE", "long", usd=600_000)
+    perps.foreign_liquidation("Binance", "1000PEPE", "long", usd=600_000)
+    perps.hold(ADDRESS, "kPEPE", 4e6)
+    for monitor in (keyed.liquidations, keyed.funding, keyed.wallets):
+        keyed.tick(monitor, after=60)
+    kinds = ("liquidations", "funding", "wallets")
+    told = [alert for kind in kinds for alert in keyed.store.messages.alerts(kind, limit=9)]
+    assert {alert.symbol for alert in told} == {"PEPE"}
+    assert sorted(alert.venue for alert in told if alert.monitor == "funding") == ["Binance", "Hyperliquid", "OKX"]
+    assert sorted(alert.headline for alert in told if alert.monitor == "liquidations") == [
+        "PEPE long liquidated on Binance: 600k USD at 0.0000100",
+        "PEPE long liquidated on Gate: 600k USD at 0.0000100",
+        "PEPE long liquidated on OKX: 600k USD at 0.0000100",
+    ]
+    urls = {alert.venue: alert.url for alert in told if alert.monitor == "funding"}
+    assert urls["Hyperliquid"].endswith("/trade/kPEPE") and urls["OKX"].endswith("/pepe-usdt-swap")
+    assert {rate.symbol for rate in keyed.store.markets.rates() if "PEPE" in rate.contract} == {"PEPE"}
+
+
 def test_a_restart_neither_repeats_a_crossing_nor_takes_it_for_a_first_sight(watch: Watch) -> None:
     watch.tick(watch.funding)
     watch.perps.set_rate("okx", "BTC", 0.0006)
@@ -558,13 +599,6 @@ def test_one_wallet_that_always_fails_does_not_starve_the_others(watch: Watch) -
 
 
 # CoinGlass
-
-
-@pytest.fixture
-def keyed(watch: Watch) -> Watch:
-    watch.key = watch.perps.coinglass_key
-    watch.restart()
-    return watch
 
 
 def test_whale_moves_are_events_and_not_wallets_and_worded_by_side(keyed: Watch) -> None:

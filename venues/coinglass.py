@@ -11,7 +11,9 @@ from __future__ import annotations
 import time
 from collections.abc import Collection
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
+from base.coins import coin
 from venues.fetch import Host, Venue
 from venues.perpetuals import (
     Liquidation,
@@ -24,7 +26,7 @@ from venues.perpetuals import (
     name,
     read_rows,
 )
-from venues.trades import TOO_LARGE, SourceError, as_list
+from venues.trades import MOST_COINS, SourceError, as_list
 
 ROWS, PAGES = 200, 5  # liquidations in a full answer; pages read at most
 MOVES = 190  # whale moves: an answer with this many may be cut (documented as about 200)
@@ -95,7 +97,7 @@ class CoinGlass(Venue):
                 at_ms=int(row["create_time"]),
             )
             checked_liquidation(Liquidation("", "", move.side, move.usd, move.entry, move.at_ms, ""), venue_ms)
-            if not 0 < abs(move.size) < TOO_LARGE:
+            if not 0 < abs(move.size) < MOST_COINS:
                 raise ValueError("not a size")
             return move
 
@@ -131,9 +133,10 @@ class CoinGlass(Venue):
         numbered = Numbered()
 
         def read(row: Any) -> Liquidation | None:
-            if row["base_asset"] != symbol:
+            if coin(row["base_asset"])[0] != symbol:
                 return None
-            price, usd, at_ms = float(row["price"]), float(row["usd_value"]), int(row["time"])
+            _, thousands = coin(row["symbol"])
+            price, usd, at_ms = float(row["price"]) / thousands, float(row["usd_value"]), int(row["time"])
             side = {1: "short", 2: "long"}[row["side"]]
             identity = numbered(f"{exchange}|{row['symbol']}|{side}|{usd}|{price}|{at_ms}")
             return checked_liquidation(Liquidation(exchange, symbol, side, usd, price, at_ms, identity), venue_ms)
@@ -145,22 +148,23 @@ class CoinGlass(Venue):
         """The funding of these exchanges' contracts with a margin in US dollars."""
         coins, venue_ms = self._rows("futures/funding-rate/exchange-list", {})
         rows = []
-        for coin in coins:
-            entries = coin.get("stablecoin_margin_list") if isinstance(coin, dict) else None
+        for listed in coins:
+            entries = listed.get("stablecoin_margin_list") if isinstance(listed, dict) else None
             # Anything but a list is one unreadable row.
             rows += [
-                (coin, entry) for entry in (entries if isinstance(entries, list) else [entries] if entries else [])
+                (listed, entry) for entry in (entries if isinstance(entries, list) else [entries] if entries else [])
             ]
         at_ms = venue_ms or int(time.time() * 1000)
 
         def read(row: tuple[Any, Any]) -> Rate | None:
-            coin, entry = row
+            listed, entry = row
+            contract = listed["symbol"]
             if entry["exchange"] not in exchanges:
                 return None
             # A rate without its interval cannot be compared: unreadable, not guessed.
             hours, next_ms = float(entry["funding_rate_interval"]), int(entry.get("next_funding_time") or 0)
             rate = float(entry["funding_rate"]) / 100
-            return checked_rate(Rate(entry["exchange"], coin["symbol"], coin["symbol"], rate, hours, next_ms, at_ms))
+            return checked_rate(Rate(entry["exchange"], coin(contract)[0], contract, rate, hours, next_ms, at_ms))
 
         rates, unreadable = read_rows(self.host, rows, read)
         return Reading(rows=rates, unreadable=unreadable, venue_ms=venue_ms)
@@ -168,7 +172,7 @@ class CoinGlass(Venue):
     @staticmethod
     def url(symbol: str) -> str:
         """The coin's public web page."""
-        return f"https://www.coinglass.com/currencies/{symbol}"
+        return f"https://www.coinglass.com/currencies/{quote(symbol)}"
 
     def _rows(self, path: str, params: dict[str, str | int]) -> tuple[list[Any], int]:
         answer, venue_ms = self._http.get(f"/api/{path}", params, explain=lambda _, answer: self._refusal(answer))

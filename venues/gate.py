@@ -11,7 +11,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection
 from typing import Any
+from urllib.parse import quote
 
+from base.coins import coin
 from venues.fetch import Host, Venue
 from venues.perpetuals import (
     Contract,
@@ -51,12 +53,11 @@ class Gate(Venue):
     def _shown(self, symbols: Collection[str], since_ms: int | None) -> Reading[Liquidation]:
         contracts = self._contracts.get()
         rows, venue_ms = self._get("liq_orders", {"limit": ROWS})
-        wanted = {f"{symbol}_USDT" for symbol in symbols}
         numbered = Numbered()
 
         def read(row: Any) -> Liquidation | None:
             name = row["contract"]
-            if name not in wanted or contracts[name].unit == 0:
+            if coin(name.removesuffix("_USDT"))[0] not in symbols or contracts[name].unit == 0:
                 return None
             size, order, left, at_ms = row["size"], row["order_size"], row["left"], int(row["time"]) * 1000
             closed, position, price = abs(float(order)) - abs(float(left)), float(size), row["fill_price"]
@@ -67,7 +68,7 @@ class Gate(Venue):
                 symbol=contracts[name].symbol,
                 side="long" if position > 0 else "short" if position < 0 else "",
                 usd=contracts[name].usd(closed, number(price)),
-                price=number(price),
+                price=number(price) / contracts[name].thousands,
                 at_ms=at_ms,
                 row=numbered(f"{name}|{size}|{order}|{left}|{price}|{at_ms}"),
             )
@@ -82,17 +83,17 @@ class Gate(Venue):
 
     def url(self, symbol: str) -> str:
         """The contract's public web page."""
-        return f"https://www.gate.com/futures/USDT/{symbol}_USDT"
+        return f"https://www.gate.com/futures/USDT/{quote(symbol)}_USDT"
 
     def _read_contracts(self) -> tuple[dict[str, Contract], int]:
         rows, venue_ms = self._get("contracts", {})
         contracts = {}
         for row in rows:
             try:
-                coin, crypto = row["name"].removesuffix("_USDT"), not row.get("contract_type")
+                (symbol, thousands), crypto = coin(row["name"].removesuffix("_USDT")), not row.get("contract_type")
                 # Shares, and contracts whose market is not open yet, are known and not watched.
                 unit = number(row["quanto_multiplier"]) if crypto and not row.get("is_pre_market") else 0.0
-                contracts[row["name"]] = Contract(coin, unit)
+                contracts[row["name"]] = Contract(symbol, unit, thousands=thousands)
             except BAD_ROW:
                 continue  # no multiplier: its rows count as unreadable
         if not contracts:

@@ -11,10 +11,12 @@ import re
 import time
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote
 
+from base.coins import coin
 from venues.fetch import Host, Venue
 from venues.perpetuals import Position, Rate, Reading, checked_rate, liquidation_price, name, read_rows
-from venues.trades import BAD_ROW, TOO_LARGE, SourceError, as_list, number
+from venues.trades import BAD_ROW, MOST_COINS, SourceError, as_list, number
 
 ADDRESS = re.compile(r"0x[0-9a-f]{40}")
 
@@ -52,11 +54,12 @@ class Hyperliquid(Venue):
             raise SourceError(self.host, "an answer in an unknown shape") from None
 
         def read(row: tuple[Any, Any]) -> Rate | None:
-            coin, context = row
-            if coin.get("isDelisted"):
+            listed, context = row
+            if listed.get("isDelisted"):
                 return None
+            contract = listed["name"]
             return checked_rate(
-                Rate(self.venue, coin["name"], coin["name"], float(context["funding"]), 1.0, 0, at_ms)
+                Rate(self.venue, coin(contract)[0], contract, float(context["funding"]), 1.0, 0, at_ms)
             )
 
         rates, unreadable = read_rows(self.host, rows, read)
@@ -69,20 +72,20 @@ class Hyperliquid(Venue):
         positions: list[Position] = []
         unread: set[str] | None = set()
         for row in rows:
-            coin = None
+            held = None
             try:
-                coin = row["position"]["coin"]
+                held = row["position"]["coin"]
                 positions += _position(row["position"])
             except BAD_ROW:
-                if unread is not None and type(coin) is str:
-                    unread.add(coin)
+                if unread is not None and type(held) is str:
+                    unread.add(held)
                 else:
                     unread = None
         return Snapshot(positions=positions, unread=None if unread is None else frozenset(unread), venue_ms=venue_ms)
 
     def url(self, symbol: str) -> str:
         """The contract's public web page."""
-        return f"https://app.hyperliquid.xyz/trade/{symbol}"
+        return f"https://app.hyperliquid.xyz/trade/{quote(symbol)}"
 
 
 def wallet_url(address: str) -> str:
@@ -95,7 +98,7 @@ def _position(row: Any) -> list[Position]:
     if size == 0:
         return []
     usd, leverage = number(row["positionValue"]), row["leverage"]["value"]
-    if not abs(size) < TOO_LARGE or not 0 < float(leverage) < 1000:
+    if not abs(size) < MOST_COINS or not 0 < float(leverage) < 1000:
         raise ValueError("not a usable position")
     return [
         Position(

@@ -11,7 +11,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
+from urllib.parse import quote
 
+from base.coins import coin
 from venues.fetch import Host, Venue
 from venues.perpetuals import (
     Contract,
@@ -47,7 +49,7 @@ class Okx(Venue):
         """The contract families of these coins, in their order: family to coin."""
         known = self._contracts.get().items()
         found = {name.removesuffix("-SWAP"): contract.symbol for name, contract in known}
-        return {family: coin for symbol in symbols for family, coin in sorted(found.items()) if coin == symbol}
+        return {family: known for symbol in symbols for family, known in sorted(found.items()) if known == symbol}
 
     def liquidations(
         self, family: str, *, since_ms: int | None, worth: Worth = worth_nothing
@@ -100,7 +102,7 @@ class Okx(Venue):
                 symbol=contract.symbol,
                 side=side,
                 usd=contract.usd(number(size), number(price)),
-                price=number(price),
+                price=number(price) / contract.thousands,
                 at_ms=at_ms,
                 row=numbered(f"{name}|{side}|{size}|{price}|{at_ms}"),
             )
@@ -115,13 +117,13 @@ class Okx(Venue):
         at_ms = venue_ms or int(time.time() * 1000)
 
         def read(row: Any) -> Rate | None:
-            coin, quote, *kind = row["instId"].split("-")
-            if row["instType"] != "SWAP" or kind != ["SWAP"] or quote != "USDT":
+            base, against, *kind = row["instId"].split("-")
+            if row["instType"] != "SWAP" or kind != ["SWAP"] or against != "USDT":
                 return None
             next_ms = int(row["fundingTime"])
             hours = (int(row["nextFundingTime"]) - next_ms) / 3_600_000
             return checked_rate(
-                Rate(self.venue, coin, f"{coin}-{quote}", float(row["fundingRate"]), hours, next_ms, at_ms)
+                Rate(self.venue, coin(base)[0], f"{base}-{against}", float(row["fundingRate"]), hours, next_ms, at_ms)
             )
 
         rates, unreadable = read_rows(self.host, rows, read)
@@ -129,17 +131,18 @@ class Okx(Venue):
 
     def url(self, symbol: str) -> str:
         """The contract's public web page."""
-        return f"https://www.okx.com/trade-swap/{symbol.lower()}-usdt-swap"
+        return f"https://www.okx.com/trade-swap/{quote(symbol.lower())}-usdt-swap"
 
     def _read_contracts(self) -> tuple[dict[str, Contract], int]:
         rows, venue_ms = self._get("instruments", {"instType": "SWAP"}, "")
         contracts = {}
         for row in rows:
             try:
-                coin, inverse = row["instFamily"].split("-")[0], row["ctType"] == "inverse"
+                base, inverse = row["instFamily"].split("-")[0], row["ctType"] == "inverse"
                 unit = number(row["ctVal"]) * number(row["ctMult"])
-                if row["ctValCcy"] == ("USD" if inverse else coin):
-                    contracts[str(row["instId"])] = Contract(coin, unit, inverse)
+                if row["ctValCcy"] == ("USD" if inverse else base):
+                    name, thousands = coin(base)
+                    contracts[str(row["instId"])] = Contract(name, unit, inverse, thousands)
             except BAD_ROW:
                 continue  # no multiplier: its rows count as unreadable
         if not contracts:

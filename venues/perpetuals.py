@@ -114,11 +114,15 @@ class Reading(Generic[T]):
 
 
 class Contract(NamedTuple):
-    """What one contract is worth. unit: coins, or US dollars for an inverse one; 0: it is not watched."""
+    """What one contract is worth. unit: coins, or US dollars for an inverse one; 0: it is not watched.
+
+    thousands: how many coins the price is for: 1000 where the venue calls it 1000PEPE.
+    """
 
     symbol: str
     unit: float
     inverse: bool = False
+    thousands: int = 1
 
     def usd(self, size: float, price: float) -> float:
         """US dollars of `size` contracts at a price."""

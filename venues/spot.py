@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Protocol
+from urllib.parse import quote
 
+from base.coins import coin
 from venues.fetch import Host, Venue
 from venues.trades import (
     BAD_ROW,
     LIMIT_PAUSE,
+    MOST_COINS,
     Fields,
     Page,
     ParsedTrades,
@@ -27,7 +31,6 @@ from venues.trades import (
 )
 
 PAGE_ROWS = 1000  # the largest page of all three venues
-_MOST_VOLUME = 1e18  # coins or dollars of a day: a coin of tiny price trades by the trillion
 
 
 class SpotVenue(Protocol):
@@ -104,10 +107,11 @@ class BinanceSpot(_CountedTrades):
 
     Binance spot API docs, "Compressed/Aggregate trades list" and "24hr ticker": `fromId` is inclusive, ids have no
     holes, `m` says that the buyer was the maker, so the taker sold; code -1121 is an unknown symbol, -1100 with
-    "symbol" one that its pattern does not allow.
+    "symbol" one that its pattern does not allow. A few cheap coins are listed by the thousand or million.
     """
 
     venue = "Binance spot"
+    _NAMES = {"SATS": "1000SATS", "CAT": "1000CAT", "CHEEMS": "1000CHEEMS", "BABYDOGE": "1MBABYDOGE"}
 
     def __init__(self, base_url: str, *, name: str = "binance", deadline: float = 15.0) -> None:
         super().__init__(Host(base_url, deadline=deadline))
@@ -121,6 +125,10 @@ class BinanceSpot(_CountedTrades):
         head = len(rows) < PAGE_ROWS
         if not head and found.next_id == wanted:  # it would be read again for ever
             raise SourceError(self.host, "a page from before the cursor")
+        _, units = coin(self._name(symbol))
+        if units > 1:
+            each = [t._replace(price=t.price / units, quantity=t.quantity * units) for t in found.trades]
+            found = replace(found, trades=each)
         return found.page(str(found.next_id), head=head, venue_ms=venue_ms)
 
     def at(self, symbol: str, at_ms: int) -> str | None:
@@ -137,7 +145,7 @@ class BinanceSpot(_CountedTrades):
         return volumes
 
     def _volumes(self, symbols: Sequence[str]) -> dict[str, float]:
-        names = {f"{symbol}USDT": symbol for symbol in symbols}
+        names = {f"{self._name(symbol)}USDT": symbol for symbol in symbols}
         try:
             rows, _ = self._get("ticker/24hr", "", symbols=json.dumps(list(names), separators=(",", ":")))
         except UnknownSymbol:
@@ -148,16 +156,19 @@ class BinanceSpot(_CountedTrades):
         volumes = {}
         for row in as_list(self.host, rows):
             try:
-                volumes[names[row["symbol"]]] = number(row["quoteVolume"], most=_MOST_VOLUME)
+                volumes[names[row["symbol"]]] = number(row["quoteVolume"], most=MOST_COINS)
             except BAD_ROW:
                 continue
         return volumes
 
     def url(self, symbol: str) -> str:
-        return f"https://www.binance.com/en/trade/{symbol}_USDT?type=spot"
+        return f"https://www.binance.com/en/trade/{quote(self._name(symbol))}_USDT?type=spot"
+
+    def _name(self, symbol: str) -> str:
+        return self._NAMES.get(symbol, symbol)
 
     def _trades(self, symbol: str, **params: int) -> tuple[list[Any], int]:
-        rows, venue_ms = self._get("aggTrades", symbol, symbol=f"{symbol}USDT", **params)
+        rows, venue_ms = self._get("aggTrades", symbol, symbol=f"{self._name(symbol)}USDT", **params)
         return as_list(self.host, rows), venue_ms
 
     def _get(self, name: str, coin: str, **params: str | int) -> tuple[Any, int]:
@@ -213,13 +224,13 @@ class CoinbaseExchange(_CountedTrades):
         for symbol in symbols:
             try:
                 stats, _ = self._get("stats", symbol)
-                volumes[symbol] = number(stats["volume"], most=_MOST_VOLUME) * number(stats["last"])
+                volumes[symbol] = number(stats["volume"], most=MOST_COINS) * number(stats["last"])
             except (UnknownSymbol, *BAD_ROW):
                 continue
         return volumes
 
     def url(self, symbol: str) -> str:
-        return f"https://www.coinbase.com/advanced-trade/spot/{symbol}-USD"
+        return f"https://www.coinbase.com/advanced-trade/spot/{quote(symbol)}-USD"
 
     def _trades(self, symbol: str, **params: int) -> tuple[list[Any], int]:
         rows, venue_ms = self._get("trades", symbol, **params)
@@ -289,13 +300,13 @@ class Kraken(Venue):
             try:
                 result, _ = self._get("Ticker", symbol)
                 (ticker,) = result.values()
-                volumes[symbol] = number(ticker["v"][1], most=_MOST_VOLUME) * number(ticker["p"][1])
+                volumes[symbol] = number(ticker["v"][1], most=MOST_COINS) * number(ticker["p"][1])
             except (UnknownSymbol, *BAD_ROW):
                 continue
         return volumes
 
     def url(self, symbol: str) -> str:
-        return f"https://pro.kraken.com/app/trade/{symbol.lower()}-usd"
+        return f"https://pro.kraken.com/app/trade/{quote(symbol.lower())}-usd"
 
     def _trades(self, symbol: str, *, wanted: int, **params: int) -> tuple[ParsedTrades, int, int, int]:
         """The trades from id `wanted` on, the number of rows, `last` in ns, and the venue's clock."""

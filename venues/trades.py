@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, NamedTuple
 
-TOO_LARGE = 1e12  # no price, no quantity and no number of dollars comes near
+TOO_LARGE = 1e12  # no price and no number of dollars comes near
+MOST_COINS = 1e18  # of one order, one position or a day: a coin of tiny price trades by the trillion
 _MOST_USD = 1e9  # of one fill: a row above it has a digit too many and would be the largest alert of all time
 _OLDEST_MS, _NEWEST_MS = 1_230_768_000_000, 4_102_444_800_000  # 2009 to 2100
 _AHEAD_MS = 60_000  # how far an event may be ahead of its venue's clock
@@ -192,7 +193,7 @@ class TradeParser:
                     and type(price_text) is str
                     and type(quantity_text) is str
                     and 0 < price < TOO_LARGE  # also false for NaN
-                    and 0 < quantity < TOO_LARGE
+                    and 0 < quantity < MOST_COINS
                     and price * quantity < _MOST_USD
                     and side
                     and type(at_ms) is int

@@ -76,7 +76,9 @@ class FundingMonitor:
             facts=f"{payer}, {why} · charged {charged}{following}",
             at_ms=rate.at_ms,
             venue=rate.venue,
-            url=self._urls.get(rate.venue, CoinGlass.url)(rate.symbol),
+            url=self._urls.get(rate.venue, CoinGlass.url)(
+                rate.contract if rate.venue == Hyperliquid.venue else rate.symbol
+            ),
         )
 
 

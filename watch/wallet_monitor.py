@@ -14,7 +14,7 @@ from functools import partial
 
 from alerts.publish import publish
 from alerts.wording import short
-from base import text
+from base import coins, text
 from store.rows import Alert, WalletSnapshot, WatchedWallet
 from venues.coinglass import CoinGlass, WhaleMove
 from venues.hyperliquid import Hyperliquid, Snapshot, wallet_url
@@ -92,7 +92,7 @@ class WalletMonitor:
                 # Those of the first look and before make no alert.
                 oldest = max(clock - REPLAY * 1000, int(self._store.value("wallets:moves_began") or 0))
                 for move in sorted(found.rows, key=lambda move: move.at_ms):
-                    if move.at_ms > oldest and move.symbol in self._settings.symbols:
+                    if move.at_ms > oldest and coins.coin(move.symbol)[0] in self._settings.symbols:
                         publish(self._store, _move_alert(move, coinglass), now=now, default_min=MOVE_MIN)
                 if found.gap_from is not None:
                     log.warning("%s shows only the newest whale moves; some older ones are missing", coinglass.host)
@@ -116,7 +116,7 @@ def _wallet_alert(change: Change, chat: WatchedWallet, *, at_ms: int, since: flo
         # Alerts of the same time are shown in the order of their keys.
         key=f"wallet:{chat.chat_id}:{chat.address}:{at_ms}:{number:03}",
         monitor="wallets",
-        symbol=coin,
+        symbol=coins.coin(coin)[0],
         side=_order_side(change),
         usd=change.usd,
         headline=f"{chat.name} {_what(change)}",
@@ -159,7 +159,7 @@ def _move_alert(move: WhaleMove, coinglass: CoinGlass) -> Alert:
     return Alert(
         key=f"move:{move.key}",
         monitor="wallets",
-        symbol=move.symbol,
+        symbol=coins.coin(move.symbol)[0],
         side="buy" if bought else "sell",
         usd=move.usd,
         headline=(

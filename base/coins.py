@@ -1,0 +1,21 @@
+"""One coin, one name: exchanges list cheap coins by the thousand (kPEPE, 1000PEPE, 1MBABYDOGE)."""
+
+from __future__ import annotations
+
+import re
+
+_UNITS = re.compile(r"(k|10{3,7}|1M(?=[A-Z]{3}))(?=[A-Z]{2})")
+
+
+def coin(name: str) -> tuple[str, int]:
+    """The coin behind an exchange's name, and how many of it one unit is: `kPEPE` is 1000 PEPE."""
+    match = _UNITS.match(name)
+    if match is None:
+        return name, 1
+    return name[match.end() :], {"k": 1000, "1M": 1_000_000}.get(match[1]) or int(match[1])
+
+
+def typed(word: str) -> str:
+    """The coin that people mean by `pepe`, `kPEPE` or `1000pepe`, in upper case."""
+    found, units = coin(word)
+    return found if units > 1 else coin(word.upper())[0]
