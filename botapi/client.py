@@ -5,8 +5,8 @@ body, never in the URL, where a log would show them. Another thread can end a lo
 one of five kinds of `TelegramError`, whose text never holds the token.
 
 A dead connection (another Wi-Fi, a NAT that forgot it, a resumed laptop) sends nothing, not even a reset. Long polls
-show it soon, because they are short and late answers are measured; the first one that is answered again closes every
-older connection.
+and looks from standby show it soon, because they are short and late answers are measured; the first call that is
+answered again closes every older connection.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from base import transport
 from base.clock import WRONG, Clock
 from base.stopwatch import Stopwatch
 from base.worker import heartbeat
-from botapi.connections import Connections, CuttableAdapter
+from botapi.connections import Connections, CuttableAdapter, Delay
 from botapi.errors import NoAnswer, Unreachable, failure
 
 # telebot imports Pillow where that is installed, for pictures in a form the bot never sends: 2 MiB and 20 ms.
@@ -43,8 +43,6 @@ API_URL = "https://api.telegram.org"
 CONNECT_TIMEOUT = 4.0  # a lost SYN is repeated after 1 and 3 s; after that a new try is faster
 CALL_TIMEOUT = 20.0  # seconds for a call that sends something
 ASK_TIMEOUT = 5.0  # seconds for a call that only asks, or may be made twice
-MARGIN = 1.0  # seconds a long poll may be late on a connection without delay
-LATE_MOST = 1.5  # seconds of delay taken into account at most; twice that is added to MARGIN
 NOT_BOT_API = "an answer that is not from the Bot API"
 ALLOWED_UPDATES = ("message", "callback_query", "my_chat_member")
 
@@ -83,8 +81,7 @@ class Telegram:
     ) -> None:
         self.token, self._secret = token, token.partition(":")[2]
         self._call_timeout, self._ask_timeout, self._connect_timeout = call_timeout, ask_timeout, connect_timeout
-        self._late = LATE_MOST  # by how many seconds answers lately came after the end of their long poll
-        self._silent = False  # the last long poll got no answer
+        self._poll_delay, self._look_delay = Delay(), Delay()
         self._lost = False  # the last asking call got no answer
         self._api_url = api_url
         self._none_waited: Stopwatch | None = None  # since the question to which there was no update
@@ -107,28 +104,25 @@ class Telegram:
         """
         params = {"offset": offset, "limit": limit, "timeout": timeout, "allowed_updates": list(ALLOWED_UPDATES)}
         if not timeout:
-            return _updates(self._call("getUpdates", params, timeout=within))
-        # The server makes a poll with the offset of the last 3 s at least 3 s long (Client.cpp, do_get_updates).
+            return _updates(self._call("getUpdates", params, timeout=self._ask_timeout if within is None else within))
+        # The server makes a poll with the offset of the last 3 s at least 3 s long (process_get_updates_query).
         ends = max(3.0, timeout)
-        began, asked = time.monotonic(), Stopwatch()
-        try:
-            found = _updates(self._call("getUpdates", params, timeout=ends + MARGIN + 2 * self._late))
-        except NoAnswer:
-            if self._silent:  # twice in a row, on two connections: the network may be slower than assumed
-                self._late = min(LATE_MOST, max(0.5, 2 * self._late))
-            self._silent = True
-            raise
-        self._silent = False
-        if not found:
-            # As TCP estimates a timeout: a slow connection must not look like a dead one.
-            self._late = min(LATE_MOST, max(time.monotonic() - began - ends, 0.6 * self._late))
+        asked = Stopwatch()
+        with self._poll_delay.measured() as delay:
+            found = _updates(self._look("getUpdates", params, timeout=ends + delay.allowed()))
+            if not found:
+                delay.answered(after=ends)
         self._note_dates(found, asked)
         return found
+
+    def _look(self, method: str, params: dict[str, Any] | None = None, *, timeout: float) -> Any:
+        """A call made every few seconds, on the connection of the long polls: it is quick to notice a dead one."""
+        return self._call(method, params, timeout=timeout, adapter=self._poll_adapter)
 
     def me(self, *, within: float | None = None) -> tuple[dict[str, Any], float | None]:
         """getMe: the bot's own account, and the server's clock in unix seconds if it sent a Date."""
         url = f"{self._api_url}/bot{self.token}/getMe"
-        answer = self._send("post", url, timeout=self._limits(within))
+        answer = self._send("post", url, timeout=self._ask_timeout if within is None else within)
         account = answer.json()["result"]
         if not isinstance(account, dict):
             raise Unreachable(NOT_BOT_API)
@@ -136,7 +130,9 @@ class Telegram:
 
     def webhook(self, *, within: float | None = None) -> Webhook:
         """getWebhookInfo: disturbs no poller."""
-        info = self._call("getWebhookInfo", timeout=self._ask_timeout if within is None else within)
+        with self._look_delay.measured() as delay:
+            info = self._look("getWebhookInfo", timeout=delay.allowed() if within is None else within)
+            delay.answered()
         pending = info.get("pending_update_count") if isinstance(info, dict) else None
         if not isinstance(pending, int):
             raise Unreachable(NOT_BOT_API)
@@ -144,7 +140,7 @@ class Telegram:
 
     def administrators(self, chat_id: int) -> list[int]:
         """User ids of a group's owner and administrators (getChatAdministrators); without bots."""
-        found = self._call("getChatAdministrators", {"chat_id": chat_id})
+        found = self._call("getChatAdministrators", {"chat_id": chat_id}, timeout=self._ask_timeout)
         if not isinstance(found, list):
             raise Unreachable(NOT_BOT_API)
         people = [member.get("user", {}) for member in found if isinstance(member, dict)]
@@ -161,7 +157,7 @@ class Telegram:
 
         files: parameter -> (file name, content), uploaded with it (Bot API, "Sending files").
         """
-        result = self._call(method, payload, files=files)
+        result = self._call(method, payload, files=files, timeout=self._call_timeout, asks=False)
         return result.get("message_id") if isinstance(result, dict) else None
 
     def cut(self) -> None:
@@ -172,24 +168,18 @@ class Telegram:
         self, method: str, url: str, *, params: Any = None, files: Any = None, **_: Any
     ) -> requests.Response:
         """telebot's own calls: getMe and setWebhook with an empty URL. Its own time limits are not used."""
-        return self._send(method, url, params=params, files=files, timeout=self._limits(self._ask_timeout))
-
-    def _limits(self, within: float | None) -> tuple[float, float]:
-        """Seconds to connect and to wait for the answer; None: the limit of a sending call."""
-        within = self._call_timeout if within is None else within
-        return min(self._connect_timeout, within), within
+        return self._send(method, url, params=params, files=files, timeout=self._ask_timeout)
 
     def _call(
         self,
         method: str,
         params: dict[str, Any] | None = None,
         *,
-        files: Mapping[str, tuple[str, bytes]] | None = None,
-        timeout: float | None = None,
+        timeout: float,
+        **how: Any,
     ) -> Any:
         url = f"{self._api_url}/bot{self.token}/{method}"
-        answer = self._send("post", url, params=params, files=files, timeout=self._limits(timeout))
-        return answer.json()["result"]
+        return self._send("post", url, params=params, timeout=timeout, **how).json()["result"]
 
     def _send(
         self,
@@ -198,22 +188,25 @@ class Telegram:
         *,
         params: Any = None,
         files: Any = None,
-        timeout: tuple[float, float],
+        timeout: float,
+        asks: bool = True,
+        adapter: CuttableAdapter | None = None,
     ) -> requests.Response:
-        """One HTTP request, parameters in the body. Returns an answer that says ok, or raises TelegramError."""
-        # Asking calls come every few seconds and fail soon: they notice a lost network first.
-        asks = timeout[1] < self._call_timeout
-        long_poll = bool(params) and url.endswith("/getUpdates") and params.get("timeout") != 0
-        adapter = self._poll_adapter if long_poll else self._adapter
+        """One HTTP request, parameters in the body. Returns an answer that says ok, or raises TelegramError.
+
+        asks: it sends nothing, or may be made twice. Such calls come every few seconds and fail soon, so they notice
+        a lost network first.
+        """
+        limits = (min(self._connect_timeout, timeout), timeout)
         began, watch = time.monotonic(), Stopwatch()
         heartbeat()
         try:
             request = _form(url, params, files) if files else _json(url, params or {})
-            answer = adapter.send(request, timeout=timeout, **self._transport)
+            answer = (adapter or self._adapter).send(request, timeout=limits, **self._transport)
             content = answer.content
         except transport.ERRORS as error:
             if not asks and self._connections.closed_at > began:  # the network is back, which ended this call
-                return self._send(method, url, params=params, files=files, timeout=timeout)
+                return self._send(method, url, params=params, files=files, timeout=timeout, asks=False)
             self._lost = self._lost or asks
             # The text of a requests error holds the URL and so the token: only its kind is kept.
             kind = NoAnswer if isinstance(error, requests.exceptions.ReadTimeout) else Unreachable

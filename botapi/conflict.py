@@ -21,7 +21,7 @@ from botapi.polling_state import ConflictState, PastConflict
 log = logging.getLogger(__name__)
 
 RETRY_REST = 5.0
-STANDBY_REST = 3.0
+STANDBY_REST = 2.7  # so that a take-over lasts less than 10 s also where the first look meets a dead connection
 UNREAD = 3.0  # seconds updates go unread before a take-over; see longpoll.OLD_ANSWER
 UNREAD_STUBBORN = 4.0  # from a memory of STUBBORN conflicts on; the whole take-over still lasts less than 10 s
 STUBBORN = 2.5  # about three conflicts within some minutes
@@ -147,7 +147,7 @@ class Rivalry:
         needed = UNREAD if self._memory.at(answered) < STUBBORN else UNREAD_STUBBORN
         left = self._unread_since + needed - asked
         if left > 0:
-            return Look(take_over=False, rest=min(left, STANDBY_REST))
+            return Look(take_over=False, rest=min(left, UNREAD))
         if self.current is not None and not self.current.taken_over:
             self.current.taken_over = True  # logged once a conflict, not at each try
             log.info("Conflict: the other copy has stopped reading, this copy takes over")

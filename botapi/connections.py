@@ -1,4 +1,4 @@
-"""HTTP connections that another thread can end.
+"""HTTP connections that another thread can end, and how late answers are on them.
 
 urllib3 has no way to end a request from outside, so each connection registers a duplicate of its socket here, before
 the TLS handshake; shutdown() acts on the connection, whichever object wraps it.
@@ -11,12 +11,18 @@ import struct
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
+from botapi.errors import NoAnswer
+
+MARGIN = 1.0  # seconds an answer may take on a line without delay
+LATE_MOST = 1.5  # seconds of delay taken into account at most; twice that is added to MARGIN
 _LINGER = "hh" if sys.platform == "win32" else "ii"  # struct linger: on, seconds
 
 
@@ -108,3 +114,33 @@ def _cuttable(base: type[HTTPConnection], connections: Connections) -> type[HTTP
                 self.twin = None
 
     return Cuttable
+
+
+class Delay:
+    """How late answers are on this line, measured as TCP does: a slow line must not look like a dead connection."""
+
+    def __init__(self) -> None:
+        self._late = LATE_MOST
+        self._silent = False  # the last question got no answer
+        self._began = 0.0
+
+    def allowed(self) -> float:
+        """Seconds to wait for an answer beyond its due time."""
+        return MARGIN + 2 * self._late
+
+    @contextmanager
+    def measured(self) -> Iterator[Delay]:
+        """Around one question: counts its NoAnswer."""
+        self._began = time.monotonic()
+        try:
+            yield self
+        except NoAnswer:
+            if self._silent:  # twice in a row, on two connections: the line may be slower than assumed
+                self._late = min(LATE_MOST, max(0.5, 2 * self._late))
+            self._silent = True
+            raise
+        self._silent = False
+
+    def answered(self, *, after: float = 0.0) -> None:
+        """The answer is here; without delay it would have come so many seconds after the question."""
+        self._late = min(LATE_MOST, max(time.monotonic() - self._began - after, 0.6 * self._late))

@@ -12,7 +12,7 @@ from conftest import OWNER, TOKEN, WINE
 from base.clock import Clock
 from botapi import errors
 from botapi.client import Telegram
-from botapi.errors import Conflict, Rejected, TelegramError, TokenRefused, TooManyRequests, Unreachable
+from botapi.errors import Conflict, NoAnswer, Rejected, TelegramError, TokenRefused, TooManyRequests, Unreachable
 from simulation.account import SimBot
 from simulation.simulator import Simulator
 
@@ -108,6 +108,36 @@ def test_a_long_poll_is_cut_from_another_thread_at_once(telegram: Telegram, sim:
     thread.join(5)
     assert isinstance(ended[0], Unreachable)
     assert time.monotonic() - began < 1.0
+
+
+def test_a_look_on_a_dead_connection_is_given_up_soon_and_the_next_one_goes_through(
+    sim: Simulator, chat: SimBot
+) -> None:
+    route = sim.route()
+    telegram = Telegram(TOKEN, route.url)
+    for _ in range(8):
+        telegram.webhook()
+    route.cut(sever=True)
+    route.restore()  # the network is back, that connection is not
+    began = time.monotonic()
+    assert isinstance(failure(telegram.webhook), NoAnswer)
+    assert time.monotonic() - began < 1.4  # with all that follows, a take-over lasts less than 10 s
+    assert telegram.webhook().pending == 0
+
+
+def test_the_poll_after_a_look_uses_its_connection_which_is_known_to_live(telegram: Telegram, chat: SimBot) -> None:
+    telegram.webhook()
+    telegram.updates(0, timeout=1)
+    assert len({call.port for call in chat.calls}) == 1
+
+
+def test_a_slow_line_is_given_the_time_it_needs(telegram: Telegram, sim: Simulator, chat: SimBot) -> None:
+    for _ in range(8):
+        telegram.webhook()
+    sim.fault(method="getWebhookInfo", kind="slow_first_byte", seconds=1.6)
+    for _ in range(2):
+        assert isinstance(failure(telegram.webhook), NoAnswer)
+    assert telegram.webhook().pending == 0
 
 
 def test_after_the_cut_the_last_updates_can_still_be_confirmed(telegram: Telegram, chat: SimBot) -> None:
