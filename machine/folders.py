@@ -33,21 +33,16 @@ def bot_folder(bot_id: int, data_dir: Path | None = None) -> Path:
     if data_dir is not None:
         return _made(data_dir.absolute() / str(bot_id))
     usual = _state_folder()
-    try:
-        usual.parent.mkdir(parents=True, exist_ok=True)
-        usual.mkdir(mode=0o700, exist_ok=True)
-        if sys.platform != "win32" and os.statvfs(usual).f_flag & os.ST_RDONLY:
-            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
-        (usual / str(bot_id)).mkdir(mode=0o700, exist_ok=True)
-        return usual / str(bot_id)
-    except OSError as error:
-        folder = _fallback_folder() / str(bot_id)
-        reason = error.strerror or error
-        log.warning(
-            "The usual folder %s cannot be used (%s). This bot's data goes to %s instead.", usual, reason, folder
-        )
-        log.warning("Set DATA_DIR to a permanent folder that this account may write to.")
-        return _made(folder)
+    obstacle = _obstacle(usual / str(bot_id))
+    if not obstacle:
+        _made(usual)
+        return _made(usual / str(bot_id))
+    folder = _fallback_folder() / str(bot_id)
+    log.warning(
+        "The usual folder %s cannot be used (%s). This bot's data goes to %s instead.", usual, obstacle, folder
+    )
+    log.warning("Set DATA_DIR to a permanent folder that this account may write to.")
+    return _made(folder)
 
 
 def find_folder(bot_id: int, data_dir: Path | None = None, *, home: Path | None = None) -> Path:
@@ -55,13 +50,25 @@ def find_folder(bot_id: int, data_dir: Path | None = None, *, home: Path | None 
     if data_dir is not None:
         return data_dir.absolute() / str(bot_id)
     usual = _state_folder(home) / str(bot_id)
-    if usual.exists() or home is not None:
+    if home is not None or not _obstacle(usual):
         return usual
     try:
-        other = _fallback_folder(make=False) / str(bot_id)
-        return other if other.exists() else usual
+        return _fallback_folder(make=False) / str(bot_id)
     except (FolderError, OSError):
         return usual
+
+
+def _obstacle(folder: Path) -> str:
+    """Why the bot cannot keep its files in this folder of the home, "" when it can. Creates nothing."""
+    try:
+        there = next(place for place in (folder, *folder.parents) if place.exists())
+        if sys.platform != "win32" and os.statvfs(there).f_flag & os.ST_RDONLY:
+            return os.strerror(errno.EROFS)
+    except OSError as error:
+        return error.strerror or str(error)
+    if there == folder or (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
+        return ""  # its own folder with wrong rights is for the lock to report
+    return os.strerror(errno.EACCES if there.is_dir() else errno.ENOTDIR)
 
 
 def _state_folder(home: Path | None = None) -> Path:

@@ -96,6 +96,23 @@ def identity(pid: int) -> str:
     return f"{boot} {started - psutil.boot_time():.2f}"
 
 
+def folder_of_open(pid: int, file: str) -> Path | None:
+    """The folder of the file, named by the end of its path, that the process has open; None when that is not seen.
+
+    Only Linux shows it, to the same user and to root.
+    """
+    root = Path(f"/proc/{pid}/root")
+    try:
+        for link in Path(f"/proc/{pid}/fd").iterdir():
+            path = link.readlink()
+            if path.match(file):
+                here = path.exists() and path.samefile(link)  # not so in a container, or behind PrivateTmp
+                return path.parent if here else root.joinpath(*path.parts[1:-1])
+    except OSError:
+        pass
+    return None
+
+
 def is_alive(pid: int) -> bool:
     """Whether some process has this pid now; perhaps a later one (see `identity`)."""
     import psutil

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import shutil
 import sys
 import time
@@ -17,8 +18,6 @@ from functools import partial
 from pathlib import Path
 
 from base import exit_codes
-from machine import folders
-from machine.holder import user_name
 from manage import checks, copies, network
 from manage.checks import Subject
 from manage.findings import Check, Finding, as_json, examine, shown
@@ -67,25 +66,19 @@ def look(env_file: Path, machine: Machine) -> tuple[Subject, list[Finding]]:
     """Read the settings, find the folder and who holds the lock; findings when even that fails."""
     subject = Subject(env_file=env_file, settings=None, problems=(), folder=None, holder=None, machine=machine)
     try:
-        import lock
         from base import config
         from manage import instance
 
         settings: config.Settings | None
-        folder: Path | None
         try:
             settings, problems = config.load(env_file, environ=machine.environ), []
         except config.ConfigError as error:
             settings, problems = error.settings, error.problems
         subject = replace(subject, settings=settings, problems=tuple(problems))
         if settings is not None and settings.bot_id:
-            folder = folders.find_folder(settings.bot_id, settings.data_dir)
-            guard = lock.InstanceLock(folder, settings.bot_id, machine_wide=settings.machine_wide_lock)
-            holder = guard.holder()
-            theirs = holder is not None and holder.user not in ("", user_name())
-            if holder is not None and theirs and settings.data_dir is None:
-                folder = instance.folder_of(holder.user, settings.bot_id)
-            subject = replace(subject, folder=folder, holder=holder)
+            found = instance.look(settings)
+            folder = found.folder if not found.foreign or os.access(found.folder, os.R_OK) else None
+            subject = replace(subject, folder=folder, holder=found.holder)
     except ModuleNotFoundError as error:
         fix = f"{sys.executable} -m pip install -r {checks.ROOT / 'requirements.txt'}"
         return subject, [Finding("settings", "problem", f"not read: the package {error.name} is missing", fix)]

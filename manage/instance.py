@@ -10,6 +10,7 @@ from typing import Any
 
 from base.config import Settings
 from lock import InstanceLock
+from machine import processes
 from machine.folders import find_folder
 from machine.holder import Holder, bot_name, user_name
 from service import state
@@ -47,10 +48,11 @@ def look(settings: Settings, *, now: float | None = None) -> Instance:
     now = time.time() if now is None else now
     folder = find_folder(settings.bot_id, settings.data_dir)
     holder = _holder(settings, folder)
-    if holder is not None and holder.user not in ("", user_name()):
-        theirs = None if settings.data_dir is not None else folder_of(holder.user, settings.bot_id)
-        if theirs is not None and theirs != folder:
-            folder, holder = theirs, _holder(settings, theirs) or holder
+    # The process knows best: it may have other settings, or see other folders than this one does.
+    pid = holder.pid if holder is not None else None
+    theirs = processes.folder_of_open(pid, f"{folder.name}/bot.lock") if pid else None
+    if theirs is not None and theirs != folder:
+        folder, holder = theirs, _holder(settings, theirs) or holder
     told, seen_at = state.read(folder) or {}, state.seen_at(folder)
     current = holder is not None and _is_its_own(told, holder, seen_at, now=now)
     return Instance(
@@ -65,15 +67,6 @@ def look(settings: Settings, *, now: float | None = None) -> Instance:
 
 def _holder(settings: Settings, folder: Path) -> Holder | None:
     return InstanceLock(folder, settings.bot_id, machine_wide=settings.machine_wide_lock).holder()
-
-
-def folder_of(user: str, bot_id: int) -> Path | None:
-    """Where another user's bot keeps its files; None when there is no such user or this one may not look there."""
-    try:
-        folder = find_folder(bot_id, home=Path(f"~{user}").expanduser())
-        return folder if (folder / "bot.lock").exists() else None
-    except (OSError, RuntimeError):
-        return None
 
 
 def _is_its_own(told: Mapping[str, Any], holder: Holder, seen_at: float, *, now: float) -> bool:

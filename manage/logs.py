@@ -13,15 +13,14 @@ from pathlib import Path
 
 from base import config, exit_codes
 from base.logs import CHUNK, last_lines
-from machine.folders import find_folder
+from manage import instance
 
 EVERY = 0.25  # seconds between two looks; on Windows also how long a Ctrl-C may take
 
 
 def run(env_file: Path, arguments: argparse.Namespace) -> int:
     """Print the last lines, then with `--follow` new ones. Ctrl-C ends it with exit code 0."""
-    place = config.place(env_file)
-    path = find_folder(place.bot_id, place.data_dir) / "bot.log"
+    path = instance.look(config.place(env_file)).folder / "bot.log"
     try:
         return _show(path, arguments.lines, follow=arguments.follow)
     except PermissionError:

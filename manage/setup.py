@@ -24,10 +24,9 @@ from base.text import parse_user_id
 from botapi.client import Telegram
 from botapi.errors import TelegramError, TokenRefused
 from botapi.storage import StoreError
-from lock import InstanceLock
 from machine import envfile
-from machine.folders import find_folder
 from machine.holder import Holder, stop_command, user_name
+from manage import instance
 from service import state
 from service.owner import invitation
 from store import Store
@@ -143,11 +142,11 @@ def _set_up(env_file: Path) -> int:
 
 def _finish(env_file: Path, settings: Settings, username: str, *, link: bool, changed: bool) -> int:
     """The link where one was asked for, and what is to be done with a bot that runs already."""
-    folder = find_folder(settings.bot_id, settings.data_dir)
-    holder = InstanceLock(folder, settings.bot_id, machine_wide=settings.machine_wide_lock).holder()
+    running = instance.look(settings)
+    holder = running.holder
     if link:
         if holder is not None:
-            return _link_of_running(folder, holder, username)
+            return _link_of_running(running.folder, holder, username)
         from service import run as process
         from service.owner import Link  # the whole bot, only to be claimed
 

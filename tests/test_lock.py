@@ -19,6 +19,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from conftest import clean_environment
@@ -26,7 +27,7 @@ from conftest import clean_environment
 import lock as lock_module
 from lock import InstanceLock, LockError, LockLost
 from machine import holder as records
-from machine.folders import FolderError, bot_folder
+from machine.folders import FolderError, bot_folder, find_folder
 from machine.holder import Holder, refusal, user_name
 from machine.machine_lock import MachineLock, Take
 
@@ -780,6 +781,21 @@ def test_without_a_home_the_folder_is_elsewhere_and_that_is_said(shared_folder: 
     )
     assert Path(run.stdout.strip()) == (place / "42" if given else shared_folder / f"cryptosat-{NOBODY}" / "42")
     assert "cannot be used" in run.stderr
+
+
+@linux_only
+def test_where_the_home_is_read_only_the_folder_is_looked_for_where_it_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A service behind ProtectHome has such a home. The folder in it may be there, from before."""
+    home, elsewhere = tmp_path / "home", tmp_path / "state"
+    there = find_folder(42, home=home)
+    there.mkdir(parents=True)
+    monkeypatch.setattr("pwd.getpwuid", lambda uid: SimpleNamespace(pw_dir=str(home), pw_name="me"))
+    monkeypatch.setenv("STATE_DIRECTORY", str(elsewhere))
+    assert find_folder(42) == bot_folder(42) == there
+    monkeypatch.setattr(os, "statvfs", lambda path: SimpleNamespace(f_flag=os.ST_RDONLY))
+    assert find_folder(42) == bot_folder(42) == elsewhere / "42"
 
 
 @root_only

@@ -221,6 +221,23 @@ def test_a_conflict_is_told(run_bot: Run, chat: SimBot, sim: Simulator, tmp_path
 
 
 @linux
+def test_a_bot_with_other_settings_is_looked_at_where_it_keeps_its_files(
+    run_bot: Run, sim: Simulator, tmp_path: Path
+) -> None:
+    """A service has its own environment, and it may see a read-only home where the terminal does not."""
+    elsewhere = tmp_path / "elsewhere" / str(BOT_ID)
+    bot = run_bot(DATA_DIR=str(elsewhere.parent), before="import monitors; monitors.STATUS_EVERY = 0.2")
+    bot.wait_output(POLLING)
+    sim.wait(lambda: state.read(elsewhere), what="the status file")
+    code, found = status(run_bot)
+    assert (code, found["folder"], found["username"]) == (0, str(elsewhere), "whale_test_bot")
+    assert found["polling"] is not None
+    log = run_bot("logs")
+    assert log.wait_exit() == 0
+    assert POLLING in log.output
+
+
+@linux
 @root
 def test_another_users_bot_is_told_as_far_as_it_can_be_seen(run_bot: Run) -> None:
     bot = run_bot()
