@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from base.coins import typed
-from base.text import parse_amount, parse_number, parse_user_id, parse_whole
+from base import coins, typed
 
 ROOT = Path(__file__).resolve().parent.parent
 TOKEN_FORM = re.compile(r"^\d{3,}:[A-Za-z0-9_-]{3,}$")
@@ -62,7 +61,7 @@ def setting(name: str, written: str, kind: Kind, *, secret: bool = False) -> Any
 
 def number(low: float, high: float, unit: str) -> Kind:
     """A number from `low` to `high`."""
-    return Kind(lambda value: parse_number(value, low, high), f"{unit} from {low:g} to {high:g}")
+    return Kind(lambda value: typed.number(value, low, high), f"{unit} from {low:g} to {high:g}")
 
 
 def one_of(*words: str) -> Kind:
@@ -126,18 +125,18 @@ def _symbols(value: str) -> tuple[str, ...]:
             raise ValueError(part)
     if not _parts(value):
         raise ValueError(value)
-    return tuple(dict.fromkeys(typed(part) for part in _parts(value)))
+    return tuple(dict.fromkeys(coins.typed(part) for part in _parts(value)))
 
 
 def _thresholds(value: str) -> WhaleMin:
     amounts: dict[str, float | None] = {}  # "" is the one for every other coin
     for part in value.split(","):
         name, equals, amount = part.strip().rpartition("=")
-        symbol = typed(name.strip())
+        symbol = coins.typed(name.strip())
         # A second amount of one kind is a mistake, often a comma inside a number.
         if symbol in amounts or (equals and not _SYMBOL.fullmatch(symbol)):
             raise ValueError(part.strip())
-        amounts[symbol] = None if amount.strip().lower() == "auto" else parse_amount(amount)
+        amounts[symbol] = None if amount.strip().lower() == "auto" else typed.amount(amount)
     return WhaleMin(amounts.pop("", None), amounts)
 
 
@@ -152,21 +151,21 @@ def _yes_no(value: str) -> bool:
 
 TOKEN = matching(TOKEN_FORM, "digits, a colon and letters, as @BotFather shows it", unset="0:none")
 API_KEY = matching(re.compile(r"^[A-Za-z0-9_-]{8,128}$"), "letters and digits, as coinglass.com shows it", unset="")
-USER_ID = Kind(parse_user_id, "your numeric Telegram user id, like 123456789")
+USER_ID = Kind(typed.user_id, "your numeric Telegram user id, like 123456789")
 USER_IDS = Kind(
-    lambda value: frozenset(map(parse_user_id, _parts(value))),
+    lambda value: frozenset(map(typed.user_id, _parts(value))),
     "numeric user ids separated by commas, like 123456789,987654321",
     frozenset(),
 )
 SYMBOLS = Kind(_symbols, "coins separated by commas, like BTC,ETH,SOL")
 THRESHOLDS = Kind(_thresholds, "`auto`, an amount like 500k or 2m, or BTC=2m,ETH=1m")
 PERCENT = Kind(
-    lambda value: parse_number(value.removesuffix("%").strip(), 0.001, 10),
+    lambda value: typed.number(value.removesuffix("%").strip(), 0.001, 10),
     "percent per 8 hours from 0.001 to 10, like 0.05",
 )
 INTERVAL = number(0.2, 3600, "seconds")
 FOLDER = Kind(_folder, "a folder's full path")
-PORT = Kind(lambda value: parse_whole(value, 0, 65535), "a port from 1 to 65535, or 0 for off")
+PORT = Kind(lambda value: typed.whole(value, 0, 65535), "a port from 1 to 65535, or 0 for off")
 HOST = Kind(_host, "an address of this machine like 127.0.0.1, or 0.0.0.0 for all")
 YES_NO = Kind(_yes_no, "true or false")
 LEVEL = Kind(

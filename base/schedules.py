@@ -1,6 +1,6 @@
-"""Repeating times as people type them: `09:00 mon-fri`, `every 4h`, a cron expression. Pure: no clock, no state.
+"""Repeating times as people type them: `09:00 18:00 mon-fri`, `every 4h`, a cron expression. No clock, no state.
 
-Each becomes one five-field cron expression in one time zone. `cronsim` finds the times, also when clocks change: like
+Each becomes five-field cron expressions in one time zone. `cronsim` finds the times, also when clocks change: like
 Debian's cron, a time that the clocks skip comes right after the change, and one that they repeat comes once.
 """
 
@@ -12,13 +12,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from base import zones
-from base.zones import Unreadable
+from base import typed, zones
+from base.typed import Unreadable
 
 SHORTEST = 900.0  # seconds between two times; a summary that comes more often is not a summary
 HOURS = (1, 2, 3, 4, 6, 8, 12)  # a day is a whole number of these
-_DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
-_NAMED = {"daily": "*", "weekdays": "1-5", "weekends": "0,6"}
+MOST_TIMES = 6  # times of day in one rule
+CHECKED = 366 * 86400.0  # seconds of a cron expression's times that are looked through
+_DAYS = ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday")
+_NAMED = {"weekday": range(1, 6), "workday": range(1, 6), "weekend": (0, 6), "day": range(7), "daily": range(7)}
+_FILLERS = ("at", "on", "and", "every", "each", "the")
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class Schedule:
     """A rule for times. typed: the rule as people write it, to be kept. zone: its own one, "" for the chat's."""
 
     typed: str
-    cron: str
+    crons: tuple[str, ...]
     zone: str
 
     def next(self, after: float, *, zone: str = "UTC") -> float:
@@ -41,20 +44,27 @@ class Schedule:
         from cronsim import CronSim  # here, not at every start: only chats with a digest need it
 
         moment = datetime.fromtimestamp(at, UTC).astimezone(zones.zone(self.zone or zone))
-        for found in CronSim(self.cron, moment, reverse=reverse):
-            return found.timestamp()
-        raise Unreadable(f"“{self.cron[:60]}” never matches a date.")
+        found = [
+            at.timestamp()
+            for cron in self.crons
+            for at in itertools.islice(CronSim(cron, moment, reverse=reverse), 1)
+        ]
+        if not found:
+            raise Unreadable(f"“{self.typed[:60]}” never matches a date.")
+        return max(found) if reverse else min(found)
 
 
-def parse(typed: str) -> Schedule:
-    """`09:00 [Zone] [days]`, `every 4h [Zone]` or `cron 30 8 * * 1-5 [Zone]`. Raises zones.Unreadable."""
-    words = typed.split()
+def parse(said: str) -> Schedule:
+    """`09:00 18:00 [days] [Zone]`, `every 4h [Zone]` or `cron 30 8 * * 1-5 [Zone]`. Raises Unreadable."""
+    words = re.sub(r"\s*,\s*", ",", said).split()
     if not words:
         raise Unreadable("Give a time (09:00), an interval (every 4h) or a cron expression.")
-    kind = words[0].lower()
-    if kind == "cron":
-        return _cron(words[1:])
-    return _every(words[1:]) if kind == "every" else _daily(words)
+    if words[0].lower() == "cron":
+        return _cron(said.split()[1:])
+    hourly = re.match(r"(?:every|each)\s*(\d{0,2})\s*(?:hours?|hrs?|h)\b|hourly\b", " ".join(words), re.IGNORECASE)
+    if hourly is not None:
+        return _every(int(hourly[1] or 1), " ".join(words)[hourly.end() :].split())
+    return _daily(words)
 
 
 def _cron(words: Sequence[str]) -> Schedule:
@@ -66,62 +76,88 @@ def _cron(words: Sequence[str]) -> Schedule:
     try:
         # Always from the start of the same leap year, so that the answer is the same every day.
         times = CronSim(cron, datetime(2028, 1, 1, tzinfo=UTC))
-        first = [next(times).timestamp() for _ in range(200)]
+        first = [next(times).timestamp()]
+        while len(first) < 200 and first[-1] - first[0] < CHECKED:
+            first.append(next(times).timestamp())
     except CronSimError as error:
         raise Unreadable(f"“{cron[:60]}” is not a cron expression: {str(error).lower()}.") from None
     except StopIteration:
         raise Unreadable(f"“{cron[:60]}” never matches a date.") from None
     if min(later - sooner for sooner, later in itertools.pairwise(first)) < SHORTEST:
         raise Unreadable("That is too often. The shortest interval is 15 minutes.")
-    return _schedule(cron, zone, "cron", cron, zone)
+    return Schedule(_joined("cron", cron, zone), (cron,), zone)
 
 
-def _every(words: Sequence[str]) -> Schedule:
-    named = [word for word in words if "/" in word or word.upper() == "UTC"]
-    length = re.fullmatch(r"(\d{1,2})\s*h", "".join(word for word in words if word not in named).lower())
-    if length is None or int(length[1]) not in HOURS or len(named) > 1:
+def _every(hours: int, words: Sequence[str]) -> Schedule:
+    if hours not in HOURS:
         *most, last = (f"{hours}h" for hours in HOURS)
         raise Unreadable(f"Intervals: every {', '.join(most)} or {last}. For once a day give a time: 09:00")
-    hours, zone = int(length[1]), _zone(named)
-    return _schedule(f"0 */{hours} * * *", zone, f"every {hours}h", zone)
+    zone = _zone(words)
+    return Schedule(_joined(f"every {hours}h", zone), (f"0 */{hours} * * *",), zone)
 
 
 def _daily(words: Sequence[str]) -> Schedule:
-    clock = re.fullmatch(r"(\d{1,2}):(\d{2})", words[0])
-    if clock is None or int(clock[1]) > 23 or int(clock[2]) > 59:
-        raise Unreadable(f"I can't read “{words[0][:20]}” as a time. Use 24-hour times like 09:00 or 21:30.")
-    zone, days, shown = "", "*", ""
-    for word in words[1:]:
+    """Times, days and a zone in any order; 09:00 if there are only days."""
+    minutes: list[int] = []
+    days: list[int] = []
+    place: list[str] = []
+    for word in re.sub(r"(?<=\d) (?=[ap]\.?m\b)", "", " ".join(words), flags=re.I).split():
         found = _days(word.lower())
-        if found is not None and not shown:
-            days, shown = found, word.lower()
-        elif found is None and not zone:
-            zone = _zone([word])
+        if word.lower() in _FILLERS:
+            continue
+        if found:
+            days += found
+        elif word[0].isdecimal() or word.lower() in ("noon", "midday", "midnight"):
+            minutes += [typed.clock(part) for part in word.split(",") if part]
         else:
-            raise Unreadable("Give one time, and if you like one time zone and one set of days (mon-fri, sat,sun).")
-    hour, minute = int(clock[1]), int(clock[2])
-    return _schedule(
-        f"{minute} {hour} * * {days}", zone, f"{hour:02}:{minute:02}", zone, "" if shown == "daily" else shown
-    )
+            place.append(word)
+    if not minutes and not days:
+        raise Unreadable(f"I can't read “{' '.join(words)[:20]}” as a time. Write 09:00, 21:30 or 9pm.")
+    minutes, days, zone = sorted(set(minutes)) or [9 * 60], sorted(set(days)), _zone(place)
+    if len(minutes) > MOST_TIMES:
+        raise Unreadable(f"At most {MOST_TIMES} times a day. For more: /digest every 1h")
+    if min(later - sooner for sooner, later in itertools.pairwise([*minutes, minutes[0] + 1440])) * 60 < SHORTEST:
+        raise Unreadable("That is too often. The shortest interval is 15 minutes.")
+    weekdays = "*" if len(days) in (0, 7) else ",".join(map(str, days))
+    clocks = [f"{minute // 60:02}:{minute % 60:02}" for minute in minutes]
+    crons = tuple(f"{minute % 60} {minute // 60} * * {weekdays}" for minute in minutes)
+    return Schedule(_joined(*clocks, zone, _shown(days)), crons, zone)
 
 
-def _days(word: str) -> str | None:
-    """The weekday field for `mon-fri`, `sat,sun`, `fri-mon` or `weekdays`; None for any other word."""
-    if word in _NAMED:
-        return _NAMED[word]
-    chosen: set[int] = set()
+def _days(word: str) -> list[int]:
+    """The weekdays (0 is Sunday) of `mon-fri`, `sat,sun`, `mo-fr`, `mondays`, `weekdays`; none for any other word."""
+    chosen: list[int] = []
     for part in word.split(","):
-        first, _, last = part.partition("-")
-        if first not in _DAYS or (last or first) not in _DAYS:
-            return None
-        start, count = _DAYS.index(first), (_DAYS.index(last or first) - _DAYS.index(first)) % 7 + 1
-        chosen |= {(start + step) % 7 for step in range(count)}
-    return "*" if len(chosen) == 7 else ",".join(str(day) for day in sorted(chosen))
+        if part.removesuffix("s") in _NAMED:
+            chosen += _NAMED[part.removesuffix("s")]
+            continue
+        ends = [_day(name) for name in part.split("-")]
+        if len(ends) > 2 or None in ends:
+            return []
+        first, last = ends[0] or 0, ends[-1] or 0
+        chosen += [(first + step) % 7 for step in range((last - first) % 7 + 1)]
+    return chosen
+
+
+def _day(word: str) -> int | None:
+    names = (place for place, name in enumerate(_DAYS) if name.startswith(word.removesuffix("s")) and len(word) > 1)
+    return next(names, None)
+
+
+def _shown(days: Sequence[int]) -> str:
+    """`mon-fri` for days in a row, `sun,wed` for others, "" for all."""
+    if len(days) in (0, 7):
+        return ""
+    first = next(day for day in days if (day - 1) % 7 not in days)
+    row = [(first + step) % 7 for step in range(len(days))]
+    if len(days) > 2 and set(row) == set(days):
+        return f"{_DAYS[row[0]][:3]}-{_DAYS[row[-1]][:3]}"
+    return ",".join(_DAYS[day][:3] for day in days)
 
 
 def _zone(words: Sequence[str]) -> str:
-    return zones.find(words[0]) if words else ""
+    return zones.find(" ".join(words)) if words else ""
 
 
-def _schedule(cron: str, zone: str, *typed: str) -> Schedule:
-    return Schedule(" ".join(word for word in typed if word), cron, zone)
+def _joined(*words: str) -> str:
+    return " ".join(word for word in words if word)

@@ -7,58 +7,9 @@ from __future__ import annotations
 
 import itertools
 import math
-import re
 from datetime import UTC, datetime, timedelta, tzinfo
 
 MESSAGE_LIMIT = 4096
-LONGEST_DURATION = 365 * 86400.0  # seconds that people can type
-
-# A comma must separate thousands: `1,5m` may mean 1.5 million, not 15 million.
-_AMOUNT = re.compile(r"^\$?\s*((?:\d+|\d{1,3}(?:[,_]\d{3})+)(?:\.\d+)?)\s*([kmb]?)$", re.IGNORECASE)
-_DURATION = re.compile(r"^(\d+(?:\.\d+)?)\s*(m|min|h|d)$", re.IGNORECASE)
-_FACTORS = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9}
-_SECONDS = {"m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
-
-
-def parse_amount(text: str) -> float:
-    """US dollars from `250000`, `250,000`, `500k`, `1.5m`, `2B` or `$2m`. Raises ValueError for anything else."""
-    match = _AMOUNT.match(text.strip())
-    if match is None:
-        raise ValueError(f"not an amount: {text!r}")
-    amount = float(match[1].replace(",", "")) * _FACTORS[match[2].lower()]
-    if not 0 < amount < 1e15:
-        raise ValueError(f"not a usable amount: {text!r}")
-    return amount
-
-
-def parse_number(text: str, low: float, high: float) -> float:
-    """A number from `low` to `high`, like `20` or `0.5`. Raises ValueError for anything else."""
-    if not re.fullmatch(r"\d{1,15}|\d{0,15}\.\d{1,15}", text.strip(), re.ASCII) or not low <= float(text) <= high:
-        raise ValueError(f"not a number from {low:g} to {high:g}: {text!r}")
-    return float(text)
-
-
-def parse_whole(text: str, low: int, high: int) -> int:
-    """A whole number from `low` to `high`, like `20`. Raises ValueError for anything else."""
-    if not re.fullmatch(r"\d{1,15}", text.strip(), re.ASCII) or not low <= int(text) <= high:
-        raise ValueError(f"not a whole number from {low} to {high}: {text!r}")
-    return int(text)
-
-
-def parse_user_id(text: str) -> int:
-    """A Telegram user id: a positive whole number of at most 15 digits. Raises ValueError for anything else."""
-    return parse_whole(text, 1, 10**15)
-
-
-def parse_duration(text: str) -> float:
-    """Seconds from `30m`, `2h` or `1d`, at most 365 days. Raises ValueError for anything else."""
-    match = _DURATION.match(text.strip())
-    if match is None:
-        raise ValueError(f"not a duration: {text!r}")
-    seconds = float(match[1]) * _SECONDS[match[2].lower()]
-    if not 0 < seconds <= LONGEST_DURATION:
-        raise ValueError(f"not a usable duration: {text!r}")
-    return seconds
 
 
 def usd(amount: float) -> str:

@@ -10,15 +10,18 @@ from __future__ import annotations
 import difflib
 import re
 import zoneinfo
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from functools import lru_cache
+from importlib import resources
+from pathlib import Path
 
+from base import typed
 from base.text import clip
+from base.typed import Unreadable
 
-_CLOCK = r"(\d{1,2})(?::(\d{2}))?"
-_RANGE = re.compile(rf"{_CLOCK}\s*(?:-|–|to)\s*{_CLOCK}")
+_FIXED = re.compile(r"UTC([+-])(\d{1,2})(?::(\d{2}))?")
 _SUGGESTED = 4
 # Abbreviations are not zones (EST has no summer time, IST is three places): ask which one is meant.
 _ABBREVIATIONS = {
@@ -37,52 +40,114 @@ _ABBREVIATIONS = {
 }
 
 
-class Unreadable(ValueError):
-    """What was typed is not a zone, or not a schedule. str() is a sentence for the person who typed it."""
+# Large cities that the database does not name. (A library of all cities is a download of 35 MB.)
+_CITIES = {
+    city.replace(" ", "_"): zone
+    for zone, cities in {
+        "America/Los_Angeles": "san francisco, seattle, san diego, las vegas, portland, san jose, silicon valley",
+        "America/New_York": "boston, miami, washington, washington dc, philadelphia, atlanta, nyc, orlando",
+        "America/Chicago": "dallas, houston, austin, minneapolis, san antonio, new orleans, nashville, st louis",
+        "America/Denver": "salt lake city",
+        "America/Toronto": "montreal, ottawa, quebec",
+        "America/Edmonton": "calgary",
+        "America/Sao_Paulo": "rio, rio de janeiro, brasilia",
+        "America/Argentina/Buenos_Aires": "buenos aires",
+        "Europe/London": "manchester, birmingham, edinburgh, glasgow, liverpool",
+        "Europe/Berlin": "munich, münchen, hamburg, frankfurt, cologne, köln, stuttgart, düsseldorf, leipzig",
+        "Europe/Madrid": "barcelona, valencia, sevilla, seville",
+        "Europe/Rome": "milan, milano, naples, turin, roma, florence",
+        "Europe/Paris": "lyon, marseille, nice, toulouse",
+        "Europe/Zurich": "geneva, basel, bern, lausanne, zürich",
+        "Europe/Amsterdam": "rotterdam, the hague, den haag, utrecht",
+        "Europe/Vienna": "wien, graz, salzburg",
+        "Europe/Warsaw": "krakow, warszawa, gdansk, wroclaw",
+        "Europe/Lisbon": "porto, lisboa",
+        "Europe/Moscow": "st petersburg, saint petersburg",
+        "Europe/Kyiv": "lviv, odessa, odesa, kharkiv",
+        "Europe/Istanbul": "ankara, izmir",
+        "Africa/Lagos": "abuja",
+        "Africa/Johannesburg": "cape town, pretoria, durban",
+        "Asia/Dubai": "abu dhabi",
+        "Asia/Riyadh": "jeddah, mecca",
+        "Asia/Jerusalem": "tel aviv, haifa",
+        "Asia/Kolkata": "mumbai, delhi, new delhi, bangalore, bengaluru, chennai, hyderabad, pune, bombay, ahmedabad",
+        "Asia/Karachi": "islamabad, lahore",
+        "Asia/Shanghai": "beijing, shenzhen, guangzhou, chengdu, wuhan, hangzhou",
+        "Asia/Tokyo": "osaka, kyoto, yokohama, nagoya",
+        "Asia/Seoul": "busan",
+        "Asia/Ho_Chi_Minh": "hanoi, da nang",
+        "Asia/Jakarta": "surabaya, bandung",
+        "Australia/Sydney": "canberra",
+        "Pacific/Auckland": "wellington, christchurch",
+    }.items()
+    for city in cities.split(", ")
+}
 
 
 @lru_cache(maxsize=64)
 def zone(name: str) -> tzinfo:
-    """The zone of that IANA name; UTC if this machine does not know it."""
+    """The zone of an IANA name or of `UTC+5:30`; UTC if this machine does not know it."""
+    fixed = _FIXED.fullmatch(name)
     try:
+        if fixed is not None:
+            offset = timedelta(hours=int(fixed[2]), minutes=int(fixed[3] or 0))
+            return timezone(-offset if fixed[1] == "-" else offset)
         return UTC if name == "UTC" else zoneinfo.ZoneInfo(name)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):  # OSError: a name that is a folder, as "Europe"
         return UTC
 
 
 def find(words: str) -> str:
-    """The IANA name for `Europe/Berlin`, `berlin`, `new york`, `CET` or `UTC+2`. Raises Unreadable."""
-    typed, names = words.strip(), _names()
-    wanted = re.sub(r"\s+", "_", typed.lower())
-    offset = re.fullmatch(r"(?:utc|gmt)\s*([+-])\s*(\d{1,2})", typed.lower())
+    """`UTC+2` or the IANA name for `Europe/Berlin`, `berlin`, `new york`, `Munich`, `Germany`, `CET`, `+5:30`.
+
+    Raises Unreadable.
+    """
+    said, names = words.strip(), _names()
+    wanted = re.sub(r"\s+", "_", said.lower())
+    offset = re.fullmatch(r"(?:utc|gmt)?_?([+-])_?(\d{1,2})(?::?(00|15|30|45))?", wanted.replace("−", "-"), re.ASCII)
     if wanted in ("utc", "gmt", "z"):
         return "UTC"
+    if offset is not None and int(offset[2]) <= 14:
+        name = f"UTC{offset[1]}{int(offset[2])}{f':{offset[3]}' if offset[3] not in (None, '00') else ''}"
+        return "UTC" if name in ("UTC+0", "UTC-0") else name
     if not names:
         raise Unreadable(
             "The bot's machine has no time zone data. Run `pip install tzdata` there and restart the bot."
         )
-    if offset is not None:
-        # In the database's names of fixed offsets west is plus (POSIX): UTC+2 is Etc/GMT-2.
-        sign, hours = ("-" if offset[1] == "+" else "+"), int(offset[2])
-        wanted = f"etc/gmt{sign}{hours}" if hours else "utc"
     if wanted in _ABBREVIATIONS:
-        raise Unreadable(_sentence(typed, wanted, _ABBREVIATIONS[wanted]))
+        raise _unknown(said, wanted, _ABBREVIATIONS[wanted])
+    west = re.fullmatch(r"etc/gmt([+-])(\d{1,2})", wanted)
+    if west is not None and wanted in names:  # in these names west is plus (POSIX)
+        return find(f"utc{'-' if west[1] == '+' else '+'}{west[2]}")
     if wanted in names:
         return names[wanted]
-    cities = sorted(name for name in names.values() if _city(name) == wanted)
-    if cities and len({_offsets(name) for name in cities}) == 1:
-        return min(cities, key=lambda name: (len(name), name))
-    raise Unreadable(_sentence(typed, wanted, cities))
+    found = _places(wanted)
+    if found and len({_offsets(name) for name in found}) == 1:
+        return found[0]
+    raise _unknown(said, wanted, found)
 
 
-def _sentence(words: str, wanted: str, cities: Sequence[str]) -> str:
-    shown = clip(words, 40)
-    names = _names().values()
-    if not cities:
-        close = difflib.get_close_matches(wanted, {_city(name) for name in names}, _SUGGESTED, 0.7)
-        cities = [name for city in close for name in names if _city(name) == city]
-    meant = f"Did you mean {' or '.join(cities[:_SUGGESTED])}?"
-    return f"I don't know the time zone “{shown}”. {meant if cities else 'Send a large city in it, like Berlin.'}"
+def _places(wanted: str) -> list[str]:
+    """The zones of a city or of a country: its name in lower case, with _ for a space."""
+    if wanted in _CITIES:
+        return [_CITIES[wanted]]
+    cities = [name for name in _names().values() if _city(name) == wanted]
+    return sorted(cities, key=lambda name: (len(name), name)) or _countries().get(wanted, [])
+
+
+def _unknown(words: str, wanted: str, found: Sequence[str]) -> Unreadable:
+    if found:  # of a country one zone for each offset, those of large cities first
+        large = set(_CITIES.values())
+        found = sorted({_offsets(name): name for name in sorted(found, key=large.__contains__)}.values())
+        found.sort(key=lambda name: name not in large)
+    else:
+        known = {_city(name) for name in _names().values() if "/" in name} | _CITIES.keys() | _countries().keys()
+        close = difflib.get_close_matches(wanted, known, _SUGGESTED, 0.8)
+        found = list(dict.fromkeys(name for place in close for name in _places(place)))
+    shown, found = clip(words, 40), found[:_SUGGESTED]
+    if not found:
+        return Unreadable(f"I don't know the time zone “{shown}”. Send a large city in it, like Berlin, or UTC+2.")
+    return Unreadable(f"I don't know the time zone “{shown}”. Did you mean {' or '.join(found)}?", meant=found)
 
 
 @lru_cache(maxsize=1)
@@ -93,6 +158,37 @@ def _names() -> dict[str, str]:
         for name in sorted(zoneinfo.available_timezones())
         if not name.startswith(("posix/", "right/", "SystemV/")) and name not in ("Factory", "localtime")
     }
+
+
+@lru_cache(maxsize=1)
+def _countries() -> dict[str, list[str]]:
+    """The zones of each country, by its English name: the database's own tables (tz, iso3166.tab and zone.tab)."""
+    codes = {row[0]: row[1].lower().replace(" ", "_") for row in _table("iso3166.tab")}
+    found: dict[str, list[str]] = {}
+    for code, _, name, *_ in _table("zone.tab"):
+        if code in codes and name in _names().values():
+            found.setdefault(codes[code], []).append(name)
+    aliases = {
+        "uk": "britain_(uk)",
+        "england": "britain_(uk)",
+        "south_korea": "korea_(south)",
+        "usa": "united_states",
+    }
+    aliases |= {"czechia": "czech_republic", "uae": "united_arab_emirates", "united_kingdom": "britain_(uk)"}
+    return found | {alias: found[name] for alias, name in aliases.items() if name in found}
+
+
+def _table(name: str) -> Iterator[list[str]]:
+    """The rows of a table of the zone database; none if this machine has no such file."""
+    folders = [Path(folder) for folder in zoneinfo.TZPATH]
+    try:
+        folders.append(Path(str(resources.files("tzdata") / "zoneinfo")))
+    except ModuleNotFoundError:
+        pass
+    file = next((folder / name for folder in folders if (folder / name).is_file()), None)
+    for line in file.read_text(encoding="utf-8").splitlines() if file is not None else []:
+        if line and not line.startswith("#"):
+            yield line.split("\t")
 
 
 def _city(name: str) -> str:
@@ -133,14 +229,11 @@ def _until(daily: Hours, now: float, where: tzinfo) -> float | None:
 
 
 @lru_cache(maxsize=256)
-def hours(typed: str) -> Hours:
-    """`22:00-07:00`, `22-7`. Raises ValueError for anything else, also if start and end are the same."""
-    match = _RANGE.fullmatch(typed.strip().lower())
-    if match is None:
-        raise ValueError(typed)
-    start, end = _minute(match[1], match[2]), _minute(match[3], match[4])
+def hours(words: str) -> Hours:
+    """`22:00-07:00`, `22-7`, `10pm-7am`. Raises Unreadable, also if start and end are the same."""
+    start, end = typed.span(words)
     if start == end:
-        raise ValueError(typed)
+        raise Unreadable("The start and the end are the same time. For no alerts at all: /stop or /mute")
     return Hours(start, end)
 
 
@@ -148,13 +241,6 @@ def hour_began(now: float, where: tzinfo) -> float:
     """Unix seconds of the last full hour in that zone (India's is half an hour off that of UTC)."""
     offset = datetime.fromtimestamp(now, where).utcoffset() or timedelta()
     return now - (now + offset.total_seconds()) % 3600
-
-
-def _minute(hour: str, minute: str | None) -> int:
-    minutes = int(hour) * 60 + int(minute or 0)
-    if minutes > 24 * 60 or int(minute or 0) > 59:
-        raise ValueError(f"{hour}:{minute}")
-    return minutes % (24 * 60)
 
 
 def _moment(day: datetime, minute: int, where: tzinfo, *, second_time: bool) -> float:

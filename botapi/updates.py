@@ -12,8 +12,9 @@ GONE = ("left", "kicked")
 class Update:
     """One Bot API Update in the bot's own terms.
 
-    kind: `message`, `callback` (a button), `membership` (the bot's own status in a chat changed),
-    `migration` (a group became a supergroup) or `other`. `at` is Telegram's time in unix seconds, 0 if unknown.
+    kind: `message`, `edited` (a message was changed), `callback` (a button), `membership` (the bot's own status in a
+    chat changed), `migration` (a group became a supergroup) or `other`. `at` is Telegram's time in unix seconds, 0 if
+    unknown.
     """
 
     update_id: int
@@ -51,7 +52,7 @@ class Inbox(Protocol):
 def parse(raw: dict[str, Any]) -> Update:
     """Our Update from a Bot API Update object. Raises KeyError, TypeError or ValueError when it is malformed.
 
-    Only commands that a person typed count: edited, forwarded and inline-bot messages and captions are `other`.
+    Only commands that a person typed count: forwarded and inline-bot messages and captions are `other`.
     """
     update_id = int(raw["update_id"])
     if "callback_query" in raw:
@@ -79,9 +80,10 @@ def parse(raw: dict[str, Any]) -> Update:
             **_chat(change["chat"]),
             **_person(change["from"]),
         )
-    if "message" not in raw:
+    edited = "edited_message" in raw
+    message = raw.get("edited_message") if edited else raw.get("message")
+    if message is None:
         return Update(update_id=update_id)
-    message = raw["message"]
     chat = _chat(message["chat"])
     if "migrate_to_chat_id" in message:
         return Update(update_id=update_id, kind="migration", migrate_to=int(message["migrate_to_chat_id"]), **chat)
@@ -92,9 +94,9 @@ def parse(raw: dict[str, Any]) -> Update:
     typed = typed and (as_group or "sender_chat" not in message)
     return Update(
         update_id=update_id,
-        kind="message" if typed and isinstance(message.get("text"), str) else "other",
+        kind=("edited" if edited else "message") if typed and isinstance(message.get("text"), str) else "other",
         text=_words(message.get("text")),
-        at=float(message["date"]),
+        at=float(message.get("edit_date") or message["date"]),
         message_id=int(message["message_id"]),
         thread_id=_thread(message),
         as_group=as_group,

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 from access import Knock
 from alerts.held_back import due_at, reasons
-from base import text
+from base import text, typed
 from botapi.updates import Update
 from commands.context import Context, Reply, Usage
-from commands.settings import muted
+from commands.times import muted
 from store.rows import Chat
 
 LOG_LINES, MOST_LOG_LINES = 300, 5000
@@ -73,7 +73,7 @@ def status(context: Context, update: Update, arguments: list[str]) -> list[Reply
 def logs(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
     """Send the end of the log as a file, always to the owner's private chat: it names chats and people."""
     try:
-        lines = text.parse_whole(" ".join(arguments) or str(LOG_LINES), 1, MOST_LOG_LINES)
+        lines = typed.whole(" ".join(arguments) or str(LOG_LINES), 1, MOST_LOG_LINES)
     except ValueError:
         raise Usage(f"Give a number of lines from 1 to {MOST_LOG_LINES:,}.") from None
     wish = {"kind": "log", "lines": lines}
@@ -187,6 +187,6 @@ def _decide(context: Context, user_id: int, *, allowed: bool) -> list[Reply]:
 
 def _user_id(arguments: list[str]) -> int:
     try:
-        return text.parse_user_id(" ".join(arguments))
+        return typed.user_id(" ".join(arguments))
     except ValueError:
         raise Usage("Give one numeric user id.") from None

@@ -14,11 +14,14 @@ from typing import Any
 
 from access import Access, Role
 from base import coins, text
+from base.typed import Unreadable
 from botapi.updates import Update
 from store import Store
 from store.rows import MONITORS, Chat
 
-Keyboard = tuple[tuple[tuple[str, str], ...], ...]  # rows of (label, callback data of at most 64 bytes)
+Button = tuple[str, str]  # label, callback data of at most 64 bytes
+Keyboard = tuple[tuple[Button, ...], ...]
+RUN = "run"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +31,7 @@ class Reply:
     chat_id: None for where the update came from. html: the text is Telegram HTML. toast: the short answer
     to a button press (Bot API answerCallbackQuery). edit: replace text and keyboard of the message whose button was
     pressed. silent: no sound. method: `sendPhoto` or `sendDocument` when an `attachment` ({"kind": ..., ...}) is sent
-    with it (alerts/attachments.py).
+    with it (alerts/attachments.py). misread: what was sent was not understood; when it is edited it counts as new.
     """
 
     text: str
@@ -40,10 +43,19 @@ class Reply:
     silent: bool = False
     method: str = "sendMessage"
     attachment: Mapping[str, Any] | None = None
+    misread: bool = False
 
 
-class Usage(Exception):
-    """An argument that cannot be used. str() is one sentence; the command's example is added to it."""
+def run_button(label: str, command: str) -> Button:
+    """A button that does what typing this command would do."""
+    return label, f"{RUN}:{command}"
+
+
+class Usage(Unreadable):
+    """An argument that cannot be used. str() is one sentence; the command's example is added to it.
+
+    meant: the arguments that may have been meant, each becomes a button.
+    """
 
 
 @dataclass
@@ -98,6 +110,10 @@ class Context:
                 f"The owner can add coins with SYMBOLS in .env."
             )
         return symbol
+
+    def is_coin(self, word: str) -> bool:
+        """Is this word meant as a coin, not as a number? (`1INCH` is a coin where it is watched.)"""
+        return as_symbol(word, self.symbols) in self.symbols or word[0].isalpha()
 
     def alerted_symbol(self, word: str) -> str:
         """A coin of the list, or one that had an alert (funding covers more coins). Raises Usage for any other."""

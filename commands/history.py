@@ -7,7 +7,7 @@ from dataclasses import replace
 from alerts.preferences import Heard, decide
 from alerts.publish import payload
 from alerts.wording import listed
-from base import text
+from base import text, typed
 from botapi.updates import Update
 from commands.context import Context, Reply, Usage
 from store.rows import MONITORS, Alert, Chat
@@ -28,7 +28,7 @@ _BECAME = {
 def history(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
     """List the latest alerts of this chat, sent or held back."""
     try:
-        limit = text.parse_whole(" ".join(arguments) or "10", 1, 50)
+        limit = typed.whole(" ".join(arguments) or "10", 1, 50)
     except ValueError:
         raise Usage("Give a number from 1 to 50.") from None
     found = context.store.messages.history(update.chat_id, limit=limit)

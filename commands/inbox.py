@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC
 from typing import Any
 
@@ -43,6 +44,7 @@ class Inbox:
         self._commands = commands
         self._stale_after = stale_after
         self._now = now
+        self._misread: dict[int, int | None] = {}  # in each chat the last message that was not understood
 
     def take(self, raw: dict[str, Any]) -> None:
         """Handle one update. Raises StoreError if it could not be stored: then it must be fetched again."""
@@ -68,6 +70,11 @@ class Inbox:
                     self._say(update, Reply(text=sorry))
 
     def _handle(self, update: Update) -> None:
+        if update.kind == "edited":
+            if update.message_id is None or self._misread.get(update.chat_id) != update.message_id:
+                return
+            self._misread.pop(update.chat_id)
+            update = replace(update, kind="message")
         if update.kind == "membership" and update.status not in GONE:
             paused.try_again(self._store, update.chat_id, now=self._now())
         if update.kind == "migration" and update.migrate_to is not None:
@@ -121,6 +128,8 @@ class Inbox:
         """Put an answer into the outbox. A long text becomes several messages; the last one has the keyboard."""
         now = self._now()
         chat_id = reply.chat_id or update.chat_id
+        if reply.misread:
+            self._misread[update.chat_id] = update.message_id
         if reply.toast:
             payload: dict[str, Any] = {"callback_query_id": update.callback_id, "text": text.clip(reply.text, 200)}
             self._store.messages.enqueue(update.chat_id, "answerCallbackQuery", payload, now=now)

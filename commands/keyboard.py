@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
+from base.typed import Unreadable
 from botapi.updates import Update
-from commands.context import Context, Keyboard, Reply, Usage
+from commands.context import Context, Keyboard, Reply
 from commands.settings import SIDES, described, level_of
 from store.rows import LEVELS, MONITORS, Chat
 
@@ -57,7 +58,7 @@ def press(context: Context, update: Update, rest: str, run: Run) -> list[Reply]:
     try:
         if command:
             toast = run(name, arguments)[0].text
-    except Usage as problem:
+    except Unreadable as problem:
         toast = str(problem)
     chat = context.subscribed(update)
     if chat is None:
@@ -122,10 +123,10 @@ def _coins(context: Context, chat: Chat) -> Keyboard:
     toggles = [
         (f"✓ {symbol}", f"{VERB}:coins:unwatch {symbol}")
         if symbol in watched
-        else (symbol, f"{VERB}:coins:watch {symbol}")
+        else (symbol, f"{VERB}:coins:watch +{symbol}")
         for symbol in context.symbols[:MOST_COINS]
     ]
-    return (*_rows(toggles, 4), (("All", f"{VERB}:coins:watch all"),))
+    return (*_rows(toggles, 4), (("All", f"{VERB}:coins:watch all"), ("None", f"{VERB}:coins:unwatch all")))
 
 
 def _quiet(context: Context, chat: Chat) -> Keyboard:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from alerts.wording import MARKS, described, listed, short, sums
-from base import text
+from base import text, typed
 from botapi.updates import Update
 from commands.context import Context, Reply, Usage, as_symbol
 from store.rows import WatchedWallet
@@ -45,7 +45,7 @@ def chart(context: Context, update: Update, arguments: list[str]) -> list[Reply]
     symbol, seconds = "", 86400.0
     for argument in arguments:
         try:
-            seconds = text.parse_duration(argument)
+            seconds = typed.length(argument)
         except ValueError:
             if symbol:
                 raise Usage("A chart shows one coin.") from None

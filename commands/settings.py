@@ -4,35 +4,48 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
-from functools import partial
 
-from alerts.digest import Digests, plan
-from alerts.held_back import is_due
-from base import schedules, text, zones
+from base import text, typed
 from botapi.updates import Update
-from commands.context import Context, Reply, Usage
-from store.rows import LEVELS, MONITORS, Chat, mute_left
+from commands.context import Context, Keyboard, Reply, Usage, run_button
+from commands.times import muted, zone_now
+from store.rows import LEVELS, MONITORS, Chat
 
 LOWEST_THRESHOLD = 10_000.0
 HIGHEST_CAP = 1000
-DIGEST_HELP = "Set one: /digest 09:00 mon-fri, /digest every 4h. Get one now: /digest now"
 # The words for a side, by monitor; funding and wallets have no sides.
 SIDES = {"whales": {"buys": "buy", "sells": "sell"}, "liquidations": {"longs": "long", "shorts": "short"}}
 
 
 def watch(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
-    """Add coins to those this chat follows."""
+    """Choose coins: from "all" only these, later these too. `+SOL` always adds, `-SOL` removes."""
     chat = context.need_chat(update)
-    if [word.lower() for word in arguments] == ["all"]:
+    words = [word.lower() for word in arguments]
+    if not words:
+        state = f"This chat follows {_coins(context, context.watched(chat))}."
+        return [Reply(text=f"{state} Only some: /watch BTC ETH. One more: /watch +SOL. All: /watch all")]
+    if words == ["all"]:
         return context.save(replace(chat, symbols=None), f"Watching all coins: {', '.join(context.symbols)}.")
-    return _save_symbols(context, chat, context.watched(chat) | context.some_symbols(arguments))
+    if words[0] == "only":
+        return _save_symbols(context, chat, context.some_symbols(arguments[1:]))
+    signs = {word[0] for word in words}
+    if signs <= {"+", "-"}:
+        removed = [word[1:] for word in words if word[0] == "-"]
+        added = [word[1:] for word in words if word[0] == "+"]
+        chosen = context.watched(chat) | (context.some_symbols(added) if added else frozenset())
+        return _save_symbols(context, chat, chosen - (context.some_symbols(removed) if removed else frozenset()))
+    named = context.some_symbols([word.lstrip("+") for word in arguments])
+    if chat.symbols is None and "+" not in signs:
+        return _save_symbols(context, chat, named)
+    return _save_symbols(context, chat, context.watched(chat) | named)
 
 
 def unwatch(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
     """Remove coins from those this chat follows."""
     chat = context.need_chat(update)
-    return _save_symbols(context, chat, context.watched(chat) - context.some_symbols(arguments))
+    every = [word.lower() for word in arguments] == ["all"]
+    left = frozenset() if every else context.watched(chat) - context.some_symbols(arguments)
+    return _save_symbols(context, chat, left)
 
 
 def threshold(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
@@ -41,18 +54,19 @@ def threshold(context: Context, update: Update, arguments: list[str]) -> list[Re
     monitor, rest = _leading_monitor(context, arguments)
     if monitor == "funding":
         raise Usage("Funding has no minimum in USD. To turn it off: /level funding off.")
+    symbol = "*"
+    if rest and rest[0].lower() not in ("auto", "off", "none") and context.is_coin(rest[0]):
+        symbol, rest = context.symbol(rest[0]), rest[1:]
     if not rest:
-        return [Reply(text=f"{_sentence(context.kind(chat, monitor))}")]
-    if len(rest) > 2:
-        raise Usage("Give an amount in USD, with or without a coin.")
-    symbol = context.symbol(rest[0]) if len(rest) == 2 else "*"
+        one = chat if symbol == "*" else replace(chat, symbols=frozenset({symbol}))
+        return [Reply(text=f"{'' if symbol == '*' else f'{symbol}: '}{_sentence(context.kind(one, monitor))}")]
     amounts = dict(chat.thresholds.get(monitor, {}))
     if symbol == "*":
         amounts.clear()
     if rest[-1].lower() == "auto":
         amounts.pop(symbol, None)
     else:
-        amounts[symbol] = _amount(rest[-1])
+        amounts[symbol] = _amount(" ".join(rest), monitor, " ".join(arguments[: -len(rest)]))
     chat = replace(chat, thresholds={**chat.thresholds, monitor: amounts})
     return context.save(chat, _sentence(context.kind(chat, monitor)))
 
@@ -88,54 +102,19 @@ def side(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
     if words is None:
         raise Usage(f"Only {' and '.join(SIDES)} have sides.")
     wanted = rest[0].lower() if len(rest) == 1 else ""
-    if len(arguments) == 1 and wanted not in ("both", *words):
-        # "longs" can only mean liquidations
+    wanted = next((word for known in SIDES.values() for word in known if word == f"{wanted}s"), wanted)
+    if wanted == "both":
+        ended = tuple(SIDES) if len(arguments) == 1 else (monitor,)
+        sides = {name: one for name, one in chat.sides.items() if name not in ended}
+        what = " and ".join(MONITOR_ALERTS[name] for name in ended).capitalize()
+        return context.save(replace(chat, sides=sides), f"{what}: both sides.")
+    if len(arguments) == 1:  # "longs" can only mean liquidations
         monitor = next((name for name, known in SIDES.items() if wanted in known), monitor)
         words = SIDES[monitor]
-    if wanted == "both":
-        sides = {name: one for name, one in chat.sides.items() if name != monitor}
-        return context.save(replace(chat, sides=sides), f"{MONITOR_ALERTS[monitor]}: both sides.")
     if wanted not in words:
         raise Usage(f"Choose {_or((*words, 'both'))}.")
     chat = replace(chat, sides={**chat.sides, monitor: words[wanted]})
     return context.save(chat, f"{MONITOR_ALERTS[monitor]}: {wanted} only. Undo with /side {monitor} both")
-
-
-def quiet(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
-    """Set or end the chat's quiet hours."""
-    chat = context.need_chat(update)
-    typed = " ".join(arguments)
-    if not typed:
-        state = f"Quiet hours: {chat.quiet} ({chat.timezone})." if chat.quiet else "No quiet hours are set."
-        return [Reply(text=f"{state} Change it: /quiet 22:00-07:00 or /quiet off")]
-    if typed.lower() == "off":
-        if not chat.quiet:
-            return [Reply(text="No quiet hours are set.")]
-        chat = replace(chat, quiet="")
-        comes = is_due(chat, context.store.messages.held(chat.chat_id), now=context.now())
-        return context.save(chat, f"Quiet hours are off.{' The alerts held back are on their way.' if comes else ''}")
-    try:
-        hours = zones.hours(typed)
-    except ValueError:
-        raise Usage(f"I can't read “{text.clip(typed, 32)}” as a time range. Use 24-hour times.") from None
-    start, end = str(hours).split("-")
-    said = f"Quiet hours: {start} to {end} ({chat.timezone}). Alerts from that time arrive as one summary at {end}."
-    if chat.timezone == "UTC":
-        said += " For your time zone: /timezone Berlin"
-    return context.save(replace(chat, quiet=str(hours)), said)
-
-
-def timezone(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
-    """Set the chat's time zone; its next digest moves with it."""
-    chat = context.need_chat(update)
-    if not arguments:
-        return [Reply(text=f"Time zone: {_zone_now(context, chat)}. Change it: /timezone Berlin")]
-    try:
-        name = zones.find(" ".join(arguments))
-    except zones.Unreadable as problem:
-        raise Usage(str(problem)) from None
-    chat = plan(replace(chat, timezone=name), context.now())
-    return context.save(chat, f"Time zone set to {_zone_now(context, chat)}.")
 
 
 def cap(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
@@ -148,72 +127,16 @@ def cap(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
             else "No hourly limit is set."
         )
         return [Reply(text=f"{state} Change it: /cap 20 or /cap off")]
-    typed = " ".join(arguments).lower()
-    if typed == "off":
+    said = " ".join(arguments).lower()
+    if said == "off":
         return context.save(replace(chat, hourly_cap=0), "The hourly limit is off: every alert arrives at once.")
     try:
-        limit = text.parse_whole(typed, 1, HIGHEST_CAP)
+        limit = typed.whole(said, 1, HIGHEST_CAP)
     except ValueError:
         raise Usage(f"Give a number of messages per hour from 1 to {HIGHEST_CAP}, or off.") from None
     rest = "the rest goes into the next digest" if chat.digest_at is not None else "the rest arrives after the hour"
     said = f"At most {text.count(limit, 'alert message')} per clock hour; {rest}."
     return context.save(replace(chat, hourly_cap=limit), said)
-
-
-def digests(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
-    """Set the times of the chat's digest, or send one now."""
-    chat = context.need_chat(update)
-    now = context.now()
-    word = arguments[0].lower() if len(arguments) == 1 else ""
-    if not arguments:
-        state = _digest_times(chat, now) if chat.digest else "No digest is set."
-        return [Reply(text=f"{state} {DIGEST_HELP}")]
-    if word == "off":
-        return context.save(plan(replace(chat, digest=""), now), "Digests are off.")
-    if word == "now":
-        least = partial(context.default_min, "whales")
-        summary = Digests(context.store, symbols=context.symbols, default_min=least, now=context.now)
-        return [Reply(text=summary.compose(chat, since=now - 86400, until=now), html=True)]
-    try:
-        rule = schedules.parse(" ".join(arguments))
-    except zones.Unreadable as problem:
-        raise Usage(str(problem)) from None
-    chat = plan(replace(chat, digest=rule.typed), now)
-    return context.save(chat, _digest_times(chat, now))
-
-
-def mute(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
-    """Mute all alerts or one coin for a while, or unmute."""
-    chat = context.need_chat(update)
-    if [word.lower() for word in arguments] == ["off"]:
-        return context.save(replace(chat, muted_until=0.0, symbol_mutes={}), "Unmuted. Alerts will come again.")
-    if not arguments:
-        state = " ".join(muted(context, chat)) or "Nothing is muted."
-        return [Reply(text=f"{state} Change it: /mute 2h, /mute BTC 1d or /mute off")]
-    if len(arguments) > 2:
-        raise Usage("Say how long, and for which coin if you like: /mute 2h or /mute BTC 1d.")
-    if arguments[-1].lower() == "off":
-        return _unmute(context, chat, context.alerted_symbol(arguments[0]))
-    try:
-        seconds = text.parse_duration(arguments[-1])
-    except ValueError:
-        raise Usage(
-            f"I can't read “{text.clip(arguments[-1], 32)}” as a length of time. Use 30m, 2h or 1d."
-        ) from None
-    return _mute(context, chat, context.alerted_symbol(arguments[0]) if len(arguments) == 2 else None, seconds)
-
-
-def press_mute(context: Context, update: Update, rest: str) -> list[Reply]:
-    """Run a mute button under an alert. Returns nothing for data that is not from our buttons."""
-    named, _, length = rest.rpartition(":")
-    chat = context.store.chats.get(update.chat_id)
-    if chat is None or length not in ("1h", "24h"):
-        return []
-    try:
-        symbol = context.alerted_symbol(named)
-    except Usage:
-        return []
-    return [replace(said, toast=True) for said in _mute(context, chat, symbol, text.parse_duration(length))]
 
 
 # Wording of settings
@@ -243,37 +166,10 @@ def described(context: Context, chat: Chat) -> list[str]:
     coins = [symbol for symbol in context.symbols if symbol in context.watched(chat)]
     lines.append(f"Coins: {', '.join(coins) if chat.symbols is not None else 'all'}" if coins else "Coins: none")
     lines.append(f"Quiet hours: {chat.quiet or 'none'}")
-    lines.append(f"Time zone: {_zone_now(context, chat)}")
+    lines.append(f"Time zone: {zone_now(context, chat)}")
     lines.append(f"Hourly limit: {text.count(chat.hourly_cap, 'message') if chat.hourly_cap else 'none'}")
     lines.append(f"Digest: {chat.digest or 'none'}")
     return [*lines, *muted(context, chat)]
-
-
-def muted(context: Context, chat: Chat) -> list[str]:
-    """`Muted until TIME.` and `Muted: ETH until TIME.`, each only if it applies now."""
-    now, lines = context.now(), []
-    if chat.muted_for(now):
-        lines.append(f"Muted until {text.clock(chat.muted_until, now=now, zone=chat.zone)}.")
-    coins = [
-        f"{symbol} until {text.clock(until, now=now, zone=chat.zone)}"
-        for symbol, until in sorted(chat.symbol_mutes.items())
-        if mute_left(until, now) > chat.muted_for(now)
-    ]
-    return [*lines, f"Muted: {', '.join(coins)}."] if coins else lines
-
-
-def _zone_now(context: Context, chat: Chat) -> str:
-    return f"{chat.timezone}, now {text.clock(context.now(), zone=chat.zone)}"
-
-
-def _digest_times(chat: Chat, now: float) -> str:
-    assert chat.digest_at is not None
-    rule = schedules.parse(chat.digest)
-    zone = rule.zone or chat.timezone
-    comes = datetime.fromtimestamp(chat.digest_at, zones.zone(zone)).strftime("%a %d %b %H:%M")
-    wait = text.duration(chat.digest_at - now)
-    named = "" if rule.zone else f" ({zone})"
-    return f"Digest: {chat.digest}{named}. Next one: {comes}, in {wait}."
 
 
 # What was typed
@@ -297,41 +193,34 @@ def _leading_monitor(context: Context, arguments: list[str]) -> tuple[str, list[
     return "whales", arguments
 
 
-def _amount(typed: str) -> float:
-    try:
-        amount = text.parse_amount(typed)
-    except ValueError:
-        raise Usage(f"I can't read “{text.clip(typed, 32)}” as an amount. Write 500k, 2.5m or 2500000.") from None
-    if amount < LOWEST_THRESHOLD:
+def _amount(said: str, monitor: str, before: str) -> float:
+    """The amount that was typed. before: the arguments in front of it. Raises Usage, also if it means two things."""
+    if said.lower() in ("off", "none", "never"):
+        raise Usage(f"To turn {MONITOR_ALERTS[monitor].lower()} off: /level {monitor} off.")
+    values = [0.0] if said.strip("-$").strip() in ("0", "") else typed.amounts(said)
+    values = [value for value in values if value >= LOWEST_THRESHOLD]
+    if not values:
         raise Usage(f"The lowest minimum is {text.usd(LOWEST_THRESHOLD)} USD.")
-    return amount
-
-
-def _mute(context: Context, chat: Chat, symbol: str | None, seconds: float) -> list[Reply]:
-    until = context.now() + seconds
-    what, ends = symbol or "All alerts", text.clock(until, now=context.now(), zone=chat.zone)
-    if symbol is None:
-        chat = replace(chat, muted_until=until)
-    else:
-        chat = replace(chat, symbol_mutes={**chat.symbol_mutes, symbol: until})
-    return context.save(chat, f"{what} muted until {ends}. Undo with /mute off")
-
-
-def _unmute(context: Context, chat: Chat, symbol: str) -> list[Reply]:
-    """Unmute one coin; a mute of all alerts stays."""
-    chat = replace(chat, symbol_mutes={coin: until for coin, until in chat.symbol_mutes.items() if coin != symbol})
-    if not chat.muted_for(context.now()):
-        return context.save(chat, " ".join([f"{symbol} unmuted.", *muted(context, chat)]))
-    until = text.clock(chat.muted_until, now=context.now(), zone=chat.zone)
-    said = f"{symbol} is no longer muted, but all alerts stay muted until {until}. /mute off ends that too."
-    return context.save(chat, said)
+    if len(values) > 1:
+        meant = [f"{before} {text.usd(value)}".strip() for value in values]
+        raise Usage(f"“{text.clip(said, 32)}” can mean two amounts. Which one?", meant=meant)
+    return values[0]
 
 
 def _save_symbols(context: Context, chat: Chat, symbols: frozenset[str]) -> list[Reply]:
-    named = [symbol for symbol in context.symbols if symbol in symbols]
-    everything = len(named) == len(context.symbols)
-    said = f"Watching {', '.join(named)}." if named else context.kinds(replace(chat, symbols=frozenset()))[0]
-    return context.save(replace(chat, symbols=None if everything else frozenset(named)), said)
+    everything = len(symbols) == len(context.symbols)
+    said = context.kinds(replace(chat, symbols=symbols))[0]
+    if symbols:
+        said = f"Watching {'' if everything or chat.symbols is not None else 'only '}{_coins(context, symbols)}."
+    again: Keyboard = () if everything else ((run_button("All coins", "watch all"),),)
+    saved = context.save(replace(chat, symbols=None if everything else symbols), said)
+    return [replace(saved[0], keyboard=again)]
+
+
+def _coins(context: Context, symbols: frozenset[str]) -> str:
+    if len(symbols) == len(context.symbols):
+        return f"all coins: {', '.join(context.symbols)}"
+    return ", ".join(symbol for symbol in context.symbols if symbol in symbols) or "no coins"
 
 
 def _sentence(words: str) -> str:

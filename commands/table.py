@@ -6,18 +6,54 @@ allowed reaches a command.
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 
+from base.typed import Unreadable
 from botapi.updates import Update
-from commands import basics, history, keyboard, markets, settings
-from commands.context import Context, Reply, Usage
+from commands import basics, history, keyboard, markets, settings, times
+from commands.context import RUN, Button, Context, Reply, Usage, run_button
 from store.rows import MONITORS
 
 Run = Callable[[Context, Update, list[str]], list[Reply]]
 
 _COMMAND = re.compile(r"^/([A-Za-z0-9_]{1,32})(?:@([A-Za-z0-9_]+))?(?:\s+(.*))?$", re.DOTALL)
+AT_ONCE = 5  # commands in one message
+MOST_DATA = 64  # bytes: Bot API InlineKeyboardButton.callback_data
+# What people type for something that has another name here.
+SYNONYMS = {
+    "unmute": "mute off",
+    "pause": "mute",
+    "silence": "mute",
+    "snooze": "mute",
+    "resume": "start",
+    "subscribe": "start",
+    "unsubscribe": "stop",
+    "alerts": "history",
+    "config": "settings",
+    "options": "settings",
+    "coins": "watch",
+    "add": "watch",
+    "remove": "unwatch",
+    "min": "threshold",
+    "minimum": "threshold",
+    "sound": "level",
+    "tz": "timezone",
+    "zone": "timezone",
+    "sleep": "quiet",
+    "night": "quiet",
+    "limit": "cap",
+    "summary": "digest",
+    "report": "digest",
+    "liquidations": "liq",
+    "graph": "chart",
+    "wallets": "wallet",
+    "commands": "help",
+    "menu": "help",
+    "info": "help",
+}
 
 
 @dataclass(frozen=True)
@@ -47,23 +83,43 @@ class Commands:
         """Answer a message or a button of someone who is allowed. Never raises for what people type."""
         if update.kind == "callback":
             return self._press(update)
-        match = _COMMAND.match(update.text.strip())
+        lines = re.split(r"\n+(?=\s*/)", update.text.strip())
+        said = [reply for line in lines[:AT_ONCE] for reply in self._one(replace(update, text=line.strip()))]
+        more = f"One message can hold {AT_ONCE} commands. Please send the others again."
+        return [*said, Reply(text=more)] if said and len(lines) > AT_ONCE else said
+
+    def _one(self, update: Update) -> list[Reply]:
+        match = _COMMAND.match(update.text)
         if match is None:
             hint = "I only understand commands, for example /whales BTC. See them all: /help"
-            return [Reply(text=hint)] if update.private and update.text else []
+            return [Reply(text=hint, misread=True)] if update.private and update.text else []
         name, addressee, rest = match[1].lower(), match[2], (match[3] or "").strip()
         if addressee and addressee.lower() != self.context.username.lower():
             return []
-        command = next((row for row in TABLE if row.name == name), None)
-        if command is None or (command.owner_only and not self.context.is_owner(update)):
+        command = next((row for row in self._known(update) if row.name == name), None)
+        if command is None:
             # In a group an unknown command is probably meant for another bot.
-            unknown = f"Unknown command /{name}. All commands: /help"
-            return [Reply(text=unknown)] if update.private or addressee else []
+            return [self._unknown(update, name, rest)] if update.private or addressee else []
         arguments = [rest] if command.raw and rest else rest.split()
         try:
             return command.run(self.context, update, arguments)
-        except Usage as problem:
-            return [Reply(text=f"{problem} Example: {command.example}")]
+        except Unreadable as problem:
+            buttons = _buttons((words, f"{command.name} {words}") for words in problem.meant)
+            words = str(problem) if buttons else f"{problem} Example: {command.example}"
+            return [Reply(text=words, keyboard=tuple((button,) for button in buttons), misread=True)]
+
+    def _known(self, update: Update) -> list[Command]:
+        return [row for row in TABLE if not row.owner_only or self.context.is_owner(update)]
+
+    def _unknown(self, update: Update, name: str, rest: str) -> Reply:
+        names = [row.name for row in self._known(update)]
+        meant = SYNONYMS.get(name) or next(iter(difflib.get_close_matches(name, names, 1, 0.7)), None)
+        if meant is None:
+            return Reply(text=f"Unknown command /{name}. All commands: /help", misread=True)
+        whole = meant if " " in meant else f"{meant} {rest}".strip()
+        buttons = _buttons([(f"/{whole}", whole)])
+        words = f"Unknown command /{name}. Did you mean /{meant}? All commands: /help"
+        return Reply(text=words, keyboard=(tuple(buttons),) if buttons else (), misread=True)
 
     def would_run(self, update: Update) -> bool:
         """Is this a command of this bot, or at least addressed to it?"""
@@ -93,13 +149,27 @@ class Commands:
             said = basics.press(self.context, verb, rest)
         elif verb == keyboard.VERB:
             said = keyboard.press(self.context, update, rest, lambda name, words: self._typed(update, name, words))
+        elif verb == RUN:
+            said = self._run_button(update, rest)
         elif verb == "mute":
-            said = settings.press_mute(self.context, update, rest)
+            said = times.press_mute(self.context, update, rest)
         return said or [Reply(text="This button has expired.", toast=True)]
+
+    def _run_button(self, update: Update, command: str) -> list[Reply]:
+        said = self.run(replace(update, kind="message", text=f"/{command}"))
+        return (
+            [Reply(text="", toast=True), replace(said[0], edit=said[0].attachment is None), *said[1:]] if said else []
+        )
 
     def _typed(self, update: Update, name: str, arguments: list[str]) -> list[Reply]:
         command = next(row for row in TABLE if row.name == name)
         return command.run(self.context, update, arguments)
+
+
+def _buttons(commands: Iterable[tuple[str, str]]) -> list[Button]:
+    """Buttons that run these commands (label, command), without those too long for a button."""
+    buttons = [run_button(label, command) for label, command in commands]
+    return [button for button in buttons if len(button[1].encode()) <= MOST_DATA]
 
 
 def _help(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
@@ -130,7 +200,7 @@ WALLET = "/wallet add 0x0123456789abcdef0123456789abcdef01234567 whale"
 TABLE = (
     Command("Alerts", "start", "", "turn alerts on in this chat", "/start", basics.start),
     Command("Alerts", "stop", "", "turn alerts off", "/stop", basics.stop),
-    Command("Alerts", "mute", "[COIN] 2h | off", "no alerts for a while", "/mute 2h", settings.mute),
+    Command("Alerts", "mute", "[COIN] 2h | off", "no alerts for a while", "/mute 2h", times.mute),
     Command("Alerts", "history", "[N]", "recent alerts, sent or held back", "/history 10", history.history),
     Command("Alerts", "test", "[KIND]", "a sample alert", "/test whales", history.test),
     Command("Markets", "whales", "[COIN] [N]", "latest whale orders", "/whales BTC 5", markets.whales),
@@ -141,8 +211,8 @@ TABLE = (
         "Markets", "wallet", "add 0x… NAME | list | remove NAME", "follow Hyperliquid wallets", WALLET, markets.wallet
     ),
     Command("Settings", "settings", "", "all settings, with buttons", "/settings", keyboard.settings),
-    Command("Settings", "watch", "COIN... | all", "add coins", "/watch BTC ETH", settings.watch),
-    Command("Settings", "unwatch", "COIN...", "remove coins", "/unwatch DOGE", settings.unwatch),
+    Command("Settings", "watch", "COIN... | +COIN | all", "choose coins", "/watch BTC ETH", settings.watch),
+    Command("Settings", "unwatch", "COIN... | all", "remove coins", "/unwatch DOGE", settings.unwatch),
     Command(
         "Settings",
         "threshold",
@@ -160,10 +230,8 @@ TABLE = (
         settings.level,
     ),
     Command("Settings", "side", "buys | sells | both", "only buys or only sells", "/side sells", settings.side),
-    Command(
-        "Settings", "quiet", "22:00-07:00 | off", "hold alerts back at night", "/quiet 22:00-07:00", settings.quiet
-    ),
-    Command("Settings", "timezone", "CITY", "time zone of this chat", "/timezone Berlin", settings.timezone),
+    Command("Settings", "quiet", "22:00-07:00 | off", "hold alerts back at night", "/quiet 22:00-07:00", times.quiet),
+    Command("Settings", "timezone", "CITY", "time zone of this chat", "/timezone Berlin", times.timezone),
     Command("Settings", "cap", "20 | off", "limit alerts per hour", "/cap 20", settings.cap),
     Command(
         "Settings",
@@ -171,7 +239,7 @@ TABLE = (
         "09:00 | every 4h | off",
         "a summary at these times",
         "/digest 09:00 mon-fri",
-        settings.digests,
+        times.digests,
     ),
     Command("Bot", "status", "", "is everything working?", "/status", basics.status),
     Command("Bot", "ping", "[text]", "answers pong", "/ping hello", basics.ping, raw=True),
@@ -196,15 +264,15 @@ DETAILS = {
     "funding": "Rates are shown for 8 hours and a year. Positive: longs pay shorts.",
     "wallet": "Alerts when a wallet opens, closes, flips or changes a position by 25 %, or nears liquidation.",
     "settings": "Every button does what the command of the same name does.",
-    "watch": "Adds to the coins you follow. /watch all follows every coin of this bot.",
+    "watch": "From all coins: only these. Later it adds to your choice; /watch +SOL always adds.",
     "unwatch": "You get no more alerts for these coins. Undo with /watch",
     "threshold": "Amounts are in USD: 500k, 2m. Without KIND it means whales. Back to the default: /threshold auto",
     "level": "on: silent up to twice your minimum, with sound above it. loud: always with sound. silent: never.",
     "side": "For liquidations: longs or shorts. Undo with /side both",
     "quiet": "Alerts are held back and arrive as one summary at the end. Set /timezone too. Undo with /quiet off",
-    "timezone": "A large city or a zone like Europe/Berlin. Times in alerts, quiet hours and digests follow it.",
+    "timezone": "A city, a country with one zone, or UTC+2. Times in alerts, quiet hours and digests follow it.",
     "cap": "Alert messages per clock hour; the rest arrives after it or in the next digest. Undo with /cap off",
-    "digest": "A time with days (09:00 mon-fri), every 4h, or cron 30 8 * * 1-5. Get one now: /digest now",
+    "digest": "Times with days (09:00 18:00 mon-fri), every 4h, or cron 30 8 * * 1-5. Get one now: /digest now",
     "status": "Polling, conflicts, sources and waiting messages, and what this chat gets.",
     "ping": "Shows that the bot reads your messages. Nothing is changed.",
     "id": "The owner needs your user id to allow you.",

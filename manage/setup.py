@@ -16,11 +16,10 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from access import OwnerLink
-from base import config, exit_codes
+from base import config, exit_codes, typed
 from base.config import OWNER, TOKEN, ConfigError, Settings
 from base.kinds import TOKEN_FORM
 from base.logs import TOKEN_LIKE
-from base.text import parse_user_id
 from botapi.client import Telegram
 from botapi.errors import TelegramError, TokenRefused
 from botapi.storage import StoreError
@@ -234,7 +233,7 @@ def _ask_owner(present: int | None) -> int | None:
         if answer.lower() == "link":
             return None
         try:
-            return parse_user_id(answer)
+            return typed.user_id(answer)
         except ValueError:
             print("A user id is a number like 123456789. @userinfobot shows you yours.")
 

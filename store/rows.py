@@ -8,7 +8,7 @@ from datetime import tzinfo
 from typing import NamedTuple
 
 from base import zones
-from base.text import LONGEST_DURATION
+from base.typed import LONGEST
 from venues.perpetuals import Position
 
 MONITORS = ("whales", "liquidations", "funding", "wallets")
@@ -85,7 +85,7 @@ class Chat:
 def mute_left(until: float, now: float) -> float:
     """Seconds until a mute ends. 0 also for one longer than any can be: a clock that was ahead set it."""
     left = until - now
-    return left if 0 < left < LONGEST_DURATION + 86400 else 0.0
+    return left if 0 < left < LONGEST + 86400 else 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

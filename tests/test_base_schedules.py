@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from base import schedules
-from base.zones import Unreadable
+from base.typed import Unreadable
 
 BERLIN = "Europe/Berlin"
 
@@ -106,19 +106,20 @@ def test_a_rule_as_it_is_kept_reads_as_the_same_rule(typed: str) -> None:
     ("typed", "said"),
     [
         ("", "Give a time"),
-        ("25:00", "as a time. Use 24-hour"),
-        ("9", "as a time. Use 24-hour"),
-        ("nine", "as a time. Use 24-hour"),
+        ("25:00", "“25:00” as a time. Write 09:00"),
+        ("nine", "“nine” as a time. Write 09:00"),
         ("09:00 Mars/Base", "time zone “Mars/Base”"),
         ("09:00 Europe", "time zone “Europe”"),
         ("09:00 CST", "Did you mean America/Chicago or Asia/Shanghai"),
         ("09:00 ../../etc/passwd", "time zone"),
-        ("09:00 mon tue", "one set of days"),
+        ("09:00 09:05", "shortest interval is 15 minutes"),
+        ("23:55 00:05", "shortest interval is 15 minutes"),
+        ("1 2 3 4 5 6 7", "At most 6 times"),
         ("09:00 mon-funday", "time zone"),
         ("every 5h", "every 1h, 2h"),
-        ("every 4h 3h", "every 1h, 2h"),
-        ("every", "every 1h, 2h"),
-        ("every minute", "every 1h, 2h"),
+        ("every 4h 3h", "time zone “3h”"),
+        ("every", "“every” as a time"),
+        ("every minute", "“every minute” as a time"),
         ("cron 30 8 * *", "five fields"),
         ("cron 61 8 * * *", "bad minute"),
         ("cron 0 0 30 2 *", "bad day-of-month"),

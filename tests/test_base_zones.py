@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from base import zones
-from base.zones import Unreadable
+from base.typed import Unreadable
 
 BERLIN = ZoneInfo("Europe/Berlin")
 
@@ -25,9 +25,20 @@ BERLIN = ZoneInfo("Europe/Berlin")
         ("kolkata", "Asia/Kolkata"),
         ("CET", "CET"),
         ("utc", "UTC"),
-        ("UTC+2", "Etc/GMT-2"),
-        ("gmt -3", "Etc/GMT+3"),
+        ("UTC+2", "UTC+2"),
+        ("gmt -3", "UTC-3"),
         ("UTC+0", "UTC"),
+        ("+2", "UTC+2"),
+        ("UTC+5:30", "UTC+5:30"),
+        ("+0545", "UTC+5:45"),
+        ("Etc/GMT-2", "UTC+2"),
+        ("Germany", "Europe/Berlin"),
+        ("UK", "Europe/London"),
+        ("India", "Asia/Kolkata"),
+        ("Munich", "Europe/Berlin"),
+        ("San Francisco", "America/Los_Angeles"),
+        ("Beijing", "Asia/Shanghai"),
+        ("Mumbai", "Asia/Kolkata"),
     ],
 )
 def test_a_zone_is_found_as_people_call_it(typed: str, name: str) -> None:

@@ -134,6 +134,18 @@ def test_a_caption_is_no_command(desk: Desk) -> None:
     assert desk.answers() == []
 
 
+def test_a_message_that_was_not_understood_counts_as_new_when_it_is_corrected(desk: Desk) -> None:
+    wrong = message(1, "/pingg x")["message"]
+    desk.inbox.take({"update_id": 1, "message": wrong})
+    desk.inbox.take(
+        {"update_id": 2, "edited_message": {**message(9, "/ping other")["message"], "edit_date": int(NOW)}}
+    )
+    assert [words for _, words in desk.answers()][1:] == []
+    desk.inbox.take({"update_id": 3, "edited_message": {**wrong, "text": "/ping x", "edit_date": int(NOW)}})
+    desk.inbox.take({"update_id": 4, "edited_message": {**wrong, "text": "/ping y", "edit_date": int(NOW)}})
+    assert [words for _, words in desk.answers()][1:] == ["pong x"], "understood now: a later edit changes nothing"
+
+
 def test_an_edited_message_is_not_run_again(desk: Desk) -> None:
     raw = message(1)
     desk.inbox.take({"update_id": 2, "edited_message": raw["message"]})

@@ -56,9 +56,10 @@ def test_a_side_is_of_whales_unless_the_word_can_only_mean_liquidations(desk: De
     assert "sells only" in desk.say("/side sells")
     assert "longs only" in desk.say("/side longs")
     assert desk.chat().sides == {"whales": "sell", "liquidations": "long"}
-    assert "both sides" in desk.say("/side both")
+    assert "both sides" in desk.say("/side whales both")
     assert desk.chat().sides == {"liquidations": "long"}
-    desk.say("/side liquidations both")
+    assert desk.say("/side sell") == "Whale orders: sells only. Undo with /side whales both"
+    assert desk.say("/side both") == "Whale orders and liquidations: both sides."
     assert desk.chat().sides == {}
 
 
@@ -335,8 +336,8 @@ def test_the_main_page_shows_every_setting(desk: Desk) -> None:
 
 def test_a_button_changes_the_setting_says_so_and_shows_it_in_place(desk: Desk) -> None:
     toast, shown = desk.press("s:coins:unwatch DOGE")
-    assert (toast.text, shown.edit) == ("Watching BTC, ETH.", True)
-    assert ("DOGE", "s:coins:watch DOGE") in shown.keyboard[0]
+    assert (toast.text, shown.edit) == ("Watching only BTC, ETH.", True)
+    assert ("DOGE", "s:coins:watch +DOGE") in shown.keyboard[0]
     assert desk.chat().symbols == frozenset({"BTC", "ETH"})
     desk.press("s:digest:digest 09:00 mon-fri")
     assert desk.chat().digest == "09:00 mon-fri"

@@ -1,0 +1,177 @@
+"""What people type, read as values: numbers, amounts, lengths of time, times of day. Pure: no clock, no state.
+
+Amounts are read as Americans and as Europeans write them. Where the two differ (`1.500m`), `amounts` gives both.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+
+MOST_USD = 1e15
+LONGEST = 365 * 86400.0  # seconds
+
+_FACTORS = {
+    word: factor
+    for factor, words in {
+        1.0: ("",),
+        1e3: ("k", "thousand", "tsd"),
+        1e6: ("m", "mn", "mm", "mil", "mio", "mln", "mill", "million", "millions"),
+        1e9: ("b", "bn", "bil", "mrd", "billion", "billions"),
+    }.items()
+    for word in words
+}
+_SECONDS = {
+    word: seconds
+    for seconds, words in {
+        60.0: ("m", "min", "mins", "minute", "minutes"),
+        3600.0: ("h", "hr", "hrs", "hour", "hours"),
+        86400.0: ("d", "day", "days"),
+        604800.0: ("w", "week", "weeks"),
+    }.items()
+    for word in words
+}
+_DOLLARS = re.compile(r"us\$|\$|\b(?:usd[tc]?|dollars?)\b|(?<=\d)usd[tc]?\b")
+_OTHER_MONEY = re.compile(r"[€£¥₽₹]|(?:eur|euros?|gbp)\b")
+_CLOCK = re.compile(r"(\d{1,2})(?:[:.h]?(\d{2}))?\s*(?:([ap])\.?m\.?)?")
+
+
+class Unreadable(ValueError):
+    """What was typed can't be used. str() is a sentence for whoever typed it. meant: what it may stand for."""
+
+    def __init__(self, sentence: str, *, meant: Sequence[str] = ()) -> None:
+        super().__init__(sentence)
+        self.meant = tuple(meant)
+
+
+def number(typed: str, low: float, high: float) -> float:
+    """A number from `low` to `high`, like `20` or `0.5`. Raises ValueError for anything else."""
+    if not re.fullmatch(r"\d{1,15}|\d{0,15}\.\d{1,15}", typed.strip(), re.ASCII) or not low <= float(typed) <= high:
+        raise ValueError(f"not a number from {low:g} to {high:g}: {typed!r}")
+    return float(typed)
+
+
+def whole(typed: str, low: int, high: int) -> int:
+    """A whole number from `low` to `high`, like `20`. Raises ValueError for anything else."""
+    if not re.fullmatch(r"\d{1,15}", typed.strip(), re.ASCII) or not low <= int(typed) <= high:
+        raise ValueError(f"not a whole number from {low} to {high}: {typed!r}")
+    return int(typed)
+
+
+def user_id(typed: str) -> int:
+    """A Telegram user id: a positive whole number of at most 15 digits. Raises ValueError for anything else."""
+    return whole(typed, 1, 10**15)
+
+
+def amount(typed: str) -> float:
+    """US dollars, as an American means it: a comma before three digits separates thousands. Raises Unreadable."""
+    return amounts(typed)[0]
+
+
+def amounts(typed: str) -> list[float]:
+    """What an amount in US dollars can mean, the American reading first: one value, or two for `1.500m`.
+
+    It reads `250,000`, `1 000 000`, `1.000.000`, `2,5m`, `$2m`, `500k USD`, `2 million`, `1e6`. Raises Unreadable.
+    """
+    words = _plain(typed)
+    if _OTHER_MONEY.search(words):
+        raise Unreadable("Amounts are in US dollars, like 500k or 2.5m.")
+    words = _DOLLARS.sub("", words).strip()
+    found = re.fullmatch(r"(\d[\d.,_'’ ]*?)\s*([a-z]*)\.?", words, re.ASCII)
+    science = re.fullmatch(r"\d{1,15}(?:\.\d{1,15})?e\d{1,2}", words, re.ASCII)
+    if science is not None:
+        values = [float(words)]
+    elif found is not None and len(words) < 40 and found[2] in _FACTORS:
+        values = [value * _FACTORS[found[2]] for value in _values(found[1])]
+    else:
+        values = []
+    values = [value for value in values if 0 < value < MOST_USD]
+    if not values:
+        raise Unreadable(f"I can't read “{_shown(typed)}” as an amount. Write 500k, 2.5m or 2500000.")
+    return values
+
+
+def _values(digits: str) -> list[float]:
+    """The values of digits with separators; none if they stand where no one puts them."""
+    if re.search(r"[ _'’]", digits):
+        if not re.fullmatch(_grouped("[ _'’]") + r"([.,]\d+)?", digits):
+            return []
+        whole, _, rest = re.sub(r"[ _'’]", "", digits).replace(",", ".").partition(".")
+        return [float(f"{whole}.{rest or 0}")]
+    marks = re.sub(r"\d", "", digits)
+    if not marks:
+        return [float(digits)]
+    head, last, tail = digits.rpartition(marks[-1])
+    if not tail:
+        return []
+    if len(set(marks)) == 2:  # the last one is the decimal mark, the others group
+        groups = re.fullmatch(_grouped(re.escape(marks[0])), head)
+        return [float(f"{re.sub(r'[.,]', '', head)}.{tail}")] if groups else []
+    thousands = re.fullmatch(_grouped(re.escape(last)), digits) is not None and digits[0] != "0"
+    values = [float(re.sub(r"[.,]", "", digits))] if thousands else []
+    if len(marks) == 1:
+        values.insert(0 if last == "." else 1, float(f"{head}.{tail}"))
+    return values
+
+
+def _grouped(mark: str) -> str:
+    """The pattern of digits in groups of three."""
+    return rf"\d{{1,3}}(?:{mark}\d{{3}})+"
+
+
+def length(typed: str) -> float:
+    """Seconds from `30m`, `30 min`, `2h30m`, `1.5 hours`, `1d` or `1 week`, at most a year. Raises Unreadable."""
+    words = re.sub(r"\b(?:for|and)\b", " ", _plain(typed))
+    words = re.sub(r"\b(?:an?|one) (?=[a-z])", "1 ", words)
+    parts = re.findall(r"(\d{1,9}(?:[.,]\d{1,9})?)\s*([a-z]+)", words, re.ASCII)
+    rest = re.sub(r"(\d{1,9}(?:[.,]\d{1,9})?)\s*([a-z]+)", "", words, flags=re.ASCII)
+    seconds = sum(float(value.replace(",", ".")) * _SECONDS.get(unit, float("nan")) for value, unit in parts)
+    if rest.strip() or not 0 < seconds <= LONGEST:
+        raise Unreadable(f"I can't read “{_shown(typed)}” as a length of time. Use 30m, 2h or 1d.")
+    return seconds
+
+
+def clock(typed: str) -> int:
+    """Minutes after midnight of `9`, `9am`, `9:30 pm`, `21:30`, `2130`, `24:00` (0) or `noon`. Raises Unreadable."""
+    words = _plain(typed)
+    words = {"noon": "12:00", "midday": "12:00", "midnight": "0:00"}.get(words, words)
+    found = _CLOCK.fullmatch(words)
+    if found is not None:
+        hour, minute, half = int(found[1]), int(found[2] or 0), found[3]
+        if half and 1 <= hour <= 12:
+            hour = hour % 12 + (12 if half == "p" else 0)
+        elif half:
+            hour = 99
+        if minute < 60 and hour * 60 + minute <= 24 * 60:
+            return (hour * 60 + minute) % (24 * 60)
+    raise Unreadable(f"I can't read “{_shown(typed)}” as a time. Write 09:00, 21:30 or 9pm.")
+
+
+def span(typed: str) -> tuple[int, int]:
+    """The two times of `22:00-07:00`, `22-7`, `10pm to 7am`, `from 2200 until 0700`. Raises Unreadable."""
+    words = re.sub(r"\s+(?=[ap]\.?m\b)", "", _plain(typed).removeprefix("from "))
+    one = r"(?:\d[\d:.h]*(?:[ap]\.?m\.?)?|noon|midday|midnight)"
+    found = re.fullmatch(rf"({one})\s*(?:-|–|—|\bto\b|\buntil\b|\btill\b|\s)\s*({one})", words)
+    try:
+        if found is not None:
+            return clock(found[1]), clock(found[2])
+    except Unreadable:
+        pass
+    raise Unreadable(f"I can't read “{_shown(typed)}” as a time range. Write 22:00-07:00 or 10pm-7am.")
+
+
+def _plain(typed: str) -> str:
+    """Lower case, one kind of space, no emoji, full-width forms as usual ones."""
+    kept = (
+        char for char in unicodedata.normalize("NFKC", typed.lower()) if unicodedata.category(char) not in _DROPPED
+    )
+    return " ".join("".join(kept).split())
+
+
+_DROPPED = ("So", "Sk", "Mn", "Cf", "Co", "Cn", "Cs")
+
+
+def _shown(typed: str) -> str:
+    words = " ".join(typed.split())
+    return words if len(words) <= 32 else f"{words[:31]}…"
