@@ -85,9 +85,9 @@ def main(argv: list[str] | None = None) -> int:
         return exit_codes.BAD_SETTINGS
 
 
-def _command(name: str, env_file: Path, arguments: argparse.Namespace) -> int:
+def _into_a_pipe(command: Callable[[], int]) -> int:
     try:
-        code = int(importlib.import_module(f"manage.{name}").run(env_file, arguments))
+        code = command()
         sys.stdout.flush()  # so that a closed pipe is met here, not when the interpreter ends
         return code
     except BrokenPipeError:  # `status | head`
@@ -101,7 +101,8 @@ def _main(argv: list[str] | None) -> int:
     if arguments.demo:
         from manage import demo  # the bot itself does not need it
 
-        return demo.run(interactive=sys.stdin is not None and sys.stdin.isatty())
+        interactive = sys.stdin is not None and sys.stdin.isatty()
+        return _into_a_pipe(lambda: demo.run(interactive=interactive))
     if arguments.stop_at_eof:
         from manage import demo
 
@@ -113,7 +114,7 @@ def _main(argv: list[str] | None) -> int:
         config.export_network(env_file)
     try:
         if command is not None:
-            return _command(command, env_file, arguments)
+            return _into_a_pipe(lambda: int(importlib.import_module(f"manage.{command}").run(env_file, arguments)))
         return _run(env_file, arguments)
     except ConfigError as error:
         began = "The bot did not start: its" if command is None else "The"

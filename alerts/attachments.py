@@ -7,11 +7,13 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from base import logs, text
+from base.worker import heartbeat
 from botapi.sending import Attachment, AttachmentError, Maker
 from store import Store
 from store.rows import Alert
@@ -19,6 +21,7 @@ from venues.trades import BAR_SECONDS, Bar
 
 CHART = Path(__file__).with_name("chart.py").resolve()
 TIMEOUT = 60.0  # seconds for one picture; the first one on a machine builds a font cache
+_DRAWING = threading.Lock()  # matplotlib takes 100 MB: on a small server one picture at a time
 _PYTHON = f'"{sys.executable}"' if " " in sys.executable else sys.executable
 INSTALL = f"Charts need matplotlib. On the bot's machine: {_PYTHON} -m pip install matplotlib (no restart needed)."
 _PASSED_ON = ("PATH", "HOME", "LANG", "SYSTEMROOT", "TEMP", "TMP", "TMPDIR", "USERPROFILE", "LD_LIBRARY_PATH")
@@ -74,8 +77,8 @@ def draw(
 ) -> bytes:
     """The chart of a coin as PNG. Times are unix seconds. cache: a folder for matplotlib's fonts.
 
-    Runs a process and waits for it, up to TIMEOUT: never on a thread that others wait for. Raises AttachmentError,
-    NotInstalledError.
+    Runs a process and waits for it, up to TIMEOUT, and for the pictures before this one: never on a thread that
+    others wait for. Raises AttachmentError, NotInstalledError.
     """
     if not bars:
         raise AttachmentError(f"No {symbol} trades in that time yet. Try again in a few minutes, or a longer time.")
@@ -84,10 +87,13 @@ def draw(
     environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     environment |= {"MPLCONFIGDIR": str(cache), "MPLBACKEND": "Agg"}
     since = max(since, bars[0].at)  # no empty days before the bot's first trade
+    question = json.dumps(_data(symbol, bars, orders, since=since, until=until, zone=zone)).encode()
+    while not _DRAWING.acquire(timeout=5):
+        heartbeat()
     try:
         done = subprocess.run(
             [sys.executable, "-P", str(script)],  # -P: the script's folder is not searched for modules
-            input=json.dumps(_data(symbol, bars, orders, since=since, until=until, zone=zone)).encode(),
+            input=question,
             capture_output=True,
             env=environment,
             timeout=TIMEOUT,
@@ -99,6 +105,9 @@ def draw(
         ) from None
     except OSError as error:
         raise AttachmentError(f"The chart could not be drawn ({error.strerror}). Try again later.") from None
+    finally:
+        _DRAWING.release()
+        heartbeat()
     if done.returncode != 0 or not done.stdout.startswith(b"\x89PNG"):
         last = done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]
         raise AttachmentError(f"The chart could not be drawn ({text.clip(last or 'no output', 200)}).")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import struct
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -107,3 +108,21 @@ def test_the_process_sees_no_secret_of_ours(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(AttachmentError):
         draw(tmp_path, bars(2), script=spy)
     assert "secret" not in seen.read_text(encoding="utf-8")
+
+
+def test_one_picture_is_drawn_at_a_time(tmp_path: Path) -> None:
+    alone = tmp_path / "alone.py"
+    alone.write_text(
+        f"""
+import os, sys, threading
+mark = {str(tmp_path / "drawing")!r}
+os.close(os.open(mark, os.O_CREAT | os.O_EXCL))
+threading.Event().wait(0.1)
+os.remove(mark)
+sys.stdout.buffer.write(b"\\x89PNG")
+""",
+        encoding="utf-8",
+    )
+    with ThreadPoolExecutor(4) as threads:
+        pictures = list(threads.map(lambda _: draw(tmp_path, bars(2), script=alone), range(4)))
+    assert pictures == [b"\x89PNG"] * 4
