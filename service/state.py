@@ -47,6 +47,8 @@ _SOURCE_FIELDS = (
     "missed",
     "skipped",
     "except_for",
+    "quietest",
+    "silent",
 )
 
 

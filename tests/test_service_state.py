@@ -127,6 +127,8 @@ def test_the_file_holds_the_whole_state_in_the_shape_that_others_read(tmp_path: 
                 "missed": 2,
                 "skipped": 0,
                 "except_for": "",
+                "quietest": "",
+                "silent": 0.0,
             }
         ],
         "queue": {"pending": 4, "sent_24h": 0, "buried_24h": 0},

@@ -492,7 +492,8 @@ def test_one_coin_that_always_fails_does_not_starve_the_others(
     assert sorted(alert.symbol for alert in watch.alerts) == ["BTC", "SOL"]
     health = watch.health("coinbase")
     assert (health.state, health.symbols) == ("ok", ("BTC", "SOL"))
-    assert f"2 coins, checked 0 s ago, except ETH: {health.except_for[5:]}" in health.line(watch.clock)
+    assert "2 coins, checked 0 s ago" in health.line(watch.clock)
+    assert f", except ETH: {health.except_for[5:]}" in health.line(watch.clock)
     (notice,) = watch.notices
     assert notice.startswith("No source answers for whale orders of ETH, so there are no such alerts now.")
     assert "ETH: " in notice.split("trying.")[1]
@@ -667,6 +668,43 @@ def test_a_quiet_coin_is_not_taken_for_a_broken_one(watch: Watch) -> None:
     assert watch.store.markets.gaps(since=0) == []
 
 
+# A market that stands still
+
+
+def test_a_halted_market_is_shown_at_once_by_the_age_of_its_newest_trade(watch: Watch) -> None:
+    watch.sim.market.trade("binance", "ETH", "buy", 2500, 1)
+    for _ in range(2):
+        watch.restart("BTC", "ETH")  # at a first start, and where a cursor is stored
+        watch.tick()
+        health = watch.health()
+        assert (health.state, health.quietest, round(health.silent, -2)) == ("ok", "BTC", 7300)
+        assert ", last trade of BTC 2 h 1 min ago" in health.line(watch.clock)
+    watch.sim.market.trade("binance", "BTC", "buy", 77_000, 1)
+    watch.tick(after=15)
+    assert "last trade" not in watch.health().line(watch.clock)
+
+
+def trades_each_minute(watch: Watch, *, until: float, minutes: int = 20) -> None:
+    for minute in range(minutes, -1, -1):
+        at_ms = int((time.time() - until - 60 * minute) * 1000)
+        watch.sim.market.trade("binance", "BTC", "buy", 77_000, 0.001, at_ms=at_ms)
+        watch.tick(after=1)
+
+
+def test_a_coin_silent_for_longer_than_its_habit_is_told_once_and_once_when_it_is_traded_again(watch: Watch) -> None:
+    watch.tick()
+    trades_each_minute(watch, until=1810)
+    assert watch.notices == []
+    for _ in range(5):
+        watch.tick(after=15)
+    (notice,) = watch.notices
+    assert notice.startswith(f"No trade of BTC on {VENUE} for 30 min; at most 1 min is usual.")
+    watch.sim.market.trade("binance", "BTC", "buy", 77_000, 0.001)
+    watch.tick(after=15)
+    watch.tick(after=15)
+    assert watch.notices[1:] == [f"BTC on {VENUE} is traded again, after 30 min."]
+
+
 # Health and stopping
 
 
@@ -674,7 +712,7 @@ def test_health_tells_what_is_used_how_far_it_is_and_what_fails(watch: Watch) ->
     watch.tick()
     watch.clock += 12
     lines = [health.line(watch.clock) for health in watch.monitor.feeds.health()]
-    assert lines[0].endswith("ok, 1 coin, checked 12 s ago")
+    assert lines[0].endswith("ok, 1 coin, checked 12 s ago, last trade of BTC 2 h 1 min ago")
     assert lines[1].endswith("not needed")
     assert lines[0].startswith("Binance spot: ")
     watch.fail("binance", kind="retry_after", retry_after=40)

@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 
 PATIENCE = 120.0  # seconds of failure after which the next source is read instead
 TELL_EVERY = 6 * 3600.0  # seconds between two notices to the owner about one source
+SILENT = 60.0  # seconds without a trade from which a line says so
 SHOWN = 3  # failing feeds that are named in a line
 
 
@@ -34,7 +35,8 @@ class SourceHealth:
     state: `ok`, `resting` (it failed and waits for its next try), `blocked` (it refuses requests from here), `off`
     (it refuses for good) or `unused`. since: unix seconds when that began, or None. lag: seconds since
     its slowest coin was read. covers: what it is read for, in words, where that is not coins. except_for: the feeds
-    that fail while the others are answered, with reasons.
+    that fail while the others are answered, with reasons. quietest: the coin that was traded longest ago, silent: how
+    many seconds ago.
     """
 
     source: str
@@ -51,6 +53,8 @@ class SourceHealth:
     retry_at: float = 0.0
     covers: str = ""
     except_for: str = ""
+    quietest: str = ""
+    silent: float = 0.0
 
     @property
     def failing(self) -> bool:
@@ -62,6 +66,8 @@ class SourceHealth:
         if self.state == "ok":
             covers = self.covers or text.count(len(self.symbols), "coin")
             words = [f"{self.venue}: ok, {covers}, checked {text.duration(max(0.0, self.lag))} ago"]
+            if self.silent >= SILENT:
+                words.append(f", last trade of {self.quietest} {text.duration(self.silent)} ago")
             if self.except_for:
                 words.append(f", except {self.except_for}")
         elif self.state == "unused":

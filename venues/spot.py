@@ -47,6 +47,9 @@ class SpotVenue(Protocol):
     def head(self, symbol: str) -> str:
         """The cursor just after the newest trade."""
 
+    def newest(self, symbol: str) -> tuple[str, int]:
+        """The same, and when that trade was, unix ms; 0 when there is none."""
+
     def page(self, symbol: str, cursor: str) -> Page:
         """The next trades from the cursor on."""
 
@@ -85,11 +88,14 @@ class _CountedTrades(Venue):
     _parser: TradeParser
 
     def head(self, symbol: str) -> str:
+        return self.newest(symbol)[0]
+
+    def newest(self, symbol: str) -> tuple[str, int]:
         rows, venue_ms = self._trades(symbol, limit=1)
         newest = self._parser.parse(rows, symbol, wanted=0, venue_ms=venue_ms)
         if rows and not newest.trades:
             raise SourceError(self.host, "the newest trade could not be read")
-        return str(newest.next_id)
+        return str(newest.next_id), newest.trades[-1].at_ms if newest.trades else 0
 
     def cursor_at(self, trade: Trade) -> str:
         return str(trade.trade_id)
@@ -271,8 +277,11 @@ class Kraken(Venue):
         self._parser = TradeParser(self.host, self.venue, _kraken_fields, id_at=6, overlaps=True)
 
     def head(self, symbol: str) -> str:
+        return self.newest(symbol)[0]
+
+    def newest(self, symbol: str) -> tuple[str, int]:
         found, _, last, _ = self._trades(symbol, wanted=0)
-        return f"{max(0, last - 1)}:{found.next_id}"
+        return f"{max(0, last - 1)}:{found.next_id}", found.trades[-1].at_ms if found.trades else 0
 
     def page(self, symbol: str, cursor: str) -> Page:
         since, wanted = (int(part) for part in cursor.split(":"))

@@ -48,11 +48,12 @@ class Context:
 
 class Use(NamedTuple):
     """What a venue is read for, for /status: in words, or which coins. read_at: unix seconds up to which it was
-    read, None for its last answer."""
+    read, None for its last answer. quietest: when the coin was traded that was traded longest ago, and which."""
 
     words: str = ""
     symbols: tuple[str, ...] = ()
     read_at: float | None = None
+    quietest: tuple[float, str] | None = None
 
 
 class Feeds(Generic[V]):
@@ -100,7 +101,9 @@ class Feeds(Generic[V]):
             seen, use = self._health[venue.name].view(), uses.get(venue.name)
             if use is not None:
                 lag = now - (use.read_at or seen.last_ok or now)
+                traded_at, coin = use.quietest or (now, "")
                 seen = replace(seen, symbols=use.symbols, covers=use.words, lag=lag)
+                seen = replace(seen, quietest=coin, silent=max(0.0, now - traded_at))
             elif seen.state == "ok":
                 seen = replace(seen, state="unused", since=None)
             views.append(seen)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from base import text
 from venues.spot import SpotVenue
@@ -17,6 +17,7 @@ from venues.trades import Bar, Page, add_to_bars
 from watch.feeds import Context, Feeds
 from watch.gaps import Gap
 from watch.orders import Clusterer, Order
+from watch.silence import Silence
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +32,8 @@ class FeedState:
 
     cursor: where to continue, None before the first read. stored: where a restart continues, which is earlier while
     an order is open. at: unix seconds up to which the feed was read. in_bars: the bars hold all lower ids.
-    traded_at: unix seconds when a trade last came, or the newest one was last looked for.
+    traded_at: unix seconds when a trade last came, or the newest one was last looked for. silence: since when, and
+    whether that is longer than usual.
     """
 
     venue: str
@@ -42,6 +44,7 @@ class FeedState:
     stored: str = ""
     in_bars: int = 0
     traded_at: float = 0.0
+    silence: Silence = field(default_factory=Silence)
 
 
 @dataclass
@@ -59,6 +62,7 @@ class SpotReader:
 
     def __init__(self, context: Context, feeds: Feeds[SpotVenue]) -> None:
         self._store, self._now, self._feeds = context.store, context.now, feeds
+        self._notify_owner = context.notify_owner
         self._states: dict[tuple[str, str], FeedState] = {}
         self._batch = Batch()
         self._behind: set[str] = set()  # coins whose feed was not read to its end yet
@@ -77,6 +81,11 @@ class SpotReader:
         """Unix seconds up to which the feed was read; None when it was not."""
         state = self._states.get((venue, symbol))
         return None if state is None else state.at
+
+    def traded_at(self, venue: str, symbol: str) -> float | None:
+        """When the newest known trade was, unix seconds; None when that is not known."""
+        state = self._states.get((venue, symbol))
+        return (state.silence.newest or None) if state is not None else None
 
     def unfinished(self) -> bool:
         """Whether an order is a whale already and may still be growing."""
@@ -138,22 +147,24 @@ class SpotReader:
         other_at, other = self._read_elsewhere(feed)
         preferred = self._feeds.knowing(feed.symbol)[0].venue == feed.venue
         if feed.cursor is None and (preferred or not other):
-            return self._place(feed, venue.head(feed.symbol), at=now)
+            cursor, traded_ms = venue.newest(feed.symbol)
+            return self._place(feed, cursor, at=now, traded_ms=traded_ms)
         since = feed.at
         if feed.cursor is not None and (preferred or feed.at >= other_at):
             if now - feed.at <= REPLAY:
                 return feed.cursor
         else:
             since, other = other_at, ""
-        start = max(since, now - REPLAY)
-        cursor = venue.at(feed.symbol, int(start * 1000))
-        if cursor is None:
-            start, cursor = now, venue.head(feed.symbol)
+        start, traded_ms = max(since, now - REPLAY), 0
+        found = venue.at(feed.symbol, int(start * 1000))
+        if found is None:
+            start = now
+            found, traded_ms = venue.newest(feed.symbol)
         if now - since > REPLAY:
             log.warning("%s %s: not read for %s", feed.venue, feed.symbol, text.duration(now - since))
             instead = other if other_at > since else ""
             self._batch.gaps.append(Gap(feed.venue, feed.symbol, None, since, start, instead))
-        return self._place(feed, cursor, at=start)
+        return self._place(feed, found, at=start, traded_ms=traded_ms)
 
     def _read_elsewhere(self, feed: FeedState) -> tuple[float, str]:
         """Unix seconds up to which another venue was read for this coin, and which; 0 and "" when none was."""
@@ -169,14 +180,16 @@ class SpotReader:
         now = self._now()
         if now - feed.traded_at > REPLAY:
             feed.traded_at = now
-            head = venue.head(feed.symbol)
+            head, traded_ms = venue.newest(feed.symbol)
+            feed.silence.newest = max(feed.silence.newest, traded_ms / 1000)
             if venue.is_beyond(cursor, head):
                 log.warning("%s %s: trade ids went back; continuing from the newest trade", feed.venue, feed.symbol)
                 self._batch.gaps.append(Gap(feed.venue, feed.symbol, None, feed.at, now))
-                self._place(feed, head, at=now)
+                self._place(feed, head, at=now, traded_ms=traded_ms)
 
-    def _place(self, feed: FeedState, cursor: str, *, at: float) -> str:
+    def _place(self, feed: FeedState, cursor: str, *, at: float, traded_ms: int) -> str:
         feed.cursor = feed.stored = cursor
+        feed.silence = replace(feed.silence, newest=traded_ms / 1000, reads=0)  # what was in between is not known
         feed.in_bars = 0
         feed.at = at
         feed.traded_at = self._now()
@@ -193,6 +206,7 @@ class SpotReader:
         if page.head:
             orders += feed.clusterer.head_reached(page.venue_ms)
         self._batch.orders += [(order, venue, page.venue_ms / 1000 or now) for order in orders]
+        self._note_silence(feed, page)
         if page.trades:
             feed.traded_at = now
             add_to_bars(self._batch.bars, (trade for trade in page.trades if trade.trade_id >= feed.in_bars))
@@ -204,6 +218,20 @@ class SpotReader:
         feed.at = now if page.head else page.trades[-1].at_ms / 1000 if page.trades else feed.at
         self._batch.feeds.add(feed)
         return page.next_cursor
+
+    def _note_silence(self, feed: FeedState, page: Page) -> None:
+        """Tell the owner once when a coin is silent for longer than usual, and when it is traded again."""
+        where = f"{feed.symbol} on {feed.venue}"
+        if page.trades:
+            ended = feed.silence.traded(page.trades[0].at_ms / 1000, page.trades[-1].at_ms / 1000)
+            if ended:
+                self._notify_owner(f"{where} is traded again, after {text.duration(ended)}.")
+        elif page.head and (lasted := feed.silence.too_long(page.venue_ms / 1000 or self._now())):
+            usual = text.duration(max(1.0, feed.silence.longest))
+            self._notify_owner(
+                f"No trade of {where} for {text.duration(lasted)}; at most {usual} is usual. The exchange answers, "
+                f"so the market may be halted. The bot keeps reading it."
+            )
 
     def _note_flaws(self, venue: SpotVenue, feed: FeedState, page: Page) -> None:
         self._feeds.count_flaws(venue, skipped=page.skipped, missed=page.missed)

@@ -108,7 +108,9 @@ class WhaleMonitor:
             if symbols:
                 read = [self._reader.read_at(venue.venue, symbol) for symbol in symbols]
                 read_at = min((at for at in read if at is not None), default=None)
-                found[venue] = Use(symbols=symbols, read_at=read_at)
+                traded = ((self._reader.traded_at(venue.venue, symbol), symbol) for symbol in symbols)
+                quietest = min(((at, symbol) for at, symbol in traded if at is not None), default=None)
+                found[venue] = Use(symbols=symbols, read_at=read_at, quietest=quietest)
         return found
 
     def _note_changes(self, before: Mapping[str, SpotVenue]) -> None:
