@@ -164,7 +164,7 @@ def test_without_a_network_each_host_is_one_line_in_the_log_and_no_traceback(
     bot = run_bot()
     told = "the proxy's address cannot be used"
     bot.wait_output(f"Polling: {told}")
-    bot.wait_output(f"is failing: {told}")
+    bot.wait_output(f"is failing: {told}", timeout=30)  # the markets wait 15 s for the time from Telegram
     (tmp_path / "no.env").write_text("HTTP_PROXY=http://.proxy.corp:3128\nNO_PROXY=127.0.0.1\n", encoding="utf-8")
     bot.stop()
     lines = [line for line in bot.output.splitlines() if told in line]
