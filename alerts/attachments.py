@@ -118,7 +118,7 @@ def _data(
     symbol: str, bars: Sequence[Bar], orders: Sequence[Alert], *, since: float, until: float, zone: str
 ) -> dict[str, Any]:
     """What chart.py needs. bars: [unix seconds, close, net taker flow]; orders: [unix seconds, price, USD, side]."""
-    moved = (bars[-1].close / bars[0].open - 1) * 100
+    moved = text.percent(bars[-1].close / bars[0].open - 1)
     sides = []
     for mark, side in (("▲", "buy"), ("▼", "sell")):
         amounts = [order.usd for order in orders if order.side == side]
@@ -126,7 +126,7 @@ def _data(
     net = sum(bar.buy_usd - bar.sell_usd for bar in bars)
     return {
         "title": f"{symbol}  {text.price(bars[-1].close)}",
-        "moved": f"{moved:+.1f} % in {text.duration(until - since)}",
+        "moved": f"{moved} in {text.duration(until - since)}",
         "orders_text": f"whale orders: {'   '.join(sides)} USD" if orders else "no whale orders",
         "flow_text": f"net taker flow {text.signed_usd(net)} USD",
         "bars": [[bar.at, bar.close, bar.buy_usd - bar.sell_usd] for bar in bars],

@@ -41,7 +41,7 @@ def draw(data: Mapping[str, Any]) -> bytes:
     _draw_dates(flow, data)
     for axes in (price, flow):
         _dress(axes)
-    up = data["moved"].startswith("+")
+    up = not data["moved"].startswith("-")
     figure.text(0.04, 0.945, data["title"], color=INK, fontsize=15, fontweight="bold")
     figure.text(0.96, 0.945, data["moved"], color=BUY if up else SELL, fontsize=11, ha="right")
     figure.text(0.04, 0.9, data["orders_text"], color=FAINT, fontsize=8.5)

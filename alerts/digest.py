@@ -90,7 +90,7 @@ class Digests:
             return
         since = schedules.parse(chat.digest).previous(chat.digest_at, zone=chat.timezone)
         digest = self.compose(chat, since=max(since, now - KEPT), until=now)
-        held = held_back.take(self._store, chat, now=now)
+        held = held_back.take(self._store, chat, now=now, in_digest=True)
         # A time that a person chose is kept; in quiet hours the digest comes without a sound.
         parts = f"{digest}\n\n{held}" if held else digest
         enqueue(self._store, chat, parts, now=now, silent=is_quiet(chat, now), html=True)
@@ -138,8 +138,8 @@ class Digests:
             if not seen:
                 continue
             bought, sold = sum(bar.buy_usd for bar in seen), sum(bar.sell_usd for bar in seen)
-            moved = (seen[-1].close / seen[0].open - 1) * 100
-            line = f"{symbol} {text.signed_usd(bought - sold)} of {text.usd(bought + sold)}, price {moved:+.1f} %"
+            moved = text.percent(seen[-1].close / seen[0].open - 1)
+            line = f"{symbol} {text.signed_usd(bought - sold)} of {text.usd(bought + sold)}, price {moved}"
             rows.append((abs(bought - sold), line))
         return _top("<b>Net taker flow</b> (all trades, USD)", [line for _, line in sorted(rows, reverse=True)])
 

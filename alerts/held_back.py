@@ -72,9 +72,10 @@ def _any_quiet(held: Sequence[HistoryEntry]) -> bool:
     return any(entry.how == Heard.QUIET.value for entry in held)
 
 
-def take(store: Store, chat: Chat, *, now: float) -> str:
+def take(store: Store, chat: Chat, *, now: float, in_digest: bool = False) -> str:
     """The summary of all alerts held back for the chat, as Telegram HTML, "" for none. They are held no longer.
 
+    in_digest: the largest whale orders are listed above it.
     To be called in the transaction that enqueues the summary.
     """
     held = store.messages.held(chat.chat_id)
@@ -88,7 +89,9 @@ def take(store: Store, chat: Chat, *, now: float) -> str:
         reasons(held),
     ]
     for monitor in dict.fromkeys(entry.alert.monitor for entry in held):
-        lines += ["", *_of_monitor(chat, [entry.alert for entry in held if entry.alert.monitor == monitor], now=now)]
+        listed = 0 if in_digest and monitor == "whales" else LARGEST
+        found = [entry.alert for entry in held if entry.alert.monitor == monitor]
+        lines += ["", *_of_monitor(chat, found, now=now, most=listed)]
     return "\n".join(lines)
 
 
@@ -99,15 +102,15 @@ def reasons(held: Sequence[HistoryEntry]) -> str:
     return " · ".join([*whys, f"{over:,} over the hourly limit"] if over else whys)
 
 
-def _of_monitor(chat: Chat, found: Sequence[Alert], *, now: float) -> list[str]:
+def _of_monitor(chat: Chat, found: Sequence[Alert], *, now: float, most: int) -> list[str]:
     coins: dict[str, list[Alert]] = {}
     for alert in found:
         coins.setdefault(alert.symbol, []).append(alert)
     by_size = sorted(coins.items(), key=lambda coin: sum(alert.usd for alert in coin[1]), reverse=True)
     lines = [f"<b>{wording.count(len(found), found[0].monitor)}</b>"]
     lines += [text.escape(f"{symbol}: {wording.totals(mine)}") for symbol, mine in by_size]
-    if len(found) > LARGEST:
+    if len(found) > most > 0:
         lines.append("Largest:")
-    largest = sorted(found, key=lambda alert: alert.usd, reverse=True)[:LARGEST]
+    largest = sorted(found, key=lambda alert: alert.usd, reverse=True)[:most]
     lines += [wording.listed(alert, now=now, zone=chat.zone) for alert in sorted(largest, key=lambda alert: alert.at)]
     return lines

@@ -27,17 +27,29 @@ def signed_usd(amount: float) -> str:
     return f"{'-' if amount < 0 else '+'}{usd(abs(amount))}"
 
 
-def price(value: float) -> str:
-    """A price with what matters of it: 76,980 or 1,234.5 or 0.0821 (three significant digits when small)."""
-    if value >= 10_000:
-        return f"{value:,.0f}"
-    if value >= 100:
-        return _trim(f"{value:,.2f}")
-    if value >= 1:
-        return _trim(f"{value:,.4f}")
+def price(value: float, *, beside: float | None = None) -> str:
+    """A price with what matters of it: 76,980 or 1,234.5 or 0.08213 (four significant digits when small).
+
+    beside: the price shown next to it; there are as many digits as tell the two apart.
+    """
+    for more in range(9):
+        shown = _price(value, more)
+        if beside is None or beside == value or shown != _price(beside, more):
+            break
+    return shown
+
+
+def _price(value: float, more: int) -> str:
     if value <= 0:
         return "0"
-    return f"{value:.{2 - math.floor(math.log10(value))}f}"
+    decimals = 0 if value >= 10_000 else 2 if value >= 100 else 4 if value >= 1 else 3 - math.floor(math.log10(value))
+    return _trim(f"{value:,.{decimals + more}f}")
+
+
+def percent(share: float) -> str:
+    """A change with its sign: +1.2 %, -0.4 %, 0.0 %."""
+    rounded = round(share * 100, 1)
+    return f"{rounded:+.1f} %" if rounded else "0.0 %"
 
 
 def duration(seconds: float) -> str:

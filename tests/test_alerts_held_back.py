@@ -64,6 +64,18 @@ def test_a_night_is_told_in_the_morning_by_itself_and_once(store: Store) -> None
     assert len(texts(store)) == 1
 
 
+def test_a_digest_that_brings_what_was_held_back_lists_no_whale_order_twice(store: Store) -> None:
+    subscribe(store, **QUIET)
+    hear(store, "a", now=NIGHT)
+    hear(store, "b", now=NIGHT, monitor="liquidations", side="long")
+    chat = store.chats.get(7)
+    assert chat is not None
+    told = parse_html(held_back.take(store, chat, now=MORNING, in_digest=True))[0].split("\n")
+    assert "BTC: 1 whale order, 2.3M USD, net +2.3M" in told
+    assert [line for line in told if "🟢" in line or "🔴" in line] == [told[-1]]
+    assert "BTC long" in told[-1]
+
+
 def test_quiet_hours_that_are_switched_off_tell_at_once(store: Store) -> None:
     subscribe(store, **QUIET)
     hear(store, "a", now=NIGHT)

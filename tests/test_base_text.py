@@ -62,12 +62,31 @@ def test_a_duration_is_shown_in_at_most_two_units(seconds: float, shown: str) ->
         (1234.5, "1,234.5"),
         (2.5, "2.5"),
         (0.0821, "0.0821"),
-        (0.00001234, "0.0000123"),
+        (0.00001234, "0.00001234"),
+        (0.19, "0.19"),
         (0, "0"),
     ],
 )
 def test_a_price_keeps_what_matters_of_it(value: float, shown: str) -> None:
     assert text.price(value) == shown
+
+
+@pytest.mark.parametrize(("share", "shown"), [(0.0123, "+1.2 %"), (-0.5, "-50.0 %"), (-0.0004, "0.0 %")])
+def test_a_change_has_a_sign_unless_it_is_nothing(share: float, shown: str) -> None:
+    assert text.percent(share) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "beside", "shown"),
+    [
+        (76_980.1, 76_980.4, ("76,980.1", "76,980.4")),
+        (0.19001, 0.19002, ("0.19001", "0.19002")),
+        (0.19, 0.19, ("0.19", "0.19")),
+        (2, 2.5, ("2", "2.5")),
+    ],
+)
+def test_two_prices_side_by_side_are_told_apart(value: float, beside: float, shown: tuple[str, str]) -> None:
+    assert (text.price(value, beside=beside), text.price(beside, beside=value)) == shown
 
 
 def test_a_time_of_another_day_shows_its_date() -> None:

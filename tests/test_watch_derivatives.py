@@ -496,9 +496,9 @@ def test_a_coin_is_one_coin_by_whatever_name_a_venue_lists_it(keyed: Watch) -> N
     assert {alert.symbol for alert in told} == {"PEPE"}
     assert sorted(alert.venue for alert in told if alert.monitor == "funding") == ["Binance", "Hyperliquid", "OKX"]
     assert sorted(alert.headline for alert in told if alert.monitor == "liquidations") == [
-        "PEPE long liquidated on Binance: 600k USD at 0.0000100",
-        "PEPE long liquidated on Gate: 600k USD at 0.0000100",
-        "PEPE long liquidated on OKX: 600k USD at 0.0000100",
+        "PEPE long liquidated on Binance: 600k USD at 0.00001",
+        "PEPE long liquidated on Gate: 600k USD at 0.00001",
+        "PEPE long liquidated on OKX: 600k USD at 0.00001",
     ]
     urls = {alert.venue: alert.url for alert in told if alert.monitor == "funding"}
     assert urls["Hyperliquid"].endswith("/trade/kPEPE") and urls["OKX"].endswith("/pepe-usdt-swap")

@@ -128,7 +128,8 @@ def test_a_whale_of_forty_fills_over_two_pages_is_one_alert_with_side_usd_and_vw
     assert math.isclose(alert.usd, 2_400_000, rel_tol=1e-6)
     assert math.isclose(alert.price, 2_400_000 / sum(fill.quantity for fill in fills), rel_tol=1e-6)
     assert alert.at_ms == now - 4940
-    moved = f"{text.price(fills[0].price)} → {text.price(fills[-1].price)}"
+    first, last = fills[0].price, fills[-1].price
+    moved = f"{text.price(first, beside=last)} → {text.price(last, beside=first)}"
     assert alert.facts == f"40 fills in 0.06 s · price {moved}"
     assert alert.headline == f"BTC sell 2.4M USD at {text.price(alert.price)}"
     assert alert.key == f"{VENUE}:BTC:{fills[0].id}"

@@ -224,7 +224,8 @@ class LiquidationMonitor:
         lasted = text.duration(max(1.0, (wave.last_ms - wave.first_ms) / 1000))
         facts = [f"{text.count(wave.events, 'liquidation')}, the largest {text.usd(wave.biggest)}"]
         if wave.high > wave.low:
-            facts.append(f"at {text.price(wave.low)} to {text.price(wave.high)}")
+            low, high = text.price(wave.low, beside=wave.high), text.price(wave.high, beside=wave.low)
+            facts.append(f"at {low} to {high}")
         if len(venues) > 1:
             facts.append(", ".join(f"{venue} {text.usd(wave.venues[venue])}" for venue in venues))
         if wave.before:

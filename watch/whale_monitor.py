@@ -132,8 +132,9 @@ def _alert(order: Order, venue: SpotVenue, *, late: bool) -> Alert:
     lasted = (last.at_ms - first.at_ms) / 1000
     facts = text.count(order.fills, "fill")
     facts += f" in {text.duration(lasted)}" if lasted > 0 else " at once" if order.fills > 1 else ""
-    if order.high > order.low:
-        facts += f" · price {text.price(first.price)} → {text.price(last.price)}"
+    if first.price != last.price:
+        started, ended = text.price(first.price, beside=last.price), text.price(last.price, beside=first.price)
+        facts += f" · price {started} → {ended}"
     return Alert(
         key=order.key,
         monitor="whales",
