@@ -112,6 +112,12 @@ class Access:
             return False
         return update.as_group or administers(self._store, update.chat_id, update.user_id, now=self._now())
 
+    def may_look(self, update: Update) -> bool:
+        """May this member of a group use the commands that only show something? If its admins said so."""
+        chat = self._store.chats.get(update.chat_id)
+        denied = self.role(update.user_id) is Role.DENIED
+        return chat is not None and chat.subscribed and chat.members and not denied and self.may_hear(chat)
+
     def may_hear(self, chat: Chat) -> bool:
         """May this chat get alerts? Yes while the user who started the bot in it is allowed."""
         return self.knows(chat.added_by)

@@ -87,7 +87,7 @@ def enqueue(store: Store, chat: Chat, words: str, *, now: float, silent: bool, h
     if silent:
         form["disable_notification"] = True
     for part in text.split(words):
-        message = addressed(chat, {"text": part, **form})
+        message = addressed(chat.thread_id, {"text": part, **form})
         store.messages.enqueue(chat.chat_id, "sendMessage", message, now=now, lane=ALERTS)
 
 
@@ -116,7 +116,7 @@ def payload(chat: Chat, bundled: Sequence[Alert], *, now: float, heard: Heard) -
         message["reply_markup"] = {"inline_keyboard": [buttons]}
     if heard is Heard.SILENT:
         message["disable_notification"] = True
-    return addressed(chat, message)
+    return addressed(chat.topic(bundled[0].monitor, bundled[0].symbol), message)
 
 
 def _mute_buttons(symbol: str) -> list[dict[str, str]]:
@@ -128,6 +128,6 @@ def _mute_buttons(symbol: str) -> list[dict[str, str]]:
     return buttons if all(len(button["callback_data"].encode()) <= 64 for button in buttons) else []
 
 
-def addressed(chat: Chat, message: dict[str, Any]) -> dict[str, Any]:
-    """The parameters of a message to that chat: into the topic where alerts were switched on."""
-    return message if chat.thread_id is None else message | {"message_thread_id": chat.thread_id}
+def addressed(topic: int | None, message: dict[str, Any]) -> dict[str, Any]:
+    """The parameters of a message with the topic that it goes to."""
+    return message if topic is None else message | {"message_thread_id": topic}

@@ -8,7 +8,7 @@ from access import Knock
 from alerts.held_back import due_at, reasons
 from base import text, typed
 from botapi.updates import Update
-from commands.context import Context, Reply, Usage
+from commands.context import Context, Reply, Usage, run_button
 from commands.times import muted
 from store.rows import Chat
 
@@ -19,6 +19,9 @@ PAUSED = "alerts paused: the bot is not allowed to write there"
 def start(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
     """Turn alerts on in this chat, or move them to this topic."""
     known = context.store.chats.get(update.chat_id)
+    if known is not None and known.subscribed and known.thread_id != update.thread_id and known.kind != "private":
+        asked = "Alerts of this group are on and go to another topic. Move all of them to this one?"
+        return [Reply(text=asked, keyboard=((run_button("Move all alerts here", "here all"),),))]
     chat = replace(
         known or Chat(chat_id=update.chat_id, added_by=update.user_id, since=context.now()),
         kind=update.chat_kind,
@@ -33,8 +36,7 @@ def start(context: Context, update: Update, arguments: list[str]) -> list[Reply]
     context.store.chats.put(chat)
     said = "Alerts are on in this chat."
     if known is not None and known.subscribed:
-        moved = known.thread_id != chat.thread_id
-        said = "Alerts will now be posted in this topic." if moved else "Alerts are already on."
+        said = "Alerts are already on."
     lines = [said, *context.kinds(chat), *muted(context, chat), ""]
     if not update.private:
         lines.append("Allowed users and this group's admins can change these settings.")

@@ -85,7 +85,7 @@ class Inbox:
                 self._store.unsubscribe(update.chat_id, note="alerts ended: the bot was removed or blocked there")
         elif self._claim(update):
             pass
-        elif not self._access.admits(update):
+        elif not self._access.admits(update) and not (self._commands.shows(update) and self._access.may_look(update)):
             for reply in self._commands.stranger(update):
                 self._say(update, reply)
         elif update.kind == "membership":
@@ -141,6 +141,9 @@ class Inbox:
         address: dict[str, Any] = {"disable_notification": True} if reply.silent else {}
         if reply.chat_id is None and update.thread_id is not None:
             address["message_thread_id"] = update.thread_id
+        if not update.private and reply.chat_id is None and update.message_id is not None:
+            # Bot API ReplyParameters: in a group it must be seen who is answered; a deleted question does no harm.
+            address["reply_parameters"] = {"message_id": update.message_id, "allow_sending_without_reply": True}
         if reply.attachment is not None:
             payload = {"caption": reply.text, "attachment": dict(reply.attachment)} | _form(reply, reply.keyboard)
             self._store.messages.enqueue(chat_id, reply.method, payload | address, now=now)

@@ -117,6 +117,39 @@ def side(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
     return context.save(chat, f"{MONITOR_ALERTS[monitor]}: {wanted} only. Undo with /side {monitor} both")
 
 
+def here(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
+    """In a group with topics: all alerts, or those of one kind or coin, go to the topic where this was sent."""
+    chat = context.need_chat(update)
+    if update.private:
+        raise Usage("Only groups have topics.")
+    word = arguments[0] if len(arguments) == 1 else "all" if not arguments else ""
+    if word.lower() == "all":
+        return context.save(replace(chat, thread_id=update.thread_id, topics={}), "All alerts will come here.")
+    if not word:
+        raise Usage(f"Give one kind ({_or(MONITORS)}), one coin, or all.")
+    try:
+        what = _monitor(word)
+    except Usage:
+        what = context.alerted_symbol(word)
+    chat = replace(chat, topics={**chat.topics, what: update.thread_id or 0})
+    return context.save(chat, f"{MONITOR_ALERTS.get(what, f'{what} alerts')} will come here. Undo with /here all")
+
+
+def members(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
+    """May everyone in this group use the commands that only show something?"""
+    chat = context.need_chat(update)
+    if update.private:
+        raise Usage("This is for groups.")
+    word = " ".join(arguments).lower()
+    if word not in ("on", "off", ""):
+        raise Usage("Choose on or off.")
+    chat = replace(chat, members=word == "on" if word else chat.members)
+    everyone = "Every member of this group can" if chat.members else "Only allowed users and admins of this group can"
+    return context.save(
+        chat, f"{everyone} use the commands that show markets. Change it: /members on or /members off"
+    )
+
+
 def cap(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
     """Limit the alert messages per clock hour."""
     chat = context.need_chat(update)
@@ -169,6 +202,8 @@ def described(context: Context, chat: Chat) -> list[str]:
     lines.append(f"Time zone: {zone_now(context, chat)}")
     lines.append(f"Hourly limit: {text.count(chat.hourly_cap, 'message') if chat.hourly_cap else 'none'}")
     lines.append(f"Digest: {chat.digest or 'none'}")
+    if chat.topics:
+        lines.append(f"With a topic of their own: {', '.join(chat.topics)} (undo: /here all)")
     return [*lines, *muted(context, chat)]
 
 

@@ -60,7 +60,8 @@ SYNONYMS = {
 class Command:
     """One command. `section`, `arguments`, `summary` and `example` are shown to people as they are.
 
-    raw: everything after the name is one argument, spaces included.
+    raw: everything after the name is one argument, spaces included. shows: it changes nothing, and a group's admins
+    may open it to every member.
     """
 
     section: str
@@ -71,6 +72,7 @@ class Command:
     run: Run
     owner_only: bool = False
     raw: bool = False
+    shows: bool = False
 
 
 class Commands:
@@ -120,6 +122,12 @@ class Commands:
         buttons = _buttons([(f"/{whole}", whole)])
         words = f"Unknown command /{name}. Did you mean /{meant}? All commands: /help"
         return Reply(text=words, keyboard=(tuple(buttons),) if buttons else (), misread=True)
+
+    def shows(self, update: Update) -> bool:
+        """Is this one of the commands that only show something?"""
+        match = _COMMAND.match(update.text.strip())
+        named = match is not None and any(row.shows and row.name == match[1].lower() for row in TABLE)
+        return update.kind == "message" and named and "\n" not in update.text
 
     def would_run(self, update: Update) -> bool:
         """Is this a command of this bot, or at least addressed to it?"""
@@ -203,10 +211,18 @@ TABLE = (
     Command("Alerts", "mute", "[COIN] 2h | off", "no alerts for a while", "/mute 2h", times.mute),
     Command("Alerts", "history", "[N]", "recent alerts, sent or held back", "/history 10", history.history),
     Command("Alerts", "test", "[KIND]", "a sample alert", "/test whales", history.test),
-    Command("Markets", "whales", "[COIN] [N]", "latest whale orders", "/whales BTC 5", markets.whales),
-    Command("Markets", "chart", "[COIN] [24h]", "price, whale orders and net flow", "/chart BTC 24h", markets.chart),
-    Command("Markets", "liq", "[COIN]", "liquidations and their totals", "/liq BTC", markets.liq),
-    Command("Markets", "funding", "[COIN]", "funding rates by exchange", "/funding BTC", markets.funding),
+    Command("Markets", "whales", "[COIN] [N]", "latest whale orders", "/whales BTC 5", markets.whales, shows=True),
+    Command(
+        "Markets",
+        "chart",
+        "[COIN] [24h]",
+        "price, whale orders and net flow",
+        "/chart BTC 24h",
+        markets.chart,
+        shows=True,
+    ),
+    Command("Markets", "liq", "[COIN]", "liquidations and their totals", "/liq BTC", markets.liq, shows=True),
+    Command("Markets", "funding", "[COIN]", "funding rates by exchange", "/funding BTC", markets.funding, shows=True),
     Command(
         "Markets", "wallet", "add 0x… NAME | list | remove NAME", "follow Hyperliquid wallets", WALLET, markets.wallet
     ),
@@ -241,6 +257,8 @@ TABLE = (
         "/digest 09:00 mon-fri",
         times.digests,
     ),
+    Command("Groups", "here", "[KIND | COIN | all]", "alerts go to this topic", "/here liquidations", settings.here),
+    Command("Groups", "members", "on | off", "may everyone look at markets?", "/members on", settings.members),
     Command("Bot", "status", "", "is everything working?", "/status", basics.status),
     Command("Bot", "ping", "[text]", "answers pong", "/ping hello", basics.ping, raw=True),
     Command("Bot", "id", "", "your user id and this chat's", "/id", basics.id_),
@@ -273,6 +291,8 @@ DETAILS = {
     "timezone": "A city, a country with one zone, or UTC+2. Times in alerts, quiet hours and digests follow it.",
     "cap": "Alert messages per clock hour; the rest arrives after it or in the next digest. Undo with /cap off",
     "digest": "Times with days (09:00 18:00 mon-fri), every 4h, or cron 30 8 * * 1-5. Get one now: /digest now",
+    "here": "In a group with topics: these alerts come to the topic where you send this. Undo with /here all",
+    "members": "on: everyone in this group may use /whales, /chart, /liq and /funding. Undo with /members off",
     "status": "Polling, conflicts, sources and waiting messages, and what this chat gets.",
     "ping": "Shows that the bot reads your messages. Nothing is changed.",
     "id": "The owner needs your user id to allow you.",

@@ -23,7 +23,9 @@ class Chat:
     coin (`*` for all others). levels: monitor -> one of LEVELS, `on` by default. sides: monitor -> the only side that
     is wanted. quiet: `22:00-07:00` in `timezone` (an IANA name), "" for none. hourly_cap: messages with alerts an
     hour, 0 for no limit. digest: when digests come, as it was typed; digest_at: the next one, None for never.
-    paused_until: the bot may not write there and does not try before; 0 if that never was so.
+    paused_until: the bot may not write there and does not try before; 0 if that never was so. topics: kind of alert
+    or coin -> the topic that its alerts go to instead of `thread_id`, 0 for the General topic. members: may every
+    member of the group use the commands that only show something?
     """
 
     chat_id: int
@@ -46,6 +48,8 @@ class Chat:
     digest: str = ""
     digest_at: float | None = None
     paused_until: float = 0.0
+    topics: Mapping[str, int] = field(default_factory=dict)
+    members: bool = False
 
     @property
     def zone(self) -> tzinfo:
@@ -59,6 +63,11 @@ class Chat:
             return zones.hours(self.quiet) if self.quiet else None
         except ValueError:
             return None
+
+    def topic(self, monitor: str, symbol: str) -> int | None:
+        """The topic for an alert (None: General, or a chat without topics): the coin's, the kind's, or the chat's."""
+        found = self.topics.get(symbol, self.topics.get(monitor))
+        return self.thread_id if found is None else found or None
 
     def follows(self, symbol: str) -> bool:
         """Does the chat follow this coin?"""

@@ -134,6 +134,36 @@ def test_a_caption_is_no_command(desk: Desk) -> None:
     assert desk.answers() == []
 
 
+def test_an_answer_in_a_group_is_a_reply_to_its_question(desk: Desk) -> None:
+    desk.inbox.take(message(1, "/start", chat={"id": -5, "type": "group", "title": "Desk"}))
+    desk.inbox.take(message(2, "/ping"))
+    group, private = (desk.store.delivery(row[0]) for row in desk.store.pending())
+    assert group is not None
+    assert private is not None
+    assert group.payload["reply_parameters"] == {"message_id": 1, "allow_sending_without_reply": True}
+    assert "reply_parameters" not in private.payload
+
+
+def test_members_of_a_group_may_look_at_markets_once_its_admin_says_so(desk: Desk) -> None:
+    group = {"id": -5, "type": "group", "title": "Desk"}
+
+    def member(number: int, words: str) -> list[str]:
+        before = len(desk.answers())
+        desk.inbox.take(message(number, words, user_id=STRANGER, chat=group))
+        return [words for _, words in desk.answers()[before:]]
+
+    desk.inbox.take(message(1, "/start", chat=group))
+    assert member(2, "/whales") == []
+    desk.inbox.take(message(3, "/members on", chat=group))
+    assert member(4, "/whales") == ["No whale orders yet."]
+    for number, words in enumerate(("/stop", "/settings", "/level all off", "/whales\n/stop", "/users"), start=5):
+        assert member(number, words) == [], words
+    desk.access.deny(STRANGER)
+    assert member(20, "/whales") == []
+    desk.inbox.take(message(21, "/members off", chat=group))
+    desk.access.allow(STRANGER)
+
+
 def test_a_message_that_was_not_understood_counts_as_new_when_it_is_corrected(desk: Desk) -> None:
     wrong = message(1, "/pingg x")["message"]
     desk.inbox.take({"update_id": 1, "message": wrong})

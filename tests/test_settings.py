@@ -18,6 +18,7 @@ from test_commands import NOW, Desk
 
 from alerts import held_back
 from alerts import publish as alerts
+from alerts.preferences import Heard
 from botapi.updates import Update
 from commands import keyboard as command_keyboard
 from commands.context import Keyboard
@@ -138,15 +139,33 @@ def test_a_coin_that_there_was_an_alert_of_can_be_muted_and_no_other(desk: Desk)
     assert desk.say("/mute kPEPE 2h").startswith("kPEPE muted until")
 
 
-def test_start_in_another_topic_moves_the_alerts_there(desk: Desk) -> None:
-    def start(thread_id: int | None) -> str:
-        group = Update(update_id=1, kind="message", chat_id=-9, chat_kind="supergroup", user_id=FRIEND)
-        return desk.commands.run(replace(group, text="/start", thread_id=thread_id))[0].text
+def in_topic(desk: Desk, words: str, thread_id: int | None) -> str:
+    group = Update(update_id=1, kind="message", chat_id=-9, chat_kind="supergroup", user_id=FRIEND)
+    return desk.commands.run(replace(group, text=words, thread_id=thread_id))[0].text
 
-    assert start(5).startswith("Alerts are on in this chat.")
-    assert start(5).startswith("Alerts are already on.")
-    assert start(None).startswith("Alerts will now be posted in this topic.")
+
+def test_start_in_another_topic_asks_before_it_moves_the_alerts(desk: Desk) -> None:
+    assert in_topic(desk, "/start", 5).startswith("Alerts are on in this chat.")
+    assert in_topic(desk, "/start", 5).startswith("Alerts are already on.")
+    assert in_topic(desk, "/start", None).endswith("Move all of them to this one?")
+    assert desk.chat(-9).thread_id == 5
+    assert in_topic(desk, "/here all", None) == "All alerts will come here."
     assert desk.chat(-9).thread_id is None
+
+
+def test_alerts_of_a_kind_or_a_coin_go_to_a_topic_of_their_own(desk: Desk) -> None:
+    in_topic(desk, "/start", 5)
+    assert in_topic(desk, "/here liq", 6) == "Liquidations will come here. Undo with /here all"
+    assert in_topic(desk, "/here eth", None) == "ETH alerts will come here. Undo with /here all"
+    chat = desk.chat(-9)
+    assert (chat.topic("whales", "BTC"), chat.topic("liquidations", "BTC")) == (5, 6)
+    assert chat.topic("liquidations", "ETH") is None, "a coin's topic is meant more exactly than a kind's"
+    sent = alerts.payload(chat, [alert("k", monitor="liquidations")], now=NOW, heard=Heard.LOUD)
+    assert sent["message_thread_id"] == 6
+    assert "liquidations, ETH (undo: /here all)" in in_topic(desk, "/settings", 5)
+    in_topic(desk, "/here", 5)
+    assert desk.chat(-9).topics == {}
+    assert "Only groups" in desk.say("/here all")
 
 
 def test_the_end_of_quiet_hours_promises_what_they_held_only_where_they_held_something(desk: Desk) -> None:
