@@ -28,6 +28,10 @@ class NoAnswer(Unreachable):
     """Connected, but nothing came back within the time limit."""
 
 
+class LineRenewed(Unreachable):
+    """The network was away and is back: calls on old connections were ended. The next try may go at once."""
+
+
 class TooManyRequests(TelegramError):
     """429: wait `retry_after` seconds before the next try (Bot API `ResponseParameters`)."""
 

@@ -13,10 +13,11 @@ from typing import Any
 
 import telebot
 
+from base import text
 from base.stopwatch import Stopwatch
 from base.worker import heartbeat
 from botapi.client import Telegram
-from botapi.errors import Unreachable
+from botapi.errors import Conflict, Unreachable
 from botapi.storage import Storage, StoreError
 from botapi.updates import Inbox
 
@@ -64,6 +65,7 @@ class PollingBot(telebot.TeleBot):
         self._ended = False
         self._alone = False  # no other copy can be working on updates
         self._seen: int | None = None  # the first update at the last look
+        self._in_hand: frozenset[int] = frozenset()  # handled, and not known to be confirmed
         self._slow = False  # the last answer was late
         self._asked = self._answered = stopwatch()
         self._fresh_for = (
@@ -91,8 +93,20 @@ class PollingBot(telebot.TeleBot):
         self._telegram.cut()
 
     def next_offset(self) -> int:
-        """The offset of the next getUpdates; 0 if the last known id is too old."""
-        return 0 if self._now() - self._last_at > FORGOTTEN else self.handled_id + 1
+        """The offset of the next getUpdates; 0 if the last known id is too old.
+
+        After trouble what is in hand is asked for again: does another copy have it?
+        """
+        if self._now() - self._last_at > FORGOTTEN:
+            return 0
+        return min(self._in_hand) if self._in_hand and not self._alone else self.handled_id + 1
+
+    def is_ours(self, update_id: int) -> bool:
+        """May the answer to this handled update be sent? False: another copy may have answered it. Any thread.
+
+        It is ours once a poll that confirms it was answered, and as long as no other copy can have taken over.
+        """
+        return update_id not in self._in_hand or (self._alone and self._asked.elapsed() <= self._fresh_for)
 
     def get_updates(self, *args: Any, **kwargs: Any) -> list[Any]:
         """One long poll. Every error is kept in `trouble` and ends infinity_polling; [] means no updates."""
@@ -108,17 +122,45 @@ class PollingBot(telebot.TeleBot):
             self.offset_sent = self.next_offset()
             updates = self._telegram.updates(self.offset_sent, timeout=length)
         except Exception as error:
-            return self._leave(None if self._ended else error)
+            return self._leave(None if self._ended else self._confirmed_despite(error))
         self._answered = self._stopwatch()
         # An answer without updates is sent at the end of its poll, one with updates perhaps at its beginning.
         late = self._asked.elapsed() > self._fresh_for + (0 if updates else length)
         # Late once, the process may have been frozen and another copy have taken over. Late twice, the line is slow.
         old, self._slow = late and not self._slow, late
         try:
+            self._confirmed([update.get("update_id") for update in updates])
             self._on_poll(len(updates))
         except StoreError as error:
             return self._leave(error)
         return self._ours(updates, old=old)
+
+    def _confirmed(self, found: list[Any]) -> None:
+        """A poll was answered, with updates of these ids: all before its offset is confirmed.
+
+        What was asked for again and does not come was confirmed by another copy, which has answered it.
+        """
+        first = min((number for number in found if isinstance(number, int)), default=None)
+        gone = {one for one in self._in_hand if one >= self.offset_sent and (first is None or one < first)}
+        buried = self._store.bury_answers(gone, reason="answered elsewhere", now=self._now()) if gone else 0
+        if buried:
+            log.warning("Another copy has answered meanwhile: %s not sent", text.count(buried, "message"))
+        self._in_hand -= gone
+        self._keep_unconfirmed()
+
+    def _keep_unconfirmed(self) -> None:
+        self._in_hand = frozenset(one for one in self._in_hand if one >= self.offset_sent)
+
+    def _confirmed_despite(self, error: Exception) -> Exception:
+        """The poll failed; what does that tell of what it was to confirm? Returns the error to report."""
+        try:
+            if isinstance(error, Conflict) and not error.by_webhook:
+                self._confirmed([])  # it was ended while it waited: nothing was there
+            elif isinstance(error, Unreachable) and error.status is None and self._telegram.poll_went_out:
+                self._keep_unconfirmed()  # the line broke after the poll had gone out
+        except StoreError as trouble:
+            return trouble
+        return error
 
     def _ours(self, updates: list[Any], *, old: bool) -> list[Any]:
         """The updates that no other copy can be working on; another copy confirms only what it has handled.
@@ -172,9 +214,13 @@ class PollingBot(telebot.TeleBot):
             self._leave(error)
 
     def _take(self, raw: dict[str, Any], update_id: int) -> None:
+        if update_id in self._in_hand:
+            return  # it was asked for again
+        self._in_hand |= {update_id}  # before its answer can be seen
         try:
             self._inbox.take(raw)
         except StoreError:
+            self._in_hand -= {update_id}
             raise
         except Exception:  # an update that always fails would come again for ever and block the others
             log.exception("Update %d could not be handled and was skipped", update_id)

@@ -17,7 +17,7 @@ from typing import Any
 
 from base.text import clip, duration
 from base.worker import Worker
-from botapi.errors import Rejected, TelegramError, TokenRefused, TooManyRequests, Unreachable
+from botapi.errors import LineRenewed, Rejected, TelegramError, TokenRefused, TooManyRequests, Unreachable
 from botapi.events import OutboxEvents
 from botapi.failing import GIVE_UP_AFTER, FailingMessages
 from botapi.pacing import Queues
@@ -31,6 +31,7 @@ SENDERS = 8
 TRIED_FOR = duration(GIVE_UP_AFTER)
 LONGEST_BACKOFF = 60.0
 AFTER_FAILURE = 5.0  # seconds to rest after a failure of our own: of one message, or of the store
+NOT_KNOWN_YET = 0.2  # seconds after which to ask again whether another copy has answered
 AS_ALL = 0.001  # seconds to hold one chat where the pause for all chats applies
 
 
@@ -39,7 +40,8 @@ class Outbox:
 
     compose: a delivery's parameters at the moment of sending; None if there is nothing left to send.
     attachments: for each `kind` of attachment, how it is made. alerts_paused: while true, answers
-    are sent and alerts wait; call `wake` when it changes.
+    are sent and alerts wait; call `wake` when it changes. is_ours: may the answer to this update be sent? While it
+    is false the answer waits: another copy may have given it.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Outbox:
         compose: Callable[[Delivery], dict[str, Any] | None] = lambda delivery: delivery.payload,
         attachments: Mapping[str, Maker] | None = None,
         alerts_paused: Callable[[], bool] = lambda: False,
+        is_ours: Callable[[int], bool] = lambda update_id: True,
         events: OutboxEvents | None = None,
         now: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
@@ -61,6 +64,7 @@ class Outbox:
         self._compose = compose
         self._sending = Sending(telegram, attachments or {})
         self.alerts_paused = alerts_paused
+        self._is_ours = is_ours
         self._events = events or OutboxEvents()
         self._now, self._monotonic, self._jitter = now, monotonic, jitter
         self._lock = threading.Lock()
@@ -207,6 +211,8 @@ class Outbox:
         if delivery is None:
             self._failing.settled(delivery_id)
             return 0.0  # withdrawn meanwhile, or its mark was written by now
+        if delivery.update_id is not None and not self._is_ours(delivery.update_id):
+            return NOT_KNOWN_YET
         payload = self._compose(delivery)
         if payload is None:
             self._store.settle_buried(delivery.id, reason="nothing left to send", now=self._now())
@@ -220,6 +226,8 @@ class Outbox:
         except TokenRefused as error:
             self._events.token_refused(str(error))
             return 60.0
+        except LineRenewed:
+            return AS_ALL
         except Unreachable as error:
             return self._unreachable(delivery, error, failures)
         except Rejected as error:

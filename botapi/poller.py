@@ -109,6 +109,10 @@ class Poller:
             except TelegramError:
                 log.info("The last updates could not be confirmed; Telegram sends them again and they are skipped")
 
+    def is_ours(self, update_id: int) -> bool:
+        """May the answer to this handled update be sent, or may another copy have answered it? Any thread."""
+        return self._bot.is_ours(update_id)
+
     def polling_state(self) -> PollingReport:
         """How polling is doing. Any thread may call it."""
         if self._outage.since is not None:

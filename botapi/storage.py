@@ -7,6 +7,7 @@ a bot without one: it forgets what was not sent when the process ends.
 from __future__ import annotations
 
 import threading
+from collections.abc import Collection
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -22,7 +23,10 @@ class StoreError(AlreadyReported):
 
 @dataclass(frozen=True, kw_only=True)
 class Delivery:
-    """One message to send: a Bot API method with its parameters, for one chat."""
+    """One message to send: a Bot API method with its parameters, for one chat.
+
+    update_id: the update that it answers, None for an alert.
+    """
 
     id: int
     chat_id: int
@@ -33,6 +37,7 @@ class Delivery:
     created_at: float
     bundle: str | None
     parent: int | None
+    update_id: int | None
 
 
 class Storage(Protocol):
@@ -57,6 +62,9 @@ class Storage(Protocol):
 
     def settle_buried(self, delivery_id: int, *, reason: str, now: float) -> None:
         """The message can never be delivered: keep why."""
+
+    def bury_answers(self, update_ids: Collection[int], *, reason: str, now: float) -> int:
+        """The answers to these updates that were not sent yet are not to be sent any more. Returns how many."""
 
     def send_anew(self, edit: Delivery, *, reason: str, now: float) -> None:
         """The message that an edit was for is gone: its content goes out as a new message."""
@@ -87,8 +95,20 @@ class MemoryStorage:
     def set_value(self, name: str, value: str) -> None:
         self._values[name] = value
 
-    def enqueue(self, chat_id: int, method: str, payload: dict[str, Any], *, now: float, lane: int = ANSWERS) -> int:
-        """Keep one message to be sent: a Bot API method and its parameters. Returns its id."""
+    def enqueue(
+        self,
+        chat_id: int,
+        method: str,
+        payload: dict[str, Any],
+        *,
+        now: float,
+        lane: int = ANSWERS,
+        update_id: int | None = None,
+    ) -> int:
+        """Keep one message to be sent: a Bot API method and its parameters. Returns its id.
+
+        update_id: what it is the answer to, so that it is not sent when another copy has answered meanwhile.
+        """
         with self._lock:
             self._last_id += 1
             self._waiting[self._last_id] = Delivery(
@@ -101,6 +121,7 @@ class MemoryStorage:
                 created_at=now,
                 bundle=None,
                 parent=None,
+                update_id=update_id,
             )
             return self._last_id
 
@@ -117,6 +138,13 @@ class MemoryStorage:
 
     def settle_buried(self, delivery_id: int, *, reason: str, now: float) -> None:
         self._waiting.pop(delivery_id, None)
+
+    def bury_answers(self, update_ids: Collection[int], *, reason: str, now: float) -> int:
+        with self._lock:
+            found = [one.id for one in self._waiting.values() if one.update_id in update_ids]
+            for delivery_id in found:
+                del self._waiting[delivery_id]
+            return len(found)
 
     def send_anew(self, edit: Delivery, *, reason: str, now: float) -> None:
         with self._lock:

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC
+from functools import partial
 from typing import Any
 
 from access import Access
@@ -126,17 +127,17 @@ class Inbox:
 
     def _say(self, update: Update, reply: Reply) -> None:
         """Put an answer into the outbox. A long text becomes several messages; the last one has the keyboard."""
-        now = self._now()
+        answer = partial(self._store.messages.enqueue, now=self._now(), update_id=update.update_id or None)
         chat_id = reply.chat_id or update.chat_id
         if reply.misread:
             self._misread[update.chat_id] = update.message_id
         if reply.toast:
             payload: dict[str, Any] = {"callback_query_id": update.callback_id, "text": text.clip(reply.text, 200)}
-            self._store.messages.enqueue(update.chat_id, "answerCallbackQuery", payload, now=now)
+            answer(update.chat_id, "answerCallbackQuery", payload)
             return
         if reply.edit and update.message_id is not None:
             payload = {"text": reply.text, "message_id": update.message_id} | _form(reply, reply.keyboard)
-            self._store.messages.enqueue(chat_id, "editMessageText", payload, now=now)
+            answer(chat_id, "editMessageText", payload)
             return
         address: dict[str, Any] = {"disable_notification": True} if reply.silent else {}
         if reply.chat_id is None and update.thread_id is not None:
@@ -146,12 +147,12 @@ class Inbox:
             address["reply_parameters"] = {"message_id": update.message_id, "allow_sending_without_reply": True}
         if reply.attachment is not None:
             payload = {"caption": reply.text, "attachment": dict(reply.attachment)} | _form(reply, reply.keyboard)
-            self._store.messages.enqueue(chat_id, reply.method, payload | address, now=now)
+            answer(chat_id, reply.method, payload | address)
             return
         parts = text.split(reply.text)
         for part in parts:
             payload = {"text": part} | _form(reply, reply.keyboard if part is parts[-1] else ())
-            self._store.messages.enqueue(chat_id, reply.method, payload | address, now=now)
+            answer(chat_id, reply.method, payload | address)
 
 
 def _form(reply: Reply, keyboard: Keyboard) -> dict[str, Any]:

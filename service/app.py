@@ -82,6 +82,7 @@ class Bot:
             send_rate=settings.sends_per_second,
             now=now,
             alerts_paused=lambda: self.poller.polling_state().alerts_paused,
+            is_ours=lambda update_id: self.poller.is_ours(update_id),  # noqa: PLW0108 - made below
             events=OutboxEvents(
                 sent=self.latency.add,
                 token_refused=self._token_refused,

@@ -40,6 +40,7 @@ class Store:
         self.settle_sent = self.messages.settle_sent
         self.settle_buried = self.messages.settle_buried
         self.send_anew = self.messages.send_anew
+        self.bury_answers = self.messages.bury_answers
 
     def value(self, name: str) -> str | None:
         """A small fact that was kept under this name."""

@@ -11,7 +11,7 @@ import json
 import logging
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import fields
 from typing import Any
 
@@ -44,15 +44,16 @@ class Messages:
         now: float,
         lane: int = ANSWERS,
         bundle: str | None = None,
+        update_id: int | None = None,
     ) -> int:
         """Keep one message to be sent: a Bot API method with its parameters. Returns its id.
 
-        bundle: the name under which a message with alerts takes further ones.
+        bundle: the name under which a message with alerts takes further ones. update_id: what it is the answer to.
         """
         return self._db.insert(
-            "INSERT INTO deliveries (chat_id, lane, method, payload, created_at, state, bundle) "
-            "VALUES (?, ?, ?, ?, ?, 'pending', ?)",
-            (chat_id, lane, method, json.dumps(payload), now, bundle),
+            "INSERT INTO deliveries (chat_id, lane, method, payload, created_at, state, bundle, update_id) "
+            "VALUES (?, ?, ?, ?, ?, 'pending', ?, ?)",
+            (chat_id, lane, method, json.dumps(payload), now, bundle, update_id),
         )
 
     def revise(self, delivery_id: int, payload: dict[str, Any], *, now: float) -> None:
@@ -115,6 +116,14 @@ class Messages:
         self._db.write(
             "UPDATE deliveries SET state = 'buried', reason = ?, settled_at = ? WHERE id = ?",
             (reason, now, delivery_id),
+        )
+
+    def bury_answers(self, update_ids: Collection[int], *, reason: str, now: float) -> int:
+        """The answers to these updates that were not sent yet are not to be sent any more. Returns how many."""
+        return self._db.write(
+            "UPDATE deliveries SET state = 'buried', reason = ?, settled_at = ? "
+            f"WHERE state = 'pending' AND update_id IN ({', '.join('?' * len(update_ids))})",
+            (reason, now, *update_ids),
         )
 
     def send_anew(self, edit: Delivery, *, reason: str, now: float) -> None:

@@ -20,9 +20,15 @@ FIRST_VERSION = 7  # versions 1 to 6 were never released
 
 Migration = Callable[[sqlite3.Connection], None]
 
+
+def _answers_know_their_update(db: sqlite3.Connection) -> None:
+    db.execute("ALTER TABLE deliveries ADD COLUMN update_id INTEGER")
+    db.execute("ALTER TABLE deliveries DROP COLUMN attempts")
+
+
 # The first of them turns FIRST_VERSION into the next version, and so on. Once released, a migration is never changed,
 # and it never calls code of ours that may change: what it writes stays what it was.
-MIGRATIONS: tuple[Migration, ...] = ()
+MIGRATIONS: tuple[Migration, ...] = (_answers_know_their_update,)
 
 _TABLES = """
     CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;

@@ -8,9 +8,9 @@ import pytest
 
 from base.stopwatch import Stopwatch
 from botapi import longpoll
-from botapi.errors import Unreachable
+from botapi.errors import Conflict, Unreachable
 from botapi.longpoll import PollingBot
-from botapi.storage import MemoryStorage
+from botapi.storage import MemoryStorage, StoreError
 
 
 class Server:
@@ -20,6 +20,7 @@ class Server:
 
     def __init__(self) -> None:
         self.now = 1_000_000.0
+        self.poll_went_out = False
         self.offsets: list[int] = []
         self.answers: list[tuple[float, list[int] | Exception]] = []
 
@@ -54,10 +55,10 @@ class Copy:
     """One copy: `poll` is one getUpdates with what becomes of its updates."""
 
     def __init__(self) -> None:
-        self.server, self.inbox = Server(), Desk()
+        self.server, self.inbox, self.store = Server(), Desk(), MemoryStorage()
         self.bot = PollingBot(
             self.server,  # type: ignore[arg-type]
-            MemoryStorage(),
+            self.store,
             self.inbox,
             poll_length=lambda: 3,
             on_poll=lambda count: None,
@@ -72,6 +73,16 @@ class Copy:
         self.server.answers.append((waited, error or list(found)))
         self.bot.process_new_updates(self.bot.get_updates())
         return list(self.inbox.taken)
+
+    def answers(self) -> list[int | None]:
+        """The updates whose answers wait to be sent."""
+        found = (self.store.delivery(delivery_id) for delivery_id, _, _ in self.store.pending())
+        return [answer.update_id for answer in found if answer is not None]
+
+    def answer_each(self) -> None:
+        """From now on each update that is taken has an answer that waits."""
+        taken = self.inbox.taken
+        self.inbox.during = lambda: self.store.enqueue(1, "sendMessage", {}, now=0.0, update_id=taken[-1])
 
     def alone(self) -> Copy:
         """This copy after a poll that waited at the server."""
@@ -155,7 +166,7 @@ def test_what_a_frozen_copy_still_holds_of_a_batch_is_asked_for_again(copy: Copy
     assert copy.poll(1, 2, 3) == [1]
     copy.inbox.during = lambda: None
     assert copy.poll(2, 3) == [], "the rest may be another copy's by now"
-    assert copy.server.offsets[-1] == 2
+    assert copy.server.offsets[-1] == 1, "and the first one's answer may have been given"
     assert copy.poll(2, 3) == [2]
 
 
@@ -198,3 +209,102 @@ def test_one_update_that_always_fails_is_skipped_alone(copy: Copy, caplog: pytes
     assert copy.poll(1, 2, 3) == [1, 2, 3]
     assert copy.bot.next_offset() == 4
     assert "Update 2" in caplog.text
+
+
+# Answers that wait to be sent
+
+
+def test_an_answer_is_ours_while_no_other_copy_can_have_taken_over_and_once_it_is_confirmed(copy: Copy) -> None:
+    copy.alone().answer_each()
+    copy.poll(7)
+    assert copy.bot.is_ours(7)
+    copy.server.now += 3.2
+    assert copy.bot.is_ours(7)
+    copy.server.now += 0.2
+    assert not copy.bot.is_ours(7), "this process may have been frozen"
+    assert copy.bot.is_ours(6)
+    copy.poll(7)
+    copy.poll(7)
+    assert copy.bot.is_ours(7), "it is still there at two looks"
+    copy.poll(waited=3.0)
+    copy.server.now += 60
+    assert copy.bot.is_ours(7)
+
+
+@pytest.mark.parametrize("back", [(), (9,)], ids=["nothing", "a later one"])
+def test_what_a_frozen_copy_had_handled_and_does_not_get_again_was_answered_elsewhere(
+    copy: Copy, back: tuple[int, ...]
+) -> None:
+    copy.alone().answer_each()
+    copy.poll(7, 8)
+    copy.server.now += 60
+    copy.poll(*back)
+    assert copy.server.offsets[-1] == 7
+    assert copy.answers() == []
+
+
+def test_what_comes_again_is_still_to_be_answered_and_is_not_handled_twice(copy: Copy) -> None:
+    copy.alone().answer_each()
+    copy.poll(7, 8)
+    copy.server.now += 60
+    copy.poll(8)
+    assert copy.answers() == [8]
+    assert copy.poll(8, 9) == []
+    assert copy.bot.is_ours(8)
+    assert copy.poll(9) == [9]
+    assert copy.server.offsets[-1] == 9
+    assert copy.answers() == [8, 9]
+
+
+def test_a_poll_that_another_copy_ended_had_waited_so_nothing_was_left(copy: Copy) -> None:
+    copy.alone().answer_each()
+    copy.poll(7)
+    copy.poll(error=Unreachable("no route"))
+    copy.poll(error=Conflict("Conflict: can't use getUpdates method while webhook is active"))
+    assert copy.answers() == [7]
+    copy.poll(error=Conflict("Conflict: terminated by other getUpdates request"))
+    assert copy.server.offsets[-1] == 7
+    assert copy.answers() == []
+
+
+def test_a_poll_that_another_copy_ended_has_confirmed_what_was_in_hand(copy: Copy) -> None:
+    copy.alone().answer_each()
+    copy.poll(7)
+    copy.poll(error=Conflict("Conflict: terminated by other getUpdates request"))
+    assert copy.answers() == [7]
+    copy.server.now += 60
+    assert copy.bot.is_ours(7)
+
+
+def test_a_line_that_broke_after_the_poll_had_gone_out_leaves_the_answers_to_us(copy: Copy) -> None:
+    copy.alone().answer_each()
+    copy.poll(7)
+    copy.server.poll_went_out = True
+    copy.poll(error=Unreachable("no route"))
+    copy.poll()
+    assert copy.server.offsets[-1] == 8
+    assert copy.answers() == [7]
+
+
+def test_a_question_that_had_gone_out_confirms_nothing_of_what_it_asked_for(copy: Copy) -> None:
+    copy.alone().answer_each()
+    copy.poll(7)
+    copy.poll(error=Unreachable("no route"))
+    copy.server.poll_went_out = True
+    copy.poll(error=Unreachable("no route"))
+    copy.poll()
+    assert copy.server.offsets[-1] == 7
+    assert copy.answers() == []
+
+
+def test_an_update_that_could_not_be_stored_is_taken_when_it_comes_again(copy: Copy) -> None:
+    copy.alone()
+
+    def full() -> None:
+        raise StoreError("the disk is full")
+
+    copy.inbox.during = full
+    copy.poll(7)
+    copy.inbox.during = lambda: None
+    copy.poll(7)
+    assert copy.poll(7) == [7]

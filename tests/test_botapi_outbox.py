@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from botapi.errors import Rejected, TelegramError, TokenRefused, TooManyRequests, Unreachable, failure
+from botapi.errors import LineRenewed, Rejected, TelegramError, TokenRefused, TooManyRequests, Unreachable, failure
 from botapi.events import OutboxEvents
 from botapi.failing import GIVE_UP_AFTER
 from botapi.outbox import Outbox
@@ -665,6 +665,36 @@ def test_paused_alerts_wait_while_answers_go(store: Store, telegram: FakeTelegra
     paused[0] = False
     outbox.wake()
     telegram.wait(2)
+
+
+def test_an_answer_that_another_copy_may_have_given_waits_until_it_is_known(
+    store: Store, telegram: FakeTelegram, make: Make
+) -> None:
+    clock = Time()
+    ours: set[int] = set()
+    outbox = make(monotonic=clock, is_ours=lambda update_id: update_id in ours)
+    for update_id in (5, 6):
+        store.messages.enqueue(update_id, "sendMessage", {"text": str(update_id)}, now=0.0, update_id=update_id)
+    put(store, "alert", chat_id=9, lane=ALERTS)
+    drive(outbox, clock, 30, telegram)
+    assert telegram.texts() == ["alert"]
+    ours.add(5)
+    drive(outbox, clock, 1, telegram)
+    assert store.messages.bury_answers([6, 7], reason="answered elsewhere", now=1.0) == 1
+    drive(outbox, clock, 5, telegram)
+    assert telegram.texts() == ["alert", "5"]
+    assert store.pending() == []
+
+
+def test_a_send_that_ended_because_the_network_is_back_goes_again_at_once(
+    store: Store, telegram: FakeTelegram, make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = Time()
+    outbox = make(monotonic=clock)
+    put(store, "again")
+    telegram.fail = [LineRenewed("the network is back")]
+    assert [text for _, text in drive(outbox, clock, 0.1, telegram)] == ["again"]
+    assert caplog.text == ""
 
 
 def test_a_stop_sends_the_answers_that_are_ready_and_leaves_the_alerts_for_later(

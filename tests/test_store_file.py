@@ -169,6 +169,9 @@ def set_version(path: Path, version: int) -> None:
         db.execute(f"PRAGMA user_version = {version}")
 
 
+NEWEST = schema.FIRST_VERSION + len(schema.MIGRATIONS)
+
+
 def shout(db: sqlite3.Connection) -> None:
     """A migration, as a later version may bring it: the titles of chats in capitals, in a column of another name."""
     db.execute("ALTER TABLE chats RENAME COLUMN title TO name")
@@ -180,17 +183,17 @@ def shout(db: sqlite3.Connection) -> None:
 def test_an_older_file_is_upgraded_in_one_step_and_a_copy_of_it_is_kept(store: Store, path: Path) -> None:
     store.chats.put(Chat(chat_id=7, title="Ann", added_by=7))
     store.close()
-    upgraded = database.Database(path, migrations=(shout,))
+    upgraded = database.Database(path, migrations=(*schema.MIGRATIONS, shout))
     assert [tuple(row) for row in upgraded.rows("SELECT chat_id, name FROM chats")] == [(7, "ANN")]
     upgraded.close()
-    again = database.Database(path, migrations=(shout,))
+    again = database.Database(path, migrations=(*schema.MIGRATIONS, shout))
     assert again.rows("SELECT name FROM chats")[0]["name"] == "ANN", "it is upgraded once"
     again.close()
     with contextlib.closing(sqlite3.connect(path)) as db:
-        assert schema.read_version(db) == (schema.APPLICATION_ID, schema.FIRST_VERSION + 1)
-    kept = path.with_name(f"bot.db.version-{schema.FIRST_VERSION}")
+        assert schema.read_version(db) == (schema.APPLICATION_ID, NEWEST + 1)
+    kept = path.with_name(f"bot.db.version-{NEWEST}")
     with contextlib.closing(sqlite3.connect(kept)) as db:
-        assert schema.read_version(db) == (schema.APPLICATION_ID, schema.FIRST_VERSION)
+        assert schema.read_version(db) == (schema.APPLICATION_ID, NEWEST)
         assert db.execute("SELECT title FROM chats").fetchall() == [("Ann",)]
     assert {found.name for found in path.parent.iterdir()} == {"bot.db", kept.name}
 
@@ -198,9 +201,9 @@ def test_an_older_file_is_upgraded_in_one_step_and_a_copy_of_it_is_kept(store: S
 def test_an_upgrade_runs_the_missing_steps_only_also_after_one_that_was_cut_off(store: Store, path: Path) -> None:
     store.chats.put(Chat(chat_id=7, title="Ann", added_by=7))
     store.close()
-    database.Database(path, migrations=(shout,)).close()
-    path.with_name(f"bot.db.version-{schema.FIRST_VERSION + 1}.unfinished").write_bytes(b"half a copy")
-    steps = (shout, lambda db: db.execute("UPDATE chats SET name = name || '!'"))
+    database.Database(path, migrations=(*schema.MIGRATIONS, shout)).close()
+    path.with_name(f"bot.db.version-{NEWEST + 1}.unfinished").write_bytes(b"half a copy")
+    steps = (*schema.MIGRATIONS, shout, lambda db: db.execute("UPDATE chats SET name = name || '!'"))
     upgraded = database.Database(path, migrations=steps)
     assert upgraded.rows("SELECT name FROM chats")[0]["name"] == "ANN!"
     upgraded.close()
@@ -208,7 +211,7 @@ def test_an_upgrade_runs_the_missing_steps_only_also_after_one_that_was_cut_off(
 
 
 def test_a_new_file_gets_the_newest_schema_without_a_copy(path: Path) -> None:
-    made = database.Database(path, migrations=(shout,))
+    made = database.Database(path, migrations=(*schema.MIGRATIONS, shout))
     assert made.rows("SELECT name FROM chats") == []
     made.close()
     assert [found.name for found in path.parent.iterdir()] == ["bot.db"]
@@ -219,9 +222,9 @@ def test_a_migration_that_fails_leaves_the_file_as_it_was(store: Store, path: Pa
     store._db.write("UPDATE chats SET settings = 'no JSON'")
     store.close()
     with pytest.raises(StoreError, match=r"could not be upgraded.*left unchanged\. Go back to the version"):
-        database.Database(path, migrations=(shout,))
+        database.Database(path, migrations=(*schema.MIGRATIONS, shout))
     with contextlib.closing(sqlite3.connect(path)) as after:
-        assert schema.read_version(after)[1] == schema.FIRST_VERSION
+        assert schema.read_version(after)[1] == NEWEST
         assert after.execute("SELECT title, settings FROM chats").fetchone() == ("Ann", "no JSON")
 
 
@@ -298,7 +301,7 @@ def test_nothing_is_taken_over_from_a_damaged_file_of_another_version(store: Sto
         say(store, 7, f"{number}" + "x" * 300)
     store.close()
     spoil(path, first=40, pages=2)
-    again = database.Database(path, migrations=(shout,))
+    again = database.Database(path, migrations=(*schema.MIGRATIONS, shout))
     assert again.set_aside is not None
     assert again.taken_over == 0
     again.close()

@@ -111,12 +111,14 @@ def conflicts(chat: SimBot, *, since: float = 0.0) -> int:
     return sum(call.status == 409 and (call.answered_at or 0) >= since for call in chat.calls)
 
 
-def pair(copy: Copy, chat: SimBot, sim: Simulator, **newer_settings: str) -> tuple[BotProcess, BotProcess]:
+def pair(
+    copy: Copy, chat: SimBot, sim: Simulator, newer_before: str = AS_IT_IS, **newer_settings: str
+) -> tuple[BotProcess, BotProcess]:
     """An older copy that stands by, and a newer one that polls; their waits are as they are."""
     older = copy("one", before=AS_IT_IS)
     older.wait_output(POLLING)
     sim.wait(lambda: chat.polling, what="the older copy's long poll")
-    newer = copy("two", before=AS_IT_IS, **newer_settings)
+    newer = copy("two", before=newer_before, **newer_settings)
     newer.wait_output(POLLING)
     older.wait_output("Conflict: another program")
     return older, newer
@@ -166,6 +168,60 @@ def test_a_frozen_copy_that_wakes_up_answers_nothing_that_the_other_one_has_answ
         talk.heard()
     talk.all_answered_once()
     assert conflicts(chat) <= 3
+
+
+# The process freezes itself between the commit of a command with "now" and everything that follows.
+FREEZES = (
+    "import signal; from commands import inbox; take = inbox.Inbox.take; "
+    "inbox.Inbox.take = lambda self, raw: (take(self, raw), 'now' in str(raw) and signal.raise_signal(19))[0]"
+)
+
+
+def freezes(newer: BotProcess, sim: Simulator) -> None:
+    sim.wait(lambda: Path(f"/proc/{newer.pid}/stat").read_text(encoding="utf-8").split()[2] == "T", what="frozen")
+
+
+@linux
+@pytest.mark.parametrize("cut_off", [False, True])
+def test_an_answer_that_a_copy_could_not_send_in_time_is_sent_by_the_other_one_only(
+    copy: Copy, chat: SimBot, sim: Simulator, talk: Talk, cut_off: bool
+) -> None:
+    """Frozen, or cut off, between the commit of the answer and its sending."""
+    route = sim.route()
+    older, newer = pair(copy, chat, sim, newer_before=FREEZES, TELEGRAM_API_URL=route.url)
+    talk.heard()
+    sim.wait(lambda: chat.polling, what="the newer copy's long poll")
+    talk.sent += 1
+    chat.send_text(chat_id=OWNER, text=f"/ping {talk.sent:04} now")
+    freezes(newer, sim)
+    if cut_off:
+        route.cut(sever=True)
+        newer.process.send_signal(signal.SIGCONT)
+    older.wait_output(TAKES_OVER)
+    chat.wait_text(f"pong {talk.sent:04} now", chat_id=OWNER)
+    if cut_off:
+        route.restore()
+    else:
+        newer.process.send_signal(signal.SIGCONT)
+    newer.wait_output("Another copy has answered meanwhile: 1 message not sent", timeout=30)
+    talk.heard()
+    assert sum(text.startswith("pong") and text.endswith("now") for text in chat.texts(OWNER)) == 1
+
+
+@linux
+def test_a_frozen_copy_that_was_not_replaced_sends_its_answer_once_it_wakes_up(
+    copy: Copy, chat: SimBot, sim: Simulator
+) -> None:
+    bot = copy("one", before=FREEZES)
+    bot.wait_output(POLLING)
+    chat.send_text(chat_id=OWNER, text="/ping now")
+    freezes(bot, sim)
+    threading.Event().wait(4.0)
+    bot.process.send_signal(signal.SIGCONT)
+    chat.wait_text("pong now", chat_id=OWNER)
+    chat.send_text(chat_id=OWNER, text="/ping after")
+    chat.wait_text("pong after", chat_id=OWNER)
+    assert chat.texts(OWNER).count("pong now") == 1
 
 
 def test_where_answers_are_two_seconds_late_a_second_copy_doubles_nothing(
