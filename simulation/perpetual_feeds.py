@@ -19,6 +19,8 @@ from simulation.perpetuals import OKX_INVERSE, PLANS, Liquidation
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 _KEY = re.compile(rb"\r\ncg-api-key:\s*([^\r]*)", re.IGNORECASE)
 _GATE_ROWS = 1000
+OKX_NO_COINS = {"TSLA": "3", "XAU": "4"}  # shares and metals: their category
+GATE_TYPES = {"PAXG": "metals", "XAU": "metals", "USDC": "stablecoins"}
 _PLAN_NEEDED = {
     "/api/futures/funding-rate/exchange-list": "HOBBYIST",
     "/api/hyperliquid/whale-alert": "STARTUP",
@@ -86,7 +88,11 @@ def _okx_instruments(market: Market) -> list[dict[str, str]]:
         row = {"instType": "SWAP", "instId": f"{coin}-USDT-SWAP", "instFamily": f"{coin}-USDT", "uly": f"{coin}-USDT"}
         size = {"ctType": "linear", "ctVal": f"{unit:g}", "ctMult": "1", "ctValCcy": coin, "settleCcy": "USDT"}
         if ("okx", coin) not in market.perpetuals.without_multiplier:
-            rows.append(row | size | {"state": "live"})
+            rows.append(row | size | {"state": "live", "instCategory": "1"})
+    for coin, category in OKX_NO_COINS.items():
+        row = {"instType": "SWAP", "instId": f"{coin}-USDT-SWAP", "instFamily": f"{coin}-USDT", "uly": f"{coin}-USDT"}
+        size = {"ctType": "linear", "ctVal": "1", "ctMult": "1", "ctValCcy": coin, "settleCcy": "USDT"}
+        rows.append(row | size | {"state": "live", "instCategory": category})
     for coin, usd in OKX_INVERSE.items():
         row = {"instType": "SWAP", "instId": f"{coin}-USD-SWAP", "instFamily": f"{coin}-USD", "uly": f"{coin}-USD"}
         size = {"ctType": "inverse", "ctVal": f"{usd:g}", "ctMult": "1", "ctValCcy": "USD", "settleCcy": coin}
@@ -100,6 +106,7 @@ def _okx_rates(market: Market) -> list[dict[str, str]]:
     for (venue, coin), (rate, hours) in market.perpetuals.rates.items():
         if venue == "okx":
             rows.append(_okx_rate(f"{coin}-USDT-SWAP", "SWAP", rate, hours, now))
+    rows += [_okx_rate(f"{coin}-USDT-SWAP", "SWAP", 0.0009, 8.0, now) for coin in OKX_NO_COINS]
     rows.append(_okx_rate("BTC-USD-SWAP", "SWAP", 0.0001, 8.0, now))
     rows.append(_okx_rate("XAU-USD_UM_XPERP-310502", "FUTURES", 0.0003449, 8.0, now))
     return rows
@@ -193,6 +200,8 @@ def _gate_contracts(market: Market) -> list[dict[str, Any]]:
     for (venue, coin), unit in market.perpetuals.sizes.items():
         if venue == "gate" and ("gate", coin) not in market.perpetuals.without_multiplier:
             rows.append(_gate_contract(coin, f"{unit:g}", market.prices[coin]))
+    for coin, kind in GATE_TYPES.items():
+        rows.append(_gate_contract(coin, "0.001", 1.0) | {"contract_type": kind})
     shares = _gate_contract("ANDURIL", "0.01", 124.0)
     return [*rows, shares | {"contract_type": "stocks", "is_pre_market": True}]
 

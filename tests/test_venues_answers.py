@@ -314,6 +314,7 @@ def test_funding_in_each_venues_own_shape_is_a_fraction_of_its_interval(
     entry: dict[str, Any] = {"exchange": "Bybit", "funding_rate_interval": hours, "funding_rate": float(rate) * 100}
     entry["next_funding_time"] = following
     host.answers = {
+        "instruments": okx_answer([instrument()]),
         "funding-rate": okx_answer([okx | {"nextFundingTime": str(following)}, future]),
         "info": [
             {"universe": [{"name": coin}, {"name": "OLD", "isDelisted": True}]},
@@ -471,7 +472,7 @@ Asked = Callable[[str], Reading[Rate]]
             "funding-rate",
             okx_answer(
                 [
-                    {"instId": "A-USDT-SWAP", "instType": "SWAP", "fundingRate": "0.1", "fundingTime": str(AT)}
+                    instrument(instId="A-USDT-SWAP", instType="SWAP", fundingRate="0.1", fundingTime=str(AT))
                     | {"nextFundingTime": str(AT + 3_600_000)}
                 ]
             ),

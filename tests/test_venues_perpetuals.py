@@ -124,6 +124,8 @@ def test_okx_funding_has_its_interval_and_leaves_out_what_is_no_swap(okx: Okx, p
     rates = {rate.contract: rate for rate in okx.rates().rows}
     assert rates["TON-USDT"].hours == 4.0 and round(rates["TON-USDT"].eight_hours, 8) == 0.0008
     assert "BTC-USD" not in rates and not any("XAU" in name for name in rates)
+    assert "TSLA-USDT" not in rates, "shares are no coins"
+    assert okx.families(["TSLA", "XAU"]) == {}
     assert rates["BTC-USDT"].next_ms > time.time() * 1000
 
 
@@ -181,6 +183,15 @@ def test_gate_leaves_out_what_an_order_did_not_fill(gate: Gate, perps: Perpetual
 def test_gate_knows_its_shares_and_leaves_them_alone(sim: Simulator, gate: Gate, perps: Perpetuals) -> None:
     perps.liquidate("gate", "BTC", "long", usd=1000)
     assert gate.liquidations(["ANDURIL", "ETH"], since_ms=None).rows == []
+
+
+def test_gate_watches_gold_and_stable_coins_and_no_metal(gate: Gate, perps: Perpetuals) -> None:
+    coins = ["PAXG", "XAU", "USDC"]
+    for coin in coins:
+        perps.sizes["gate", coin] = 0.001
+        perps.liquidate("gate", coin, "long", usd=1000, price=4000)
+        del perps.sizes["gate", coin]
+    assert sorted(worth(gate.liquidations(coins, since_ms=None))) == [("PAXG", "long", 1000), ("USDC", "long", 1000)]
 
 
 def test_gate_tells_a_gap_only_when_its_full_page_does_not_reach_back(gate: Gate, perps: Perpetuals) -> None:

@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from urllib3.connection import HTTPConnection
 
+from base.config import SOURCE_DEFAULTS
 from simulation.simulator import Simulator
 from venues.fetch import BODY_LIMIT, Host
 from venues.spot import BinanceSpot, CoinbaseExchange, Kraken, SpotVenue, spot_venues
@@ -505,3 +506,29 @@ def test_the_default_sources_stand_in_order_of_preference() -> None:
     assert [s.venue for s in sources] == ["Binance spot", "Binance spot", "Coinbase", "Kraken"]
     assert [s.host for s in sources] == [f"{name}.example" for name in urls]
     assert all(s.url("BTC").startswith("https://") and "BTC" in s.url("BTC").upper() for s in sources)
+
+
+def test_requests_to_kraken_keep_their_distance_until_the_bot_stops(sim: Simulator) -> None:
+    now, waited = [100.0], list[float]()
+
+    class Hurry(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            waited.append(timeout or 0.0)
+            now[0] += timeout or 0.0
+            return False
+
+    host = Host(sim.market_url("kraken"), deadline=2, spacing=1.0, clock=lambda: now[0])
+    host.hurry = Hurry()
+    for _ in range(3):
+        host.get("/0/public/Trades", {"pair": "XBTUSD"})
+        now[0] += 0.25
+    assert waited == [0.0, 0.75, 0.75]
+    kraken = Kraken(sim.market_url("kraken"), spacing=600.0)
+    kraken.head("BTC")
+    kraken.hurry()
+    kraken.head("BTC")  # at once
+
+
+def test_ten_coins_that_fall_back_to_kraken_at_once_are_asked_for_one_a_second() -> None:
+    (kraken,) = [venue for venue in spot_venues(SOURCE_DEFAULTS) if isinstance(venue, Kraken)]
+    assert kraken._http._spacing == 1.0

@@ -20,6 +20,7 @@ from botapi.storage import StoreError
 from simulation.simulator import Simulator
 from store import Store
 from store.rows import Alert, Chat
+from venues import spot
 from venues.availability import SourceHealth
 from venues.spot import BinanceSpot, CoinbaseExchange, Kraken, SpotVenue, spot_venues
 from venues.trades import Page
@@ -748,7 +749,10 @@ def test_a_stop_ends_the_tick_before_the_next_request_and_keeps_what_was_read(wa
     assert watch.notices == []
 
 
-def test_a_first_run_that_only_the_last_source_answers_tells_of_no_outage(sim: Simulator, tmp_path: Path) -> None:
+def test_a_first_run_that_only_the_last_source_answers_tells_of_no_outage(
+    sim: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spot, "KRAKEN_SPACING", 0.0)
     for venue in ("binance", "binance_api", "coinbase"):
         sim.fault(market=venue, kind="status", code=451)
     sim.market.trade("kraken", "BTC", "buy", 50_000.0, 0.01)

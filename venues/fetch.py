@@ -1,12 +1,13 @@
 """JSON from one market host, and what all venues share. The only module that uses `requests` for market data.
 
-It never retries, waits or logs: every failure is a `SourceError`, whose words contain no URL and no header.
+It never retries or logs: every failure is a `SourceError`, whose words contain no URL and no header.
 """
 
 from __future__ import annotations
 
 import calendar
 import json
+import threading
 import time
 import zlib
 from collections.abc import Callable, Mapping
@@ -38,7 +39,7 @@ class Host:
     """Asks one host for JSON over kept-alive connections. An answer may take `deadline` seconds, never longer.
 
     name: the host's name and port. words: a few words from the body of a refusal, "" for none. headers: sent each
-    time.
+    time. spacing: seconds from one request to the next at least, waited for until `hurry` is set.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Host:
         deadline: float,
         words: Callable[[Any], str] = _no_words,
         headers: Mapping[str, str] | None = None,
+        spacing: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._base = base_url.rstrip("/")
@@ -58,6 +60,9 @@ class Host:
         self._session = requests.Session()
         self._session.headers.update({"Accept": "application/json", "Accept-Encoding": "gzip"} | dict(headers or {}))
         self._words = words
+        self._spacing = spacing
+        self._next_at = 0.0
+        self.hurry = threading.Event()
 
     def close(self) -> None:
         """Close the connections."""
@@ -77,6 +82,9 @@ class Host:
         return self._ask("POST", path, lambda status, answer: None, json=dict(body))
 
     def _ask(self, method: str, path: str, explain: Explain, **question: Any) -> tuple[Any, int]:
+        if self._spacing:
+            self.hurry.wait(max(0.0, self._next_at - self._clock()))
+            self._next_at = self._clock() + self._spacing
         try:
             status, headers, body = self._fetch(method, path, question)
         except (requests.Timeout, urllib3.exceptions.TimeoutError):
@@ -134,7 +142,7 @@ class Host:
 
 
 class Venue:
-    """A venue, asked at one host. Its methods raise SourceError, and never retry, wait or log: the monitor decides.
+    """A venue, asked at one host. Its methods raise SourceError, and never retry or log: the monitor decides.
 
     host: the host's name, for messages.
     """
@@ -146,6 +154,10 @@ class Venue:
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
+
+    def hurry(self) -> None:
+        """Wait for nothing from now on: the bot stops. For any thread."""
+        self._http.hurry.set()
 
 
 def _retry_after(value: str | None) -> float | None:

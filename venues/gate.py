@@ -30,6 +30,8 @@ from venues.trades import BAD_ROW, SourceError, as_list, number
 
 ROWS = 1000
 SHOWN_MS = 3_600_000
+NO_COINS = ("stocks", "indices", "forex", "commodities", "metals")  # values of `contract_type`
+GOLD_COINS = ("PAXG", "XAUT")  # coins among the metals
 
 
 class Gate(Venue):
@@ -90,9 +92,10 @@ class Gate(Venue):
         contracts = {}
         for row in rows:
             try:
-                (symbol, thousands), crypto = coin(row["name"].removesuffix("_USDT")), not row.get("contract_type")
-                # Shares, and contracts whose market is not open yet, are known and not watched.
-                unit = number(row["quanto_multiplier"]) if crypto and not row.get("is_pre_market") else 0.0
+                symbol, thousands = coin(row["name"].removesuffix("_USDT"))
+                no_coin = row.get("contract_type") in NO_COINS and symbol not in GOLD_COINS
+                # Shares and the like, and contracts whose market is not open yet, are known and not watched.
+                unit = 0.0 if no_coin or row.get("is_pre_market") else number(row["quanto_multiplier"])
                 contracts[row["name"]] = Contract(symbol, unit, thousands=thousands)
             except BAD_ROW:
                 continue  # no multiplier: its rows count as unreadable

@@ -3,7 +3,8 @@
 Protocol facts, OKX v5 docs, "Public data": `code` "0" is success, and an error may come inside HTTP 200; a linear
 contract is `ctVal` x `ctMult` coins, an inverse one that many US dollars; `posSide` is the side of the liquidated
 position, in net mode a sell closes a long; rows come newest first, `after` means older than; the rate shown is
-charged at `fundingTime`, and the interval after it ends at `nextFundingTime`.
+charged at `fundingTime`, and the interval after it ends at `nextFundingTime`. `instCategory` 1 is crypto, 3 shares,
+4 metals.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class Okx(Venue):
     def families(self, symbols: Sequence[str]) -> dict[str, str]:
         """The contract families of these coins, in their order: family to coin."""
         known = self._contracts.get().items()
-        found = {name.removesuffix("-SWAP"): contract.symbol for name, contract in known}
+        found = {name.removesuffix("-SWAP"): contract.symbol for name, contract in known if contract.unit}
         return {family: known for symbol in symbols for family, known in sorted(found.items()) if known == symbol}
 
     def liquidations(
@@ -112,13 +113,16 @@ class Okx(Venue):
         return Reading(rows=events, unreadable=unreadable, venue_ms=venue_ms), len(rows)
 
     def rates(self) -> Reading[Rate]:
-        """The funding of every swap against USDT, one contract per coin."""
+        """The funding of every swap of a coin against USDT, one contract per coin."""
+        contracts = self._contracts.get()
         rows, venue_ms = self._get("funding-rate", {"instId": "ANY"}, "")
         at_ms = venue_ms or int(time.time() * 1000)
 
         def read(row: Any) -> Rate | None:
             base, against, *kind = row["instId"].split("-")
-            if row["instType"] != "SWAP" or kind != ["SWAP"] or against != "USDT":
+            known = contracts.get(row["instId"])
+            no_coin = known is not None and not known.unit
+            if row["instType"] != "SWAP" or kind != ["SWAP"] or against != "USDT" or no_coin:
                 return None
             next_ms = int(row["fundingTime"])
             hours = (int(row["nextFundingTime"]) - next_ms) / 3_600_000
@@ -142,6 +146,8 @@ class Okx(Venue):
                 unit = number(row["ctVal"]) * number(row["ctMult"])
                 if row["ctValCcy"] == ("USD" if inverse else base):
                     name, thousands = coin(base)
+                    # Shares and metals are known and not watched, whatever coin has the same ticker.
+                    unit = unit if row.get("instCategory", "") in ("", "1") else 0.0
                     contracts[str(row["instId"])] = Contract(name, unit, inverse, thousands)
             except BAD_ROW:
                 continue  # no multiplier: its rows count as unreadable

@@ -31,6 +31,7 @@ from venues.trades import (
 )
 
 PAGE_ROWS = 1000  # the largest page of all three venues
+KRAKEN_SPACING = 1.0  # seconds between two requests: Kraken allows about one a second
 
 
 class SpotVenue(Protocol):
@@ -71,6 +72,9 @@ class SpotVenue(Protocol):
     def close(self) -> None:
         """Close the connections."""
 
+    def hurry(self) -> None:
+        """Wait for nothing from now on: the bot stops. For any thread."""
+
 
 def spot_venues(urls: Mapping[str, str]) -> list[SpotVenue]:
     """The venues in order of preference; the keys are those of `Settings.source_urls`."""
@@ -78,7 +82,7 @@ def spot_venues(urls: Mapping[str, str]) -> list[SpotVenue]:
         BinanceSpot(urls["binance"]),
         BinanceSpot(urls["binance_api"], name="binance_api"),
         CoinbaseExchange(urls["coinbase"]),
-        Kraken(urls["kraken"]),
+        Kraken(urls["kraken"], spacing=KRAKEN_SPACING),
     ]
 
 
@@ -271,8 +275,8 @@ class Kraken(Venue):
     venue = "Kraken"
     _NAMES = {"BTC": "XBT", "DOGE": "XDG"}
 
-    def __init__(self, base_url: str, *, name: str = "kraken", deadline: float = 15.0) -> None:
-        super().__init__(Host(base_url, deadline=deadline))
+    def __init__(self, base_url: str, *, name: str = "kraken", deadline: float = 15.0, spacing: float = 0.0) -> None:
+        super().__init__(Host(base_url, deadline=deadline, spacing=spacing))
         self.name = name
         self._parser = TradeParser(self.host, self.venue, _kraken_fields, id_at=6, overlaps=True)
 

@@ -31,6 +31,9 @@ class Venue(Protocol):
     venue: str
     host: str
 
+    def hurry(self) -> None:
+        """Wait for nothing from now on."""
+
 
 V = TypeVar("V", bound=Venue)
 T = TypeVar("T")
@@ -92,6 +95,8 @@ class Feeds(Generic[V]):
     def stop(self) -> None:
         """End the tick in progress before its next request. What was read is still committed."""
         self.stopping = True
+        for venue in self.venues:
+            venue.hurry()
 
     def health(self) -> list[SourceHealth]:
         """Every venue in order of preference, for /status."""

@@ -1,7 +1,8 @@
 """From fills to whale orders: pure functions of trades, no clock, no network, no store.
 
 A large market order reaches the tape as many fills. Fills are added up first and compared with the threshold
-afterwards. The rule, for one coin at one venue, by the venue's own times only:
+afterwards. The tape does not say which fills belong together: what is added up is often one market order, sometimes
+several of the same side and moment. The rule, for one coin at one venue, by the venue's own times only:
 
 - A fill of at least `threshold / 1000` US dollars matters. Only a fill that matters opens a cluster for its side.
 - The cluster's window ends `gap_ms` after its last fill that matters, and at most `span_ms` after its first.
