@@ -199,8 +199,7 @@ class OwnerLink:
 
     def used_by(self) -> int | None:
         """Who opened the latest link; None while nobody has."""
-        kind, _, user_id = (self._store.value(_LINK) or "").partition(" ")
-        return int(user_id) if kind == "used" else None
+        return self._store.read_value(_LINK, lambda kept: int(kept[5:]) if kept.startswith("used ") else None, None)
 
     def matches(self, words: str, *, now: float) -> bool:
         """Is this message `/start CODE` (or `/start@bot CODE`) with the code that works now? Changes nothing."""
@@ -218,17 +217,19 @@ class OwnerLink:
 
     def owner(self, configured: int | None) -> int | None:
         """The owner by link if the settings still name the same owner as when it was opened; else `configured`."""
-        found, _, then = (self._store.value(_OWNER) or "").partition(" ")
-        return int(found) if found and int(then) == (configured or 0) else configured
+        found, then = self._store.read_value(_OWNER, lambda kept: list(map(int, kept.split(" ", 1))), [0, 0])
+        return found if found and then == (configured or 0) else configured
 
     def forget_owner(self) -> None:
         """Forget the owner by link, so that the settings decide."""
         self._store.set_value(_OWNER, "")
 
     def _open(self) -> tuple[str, float]:
-        kind, _, rest = (self._store.value(_LINK) or "").partition(" ")
-        kept, _, ends_at = rest.partition(" ")
-        return (kept, float(ends_at)) if kind == "open" else ("", 0.0)
+        def read(kept: str) -> tuple[str, float]:
+            kind, *rest = kept.split(" ")
+            return (rest[0], float(rest[1])) if kind == "open" else ("", 0.0)
+
+        return self._store.read_value(_LINK, read, ("", 0.0))
 
 
 def link_url(username: str, code: str) -> str:
@@ -283,8 +284,12 @@ def administers(store: Store, chat_id: int, user_id: int, *, now: float) -> bool
 
 
 def _administrators(store: Store, chat_id: int) -> tuple[float, list[int]]:
-    known = json.loads(store.value(_fact(chat_id)) or '{"at": 0, "ids": []}')
-    return known["at"], known["ids"]
+    def read(kept: str) -> tuple[float, list[int]]:
+        known = json.loads(kept)
+        return float(known["at"]), list(known["ids"])
+
+    nobody: tuple[float, list[int]] = (0.0, [])
+    return store.read_value(_fact(chat_id), read, nobody)
 
 
 def _fact(chat_id: int) -> str:

@@ -15,7 +15,7 @@ from datetime import datetime
 from alerts import held_back, wording
 from alerts.preferences import is_quiet, wants
 from alerts.publish import enqueue
-from base import schedules, text
+from base import schedules, text, zones
 from store import Store
 from store.markets import LIQUIDATIONS_KEPT
 from store.rows import Chat
@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 TOP = 5  # orders, coins and liquidations that get a line
 RETRY = 3600.0  # seconds until a digest that could not be put together is tried again
 DAY = 86400.0
+OFF = "The time of this chat's digest can't be read any more, so the digest is off. Set it again: /digest 09:00"
 KEPT = 30 * DAY  # seconds: older alerts are deleted (store)
 
 
@@ -79,7 +80,12 @@ class Digests:
         """Correct a next time that is beyond its rule: a clock that was ahead planned it."""
         chat = self._store.chats.get(chat_id)
         if chat is not None and chat.digest_at is not None:
-            self._store.chats.set_digest_at(chat_id, min(chat.digest_at, _next(chat, now) or math.inf))
+            try:
+                at = _next(chat, now)
+            except zones.Unreadable:
+                at = now  # `_send` turns it off
+            if at is not None and at < chat.digest_at:
+                self._store.chats.set_digest_at(chat_id, at)
 
     def _send(self, chat_id: int, now: float) -> None:
         chat = self._store.chats.get(chat_id)
@@ -88,7 +94,13 @@ class Digests:
         if chat.paused(now):
             self._store.chats.set_digest_at(chat_id, _next(chat, now))
             return
-        since = schedules.parse(chat.digest).previous(chat.digest_at, zone=chat.timezone)
+        try:
+            since = schedules.parse(chat.digest).previous(chat.digest_at, zone=chat.timezone)
+        except zones.Unreadable:
+            log.error("The digest rule %r of chat %d cannot be read; its digest is off", chat.digest, chat_id)
+            self._store.chats.put(replace(chat, digest="", digest_at=None))
+            enqueue(self._store, chat, OFF, now=now, silent=is_quiet(chat, now))
+            return
         digest = self.compose(chat, since=max(since, now - KEPT), until=now)
         held = held_back.take(self._store, chat, now=now, in_digest=True)
         # A time that a person chose is kept; in quiet hours the digest comes without a sound.

@@ -6,6 +6,7 @@ flood a phone, and no alert is left out. `publish` and `announce` run inside the
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import tzinfo
@@ -16,7 +17,10 @@ from alerts.preferences import HELD, Heard, decide, hour_began, is_quiet
 from base import text
 from botapi.storage import ALERTS, Delivery
 from store import Store
+from store.readable import UNREADABLE
 from store.rows import Alert, Chat
+
+log = logging.getLogger(__name__)
 
 BUNDLE_SECONDS = 60.0
 SOUND = "alerts"  # in a delivery's payload: it is about the alerts bundled under it, and as loud as the value says
@@ -102,7 +106,11 @@ def compose(store: Store, delivery: Delivery, *, now: float) -> dict[str, Any] |
     bundled = store.messages.bundle(delivery.parent or delivery.id)
     if chat is None or not bundled:
         return None  # the chat is gone, or the alerts are older than what is kept
-    message = payload(chat, bundled, now=now, heard=Heard(delivery.payload[SOUND]))
+    try:
+        message = payload(chat, bundled, now=now, heard=Heard(delivery.payload[SOUND]))
+    except UNREADABLE:  # it would be tried for ever, and block its chat
+        log.exception("A message to chat %d cannot be worded and is dropped", delivery.chat_id)
+        return None
     if "message_id" in delivery.payload:
         message["message_id"] = delivery.payload["message_id"]
     return message

@@ -71,8 +71,11 @@ class PollingBot(telebot.TeleBot):
         self._fresh_for = (
             SHORTEST + OLD_ANSWER
         )  # seconds after asking in which no other copy takes an answer's updates
-        mark, _, at = (store.value("inbox") or "-1 0").partition(" ")
-        self.handled_id, self._last_at = int(mark), float(at)
+        try:
+            mark, at = (store.value("inbox") or "").split(" ")
+            self.handled_id, self._last_at = int(mark), float(at)
+        except ValueError:  # none yet; or unreadable, and Telegram sends what was not confirmed
+            self.handled_id, self._last_at = -1, 0.0
 
     def run_until_trouble(self) -> Exception | None:
         """Poll until `end()`, a look that must be repeated (both None), or until something goes wrong (the error).

@@ -78,7 +78,10 @@ class Poller:
         self._state: Callable[[], float] = self._connect
         self._running = False
         self._outage = Outage(now=now, monotonic=monotonic, jitter=jitter)
-        self._away_since = float(store.value("last_poll") or 0) or None
+        try:
+            self._away_since = float(store.value("last_poll") or 0) or None
+        except ValueError:
+            self._away_since = None
         self._polling_since = 0.0
         self._marked_at = 0.0
         self._rivalry = Rivalry(started=monotonic(), policy=self._policy)

@@ -99,7 +99,7 @@ class Bot:
             ),
         )
         self.owner = OwnerMessages(store, self.access, self.outbox, self.telegram, now)
-        self.watchers = Watchers(settings, store, now=now, notify_owner=self.owner.tell)
+        self.watchers = Watchers(settings, store, now=now, notify_owner=self.owner.keep)
         whale_min = self.watchers.whales.default_threshold
         self.digests = Digests(store, symbols=settings.symbols, default_min=whale_min, now=now)
 

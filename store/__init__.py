@@ -10,12 +10,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from store.chats import Chats
 from store.database import Database
 from store.markets import LIQUIDATIONS_KEPT, Markets
 from store.messages import HELD_BACK, Messages
+from store.readable import UNREADABLE
 
+T = TypeVar("T")
 DAY = 86400.0
 # The tables with rows of chats; by which column, beside the chat's id, two rows of two chats are the same.
 _OF_CHATS = {"chats": "1", "deliveries": "id", "held": "alert_key", "watched": "address"}
@@ -46,6 +49,17 @@ class Store:
         """A small fact that was kept under this name."""
         row = self._db.row("SELECT value FROM facts WHERE name = ?", (name,))
         return None if row is None else str(row["value"])
+
+    def read_value(self, name: str, read: Callable[[str], T], otherwise: T) -> T:
+        """A small fact that is no text, by what reads it; `otherwise` when there is none or it cannot be read."""
+        kept = self.value(name)
+        if not kept:
+            return otherwise
+        try:
+            return read(kept)
+        except UNREADABLE as error:
+            self._db.unreadable(f"the fact {name}", error)
+            return otherwise
 
     def set_value(self, name: str, value: str) -> None:
         """Keep a small fact, in place of an earlier one of that name."""

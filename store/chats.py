@@ -9,6 +9,7 @@ from typing import Any
 
 from base import coins
 from store.database import Database, Row
+from store.readable import settings_of
 from store.rows import Chat, StaleCommands, User
 
 _COLUMNS = ("chat_id", "kind", "title", "thread_id", "added_by", "subscribed", "since", "note", "digest_at")
@@ -24,12 +25,19 @@ class Chats:
     def get(self, chat_id: int) -> Chat | None:
         """The chat, None when it never used /start."""
         row = self._db.row("SELECT * FROM chats WHERE chat_id = ?", (chat_id,))
-        return None if row is None else _chat(row)
+        return None if row is None else self._chat(row)
 
     def all(self, *, subscribed: bool = True) -> list[Chat]:
         """Every chat that gets alerts (or, if False, no longer gets them), oldest first."""
         rows = self._db.rows("SELECT * FROM chats WHERE subscribed = ? ORDER BY since, chat_id", (int(subscribed),))
-        return [_chat(row) for row in rows]
+        return [self._chat(row) for row in rows]
+
+    def _chat(self, row: Row) -> Chat:
+        """The chat; a setting that cannot be read is as it is for a new chat."""
+        chat, bad = _chat_of(tuple(row.keys()), tuple(row))
+        for name in bad:
+            self._db.unreadable(f"a setting of chat {chat.chat_id} ({name})", "it has its default again")
+        return chat
 
     def put(self, chat: Chat) -> None:
         """Write the whole chat. Read it in the same transaction, or settings changed meanwhile are lost."""
@@ -43,8 +51,8 @@ class Chats:
         return [row["chat_id"] for row in rows]
 
     def set_digest_at(self, chat_id: int, at: float | None) -> None:
-        """When the next digest is due, None for never. All other settings stay as they are."""
-        self._db.write("UPDATE chats SET digest_at = ? WHERE chat_id = ?", (at, chat_id))
+        """When the next digest is due, None for never. No other setting changes, and no digest is turned on."""
+        self._db.write("UPDATE chats SET digest_at = ? WHERE chat_id = ? AND digest_at IS NOT NULL", (at, chat_id))
 
     def unsubscribe(self, chat_id: int, *, note: str) -> None:
         """End the chat's alerts; its settings stay."""
@@ -100,15 +108,11 @@ class Chats:
         return [StaleCommands(**dict(row)) for row in rows]
 
 
-def _chat(row: Row) -> Chat:
-    return _chat_of(tuple(row.keys()), tuple(row))
-
-
 @lru_cache(maxsize=4096)  # a thousand chats are read with every alert, and seldom has one of them changed
-def _chat_of(names: tuple[str, ...], values: tuple[Any, ...]) -> Chat:
+def _chat_of(names: tuple[str, ...], values: tuple[Any, ...]) -> tuple[Chat, list[str]]:
     row = dict(zip(names, values, strict=True))
-    settings = json.loads(row["settings"])
+    settings, bad = settings_of(row["settings"])
     if settings.get("symbols") is not None:
         settings["symbols"] = frozenset(coins.typed(symbol) for symbol in settings["symbols"])
     columns = {name: row[name] for name in _COLUMNS} | {"subscribed": bool(row["subscribed"])}
-    return Chat(**columns, **{name: settings[name] for name in _SETTINGS if name in settings})
+    return Chat(**columns, **settings), bad

@@ -71,6 +71,7 @@ class Database:
         self._migrations = migrations
         self._failing_since: float | None = None
         self._damage_reported = False
+        self._unreadable: set[str] = set()
         self._lock = _FifoLock()
         self._depth = 0
         self._changes = 0  # of the connection in all, when the transaction began
@@ -200,6 +201,12 @@ class Database:
         some = f"SELECT {key} FROM {table} WHERE {where} LIMIT {PRUNED_AT_ONCE}"
         while self.write(f"DELETE FROM {table} WHERE ({key}) IN ({some})", values) == PRUNED_AT_ONCE:
             pass
+
+    def unreadable(self, what: str, why: object) -> None:
+        """Something that is stored cannot be read and is left out: logged once for each."""
+        if what not in self._unreadable:
+            self._unreadable.add(what)
+            log.warning("In the database, %s cannot be read and is left out: %s", what, why)
 
     def failing_for(self) -> float | None:
         """Seconds since when the file cannot be used, None while it can. Never waits."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import astuple
 
 from store.database import Database
+from store.readable import UNREADABLE
 from store.rows import Cursor, Gap, TrackedPosition, WalletSnapshot, WatchedWallet
 from venues.perpetuals import Liquidation, Position, Rate
 from venues.trades import Bar
@@ -152,9 +153,15 @@ class Markets:
         return found
 
     def look(self, address: str) -> WalletSnapshot | None:
-        """What is known of a wallet; None when it was never read, or nobody watched it meanwhile."""
+        """What is known of a wallet; None if it was never read, was not watched meanwhile, or is unreadable."""
         row = self._db.row("SELECT positions, at FROM wallets WHERE address = ?", (address,))
-        return None if row is None else WalletSnapshot(load_positions(json.loads(row["positions"])), row["at"])
+        if row is None:
+            return None
+        try:
+            return WalletSnapshot(load_positions(json.loads(row["positions"])), row["at"])
+        except UNREADABLE as error:
+            self._db.unreadable(f"wallet {address}", error)
+            return None
 
     def put_look(self, address: str, look: WalletSnapshot) -> None:
         """Store a wallet's positions as last seen."""

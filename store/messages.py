@@ -8,22 +8,20 @@ they are `told`; only counted (`muted`, or `paused`: the bot may not write there
 from __future__ import annotations
 
 import json
-import logging
 import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import fields
 from typing import Any
 
+from base.text import clip
 from botapi.storage import ALERTS, ANSWERS, Delivery
 from store import database
 from store.database import Database, Row
+from store.readable import UNREADABLE, alert_of
 from store.rows import Alert, HistoryEntry
 
-log = logging.getLogger(__name__)
-
 _DELIVERY_FIELDS = tuple(field.name for field in fields(Delivery))
-_ALERT_FIELDS = tuple(field.name for field in fields(Alert))
 HELD_BACK = "why IN ('quiet', 'cap')"  # held alerts still to be sent. Written out: an index of just these serves it
 
 
@@ -91,7 +89,12 @@ class Messages:
         )
         if row is None:
             return None
-        payload = json.loads(row["payload"])
+        try:
+            payload = dict(json.loads(row["payload"]))
+        except UNREADABLE as error:
+            self._db.unreadable(f"message {delivery_id}", error)
+            self.settle_buried(delivery_id, reason="it cannot be read", now=row["created_at"])
+            return None
         if row["target"] is not None:
             payload["message_id"] = row["target"]
         return Delivery(**{name: row[name] for name in _DELIVERY_FIELDS} | {"payload": payload})
@@ -183,7 +186,7 @@ class Messages:
         rows = self._db.rows(
             f"SELECT body FROM alerts WHERE monitor = ?{also} ORDER BY at DESC LIMIT ?", (monitor, *values, limit)
         )
-        return [alert for _, alert in _readable(rows)]
+        return [alert for _, alert in self._readable(rows)]
 
     def has_alerts(self, symbol: str) -> bool:
         """Was there an alert of this coin in the last 30 days?"""
@@ -192,7 +195,7 @@ class Messages:
     def alerts_between(self, since: float, until: float) -> list[Alert]:
         """Every monitor's alerts that happened in that time, oldest first."""
         rows = self._db.rows("SELECT body FROM alerts WHERE at >= ? AND at < ? ORDER BY at, key", (since, until))
-        return [alert for _, alert in _readable(rows)]
+        return [alert for _, alert in self._readable(rows)]
 
     def alerts_by_hour(self, *, since: float) -> dict[int, int]:
         """How many alerts each hour had, by the unix time at which it began; hours without any are left out."""
@@ -207,7 +210,7 @@ class Messages:
             "SELECT body FROM bundled JOIN alerts ON key = alert_key WHERE delivery_id = ? ORDER BY at, key",
             (delivery_id,),
         )
-        return [alert for _, alert in _readable(rows)]
+        return [alert for _, alert in self._readable(rows)]
 
     def add_to_bundle(self, delivery_id: int, alert_key: str) -> None:
         """Add an alert to the message that tells of several."""
@@ -246,7 +249,7 @@ class Messages:
             f"WHERE chat_id = ? AND {HELD_BACK} ORDER BY held.at, key",
             (chat_id,),
         )
-        return [HistoryEntry(alert, row["why"], row["at"]) for row, alert in _readable(rows)]
+        return [HistoryEntry(alert, row["why"], row["at"]) for row, alert in self._readable(rows)]
 
     def chats_holding(self) -> list[int]:
         """Ids of the chats for which alerts are held back."""
@@ -275,7 +278,7 @@ class Messages:
             (chat_id, 2 * limit, chat_id, limit, 2 * limit),
         )
         found: dict[str, HistoryEntry] = {}
-        for row, alert in _readable(rows):
+        for row, alert in self._readable(rows):
             # A message that was sent anew leaves its alerts in two deliveries, the first of them buried.
             if alert.key not in found or row["how"] != "buried":
                 found[alert.key] = HistoryEntry(alert, row["how"], row["came"])
@@ -291,12 +294,12 @@ class Messages:
                 ids = [row["id"] for row in rows]
                 self._db.write(f"DELETE FROM bundled WHERE delivery_id IN ({', '.join('?' * len(ids))})", tuple(ids))
 
-
-def _readable(rows: Iterable[Row]) -> Iterator[tuple[Row, Alert]]:
-    """Rows with their alerts. What a newer version added to an alert is left out; so is one that cannot be read."""
-    for row in rows:
-        try:
-            body = json.loads(row["body"])
-            yield row, Alert(**{name: body[name] for name in _ALERT_FIELDS if name in body})
-        except (TypeError, ValueError) as error:
-            log.warning("An alert in the database cannot be read and is left out: %s", error)
+    def _readable(self, rows: Iterable[Row]) -> Iterator[tuple[Row, Alert]]:
+        """Rows with their alerts, without those that cannot be read."""
+        for row in rows:
+            try:
+                alert = alert_of(row["body"])
+            except UNREADABLE as error:
+                self._db.unreadable(f"the alert {clip(str(row['body']), 80)!r}", error)
+            else:
+                yield row, alert

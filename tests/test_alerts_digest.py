@@ -158,11 +158,25 @@ def test_a_rule_that_cannot_be_read_stops_no_other_chats_digest(desk: Desk, capl
     desk.store.chats.put(replace(bad, digest="whenever", digest_at=at("2026-11-24 08:59")))
     desk.clock = at("2026-11-24 09:00")
     assert desk.digests.tick()
-    assert [chat_id for chat_id, _ in desk.told()] == [2]
-    assert not desk.digests.tick(), "it is tried again in an hour, not with every tick"
-    assert caplog.text.count("The digest of chat 1 failed") == 1
-    desk.clock += 3600
+    (one, words), (two, digest) = desk.told()
+    assert (one, two) == (1, 2)
+    assert "digest is off" in words and "/digest 09:00" in words
+    assert "Digest, last" in digest
+    desk.clock = at("2026-11-25 09:00")
     assert desk.digests.tick()
+    assert [chat_id for chat_id, _ in desk.told()] == [1, 2, 2], "it is told once"
+
+
+def test_a_next_time_beyond_its_rule_is_planned_again_and_a_digest_of_years_covers_what_is_kept(desk: Desk) -> None:
+    """A clock that was ahead planned it, or was behind when it began."""
+    desk.subscribe(1)
+    desk.subscribe(2)
+    desk.store.chats.set_digest_at(1, desk.clock + 1094 * DAY)
+    desk.store.chats.set_digest_at(2, desk.clock - 1094 * DAY)
+    assert desk.digests.tick()
+    assert [chat_id for chat_id, _ in desk.told()] == [2]
+    assert "last 30 d" in desk.told()[0][1]
+    assert [chat.digest_at for chat in desk.store.chats.all()] == [at("2026-11-24 09:00")] * 2
 
 
 def test_it_has_the_biggest_orders_and_the_net_of_all(desk: Desk) -> None:

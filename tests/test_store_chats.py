@@ -34,9 +34,12 @@ def test_a_digest_is_due_from_its_second_on_in_chats_with_alerts_only(store: Sto
         store.chats.put(Chat(chat_id=chat_id, added_by=1, digest_at=digest_at))
     store.unsubscribe(4, note="")
     assert store.chats.digests_due(NOW) == [1]
-    store.chats.set_digest_at(1, None)
     store.chats.set_digest_at(3, NOW)
-    assert store.chats.digests_due(NOW) == [3]
+    assert store.chats.digests_due(NOW) == [1], "one that was turned off meanwhile stays off"
+    store.chats.set_digest_at(1, NOW + 5)
+    assert store.chats.digests_due(NOW) == []
+    store.chats.set_digest_at(1, None)
+    assert store.chats.digests_due(NOW + 9) == [2]
 
 
 def test_why_alerts_ended_is_the_newest_reason(store: Store) -> None:

@@ -575,6 +575,23 @@ def test_a_wallet_that_cannot_be_read_for_a_while_has_closed_nothing(watch: Watc
     assert watch.alerts("wallets") == ["satoshi added to a BTC long: +100%, now 308k USD at 77,000"]
 
 
+def test_a_chat_that_stops_watching_during_the_look_gets_no_alert_of_it(
+    watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch.store.markets.watch(WatchedWallet(7, ADDRESS, "satoshi"), now=watch.clock)
+    watch.tick(watch.wallets)
+    watch.perps.hold(ADDRESS, "BTC", 2)
+    positions = watch.wallets._hyperliquid.positions
+
+    def while_it_answers(address: str) -> object:
+        watch.store.markets.unwatch(7, ADDRESS)
+        return positions(address)
+
+    monkeypatch.setattr(watch.wallets._hyperliquid, "positions", while_it_answers)
+    watch.tick(watch.wallets, after=60)
+    assert watch.alerts("wallets") == []
+
+
 def test_a_wallet_watched_again_is_seen_for_the_first_time(watch: Watch) -> None:
     add(watch, 7, "satoshi")
     watch.tick(watch.wallets)

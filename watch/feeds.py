@@ -41,7 +41,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """What a watcher works with. now: unix seconds. notify_owner: sends a sentence."""
+    """What a watcher works with. now: unix seconds. notify_owner: sends a sentence;
+    it may be called in a transaction.
+    """
 
     settings: Settings
     store: Store
@@ -278,16 +280,17 @@ class Feeds(Generic[V]):
         self._health[venue.name].switch_off(error.reason)
         log.warning("%s refuses %s: %s. It is off until the next start.", venue.host, self._what, error.reason)
         fact = self._refusal(venue, error.bad_key)
-        if self._store.value(fact) == error.reason:
-            return
-        self._store.set_value(fact, error.reason)
         refused, off = f"refuses {self._what} with your COINGLASS_API_KEY", f"Its {self._what} are"
         if error.bad_key:
             refused, off = "refuses your COINGLASS_API_KEY", "Everything from it is"
-        self._notify_owner(
+        words = (
             f"{venue.venue} {refused}: {error.reason}. {off} off now; all other sources continue. Restart the bot "
             f"after you change the plan or the key."
         )
+        with self._store.transaction():  # the watchers share a key, each in a thread of its own
+            if self._store.value(fact) != error.reason:
+                self._store.set_value(fact, error.reason)
+                self._notify_owner(words)
 
     def _refusal(self, venue: V, bad_key: bool) -> str:
         """The fact in the store that says what the owner was told. A bad key is told once for all watchers."""

@@ -45,14 +45,18 @@ class FundingMonitor:
 
     def _commit(self, rates: list[Rate]) -> None:
         now = self._now()
-        crossings = Crossings(self._settings.funding_alert_percent / 100, flips=self._settings.funding_flips)
         with self._store.transaction():
             for venue in {rate.venue for rate in rates}:
                 self._store.markets.put_rates(venue, [rate for rate in rates if rate.venue == venue])
-            crossings.load(json.loads(self._store.value(STATE) or "{}"))
+            crossings = self._store.read_value(STATE, self._known, self._known("{}"))
             for change in crossings.feed(rate for rate in rates if rate.symbol in self._settings.symbols):
                 publish(self._store, self._alert(change), now=now, default_min=0.0)
             self._store.set_value(STATE, json.dumps(crossings.dump()))
+
+    def _known(self, kept: str) -> Crossings:
+        crossings = Crossings(self._settings.funding_alert_percent / 100, flips=self._settings.funding_flips)
+        crossings.load(json.loads(kept))
+        return crossings
 
     def _alert(self, change: Change) -> Alert:
         rate = change.rate

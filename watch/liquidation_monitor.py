@@ -124,7 +124,7 @@ class LiquidationMonitor:
         """What the feed shows, if it answers. question: takes `since_ms`, to which the answer must reach back."""
         cursor = self._store.markets.cursor(venue, feed)
         read, _, coins = ("" if cursor is None else cursor.text).partition(" ")
-        read_to = int(read) if read else None
+        read_to = int(read) if read.isdecimal() else None
         new = frozenset(self._settings.symbols) - set(coins.split(",")) if coins else frozenset[str]()
         since_ms = None if read_to is None else read_to - OVERLAP_MS
         named = feed if asked.venue == venue else f"{venue} {feed}"
@@ -145,8 +145,7 @@ class LiquidationMonitor:
         known = deque(events[: max(old, default=0)])
         rest = deque(events[len(known) :])
         least = self._least()
-        waves = Waves(self.wave_threshold)
-        waves.load(json.loads(self._store.value(STATE) or "{}"))
+        waves = self._store.read_value(STATE, self._waves, self._waves("{}"))
         with self._store.transaction():
             self._store.markets.begin_liquidations(now=now)
             missed: list[Liquidation] = []
@@ -159,6 +158,11 @@ class LiquidationMonitor:
         with self._store.transaction():
             for look in looks:
                 self._close(look, now)
+
+    def _waves(self, kept: str) -> Waves:
+        waves = Waves(self.wave_threshold)
+        waves.load(json.loads(kept))
+        return waves
 
     def _add(
         self, rest: deque[Liquidation], waves: Waves, ages: Mapping[Liquidation, Age], least: Mapping[str, float]

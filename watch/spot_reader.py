@@ -128,10 +128,14 @@ class SpotReader:
             feed = FeedState(venue, symbol, Clusterer(threshold=threshold))
             stored = self._store.markets.cursor(venue, symbol)
             if stored is not None:
-                feed.cursor, counted = _unpack(stored.text)
-                feed.at = stored.at
-                feed.in_bars = counted.pop("bars", 0)
-                feed.clusterer.resume(counted)
+                try:
+                    cursor, counted = _unpack(stored.text)
+                except ValueError:
+                    log.error("%s %s: where reading ended cannot be read; it begins anew", venue, symbol)
+                else:
+                    feed.cursor, feed.at = cursor, stored.at
+                    feed.in_bars = counted.pop("bars", 0)
+                    feed.clusterer.resume(counted)
             self._states[venue, symbol] = feed
         feed.clusterer.threshold = threshold
         return feed

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from base.config import Settings
 from store import Store
+from store.readable import number_of
 from venues.spot import SpotVenue
 from venues.trades import SourceError
 from watch.orders import automatic_threshold
@@ -39,11 +40,11 @@ class Thresholds:
         self._tried_at = 0.0
         self._automatic = [symbol for symbol in settings.symbols if settings.whale_min(symbol) is None]
         for symbol in self._automatic:
-            stored = store.value(f"volume:{symbol}")
-            if stored is not None:
-                self._volumes[symbol] = float(stored)
+            stored = store.read_value(f"volume:{symbol}", number_of, 0.0)
+            if stored:
+                self._volumes[symbol] = stored
         if len(self._volumes) == len(self._automatic):  # else a coin is new: do not wait a day for it
-            self._read_at = float(store.value("volume:at") or 0.0)
+            self._read_at = store.read_value("volume:at", number_of, 0.0)
 
     def default(self, symbol: str) -> float:
         """US dollars, for chats without a threshold of their own. Thread-safe."""

@@ -9,7 +9,6 @@ next look. Only the chats that watch a wallet get its alerts, under the name the
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from functools import partial
 
 from alerts.publish import publish
@@ -46,7 +45,7 @@ class WalletMonitor:
         for address in self.feeds.in_turn(watchers):
             snapshot = self.feeds.ask(self._hyperliquid, partial(self._hyperliquid.positions, address), feed=address)
             if snapshot is not None:
-                self._see(address, watchers[address], snapshot)
+                self._see(address, snapshot)
         if self._coinglass is not None:
             self._see_moves(self._coinglass)
         uses = {"coinglass": Use("whale positions")}
@@ -56,7 +55,7 @@ class WalletMonitor:
 
     # Wallets that chats watch
 
-    def _see(self, address: str, chats: Sequence[WatchedWallet], snapshot: Snapshot) -> None:
+    def _see(self, address: str, snapshot: Snapshot) -> None:
         now, book = self._now(), self._store.markets
         at_ms = snapshot.venue_ms or int(now * 1000)
         with self._store.transaction():
@@ -68,6 +67,8 @@ class WalletMonitor:
                 return
             changes, known = wallets.compare(before.positions, snapshot.positions, unread=snapshot.unread)
             since = now - before.at
+            # Asked again: the answer took its time, and a chat may have stopped watching meanwhile.
+            chats = book.watchers().get(address, [])
             for number, change in enumerate(changes):
                 for chat in chats:
                     alert = _wallet_alert(change, chat, at_ms=at_ms, since=since, number=number)
@@ -78,7 +79,7 @@ class WalletMonitor:
 
     def _see_moves(self, coinglass: CoinGlass) -> None:
         stored = self._store.markets.cursor(coinglass.venue, "whale moves")
-        since_ms = None if stored is None else int(stored.text)
+        since_ms = int(stored.text) if stored is not None and stored.text.isdecimal() else None
         found = self.feeds.ask(coinglass, partial(coinglass.whale_moves, since_ms=since_ms), feed="whale moves")
         if found is None:
             return
@@ -90,7 +91,7 @@ class WalletMonitor:
             if since_ms is not None:
                 # Every move of the last half hour at each look, as CoinGlass may publish late: known ones add none.
                 # Those of the first look and before make no alert.
-                oldest = max(clock - REPLAY * 1000, int(self._store.value("wallets:moves_began") or 0))
+                oldest = max(clock - REPLAY * 1000, self._store.read_value("wallets:moves_began", int, 0))
                 for move in sorted(found.rows, key=lambda move: move.at_ms):
                     if move.at_ms > oldest and coins.coin(move.symbol)[0] in self._settings.symbols:
                         publish(self._store, _move_alert(move, coinglass), now=now, default_min=MOVE_MIN)
