@@ -15,7 +15,8 @@ from datetime import datetime
 from alerts import held_back, wording
 from alerts.preferences import is_quiet, wants
 from alerts.publish import enqueue
-from base import schedules, text, zones
+from base import schedules, text
+from base.typed import Unreadable
 from store import Store
 from store.markets import LIQUIDATIONS_KEPT
 from store.rows import Chat
@@ -82,7 +83,7 @@ class Digests:
         if chat is not None and chat.digest_at is not None:
             try:
                 at = _next(chat, now)
-            except zones.Unreadable:
+            except Unreadable:
                 at = now  # `_send` turns it off
             if at is not None and at < chat.digest_at:
                 self._store.chats.set_digest_at(chat_id, at)
@@ -96,7 +97,7 @@ class Digests:
             return
         try:
             since = schedules.parse(chat.digest).previous(chat.digest_at, zone=chat.timezone)
-        except zones.Unreadable:
+        except Unreadable:
             log.error("The digest rule %r of chat %d cannot be read; its digest is off", chat.digest, chat_id)
             self._store.chats.put(replace(chat, digest="", digest_at=None))
             enqueue(self._store, chat, OFF, now=now, silent=is_quiet(chat, now))
