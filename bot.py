@@ -47,6 +47,8 @@ COMMANDS = {
     "stop": "stop the running bot",
     "logs": "show the last lines of the log",
     "doctor": "check for problems and suggest fixes",
+    "backup": "save a copy of the database, also while the bot runs",
+    "restore": "go back to a backup (the bot must be stopped)",
     "install": "set up automatic start (systemd, PM2, cron, ...)",
 }
 _NEEDS_NO_FILE = ("setup", "doctor", "install")  # the file of --env-file may be missing
@@ -189,6 +191,8 @@ def _parser() -> argparse.ArgumentParser:
     commands["logs"].add_argument(
         "-n", "--lines", type=lines, default=40, metavar="N", help="how many lines (%(default)s)"
     )
+    for name in ("backup", "restore"):
+        commands[name].add_argument("file", type=Path, metavar="FILE", help="the file of the backup")
     install = commands["install"]
     install.add_argument("kind", nargs="?", choices=_SUPERVISORS, metavar="KIND", help=", ".join(_SUPERVISORS))
     install.add_argument("--write", action="store_true", help="save the file in its place instead of printing it")

@@ -132,7 +132,7 @@ def inspect(path: Path, *, seconds: float = 3.0) -> Inspection:
 
 
 def _inspect(path: Path, size: int, seconds: float, *, in_use: bool) -> Inspection:
-    newest = schema.FIRST_VERSION + len(schema.MIGRATIONS)
+    newest = schema.NEWEST
     ends_at = time.monotonic() + seconds
     db = _read_only(path, in_use=in_use)
     try:

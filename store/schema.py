@@ -29,6 +29,7 @@ def _answers_know_their_update(db: sqlite3.Connection) -> None:
 # The first of them turns FIRST_VERSION into the next version, and so on. Once released, a migration is never changed,
 # and it never calls code of ours that may change: what it writes stays what it was.
 MIGRATIONS: tuple[Migration, ...] = (_answers_know_their_update,)
+NEWEST = FIRST_VERSION + len(MIGRATIONS)
 
 _TABLES = """
     CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -126,7 +127,7 @@ def upgrade(db: sqlite3.Connection, path: Path, migrations: Sequence[Migration])
     if version > 0:
         backup = path.with_name(f"{path.name}.version-{version}")
         log.info("Upgrading the database from version %d to %d (backup: %s)", version, newest, backup)
-        _copy(db, backup)
+        copy(db, backup)
     db.execute("BEGIN IMMEDIATE")
     try:
         if version == 0:
@@ -145,8 +146,8 @@ def upgrade(db: sqlite3.Connection, path: Path, migrations: Sequence[Migration])
         ) from error  # the caller closes the connection, which undoes all of it
 
 
-def _copy(db: sqlite3.Connection, backup: Path) -> None:
-    """The copy has its name only once it is complete."""
+def copy(db: sqlite3.Connection, backup: Path) -> None:
+    """A complete copy, also of a file that is being written to. It has its name only once it is complete."""
     unfinished = backup.with_name(f"{backup.name}.unfinished")
     unfinished.unlink(missing_ok=True)
     db.execute("VACUUM INTO ?", (str(unfinished),))

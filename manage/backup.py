@@ -1,0 +1,38 @@
+"""`python bot.py backup FILE`: a copy of the database, complete also while the bot runs. It overwrites nothing.
+
+The copy holds chats, settings, history and what waits to be sent. `.env`, with the token, is not in it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from base import config, exit_codes, text
+from botapi.storage import StoreError
+from machine.holder import bot_command
+from manage import instance
+from store import backup
+
+
+def run(env_file: Path, arguments: argparse.Namespace) -> int:
+    """0: the copy is complete. 1: there is none, and a sentence says why."""
+    database, target = instance.look(config.place(env_file)).folder / "bot.db", arguments.file.absolute()
+    if target.exists():
+        return _failed(f"{target} exists already, so nothing was written. Give another name.")
+    if not database.exists():
+        return _failed(f"There is no database at {database} yet, so there is nothing to copy. Start the bot once.")
+    try:
+        chats = backup.save(database, target)
+    except StoreError as error:
+        return _failed(str(error))
+    print(f"Saved {target} ({target.stat().st_size / 1e6:.1f} MB, {text.count(chats, 'chat')}).")
+    print(f"The token is not in it: keep a copy of {env_file}, too.")
+    print(f"To go back to it: {bot_command('restore', str(target))}")
+    return exit_codes.STOPPED
+
+
+def _failed(words: str) -> int:
+    print(words, file=sys.stderr)
+    return exit_codes.PROBLEM

@@ -1,0 +1,34 @@
+"""`python bot.py restore FILE`: puts a backup in the database's place. The present database is kept beside it.
+
+It takes the lock, so the bot must be stopped and no start comes between. Commands that were handled after the backup
+come no second time: for Telegram they are done.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from base import config, exit_codes
+from botapi.storage import StoreError
+from lock import InstanceLock, LockError
+from machine.folders import FolderError, bot_folder
+from store import backup
+
+
+def run(env_file: Path, arguments: argparse.Namespace) -> int:
+    """0: the next start uses the backup. 1: nothing was changed, and a sentence says why."""
+    settings, file = config.place(env_file), arguments.file.absolute()
+    try:
+        backup.check(file)
+        folder = bot_folder(settings.bot_id, settings.data_dir)
+        with InstanceLock(folder, settings.bot_id, machine_wide=settings.machine_wide_lock):
+            kept = backup.bring_back(file, folder / "bot.db")
+    except (FolderError, LockError, StoreError, OSError) as error:
+        print(f"{error}\nNothing was changed.", file=sys.stderr)
+        return exit_codes.PROBLEM
+    print(f"The next start uses {file}.")
+    if kept is not None:
+        print(f"The database that was there is kept as {kept}.")
+    return exit_codes.STOPPED

@@ -1,0 +1,116 @@
+"""backup and restore: a complete copy of a database in use, and the way back; nothing is overwritten."""
+
+from __future__ import annotations
+
+import argparse
+import sqlite3
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from lock import InstanceLock
+from manage import backup, restore
+from store import Store
+from store.rows import Chat
+
+TOKEN = "7654321:TEST-token-of-nobody"
+
+
+@pytest.fixture
+def env_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("TELEGRAM_BOT_TOKEN", "DATA_DIR", "LOCK_SCOPE"):
+        monkeypatch.delenv(name, raising=False)
+    file = tmp_path / "bot.env"
+    file.write_text(f"TELEGRAM_BOT_TOKEN={TOKEN}\nDATA_DIR={tmp_path}\nLOCK_SCOPE=folder\n", encoding="utf-8")
+    (tmp_path / "7654321").mkdir(mode=0o700)
+    return file
+
+
+@pytest.fixture
+def store(tmp_path: Path, env_file: Path) -> Iterator[Store]:
+    store = Store(tmp_path / "7654321/bot.db")
+    store.chats.put(Chat(chat_id=5, added_by=5))
+    yield store
+    store.close()
+
+
+def chats(folder: Path) -> list[int]:
+    with closing(Store(folder / "7654321/bot.db")) as again:
+        return [chat.chat_id for chat in again.chats.all()]
+
+
+def test_a_database_in_use_is_saved_whole_and_can_be_gone_back_to(
+    store: Store, env_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = argparse.Namespace(file=tmp_path / "saved.db")
+    with store.transaction():
+        store.chats.put(Chat(chat_id=6, added_by=6))
+        assert backup.run(env_file, file) == 0
+    said = capsys.readouterr().out
+    assert "1 chat)" in said, "what is not committed is not in it"
+    assert f"bot.py restore {file.file}" in said
+    assert sys.platform == "win32" or file.file.stat().st_mode & 0o77 == 0
+    assert TOKEN.encode() not in file.file.read_bytes()
+    store.close()
+    assert restore.run(env_file, file) == 0
+    assert chats(tmp_path) == [5]
+    (kept,) = (tmp_path / "7654321").glob("bot.db.before-*")
+    assert str(kept) in capsys.readouterr().out
+    with closing(sqlite3.connect(kept)) as db:
+        assert db.execute("SELECT count(*) FROM chats").fetchone() == (2,)
+
+
+def test_a_backup_overwrites_no_file(store: Store, env_file: Path, tmp_path: Path) -> None:
+    taken = tmp_path / "saved.db"
+    taken.write_text("mine", encoding="utf-8")
+    assert backup.run(env_file, argparse.Namespace(file=taken)) == 1
+    assert taken.read_text(encoding="utf-8") == "mine"
+
+
+def test_without_a_database_or_a_place_a_sentence_says_so(
+    env_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert backup.run(env_file, argparse.Namespace(file=tmp_path / "saved.db")) == 1
+    assert "no database" in capsys.readouterr().err
+    Store(tmp_path / "7654321/bot.db").close()
+    assert backup.run(env_file, argparse.Namespace(file=tmp_path / "missing/saved.db")) == 1
+    assert "No copy was made" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no database", "foreign"])
+def test_what_is_no_backup_of_this_bot_is_refused_and_nothing_changes(
+    store: Store, env_file: Path, tmp_path: Path, content: object, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "saved.db"
+    if isinstance(content, bytes):
+        file.write_bytes(content)
+    elif content is not None:
+        with closing(sqlite3.connect(file)) as db:
+            db.execute("CREATE TABLE other (id)")
+    store.close()
+    assert restore.run(env_file, argparse.Namespace(file=file)) == 1
+    assert "Nothing was changed." in capsys.readouterr().err
+    assert chats(tmp_path) == [5]
+
+
+def test_nothing_is_restored_under_a_running_bot(
+    store: Store, env_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = argparse.Namespace(file=tmp_path / "saved.db")
+    assert backup.run(env_file, file) == 0
+    with InstanceLock(tmp_path / "7654321", 7654321, machine_wide=False):
+        assert restore.run(env_file, file) == 1
+    assert "Nothing was changed." in capsys.readouterr().err
+
+
+def test_a_damaged_database_is_set_aside_for_the_backup(store: Store, env_file: Path, tmp_path: Path) -> None:
+    file = argparse.Namespace(file=tmp_path / "saved.db")
+    assert backup.run(env_file, file) == 0
+    store.close()
+    (tmp_path / "7654321/bot.db").write_bytes(b"not a database at all" * 99)
+    assert restore.run(env_file, file) == 0
+    assert chats(tmp_path) == [5]
+    assert list((tmp_path / "7654321").glob("bot.db.corrupt-*"))
