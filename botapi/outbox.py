@@ -31,6 +31,7 @@ SENDERS = 8
 TRIED_FOR = duration(GIVE_UP_AFTER)
 LONGEST_BACKOFF = 60.0
 AFTER_FAILURE = 5.0  # seconds to rest after a failure of our own: of one message, or of the store
+LAST_ANSWERS = 7.5  # seconds; with all else a stop takes, less than the 10 s after which the process is ended
 NOT_KNOWN_YET = 0.2  # seconds after which to ask again whether another copy has answered
 AS_ALL = 0.001  # seconds to hold one chat where the pause for all chats applies
 
@@ -108,10 +109,12 @@ class Outbox:
             self._queues.hold_until = 0.0
         self.wake()
 
-    def stop(self, timeout: float) -> None:
-        """Send the answers that are due, wait for sends in flight, for at most `timeout` seconds."""
+    def stop(self, timeout: float, *, last_answers: float = LAST_ANSWERS) -> None:
+        """Send the answers that are due, for at most `timeout` seconds; then begin nothing more.
+
+        A send in flight gets `last_answers` seconds: what Telegram took and nobody marked would be sent again.
+        """
         self._draining = True
-        deadline = self._monotonic() + timeout
         started = self._workers[: self._started]
         for worker in started:
             worker.wake()
@@ -119,6 +122,7 @@ class Outbox:
             self._given_back.wait_for(lambda: not self._busy(), timeout)
         for worker in started:
             worker.stop()
+        deadline = self._monotonic() + last_answers
         for worker in started:
             worker.join(max(0.0, deadline - self._monotonic()))
 

@@ -715,6 +715,27 @@ def test_a_stop_sends_the_answers_that_are_ready_and_leaves_the_alerts_for_later
     assert len(store.pending()) <= 1
 
 
+def test_a_stop_waits_for_the_answer_to_a_send_so_that_it_is_not_sent_again(
+    store: Store, telegram: FakeTelegram, make: Make
+) -> None:
+    outbox = make()
+    telegram.gate.clear()
+    for chat_id in (1, 2):
+        put(store, "in flight", chat_id=chat_id)
+    outbox.start()
+    telegram.wait_inside(2)
+    stopped = threading.Thread(target=outbox.stop, args=(0.01,))
+    stopped.start()
+    until(lambda: all(worker._stopping for worker in outbox.workers()))
+    put(store, "new", chat_id=3)
+    outbox.wake()
+    telegram.gate.set()
+    stopped.join(10)
+    assert [chat_id for _, chat_id, _ in store.pending()] == [3], (
+        "both are marked, and nothing was begun after the time"
+    )
+
+
 # Edits
 
 

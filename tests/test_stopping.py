@@ -83,6 +83,23 @@ def test_a_stop_is_quick_and_loses_no_command(
     assert chat.texts(OWNER).count("pong kept") == 1
 
 
+def test_a_stop_waits_for_a_slow_answer_of_telegram_rather_than_send_twice(
+    run_bot: Run, chat: SimBot, sim: Simulator
+) -> None:
+    bot = run_bot(SEND_RATE="0")
+    bot.wait_output(POLLING)
+    sim.fault("sendMessage", kind="slow_first_byte", seconds=2.0, after=True)
+    chat.send_text(chat_id=OWNER, text="/ping once")
+    chat.wait_text("pong once", chat_id=OWNER)
+    code, seconds = bot.stop()
+    assert (code, seconds < 5) == (0, True), seconds
+    sim.clear_faults()
+    run_bot(SEND_RATE="0")
+    chat.send_text(chat_id=OWNER, text="/ping after")
+    chat.wait_text("pong after", chat_id=OWNER)
+    assert chat.texts(OWNER).count("pong once") == 1
+
+
 def test_a_stop_with_a_batch_in_hand_finishes_the_command_it_is_at_and_leaves_the_rest(
     run_bot: Run, chat: SimBot, sim: Simulator
 ) -> None:
