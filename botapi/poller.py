@@ -58,6 +58,7 @@ class Poller:
         self.worker = Worker("polling", self.step, on_death=events.died)
         self.username = ""
         self.last_good_at: float | None = None
+        self.read_all = False  # the last getUpdates brought nothing
         self._telegram = telegram
         self._store = store
         self._inbox = inbox
@@ -236,6 +237,7 @@ class Poller:
             self._away_since = self.last_good_at
         self._running = True
         self.last_good_at = now
+        self.read_all = updates == 0
         words = self._rivalry.unharmed(monotonic - self._polling_since, now=now, monotonic=monotonic)
         if words:
             self._events.tell_owner(words)

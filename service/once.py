@@ -1,7 +1,8 @@
 """`python bot.py --once`: check the markets once, send the alerts, exit. For cron and Task Scheduler.
 
-Alone, it holds the bot's lock meanwhile. Next to a running bot of the same folder it only waits for that bot's next
-round, so no alert is sent twice.
+Alone, it holds the bot's lock meanwhile, and reads what was typed and pressed since the last round, unless another
+computer's copy does. Next to a running bot of the same folder it only waits for that bot's next round, so no alert is
+sent twice.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from pathlib import Path
 from base import exit_codes, text
 from botapi.client import Telegram
 from botapi.errors import TelegramError, TokenRefused
+from botapi.poller import Poller
+from botapi.polling_state import PollingState
 from monitors import ROUND_BEGAN, Jobs
 from service import state
 from store import Store
@@ -26,6 +29,9 @@ SETTLE = 4.0  # seconds until an order at the end of a feed is complete: one by 
 LOOK_AGAIN = 0.5
 REFUSALS = 3  # of the token by getMe in a row that are no stray answer
 ASK_AGAIN = 3.0  # seconds between them
+UNREAD_FOR = 3.0  # seconds: a copy that polls would have read them by then
+READ_TIME = 20.0  # seconds within which they are read
+STALE_AFTER = 1440.0  # minutes: rounds may be rare, and what was typed meanwhile is meant for the next one
 
 Pause = Callable[[float], bool]  # rest so many seconds; True when a signal asks to stop
 
@@ -33,12 +39,15 @@ Pause = Callable[[float], bool]  # rest so many seconds; True when a signal asks
 def alone(
     jobs: Jobs,
     telegram: Telegram,
+    poller: Poller,
     *,
     pause: Pause,
     refused: threading.Event,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> int:
-    """Check the markets once, then deliver all that waits; returns the exit code. refused: the token is refused.
+    """Check the markets and read commands once, then deliver all that waits; returns the exit code.
+
+    refused: the token is refused.
 
     What cannot be delivered in time stays in the store for the next round.
     """
@@ -47,12 +56,19 @@ def alone(
     if error:
         refused.set()
         log.error("Telegram refuses the token (%s). Get the current one from @BotFather into .env.", error)
+    reading = not error and _unread(telegram, pause)
+    if reading:
+        poller.start()
     for watcher in (watchers.liquidations, watchers.funding, watchers.wallets):
         watcher.tick()
     jobs.check_spot()
     settled = monotonic() + SETTLE
     while watchers.whales.unfinished() and monotonic() < settled and not pause(LOOK_AGAIN):
         jobs.check_spot()
+    while reading and _reads(poller) and monotonic() - began < READ_TIME and not pause(0.05):
+        pass
+    if reading:
+        poller.stop(2.0)
     before = len(store.pending())
     if not error:
         outbox.start()
@@ -76,6 +92,18 @@ def alone(
         return code
     log.info("Checked and delivered in %s: %s", took, text.count(before, "message"))
     return exit_codes.TOKEN_REFUSED if refused.is_set() else exit_codes.STOPPED
+
+
+def _unread(telegram: Telegram, pause: Pause) -> bool:
+    """Do updates wait that no copy elsewhere reads?"""
+    try:
+        return telegram.webhook().pending > 0 and not pause(UNREAD_FOR) and telegram.webhook().pending > 0
+    except TelegramError:
+        return False
+
+
+def _reads(poller: Poller) -> bool:
+    return not poller.read_all and poller.polling_state().state is not PollingState.STANDBY
 
 
 def _refusal(telegram: Telegram, pause: Pause) -> TokenRefused | None:

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -60,6 +61,8 @@ def run(
         folder = bot_folder(settings.bot_id, settings.data_dir)
         lock = InstanceLock(folder, settings.bot_id, machine_wide=settings.machine_wide_lock)
         clock = Clock()
+        if one_round:
+            settings = replace(settings, stale_after_minutes=max(settings.stale_after_minutes, once.STALE_AFTER))
         make = partial(
             Bot, settings, lock, clock=clock, end=lambda *end: events.put(End(*end)), env_file=env_file, link=link
         )
@@ -152,7 +155,7 @@ def _one_round(
     if lock.acquire():
         with _store(lock, clock) as store:
             bot = make(store=store)
-            return once.alone(bot.jobs, bot.telegram, pause=pause, refused=bot.refused)
+            return once.alone(bot.jobs, bot.telegram, bot.poller, pause=pause, refused=bot.refused)
     if not lock.same_folder:
         print(refusal(lock.holder(), lock.bot_id, lock.name), file=sys.stderr)
         print("It uses another folder: --once needs the same DATA_DIR as the running bot.", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""`python bot.py --once`: a round of checks for cron, alone or beside a running bot, and no alert twice."""
+"""`python bot.py --once`: a round of checks for cron, alone or beside a running bot; no alert and no answer twice."""
 
 from __future__ import annotations
 
@@ -53,7 +53,30 @@ def test_a_round_delivers_what_came_since_the_last_one_and_ends_with_0(
     assert "delivered in" in round_.output
     assert once(run_bot).wait_exit() == 0
     assert alerts(chat) == 1
-    assert chat.count("getUpdates") == 0, "a round reads no commands"
+    assert chat.count("getUpdates") == 0, "nothing is unread: a copy elsewhere is not disturbed"
+
+
+@pytest.mark.usefixtures("subscribed")
+def test_a_round_answers_what_was_typed_since_the_last_one_and_once(run_bot: Run, chat: SimBot) -> None:
+    for number in range(3):
+        chat.send_text(chat_id=OWNER, text=f"/ping {number}", date=int(time.time()) - 3600)
+    chat.send_text(chat_id=OWNER, text="/mute 2h")
+    assert once(run_bot).wait_exit() == 0
+    assert once(run_bot).wait_exit() == 0
+    assert [words for words in chat.texts(OWNER) if words.startswith("pong")] == ["pong 0", "pong 1", "pong 2"]
+    assert sum("All alerts muted" in words for words in chat.texts(OWNER)) == 1
+    assert chat.pending == 0
+
+
+@pytest.mark.usefixtures("subscribed")
+def test_what_a_copy_elsewhere_is_about_to_read_is_left_to_it(run_bot: Run, chat: SimBot, tmp_path: Path) -> None:
+    elsewhere = run_bot(DATA_DIR=str(tmp_path / "other"), LOCK_SCOPE="folder")
+    elsewhere.wait_output(POLLING)
+    chat.send_text(chat_id=OWNER, text="/ping")
+    assert once(run_bot, LOCK_SCOPE="folder").wait_exit() == 0
+    chat.wait_text("pong", chat_id=OWNER)
+    assert "Conflict" not in elsewhere.output
+    assert elsewhere.stop()[0] == 0
 
 
 @pytest.mark.usefixtures("subscribed")
