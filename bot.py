@@ -10,15 +10,37 @@ import argparse
 import contextlib
 import gc
 import importlib
+import importlib.util
 import io
 import os
 import re
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
+_NEEDED = ("cronsim", "dotenv", "filelock", "psutil", "requests", "schedule", "telebot")
+
+
+def _go_on_in_venv() -> None:
+    """Where this Python is too old or lacks packages: go on with the one of the `.venv` beside this file."""
+    venv = Path(__file__).resolve().parent / ".venv"
+    python = venv / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+    if Path(sys.prefix) == venv or not python.exists():
+        return
+    if sys.version_info >= (3, 11) and all(importlib.util.find_spec(name) for name in _NEEDED):
+        return
+    if sys.platform == "win32":  # a process cannot become another one there
+        print("This Python lacks the bot's packages. Start it with the one that has them:", file=sys.stderr)
+        print("    " + subprocess.list2cmdline([str(python), *sys.argv]), file=sys.stderr)
+        sys.exit(78)
+    os.execv(python, [str(python), *getattr(sys, "orig_argv", ["", *sys.argv])[1:]])
+
+
+if __name__ == "__main__":
+    _go_on_in_venv()
 if sys.version_info < (3, 11):  # noqa: UP036 - before what an older one cannot read
     print("CryptoSat needs Python 3.11 or newer; this is %d.%d." % sys.version_info[:2], file=sys.stderr)  # noqa: UP031
     print(
@@ -26,7 +48,7 @@ if sys.version_info < (3, 11):  # noqa: UP036 - before what an older one cannot 
     )
     sys.exit(78)
 
-from base import config, exit_codes
+from base import config, exit_codes, shell
 from base.config import ConfigError
 
 
@@ -35,7 +57,7 @@ class _Arguments(argparse.ArgumentParser):
         self.print_usage(sys.stderr)
         unknown = re.match(r"argument COMMAND: invalid choice: ('.*?')", message)
         what = f"Unknown command {unknown[1]}" if unknown else f"bot.py: {message}"
-        print(f"{what}. See: python bot.py --help", file=sys.stderr)
+        print(f"{what}. See: {shell.bot_command('--help')}", file=sys.stderr)
         raise SystemExit(exit_codes.BAD_ARGUMENTS)
 
 
@@ -52,7 +74,7 @@ COMMANDS = {
     "install": "set up automatic start (systemd, PM2, cron, ...)",
 }
 _NEEDS_NO_FILE = ("setup", "doctor", "install")  # the file of --env-file may be missing
-_SUPERVISORS = ("systemd", "systemd-user", "pm2", "supervisor", "cron", "windows", "docker")
+_SUPERVISORS = ("systemd", "systemd-user", "pm2", "supervisor", "cron", "windows", "docker", "desktop")
 
 
 def _number(kind: Callable[[str], float], low: float, high: float) -> Callable[[str], float]:
@@ -78,12 +100,8 @@ def main(argv: list[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if (Path(__file__).parent / str(error.name).partition(".")[0]).exists():
             raise
-        requirements = Path(__file__).with_name("requirements.txt")
-        print(
-            f"The Python package {error.name} is missing, so the bot cannot run. Install all packages with:",
-            file=sys.stderr,
-        )
-        print(f"    {sys.executable} -m pip install -r {requirements}", file=sys.stderr)
+        print(f"The Python package {error.name} is missing, so the bot cannot run. To install it:", file=sys.stderr)
+        print("\n".join(f"    {line}" for line in shell.installing()), file=sys.stderr)
         return exit_codes.BAD_SETTINGS
 
 
@@ -112,6 +130,7 @@ def _main(argv: list[str] | None) -> int:
     command, env_file = arguments.command, arguments.env_file.absolute()
     if command not in _NEEDS_NO_FILE and env_file != config.ENV_FILE and _is_missing(env_file):
         parser.error(f"the settings file {arguments.env_file} does not exist")
+    shell.for_settings_file(None if env_file == config.ENV_FILE else env_file)
     with contextlib.suppress(ModuleNotFoundError):  # said by what needs the package
         config.export_network(env_file)
     try:
@@ -124,8 +143,8 @@ def _main(argv: list[str] | None) -> int:
         for problem in error.problems:
             print(f"  - {problem}", file=sys.stderr)
         if error.missing:
-            what = f"Add these lines to {env_file} (or run `python bot.py setup` in a terminal):"
-            print(f"{what}\n{config.lines(*error.missing)}", file=sys.stderr)
+            print(f"Add these lines to {env_file}:\n{config.lines(*error.missing)}", file=sys.stderr)
+            print(f"Or run this in a terminal: {shell.bot_command('setup')}", file=sys.stderr)
         return exit_codes.BAD_SETTINGS
     except KeyboardInterrupt:
         return 128 + signal.SIGINT

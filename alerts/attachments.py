@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from base import logs, text
+from base.shell import pip_command
 from base.worker import heartbeat
 from botapi.sending import Attachment, AttachmentError, Maker
 from store import Store
@@ -22,8 +23,6 @@ from venues.trades import BAR_SECONDS, Bar
 CHART = Path(__file__).with_name("chart.py").resolve()
 TIMEOUT = 60.0  # seconds for one picture; the first one on a machine builds a font cache
 _DRAWING = threading.Lock()  # matplotlib takes 100 MB: on a small server one picture at a time
-_PYTHON = f'"{sys.executable}"' if " " in sys.executable else sys.executable
-INSTALL = f"Charts need matplotlib. On the bot's machine: {_PYTHON} -m pip install matplotlib (no restart needed)."
 _PASSED_ON = ("PATH", "HOME", "LANG", "SYSTEMROOT", "TEMP", "TMP", "TMPDIR", "USERPROFILE", "LD_LIBRARY_PATH")
 
 
@@ -46,7 +45,9 @@ def makers(
         try:
             png = draw(symbol, bars, orders, since=since, until=until, zone=str(wish["zone"]), cache=cache)
         except NotInstalledError:
-            raise AttachmentError(INSTALL if wish.get("owner") else "Charts are not set up on this bot.") from None
+            command = pip_command("install", "matplotlib")
+            how = f"Charts need matplotlib. On the bot's machine: {command} (no restart needed)."
+            raise AttachmentError(how if wish.get("owner") else "Charts are not set up on this bot.") from None
         return Attachment("photo", f"{symbol}.png", png)
 
     def cut_log(wish: dict[str, Any]) -> Attachment:

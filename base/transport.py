@@ -10,7 +10,6 @@ import errno
 import os
 import re
 import ssl
-import sys
 import zlib
 from collections.abc import Iterator
 from urllib.parse import urlsplit
@@ -20,6 +19,7 @@ import urllib3.exceptions
 from requests.utils import get_environ_proxies, select_proxy
 
 from base.kinds import is_address
+from base.shell import pip_command
 
 # What a request can raise. RequestException is an OSError; a UnicodeError comes from a name that cannot be encoded.
 ERRORS = (OSError, urllib3.exceptions.HTTPError, UnicodeError)
@@ -70,11 +70,7 @@ def _certificates(causes: list[BaseException]) -> str:
         if missing or re.search(r"NO_CERTIFICATE_OR_CRL_FOUND|X509: ", str(cause)):
             set_in = next((name for name in _BUNDLES if os.environ.get(name)), "")
             where = os.environ.get(set_in, missing[1] if missing else "")
-            fix = (
-                f"correct or unset {set_in}"
-                if set_in
-                else f"{sys.executable} -m pip install --force-reinstall certifi"
-            )
+            fix = f"correct or unset {set_in}" if set_in else pip_command("install", "--force-reinstall", "certifi")
             what = "is missing" if missing else "holds no certificates"
             return f"the file of trusted certificates {what} ({where}): {fix}"
     return ""
@@ -96,7 +92,7 @@ def _where_from(url: str) -> str:
 
 def _proxy(causes: list[BaseException], url: str, proxy: str) -> str:
     if any("SOCKS support" in str(cause) for cause in causes if isinstance(cause, requests.exceptions.InvalidSchema)):
-        return f"a SOCKS proxy needs the package PySocks: {sys.executable} -m pip install PySocks"
+        return f"a SOCKS proxy needs the package PySocks: {pip_command('install', 'PySocks')}"
     if any(isinstance(cause, urllib3.exceptions.ProxySchemeUnknown) for cause in causes):
         return f"the proxy's address cannot be used; it should begin with http:// ({_where_from(url)})"
     if not proxy or not any(isinstance(cause, urllib3.exceptions.ProxyError) for cause in causes):

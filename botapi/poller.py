@@ -17,6 +17,7 @@ from collections.abc import Callable
 from datetime import UTC, tzinfo
 
 from base import exit_codes, text
+from base.shell import bot_command
 from base.worker import Worker
 from botapi.client import Telegram, Webhook
 from botapi.conflict import RETRY_REST, STANDBY_REST, After409, ConflictPolicy, Rivalry, WebhookWar, longer
@@ -266,7 +267,7 @@ class Poller:
         self._events.end(
             exit_codes.TOKEN_REFUSED,
             f"Telegram refuses this bot's token ({error}): it is wrong or was revoked. Get the current token from "
-            f"@BotFather (/token), put it into TELEGRAM_BOT_TOKEN (`python bot.py setup`) and start again.",
+            f"@BotFather (/token), put it into TELEGRAM_BOT_TOKEN ({bot_command('setup')}) and start again.",
         )
         return 3600.0
 

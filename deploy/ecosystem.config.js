@@ -1,4 +1,4 @@
-// The bot under PM2. `python bot.py install pm2` makes it from deploy/ecosystem.config.js.
+// The bot under PM2. `bot.py install pm2` makes it from deploy/ecosystem.config.js.
 module.exports = {
   apps: [
     {

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
-import shlex
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Mapping
@@ -20,6 +18,7 @@ from typing import Any
 
 from base import files, text
 from base.logs import redact
+from base.shell import bot_command
 from machine import processes, supervisor
 from machine.supervisor import Supervisor
 
@@ -189,12 +188,6 @@ def refusal(holder: Holder | None, bot_id: int, name: str = "", *, now: float | 
         "Don't delete the lock file; it won't stop the other copy.",
     ]
     return "\n".join(lines)
-
-
-def bot_command(*words: str) -> str:
-    """What to type to run bot.py with the Python that runs now: `/srv/bot/.venv/bin/python bot.py --wait`."""
-    argv = [sys.executable or "python", "bot.py", *words]
-    return subprocess.list2cmdline(argv) if sys.platform == "win32" else shlex.join(argv)
 
 
 def stop_command(holder: Holder) -> str:

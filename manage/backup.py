@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 from base import config, exit_codes, text
+from base.shell import bot_command
 from botapi.storage import StoreError
-from machine.holder import bot_command
 from manage import instance
 from store import backup
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from base import text
+from base.shell import bot_command, installing, pip_command, quoted
 from machine import processes
 from manage.findings import Finding, Level
 from manage.start_commands import Machine, is_checkout, read
@@ -63,7 +64,7 @@ def python() -> list[Finding]:
 def packages(requirements: Path = ROOT / "requirements.txt") -> Iterator[Finding]:
     """Installed versions against requirements.txt; an optional package that is missing is only named."""
     wanted = re.findall(r"^([\w.-]+)\s*~=\s*([\d.]+)", read(requirements), re.MULTILINE)
-    install = f"{sys.executable} -m pip install -r {requirements}"
+    install = ", then: ".join(installing())
     good, missing = [], []
     for name, version in wanted:
         installed = _version(name)
@@ -80,7 +81,8 @@ def packages(requirements: Path = ROOT / "requirements.txt") -> Iterator[Finding
         yield Finding("packages", "problem", f"not installed: {', '.join(missing)}", install)
     if _version("telebot") is not None:
         words = "the package telebot is installed; it replaces a module of pyTelegramBotAPI"
-        fix = f"{sys.executable} -m pip uninstall telebot, then: {install} --force-reinstall"
+        again = pip_command("install", "--force-reinstall", "-r", str(requirements))
+        fix = f"{pip_command('uninstall', 'telebot')}, then: {again}"
         yield Finding("packages", "problem", words, fix)
     absent = [f"{name} ({purpose})" for name, purpose in OPTIONAL.items() if _version(name) is None]
     rest = f"; optional and not installed: {', '.join(absent)}" if absent else ""
@@ -108,7 +110,8 @@ def settings(subject: Subject) -> Iterator[Finding]:
     from base import config
 
     for problem in subject.problems:
-        yield Finding("settings", "problem", problem, "python bot.py setup" if "TOKEN" in problem else "")
+        fix = bot_command("setup") if problem.startswith("TELEGRAM_BOT_TOKEN") else ""
+        yield Finding("settings", "problem", problem, fix)
     for warning in subject.settings.warnings:
         if warning not in subject.problems:
             yield Finding("settings", "warning", warning)
@@ -140,7 +143,7 @@ def env_file(subject: Subject) -> Iterator[Finding]:
         others = "everybody on this machine" if mode & 0o007 else "the group" if mode & 0o070 else ""
         if others:
             words = f"{path} can be read by {others} (mode {mode:03o}), and it contains the token"
-            yield Finding("settings file", "warning", words, f"chmod 600 {path}")
+            yield Finding("settings file", "warning", words, quoted("chmod", "600", str(path)))
         elif sys.platform != "win32" and owner not in (os.geteuid(), 0) and os.geteuid() != 0:
             yield Finding("settings file", "warning", f"{path} belongs to another account (uid {owner})")
         else:
@@ -185,7 +188,7 @@ def time_zones() -> list[Finding]:
         zoneinfo.ZoneInfo("Europe/Berlin")
     except (zoneinfo.ZoneInfoNotFoundError, OSError):
         words = "this system has no time zone data: zones other than UTC cannot be used"
-        return [Finding("time zones", "warning", words, f"{sys.executable} -m pip install tzdata")]
+        return [Finding("time zones", "warning", words, pip_command("install", "tzdata"))]
     return [Finding("time zones", "ok", f"data is there; this machine's zone is {time.strftime('%Z, UTC%z')}")]
 
 
@@ -219,7 +222,7 @@ def folder(subject: Subject) -> Iterator[Finding]:
         words = f"{path} is synchronised by {synced}, which damages a database in use"
         yield Finding("folder", "warning", words, "set DATA_DIR to a folder that is not synchronised")
     if not WINDOWS and there == path and path.stat().st_mode & 0o077:
-        yield Finding("folder", "warning", f"{path} is open to other accounts", f"chmod 700 {path}")
+        yield Finding("folder", "warning", f"{path} is open to other accounts", quoted("chmod", "700", str(path)))
 
 
 def _writable(place: Path) -> bool:

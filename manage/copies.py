@@ -15,6 +15,7 @@ from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from base import text
+from base.shell import bot_command
 from botapi.polling_state import PollingState, words_of
 from machine import processes, supervisor
 from machine.holder import facts
@@ -115,7 +116,7 @@ def polling(subject: Subject) -> Iterator[Finding]:
     silent = now - state.seen_at(subject.folder)
     if silent > state.FRESH:
         words = f"no sign of life from the running bot for {text.duration(silent)}: it hangs, or the disk is full"
-        yield Finding("polling", "problem", words, "restart it. To see why, run: python bot.py logs")
+        yield Finding("polling", "problem", words, f"restart it. To see why, run: {bot_command('logs')}")
         return
     now = float(told["written_at"])  # by the bot's clock; what has changed since is written at once
     yield _how(told["polling"], now)
@@ -177,4 +178,4 @@ def starters(subject: Subject, *, deadline: float) -> Iterator[Finding]:
         yield Finding("started by", "ok", f"{active[0]} ({how})")
     else:
         words = f"automatic start is not set up (checked: {', '.join(asked)})"
-        yield Finding("started by", "ok", words, "to set it up, run: python bot.py install")
+        yield Finding("started by", "ok", words, f"to set it up, run: {bot_command('install')}")

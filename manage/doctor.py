@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 
 from base import exit_codes
+from base.shell import installing
 from manage import checks, copies, network
 from manage.checks import Subject
 from manage.findings import Check, Finding, as_json, examine, shown
@@ -80,7 +81,7 @@ def look(env_file: Path, machine: Machine) -> tuple[Subject, list[Finding]]:
             folder = found.folder if not found.foreign or os.access(found.folder, os.R_OK) else None
             subject = replace(subject, folder=folder, holder=found.holder)
     except ModuleNotFoundError as error:
-        fix = f"{sys.executable} -m pip install -r {checks.ROOT / 'requirements.txt'}"
+        fix = ", then: ".join(installing())
         return subject, [Finding("settings", "problem", f"not read: the package {error.name} is missing", fix)]
     except Exception as error:  # whatever it is, the other checks shall be made
         return subject, [Finding("settings", "problem", f"could not be looked at: {type(error).__name__}: {error}")]

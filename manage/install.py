@@ -19,6 +19,7 @@ from pathlib import Path
 from xml.sax.saxutils import escape
 
 from base import config, exit_codes
+from base.shell import bot_command, quoted
 from machine import folders
 from machine.holder import user_name
 from manage import start_commands
@@ -73,8 +74,10 @@ def _systemd_word(value: str) -> str:
     return f'"{value}"' if re.search(r"[^\w/.:@%+=,-]", value) else value
 
 
-def _q(path: Path) -> str:
-    return f'"{path}"' if WINDOWS else shlex.quote(str(path))
+def _desktop_word(value: str) -> str:
+    # Desktop Entry Specification, "The Exec key": quoted, and each backslash once more as in every string.
+    inside = re.sub(r'(["`$\\])', r"\\\1", value).replace("\\", "\\\\").replace("%", "%%")
+    return f'"{inside}"'
 
 
 _SYSTEMD_CANNOT = r"""[\r\n"'\\$]"""  # "Executable name contains special characters"
@@ -87,7 +90,7 @@ KINDS: dict[str, Kind] = {
         word=_systemd_word,
         target=lambda place: Path("/etc/systemd/system/cryptosat.service"),
         steps=lambda place: [
-            f"sudo -u {place.user} mkdir -p -m 700 {_q(place.state)}",
+            quoted("sudo", "-u", place.user, "mkdir", "-p", "-m", "700", str(place.state)),
             "sudo systemctl daemon-reload",
             "sudo systemctl enable --now cryptosat",
         ],
@@ -111,9 +114,9 @@ KINDS: dict[str, Kind] = {
         between=", ",
         target=lambda place: place.folder / "ecosystem.config.js",
         steps=lambda place: [
-            f"pm2 start {_q(place.folder / 'ecosystem.config.js')}",
+            quoted("pm2", "start", str(place.folder / "ecosystem.config.js")),
             "pm2 save",
-            "pm2 startup   (prints one more command to run)",
+            "pm2 startup  # prints one more command to run",
         ],
     ),
     "supervisor": Kind(
@@ -128,9 +131,7 @@ KINDS: dict[str, Kind] = {
         template="crontab",
         raw=_cron,
         word=_cron,
-        steps=lambda place: [
-            f"(crontab -l 2>/dev/null; {_q(place.python)} {_install(place, 'cron')} 2>/dev/null) | crontab -"
-        ],
+        steps=lambda place: [f"(crontab -l 2>/dev/null; {bot_command('install', 'cron')} 2>/dev/null) | crontab -"],
     ),
     "windows": Kind(
         template="windows-task.xml",
@@ -143,10 +144,17 @@ KINDS: dict[str, Kind] = {
         ],
         encoding="utf-16",
     ),
+    "desktop": Kind(
+        template="cryptosat.desktop",
+        raw=lambda value: value.replace("\\", "\\\\"),
+        word=_desktop_word,
+        target=lambda place: place.home / ".local/share/applications/cryptosat.desktop",
+        steps=lambda place: ["gtk-launch cryptosat  # or click CryptoSat in the applications menu"],
+    ),
     "docker": Kind(
         template="Dockerfile",
         steps=lambda place: [
-            f"cd {_q(place.folder)}",
+            quoted("cd", str(place.folder)),
             "docker build -f deploy/Dockerfile -t cryptosat .",
             "docker run -d --name cryptosat --restart on-failure:5 --stop-timeout 20 --env-file .env "
             "-v cryptosat:/data cryptosat",
@@ -229,6 +237,7 @@ def filled(kind: Kind, place: Place) -> str:
     values = {
         "PYTHON": kind.word(str(place.python)),
         "PYTHON_PATH": kind.raw(str(place.python)),
+        "START": kind.word(str(place.folder / "deploy" / "start.sh")),
         "SCRIPT": kind.word(str(place.folder / "bot.py")),
         "SCRIPT_PATH": kind.raw(str(place.folder / "bot.py")),
         "FOLDER": kind.raw(str(place.folder)),
@@ -248,7 +257,7 @@ def written(target: Path, content: bytes) -> str:
                 return ""
             return (
                 f"{target} already exists with different content and was left unchanged. Compare it with what "
-                f"`python bot.py install` prints; move it away to save this one."
+                f"{bot_command('install')} prints; move it away to save this one."
             )
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(content)
@@ -275,13 +284,8 @@ def warnings(env_file: Path, place: Place) -> list[str]:
     return found
 
 
-def _install(place: Place, name: str) -> str:
-    """This command again, for the same settings file."""
-    return " ".join([f"{_q(place.folder / 'bot.py')} install {name}", *(_q(Path(word)) for word in place.options)])
-
-
 def _guide(name: str, place: Place, *, write_first: Path | None = None) -> None:
-    command = f"{_q(Path(sys.executable))} {_install(place, name)} --write"
+    command = bot_command("install", name, "--write")
     root = write_first is not None and not WINDOWS and write_first.is_relative_to("/etc")
     steps = [f"sudo {command}" if root else command] if write_first is not None else []
     _say(f"To start the bot with {name}:")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from base import config, exit_codes
 from base.logs import CHUNK, last_lines
+from base.shell import bot_command
 from manage import instance
 
 EVERY = 0.25  # seconds between two looks; on Windows also how long a Ctrl-C may take
@@ -33,7 +34,7 @@ def run(env_file: Path, arguments: argparse.Namespace) -> int:
 def _show(path: Path, lines: int, *, follow: bool) -> int:
     last, follower = last_lines(path, lines)
     if last is None and not follow:
-        print(f"No log at {path}: the bot has not run yet. Start it with `python bot.py`.")
+        print(f"No log at {path}: the bot has not run yet. Start it: {bot_command()}")
         return exit_codes.PROBLEM
     if last is None:
         print(f"No log at {path} yet; waiting for it. Press Ctrl-C to quit.", file=sys.stderr)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from base import text
+from base.shell import bot_command
 from manage.checks import Subject
 from manage.findings import Finding, Level, at_once
 
@@ -50,7 +51,7 @@ def telegram(subject: Subject) -> Iterator[Finding]:
     )
     for answer in answers.values():
         if isinstance(answer, TokenRefused):
-            fix = "get the current token from @BotFather (/token), then run: python bot.py setup"
+            fix = f"get the current token from @BotFather (/token), then run: {bot_command('setup')}"
             yield Finding("token", "problem", f"Telegram does not accept it ({answer}): it is wrong or revoked", fix)
             return
         if isinstance(answer, TooManyRequests):
@@ -107,7 +108,8 @@ def _webhook(client: Telegram, subject: Subject) -> list[Finding]:
         found.append(Finding("updates", "ok", "none waiting"))
     elif runs:
         words = f"{waiting} waiting although the bot is running; for a few seconds that is normal"
-        found.append(Finding("updates", "warning", words, "run doctor again; if it stays, run: python bot.py status"))
+        fix = f"run doctor again; if it stays, run: {bot_command('status')}"
+        found.append(Finding("updates", "warning", words, fix))
     else:
         words = f"{waiting} waiting for the next start; commands that are too old by then are skipped"
         found.append(Finding("updates", "ok", words))

@@ -20,6 +20,7 @@ from base import config, exit_codes, typed
 from base.config import OWNER, TOKEN, ConfigError, Settings
 from base.kinds import TOKEN_FORM
 from base.logs import TOKEN_LIKE
+from base.shell import bot_command
 from botapi.client import Telegram
 from botapi.errors import TelegramError, TokenRefused
 from botapi.storage import StoreError
@@ -95,9 +96,8 @@ def begin(env_file: Path, error: ConfigError) -> Settings | None:
 def run(env_file: Path, arguments: argparse.Namespace) -> int:
     """`python bot.py setup`: change token or owner, keep the rest."""
     if not interactive():
-        print(
-            "`python bot.py setup` asks questions, so run it in a terminal, not in the background.", file=sys.stderr
-        )
+        in_terminal = f"Run it in a terminal, not in the background: {bot_command('setup')}"
+        print(f"Setup asks questions. {in_terminal}", file=sys.stderr)
         print(f"Without a terminal, add these lines to {env_file}:\n{config.lines(TOKEN, OWNER)}", file=sys.stderr)
         return exit_codes.BAD_SETTINGS
     try:
@@ -155,7 +155,7 @@ def _finish(env_file: Path, settings: Settings, username: str, *, link: bool, ch
     elif holder is not None:
         print(f"The running bot uses this after a restart. To stop it: {stop_command(holder)}")
     else:
-        print("Start the bot with `python bot.py`.")
+        print(f"Start the bot: {bot_command()}")
     return exit_codes.STOPPED
 
 

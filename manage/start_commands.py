@@ -118,7 +118,7 @@ def starts_bot(command: str, cwd: str = "") -> Start | None:
             continue
         for number, word in enumerate(words):
             name = PureWindowsPath(word).name  # it knows both kinds of slash
-            if name not in ("bot.py", "start.bat") or _HARMLESS & set(words[number + 1 :]):
+            if name not in ("bot.py", "start.bat", "start.sh") or _HARMLESS & set(words[number + 1 :]):
                 continue
             script = Path(cwd, _from_home(word))
             folder = script.parent if name == "bot.py" else script.parent.parent

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from base import config, exit_codes, text
+from base.shell import bot_command
 from botapi.polling_state import words_of
-from machine.holder import Holder, bot_command, described, stop_command
+from machine.holder import Holder, described, stop_command
 from manage import instance
 from manage.instance import Instance
 from service.state import FRESH
@@ -28,7 +29,7 @@ def run(env_file: Path, arguments: argparse.Namespace) -> int:
     """Print it. 0: running; 1: running but not healthy (only with `--healthy`); 3: not running."""
     found = instance.look(config.place(env_file))
     now = time.time()
-    print(json.dumps(as_json(found, now), indent=1) if arguments.json else "\n".join(lines(found, now, env_file)))
+    print(json.dumps(as_json(found, now), indent=1) if arguments.json else "\n".join(lines(found, now)))
     if found.holder is None:
         return exit_codes.NOT_RUNNING
     return exit_codes.PROBLEM if arguments.healthy and problems(found, now) else exit_codes.STOPPED
@@ -64,10 +65,10 @@ def as_json(found: Instance, now: float) -> dict[str, Any]:
     }
 
 
-def lines(found: Instance, now: float, env_file: Path = config.ENV_FILE) -> Iterator[str]:
+def lines(found: Instance, now: float) -> Iterator[str]:
     """The status for people, line by line."""
     if found.holder is None:
-        yield f"Bot {found.name} is not running on this machine. Start it: {_command(env_file)}"
+        yield f"Bot {found.name} is not running on this machine. Start it: {bot_command()}"
         if found.left:
             at = text.clock(found.seen_at, now=now)
             yield text.row("ended", f"it was killed, or the power failed; last sign of life {at}")
@@ -76,7 +77,7 @@ def lines(found: Instance, now: float, env_file: Path = config.ENV_FILE) -> Iter
     yield f"Bot {found.name} is running."
     yield from described(found.holder, now=now)
     restarted = found.holder.supervisor is not None and found.holder.supervisor.restarts
-    yield text.row("stop it", stop_command(found.holder) if restarted else _command(env_file, "stop"))
+    yield text.row("stop it", stop_command(found.holder) if restarted else bot_command("stop"))
     if found.told:
         try:
             yield from list(_told(found, now))
@@ -87,11 +88,6 @@ def lines(found: Instance, now: float, env_file: Path = config.ENV_FILE) -> Iter
     else:
         yield text.row("more", "it has not written its status yet (wait a few seconds), or it uses another DATA_DIR")
     yield text.row("folder", str(found.told.get("folder") or found.folder))
-
-
-def _command(env_file: Path, *words: str) -> str:
-    """What to type for a command of bot.py about the same bot."""
-    return bot_command(*words, *([] if env_file == config.ENV_FILE else ["--env-file", str(env_file)]))
 
 
 def _told(found: Instance, now: float) -> Iterator[str]:

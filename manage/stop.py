@@ -18,6 +18,7 @@ from pathlib import Path
 
 from base import config, exit_codes, text
 from base.config import Settings
+from base.shell import bot_command
 from machine import stop_requests
 from machine.holder import Holder, stop_command
 from manage import instance
@@ -56,7 +57,7 @@ def _reason_not_to(found: Instance, holder: Holder) -> str:
     command = stop_command(holder)
     supervisor = holder.supervisor
     if holder.host not in ("", socket.gethostname()) and not holder.sure:
-        return f"{runs} on {holder.host}, according to its folder. Stop it there: python bot.py stop"
+        return f"{runs} on {holder.host}, according to its folder. Stop it there, with bot.py stop."
     if supervisor is not None and supervisor.restarts:
         return f"{runs} under {supervisor}, which would restart it at once. Stop it with:\n  {command}"
     if holder.pid is None:
@@ -124,7 +125,8 @@ def _wait(place: Settings, found: Instance, timeout: float, *, began: float) -> 
         pause.wait(EVERY)
     stop_requests.withdraw(found.folder)
     print(
-        f"{who} has not stopped within {text.duration(timeout)}. It may still stop. To see why: python bot.py logs",
+        f"{who} has not stopped within {text.duration(timeout)}. It may still stop. "
+        f"To see why: {bot_command('logs')}",
         file=sys.stderr,
     )
     return exit_codes.PROBLEM

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from base import exit_codes, text
+from base.shell import bot_command
 from botapi.client import Telegram
 from botapi.errors import TelegramError, TokenRefused
 from botapi.poller import Poller
@@ -146,7 +147,8 @@ def beside(
         if pause(0.2):
             return exit_codes.STOPPED
     log.error(
-        "It has not checked and delivered within %s: it hangs, or a connection is slow. See `python bot.py status`.",
+        "It has not checked and delivered within %s: it hangs, or a connection is slow. See: %s",
         text.duration(patience),
+        bot_command("status"),
     )
     return exit_codes.UNAVAILABLE

@@ -12,6 +12,7 @@ from pathlib import Path
 from access import LINK_LIFETIME, Access, OwnerLink, link_url
 from base import exit_codes, text
 from base.console import show
+from base.shell import bot_command
 from botapi.client import Telegram
 from botapi.errors import TelegramError
 from botapi.outbox import Outbox
@@ -129,7 +130,7 @@ class OwnerInvitation:
         if self._link.used_by() is None:
             self._end(exit_codes.BAD_SETTINGS, EXPIRED)
         elif self._only:
-            self._end(exit_codes.STOPPED, "The bot has an owner. Start it with `python bot.py`.")
+            self._end(exit_codes.STOPPED, f"The bot has an owner. Start it: {bot_command()}")
 
     def _write(self, owner: int) -> None:
         log.info("User %d opened the link and is now the owner", owner)

@@ -190,7 +190,7 @@ def test_second_start_is_refused_and_names_the_holder(tmp_path: Path, bot_id: in
     assert answer.startswith("refused")
     assert f"Bot {bot_id} (@test_bot) is already running" in answer
     assert f"pid {first.pid}" in answer
-    assert "python bot.py --wait" in answer
+    assert "bot.py --wait" in answer
 
 
 def test_different_bots_run_side_by_side(tmp_path: Path, bot_id: int, start: Start) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from base import files
 from base.logs import redact
+from base.shell import bot_command
 from machine import holder as records
 from machine import supervisor
 from machine.holder import Holder, refusal
@@ -31,7 +32,7 @@ def test_the_refusal_says_who_since_when_and_how_to_stop_it() -> None:
         "  command   python bot.py   (in /srv/bot)",
         "  run by    systemd unit app.service",
         "  stop it   sudo systemctl stop app.service",
-        f"  or wait   {records.bot_command('--wait')}",
+        f"  or wait   {bot_command('--wait')}",
         "Don't delete the lock file; it won't stop the other copy.",
     ]
 

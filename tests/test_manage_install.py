@@ -16,6 +16,7 @@ import pytest
 from conftest import ROOT, TOKEN, clean_environment
 
 import bot
+from base.shell import quoted
 from manage import install, launchers
 from manage.install import DEPLOY, KINDS, Place, filled, written
 from manage.start_commands import Machine, starts_bot
@@ -168,6 +169,18 @@ def test_the_windows_task_is_xml_that_says_what_is_meant(place: Place) -> None:
     assert tree.findtext("t:Settings/t:DisallowStartIfOnBatteries", namespaces=name) == "false"
 
 
+def test_the_entry_of_the_applications_menu_says_what_is_meant(place: Place) -> None:
+    parser = configparser.RawConfigParser()
+    parser.read_string(filled(KINDS["desktop"], place))
+    entry = dict(parser["Desktop Entry"])
+    # The specification's own order: the string's escapes first, then quotes, then %.
+    string = entry["exec"].replace("\\\\", "\\")
+    found = re.findall(r'"((?:\\.|[^"\\])*)"|(\S+)', string)
+    command = [re.sub(r"\\(.)", r"\1", quoted or bare).replace("%%", "%") for quoted, bare in found]
+    assert command == ["/bin/sh", str(place.folder / "deploy" / "start.sh"), *place.options]
+    assert (entry["path"], entry["terminal"]) == (str(place.folder), "true")
+
+
 def test_the_batch_file_has_the_line_ends_that_windows_wants() -> None:
     raw = (DEPLOY / "start.bat").read_bytes()
     assert raw.count(b"\n") == raw.count(b"\r\n") > 10
@@ -192,7 +205,7 @@ def test_the_commands_to_copy_name_the_settings_file_that_was_named(kind: str, t
     (tmp_path / "my.env").touch()
     asked = run(tmp_path, kind, "--env-file", "my.env")
     (copied,) = [line for line in asked.stderr.splitlines() if f"install {kind}" in line]
-    assert f"--env-file {install._q(tmp_path / 'my.env')}" in copied
+    assert f"--env-file {quoted(str(tmp_path / 'my.env'))}" in copied
 
 
 def test_writing_makes_the_file_once_and_never_over_another(tmp_path: Path) -> None:

@@ -14,10 +14,8 @@ from typing import Any
 import pytest
 from conftest import OWNER, TOKEN, Run
 
-from base import config
 from base.config import Settings
 from lock import InstanceLock
-from machine.holder import bot_command
 from manage import instance
 from manage import status as status_of
 from service import state
@@ -48,12 +46,6 @@ def status(run_bot: Run, **settings: str) -> tuple[int, dict[str, Any]]:
 def status_lines(run_bot: Run, **settings: str) -> tuple[int, str]:
     asked = run_bot("status", **settings)
     return asked.wait_exit(), asked.output
-
-
-def test_what_it_says_to_type_means_the_same_bot(tmp_path: Path) -> None:
-    env = tmp_path / "other.env"
-    assert status_of._command(env, "stop") == bot_command("stop", "--env-file", str(env))
-    assert status_of._command(config.ENV_FILE, "stop") == bot_command("stop")
 
 
 def seen(tmp_path: Path) -> instance.Instance:

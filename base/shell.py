@@ -1,0 +1,92 @@
+"""Commands for people to type. They run as printed: the Python and the settings file of this process, in any folder,
+quoted for the shell at hand.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from base.kinds import ROOT
+
+_OF_THIS_RUN: list[str] = []  # options that every command of bot.py needs to mean the same bot
+
+
+def for_settings_file(path: Path | None) -> None:
+    """From now on every command of bot.py names this settings file; None: the usual one, which needs no name."""
+    _OF_THIS_RUN[:] = [] if path is None else ["--env-file", str(path)]
+
+
+def bot_command(*words: str) -> str:
+    """What to type for bot.py: `/srv/bot/.venv/bin/python /srv/bot/bot.py stop`, in its folder without the paths."""
+    return quoted(*_container(), _python(), _short(ROOT / "bot.py"), *words, *_OF_THIS_RUN)
+
+
+def pip_command(*words: str) -> str:
+    """What to type to have pip change the packages of this Python."""
+    return quoted(*_container(), _python(), "-m", "pip", *words)
+
+
+def installing() -> list[str]:
+    """The commands, one after the other, that install the bot's packages."""
+    requirements = _short(ROOT / "requirements.txt")
+    if sys.prefix != sys.base_prefix:
+        return [pip_command("install", "-r", requirements)]
+    # The system's own Python may not be changed on Debian and others ("externally managed").
+    environment = _short(ROOT / ".venv")
+    return [
+        quoted(_python(), "-m", "venv", environment),
+        quoted(_short(_in_venv("pip")), "install", "-r", requirements),
+        quoted(_short(_in_venv("python")), _short(ROOT / "bot.py")),
+    ]
+
+
+def quoted(*words: str) -> str:
+    """The words as one line for the shell at hand."""
+    if sys.platform != "win32":
+        return shlex.join(words)
+    if "MSYSTEM" in os.environ:  # Git Bash
+        return shlex.join(word.replace("\\", "/") for word in words)
+    line = subprocess.list2cmdline(words)
+    # A line that begins with a quote is only a text for PowerShell, which alone adds the user's modules.
+    powershell = "\\documents\\" in os.environ.get("PSMODULEPATH", "").lower()
+    return f"& {line}" if powershell and line.startswith('"') else line
+
+
+def _python() -> str:
+    python = Path(sys.executable or "python3")
+    if python.name.lower() == "pythonw.exe":  # it would show nothing
+        python = python.with_name("python.exe")
+    return _short(python)
+
+
+def _in_venv(program: str) -> Path:
+    windows = sys.platform == "win32"
+    return ROOT / ".venv" / ("Scripts" if windows else "bin") / (f"{program}.exe" if windows else program)
+
+
+def _short(path: Path) -> str:
+    """Without its folder for a person who is in it; a log is read anywhere."""
+    try:
+        here = Path.cwd() == ROOT and any(
+            stream is not None and stream.isatty() for stream in (sys.stdout, sys.stderr)
+        )
+        return str(path.relative_to(ROOT)) if here else str(path)
+    except (OSError, ValueError):
+        return str(path)
+
+
+def _container() -> list[str]:
+    """What stands before a command when this process is all there is in its container: it is typed outside."""
+    if 1 not in (os.getpid(), os.getppid()):
+        return []
+    host = socket.gethostname()
+    if os.environ.get("KUBERNETES_SERVICE_HOST"):
+        return ["kubectl", "exec", "-it", host, "--"]
+    if Path("/run/.containerenv").exists():
+        return ["podman", "exec", "-it", host]
+    return ["docker", "exec", "-it", host] if Path("/.dockerenv").exists() else []
