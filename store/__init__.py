@@ -62,8 +62,12 @@ class Store:
             return otherwise
 
     def set_value(self, name: str, value: str) -> None:
-        """Keep a small fact, in place of an earlier one of that name."""
-        self._db.put("facts", ("name",), {"name": name, "value": value})
+        """Keep a small fact, in place of an earlier one of that name. One that is known already is not written."""
+        self._db.write(
+            "INSERT INTO facts (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value "
+            "WHERE facts.value <> excluded.value",
+            (name, value),
+        )
 
     def unsubscribe(self, chat_id: int, *, note: str) -> None:
         """End a chat's alerts and withdraw those not sent yet. Its settings stay. note: why, "" when it asked to."""

@@ -15,6 +15,14 @@ from store.rows import Cursor, Gap, TrackedPosition, WalletSnapshot, WatchedWall
 from venues.perpetuals import Liquidation, Position, Rate
 from venues.trades import Bar
 
+_PUT_RATE = (
+    "INSERT INTO rates (venue, symbol, contract, rate, hours, next_ms, at_ms) VALUES (?, ?, ?, ?, ?, ?, ?) "
+    "ON CONFLICT (venue, contract) DO UPDATE SET symbol = excluded.symbol, rate = excluded.rate, "
+    "hours = excluded.hours, next_ms = excluded.next_ms, at_ms = excluded.at_ms "
+    # Rates are shown for 8 hours in percent with four digits.
+    "WHERE abs(rates.rate - excluded.rate) * 8 >= 0.0000005 * excluded.hours OR rates.hours <> excluded.hours "
+    "OR rates.next_ms <> excluded.next_ms OR rates.symbol <> excluded.symbol"
+)
 LIQUIDATIONS_KEPT = 2 * 86400.0  # seconds; venues show them again for a day
 
 
@@ -108,16 +116,29 @@ class Markets:
     # Funding
 
     def put_rates(self, venue: str, rates: Iterable[Rate]) -> None:
-        """The latest rates of a venue, in place of all it had."""
+        """The latest rates of a venue, in place of all it had.
+
+        Most are as they were a minute ago: only those that changed as they are shown are written, and once when all
+        were read.
+        """
+        latest = {rate.contract: rate for rate in rates}
         with self._db.transaction():
-            self._db.write("DELETE FROM rates WHERE venue = ?", (venue,))
-            for rate in rates:
-                self._db.put("rates", ("venue", "contract"), rate._asdict())
+            known = self._db.rows("SELECT contract FROM rates WHERE venue = ?", (venue,))
+            for contract in {str(row["contract"]) for row in known} - latest.keys():
+                self._db.write("DELETE FROM rates WHERE venue = ? AND contract = ?", (venue, contract))
+            for rate in latest.values():
+                self._db.write(_PUT_RATE, tuple(rate))
+            if latest:
+                read_at = {"name": f"rates:{venue}", "value": str(max(rate.at_ms for rate in latest.values()))}
+                self._db.put("facts", ("name",), read_at)
 
     def rates(self, symbol: str | None = None) -> list[Rate]:
         """The latest known rates of every venue."""
         rows = self._db.rows(
-            "SELECT * FROM rates WHERE symbol = coalesce(?, symbol) ORDER BY venue, symbol", (symbol,)
+            "SELECT venue, symbol, contract, rate, hours, next_ms, coalesce(CAST(value AS INTEGER), at_ms) "
+            "FROM rates LEFT JOIN facts ON name = 'rates:' || venue WHERE symbol = coalesce(?, symbol) "
+            "ORDER BY venue, symbol",
+            (symbol,),
         )
         return [Rate(*row) for row in rows]
 

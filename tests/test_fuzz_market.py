@@ -27,8 +27,9 @@ from store import Store
 from venues.coinglass import CoinGlass
 from venues.gate import Gate
 from venues.hyperliquid import Hyperliquid
+from venues.kraken import Kraken
 from venues.okx import Okx
-from venues.spot import BinanceSpot, CoinbaseExchange, Kraken, SpotVenue
+from venues.spot import BinanceSpot, CoinbaseExchange, SpotVenue
 from venues.trades import SourceError
 from watch.feeds import Context
 from watch.whale_monitor import WhaleMonitor

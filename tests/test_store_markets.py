@@ -106,6 +106,23 @@ def test_a_venues_rates_are_replaced_all_at_once_and_no_other_venues(store: Stor
     assert store.markets.rates("SOL") == [rate("SOL")]
 
 
+def test_rates_that_are_as_they_were_are_not_written_again_and_are_of_now_all_the_same(store: Store) -> None:
+    def put(at_ms: int, more: float = 0.0, next_ms: int = rate("BTC").next_ms) -> int:
+        before = store._db._connection.total_changes
+        latest = rate("BTC")._replace(at_ms=at_ms, rate=rate("BTC").rate + more, next_ms=next_ms)
+        store.markets.put_rates("OKX", [latest, rate("ETH")._replace(at_ms=latest.at_ms)])
+        assert [kept.at_ms for kept in store.markets.rates()] == [latest.at_ms] * 2
+        return store._db._connection.total_changes - before
+
+    begun = rate("BTC").at_ms
+    put(begun)
+    assert put(begun + 60_000) == 1, "only when they were read"
+    assert put(begun + 120_000, 2e-9) == 1
+    assert put(begun + 180_000, 2e-6) == 2
+    assert store.markets.rates("BTC")[0].rate == rate("BTC").rate + 2e-6
+    assert put(begun + 240_000, 2e-6, next_ms=5) == 2
+
+
 def watch(store: Store, chat_id: int, *addresses: str) -> None:
     store.chats.put(Chat(chat_id=chat_id, added_by=chat_id))
     for address in addresses:

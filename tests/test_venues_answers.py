@@ -16,9 +16,10 @@ from simulation.http import Answer, HttpServer, Hub, Request, json_answer
 from venues.coinglass import CoinGlass
 from venues.gate import Gate
 from venues.hyperliquid import Hyperliquid
+from venues.kraken import Kraken
 from venues.okx import Okx
 from venues.perpetuals import Liquidation, Rate, Reading, checked_liquidation, checked_rate
-from venues.spot import PAGE_ROWS, BinanceSpot, CoinbaseExchange, Kraken
+from venues.spot import PAGE_ROWS, BinanceSpot, CoinbaseExchange
 from venues.trades import SourceError, number
 
 MANY = max(10, settings().max_examples // 4)

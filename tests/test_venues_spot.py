@@ -21,7 +21,8 @@ from urllib3.connection import HTTPConnection
 from base.config import SOURCE_DEFAULTS
 from simulation.simulator import Simulator
 from venues.fetch import BODY_LIMIT, Host
-from venues.spot import BinanceSpot, CoinbaseExchange, Kraken, SpotVenue, spot_venues
+from venues.kraken import Kraken
+from venues.spot import BinanceSpot, CoinbaseExchange, SpotVenue, spot_venues
 from venues.trades import SourceError, Trade, UnknownSymbol
 
 FEEDS: dict[str, Callable[..., SpotVenue]] = {"binance": BinanceSpot, "coinbase": CoinbaseExchange, "kraken": Kraken}

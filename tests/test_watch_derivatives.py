@@ -152,7 +152,7 @@ def test_a_wave_over_two_venues_is_one_alert_that_grows_and_names_both(watch: Wa
     (_, grown) = watch.alerts("liquidations")
     assert grown == "BTC longs liquidated on OKX and Gate: 4.35M USD in 1 min, and growing"
     alert = watch.store.messages.alerts("liquidations", limit=1)[0]
-    assert alert.facts.startswith("10 liquidations, the largest 450k") and "2.1M at the last alert" in alert.facts
+    assert alert.facts.startswith("10 liquidations, the largest 450k") and "up from 2.1M" in alert.facts
 
 
 def test_ticks_and_restarts_anywhere_tell_the_same(watch: Watch, sim: Simulator, tmp_path: Path) -> None:

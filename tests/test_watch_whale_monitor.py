@@ -20,9 +20,10 @@ from botapi.storage import StoreError
 from simulation.simulator import Simulator
 from store import Store
 from store.rows import Alert, Chat
-from venues import spot
+from venues import kraken
 from venues.availability import SourceHealth
-from venues.spot import BinanceSpot, CoinbaseExchange, Kraken, SpotVenue, spot_venues
+from venues.kraken import Kraken
+from venues.spot import BinanceSpot, CoinbaseExchange, SpotVenue, spot_venues
 from venues.trades import Page
 from watch import spot_reader
 from watch.feeds import Context
@@ -752,7 +753,7 @@ def test_a_stop_ends_the_tick_before_the_next_request_and_keeps_what_was_read(wa
 def test_a_first_run_that_only_the_last_source_answers_tells_of_no_outage(
     sim: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(spot, "KRAKEN_SPACING", 0.0)
+    monkeypatch.setattr(kraken, "SPACING", 0.0)
     for venue in ("binance", "binance_api", "coinbase"):
         sim.fault(market=venue, kind="status", code=451)
     sim.market.trade("kraken", "BTC", "buy", 50_000.0, 0.01)

@@ -1,7 +1,7 @@
 """Spot venues: public trades, page by page from a cursor. `fetch` asks, `trades` parses.
 
 A page is free of gaps, or says how many trades the ids prove missing. An empty page means no news; a venue that is
-down always raises SourceError. The methods are described once, at `SpotVenue`; protocol facts are with each class.
+down always raises SourceError. Protocol facts are with each class.
 """
 
 from __future__ import annotations
@@ -14,14 +14,13 @@ from typing import Any, Protocol
 from urllib.parse import quote
 
 from base.coins import coin
+from venues import kraken
 from venues.fetch import Host, Venue
 from venues.trades import (
     BAD_ROW,
-    LIMIT_PAUSE,
     MOST_COINS,
     Fields,
     Page,
-    ParsedTrades,
     SourceError,
     Trade,
     TradeParser,
@@ -30,8 +29,7 @@ from venues.trades import (
     number,
 )
 
-PAGE_ROWS = 1000  # the largest page of all three venues
-KRAKEN_SPACING = 1.0  # seconds between two requests: Kraken allows about one a second
+PAGE_ROWS = 1000  # the largest page of both venues here
 
 
 class SpotVenue(Protocol):
@@ -82,7 +80,7 @@ def spot_venues(urls: Mapping[str, str]) -> list[SpotVenue]:
         BinanceSpot(urls["binance"]),
         BinanceSpot(urls["binance_api"], name="binance_api"),
         CoinbaseExchange(urls["coinbase"]),
-        Kraken(urls["kraken"], spacing=KRAKEN_SPACING),
+        kraken.Kraken(urls["kraken"], spacing=kraken.SPACING),
     ]
 
 
@@ -92,9 +90,11 @@ class _CountedTrades(Venue):
     _parser: TradeParser
 
     def head(self, symbol: str) -> str:
+        """The cursor just after the newest trade."""
         return self.newest(symbol)[0]
 
     def newest(self, symbol: str) -> tuple[str, int]:
+        """The same, and when that trade was, unix ms; 0 when there is none."""
         rows, venue_ms = self._trades(symbol, limit=1)
         newest = self._parser.parse(rows, symbol, wanted=0, venue_ms=venue_ms)
         if rows and not newest.trades:
@@ -102,9 +102,11 @@ class _CountedTrades(Venue):
         return str(newest.next_id), newest.trades[-1].at_ms if newest.trades else 0
 
     def cursor_at(self, trade: Trade) -> str:
+        """The cursor whose page begins with this trade. Asks nobody."""
         return str(trade.trade_id)
 
     def is_beyond(self, cursor: str, head: str) -> bool:
+        """Is the cursor beyond the head, where no trade will ever be? Asks nobody."""
         return int(cursor) > int(head)
 
     def _trades(self, symbol: str, **params: int) -> tuple[list[Any], int]:
@@ -129,6 +131,7 @@ class BinanceSpot(_CountedTrades):
         self._parser = TradeParser(self.host, self.venue, _binance_fields, id_at="a")
 
     def page(self, symbol: str, cursor: str) -> Page:
+        """The next trades from the cursor on."""
         wanted = int(cursor)
         rows, venue_ms = self._trades(symbol, fromId=wanted, limit=PAGE_ROWS)
         found = self._parser.parse(rows, symbol, wanted=wanted, venue_ms=venue_ms)
@@ -142,6 +145,7 @@ class BinanceSpot(_CountedTrades):
         return found.page(str(found.next_id), head=head, venue_ms=venue_ms)
 
     def at(self, symbol: str, at_ms: int) -> str | None:
+        """The cursor of the first trade at or after a time, unix ms."""
         rows, venue_ms = self._trades(symbol, startTime=at_ms, limit=1)
         if not rows:  # no trade since then: the next one is the first
             return self.head(symbol)
@@ -149,6 +153,7 @@ class BinanceSpot(_CountedTrades):
         return str(first.trades[0].trade_id) if first.trades else None
 
     def volume_usd(self, symbols: Sequence[str]) -> dict[str, float]:
+        """US dollars traded in the last 24 hours, by coin."""
         volumes: dict[str, float] = {}
         for start in range(0, len(symbols), 20):  # up to 20 symbols cost the weight of one
             volumes |= self._volumes(symbols[start : start + 20])
@@ -172,6 +177,7 @@ class BinanceSpot(_CountedTrades):
         return volumes
 
     def url(self, symbol: str) -> str:
+        """The market's public web page."""
         return f"https://www.binance.com/en/trade/{quote(self._name(symbol))}_USDT?type=spot"
 
     def _name(self, symbol: str) -> str:
@@ -212,6 +218,7 @@ class CoinbaseExchange(_CountedTrades):
         self._parser = TradeParser(self.host, self.venue, _coinbase_fields, id_at="trade_id", overlaps=True)
 
     def page(self, symbol: str, cursor: str) -> Page:
+        """The next trades from the cursor on."""
         wanted = int(cursor)
         rows, venue_ms = self._trades(symbol, limit=PAGE_ROWS)
         found = self._parser.parse(rows, symbol, wanted=wanted, venue_ms=venue_ms)
@@ -230,6 +237,7 @@ class CoinbaseExchange(_CountedTrades):
         return None
 
     def volume_usd(self, symbols: Sequence[str]) -> dict[str, float]:
+        """US dollars traded in the last 24 hours, by coin."""
         volumes = {}
         for symbol in symbols:
             try:
@@ -240,6 +248,7 @@ class CoinbaseExchange(_CountedTrades):
         return volumes
 
     def url(self, symbol: str) -> str:
+        """The market's public web page."""
         return f"https://www.coinbase.com/advanced-trade/spot/{quote(symbol)}-USD"
 
     def _trades(self, symbol: str, **params: int) -> tuple[list[Any], int]:
@@ -261,93 +270,3 @@ def _coinbase_fields(row: Any) -> Fields:
         raise ValueError("a time without its zone")
     taker = {"sell": "buy", "buy": "sell"}[row["side"]]
     return row["trade_id"], row["price"], row["size"], taker, int(moment.timestamp() * 1000)
-
-
-class Kraken(Venue):
-    """Kraken spot against US dollars. The cursor is `since:next id`, since in nanoseconds.
-
-    Kraken REST docs, "Get Recent Trades" and "Get Ticker Information": `since` and `last` are text, since a float
-    would lose digits; errors come inside HTTP 200; BTC is XBT, DOGE is XDG. Several fills share one time, and whether
-    `since` includes its own instant is not documented: a page is asked for from just before the last time seen, and
-    the ids show what is new (id 0: not known yet).
-    """
-
-    venue = "Kraken"
-    _NAMES = {"BTC": "XBT", "DOGE": "XDG"}
-
-    def __init__(self, base_url: str, *, name: str = "kraken", deadline: float = 15.0, spacing: float = 0.0) -> None:
-        super().__init__(Host(base_url, deadline=deadline, spacing=spacing))
-        self.name = name
-        self._parser = TradeParser(self.host, self.venue, _kraken_fields, id_at=6, overlaps=True)
-
-    def head(self, symbol: str) -> str:
-        return self.newest(symbol)[0]
-
-    def newest(self, symbol: str) -> tuple[str, int]:
-        found, _, last, _ = self._trades(symbol, wanted=0)
-        return f"{max(0, last - 1)}:{found.next_id}", found.trades[-1].at_ms if found.trades else 0
-
-    def page(self, symbol: str, cursor: str) -> Page:
-        since, wanted = (int(part) for part in cursor.split(":"))
-        found, rows, last, venue_ms = self._trades(symbol, wanted=wanted, since=since, count=PAGE_ROWS)
-        head = rows < PAGE_ROWS
-        # A full page of a single instant would be read again for ever: step past it.
-        stuck = not head and last - 1 <= since
-        following = max(since + 1, last) if stuck else max(since, last - 1)
-        return found.page(f"{following}:{found.next_id}", head=head, venue_ms=venue_ms)
-
-    def at(self, symbol: str, at_ms: int) -> str | None:
-        return f"{at_ms * 1_000_000 - 1}:0"
-
-    def cursor_at(self, trade: Trade) -> str:
-        # at_ms is cut to the millisecond, so the trade itself lies after this instant.
-        return f"{trade.at_ms * 1_000_000 - 1}:{trade.trade_id}"
-
-    def is_beyond(self, cursor: str, head: str) -> bool:
-        # Two more are no proof: full pages of a single instant leave the cursor up to two nanoseconds ahead.
-        return any(int(a) > int(b) + 2 for a, b in zip(cursor.split(":"), head.split(":"), strict=True))
-
-    def volume_usd(self, symbols: Sequence[str]) -> dict[str, float]:
-        volumes = {}
-        for symbol in symbols:
-            try:
-                result, _ = self._get("Ticker", symbol)
-                (ticker,) = result.values()
-                volumes[symbol] = number(ticker["v"][1], most=MOST_COINS) * number(ticker["p"][1])
-            except (UnknownSymbol, *BAD_ROW):
-                continue
-        return volumes
-
-    def url(self, symbol: str) -> str:
-        return f"https://pro.kraken.com/app/trade/{quote(symbol.lower())}-usd"
-
-    def _trades(self, symbol: str, *, wanted: int, **params: int) -> tuple[ParsedTrades, int, int, int]:
-        """The trades from id `wanted` on, the number of rows, `last` in ns, and the venue's clock."""
-        result, venue_ms = self._get("Trades", symbol, **params)
-        if not isinstance(result, dict):
-            raise SourceError(self.host, "an answer in an unknown shape")
-        last = result.get("last")
-        if not isinstance(last, str) or not last.isascii() or not last.isdigit() or len(last) > 20:
-            raise SourceError(self.host, "an answer without its cursor")
-        # The rows stand under Kraken's own name of the pair (XXBTZUSD).
-        rows = as_list(self.host, next((value for key, value in result.items() if key != "last"), None))
-        found = self._parser.parse(rows, symbol, wanted=wanted, venue_ms=venue_ms)
-        return found, len(rows), int(last), venue_ms
-
-    def _get(self, name: str, symbol: str, **params: int) -> tuple[Any, int]:
-        query = {"pair": f"{self._NAMES.get(symbol, symbol)}USD"} | params
-        answer, venue_ms = self._http.get(f"/0/public/{name}", query)
-        if not isinstance(answer, dict) or not isinstance(answer.get("error"), list):
-            raise SourceError(self.host, "an answer in an unknown shape")
-        if answer["error"]:
-            words = str(answer["error"][0])[:60]
-            if words == "EQuery:Unknown asset pair":
-                raise UnknownSymbol(self.host, f"does not know {symbol}")
-            pause = LIMIT_PAUSE if "Too many requests" in words else None
-            raise SourceError(self.host, words, retry_after=pause)
-        return answer.get("result"), venue_ms
-
-
-def _kraken_fields(row: Any) -> Fields:
-    taker = {"b": "buy", "s": "sell"}[row[3]]
-    return row[6], row[0], row[1], taker, int(row[2] * 1000)

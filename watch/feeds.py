@@ -64,25 +64,28 @@ class Use(NamedTuple):
 class Feeds(Generic[V]):
     """The venues of one watcher, in order of preference. `health` and `stop` are for any thread.
 
-    what: what is read, in words: `liquidations`. fallbacks: the venues stand in for each other, and no other watcher
-    uses them; else each is read for itself. silent_after: seconds without an answer after which the owner is told.
+    what: what is read, in words: `liquidations`. venues: None for one without its key. fallbacks: they stand in for
+    each other, and no other watcher uses them; else each is read for itself. silent_after: seconds without an answer
+    after which the owner is told.
     """
 
     def __init__(
         self,
         what: str,
-        venues: Sequence[V],
+        venues: Sequence[V | None],
         context: Context,
         *,
         fallbacks: bool = False,
         silent_after: float = 1800.0,
     ) -> None:
         self._what = what
-        self.venues = tuple(venues)
+        self.venues = tuple(venue for venue in venues if venue is not None)
         self._store, self._now, self._notify_owner = context.store, context.now, context.notify_owner
         self._silent_after, self._fallbacks = silent_after, fallbacks
         key, words = ("", "") if fallbacks else (f"_{what}", f" {what}")
-        self._health = {venue.name: Health(venue.name + key, venue.venue + words, venue.host) for venue in venues}
+        self._health = {
+            venue.name: Health(venue.name + key, venue.venue + words, venue.host) for venue in self.venues
+        }
         self._unknown: dict[tuple[str, str], float] = {}  # (venue, feed) -> when it may be asked again
         self._told_unknown: set[tuple[str, str]] = set()
         self._ended_at: dict[str, str] = {}  # venue -> the feed at which it ended its part of a tick

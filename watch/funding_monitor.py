@@ -27,15 +27,14 @@ class FundingMonitor:
 
     def __init__(self, context: Context, okx: Okx, hyperliquid: Hyperliquid, coinglass: CoinGlass | None) -> None:
         self._settings, self._store, self._now = context.settings, context.store, context.now
-        self._venues: list[Okx | Hyperliquid | CoinGlass] = [okx, hyperliquid, *([coinglass] if coinglass else [])]
-        self.feeds = Feeds("funding", self._venues, context)
+        self.feeds: Feeds[Okx | Hyperliquid | CoinGlass] = Feeds("funding", (okx, hyperliquid, coinglass), context)
         self._urls: dict[str, Callable[[str], str]] = {okx.venue: okx.url, hyperliquid.venue: hyperliquid.url}
 
     def tick(self) -> None:
         """Ask every venue once. Failures of venues are in `feeds.health()`, never raised. Raises StoreError."""
         self.feeds.begin_tick()
-        uses = {venue.name: Use("every coin") for venue in self._venues}
-        for venue in self._venues:
+        uses = {venue.name: Use("every coin") for venue in self.feeds.venues}
+        for venue in self.feeds.venues:
             found: Reading[Rate] | None = self.feeds.ask(venue, venue.rates)
             if found is not None:
                 uses[venue.name] = Use(text.count(len({rate.symbol for rate in found.rows}), "coin"))

@@ -74,8 +74,7 @@ class LiquidationMonitor:
     def __init__(self, context: Context, okx: Okx, gate: Gate, coinglass: CoinGlass | None) -> None:
         self._settings, self._store, self._now = context.settings, context.store, context.now
         self._okx, self._gate, self._coinglass = okx, gate, coinglass
-        venues: list[Okx | Gate | CoinGlass] = [okx, gate, *([coinglass] if coinglass else [])]
-        self.feeds = Feeds("liquidations", venues, context)
+        self.feeds: Feeds[Okx | Gate | CoinGlass] = Feeds("liquidations", (okx, gate, coinglass), context)
 
     def default_threshold(self, symbol: str) -> float:
         """US dollars from which chats without an amount of their own get a single one."""
@@ -233,7 +232,7 @@ class LiquidationMonitor:
         if len(venues) > 1:
             facts.append(", ".join(f"{venue} {text.usd(wave.venues[venue])}" for venue in venues))
         if wave.before:
-            facts.append(f"{text.usd(wave.before)} at the last alert")
+            facts.append(f"up from {text.usd(wave.before)}")
         return Alert(
             key=f"wave:{wave.key}",
             monitor="liquidations",

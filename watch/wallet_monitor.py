@@ -34,8 +34,7 @@ class WalletMonitor:
     def __init__(self, context: Context, hyperliquid: Hyperliquid, coinglass: CoinGlass | None) -> None:
         self._settings, self._store, self._now = context.settings, context.store, context.now
         self._hyperliquid, self._coinglass = hyperliquid, coinglass
-        venues: list[Hyperliquid | CoinGlass] = [hyperliquid, *([coinglass] if coinglass else [])]
-        self.feeds = Feeds("wallets", venues, context)
+        self.feeds: Feeds[Hyperliquid | CoinGlass] = Feeds("wallets", (hyperliquid, coinglass), context)
 
     def tick(self) -> None:
         """Read every wallet once. Failures of venues are in `feeds.health()`, never raised. Raises StoreError."""

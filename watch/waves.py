@@ -30,7 +30,8 @@ GROWN = 2.0  # times the sum at the last alert
 class Wave:
     """A wave so far. step: 1 when it began, 2 when it had doubled, and so on.
 
-    usd: US dollars in total. before: those at the last alert, 0 the first time. venues: each with its US dollars.
+    usd: US dollars in total. before: those when it began or doubled last, 0 the first time. venues: each with its US
+    dollars.
     """
 
     symbol: str
@@ -68,7 +69,7 @@ class Wave:
 class _Side:
     """What one coin and side did in the last five minutes, and its wave if one is on.
 
-    told: US dollars of the wave at its last alert.
+    told: US dollars of the wave when it began or doubled last.
     """
 
     window: list[Liquidation] = field(default_factory=list)

@@ -1,0 +1,124 @@
+"""Kraken spot: public trades, page by page from a cursor, like `spot`, which has the description of a venue."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import quote
+
+from venues.fetch import Host, Venue
+from venues.trades import (
+    BAD_ROW,
+    LIMIT_PAUSE,
+    MOST_COINS,
+    Fields,
+    Page,
+    ParsedTrades,
+    SourceError,
+    Trade,
+    TradeParser,
+    UnknownSymbol,
+    as_list,
+    number,
+)
+
+ROWS = 1000  # the largest page
+SPACING = 1.0  # seconds between two requests: Kraken allows about one a second
+
+
+class Kraken(Venue):
+    """Kraken spot against US dollars. The cursor is `since:next id`, since in nanoseconds.
+
+    Kraken REST docs, "Get Recent Trades" and "Get Ticker Information": `since` and `last` are text, since a float
+    would lose digits; errors come inside HTTP 200; BTC is XBT, DOGE is XDG. Several fills share one time, and whether
+    `since` includes its own instant is not documented: a page is asked for from just before the last time seen, and
+    the ids show what is new (id 0: not known yet).
+    """
+
+    venue = "Kraken"
+    _NAMES = {"BTC": "XBT", "DOGE": "XDG"}
+
+    def __init__(self, base_url: str, *, name: str = "kraken", deadline: float = 15.0, spacing: float = 0.0) -> None:
+        super().__init__(Host(base_url, deadline=deadline, spacing=spacing))
+        self.name = name
+        self._parser = TradeParser(self.host, self.venue, _kraken_fields, id_at=6, overlaps=True)
+
+    def head(self, symbol: str) -> str:
+        """The cursor just after the newest trade."""
+        return self.newest(symbol)[0]
+
+    def newest(self, symbol: str) -> tuple[str, int]:
+        """The same, and when that trade was, unix ms; 0 when there is none."""
+        found, _, last, _ = self._trades(symbol, wanted=0)
+        return f"{max(0, last - 1)}:{found.next_id}", found.trades[-1].at_ms if found.trades else 0
+
+    def page(self, symbol: str, cursor: str) -> Page:
+        """The next trades from the cursor on."""
+        since, wanted = (int(part) for part in cursor.split(":"))
+        found, rows, last, venue_ms = self._trades(symbol, wanted=wanted, since=since, count=ROWS)
+        head = rows < ROWS
+        # A full page of a single instant would be read again for ever: step past it.
+        stuck = not head and last - 1 <= since
+        following = max(since + 1, last) if stuck else max(since, last - 1)
+        return found.page(f"{following}:{found.next_id}", head=head, venue_ms=venue_ms)
+
+    def at(self, symbol: str, at_ms: int) -> str | None:
+        """The cursor of the first trade at or after a time, unix ms."""
+        return f"{at_ms * 1_000_000 - 1}:0"
+
+    def cursor_at(self, trade: Trade) -> str:
+        """The cursor whose page begins with this trade. Asks nobody."""
+        # at_ms is cut to the millisecond, so the trade itself lies after this instant.
+        return f"{trade.at_ms * 1_000_000 - 1}:{trade.trade_id}"
+
+    def is_beyond(self, cursor: str, head: str) -> bool:
+        """Is the cursor beyond the head, where no trade will ever be? Asks nobody."""
+        # Two more are no proof: full pages of a single instant leave the cursor up to two nanoseconds ahead.
+        return any(int(a) > int(b) + 2 for a, b in zip(cursor.split(":"), head.split(":"), strict=True))
+
+    def volume_usd(self, symbols: Sequence[str]) -> dict[str, float]:
+        """US dollars traded in the last 24 hours, by coin."""
+        volumes = {}
+        for symbol in symbols:
+            try:
+                result, _ = self._get("Ticker", symbol)
+                (ticker,) = result.values()
+                volumes[symbol] = number(ticker["v"][1], most=MOST_COINS) * number(ticker["p"][1])
+            except (UnknownSymbol, *BAD_ROW):
+                continue
+        return volumes
+
+    def url(self, symbol: str) -> str:
+        """The market's public web page."""
+        return f"https://pro.kraken.com/app/trade/{quote(symbol.lower())}-usd"
+
+    def _trades(self, symbol: str, *, wanted: int, **params: int) -> tuple[ParsedTrades, int, int, int]:
+        """The trades from id `wanted` on, the number of rows, `last` in ns, and the venue's clock."""
+        result, venue_ms = self._get("Trades", symbol, **params)
+        if not isinstance(result, dict):
+            raise SourceError(self.host, "an answer in an unknown shape")
+        last = result.get("last")
+        if not isinstance(last, str) or not last.isascii() or not last.isdigit() or len(last) > 20:
+            raise SourceError(self.host, "an answer without its cursor")
+        # The rows stand under Kraken's own name of the pair (XXBTZUSD).
+        rows = as_list(self.host, next((value for key, value in result.items() if key != "last"), None))
+        found = self._parser.parse(rows, symbol, wanted=wanted, venue_ms=venue_ms)
+        return found, len(rows), int(last), venue_ms
+
+    def _get(self, name: str, symbol: str, **params: int) -> tuple[Any, int]:
+        query = {"pair": f"{self._NAMES.get(symbol, symbol)}USD"} | params
+        answer, venue_ms = self._http.get(f"/0/public/{name}", query)
+        if not isinstance(answer, dict) or not isinstance(answer.get("error"), list):
+            raise SourceError(self.host, "an answer in an unknown shape")
+        if answer["error"]:
+            words = str(answer["error"][0])[:60]
+            if words == "EQuery:Unknown asset pair":
+                raise UnknownSymbol(self.host, f"does not know {symbol}")
+            pause = LIMIT_PAUSE if "Too many requests" in words else None
+            raise SourceError(self.host, words, retry_after=pause)
+        return answer.get("result"), venue_ms
+
+
+def _kraken_fields(row: Any) -> Fields:
+    taker = {"b": "buy", "s": "sell"}[row[3]]
+    return row[6], row[0], row[1], taker, int(row[2] * 1000)
