@@ -37,6 +37,7 @@ ADMINS_EVERY = 10.0  # seconds: how soon a new group's admins are known
 TROUBLE_EVERY = 10.0  # seconds: how soon the owner knows that the database cannot be written
 LONGEST_REST = 5.0  # seconds: how soon a clock that was put back is noticed
 PRUNE_EVERY = 3600.0  # seconds
+FILES_EVERY = 30.0  # seconds: how soon it is noticed that someone deleted the bot's files
 LOOK_AGAIN = 0.2  # seconds: how soon the jobs begin that wait for the time
 # Fact in the store: when the latest finished round of whale checks began, by the computer's clock, as of `--once`.
 ROUND_BEGAN = "checked"
@@ -59,7 +60,7 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class Jobs:
-    """All jobs of the bot. The last three belong to the running bot itself (service/)."""
+    """All jobs of the bot. The last ones belong to the running bot itself (service/)."""
 
     settings: Settings
     store: Store
@@ -72,6 +73,7 @@ class Jobs:
     end: Callable[[int, str], None]
     owner_link: Callable[[], None]
     database_trouble: Callable[[], None]
+    save_database: Callable[[], None]
     status_file: Callable[[], object]
 
     def table(self) -> tuple[Job, ...]:
@@ -93,7 +95,8 @@ class Jobs:
             # The bot itself
             Job(name="owner link", every=1.0, run=self.owner_link),
             Job(name="status file", every=STATUS_EVERY, run=self.status_file),
-            Job(name="lock", every=30.0, after=2.0, run=self._check_lock),
+            Job(name="database file", every=FILES_EVERY, after=1.0, run=self.save_database),
+            Job(name="lock", every=FILES_EVERY, after=2.0, run=self._check_lock),
             Job(name="clock", every=60.0, run=self.clock.follow_computer),
             Job(name="old records", every=PRUNE_EVERY, run=self._prune, waits=True),
         )

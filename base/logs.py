@@ -80,6 +80,13 @@ def to_file(path: Path, token: str, form: str = "text") -> None:
 
 
 class _LogFile(logging.handlers.RotatingFileHandler):
+    def shouldRollover(self, record: logging.LogRecord) -> bool:
+        """Also open the file anew when someone has deleted it."""
+        if self.stream is not None and not Path(self.baseFilename).exists():
+            self.stream.close()
+            self.stream = None
+        return bool(super().shouldRollover(record))
+
     def handleError(self, record: logging.LogRecord) -> None:
         """A full disk loses the line of the file, without a traceback: the console has the line."""
         if not isinstance(sys.exc_info()[1], OSError):

@@ -13,7 +13,9 @@ from pathlib import Path
 from machine.holder import user_name
 from machine.machine_lock import APP
 
-if sys.platform != "win32":
+if sys.platform == "win32":
+    import ctypes
+else:
     import pwd
 
 log = logging.getLogger(__name__)
@@ -56,6 +58,30 @@ def find_folder(bot_id: int, data_dir: Path | None = None, *, home: Path | None 
         return _fallback_folder(make=False) / str(bot_id)
     except (FolderError, OSError):
         return usual
+
+
+_NETWORK_DISKS = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "fuse.sshfs", "9p", "fuse.rclone", "drvfs")
+
+
+def network_disk(place: Path, *, root: Path = Path("/")) -> str:
+    """The kind of network disk that this place is on (`nfs4`, `cifs`), "" for none as far as is known here.
+
+    root: put before /proc. There a lock may hold for one computer only, and a database may be damaged.
+    """
+    if sys.platform == "win32":
+        drive = place.absolute().drive
+        remote = drive.startswith("\\\\") or ctypes.windll.kernel32.GetDriveTypeW(f"{drive}\\") == 4  # DRIVE_REMOTE
+        return "network share" if remote else ""
+    try:
+        mounts = (root / "proc/mounts").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    on = [(0, 0, "")]
+    for number, words in enumerate(map(str.split, mounts.splitlines())):
+        if len(words) > 2 and place.is_relative_to(point := words[1].replace("\\040", " ")):
+            on.append((len(point), number, words[2]))
+    kind = max(on)[2]
+    return kind if kind in _NETWORK_DISKS else ""
 
 
 def _obstacle(folder: Path) -> str:

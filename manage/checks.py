@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from base import text
 from base.shell import bot_command, installing, pip_command, quoted
 from machine import processes
+from machine.folders import network_disk
 from manage.findings import Finding, Level
 from manage.start_commands import Machine, is_checkout, read
 
@@ -38,7 +39,6 @@ OPTIONAL = {
 }
 LOW_DISK, NO_DISK = 200e6, 20e6  # bytes free
 MUCH_MEMORY = 400e6  # bytes; the bot needs about 40 MB
-_NETWORK_DISKS = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "fuse.sshfs", "9p", "fuse.rclone", "drvfs")
 _SYNCED = ("onedrive", "dropbox", "google drive", "icloud", "nextcloud")
 
 
@@ -213,8 +213,7 @@ def folder(subject: Subject) -> Iterator[Finding]:
         yield Finding("folder", level, f"{path}: only {room}", "free some space on that disk")
     else:
         yield Finding("folder", "ok", f"{path}{'' if there == path else ' (created at the first start)'}, {room}")
-    disk = _file_system(subject.machine, there)
-    if disk in _NETWORK_DISKS:
+    if disk := network_disk(there, root=subject.machine.root):
         words = f"{path} is on a network disk ({disk}), where the lock and the database are not safe"
         yield Finding("folder", "warning", words, "set DATA_DIR to a folder on a local disk")
     synced = next((name for name in _SYNCED if name in str(path).lower()), None)
@@ -233,12 +232,6 @@ def _writable(place: Path) -> bool:
     except OSError:
         return False
     return True
-
-
-def _file_system(machine: Machine, place: Path) -> str:
-    mounts = [line.split() for line in read(machine.root / "proc/mounts").splitlines()]
-    on = [(len(words[1]), words[2]) for words in mounts if len(words) > 2 and place.is_relative_to(words[1])]
-    return max(on, default=(0, ""))[1]
 
 
 def database(subject: Subject) -> Iterator[Finding]:

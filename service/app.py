@@ -159,6 +159,7 @@ class Bot:
             end=self._end,
             owner_link=self.invitation.tick,
             database_trouble=self.owner.tell_of_trouble,
+            save_database=self.owner.save_database,
             status_file=self.state.write,
         )
         self.scheduler = Scheduler(self.jobs.table(), on_death=self._died, may_decide=self.clock.may_decide)

@@ -72,6 +72,13 @@ class OwnerMessages:
         log.warning("%s", words)
         self.tell(words)
 
+    def save_database(self) -> None:
+        """For a job: notice that someone deleted or replaced the database while the bot runs. Raises StoreError."""
+        words = self.store.save_if_deleted()
+        if words is not None:
+            log.error("%s", words)
+            self.tell(words)
+
     def tell_of_trouble(self) -> None:
         """For a job: tell when the database cannot be used. Not through the outbox, which needs that database."""
         words, owner = self.store.trouble(), self.access.owner_id

@@ -170,5 +170,12 @@ def _store(lock: InstanceLock, clock: Clock) -> Iterator[Store]:
     try:
         with closing(Store(lock.folder / "bot.db", now=clock)) as store:
             yield store
+            try:
+                words = store.save_if_deleted()  # just before the stop: the job has not noticed it
+            except StoreError:
+                pass  # the store has reported it
+            else:
+                if words is not None:
+                    log.error("%s", words)
     finally:
         lock.release()

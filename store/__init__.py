@@ -34,6 +34,7 @@ class Store:
         self.set_aside, self.taken_over = self._db.set_aside, self._db.taken_over
         self.transaction, self.savepoint = self._db.transaction, self._db.savepoint
         self.failing_for, self.close = self._db.failing_for, self._db.close
+        self.save_if_deleted = self._db.save_if_deleted
         self.chats = Chats(self._db)
         self.messages = Messages(self._db)
         self.markets = Markets(self._db, now=now)

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -20,7 +18,9 @@ from typing import Any
 
 from base.text import duration
 from botapi.storage import StoreError
+from machine.folders import network_disk
 from store import salvage, schema
+from store.fifo_lock import FifoLock
 from store.salvage import is_damage
 
 log = logging.getLogger(__name__)
@@ -43,6 +43,11 @@ _READ_ONLY = (
     "Give this user write permission there",
 )
 _OTHER = ("The database {path} cannot be used: {error}", "Check the disk, its free space and its permissions")
+_SHARE = (
+    "{path} is on a network disk ({share}), where SQLite cannot lock it ({error})",
+    "Set DATA_DIR to a folder on a local disk, and copy bot.db there if there is one",
+)
+_OF_SHARES = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_IOERR)
 _MEANINGS = {
     sqlite3.SQLITE_FULL: _FULL,
     sqlite3.SQLITE_BUSY: _LOCKED,
@@ -72,7 +77,7 @@ class Database:
         self._failing_since: float | None = None
         self._damage_reported = False
         self._unreadable: set[str] = set()
-        self._lock = _FifoLock()
+        self._lock = FifoLock()
         self._depth = 0
         self._changes = 0  # of the connection in all, when the transaction began
         try:
@@ -110,6 +115,8 @@ class Database:
             db.execute("PRAGMA synchronous = NORMAL")
             db.execute(f"PRAGMA journal_size_limit = {LOG_SIZE}")
             schema.upgrade(db, self.path, self._migrations)
+            db.execute("SELECT count(*) FROM sqlite_master").fetchone()  # SQLite makes its files beside it
+            self._identity = salvage.identity(self.path)
         except BaseException:
             db.close()
             raise
@@ -208,6 +215,30 @@ class Database:
             self._unreadable.add(what)
             log.warning("In the database, %s cannot be read and is left out: %s", what, why)
 
+    def save_if_deleted(self) -> str | None:
+        """If someone deleted or replaced the file, write everything into a new one; what happened, for people.
+
+        Not in a transaction. Raises StoreError: then the next call tries again.
+        """
+        with self._lock:
+            try:
+                found = salvage.identity(self.path)
+                if all(found.get(suffix) == seen for suffix, seen in self._identity.items()):
+                    return None
+                replaced = salvage.rescue(self._connection, self.path, self._identity)
+            except (OSError, sqlite3.Error) as error:
+                raise self._known(error) from error
+            try:
+                self._connection = self._open()
+            except (OSError, sqlite3.Error) as error:  # the new file is complete: a new start can use it
+                self.on_damage(text := _explain(self.path, error, opening=True))
+                raise StoreError(text) from error
+        kept = f" The file that took its place is kept as {replaced.name}." if replaced else ""
+        return (
+            f"The bot's database {self.path} was {'replaced' if replaced else 'deleted'} while the bot was running. "
+            f"Everything was saved into a new file: nothing is lost.{kept} Stop the bot before you touch its files."
+        )
+
     def failing_for(self) -> float | None:
         """Seconds since when the file cannot be used, None while it can. Never waits."""
         since = self._failing_since
@@ -227,7 +258,7 @@ class Database:
                 "Rolling back: %s", error
             )  # the first error is the one to report; SQLite undoes the rest itself
 
-    def _known(self, error: sqlite3.Error) -> Exception:
+    def _known(self, error: sqlite3.Error | OSError) -> Exception:
         """The error explained for people, or itself when it is a bug of ours. Only the first in a row is logged."""
         if isinstance(error, _BUGS):
             return error
@@ -272,46 +303,9 @@ def _explain(path: Path, error: Exception, *, opening: bool = False) -> str:
             f"new one with everything that can still be read. Check the disk."
         )
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the low byte is the kind, the rest its special case
-    happened, remedy = (part.format(path=path, error=error) for part in _MEANINGS.get(code, _OTHER))
+    share = network_disk(path.absolute())
+    meaning = _SHARE if share and code in _OF_SHARES else _MEANINGS.get(code, _OTHER)
+    happened, remedy = (part.format(path=path, error=error, share=share) for part in meaning)
     if opening:
         return f"{happened}. Nothing was changed. {remedy}, then start the bot again."
     return f"{happened}. Nothing stored is lost; new commands and alerts wait. {remedy}: the bot continues by itself."
-
-
-class _FifoLock:
-    """A re-entrant lock that is first come, first served. Used with `with`, as an RLock is.
-
-    With Python's own, a thread that releases and acquires again at once mostly gets it again: a storm of alerts, each
-    a transaction of its own, would keep a command waiting until its end.
-    """
-
-    def __init__(self) -> None:
-        self._mutex = threading.Lock()
-        self._owner: int | None = None
-        self._depth = 0
-        self._waiting: deque[tuple[int, threading.Lock]] = deque()
-
-    def __enter__(self) -> None:
-        me = threading.get_ident()
-        if self._owner == me:  # only this thread can see itself here, and every statement of a transaction does
-            self._depth += 1
-            return
-        with self._mutex:
-            if self._owner is None:
-                self._owner, self._depth = me, 1
-                return
-            turn = threading.Lock()
-            turn.acquire()
-            self._waiting.append((me, turn))
-        turn.acquire()  # released by whoever hands over
-
-    def __exit__(self, *_: object) -> None:
-        self._depth -= 1
-        if self._depth:
-            return
-        with self._mutex:
-            self._owner = None
-            if self._waiting:
-                self._owner, turn = self._waiting.popleft()
-                self._depth = 1
-                turn.release()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sqlite3
 import time
 from dataclasses import dataclass
@@ -24,16 +25,52 @@ def is_damage(error: Exception) -> bool:
     return isinstance(error, sqlite3.DatabaseError) and ("malformed" in words or "not a database" in words)
 
 
-def set_aside(path: Path) -> Path:
+def set_aside(path: Path, *, why: str = "corrupt") -> Path:
     """Rename the file, with the log that SQLite keeps beside it. Returns its new name. Raises OSError."""
     stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
-    aside = path.with_name(f"{path.name}.corrupt-{stamp}")
+    aside = path.with_name(f"{path.name}.{why}-{stamp}")
     while aside.exists():  # rename() would overwrite it
         aside = aside.with_name(f"{aside.name}x")
     for suffix in ("", "-wal", "-shm"):
         source = path.with_name(path.name + suffix)
         if source.exists():
             source.rename(aside.with_name(aside.name + suffix))
+    return aside
+
+
+Identity = dict[str, tuple[int, int]]  # by suffix: device and inode of the database and SQLite's files beside it
+
+
+def identity(path: Path) -> Identity:
+    """What tells these files from others of their names, without those that are not there. Raises OSError."""
+    found = {}
+    for suffix in ("", "-wal", "-shm"):
+        try:
+            seen = path.with_name(path.name + suffix).stat()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        found[suffix] = (seen.st_dev, seen.st_ino)
+    return found
+
+
+def rescue(db: sqlite3.Connection, path: Path, known: Identity) -> Path | None:
+    """Write all that the open `db` holds into a new file at `path`, whose files are not the `known` ones any more.
+
+    Another database that is there now is set aside: returns its new name. Raises OSError, sqlite3.Error.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    new = path.with_name(f"{path.name}.unfinished")
+    new.unlink(missing_ok=True)
+    db.execute("VACUUM INTO ?", (str(new),))
+    with new.open("rb+") as file:
+        os.fsync(file.fileno())
+    there = identity(path)
+    for suffix in ("-wal", "-shm"):  # ours belong to no other database
+        if suffix in there and there[suffix] == known.get(suffix):
+            path.with_name(path.name + suffix).unlink()
+    aside = set_aside(path, why="replaced") if "" in there and there[""] != known[""] else None
+    new.replace(path)
+    db.close()  # before the new file is opened: SQLite now deletes the files beside `path`, whoever made them
     return aside
 
 

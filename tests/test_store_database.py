@@ -19,6 +19,7 @@ from conftest import ROOT
 from storekit import NOW, full_disk, pending, say, texts
 
 from botapi.storage import StoreError
+from machine.folders import network_disk
 from store import Store, database
 
 
@@ -227,6 +228,7 @@ def test_a_file_that_may_not_grow_loses_nothing_and_works_again_when_it_may(path
 import resource, sys
 from pathlib import Path
 from botapi.storage import StoreError
+from machine.folders import network_disk
 from store import Store
 store = Store(Path(sys.argv[1]))
 store.set_value("kept", "1")
@@ -332,3 +334,41 @@ def test_a_start_while_another_program_holds_the_database_says_so_and_changes_no
     again = Store(path)
     assert (again.value("name"), again.set_aside) == ("kept", None)
     again.close()
+
+
+def test_a_database_on_a_network_disk_that_cannot_be_locked_is_no_other_programs_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "bot.db"
+    Store(path).close()
+    monkeypatch.setattr(database, "BUSY_PATIENCE", 0.1)
+    monkeypatch.setattr(database, "network_disk", lambda place: "nfs4")
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as holder:
+        holder.execute("PRAGMA locking_mode = EXCLUSIVE")
+        holder.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(StoreError, match=r"is on a network disk \(nfs4\).*Set DATA_DIR to a folder on a local"):
+            Store(path)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="read from /proc")
+@pytest.mark.parametrize(
+    ("place", "kind"),
+    [
+        ("/home/me/bot", ""),
+        ("/srv/share/bot", "nfs4"),
+        ("/srv/my share/bot", "cifs"),
+        ("/srv/share/local/bot", ""),
+        ("/srv/twice/bot", "cifs"),
+        ("/srv/shared", ""),
+    ],
+)
+def test_a_network_disk_is_known_by_the_mount_that_is_nearest_and_on_top(
+    tmp_path: Path, place: str, kind: str
+) -> None:
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc" / "mounts").write_text(
+        "/dev/sda1 / ext4 rw 0 0\nserver:/x /srv/share nfs4 rw 0 0\n//server/y /srv/my\\040share cifs rw 0 0\n"
+        "/dev/sdb1 /srv/share/local ext4 rw 0 0\n/dev/sdc1 /srv/twice ext4 rw 0 0\n//s/z /srv/twice cifs rw 0 0\n\n",
+        encoding="utf-8",
+    )
+    assert network_disk(Path(place), root=tmp_path) == kind

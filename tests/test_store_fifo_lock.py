@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 import time
 
-from store.database import _FifoLock
+from store.fifo_lock import FifoLock
 
 
 def test_who_lets_go_and_takes_hold_again_at_once_lets_others_have_their_turn() -> None:
-    lock, asked, got = _FifoLock(), threading.Event(), threading.Event()
+    lock, asked, got = FifoLock(), threading.Event(), threading.Event()
     rounds_after = 0
 
     def other() -> None:
@@ -32,7 +32,7 @@ def test_who_lets_go_and_takes_hold_again_at_once_lets_others_have_their_turn() 
 
 
 def test_turns_come_in_the_order_of_asking_and_the_owner_may_ask_again() -> None:
-    lock, order = _FifoLock(), list[int]()
+    lock, order = FifoLock(), list[int]()
 
     def work(number: int) -> None:
         with lock, lock:
@@ -51,7 +51,7 @@ def test_turns_come_in_the_order_of_asking_and_the_owner_may_ask_again() -> None
 
 
 def test_no_two_threads_hold_it_at_once() -> None:
-    lock, inside, most = _FifoLock(), 0, 0
+    lock, inside, most = FifoLock(), 0, 0
 
     def work() -> None:
         nonlocal inside, most
