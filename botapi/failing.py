@@ -10,7 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+LONGEST_BACKOFF = 60.0
 GIVE_UP_AFTER = 7200.0  # seconds; a logOut, which refuses every message, lasts an hour
+
+
+def backoff(failures: int, jitter: float) -> float:
+    """Seconds to rest after so many failures before this one. jitter: from 0 to 1."""
+    return min(LONGEST_BACKOFF, 2.0 ** min(failures, 6)) * (0.75 + jitter / 2)
 
 
 @dataclass

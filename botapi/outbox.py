@@ -19,8 +19,8 @@ from base.text import clip, duration
 from base.worker import Worker
 from botapi.errors import LineRenewed, Rejected, TelegramError, TokenRefused, TooManyRequests, Unreachable
 from botapi.events import OutboxEvents
-from botapi.failing import GIVE_UP_AFTER, FailingMessages
-from botapi.pacing import Queues
+from botapi.failing import GIVE_UP_AFTER, FailingMessages, backoff
+from botapi.pacing import LIMITS_LAST, Queues
 from botapi.refusals import About, edit_is_lost
 from botapi.sending import Maker, MakersBusyError, Sender, Sending
 from botapi.storage import Delivery, Storage, StoreError
@@ -29,7 +29,6 @@ log = logging.getLogger(__name__)
 
 SENDERS = 8
 TRIED_FOR = duration(GIVE_UP_AFTER)
-LONGEST_BACKOFF = 60.0
 AFTER_FAILURE = 5.0  # seconds to rest after a failure of our own: of one message, or of the store
 LAST_ANSWERS = 7.5  # seconds; with all else a stop takes, less than the 10 s after which the process is ended
 NOT_KNOWN_YET = 0.2  # seconds after which to ask again whether another copy has answered
@@ -71,6 +70,7 @@ class Outbox:
         self._lock = threading.Lock()
         self._given_back = threading.Condition(self._lock)
         self._queues = Queues(rate=send_rate, now=monotonic())
+        self._recalled = False  # what was sent before the start, in the last minute
         self._last_id = 0
         self._news = True
         self._failures = 0  # in a row, several at the same time counted once
@@ -184,6 +184,11 @@ class Outbox:
 
     def _take_news(self) -> None:
         now = self._monotonic()
+        if not self._recalled:
+            clock = self._now()
+            sent = self._store.sent_since(clock - LIMITS_LAST)
+            self._queues.recall((now - max(0.0, clock - at), chat_id) for chat_id, at in sent)
+            self._recalled = True
         for delivery_id, chat_id, lane in self._store.pending(after=self._last_id):
             self._queues.add(delivery_id, chat_id, lane, now=now)
             self._last_id = delivery_id
@@ -268,11 +273,11 @@ class Outbox:
             if failing.is_hopeless(now):
                 return self._give_up(delivery, error)
             if not failing.alone:
-                return self._backoff(failing.tries - 1)
+                return backoff(failing.tries - 1, self._jitter())
         with self._lock:
             if failures == self._failures:  # else it failed together with one that is counted already
                 self._failures += 1
-                hold_until = self._monotonic() + self._backoff(failures)
+                hold_until = self._monotonic() + backoff(failures, self._jitter())
                 self._queues.hold_until = max(self._queues.hold_until, hold_until)
             begins = self._failing_since is None
             if begins:
@@ -293,9 +298,6 @@ class Outbox:
         with self._lock:
             self._news = True
         return 0.0
-
-    def _backoff(self, failures: int) -> float:
-        return min(LONGEST_BACKOFF, 2.0 ** min(failures, 6)) * (0.75 + self._jitter() / 2)
 
     def _answers(self) -> bool:
         try:

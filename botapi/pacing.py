@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from botapi.storage import ALERTS, ANSWERS
@@ -15,6 +16,7 @@ from botapi.storage import ALERTS, ANSWERS
 BURST = 3.0  # messages in a chat
 CATCH_UP = 5.0  # messages in all
 LONGEST_REST = 60.0
+LIMITS_LAST = 60.0  # seconds: the longest time that a limit looks back on
 
 
 class Bucket:
@@ -31,6 +33,10 @@ class Bucket:
         self._at = now
         # Tolerance for floating point: "now" must not become a wait of a nanosecond.
         return max(0.0, (1.0 - self._level) / self._rate) if self._level < 1.0 - 1e-9 else 0.0
+
+    def is_full(self, now: float) -> bool:
+        """Is it as if nothing had been taken?"""
+        return self.wait(now) == 0.0 and (self._rate == 0 or self._level >= self._burst)
 
     def take(self, count: float = 1.0) -> None:
         """Use up so many."""
@@ -76,6 +82,15 @@ class Queues:
         self._chats: dict[int, _Chat] = {}
         self._ready: tuple[dict[int, None], dict[int, None]] = ({}, {})  # chats that may send now, in turn, by lane
         self._waiting: list[tuple[float, int]] = []  # heap: when a chat may send again
+        self._cleaned_at = now
+
+    def recall(self, sent: Iterable[tuple[float, int]]) -> None:
+        """Count what an earlier process sent: when, oldest first, and to which chat. Telegram counts it, too."""
+        for at, chat_id in sent:
+            for bucket in (self._overall, self._chat(chat_id, at).bucket):
+                bucket.wait(at)
+                bucket.take()
+            self._last_second.append(at)
 
     def add(self, delivery_id: int, chat_id: int, lane: int, *, now: float) -> None:
         """Append a message to its chat's lane."""
@@ -84,6 +99,7 @@ class Queues:
 
     def claim(self, now: float, *, answers_only: bool, one_at_a_time: bool) -> Claim:
         """The message to send now, in flight from here on; or the seconds until one may be due."""
+        self._clean(now)
         while self._waiting and self._waiting[0][0] <= now:
             chat_id = heapq.heappop(self._waiting)[1]
             self._chats[chat_id].waits = False
@@ -140,6 +156,16 @@ class Queues:
         if self._paced and len(self._last_second) == self._last_second.maxlen:
             wait = max(wait, self._last_second[0] + 1.0 - now)
         return wait
+
+    def _clean(self, now: float) -> None:
+        """Forget the chats that would begin anew as they are. Once a minute."""
+        if now - self._cleaned_at < LIMITS_LAST:
+            return
+        self._cleaned_at = now
+        for chat_id, chat in list(self._chats.items()):
+            idle = chat.head() is None and not (chat.in_flight or chat.waits)
+            if idle and chat.hold_until <= now and chat.bucket.is_full(now):
+                del self._chats[chat_id]
 
     def _chat(self, chat_id: int, now: float) -> _Chat:
         chat = self._chats.get(chat_id)

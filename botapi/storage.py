@@ -54,6 +54,9 @@ class Storage(Protocol):
     def pending(self, *, after: int = 0) -> list[tuple[int, int, int]]:
         """(id, chat_id, lane) of every message still to be sent with an id above `after`, in order."""
 
+    def sent_since(self, at: float) -> list[tuple[int, float]]:
+        """(chat_id, when) of every message that Telegram has taken since then, oldest first."""
+
     def delivery(self, delivery_id: int) -> Delivery | None:
         """The message if it is still to be sent."""
 
@@ -128,6 +131,9 @@ class MemoryStorage:
     def pending(self, *, after: int = 0) -> list[tuple[int, int, int]]:
         with self._lock:
             return [(one.id, one.chat_id, one.lane) for one in self._waiting.values() if one.id > after]
+
+    def sent_since(self, at: float) -> list[tuple[int, float]]:
+        return []
 
     def delivery(self, delivery_id: int) -> Delivery | None:
         return self._waiting.get(delivery_id)

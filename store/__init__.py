@@ -40,6 +40,7 @@ class Store:
         self.markets = Markets(self._db, now=now)
         # Polling and the outbox know the store as botapi.storage.Storage, which has these without a part.
         self.pending = self.messages.pending
+        self.sent_since = self.messages.sent_since
         self.delivery = self.messages.delivery
         self.settle_sent = self.messages.settle_sent
         self.settle_buried = self.messages.settle_buried

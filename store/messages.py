@@ -80,6 +80,14 @@ class Messages:
         )
         return [(row["id"], row["chat_id"], row["lane"]) for row in rows]
 
+    def sent_since(self, at: float) -> list[tuple[int, float]]:
+        """(chat_id, when) of every message that Telegram has taken since then, oldest first."""
+        rows = self._db.rows(
+            "SELECT chat_id, settled_at FROM deliveries WHERE settled_at > ? AND state = 'sent' ORDER BY settled_at",
+            (at,),
+        )
+        return [(row["chat_id"], row["settled_at"]) for row in rows]
+
     def delivery(self, delivery_id: int) -> Delivery | None:
         """The message if it is still to be sent. An edit has its parent's message_id in the payload."""
         row = self._db.row(

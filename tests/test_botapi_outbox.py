@@ -213,6 +213,38 @@ def test_what_a_busy_machine_was_late_with_is_made_up_for_within_the_limit(
     assert 600 / (times[-1] - times[0]) >= 0.95 * 30
 
 
+@pytest.mark.parametrize(("chat_id", "sent_before", "least"), [(1, 3, 0.4), (GROUP, 17, 3.0)])
+def test_what_was_sent_just_before_a_restart_counts(
+    store: Store, telegram: FakeTelegram, make: Make, chat_id: int, sent_before: int, least: float
+) -> None:
+    clock = Time()
+    first = make(send_rate=30.0, monotonic=clock, now=clock)
+    for n in range(sent_before):
+        put(store, str(n), chat_id=chat_id)
+    while len(telegram.sent) < sent_before:
+        drive(first, clock, 0.5, telegram)
+    put(store, "next", chat_id=chat_id)
+    clock.now += 0.05
+    restarted = clock.now
+    again = make(send_rate=30.0, monotonic=lambda: clock.now - 500, now=clock)
+    while telegram.texts()[-1] != "next":
+        clock.now += max(0.01, again.step())
+    assert clock.now - restarted >= least
+
+
+def test_a_chat_that_has_nothing_to_send_is_forgotten(store: Store, telegram: FakeTelegram, make: Make) -> None:
+    clock = Time()
+    outbox = make(send_rate=30.0, monotonic=clock)
+    for n in range(40):
+        put(store, str(n), chat_id=-n - 1)
+    drive(outbox, clock, 60, telegram)
+    put(store, "last", chat_id=5)
+    outbox.wake()
+    drive(outbox, clock, 61, telegram)
+    assert len(telegram.sent) == 41
+    assert len(outbox._queues._chats) <= 1
+
+
 def test_a_429_holds_its_chat_for_as_long_as_told(store: Store, telegram: FakeTelegram, make: Make) -> None:
     clock = Time()
     outbox = make(monotonic=clock)

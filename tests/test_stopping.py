@@ -100,6 +100,20 @@ def test_a_stop_waits_for_a_slow_answer_of_telegram_rather_than_send_twice(
     assert chat.texts(OWNER).count("pong once") == 1
 
 
+def test_a_restart_in_the_middle_of_many_answers_keeps_telegrams_limits(
+    run_bot: Run, chat: SimBot, sim: Simulator
+) -> None:
+    chat.limits()
+    for number in range(8):
+        chat.send_text(chat_id=OWNER, text=f"/ping {number}")
+    bot = run_bot()
+    chat.wait_text("pong 4", chat_id=OWNER)
+    bot.stop()
+    run_bot()
+    chat.wait_text("pong 7", chat_id=OWNER)
+    assert chat.flood_refused == 0
+
+
 def test_a_stop_with_a_batch_in_hand_finishes_the_command_it_is_at_and_leaves_the_rest(
     run_bot: Run, chat: SimBot, sim: Simulator
 ) -> None:
