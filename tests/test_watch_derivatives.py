@@ -329,13 +329,22 @@ def test_a_family_that_okx_does_not_have_is_told_once_and_asked_for_once_a_day(w
     watch.liquidate("okx", "long", 625_000, coin="ETH")
     watch.tick(watch.liquidations, after=60)
     assert watch.alerts("liquidations") == ["ETH long liquidated on OKX: 625k USD at 77,000"]
-    assert asked() == 1
+    assert asked() == 2
     (notice,) = watch.notices
     assert "has no liquidations of BTC-USD." in notice
     assert watch.liquidations.feeds.health()[0].state == "ok"
     watch.tick(watch.liquidations, after=86_400)
-    assert asked() == 2
+    assert asked() == 4
     assert len(watch.notices) == 1
+
+
+def test_one_stray_answer_switches_no_family_off(watch: Watch) -> None:
+    watch.tick(watch.liquidations)
+    watch.sim.fault(market="okx", path="instFamily=BTC-USDT", kind="status", code=51000, times=1)
+    watch.liquidate("okx", "long", 625_000)
+    watch.tick(watch.liquidations, after=60)
+    assert watch.alerts("liquidations") == ["BTC long liquidated on OKX: 625k USD at 77,000"]
+    assert watch.notices == []
 
 
 @pytest.mark.parametrize("path", ["funding-rate", "instruments"])
@@ -686,7 +695,7 @@ def test_a_plan_that_lacks_an_endpoint_is_told_once_and_asked_no_more(keyed: Wat
                 keyed.tick(monitor, after=60)
 
     ticks(3)
-    assert asked() == 2 and len(keyed.notices) == 2
+    assert asked() == 4 and len(keyed.notices) == 2, "each asked twice: no single answer decides"
     assert keyed.notices[0].startswith("CoinGlass refuses liquidations with your COINGLASS_API_KEY: Upgrade plan.")
     keyed.restart()
     ticks(1)
@@ -697,6 +706,23 @@ def test_a_plan_that_lacks_an_endpoint_is_told_once_and_asked_no_more(keyed: Wat
     keyed.restart()
     ticks(1)
     assert keyed.liquidations.feeds.health()[-1].state == "ok"
+
+
+def test_a_refusal_of_a_while_ends_without_a_restart_and_the_next_one_is_told_again(keyed: Watch) -> None:
+    keyed.tick(keyed.liquidations)
+    keyed.sim.fault(market="coinglass", kind="status", code=401, times=1)
+    keyed.tick(keyed.liquidations, after=60)
+    assert keyed.liquidations.feeds.health()[-1].state == "ok", "one stray answer decides nothing"
+    for day in range(2):
+        keyed.sim.fault(market="coinglass", kind="status", code=401)
+        keyed.tick(keyed.liquidations, after=60)
+        assert keyed.liquidations.feeds.health()[-1].state == "off"
+        assert len(keyed.notices) == day + 1
+        keyed.sim.clear_faults()
+        keyed.tick(keyed.liquidations, after=3600)
+        assert keyed.liquidations.feeds.health()[-1].state == "off"
+        keyed.tick(keyed.liquidations, after=86_400)
+        assert keyed.liquidations.feeds.health()[-1].state == "ok"
 
 
 def test_a_wrong_key_is_told_once_for_all_that_it_would_open(keyed: Watch) -> None:

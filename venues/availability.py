@@ -117,9 +117,8 @@ class Health:
         }
 
     def may_be_asked(self, now: float, feed: str = "") -> bool:
-        """False for what failed in this tick, while the host rests, and once it is off."""
-        resting = self._down or now < self.seen.retry_at
-        return self.seen.state != "off" and not resting and feed not in self._failed
+        """False for what failed in this tick, and while the host rests or is off."""
+        return not self._down and now >= self.seen.retry_at and feed not in self._failed
 
     def failing_for(self, now: float, feed: str) -> float:
         """Seconds since the source or this feed began to fail, 0 while both are well."""
@@ -164,15 +163,17 @@ class Health:
         since = seen.since if seen.failing else now
         self.seen = replace(seen, state=state, since=since, reason=reason, retry_at=now + pause)
 
-    def switch_off(self, reason: str) -> None:
-        """It refuses for good: it is not asked again."""
-        self.seen = replace(self.seen, state="off", since=None, reason=reason)
+    def switch_off(self, reason: str, until: float) -> None:
+        """It refuses for good: it is not asked before then."""
+        self.seen = replace(self.seen, state="off", since=None, reason=reason, retry_at=until)
 
     def succeeded(self, now: float, feed: str = "") -> None:
         """It answered. A failure of the source is over only with the tick."""
         self._asked.add(feed)
         self._failing.pop(feed, None)
         self.hung.discard(feed)
+        if self.seen.state == "off":
+            self.seen = replace(self.seen, state="ok", since=now, reason="")
         self.seen = replace(self.seen, last_ok=now, retry_at=0.0)
         self.answered = True
 

@@ -1,7 +1,7 @@
 """How a watcher asks its venues: one at a time, with pauses after failures; the owner is told when it matters.
 
 A feed is one question to one venue, usually about one coin. `ask` never raises for a venue: the watcher continues
-with the other feeds. A venue that refuses for good (the plan lacks it) is off until the next start.
+with the other feeds. A venue that refuses for good (the plan lacks it) is off for a day; no single answer decides.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from venues.trades import SourceError, UnknownSymbol
 log = logging.getLogger(__name__)
 
 UNKNOWN_EVERY = 86400.0  # seconds until a venue is asked again for a coin that it did not know
+REFUSED_EVERY = 86400.0  # and until one that refused for good
 
 
 class Venue(Protocol):
@@ -91,7 +92,7 @@ class Feeds(Generic[V]):
         self._ended_at: dict[str, str] = {}  # venue -> the feed at which it ended its part of a tick
         self._unreadable: dict[tuple[str, str], frozenset[int]] = {}
         self._uses: dict[str, Use] = {}
-        self._welcome: set[str] = set()  # venues that answered since the start
+        self._welcome: set[str] = set()  # venues that answered since the start, or since they refused
         self._unserved: dict[str, float] = {}  # what nobody answers for -> since when
         self._silent_since: float | None = None  # set once the owner was told
         self._ticked_at = 0.0
@@ -177,7 +178,10 @@ class Feeds(Generic[V]):
         if self.stopping or unknown or not health.may_be_asked(now, feed):
             return None
         try:
-            answer = question()
+            try:
+                answer = question()
+            except (UnknownSymbol, Refused):
+                answer = question()  # one stray answer must not switch anything off
         except Refused as error:
             self._switch_off(venue, error)
             return None
@@ -280,15 +284,16 @@ class Feeds(Generic[V]):
             self._notify_owner(f"Sources for {self._what} answer again, after {took}.")
 
     def _switch_off(self, venue: V, error: Refused) -> None:
-        self._health[venue.name].switch_off(error.reason)
-        log.warning("%s refuses %s: %s. It is off until the next start.", venue.host, self._what, error.reason)
+        self._health[venue.name].switch_off(error.reason, self._now() + REFUSED_EVERY)
+        self._welcome.discard(venue.name)
+        log.warning("%s refuses %s: %s. It is asked again in a day.", venue.host, self._what, error.reason)
         fact = self._refusal(venue, error.bad_key)
         refused, off = f"refuses {self._what} with your COINGLASS_API_KEY", f"Its {self._what} are"
         if error.bad_key:
             refused, off = "refuses your COINGLASS_API_KEY", "Everything from it is"
         words = (
             f"{venue.venue} {refused}: {error.reason}. {off} off now; all other sources continue. Restart the bot "
-            f"after you change the plan or the key."
+            f"after you change the plan or the key; without that it is asked again once a day."
         )
         with self._store.transaction():  # the watchers share a key, each in a thread of its own
             if self._store.value(fact) != error.reason:
