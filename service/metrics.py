@@ -164,6 +164,8 @@ def _metrics(view: Mapping[str, Any]) -> Iterator[tuple[str, str, str, list[str]
 
     lag = of(lambda row: row["lag"] if row["state"] == "ok" else None)
     yield "gauge", "source_lag_seconds", "Seconds since the slowest coin of a source was checked", labels, lag
+    words = "Seconds since the last trade of the coin of a source that was traded longest ago"
+    yield "gauge", "source_silent_seconds", words, labels, of(lambda row: row["silent"] if row["quietest"] else None)
     coins = of(lambda row: len(row["symbols"]))
     yield "gauge", "source_coins", "Coins read from a source", labels, coins
     missed = of(lambda row: row["missed"])

@@ -40,6 +40,7 @@ def test_prometheus_own_parser_reads_the_state() -> None:
     assert found["cryptosat_queue_messages", ""] == 7
     assert found["cryptosat_alerts_24h", ""] == 276
     assert found["cryptosat_source_missed_trades_total", "binance Binance spot"] == 12
+    assert found["cryptosat_source_silent_seconds", "binance Binance spot"] == 4.5
     assert found["cryptosat_source_state", "kraken unused Kraken"] == 1
     assert found["cryptosat_thread_quiet_seconds", "polling"] == 1.5
     assert ("cryptosat_source_lag_seconds", "kraken Kraken") not in found, "a source that is not read has no lag"

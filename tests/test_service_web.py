@@ -40,6 +40,9 @@ SOURCE = {
     "lag": 1.5,
     "missed": 12,
     "skipped": 0,
+    "except_for": "",
+    "quietest": "ETH",
+    "silent": 4.5,
 }
 VIEW: dict[str, Any] = {
     "schema": 1,

@@ -768,3 +768,21 @@ def test_a_first_run_that_only_the_last_source_answers_tells_of_no_outage(
     assert any(view.venue == "Kraken" and view.state == "ok" for view in monitor.feeds.health())
     assert store.markets.gaps(since=0.0) == []
     store.close()
+
+
+def test_a_coin_that_coinbase_knows_as_delisted_is_read_from_the_next_venue(watch: Watch) -> None:
+    market = watch.sim.market
+    watch.sources = lambda: [
+        CoinbaseExchange(watch.sim.market_url("coinbase"), deadline=2),
+        Kraken(watch.sim.market_url("kraken"), deadline=2),
+    ]
+    market.closed_at_coinbase.add("BTC")
+    watch.restart("BTC", "ETH")
+    watch.tick()
+    for symbol, venue in (("BTC", "kraken"), ("ETH", "coinbase")):
+        watch.whale(venue=venue, symbol=symbol)
+    watch.tick(after=15)
+    watch.tick(after=15)
+    assert sorted((alert.symbol, alert.venue) for alert in watch.alerts) == [("BTC", "Kraken"), ("ETH", "Coinbase")]
+    assert {health.state for health in watch.monitor.feeds.health()} == {"ok"}
+    assert watch.notices == []
