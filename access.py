@@ -110,7 +110,13 @@ class Access:
         chat = self._store.chats.get(update.chat_id)
         if chat is None or not self.may_hear(chat):
             return False
-        return update.as_group or administers(self._store, update.chat_id, update.user_id, now=self._now())
+        if update.as_group:
+            return not self.hides_denied(update.chat_id)
+        return administers(self._store, update.chat_id, update.user_id, now=self._now())
+
+    def hides_denied(self, chat_id: int) -> bool:
+        """Is one of the group's administrators denied? Then one who writes as the group may be that one."""
+        return any(self.role(user_id) is Role.DENIED for user_id in _administrators(self._store, chat_id)[1])
 
     def may_look(self, update: Update) -> bool:
         """May this member of a group use the commands that only show something? If its admins said so."""

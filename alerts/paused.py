@@ -35,7 +35,7 @@ def try_again(store: Store, chat_id: int, *, now: float) -> None:
 
 
 def _words(chat: Chat) -> str:
-    where = f'the {chat.kind} "{text.clip(chat.title, 64)}"' if chat.title else f"chat {chat.chat_id}"
+    where = f"the {chat.kind} {text.quoted(chat.title, 64)}" if chat.title else f"chat {chat.chat_id}"
     return (
         f"I am not allowed to write in {where}, so its alerts are paused. Ask an admin there to let me send "
         f"messages: I try again when my rights change, and once a day. Then /history there lists what you missed."

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import unicodedata
 from datetime import UTC, datetime, timedelta, tzinfo
 
 MESSAGE_LIMIT = 4096
@@ -97,6 +98,17 @@ def row(name: str, words: str) -> str:
 def escape(raw: str) -> str:
     """Text of others made safe inside Telegram HTML."""
     return raw.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
+
+
+def name(raw: str) -> str:
+    """The name of a person or a chat as one line without mentions, control characters and changes of direction."""
+    seen = (char if unicodedata.category(char)[0] != "C" else " " for char in raw.replace("@", ""))
+    return " ".join("".join(seen).split())
+
+
+def quoted(named: str, limit: int) -> str:
+    """A name in quotes, isolated so that its right-to-left letters move nothing else (FSI, PDI)."""
+    return f"“\u2068{clip(named, limit)}\u2069”"
 
 
 def clip(raw: str, limit: int) -> str:

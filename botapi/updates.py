@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any, Protocol
+
+from base import text
 
 GONE = ("left", "kicked")
 
@@ -14,7 +17,7 @@ class Update:
 
     kind: `message`, `edited` (a message was changed), `callback` (a button), `membership` (the bot's own status in a
     chat changed), `migration` (a group became a supergroup) or `other`. `at` is Telegram's time in unix seconds, 0 if
-    unknown.
+    unknown. Names are one line; the only @ in `user_name` is before the person's user name.
     """
 
     update_id: int
@@ -111,13 +114,13 @@ def _thread(message: dict[str, Any]) -> int | None:
 
 def _chat(chat: dict[str, Any]) -> dict[str, Any]:
     title = chat.get("title") or chat.get("username") or chat.get("first_name") or ""
-    return {"chat_id": _id(chat["id"]), "chat_kind": str(chat["type"]), "chat_title": _words(title)}
+    return {"chat_id": _id(chat["id"]), "chat_kind": str(chat["type"]), "chat_title": text.name(_words(title))}
 
 
 def _person(user: dict[str, Any]) -> dict[str, Any]:
     names = [user.get("first_name"), user.get("last_name")]
-    handle = f"@{user['username']}" if user.get("username") else None
-    shown = " ".join(_words(name) for name in (*names, handle) if name)
+    handle = re.sub(r"\W", "", _words(user.get("username")), flags=re.ASCII)
+    shown = " ".join([text.name(_words(name)) for name in names if name] + ([f"@{handle}"] if handle else []))
     return {"user_id": 0 if user.get("is_bot") else _id(user["id"]), "user_name": shown}
 
 

@@ -22,13 +22,17 @@ def start(context: Context, update: Update, arguments: list[str]) -> list[Reply]
     if known is not None and known.subscribed and known.thread_id != update.thread_id and known.kind != "private":
         asked = "Alerts of this group are on and go to another topic. Move all of them to this one?"
         return [Reply(text=asked, keyboard=((run_button("Move all alerts here", "here all"),),))]
+    if known is not None and not context.is_owner(update):
+        # A group belongs to whoever started it, while they are allowed; others only turn alerts on again.
+        owned = context.access.may_hear(known) or not context.access.knows(update.user_id)
+    else:
+        owned = False
     chat = replace(
         known or Chat(chat_id=update.chat_id, added_by=update.user_id, since=context.now()),
         kind=update.chat_kind,
         title=text.clip(update.chat_title, 128),
         thread_id=update.thread_id,
-        # A group belongs to the allowed user who started it; its administrators only turn alerts on again.
-        added_by=update.user_id if known is None or context.access.knows(update.user_id) else known.added_by,
+        added_by=known.added_by if known is not None and owned else update.user_id,
         subscribed=True,
         note="",
         paused_until=0.0,
@@ -66,10 +70,12 @@ def id_(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
 
 
 def status(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
-    """Show whether the bot works, and what this chat gets. Group admins see only the chat's part."""
-    # The bot's own state names the machine: not for every admin of a group.
-    bots = context.status(context.zone(update)) if context.access.knows(update.user_id) else []
-    return [Reply(text="\n".join([*bots, *_chat_status(context, update)]))]
+    """Show whether the bot works, and what this chat gets. In a group only the chat's part."""
+    # The bot's own state names the machine and other chats: private chats only.
+    if not update.private or not context.access.knows(update.user_id):
+        return [Reply(text="\n".join(_chat_status(context, update)))]
+    lost = _lost(context) if context.is_owner(update) else []
+    return [Reply(text="\n".join([*context.status(context.zone(update)), *_chat_status(context, update), *lost]))]
 
 
 def logs(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
@@ -88,15 +94,15 @@ def _chat_status(context: Context, update: Update) -> list[str]:
     chat = context.store.chats.get(update.chat_id)
     if chat is None or not chat.subscribed:
         note = f" ({chat.note})" if chat is not None and chat.note else ""
-        lines = [f"This chat: alerts are off{note}."]
-    else:
-        lines = [*context.kinds(chat, who="This chat gets"), *_kept_back(context, chat)]
-    if context.is_owner(update):
-        lost = [chat for chat in context.store.chats.all(subscribed=False) if chat.note]
-        lines += [f"Chat {chat.chat_id} {text.clip(chat.title, 32)}: {chat.note}" for chat in lost[-5:]]
-        paused = [chat for chat in context.store.chats.all() if chat.paused(context.now())]
-        lines += [f"Chat {chat.chat_id} {text.clip(chat.title, 32)}: {PAUSED}" for chat in paused[-5:]]
-    return lines
+        return [f"This chat: alerts are off{note}."]
+    return [*context.kinds(chat, who="This chat gets"), *_kept_back(context, chat)]
+
+
+def _lost(context: Context) -> list[str]:
+    """The chats that alerts cannot reach, for the owner."""
+    ended = [(chat, chat.note) for chat in context.store.chats.all(subscribed=False) if chat.note]
+    paused = [(chat, PAUSED) for chat in context.store.chats.all() if chat.paused(context.now())]
+    return [f"Chat {chat.chat_id} {text.quoted(chat.title, 32)}: {why}" for chat, why in [*ended[-5:], *paused[-5:]]]
 
 
 def _kept_back(context: Context, chat: Chat) -> list[str]:
@@ -129,17 +135,26 @@ def deny(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
 
 def users(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
     """List the owner and everyone allowed or denied."""
-    lines = [f"{user.user_id} {user.name} ({role.value})".replace("  ", " ") for role, user in context.access.users()]
-    return [Reply(text="\n".join(lines) or "Nobody yet. Add someone with /allow ID.")]
+    lines = [f"{_person(user.user_id, user.name)} ({role.value})" for role, user in context.access.users()]
+    said = "\n".join(lines) or "Nobody yet. Add someone with /allow ID."
+    if update.private:
+        return [Reply(text=said)]
+    return [Reply(text=said, chat_id=update.user_id), Reply(text="The list is in your private chat.")]
 
 
 def press(context: Context, verb: str, rest: str) -> list[Reply]:
-    """The owner pressed Allow or Deny."""
+    """The owner pressed Allow or Deny. Once decided, by a button or a command, old buttons change nothing."""
     try:
-        said = _decide(context, _user_id([rest]), allowed=verb == "allow")
+        user_id = _user_id([rest])
+        user = context.store.chats.user(user_id)
+        if user is not None and user.state != "stranger":
+            other = "deny" if user.state == "allowed" else "allow"
+            words = f"You have decided this already: {user.state}. Change it: /{other} {user_id}"
+            return [Reply(text=words, toast=True)]
+        said = _decide(context, user_id, allowed=verb == "allow")
     except Usage as problem:
         return [Reply(text=str(problem), toast=True)]
-    return [replace(said[0], toast=True), *said]
+    return [replace(said[0], toast=True), replace(said[0], edit=True), *said[1:]]
 
 
 def claimed(context: Context, update: Update, *, before: int | None) -> list[Reply]:
@@ -150,7 +165,7 @@ def claimed(context: Context, update: Update, *, before: int | None) -> list[Rep
     )
     replies = [Reply(text=told), *start(context, update, [])]
     if before is not None and before != update.user_id:
-        who = f"{text.clip(update.user_name, 64)} (id {update.user_id})"
+        who = _person(update.user_id, update.user_name)
         replies.append(
             Reply(text=f"{who} now owns this bot: they opened the owner link shown on its computer.", chat_id=before)
         )
@@ -165,7 +180,7 @@ def stranger(context: Context, update: Update) -> list[Reply]:
     asked = " The owner has been asked." if knock is Knock.ANSWER_AND_ASK else ""
     replies = [Reply(text=f"This bot is private. Your user id is {update.user_id}.{asked}")]
     if knock is Knock.ANSWER_AND_ASK:
-        who = f"{text.clip(update.user_name, 64)} (id {update.user_id})"
+        who = _person(update.user_id, update.user_name)
         row = (("Allow", f"allow:{update.user_id}"), ("Deny", f"deny:{update.user_id}"))
         replies.append(Reply(text=f"{who} wants to use this bot.", chat_id=context.access.owner_id, keyboard=(row,)))
     return replies
@@ -175,7 +190,7 @@ def _decide(context: Context, user_id: int, *, allowed: bool) -> list[Reply]:
     if user_id == context.access.owner_id:
         raise Usage("That is the owner, who is always allowed.")
     user = context.store.chats.user(user_id)
-    who = f"{user.name} ({user_id})" if user is not None and user.name else str(user_id)
+    who = _person(user_id, user.name if user is not None else "")
     if allowed:
         context.access.allow(user_id)
         replies = [Reply(text=f"{who} can now use this bot.")]
@@ -185,6 +200,11 @@ def _decide(context: Context, user_id: int, *, allowed: bool) -> list[Reply]:
     ended = context.access.deny(user_id)
     more = f" Alerts were turned off in {text.count(len(ended), 'chat')}." if ended else ""
     return [Reply(text=f"{who} can no longer use this bot.{more}")]
+
+
+def _person(user_id: int, name: str) -> str:
+    """The id first: it is the one thing that nobody can choose."""
+    return f"{user_id} {text.quoted(name, 64)}" if name else str(user_id)
 
 
 def _user_id(arguments: list[str]) -> int:

@@ -140,6 +140,9 @@ class Commands:
 
     def stranger(self, update: Update) -> list[Reply]:
         """Answers to a stranger: at most one to them, and one question to the owner."""
+        if update.as_group and self.context.access.hides_denied(update.chat_id):
+            words = "One of this group's admins may not use this bot, so I obey none who posts as the group."
+            return [Reply(text=f"{words} Post under your own name.")] if self.would_run(update) else []
         return basics.stranger(self.context, update)
 
     def claimed(self, update: Update, *, before: int | None) -> list[Reply]:

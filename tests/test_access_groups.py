@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,17 @@ def test_when_the_one_who_started_it_is_shut_out_its_administrators_are_too(desk
     assert not desk.access.admits(update(ADMIN))
 
 
+def test_a_denied_administrator_does_not_come_back_as_the_group_itself(desk: Desk) -> None:
+    know(desk, ADMIN, MEMBER)
+    as_group = replace(update(0), as_group=True, text="/stop")
+    assert desk.access.admits(as_group)
+    desk.access.deny(MEMBER)
+    assert not desk.access.admits(as_group)
+    (said,) = desk.commands.stranger(as_group)
+    assert said.text.endswith("Post under your own name.")
+    assert desk.access.admits(update(ADMIN)), "who has a name is obeyed"
+
+
 def test_an_old_answer_is_not_trusted(desk: Desk) -> None:
     know(desk, ADMIN, at=NOW - access.ADMINISTRATORS_TRUSTED)
     assert not desk.access.admits(update(ADMIN))
@@ -116,11 +128,14 @@ def test_an_administrator_sets_the_group_but_does_not_take_it_over(desk: Desk) -
     assert desk.access.may_hear(desk.chat(GROUP))
     desk.say("/start", user_id=OWNER, chat_id=GROUP)
     assert desk.chat(GROUP).added_by == OWNER
+    desk.say("/start", user_id=FRIEND, chat_id=GROUP)
+    assert desk.chat(GROUP).added_by == OWNER, "a friend does not take the owner's group over"
     assert desk.replies("/allow 99", user_id=ADMIN, chat_id=GROUP) == []
 
 
 def test_the_bots_own_state_is_not_told_to_a_groups_administrator(desk: Desk) -> None:
-    assert "Up for 3 h." in desk.say("/status", chat_id=GROUP)
+    assert "Up for 3 h." in desk.say("/status")
+    assert "Up for 3 h." not in desk.say("/status", chat_id=GROUP), "nor to the others there"
     said = desk.say("/status", user_id=ADMIN, chat_id=GROUP)
     assert "Up for 3 h." not in said
     assert said.startswith("This chat gets")

@@ -181,7 +181,7 @@ def test_the_owner_before_is_told_and_has_no_more_say(tmp_path: Path) -> None:
     desk = Desk(tmp_path, Clock(), owner=OWNER)
     desk.say("/start", OWNER)
     said = desk.say(f"/start {offered(desk)}")
-    assert any(chat == OWNER and f"id {STRANGER}" in text for chat, text in said)
+    assert any(chat == OWNER and f"{STRANGER} “" in text for chat, text in said)
     assert desk.access.role(OWNER) is Role.STRANGER
     assert [chat.chat_id for chat in desk.store.chats.all()] == [STRANGER]
     desk.store.close()

@@ -46,7 +46,9 @@ def test_its_alerts_are_counted_and_whoever_started_it_is_told_once(store: Store
     paused.pause(store, GROUP, now=NOW)
     publish(store, alert("b"), now=NOW + 60)
     assert {entry.how for entry in store.messages.history(GROUP, limit=5)} == {"paused", "buried"}
-    assert told(store)[0].startswith('I am not allowed to write in the group "Traders", so its alerts are paused.')
+    assert told(store)[0].startswith(
+        "I am not allowed to write in the group “\u2068Traders\u2069”, so its alerts are paused."
+    )
     publish(store, alert("c"), now=NOW + DAY)
     assert [chat_id for _, chat_id, _ in store.pending()] == [FRIEND, GROUP], "a day later the next one is tried"
     paused.pause(store, GROUP, now=NOW + DAY + 1)

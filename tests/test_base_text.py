@@ -71,6 +71,21 @@ def test_a_price_keeps_what_matters_of_it(value: float, shown: str) -> None:
     assert text.price(value) == shown
 
 
+@pytest.mark.parametrize(
+    ("raw", "shown"),
+    [
+        ("Alice @bob_real", "Alice bob_real"),
+        ("Ann\n/allow 7", "Ann /allow 7"),
+        ("a\u202eb\u2066c", "a b c"),
+        ("\u200b\u200d", ""),
+        ("  Zoë   Ünal ", "Zoë Ünal"),
+        ("مرحبا", "مرحبا"),
+    ],
+)
+def test_a_name_is_one_line_without_mentions_or_changes_of_direction(raw: str, shown: str) -> None:
+    assert text.name(raw) == shown
+
+
 @pytest.mark.parametrize(("share", "shown"), [(0.0123, "+1.2 %"), (-0.5, "-50.0 %"), (-0.0004, "0.0 %")])
 def test_a_change_has_a_sign_unless_it_is_nothing(share: float, shown: str) -> None:
     assert text.percent(share) == shown

@@ -299,7 +299,9 @@ def test_status_tells_the_bots_lines_and_the_chats_own(started: Desk) -> None:
 
 def test_a_chat_that_was_lost_is_told_to_the_owner_only(started: Desk) -> None:
     started.store.unsubscribe(FRIEND, note="unsubscribed by Telegram: blocked")
-    assert f"Chat {FRIEND} Ann: unsubscribed by Telegram: blocked" in started.say("/status", user_id=OWNER)
+    assert f"Chat {FRIEND} “\u2068Ann\u2069”: unsubscribed by Telegram: blocked" in started.say(
+        "/status", user_id=OWNER
+    )
     assert "Chat 8" not in started.say("/status")
 
 
@@ -408,7 +410,7 @@ def test_a_stranger_is_told_their_id_and_the_owner_gets_two_buttons(desk: Desk) 
     answer, question = stranger(desk, 99, "Eve @eve")
     assert answer.text == "This bot is private. Your user id is 99. The owner has been asked."
     assert answer.chat_id is None
-    assert (question.chat_id, question.text) == (OWNER, "Eve @eve (id 99) wants to use this bot.")
+    assert (question.chat_id, question.text) == (OWNER, "99 “\u2068Eve @eve\u2069” wants to use this bot.")
     assert question.keyboard == ((("Allow", "allow:99"), ("Deny", "deny:99")),)
     assert stranger(desk, 99) == []
 
@@ -417,12 +419,26 @@ def test_the_owners_button_decides_and_tells_the_stranger(desk: Desk) -> None:
     stranger(desk, 99)
     toast, confirmed, told = desk.press("allow:99", user_id=OWNER)
     assert toast.toast
-    assert confirmed.text == "Eve (99) can now use this bot."
+    assert confirmed.text == "99 “\u2068Eve\u2069” can now use this bot."
+    assert confirmed.edit, "the question is answered: its buttons go"
     assert told.chat_id == 99
     assert desk.access.role(99) is Role.ALLOWED
-    toast, _ = desk.press("deny:99", user_id=OWNER)
-    assert toast.toast
+
+
+def test_a_button_changes_nothing_once_the_owner_has_decided(desk: Desk) -> None:
+    stranger(desk, 99)
+    desk.say("/deny 99", user_id=OWNER)
+    (toast,) = desk.press("allow:99", user_id=OWNER)
+    assert (toast.toast, toast.text) == (True, "You have decided this already: denied. Change it: /allow 99")
     assert desk.access.role(99) is Role.DENIED
+
+
+def test_what_names_people_and_chats_is_told_in_private_only(desk: Desk) -> None:
+    desk.say("/allow 99", user_id=OWNER)
+    listed, pointer = desk.replies("/users", user_id=OWNER, chat_id=GROUP)
+    assert (listed.chat_id, pointer.chat_id) == (OWNER, None)
+    assert "99 (allowed)" in listed.text
+    assert "99" not in pointer.text
 
 
 def test_only_those_who_wrote_first_are_written_to(desk: Desk) -> None:

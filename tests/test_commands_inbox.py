@@ -164,6 +164,19 @@ def test_members_of_a_group_may_look_at_markets_once_its_admin_says_so(desk: Des
     desk.access.allow(STRANGER)
 
 
+def test_a_name_that_holds_anothers_is_seen_to_be_a_name(desk: Desk) -> None:
+    eve = {
+        "id": STRANGER,
+        "is_bot": False,
+        "first_name": "Alice\u202e",
+        "last_name": "@alice_real",
+        "username": "eve",
+    }
+    desk.inbox.take(message(1, "/start", user_id=STRANGER, **{"from": eve}))
+    asked = dict(desk.answers())[OWNER]
+    assert asked == f"{STRANGER} “\u2068Alice alice_real @eve\u2069” wants to use this bot."
+
+
 def test_a_message_that_was_not_understood_counts_as_new_when_it_is_corrected(desk: Desk) -> None:
     wrong = message(1, "/pingg x")["message"]
     desk.inbox.take({"update_id": 1, "message": wrong})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -103,3 +103,42 @@ def test_a_stranger_who_was_met_in_the_last_30_days_is_not_forgotten(store: Stor
     store.chats.put_user(replace(forgotten, user_id=2, **{recent: NOW - 29 * DAY}))  # type: ignore[arg-type]
     store.prune(now=NOW)
     assert [user.user_id for user in store.chats.users("stranger")] == [2]
+
+
+def test_every_setting_of_a_chat_is_kept(store: Store) -> None:
+    """A setting that is not known to the reader would be gone after the next start."""
+    changed = Chat(
+        chat_id=9,
+        added_by=9,
+        symbols=frozenset({"BTC"}),
+        thresholds={"whales": {"*": 1e6}},
+        muted_until=5.0,
+        symbol_mutes={"ETH": 6.0},
+        levels={"whales": "off"},
+        sides={"whales": "buy"},
+        timezone="Europe/Berlin",
+        quiet="22:00-07:00",
+        hourly_cap=3,
+        digest="09:00",
+        paused_until=7.0,
+        topics={"BTC": 4},
+        members=True,
+    )
+    same = {
+        field.name
+        for field in fields(Chat)
+        if getattr(changed, field.name) == getattr(Chat(chat_id=9, added_by=9), field.name)
+    }
+    assert same <= {
+        "chat_id",
+        "added_by",
+        "kind",
+        "title",
+        "thread_id",
+        "subscribed",
+        "since",
+        "note",
+        "digest_at",
+    }, "set each of them above"
+    store.chats.put(changed)
+    assert store.chats.get(9) == changed
