@@ -34,6 +34,10 @@ class Bucket:
         # Tolerance for floating point: "now" must not become a wait of a nanosecond.
         return max(0.0, (1.0 - self._level) / self._rate) if self._level < 1.0 - 1e-9 else 0.0
 
+    def refill_from(self, now: float) -> None:
+        """What was taken counts from now on: Telegram counted it then at the latest."""
+        self._at = now
+
     def is_full(self, now: float) -> bool:
         """Is it as if nothing had been taken?"""
         return self.wait(now) == 0.0 and (self._rate == 0 or self._level >= self._burst)
@@ -128,6 +132,7 @@ class Queues:
         """The send is over. A hold (seconds) keeps the message at the head of its lane; 0 removes it."""
         chat = self._chats[chat_id]
         chat.in_flight = False
+        chat.bucket.refill_from(now)
         self.in_flight -= 1
         chat.hold_until = now + hold if hold else 0.0
         for lane in chat.lanes:

@@ -213,6 +213,25 @@ def test_what_a_busy_machine_was_late_with_is_made_up_for_within_the_limit(
     assert 600 / (times[-1] - times[0]) >= 0.95 * 30
 
 
+def test_a_slow_first_message_does_not_squeeze_the_next_ones(
+    store: Store, telegram: FakeTelegram, make: Make
+) -> None:
+    """Telegram counts a message when it comes, which is up to the time of its answer."""
+    clock = Time()
+    outbox = make(send_rate=30.0, monotonic=clock)
+    take, delays = telegram.send, iter([0.0, 0.0, 0.6])
+
+    def send(method: str, payload: dict[str, Any], *, files: Files | None = None) -> int | None:
+        clock.now += next(delays, 0.0)
+        return take(method, payload, files=files)
+
+    telegram.send = send  # type: ignore[method-assign]
+    for n in range(5):
+        put(store, str(n))
+    times = [at for at, _ in drive(outbox, clock, 10, telegram)]
+    assert times[3] - times[2] > 0.9
+
+
 @pytest.mark.parametrize(("chat_id", "sent_before", "least"), [(1, 3, 0.4), (GROUP, 17, 3.0)])
 def test_what_was_sent_just_before_a_restart_counts(
     store: Store, telegram: FakeTelegram, make: Make, chat_id: int, sent_before: int, least: float
