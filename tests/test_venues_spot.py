@@ -533,3 +533,14 @@ def test_requests_to_kraken_keep_their_distance_until_the_bot_stops(sim: Simulat
 def test_ten_coins_that_fall_back_to_kraken_at_once_are_asked_for_one_a_second() -> None:
     (kraken,) = [venue for venue in spot_venues(SOURCE_DEFAULTS) if isinstance(venue, Kraken)]
     assert kraken._http._spacing == 1.0
+
+
+@pytest.mark.parametrize(("feed", "path"), [("coinbase", "BTC-USD"), ("kraken", "pair=XBTUSD")])
+def test_one_coin_without_a_volume_costs_no_other_its_own(sim: Simulator, feed: str, path: str) -> None:
+    venue = FEEDS[feed](sim.market_url(feed))
+    sim.fault(market=feed, path=path, kind="garbage200")
+    assert set(venue.volume_usd(["BTC", "ETH"])) == {"ETH"}
+    sim.clear_faults()
+    sim.fault(market=feed, path=path, kind="html", code=451)
+    with pytest.raises(SourceError):
+        venue.volume_usd(["BTC", "ETH"])

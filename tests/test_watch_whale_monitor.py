@@ -786,3 +786,17 @@ def test_a_coin_that_coinbase_knows_as_delisted_is_read_from_the_next_venue(watc
     assert sorted((alert.symbol, alert.venue) for alert in watch.alerts) == [("BTC", "Kraken"), ("ETH", "Coinbase")]
     assert {health.state for health in watch.monitor.feeds.health()} == {"ok"}
     assert watch.notices == []
+
+
+def test_the_lag_of_a_source_is_that_of_its_slowest_coin(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spot_reader, "PAGES_A_TICK", 1)
+    watch.restart("BTC", "ETH")
+    watch.tick()
+    begun = int((time.time() - 300) * 1000)
+    for number in range(1200):
+        watch.sim.market.trade("binance", "BTC", "buy", 77_000, 0.0001, at_ms=begun + number)
+    watch.tick(after=15)
+    assert watch.health().symbols == ("BTC", "ETH")
+    assert 300 <= watch.health().lag < 330
+    watch.tick(after=15)
+    assert watch.health().lag == 0

@@ -84,8 +84,11 @@ class Kraken(Venue):
                 result, _ = self._get("Ticker", symbol)
                 (ticker,) = result.values()
                 volumes[symbol] = number(ticker["v"][1], most=MOST_COINS) * number(ticker["p"][1])
-            except (UnknownSymbol, *BAD_ROW):
+            except BAD_ROW:
                 continue
+            except SourceError as error:
+                if error.retry_after is not None:  # the host as a whole; else only this coin
+                    raise
         return volumes
 
     def url(self, symbol: str) -> str:

@@ -243,8 +243,11 @@ class CoinbaseExchange(_CountedTrades):
             try:
                 stats, _ = self._get("stats", symbol)
                 volumes[symbol] = number(stats["volume"], most=MOST_COINS) * number(stats["last"])
-            except (UnknownSymbol, *BAD_ROW):
+            except BAD_ROW:
                 continue
+            except SourceError as error:
+                if error.retry_after is not None:  # the host as a whole; else only this coin
+                    raise
         return volumes
 
     def url(self, symbol: str) -> str:
