@@ -123,6 +123,8 @@ class Settings:
     """port of the status page, `/healthz` and `/metrics`; 0: off"""
     health_host: str = setting("HEALTH_HOST", "127.0.0.1", kinds.HOST)
     """who can open that port: only this machine, or with `0.0.0.0` everyone who can reach the machine"""
+    health_token: str = setting("HEALTH_TOKEN", "", kinds.PASSWORD, secret=True)
+    """if set, the page and `/metrics` open only with it: `http://127.0.0.1:8080/?token=...`"""
     machine_wide_lock: bool = setting("LOCK_SCOPE", "machine", kinds.SCOPE)
     """`folder`: only copies with the same `DATA_DIR` exclude each other"""
     api_url: str = setting("TELEGRAM_API_URL", "https://api.telegram.org", kinds.API_URL)

@@ -168,7 +168,13 @@ class Bot:
         if port := settings.health_port:
             from service.web import HealthServer  # and http.server: off by default
 
-            self.web = HealthServer(self.state.view, host=settings.health_host, port=port, on_death=self._died)
+            self.web = HealthServer(
+                self.state.view,
+                host=settings.health_host,
+                port=port,
+                token=settings.health_token,
+                on_death=self._died,
+            )
 
     def start(self) -> None:
         """Start every thread. Returns at once."""

@@ -1,14 +1,16 @@
 """The health server: /healthz, /metrics, /status.json and a status page, over HTTP on a port of this machine.
 
 Off unless HEALTH_PORT is set, on loopback unless HEALTH_HOST says otherwise. Read-only: it shows no token, no message
-text and no chat. Anyone who reaches the port can look, so put 0.0.0.0 behind a firewall. Answers come from memory
-(`State.view`), so it also answers while the bot hangs.
+text, no chat and no path. With HEALTH_TOKEN only who gives it can look. Without one it answers to addresses only: a
+web page elsewhere can make a name of its own mean this machine (DNS rebinding). /healthz tells everyone yes or no.
+Answers come from memory (`State.view`), so it also answers while the bot hangs.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import hmac
 import json
 import logging
 import socket
@@ -17,8 +19,10 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 from base.worker import Worker
 from service import metrics
@@ -31,15 +35,21 @@ TRY_AGAIN = 30.0  # seconds until a port that is in use is tried again
 LOOK = 0.5  # seconds: how soon a stop is noticed
 PAGE = Path(__file__).with_name("status.html")
 
+_WITHOUT_TOKEN = "Not for everyone: add ?token= and the HEALTH_TOKEN of this bot, or send it as a bearer token.\n"
+_BY_NAME = "Open this page by its address, as http://127.0.0.1:8080/, or set HEALTH_TOKEN to open it by a name.\n"
+
 View = Callable[[], Mapping[str, Any]]
 
 
 class HealthServer:
     """Serves `view` on host and port. A port that is in use is logged once and tried again."""
 
-    def __init__(self, view: View, *, host: str, port: int, on_death: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self, view: View, *, host: str, port: int, token: str = "", on_death: Callable[[str], None] | None = None
+    ) -> None:
         self.worker = Worker("web", self.step, on_death=on_death)
         self._view = view
+        self._token = token
         self._address = host, port
         self._server: _Server | None = None
         self._refused = False
@@ -62,7 +72,7 @@ class HealthServer:
             self._server.handle_request()
             return 0.0
         try:
-            self._server = _Server(self._address, self._view)
+            self._server = _Server(self._address, self._view, self._token)
         except OSError as error:
             if not self._refused:
                 log.warning(
@@ -86,10 +96,11 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
     allow_reuse_address = sys.platform != "win32"
     request_queue_size = CONNECTIONS
 
-    def __init__(self, address: tuple[str, int], view: View) -> None:
+    def __init__(self, address: tuple[str, int], view: View, token: str) -> None:
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         self.timeout = LOOK
         self.view = view
+        self.token = token
         self._open: dict[socket.socket, None] = {}  # oldest first
         self._lock = threading.Lock()
         super().__init__(address, _Handler)
@@ -132,14 +143,17 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """GET, and HEAD, which is answered without the body."""
         match self.path.partition("?")[0]:
-            case "/":
-                self._send(200, _PAGE, "text/html; charset=utf-8", **{"Content-Security-Policy": _POLICY})
             case "/healthz":
                 self._healthz()
+            case "/" | "/metrics" | "/status.json" if not self._may_look():
+                self._say(403, _WITHOUT_TOKEN if self.server.token else _BY_NAME)
+            case "/":
+                self._send(200, _PAGE, "text/html; charset=utf-8", **{"Content-Security-Policy": _POLICY})
             case "/metrics":
                 self._metrics()
             case "/status.json":
-                self._send(200, json.dumps(self.server.view()).encode(), "application/json")
+                shown = {name: value for name, value in self.server.view().items() if name != "folder"}
+                self._send(200, json.dumps(shown).encode(), "application/json")
             case _:
                 self._say(404, "Not found. Try /, /healthz, /metrics or /status.json.\n")
 
@@ -150,12 +164,24 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = _refuse
 
+    def _may_look(self) -> bool:
+        """With a token: who gives it, as `?token=` or as a bearer. Without: who asks for an address or no host."""
+        if self.server.token:
+            bearer = self.headers.get("Authorization", "").removeprefix("Bearer ")
+            given = parse_qs(urlsplit(self.path).query).get("token", [bearer])[0]
+            return hmac.compare_digest(given.encode("utf-8", "replace"), self.server.token.encode())
+        try:
+            host = urlsplit(f"//{self.headers.get('Host', '')}").hostname or "localhost"
+            return host == "localhost" or bool(ip_address(host))
+        except ValueError:
+            return False
+
     def _healthz(self) -> None:
-        view = self.server.view()
+        view, looks = self.server.view(), self._may_look()
         if view["healthy"]:
-            self._say(200, f"ok\n{view['polling']['words']}\n")
+            self._say(200, f"ok\n{view['polling']['words']}\n" if looks else "ok\n")
         else:
-            self._say(503, "\n".join(["not healthy", *view["problems"], ""]))
+            self._say(503, "\n".join(["not healthy", *(view["problems"] if looks else []), ""]))
 
     def _metrics(self) -> None:
         try:
@@ -176,8 +202,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def log_message(self, format: str, *values: Any) -> None:
-        """Log a request. What a client sends is data, never a format."""
-        log.debug("Status page: %s", values)
+        """Log a request, without its query, which may hold the token."""
+        log.debug("Status page: %s", self.requestline.partition("?")[0] if hasattr(self, "requestline") else "?")
 
 
 def _hash(tag: str) -> str:

@@ -105,10 +105,10 @@ def free_port() -> int:
 class Site:
     """A health server over a view that a test may change."""
 
-    def __init__(self, *, host: str = "127.0.0.1") -> None:
+    def __init__(self, *, host: str = "127.0.0.1", token: str = "") -> None:
         self.view: dict[str, Any] = dict(VIEW)
         self.port = free_port()
-        self.server = HealthServer(lambda: self.view, host=host, port=self.port)
+        self.server = HealthServer(lambda: self.view, host=host, port=self.port, token=token)
         self.host = host
 
     def ask(self, path: str, method: str = "GET") -> tuple[int, str, Mapping[str, str]]:
@@ -188,10 +188,49 @@ def test_an_unknown_method_and_garbage_are_answered_in_plain_words(site: Site) -
     assert site.ask("/healthz")[0] == 200
 
 
-def test_a_name_in_the_host_header_changes_nothing(site: Site) -> None:
-    with socket.create_connection(("127.0.0.1", site.port), timeout=10) as line:
-        line.sendall(b"GET /healthz HTTP/1.0\r\nHost: evil.example\r\n\r\n")
-        assert line.recv(65_536).startswith(b"HTTP/1.0 200")
+def asked_by(site: Site, host: str, path: str, *, bearer: str = "") -> tuple[int, str]:
+    connection = http.client.HTTPConnection(site.host, site.port, timeout=10)
+    try:
+        headers = {"Host": host} | ({"Authorization": f"Bearer {bearer}"} if bearer else {})
+        connection.request("GET", path, headers=headers)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize("path", ["/", "/status.json", "/metrics"])
+def test_a_page_elsewhere_that_gives_its_name_to_this_machine_reads_nothing(site: Site, path: str) -> None:
+    for name in ("evil.example", f"evil.example:{site.port}", "127.0.0.1.evil.example", "a]"):
+        code, said = asked_by(site, name, path)
+        assert code == 403, name
+        assert "address" in said
+    for name in ("localhost", f"127.0.0.1:{site.port}", "[::1]:80", "192.168.1.5"):
+        assert asked_by(site, name, path)[0] in (200, 501), name
+
+
+def test_healthz_says_yes_or_no_to_everyone_and_why_to_those_who_may_look(site: Site) -> None:
+    site.view |= STUCK
+    assert asked_by(site, "monitor.example", "/healthz") == (503, "not healthy\n")
+    assert "whales is stuck" in asked_by(site, "127.0.0.1", "/healthz")[1]
+
+
+def test_with_a_token_only_who_gives_it_may_look() -> None:
+    site = Site(token="let-me-in-please")
+    site.server.step()
+    site.server.worker.start()
+    try:
+        assert asked_by(site, "127.0.0.1", "/status.json")[0] == 403
+        assert asked_by(site, "127.0.0.1", "/status.json?token=let-me-in")[0] == 403
+        assert asked_by(site, "bot.example", "/status.json?token=let-me-in-please")[0] == 200
+        assert asked_by(site, "bot.example", "/", bearer="let-me-in-please")[0] == 200
+        assert asked_by(site, "bot.example", "/healthz")[1] == "ok\n"
+    finally:
+        site.server.stop(5)
+
+
+def test_no_path_of_the_machine_is_shown(site: Site) -> None:
+    assert "/nowhere" not in site.ask("/status.json")[1]
 
 
 def _talkers() -> int:
