@@ -651,14 +651,17 @@ def test_whale_moves_there_at_the_first_look_make_no_alert(keyed: Watch) -> None
     assert keyed.alerts("wallets") == []
 
 
-def test_more_whale_moves_than_are_shown_are_a_gap(keyed: Watch) -> None:
+@pytest.mark.parametrize(("ago", "told"), [(500, 0), (5000, 1)])
+def test_more_whale_moves_than_are_shown_are_a_gap_and_a_long_one_is_told(keyed: Watch, ago: int, told: int) -> None:
     now = int(time.time() * 1000)
-    keyed.perps.whale_move(ADDRESS, "BTC", size=800, opened=True, at_ms=now - 500_000)
+    keyed.perps.whale_move(ADDRESS, "BTC", size=800, opened=True, at_ms=now - ago * 1000)
     keyed.tick(keyed.wallets)
     for number in range(200):
         keyed.perps.whale_move(ADDRESS, "DOGE", size=1e8, opened=True, at_ms=now - 400_000 + number)
     keyed.tick(keyed.wallets, after=60)
     assert {gap.venue for gap in keyed.store.markets.gaps(since=0)} == {"CoinGlass"}
+    ending = "CoinGlass was not read: positions of large wallets from that time are unknown for BTC, ETH."
+    assert len([line for line in keyed.told() if line.endswith(ending)]) == told
     assert keyed.alerts("wallets") == []  # of a coin that nobody watches
 
 

@@ -25,19 +25,20 @@ class Gap(NamedTuple):
     instead: str = ""
 
 
-WHAT = {"whales": "whale orders", "liquidations": "liquidations"}
+WHAT = {"whales": "whale orders", "liquidations": "liquidations", "wallets": "positions of large wallets"}
 
 
-def keep_gaps(store: Store, gaps: Sequence[Gap], *, now: float, monitor: str = "whales") -> None:
+def keep_gaps(store: Store, gaps: Sequence[Gap], *, now: float, monitor: str = "whales", least: float = 0.0) -> None:
     """Store the gaps and announce outages, one line for each venue. A gap that is known already adds nothing.
 
-    Inside a transaction. Raises StoreError.
+    least: seconds; shorter ones, as in a storm, are only stored. Inside a transaction. Raises StoreError.
     """
     outages = [
         gap
         for gap in gaps
         if store.markets.add_gap(gap.venue, gap.symbol, missed=gap.missed, start=gap.start, end=gap.end)
         and gap.missed is None
+        and gap.end - gap.start > least
     ]
     for venue in dict.fromkeys(gap.venue for gap in outages):
         out = [gap for gap in outages if gap.venue == venue]

@@ -197,11 +197,7 @@ class LiquidationMonitor:
             return
         log.warning("%s shows only its newest liquidations (%s); some older ones are missing", venue, feed)
         gaps = [Gap(venue, coin, None, read_to / 1000, found.gap_from / 1000) for coin in coins]
-        if found.gap_from - read_to > REPLAY * 1000:
-            keep_gaps(self._store, gaps, now=now, monitor="liquidations")
-            return
-        for gap in gaps:  # a storm: there are enough alerts without a line for each minute
-            self._store.markets.add_gap(venue, gap.symbol, missed=None, start=gap.start, end=gap.end)
+        keep_gaps(self._store, gaps, now=now, monitor="liquidations", least=REPLAY)
 
     # Alerts
 

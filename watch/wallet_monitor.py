@@ -19,6 +19,7 @@ from venues.coinglass import CoinGlass, WhaleMove
 from venues.hyperliquid import Hyperliquid, Snapshot, wallet_url
 from watch import wallets
 from watch.feeds import Context, Feeds, Use
+from watch.gaps import Gap, keep_gaps
 from watch.wallets import Change
 
 log = logging.getLogger(__name__)
@@ -96,10 +97,9 @@ class WalletMonitor:
                         publish(self._store, _move_alert(move, coinglass), now=now, default_min=MOVE_MIN)
                 if found.gap_from is not None:
                     log.warning("%s shows only the newest whale moves; some older ones are missing", coinglass.host)
-                    for symbol in self._settings.symbols:
-                        self._store.markets.add_gap(
-                            coinglass.venue, symbol, missed=None, start=since_ms / 1000, end=found.gap_from / 1000
-                        )
+                    start, end = since_ms / 1000, found.gap_from / 1000
+                    gaps = [Gap(coinglass.venue, symbol, None, start, end) for symbol in self._settings.symbols]
+                    keep_gaps(self._store, gaps, now=now, monitor="wallets", least=LONG_AGO)
             else:
                 self._store.set_value("wallets:moves_began", str(newest))
             self._store.markets.set_cursor(coinglass.venue, "whale moves", str(max(newest, since_ms or 0)), at=now)
