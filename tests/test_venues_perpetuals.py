@@ -101,7 +101,7 @@ def test_okx_without_a_multiplier_a_row_is_unreadable_and_not_guessed(okx: Okx, 
     assert found.rows == [] and len(found.unreadable) == 1
 
 
-def test_okx_contracts_are_asked_for_once_an_hour_and_stay_when_that_fails(sim: Simulator) -> None:
+def test_okx_contracts_are_asked_for_every_quarter_of_an_hour_and_stay_when_that_fails(sim: Simulator) -> None:
     clock = 0.0
     okx = Okx(sim.market_url("okx"), deadline=2, clock=lambda: clock)
 

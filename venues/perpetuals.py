@@ -17,7 +17,7 @@ from venues.trades import BAD_ROW, MANY_ROWS, TOO_LARGE, SourceError, newest_ms,
 T = TypeVar("T")
 
 _SHORTEST_HOURS = 1 / 60  # of a funding interval; real ones are 1 to 8 hours
-CONTRACTS_KEPT = 3600.0  # seconds until a venue's contracts are read again: their sizes can change
+CONTRACTS_KEPT = 900.0  # seconds until a venue's contracts are read again: their sizes can change
 CONTRACTS_RETRY = 300.0  # and after a failure
 
 
@@ -138,7 +138,7 @@ def worth_nothing(coin: str) -> float:
 
 
 class Contracts:
-    """A venue's contracts by name, read again every hour. When that fails, the earlier ones stay in use.
+    """A venue's contracts by name, read again every 15 minutes. When that fails, the earlier ones stay in use.
 
     read: asks the venue for them and its clock, unix ms (0: not known); raises SourceError. clock: monotonic seconds.
     """
