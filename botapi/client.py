@@ -30,7 +30,7 @@ from base.clock import WRONG, Clock
 from base.stopwatch import Stopwatch
 from base.worker import heartbeat
 from botapi.connections import Connections, CuttableAdapter, Delay
-from botapi.errors import LineRenewed, NoAnswer, Unreachable, failure
+from botapi.errors import LineRenewed, NoAnswer, Unreachable, failure, number
 
 # telebot imports Pillow where that is installed, for pictures in a form the bot never sends: 2 MiB and 20 ms.
 _pillow = sys.modules.setdefault("PIL", None)  # type: ignore[arg-type]
@@ -164,7 +164,7 @@ class Telegram:
         files: parameter -> (file name, content), uploaded with it (Bot API, "Sending files").
         """
         result = self._call(method, payload, files=files, timeout=self._call_timeout, asks=False)
-        return result.get("message_id") if isinstance(result, dict) else None
+        return number(result.get("message_id"), 0, 2**52) if isinstance(result, dict) else None
 
     def cut(self) -> None:
         """End the long poll in flight at once, and every later one; an answer half received does not count."""

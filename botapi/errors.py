@@ -11,6 +11,8 @@ from base.logs import redact
 from base.text import clip
 from botapi import refusals
 
+LONGEST_WAIT = 3600  # seconds: a longer 429 is asked again after an hour
+
 
 class TelegramError(Exception):
     """A Bot API call failed. str() is safe to log: no token, no URL, no message text."""
@@ -69,17 +71,26 @@ class Rejected(TelegramError):
 def failure(content: dict[str, Any], secret: str) -> TelegramError:
     """The error for an answer whose `ok` is false. Raises KeyError or TypeError if it is not from the Bot API."""
     # Redacted here: it goes into the log, the database and the owner's chat, and a proxy may echo the URL.
-    code, description = int(content["error_code"]), redact(str(content["description"]), secret)
+    code, description = number(content["error_code"], 0, 999), redact(str(content["description"]), secret)
+    if code is None:
+        raise TypeError("error_code is no HTTP status")
     parameters = content.get("parameters") or {}
     if code == 409:
         return Conflict(description)
     if code == 401 or (code == 404 and description == "Not Found"):
         return TokenRefused(f"{code} {description}")
     if code == 429:
-        return TooManyRequests(float(parameters.get("retry_after") or 5))
+        return TooManyRequests(number(parameters.get("retry_after"), 1, LONGEST_WAIT) or 5)
     if code >= 500:
         return Unreachable(f"HTTP {code}", status=code)
-    migrate_to = parameters.get("migrate_to_chat_id")
+    migrate_to = number(parameters.get("migrate_to_chat_id"), -(2**52), 2**52)
     if migrate_to is None and refusals.about(description) is None:
         return Unreachable(f"{code} {clip(description, 200)}", status=code)
     return Rejected(code, description, migrate_to=migrate_to)
+
+
+def number(value: object, low: int, high: int) -> int | None:
+    """A number from the network, not below `low` and not above `high`; None for what is no number."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:  # NaN
+        return None
+    return int(min(high, max(low, value)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -177,3 +178,28 @@ def test_a_server_that_echoes_the_url_puts_no_token_into_an_error() -> None:
     error = errors.failure({"ok": False, "error_code": 400, "description": echoed}, TOKEN.partition(":")[2])
     assert TOKEN.partition(":")[2] not in str(error)
     assert "sendMessage" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("asked", "waits"),
+    [(7, 7), (0, 1), (-5, 1), (1e300, 3600), (math.inf, 3600), (math.nan, 5), (None, 5), ("60", 5), (True, 5)],
+)
+def test_a_wait_that_a_server_asks_for_is_at_most_an_hour(asked: object, waits: float) -> None:
+    told = {"ok": False, "error_code": 429, "description": "Too Many Requests", "parameters": {"retry_after": asked}}
+    error = errors.failure(told, "")
+    assert isinstance(error, errors.TooManyRequests)
+    assert error.retry_after == waits
+
+
+@pytest.mark.parametrize("message_id", [1e300, math.inf, 2**70, "5", None])
+def test_an_id_that_is_none_fits_the_database_all_the_same(
+    telegram: Telegram, monkeypatch: pytest.MonkeyPatch, message_id: object
+) -> None:
+    monkeypatch.setattr(telegram, "_call", lambda *_, **__: {"message_id": message_id})
+    found = telegram.send("sendMessage", {"chat_id": OWNER, "text": "x"})
+    assert found is None or abs(found) < 2**53
+
+
+def test_an_error_code_that_is_no_status_is_not_from_the_bot_api() -> None:
+    with pytest.raises(TypeError):
+        errors.failure({"ok": False, "error_code": "x", "description": ""}, "")
