@@ -28,9 +28,15 @@ UNKNOWN_NAME = "the server's name was not found (DNS)"
 _BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 
+class TooLarge(requests.RequestException):
+    """More than an answer may have."""
+
+
 def reason(error: BaseException, url: str) -> str:
     """The cause in words. url: where the request was to go. The words hold no URL, no token and no password."""
     causes = list(_causes(error))
+    if any(isinstance(cause, TooLarge) for cause in causes):
+        return "an answer of absurd size"
     proxy = select_proxy(url, get_environ_proxies(url, no_proxy=None)) or ""
     told = _certificates(causes) or _names(url, proxy) or _proxy(causes, url, proxy) or _tls(causes)
     if told:
@@ -46,7 +52,7 @@ def reason(error: BaseException, url: str) -> str:
 
 def was_connected(error: BaseException) -> bool:
     """Whether the server was there and what it sent was cut or broken."""
-    broken = urllib3.exceptions.ProtocolError | urllib3.exceptions.DecodeError | zlib.error
+    broken = TooLarge | urllib3.exceptions.ProtocolError | urllib3.exceptions.DecodeError | zlib.error
     return any(isinstance(cause, broken) for cause in _causes(error))
 
 

@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -26,6 +27,7 @@ import requests
 from requests.structures import CaseInsensitiveDict
 
 from base import transport
+from base.answer import Answer, whole
 from base.clock import WRONG, Clock
 from base.stopwatch import Stopwatch
 from base.worker import heartbeat
@@ -172,9 +174,10 @@ class Telegram:
 
     def _send_for_telebot(
         self, method: str, url: str, *, params: Any = None, files: Any = None, **_: Any
-    ) -> requests.Response:
+    ) -> SimpleNamespace:
         """telebot's own calls: getMe and setWebhook with an empty URL. Its own time limits are not used."""
-        return self._send(method, url, params=params, files=files, timeout=self._ask_timeout)
+        answer = self._send(method, url, params=params, files=files, timeout=self._ask_timeout)
+        return SimpleNamespace(json=answer.json, text="")  # what telebot reads: the text only for its log
 
     def _call(
         self,
@@ -197,19 +200,18 @@ class Telegram:
         timeout: float,
         asks: bool = True,
         adapter: CuttableAdapter | None = None,
-    ) -> requests.Response:
+    ) -> Answer:
         """One HTTP request, parameters in the body. Returns an answer that says ok, or raises TelegramError.
 
         asks: it sends nothing, or may be made twice. Such calls come every few seconds and fail soon, so they notice
         a lost network first.
         """
-        limits = (min(self._connect_timeout, timeout), timeout)
+        how = self._transport | {"stream": True, "timeout": (min(self._connect_timeout, timeout), timeout)}
         began, watch = time.monotonic(), Stopwatch()
         heartbeat()
         try:
             request = _form(url, params, files) if files else _json(url, params or {})
-            answer = (adapter or self._adapter).send(request, timeout=limits, **self._transport)
-            content = answer.content
+            answer = whole(lambda: (adapter or self._adapter).send(request, **how), seconds=timeout)
         except transport.ERRORS as error:
             if not asks and self._connections.closed_at > began:
                 raise LineRenewed("the network is back") from None  # not tried again here: is it still to be sent?
@@ -226,15 +228,15 @@ class Telegram:
             # The network was lost. Older connections may be dead and would only notice at their time limit.
             self._connections.close_older(opened_before=began)
         try:
-            told = json.loads(content)
+            told = answer.json()
             if told["ok"] is True and "result" in told:
                 if asks:
                     self.clock.told(_unix(answer.headers.get("Date", "")), took=watch.elapsed())
                 return answer
             refused = failure(told, self._secret)
         except (KeyError, TypeError, ValueError, AttributeError):
-            page = f"HTTP {answer.status_code} with an answer that is not from the Bot API"
-            refused = Unreachable(page, status=answer.status_code)
+            page = f"HTTP {answer.status} with an answer that is not from the Bot API"
+            refused = Unreachable(page, status=answer.status)
         raise refused
 
     def _note_dates(self, updates: list[dict[str, Any]], asked: Stopwatch) -> None:
@@ -252,7 +254,7 @@ def _unix(date: str) -> float | None:
     """Unix seconds from a Date header; None if it cannot be read."""
     try:
         return email.utils.parsedate_to_datetime(date).timestamp()
-    except ValueError:
+    except (ValueError, TypeError, OverflowError):
         return None
 
 

@@ -13,12 +13,8 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
-from requests.adapters import HTTPAdapter
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-
+from base.answer import BoundedAdapter
 from botapi.errors import NoAnswer
 
 MARGIN = 1.0  # seconds an answer may take on a line without delay
@@ -76,39 +72,25 @@ def _shut(sock: socket.socket) -> None:
         pass  # already closed
 
 
-class CuttableAdapter(HTTPAdapter):
+class CuttableAdapter(BoundedAdapter):
     """A requests adapter whose connections register in `connections`."""
 
     def __init__(self, connections: Connections) -> None:
-        self._pools = {
-            "http": type("Pool", (HTTPConnectionPool,), {"ConnectionCls": _cuttable(HTTPConnection, connections)}),
-            "https": type("Pool", (HTTPSConnectionPool,), {"ConnectionCls": _cuttable(HTTPSConnection, connections)}),
-        }
-        super().__init__(pool_maxsize=16)
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = self._pools
-
-    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
-        manager = super().proxy_manager_for(proxy, **kwargs)
-        if not proxy.lower().startswith("socks"):
-            manager.pool_classes_by_scheme = self._pools
-        return manager
+        super().__init__(_cuttable(connections))
 
 
-def _cuttable(base: type[HTTPConnection], connections: Connections) -> type[HTTPConnection]:
-    class Cuttable(base):  # type: ignore[misc, valid-type]
+def _cuttable(connections: Connections) -> type:
+    class Cuttable:
         twin: socket.socket | None = None
 
         def _new_conn(self) -> socket.socket:
             # urllib3's own hook for "make the TCP connection" (1.26 and 2.x); a test fails if it moves.
-            sock: socket.socket = super()._new_conn()
+            sock: socket.socket = super()._new_conn()  # type: ignore[misc]
             self.twin = connections.add(sock)
             return sock
 
         def close(self) -> None:
-            super().close()
+            super().close()  # type: ignore[misc]
             if self.twin is not None:
                 connections.drop(self.twin)
                 self.twin = None

@@ -24,6 +24,7 @@ from botapi.updates import Inbox
 log = logging.getLogger(__name__)
 
 SHORTEST = 3.0  # seconds: how long the server may make a poll with the offset of the last one (Client.cpp)
+PAUSE = 0.5  # seconds between two polls where the server answers them at once without updates
 LOOK_AGAIN = 0.5  # seconds after which an update that is still unconfirmed has no other reader
 OLD_ANSWER = 0.3  # seconds after the end of its poll; with SHORTEST less than conflict.UNREAD and LOOK_AGAIN
 FORGOTTEN = 6 * 86400.0  # seconds: after a week without updates Telegram may renumber them (Bot API, Update)
@@ -136,6 +137,9 @@ class PollingBot(telebot.TeleBot):
             self._on_poll(len(updates))
         except StoreError as error:
             return self._leave(error)
+        if not updates and self._asked.elapsed() < PAUSE:  # a server that does not wait for updates
+            self.rest = PAUSE
+            self._leave(None)
         return self._ours(updates, old=old)
 
     def _confirmed(self, found: list[Any]) -> None:

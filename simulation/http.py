@@ -15,7 +15,7 @@ import struct
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import Any, NamedTuple
@@ -61,13 +61,14 @@ class Request(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """A response. dated: with a `Date` header."""
+    """A response. dated: with a `Date` header. raw: the bytes that are sent instead of all this, up to the end."""
 
     status: int
     body: bytes
     content_type: str = "application/json"
     headers: tuple[tuple[str, str], ...] = ()
     dated: bool = True
+    raw: Iterator[bytes] | None = None
 
 
 class Drop(Exception):
@@ -282,6 +283,10 @@ class HttpServer:
                 if self._severed or not self._network.is_set():
                     self._blocked(connection)  # neither FIN nor RST arrives
                 raise
+            if answer.raw is not None:
+                for piece in answer.raw:
+                    connection.sendall(piece)
+                return
             head_out = self._head(answer)  # dated now, however late it arrives
             if self._severed or not self._network.is_set():
                 self._blocked(connection)

@@ -32,6 +32,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from simulation import endless
 from simulation.account import Call, SimBot
 from simulation.control import control
 from simulation.feeds import FEEDS, VENUES, error_answer
@@ -52,6 +53,7 @@ KINDS = (
     "reset",  # RST instead of an answer
     "close",  # FIN instead of an answer
     "slow_first_byte",  # the right answer, after `seconds` or when the fault is cleared
+    *endless.KINDS,
 )
 _TOKEN = re.compile(r"\d+:[A-Za-z0-9_-]{3,}")
 
@@ -295,6 +297,8 @@ class Simulator:
         if kind == "slow_first_byte":
             fault.cleared.wait(fault.seconds)
             return None
+        if kind in endless.KINDS:
+            return endless.answer(kind, until=fault.cleared)
         if kind in ("html", "html502"):
             return html_answer(fault.code)
         if kind == "garbage200":

@@ -239,6 +239,22 @@ def test_an_update_without_a_number_is_no_busy_loop(rig: Rig, monkeypatch: pytes
     assert len(asked) == 1
 
 
+def test_a_server_that_does_not_wait_for_updates_is_polled_at_most_twice_a_second(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig.connect()
+    asked: list[int] = []
+
+    def updates(offset: int, **more: Any) -> list[dict[str, Any]]:
+        asked.append(offset)
+        return []
+
+    monkeypatch.setattr(rig.telegram, "updates", updates)
+    for polls in range(1, 6):
+        assert rig.poller.step() >= 0.5
+        assert len(asked) == polls
+
+
 def test_an_update_that_cannot_be_taken_at_all_does_not_keep_the_next_ones_away(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

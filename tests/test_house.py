@@ -31,7 +31,7 @@ ORDER = (
 BESIDE = {"simulation", "tests", "benchmarks"}  # not the bot: they may use it, it does not use them
 DOORS = {  # library: the places that may import it
     "telebot": {"botapi"},
-    "requests": {"botapi", "venues", "base"},  # base: only the kinds of its errors
+    "requests": {"botapi", "venues", "base"},
     "urllib3": {"botapi", "venues", "base"},
     "schedule": {"monitors"},
     "sqlite3": {"store"},
@@ -41,7 +41,7 @@ DOORS = {  # library: the places that may import it
     "cronsim": {"base"},
     "matplotlib": {"alerts"},
     "prometheus_client": {"service"},
-    "http": {"service"},
+    "http": {"service", "base"},  # base: the client half
 }
 
 

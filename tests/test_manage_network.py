@@ -16,7 +16,7 @@ POLLING = "Polling: running"
 # The promise is 5 s, measured by benchmarks/outages.py; a busy machine is given more. What is not noticed costs 25 s.
 BACK_WITHIN = 10.0
 # The bot learns from some empty polls that its line is quick; a test has no time for that.
-QUICK_LINE = "from botapi import client as telegram; telegram.LATE_MOST = 0"
+QUICK_LINE = "from botapi import connections; connections.LATE_MOST = 0"
 linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux drops a SYN on loopback")
 
 

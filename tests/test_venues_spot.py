@@ -369,30 +369,10 @@ def test_a_server_that_never_answers_is_left_at_the_deadline(sim: Simulator) -> 
         BinanceSpot(sim.market_url("binance"), deadline=0.2).head("BTC")
 
 
-@pytest.mark.parametrize("packed", [False, True])
-def test_a_server_that_drips_bytes_is_left_at_the_deadline(packed: bool) -> None:
-    ended = threading.Event()
-    seconds = iter(range(100))  # one passes from byte to byte
-
-    def drip(handler: BaseHTTPRequestHandler) -> None:
-        handler.send_response(200)
-        handler.send_header("Content-Length", "1000000")
-        if packed:
-            handler.send_header("Content-Encoding", "gzip")
-        handler.end_headers()
-        while not ended.wait(0.01):
-            handler.wfile.write(b"\x1f" if packed else b" ")
-
-    with Scripted(drip) as server, pytest.raises(SourceError, match="timeout"):
-        Host(server.url, deadline=15, clock=lambda: next(seconds)).get("/", {})
-    ended.set()
-    assert next(seconds) == 17
-
-
 def test_an_answer_of_absurd_size_is_not_taken() -> None:
     assert error_of(b" " * (BODY_LIMIT + 1)).reason == "an answer of absurd size"
     bomb = gzip.compress(b" " * (BODY_LIMIT * 4))
-    assert error_of(bomb, Content_Encoding="gzip").reason == "broken JSON"
+    assert error_of(bomb, Content_Encoding="gzip").reason == "an answer of absurd size"
 
 
 def test_a_packed_answer_is_read() -> None:

@@ -6,19 +6,17 @@ It never retries or logs: every failure is a `SourceError`, whose words contain 
 from __future__ import annotations
 
 import calendar
-import json
 import threading
 import time
-import zlib
 from collections.abc import Callable, Mapping
 from email.utils import parsedate
 from typing import Any
 from urllib.parse import urlsplit
 
 import requests
-import urllib3.exceptions
 
 from base import transport
+from base.answer import BoundedAdapter, whole
 from base.worker import heartbeat
 from venues.trades import SHORT_PAUSE, SourceError
 
@@ -55,12 +53,13 @@ class Host:
         self._base = base_url.rstrip("/")
         self.name = urlsplit(base_url).netloc.rpartition("@")[2]
         self._deadline = deadline
-        self._clock = clock
         self._timeouts = (min(3.05, deadline), min(10.0, deadline))
         self._session = requests.Session()
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, BoundedAdapter())
         self._session.headers.update({"Accept": "application/json", "Accept-Encoding": "gzip"} | dict(headers or {}))
         self._words = words
-        self._spacing = spacing
+        self._spacing, self._clock = spacing, clock
         self._next_at = 0.0
         self.hurry = threading.Event()
 
@@ -85,46 +84,29 @@ class Host:
         if self._spacing:
             self.hurry.wait(max(0.0, self._next_at - self._clock()))
             self._next_at = self._clock() + self._spacing
+        how = question | {"timeout": self._timeouts, "stream": True, "allow_redirects": False}
         try:
-            status, headers, body = self._fetch(method, path, question)
-        except (requests.Timeout, urllib3.exceptions.TimeoutError):
+            found = whole(
+                lambda: self._session.request(method, self._base + path, **how),
+                seconds=self._deadline,
+                size=BODY_LIMIT,
+            )
+        except requests.Timeout:
             raise SourceError(self.name, "timeout", retry_after=SHORT_PAUSE) from None
-        except (*transport.ERRORS, zlib.error) as error:
+        except transport.ERRORS as error:
             raise self._broken(error) from None
         finally:
             heartbeat()
         answer, broken = None, ""
         try:
-            answer = json.loads(body)
-        except (ValueError, RecursionError):
-            broken = "HTML instead of JSON" if body.lstrip()[:1] == b"<" else "broken JSON"
-        if status != 200:
-            raise explain(status, answer) or self._refused(status, headers, self._words(answer))
+            answer = found.json()
+        except ValueError:
+            broken = "HTML instead of JSON" if found.body.lstrip()[:1] == b"<" else "broken JSON"
+        if found.status != 200:
+            raise explain(found.status, answer) or self._refused(found.status, found.headers, self._words(answer))
         if broken:
             raise SourceError(self.name, broken)
-        return answer, _date_ms(headers.get("Date"))
-
-    def _fetch(self, method: str, path: str, question: dict[str, Any]) -> tuple[int, Mapping[str, str], bytes]:
-        ends_at = self._clock() + self._deadline
-        parts: list[bytes] = []
-        size = 0
-        with self._session.request(
-            method, self._base + path, timeout=self._timeouts, stream=True, allow_redirects=False, **question
-        ) as response:
-            # Those timeouts count from one byte to the next; a server that drips bytes meets the deadline here.
-            # read1 returns what has arrived, still packed: a small packed answer cannot grow without limit.
-            while part := response.raw.read1(65536, decode_content=False):
-                parts.append(part)
-                size += len(part)
-                if size > BODY_LIMIT:
-                    raise SourceError(self.name, "an answer of absurd size")
-                if self._clock() > ends_at:
-                    raise SourceError(self.name, "timeout", retry_after=SHORT_PAUSE)
-            body = b"".join(parts)
-            if response.headers.get("Content-Encoding", "").lower() == "gzip":
-                unpacked = zlib.decompressobj(wbits=31)
-                body = unpacked.decompress(body, BODY_LIMIT)
-            return response.status_code, response.headers, body
+        return answer, _date_ms(found.headers.get("Date"))
 
     def _refused(self, status: int, headers: Mapping[str, str], words: str) -> SourceError:
         reason = f"HTTP {status}, {words}" if words else f"HTTP {status}"
