@@ -130,7 +130,11 @@ def _main(argv: list[str] | None) -> int:
     command, env_file = arguments.command, arguments.env_file.absolute()
     if command not in _NEEDS_NO_FILE and env_file != config.ENV_FILE and _is_missing(env_file):
         parser.error(f"the settings file {arguments.env_file} does not exist")
-    shell.for_settings_file(None if env_file == config.ENV_FILE else env_file)
+    options = [] if env_file == config.ENV_FILE else ["--env-file", str(env_file)]
+    if "data_dir" in arguments:
+        os.environ["DATA_DIR"] = str(arguments.data_dir.absolute())
+        options += ["--data-dir", os.environ["DATA_DIR"]]
+    shell.add_to_commands(options)
     with contextlib.suppress(ModuleNotFoundError):  # said by what needs the package
         config.export_network(env_file)
     try:
@@ -190,14 +194,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--once", action="store_true", help="check once, send alerts, then exit (for cron)")
     parser.add_argument("--stop-at-eof", action="store_true", help=argparse.SUPPRESS)  # for the demo's bot
     parser.add_argument("--version", action="version", version=f"CryptoSat {config.VERSION}")
-    _add_env_file(parser, config.ENV_FILE)
+    _add_places(parser, config.ENV_FILE)
     rows = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     commands = {
         name: rows.add_parser(name, help=what, description=f"{what[0].upper()}{what[1:]}.")
         for name, what in COMMANDS.items()
     }
     for command in commands.values():
-        _add_env_file(command, argparse.SUPPRESS)  # may stand before the command or after it
+        _add_places(command, argparse.SUPPRESS)  # may stand before the command or after it
     for name in ("status", "doctor"):
         commands[name].add_argument("--json", action="store_true", help="print JSON, for programs")
     told = "exit code 1 if it is running but not healthy"
@@ -218,9 +222,11 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_env_file(parser: argparse.ArgumentParser, default: object) -> None:
+def _add_places(parser: argparse.ArgumentParser, default: object) -> None:
     told = f"settings file (default: {config.ENV_FILE})"
     parser.add_argument("--env-file", type=Path, default=default, metavar="FILE", help=told)
+    told = "folder for the bot's data, like the setting DATA_DIR"
+    parser.add_argument("--data-dir", type=Path, default=argparse.SUPPRESS, metavar="DIR", help=told)
 
 
 if __name__ == "__main__":

@@ -9,16 +9,17 @@ import shlex
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from base.kinds import ROOT
 
-_OF_THIS_RUN: list[str] = []  # options that every command of bot.py needs to mean the same bot
+_OF_THIS_RUN: list[str] = []
 
 
-def for_settings_file(path: Path | None) -> None:
-    """From now on every command of bot.py names this settings file; None: the usual one, which needs no name."""
-    _OF_THIS_RUN[:] = [] if path is None else ["--env-file", str(path)]
+def add_to_commands(options: Sequence[str]) -> None:
+    """From now on every command of bot.py has these options, without which it would mean another bot."""
+    _OF_THIS_RUN[:] = options
 
 
 def bot_command(*words: str) -> str:

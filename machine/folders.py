@@ -99,8 +99,8 @@ def _obstacle(folder: Path) -> str:
 
 def _state_folder(home: Path | None = None) -> Path:
     if sys.platform == "win32":
-        local = os.environ.get("LOCALAPPDATA")
-        return (Path(local) if local else Path.home() / "AppData" / "Local") / APP
+        local = os.environ.get("LOCALAPPDATA") if home is None else None
+        return (Path(local) if local else (home or Path.home()) / "AppData" / "Local") / APP
     else:  # noqa: RET505 - mypy skips only a whole branch for another platform
         try:
             home = home or Path(pwd.getpwuid(os.geteuid()).pw_dir)

@@ -20,7 +20,7 @@ from xml.sax.saxutils import escape
 
 from base import config, exit_codes
 from base.shell import bot_command, quoted
-from machine import folders
+from machine import accounts, folders
 from machine.holder import user_name
 from manage import start_commands
 
@@ -207,11 +207,13 @@ def usual() -> str:
 
 
 def here(env_file: Path, kind: str) -> Place:
-    """This installation, and the user whose it is: under sudo the one who called sudo."""
+    """This installation, and the user whose it is: for root the one who called sudo, or has the bot's data."""
     user, home = user_name(), start_commands.home()
     caller = os.environ.get("SUDO_USER", "")
-    if sys.platform != "win32" and os.geteuid() == 0 and caller not in ("", "root"):
-        user, home = caller, Path(os.path.expanduser(f"~{caller}"))  # noqa: PTH111 - Path would ask the same
+    if caller in ("", "root"):
+        caller = accounts.whose(config.bot_id_in(env_file) or 0, env_file)[0]
+    if sys.platform != "win32" and os.geteuid() == 0 and caller:
+        user, home = caller, _home_of(caller)
     elif WINDOWS and os.environ.get("USERDOMAIN"):
         user = f"{os.environ['USERDOMAIN']}\\{user}"
     python = Path(sys.executable)
@@ -227,9 +229,15 @@ def here(env_file: Path, kind: str) -> Place:
         folder=ROOT,
         user=user,
         home=home,
-        state=state or folders.find_folder(0, home=home).parent,
+        state=state or folders.find_folder(0, home=home if WINDOWS else _home_of(user)).parent,
         options=given,
     )
+
+
+def _home_of(user: str) -> Path:
+    """The home as the system knows it: the bot does not go by $HOME."""
+    home = Path(os.path.expanduser(f"~{user}"))  # noqa: PTH111 - Path would ask the same
+    return home if home.is_absolute() else start_commands.home()  # a bare uid of a container
 
 
 def filled(kind: Kind, place: Place) -> str:
@@ -243,7 +251,7 @@ def filled(kind: Kind, place: Place) -> str:
         "FOLDER": kind.raw(str(place.folder)),
         "STATE": kind.word(str(place.state)),
         "USER": kind.raw(place.user),
-        "OPTIONS": f" {kind.between.join(map(kind.word, place.options))}" if place.options else "",
+        "OPTIONS": f" {kind.between.join(map(kind.word, (*place.options, '--data-dir', str(place.state))))}",
     }
     template = (DEPLOY / kind.template).read_text(encoding="utf-8")
     return re.sub("@([A-Z_]+)@", lambda found: values.get(found[1], found[0]), template)

@@ -10,7 +10,7 @@ from typing import Any
 
 from base.config import Settings
 from lock import InstanceLock
-from machine import processes
+from machine import accounts, processes
 from machine.folders import find_folder
 from machine.holder import Holder, bot_name, user_name
 from service import state
@@ -51,6 +51,8 @@ def look(settings: Settings, *, now: float | None = None) -> Instance:
     # The process knows best: it may have other settings, or see other folders than this one does.
     pid = holder.pid if holder is not None else None
     theirs = processes.folder_of_open(pid, f"{folder.name}/bot.lock") if pid else None
+    if holder is None and settings.data_dir is None and not (folder / accounts.DATABASE).exists():
+        theirs = next((other for _, other in accounts.folders_of_others(settings.bot_id)), None)
     if theirs is not None and theirs != folder:
         folder, holder = theirs, _holder(settings, theirs) or holder
     told, seen_at = state.read(folder) or {}, state.seen_at(folder)

@@ -8,7 +8,7 @@ import queue
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from base.clock import Clock
 from base.config import Settings
 from botapi.storage import StoreError
 from lock import InstanceLock, LockError
-from machine import stop_requests, supervisor
+from machine import accounts, stop_requests, supervisor
 from machine.folders import FolderError, bot_folder
 from machine.holder import Holder, refusal, stop_command
 from machine.stop_requests import Signals
@@ -66,11 +66,12 @@ def run(
         make = partial(
             Bot, settings, lock, clock=clock, end=lambda *end: events.put(End(*end)), env_file=env_file, link=link
         )
+        opened = _store(lock, clock, env_file if settings.data_dir is None else None)
         if one_round:
-            return _one_round(make, lock, clock, events, patience=settings.whale_interval_seconds + once.ROUND_TIME)
+            return _one_round(make, lock, opened, events, patience=settings.whale_interval_seconds + once.ROUND_TIME)
         if not _take(lock, events, notifier, wait=wait):
             return exit_codes.STOPPED if not events.empty() else exit_codes.ALREADY_RUNNING
-        with _store(lock, clock) as store:
+        with opened as store:
             logs.to_file(folder / "bot.log", settings.token, settings.log_format)
             return _run(make(store=store), lock, events, notifier)
     except (FolderError, LockError, StoreError) as error:
@@ -140,7 +141,12 @@ def _wait_for_end(bot: Bot, lock: InstanceLock, events: queue.SimpleQueue[object
 
 
 def _one_round(
-    make: Callable[..., Bot], lock: InstanceLock, clock: Clock, events: queue.SimpleQueue[object], *, patience: float
+    make: Callable[..., Bot],
+    lock: InstanceLock,
+    opened: AbstractContextManager[Store],
+    events: queue.SimpleQueue[object],
+    *,
+    patience: float,
 ) -> int:
     """`--once`: a round of our own, or next to a running bot the round of that bot; returns the exit code."""
 
@@ -153,7 +159,7 @@ def _one_round(
 
     began = time.time()
     if lock.acquire():
-        with _store(lock, clock) as store:
+        with opened as store:
             bot = make(store=store)
             return once.alone(bot.jobs, bot.telegram, bot.poller, pause=pause, refused=bot.refused)
     if not lock.same_folder:
@@ -165,9 +171,14 @@ def _one_round(
 
 
 @contextmanager
-def _store(lock: InstanceLock, clock: Clock) -> Iterator[Store]:
-    """The bot's store while the lock is held: closed at the end, and then the lock is released."""
+def _store(lock: InstanceLock, clock: Clock, settings_file: Path | None) -> Iterator[Store]:
+    """The bot's store while the lock is held: closed at the end, and then the lock is released.
+
+    settings_file: None where DATA_DIR says which folder to use, whosever it is.
+    """
     try:
+        if settings_file is not None:
+            accounts.check(lock.bot_id, lock.folder, settings_file)
         with closing(Store(lock.folder / "bot.db", now=clock)) as store:
             yield store
             try:

@@ -52,6 +52,8 @@ PROCESS_FIXTURES = {"run_bot", "demo", "sim", "terminal", "doctor"}
 PROCESS_TESTS = {
     "test_alerts_chart",
     "test_alerts_held_back",
+    "test_base_console",
+    "test_base_shell",
     "test_bot",
     "test_disk",
     "test_docs",

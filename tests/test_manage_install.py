@@ -17,6 +17,7 @@ from conftest import ROOT, TOKEN, clean_environment
 
 import bot
 from base.shell import quoted
+from machine.folders import find_folder
 from manage import install, launchers
 from manage.install import DEPLOY, KINDS, Place, filled, written
 from manage.start_commands import Machine, starts_bot
@@ -63,7 +64,7 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def words(place: Place) -> list[str]:
-    return [str(place.python), str(place.folder / "bot.py"), *place.options]
+    return [str(place.python), str(place.folder / "bot.py"), *place.options, "--data-dir", str(place.state)]
 
 
 # Each grammar, read by who will read it
@@ -177,7 +178,7 @@ def test_the_entry_of_the_applications_menu_says_what_is_meant(place: Place) -> 
     string = entry["exec"].replace("\\\\", "\\")
     found = re.findall(r'"((?:\\.|[^"\\])*)"|(\S+)', string)
     command = [re.sub(r"\\(.)", r"\1", quoted or bare).replace("%%", "%") for quoted, bare in found]
-    assert command == ["/bin/sh", str(place.folder / "deploy" / "start.sh"), *place.options]
+    assert command == ["/bin/sh", str(place.folder / "deploy" / "start.sh"), *words(place)[2:]]
     assert (entry["path"], entry["terminal"]) == (str(place.folder), "true")
 
 
@@ -194,7 +195,8 @@ def test_a_pipe_gets_the_file_alone_and_the_terminal_the_commands(tmp_path: Path
     done = run(tmp_path, "systemd-user")
     assert done.returncode == 0
     assert done.stdout.startswith("# The bot as a service of one user")
-    assert f"ExecStart={sys.executable} {ROOT / 'bot.py'}\n" in done.stdout
+    state = find_folder(0).parent
+    assert f"ExecStart={sys.executable} {ROOT / 'bot.py'} --data-dir {state}\n" in done.stdout
     assert "systemctl --user enable --now cryptosat" in done.stderr
     assert not list(tmp_path.iterdir()), "printing writes nothing"
 

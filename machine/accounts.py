@@ -1,0 +1,90 @@
+"""One bot, one folder, whoever starts it: data of the bot that other accounts of this machine keep."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from base.shell import bot_command, quoted
+from machine.folders import FolderError, find_folder
+from machine.holder import user_name
+
+if sys.platform != "win32":
+    import pwd
+
+log = logging.getLogger(__name__)
+
+DATABASE = "bot.db"
+
+
+def folders_of_others(bot_id: int) -> list[tuple[str, Path]]:
+    """Account and folder for each other account that has data of this bot, as far as this one may look."""
+    own = find_folder(bot_id)
+    found = []
+    for user, home in _homes():
+        folder = find_folder(bot_id, home=home)
+        try:
+            if folder != own and (folder / DATABASE).exists():
+                found.append((user, folder))
+        except OSError:  # closed to this account
+            continue
+    return found
+
+
+def whose(bot_id: int, settings_file: Path) -> tuple[str, Path | None]:
+    """The other account that the bot belongs to, and the folder with its data; ("", None) when this one may run it.
+
+    An account with data of the bot may run it; so may everybody while there is none and the settings file is theirs,
+    or root's.
+    """
+    if (find_folder(bot_id) / DATABASE).exists():
+        return "", None
+    for user, folder in folders_of_others(bot_id):
+        return user, folder
+    owner = _owner(settings_file)
+    return ("", None) if owner in ("", "root", user_name()) else (owner, None)
+
+
+def check(bot_id: int, folder: Path, settings_file: Path) -> None:
+    """Raise FolderError where a start by this account would begin anew although the bot is another account's.
+
+    folder: this account's. Where it has data already, other data is only logged.
+    """
+    user, theirs = whose(bot_id, settings_file)
+    if not user:
+        for other, place in folders_of_others(bot_id):
+            log.warning("User %s has data of bot %d, too, in %s. This start uses %s.", other, bot_id, place, folder)
+        return
+    me = user_name()
+    what = f"The settings file {settings_file} belongs to user {user}, and this start is by {me}."
+    if theirs is not None:
+        what = f"The data of bot {bot_id} belongs to user {user} ({theirs}), and this start is by {me}."
+    raise FolderError(
+        f"{what} It would begin with an empty database: no chats, no alerts. {_start_as(user)} Or, to begin anew as "
+        f"{me}, set DATA_DIR={folder.parent}."
+    )
+
+
+def _start_as(user: str) -> str:
+    if sys.platform == "win32":
+        return f"Start it as {user}."
+    return f"Start it as {user}: {quoted('sudo', '-u', user)} {bot_command()}"
+
+
+def _homes() -> Iterator[tuple[str, Path]]:
+    if sys.platform == "win32":
+        users = Path(os.environ.get("PUBLIC", r"C:\Users\Public")).parent
+        yield from ((home.name, home) for home in users.glob("*"))
+    else:
+        yield from ((account.pw_name, Path(account.pw_dir)) for account in pwd.getpwall())
+
+
+def _owner(path: Path) -> str:
+    """The account that owns the file, "" where there is no file, or no such thing as an owner."""
+    try:
+        return "" if sys.platform == "win32" else user_name(path.stat().st_uid)
+    except OSError:
+        return ""

@@ -1,0 +1,137 @@
+"""One bot, one folder, whoever starts it: a start by another account does not begin anew without a word."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import OWNER, TOKEN, Run
+
+from manage import install
+from simulation.account import SimBot
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="accounts of POSIX")
+root = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give files away")
+POLLING = "Polling: running"
+BOT_ID = TOKEN.partition(":")[0]
+NOBODY = 65534
+
+
+def start_by(user: str, tmp_path: Path) -> str:
+    """Python that makes this process one of `ann` or `me`, who are all there is on the machine."""
+    homes = {name: str(tmp_path / name) for name in ("ann", "me")}
+    return (
+        "import os, pwd; from types import SimpleNamespace as S; known = pwd.getpwuid; "
+        f"all_ = [S(pw_name=name, pw_dir=home) for name, home in {homes}.items()]; pwd.getpwall = lambda: all_; "
+        f"pwd.getpwuid = lambda uid: next(one for one in all_ if one.pw_name == {user!r}) "
+        "if uid == os.geteuid() else known(uid)"
+    )
+
+
+def folder_of(user: str, tmp_path: Path) -> Path:
+    state = "Library/Application Support" if sys.platform == "darwin" else ".local/state"
+    return tmp_path / user / state / "cryptosat" / BOT_ID
+
+
+@pytest.fixture
+def anns(run_bot: Run, chat: SimBot, tmp_path: Path) -> Path:
+    """The folder of a bot that Ann has set up and stopped."""
+    bot = run_bot(DATA_DIR="", before=start_by("ann", tmp_path))
+    bot.wait_output(POLLING)
+    chat.send_text(OWNER, "/start")
+    chat.wait_text("lerts are on")
+    bot.stop()
+    return folder_of("ann", tmp_path)
+
+
+def test_a_start_by_another_account_is_refused_with_the_command_that_is_right(
+    run_bot: Run, anns: Path, tmp_path: Path
+) -> None:
+    again = run_bot(DATA_DIR="", before=start_by("me", tmp_path))
+    assert again.wait_exit() == 78
+    assert f"belongs to user ann ({anns}), and this start is by me" in again.output
+    assert "sudo -u ann" in again.output
+    assert f"set DATA_DIR={folder_of('me', tmp_path).parent}" in again.output
+    assert not (folder_of("me", tmp_path) / "bot.db").exists()
+
+
+def test_where_data_dir_says_so_another_account_uses_the_same_folder(
+    run_bot: Run, chat: SimBot, anns: Path, tmp_path: Path
+) -> None:
+    bot = run_bot("--data-dir", str(anns.parent), DATA_DIR="", before=start_by("me", tmp_path))
+    bot.wait_output(POLLING)
+    chat.send_text(OWNER, "/ping")
+    chat.wait_text("pong")
+    assert not (folder_of("me", tmp_path) / "bot.db").exists()
+
+
+def test_who_has_data_of_the_bot_may_go_on_and_is_told_of_the_other(run_bot: Run, anns: Path, tmp_path: Path) -> None:
+    mine = folder_of("me", tmp_path)
+    mine.mkdir(parents=True)
+    (mine / "bot.db").touch()
+    bot = run_bot(DATA_DIR="", before=start_by("me", tmp_path))
+    bot.wait_output(POLLING)
+    assert f"User ann has data of bot {BOT_ID}, too, in {anns}. This start uses {mine}." in bot.output
+
+
+def test_a_bot_that_runs_by_another_account_is_named_as_ever(run_bot: Run, chat: SimBot, tmp_path: Path) -> None:
+    first = run_bot(DATA_DIR="", before=start_by("ann", tmp_path))
+    first.wait_output(POLLING)
+    second = run_bot(
+        DATA_DIR="", before=start_by("me", tmp_path) + "; from service import run; run.START_GRACE = 0.1"
+    )
+    if sys.platform == "linux":
+        assert second.wait_exit() == 75
+        assert f"pid {first.pid}" in second.output
+
+
+@root
+def test_a_settings_file_of_another_account_is_refused_before_anything_is_made(run_bot: Run, tmp_path: Path) -> None:
+    (tmp_path / "no.env").touch()
+    os.chown(tmp_path / "no.env", NOBODY, NOBODY)
+    bot = run_bot(DATA_DIR="", before=start_by("me", tmp_path))
+    assert bot.wait_exit() == 78
+    assert f"The settings file {tmp_path / 'no.env'} belongs to user " in bot.output
+    assert not (folder_of("me", tmp_path) / "bot.db").exists()
+
+
+def test_status_logs_and_doctor_look_where_the_data_is(run_bot: Run, anns: Path, tmp_path: Path) -> None:
+    by_me = start_by("me", tmp_path)
+    status, log = run_bot("status", DATA_DIR="", before=by_me), run_bot("logs", DATA_DIR="", before=by_me)
+    assert (status.wait_exit(), log.wait_exit()) == (3, 0)
+    assert str(anns) in status.output
+    assert POLLING in log.output
+    doctor = run_bot("doctor", "--json", DATA_DIR="", before=by_me)
+    doctor.wait_exit()
+    assert f"{anns} belongs to user ann" in doctor.output
+    mine = folder_of("me", tmp_path)
+    mine.mkdir(parents=True, exist_ok=True)
+    (mine / "bot.db").touch()
+    doctor = run_bot("doctor", "--json", DATA_DIR="", before=by_me)
+    doctor.wait_exit()
+    assert "user ann has data of this bot, too" in doctor.output
+    assert str(anns) in doctor.output
+    assert str(mine) in doctor.output
+
+
+@root
+def test_install_by_root_is_for_the_account_that_has_the_bots_data(
+    anns: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = tmp_path / "bot.env"
+    settings.write_text(f"TELEGRAM_BOT_TOKEN={TOKEN}\nOWNER_ID=7\n", encoding="utf-8")
+    monkeypatch.delenv("SUDO_USER", raising=False)
+    exec(start_by("me", tmp_path), {})
+    try:
+        monkeypatch.setattr(os.path, "expanduser", lambda path: path.replace("~", f"{tmp_path}/"))
+        place = install.here(settings, "systemd")
+    finally:
+        monkeypatch.undo()
+    assert (place.user, place.state) == ("ann", anns.parent)
+    unit = install.filled(install.KINDS["systemd"], place)
+    assert "User=ann\n" in unit
+    (command,) = [line for line in unit.splitlines() if line.startswith("ExecStart=")]
+    assert shlex.split(command)[-2:] == ["--data-dir", str(anns.parent)]
