@@ -86,7 +86,7 @@ def draw(
     if importlib.util.find_spec("matplotlib") is None:
         raise NotInstalledError
     environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-    environment |= {"MPLCONFIGDIR": str(cache), "MPLBACKEND": "Agg"}
+    environment |= {"MPLCONFIGDIR": str(cache), "MPLBACKEND": "Agg", "OPENBLAS_NUM_THREADS": "1"}
     since = max(since, bars[0].at)  # no empty days before the bot's first trade
     question = json.dumps(_data(symbol, bars, orders, since=since, until=until, zone=zone)).encode()
     while not _DRAWING.acquire(timeout=5):

@@ -117,5 +117,16 @@ def _dress(axes: Axes) -> None:
         spine.set_visible(False)
 
 
+def _limit() -> None:
+    """This process may not take the machine from the bot: a picture takes 0.1 GB and a second."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
+    resource.setrlimit(resource.RLIMIT_CPU, (60, 60))
+
+
 if __name__ == "__main__":
+    _limit()
     sys.stdout.buffer.write(draw(json.load(sys.stdin.buffer)))

@@ -14,6 +14,8 @@ LISTED = 8
 RECENT_MS = 300_000
 SHARE = 0.1  # of the alert threshold: smaller liquidations are not listed
 WALLETS = 10  # per chat
+WALLETS_IN_ALL = 200  # different ones: 400 of the 1,200 a minute that Hyperliquid allows one address
+CHARTS, CHARTS_A_CHAT = 5, 2  # that wait: they are drawn one after the other
 NAME_LENGTH = 24
 EXTREMES = 6
 STALE = 900.0  # seconds after which rates and positions are shown with their time
@@ -53,6 +55,9 @@ def chart(context: Context, update: Update, arguments: list[str]) -> list[Reply]
     symbol = symbol or context.symbols[0]
     if not SHORTEST_CHART <= seconds <= LONGEST_CHART:
         raise Usage("A chart covers 1h to 30d.")
+    waiting = context.store.messages.waiting_charts()
+    if waiting.get(update.chat_id, 0) >= CHARTS_A_CHAT or sum(waiting.values()) >= CHARTS:
+        return [Reply(text="Other charts are still being drawn. Ask again in a minute.")]
     chat = context.store.chats.get(update.chat_id)
     wanted = {
         "kind": "chart",
@@ -169,6 +174,8 @@ def _add(context: Context, chat_id: int, address: str, typed: str) -> list[Reply
         raise Usage(f"Another wallet in this chat is already called “{name}”.")
     if len(others) >= WALLETS:
         raise Usage(f"A chat can follow up to {WALLETS} wallets. Remove one first with /wallet remove NAME.")
+    if len(others) == len(known) and context.store.markets.watched_in_all() >= WALLETS_IN_ALL:
+        raise Usage(f"This bot follows {WALLETS_IN_ALL} wallets for its chats, and that is its limit.")
     context.store.markets.watch(WatchedWallet(chat_id, address, name), now=context.now())
     if len(others) < len(known):
         return [Reply(text=f"Wallet {short(address)} is now called {name}.")]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -249,6 +249,14 @@ class Messages:
     def hold(self, chat_id: int, alert_key: str, *, why: str, at: float) -> None:
         """Hold an alert back: `quiet` or `cap`; `muted` and `paused` only count it."""
         self._db.write("INSERT INTO held VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", (chat_id, alert_key, why, at))
+
+    def waiting_charts(self) -> Mapping[int, int]:
+        """How many pictures each chat still waits for."""
+        rows = self._db.rows(
+            "SELECT chat_id, count(*) AS n FROM deliveries WHERE state = 'pending' AND method = 'sendPhoto' "
+            "GROUP BY chat_id"
+        )
+        return {row["chat_id"]: row["n"] for row in rows}
 
     def held(self, chat_id: int) -> list[HistoryEntry]:
         """The alerts held back for a chat, in the order they came."""

@@ -354,3 +354,29 @@ def test_parse_raises_nothing_but_what_it_says(kind: str, content: Any) -> None:
 def test_no_update_whatever_makes_the_inbox_fail(desk: Desk, kind: str, content: Any, number: int) -> None:
     desk.inbox.take({"update_id": number, kind: content})
     assert desk.store.chats.handled(number)
+
+
+def test_charts_wait_in_a_short_queue_of_which_no_chat_takes_all(desk: Desk) -> None:
+    for number in range(4):
+        desk.inbox.take(message(number, "/chart BTC"))
+    waiting = [desk.store.delivery(row[0]) for row in desk.store.pending()]
+    assert [one.method for one in waiting if one is not None] == [
+        "sendPhoto",
+        "sendPhoto",
+        "sendMessage",
+        "sendMessage",
+    ]
+    for number in range(10, 20):
+        desk.access.allow(1000 + number)
+        desk.inbox.take(message(number, "/chart BTC", user_id=1000 + number))
+    assert sum(desk.store.messages.waiting_charts().values()) == 5
+
+
+def test_the_wallets_of_all_chats_together_have_a_limit(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("commands.markets.WALLETS_IN_ALL", 2)
+    desk.inbox.take(message(1, "/start"))
+    for number in range(2, 5):
+        desk.inbox.take(message(number, f"/wallet add 0x{number:040x} w{number}"))
+    assert "that is its limit" in desk.answers()[-1][1]
+    desk.inbox.take(message(9, f"/wallet add 0x{2:040x} renamed"))
+    assert "is now called renamed" in desk.answers()[-1][1]
