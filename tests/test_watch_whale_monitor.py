@@ -223,6 +223,22 @@ def test_a_failed_commit_is_read_again(watch: Watch) -> None:
     assert len(watch.told) == 1, "what was kept before the failure is not told again"
 
 
+def test_an_alert_that_could_not_be_stored_is_found_again(watch: Watch) -> None:
+    watch.tick()
+    watch.whale()
+    other = sqlite3.connect(watch.store.path)
+    other.execute("CREATE TRIGGER full BEFORE INSERT ON alerts BEGIN SELECT RAISE(ABORT, 'disk full'); END")
+    other.commit()
+    with pytest.raises((StoreError, sqlite3.Error)):
+        watch.tick(after=15)
+    other.execute("DROP TRIGGER full")
+    other.commit()
+    other.close()
+    assert watch.alerts == []
+    watch.tick(after=15)
+    assert len(watch.alerts) == 1
+
+
 def test_an_outage_is_told_once_though_the_cursors_after_it_could_not_be_kept(watch: Watch) -> None:
     watch.tick()
     stored_long_ago(watch, 2, "BTC")
@@ -571,7 +587,11 @@ def test_trades_missing_by_their_ids_are_counted_noted_and_shown(watch: Watch) -
     (gap,) = watch.store.markets.gaps(since=0)
     assert (gap.venue, gap.symbol, gap.missed) == (VENUE, "BTC", 12)
     assert gap.start <= gap.end
-    assert "12 trades missed" in watch.health().line(watch.clock)
+    assert ", 12 trades missed" in watch.health().line(watch.clock)
+    watch.sim.market.skip_ids("binance", "BTC", 5)
+    watch.sim.market.trade("binance", "BTC", "buy", 77_000, 0.001)
+    watch.tick(after=15)
+    assert watch.health().missed == 17
     assert len(watch.alerts) == 1
 
 
@@ -698,6 +718,7 @@ def test_a_coin_silent_for_longer_than_its_habit_is_told_once_and_once_when_it_i
     watch.tick()
     trades_each_minute(watch, until=1810)
     assert watch.notices == []
+    watch.clock += 400  # the age is by the clock of the venue
     for _ in range(5):
         watch.tick(after=15)
     (notice,) = watch.notices
