@@ -199,9 +199,11 @@ def _is_network(name: str) -> bool:
 
 def export_network(env_file: Path) -> None:
     """Put the proxies and the certificates of the settings file into this process's environment, which wins."""
-    for name, value in Environment(env_file, {}, NAMES).file.items():
-        if _is_network(name) and value and not (os.environ.get(name.upper()) or os.environ.get(name.lower())):
-            os.environ[name] = value
+    text = Environment(env_file, os.environ, NAMES)
+    for both in ((name.lower(), name) for name in NETWORK):
+        given = next((name for where in (os.environ, text.file) for name in both if where.get(name)), None)
+        if given is not None:
+            os.environ[given] = text.value(given)
 
 
 class _Reader:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -153,6 +154,28 @@ def test_a_file_of_certificates_renamed_in_mid_run_is_said(tmp_path: Path, monke
         bot.webhook(within=1)
 
 
+@pytest.mark.parametrize(
+    ("environment", "file", "used"),
+    [
+        ({}, "https_proxy='http://b:2'  # ours", {"https_proxy": "http://b:2"}),
+        ({"HTTPS_PROXY": "http://a:1"}, "https_proxy=http://b:2", {"HTTPS_PROXY": "http://a:1"}),
+        (
+            {"HTTPS_PROXY": '"http://a:1"'},
+            "",
+            {"HTTPS_PROXY": "http://a:1"},
+        ),  # as docker passes it on
+        ({"HTTPS_PROXY": ""}, "HTTPS_PROXY=http://b:2", {"HTTPS_PROXY": "http://b:2"}),
+    ],
+)
+def test_a_proxy_of_the_settings_file_is_used_like_the_rest(
+    environment: dict[str, str], file: str, used: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".env").write_text(file, encoding="utf-8")
+    monkeypatch.setattr(os, "environ", environment)
+    config.export_network(tmp_path / ".env")
+    assert environment == used
+
+
 # The whole bot
 
 
@@ -161,10 +184,10 @@ def test_without_a_network_each_host_is_one_line_in_the_log_and_no_traceback(
 ) -> None:
     """A proxy that cannot be used, from `.env`: it stands there like every other setting."""
     (tmp_path / "no.env").write_text("HTTP_PROXY=http://.proxy.corp:3128\nNO_PROXY=\n", encoding="utf-8")
-    bot = run_bot()
+    bot = run_bot(before="from base import clock; clock.PATIENCE = 0.2")  # markets wait for the time from Telegram
     told = "the proxy's address cannot be used"
     bot.wait_output(f"Polling: {told}")
-    bot.wait_output(f"is failing: {told}", timeout=30)  # the markets wait 15 s for the time from Telegram
+    bot.wait_output(f"is failing: {told}")
     (tmp_path / "no.env").write_text("HTTP_PROXY=http://.proxy.corp:3128\nNO_PROXY=127.0.0.1\n", encoding="utf-8")
     bot.stop()
     lines = [line for line in bot.output.splitlines() if told in line]
