@@ -10,7 +10,7 @@ import logging
 import queue
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -26,7 +26,7 @@ from base.worker import AlreadyReported, Worker, heartbeat
 from botapi.outbox import Outbox
 from lock import InstanceLock, LockError
 from store import Store
-from watch.watchers import Watchers
+from watch.watchers import Watcher, Watchers
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +35,7 @@ HELD_EVERY = 30.0  # seconds: how soon after quiet hours the alerts held back ar
 STATUS_EVERY = 5.0  # seconds
 ADMINS_EVERY = 10.0  # seconds: how soon a new group's admins are known
 TROUBLE_EVERY = 10.0  # seconds: how soon the owner knows that the database cannot be written
+MOST_GIVEN_UP = 20  # threads that hang at the same time; with more of them the process ends
 LONGEST_REST = 5.0  # seconds: how soon a clock that was put back is noticed
 PRUNE_EVERY = 3600.0  # seconds
 FILES_EVERY = 30.0  # seconds: how soon it is noticed that someone deleted the bot's files
@@ -47,7 +48,8 @@ ROUND_BEGAN = "checked"
 class Job:
     """Something the bot does every so many seconds, for the first time `after` seconds from the start.
 
-    waits: not before the time is known (base/clock.py), because it decides who gets what.
+    waits: not before the time is known (base/clock.py), because it decides who gets what. given_up: what is done
+    after it hung and its thread was given up.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Job:
     thread: str = SCHEDULE
     after: float = 0.0
     waits: bool = False
+    given_up: Callable[[], object] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,10 +85,10 @@ class Jobs:
         watch, watchers = self._watch, self.watchers
         return (
             # The markets
-            watch("whales", orders, self._check_whales, thread="whales"),
-            watch("liquidations", contracts, watchers.liquidations.tick, thread="liquidations"),
-            watch("funding", contracts, watchers.funding.tick, thread="funding"),
-            watch("wallets", contracts, watchers.wallets.tick, thread="wallets"),
+            watch("whales", orders, self._check_whales, watchers.whales),
+            watch("liquidations", contracts, watchers.liquidations.tick, watchers.liquidations),
+            watch("funding", contracts, watchers.funding.tick, watchers.funding),
+            watch("wallets", contracts, watchers.wallets.tick, watchers.wallets),
             # What chats asked for
             watch("digests", 15.0, self.digests.tick),
             watch("held alerts", HELD_EVERY, self._tell_held),
@@ -114,15 +117,20 @@ class Jobs:
         if self.clock.may_delete():
             self.store.prune(now=self.clock())
 
-    def _watch(self, name: str, every: float, check: Callable[[], object], *, thread: str = SCHEDULE) -> Job:
-        """A job that does nothing while alerts are paused (ON_CONFLICT=pause); what it found is sent at once."""
+    def _watch(self, name: str, every: float, check: Callable[[], object], watcher: Watcher | None = None) -> Job:
+        """A job that does nothing while alerts are paused (ON_CONFLICT=pause); what it found is sent at once.
+
+        watcher: of a market; its job has a thread of its own.
+        """
 
         def run() -> None:
             if not self.outbox.alerts_paused():
                 check()
                 self.outbox.wake()
 
-        return Job(name=name, every=every, run=run, thread=thread, waits=True)
+        if watcher is None:
+            return Job(name=name, every=every, run=run, waits=True)
+        return Job(name=name, every=every, run=run, thread=name, waits=True, given_up=watcher.feeds.give_up)
 
     def _check_whales(self) -> None:
         began = time.time()
@@ -159,13 +167,13 @@ class Scheduler:
         self._plan = schedule.Scheduler()
         self._planned: list[tuple[schedule.Job, Job]] = []
         self._threads: dict[str, _Thread] = {}
+        self._given_up: list[Worker] = []
         self._worker = Worker(SCHEDULE, self.step, on_death=on_death)
         first = now()
         for job in jobs:
-            begin = partial(_run, job)
-            if job.thread != SCHEDULE:
-                thread = self._threads.setdefault(job.thread, _Thread(job.thread, on_death))
-                begin = partial(thread.begin, job)
+            if job.thread != SCHEDULE and job.thread not in self._threads:
+                self._threads[job.thread] = _Thread(job.thread, on_death)
+            begin = partial(_run if job.thread == SCHEDULE else self._begin, job)
             # The annotation says int; what it means is a timedelta, which takes fractions of a second.
             planned = self._plan.every(job.every).seconds.do(begin)  # type: ignore[arg-type]
             planned.next_run = first + timedelta(seconds=job.after)
@@ -191,6 +199,22 @@ class Scheduler:
         ends_at = time.monotonic() + timeout
         return all([worker.join(max(0.0, ends_at - time.monotonic())) for worker in self.workers])
 
+    def give_up(self, worker: Worker) -> bool:
+        """A new thread takes the place of this stuck one; False for the schedule's own. For the watchdog's thread."""
+        stuck = next((thread for thread in self._threads.values() if thread.worker is worker), None)
+        self._given_up = [one for one in self._given_up if not one.join(0.0)]
+        if stuck is None or len(self._given_up) >= MOST_GIVEN_UP:
+            return False
+        worker.give_up()
+        self._given_up.append(worker)
+        fresh = stuck.successor()
+        self._threads[worker.name] = fresh
+        fresh.worker.start()
+        return True
+
+    def _begin(self, job: Job) -> None:
+        self._threads[job.thread].begin(job)
+
     def step(self) -> float:
         """Start the jobs that are due; return the seconds until the next one is."""
         now = self._now()
@@ -209,6 +233,8 @@ class _Thread:
 
     def __init__(self, name: str, on_death: Callable[[str], None] | None) -> None:
         self.worker = Worker(name, self.step, on_death=on_death)
+        self._on_death = on_death
+        self._running: Job | None = None
         self._due: queue.SimpleQueue[Job] = queue.SimpleQueue()
         self._begun: set[str] = set()  # names of jobs that wait or run
         self._slow: set[str] = set()  # names of jobs whose length was logged
@@ -226,14 +252,22 @@ class _Thread:
 
     def step(self) -> float:
         try:
-            job = self._due.get_nowait()
+            self._running = job = self._due.get_nowait()
         except queue.Empty:
             return LONGEST_REST
         try:
             _run(job)
         finally:
+            self._running = None
             self._begun.discard(job.name)
         return 0.0
+
+    def successor(self) -> _Thread:
+        """A thread in place of this one, which is stuck; first it does what that job asks for."""
+        fresh, job = _Thread(self.worker.name, self._on_death), self._running
+        if job is not None and job.given_up is not None:
+            fresh.begin(replace(job, name=f"{job.name} given up", run=job.given_up))
+        return fresh
 
 
 def _run(job: Job) -> None:

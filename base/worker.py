@@ -26,6 +26,10 @@ class AlreadyReported(Exception):
     """Trouble that is already logged where it begins and ends. A Worker tries again, without a traceback."""
 
 
+class GivenUp(BaseException):
+    """Ends a thread that was given up, at its next heartbeat."""
+
+
 class Worker:
     """A thread that calls `step()` again and again and rests for the seconds that each call returns.
 
@@ -51,7 +55,7 @@ class Worker:
         self._on_death = on_death
         self._error_rest = error_rest
         self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
-        self._stopping = False
+        self._stopping = self._given_up = False
         # Daemon: a step that hangs in a foreign call must not keep the process alive past its stop deadline.
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
@@ -68,6 +72,10 @@ class Worker:
         self._stopping = True
         self._bell.put(None)
 
+    def give_up(self) -> None:
+        """The thread is stuck: nobody waits for it any more, and it ends at its next heartbeat, if one ever comes."""
+        self._stopping = self._given_up = True
+
     def join(self, timeout: float) -> bool:
         """Wait up to `timeout` seconds for the end. True when the thread has ended or was never started."""
         if self._thread.ident is not None:
@@ -76,6 +84,8 @@ class Worker:
 
     def heartbeat(self) -> None:
         """Count one heartbeat. Only the thread itself calls it, through `heartbeat()` of this module."""
+        if self._given_up:
+            raise GivenUp
         self.heartbeats += 1
         self.progress_at = time.monotonic()
 
@@ -96,6 +106,8 @@ class Worker:
                 self._rest(rest)
                 self.heartbeat()  # before the next line: an hour's rest must not look like an hour's step
                 self.resting = 0.0
+            clean = True
+        except GivenUp:
             clean = True
         finally:
             if not clean and self._on_death is not None:

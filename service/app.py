@@ -163,7 +163,13 @@ class Bot:
             status_file=self.state.write,
         )
         self.scheduler = Scheduler(self.jobs.table(), on_death=self._died, may_decide=self.clock.may_decide)
-        self.watchdog = Watchdog(self._workers, limit=patience, on_stuck=self._crash, on_death=self._died)
+        self.watchdog = Watchdog(
+            self._workers,
+            limit=patience,
+            on_stuck=self._crash,
+            give_up=self.scheduler.give_up,
+            on_death=self._died,
+        )
         self.web: HealthServer | None = None
         if port := settings.health_port:
             from service.web import HealthServer  # and http.server: off by default

@@ -1,4 +1,5 @@
-"""Notices a stuck thread, logs where it hangs, and ends the process so that a supervisor can start it again.
+"""Notices a stuck thread and logs where it hangs. A thread that can be done without is given up in place; for another
+one the process ends, so that a supervisor can start it again.
 
 A resting thread is not stuck: a Worker says how long it rests. Only time in which the watchdog itself ran counts, so
 after a laptop was suspended every thread gets its full time again.
@@ -26,8 +27,9 @@ GRACE = 10.0  # seconds for an orderly stop; after that the process is ended at 
 class Watchdog:
     """Looks at the workers every few seconds. limit: seconds one of them may go without a heartbeat outside its rest.
 
-    on_stuck: called once, from the watchdog's thread, with a text for people; it should end the process. If that
-    fails, `end_process` does. stuck: the names of the threads that are stuck now.
+    give_up: replaces a stuck worker by a new one; False if it cannot be done without. on_stuck: called once, from the
+    watchdog's thread, with a text for people; it should end the process. If that fails, `end_process` does.
+    stuck: the names of the threads that are stuck now.
     """
 
     def __init__(
@@ -36,6 +38,7 @@ class Watchdog:
         *,
         limit: float,
         on_stuck: Callable[[str], None],
+        give_up: Callable[[Worker], bool] = lambda worker: False,
         on_death: Callable[[str], None] | None = None,
         monotonic: Callable[[], float] = time.monotonic,
         end_process: Callable[[int], object] = os._exit,
@@ -44,6 +47,7 @@ class Watchdog:
         self._workers = workers
         self._limit = limit
         self._on_stuck = on_stuck
+        self._give_up = give_up
         self._monotonic = monotonic
         self._end_process = end_process
         self._looked_at = monotonic()
@@ -63,6 +67,7 @@ class Watchdog:
         # Called much later than asked for: this process was frozen, and so were the others.
         counted = 0.0 if ran > 2 * LOOK_EVERY else min(ran, LOOK_EVERY)
         stuck = [worker for worker in self._workers() if self._is_stuck(worker, counted)]
+        stuck = [worker for worker in stuck if not self._given_up(worker)]
         self.stuck = [worker.name for worker in stuck]
         if stuck and not self._alarmed:
             self._alarmed = True
@@ -76,6 +81,14 @@ class Watchdog:
         quiet = quiet + counted if heartbeats == known else 0.0
         self._quiet[worker] = heartbeats, quiet
         return quiet > self._limit + resting
+
+    def _given_up(self, worker: Worker) -> bool:
+        if not self._give_up(worker):
+            return False
+        quiet = self._quiet.pop(worker)[1]
+        told = "Stuck: %s did nothing for %.0f s. A new thread takes its place. Where every thread is:\n%s"
+        log.error(told, worker.name, quiet, stacks())
+        return True
 
     def _alarm(self, stuck: Sequence[Worker]) -> None:
         # First, because what follows takes locks that the stuck thread may hold, the log's own among them.

@@ -31,6 +31,26 @@ def start() -> Iterator[Callable[..., Worker]]:
         assert worker.join(5), "the thread did not end"
 
 
+def test_a_thread_that_was_given_up_ends_at_its_next_heartbeat_and_is_no_death() -> None:
+    hangs, goes_on, died = threading.Event(), threading.Event(), list[str]()
+    after: list[str] = []
+
+    def step() -> float:
+        hangs.set()
+        goes_on.wait(5)
+        heartbeat()
+        after.append("worked on")
+        return 0.0
+
+    worker = Worker("stuck", step, on_death=died.append)
+    worker.start()
+    assert hangs.wait(5)
+    worker.give_up()
+    goes_on.set()
+    assert worker.join(5)
+    assert (after, died) == ([], [])
+
+
 def test_a_stop_ends_a_long_rest_at_once(start: Callable[..., Worker]) -> None:
     stepped = threading.Event()
 

@@ -218,3 +218,34 @@ def test_an_idle_bot_has_at_most_ten_threads(run_bot: Run, chat: SimBot, sim: Si
     chat.send_text(chat_id=OWNER, text="/ping")
     chat.wait_text("pong")
     assert len(list(Path(f"/proc/{bot.pid}/task").iterdir())) <= 10
+
+
+def test_a_thread_that_hangs_is_replaced_and_its_job_runs_again_after_what_it_asks_for() -> None:
+    done, hangs = threading.Event(), threading.Event()
+    order: list[str] = []
+
+    def check() -> None:
+        order.append("check")
+        if len(order) == 1:
+            hangs.set()
+            done.wait(10)
+
+    job = Job(name="whales", every=0.05, run=check, thread="whales", given_up=lambda: order.append("given up"))
+    scheduler = Scheduler([job])
+    scheduler.start()
+    try:
+        assert hangs.wait(5)
+        _, stuck = scheduler.workers
+        assert not scheduler.give_up(scheduler.workers[0]), "the schedule's own thread cannot be done without"
+        assert scheduler.give_up(stuck)
+        assert not scheduler.give_up(stuck), "once"
+        deadline = time.monotonic() + 5
+        while len(order) < 4 and time.monotonic() < deadline:
+            threading.Event().wait(0.01)
+        assert order[:3] == ["check", "given up", "check"]
+        done.set()
+        assert stuck.join(5), "the old thread ends when it comes back"
+    finally:
+        done.set()
+        scheduler.stop()
+        assert scheduler.join(5)

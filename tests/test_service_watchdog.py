@@ -19,6 +19,7 @@ from machine import stop_requests
 from service import watchdog
 from service.watchdog import LOOK_EVERY, Watchdog
 from simulation.account import SimBot
+from simulation.simulator import Simulator
 
 LIMIT = 80.0
 
@@ -35,10 +36,17 @@ class Rig:
             lambda: self.workers,
             limit=LIMIT,
             on_stuck=self.said.append,
+            give_up=self.give_up,
             monotonic=lambda: self.now,
             end_process=self.ended.put,
         )
         self.dog.step()
+
+    def give_up(self, worker: Worker) -> bool:
+        if worker.name != "whales":
+            return False
+        self.workers[self.workers.index(worker)] = Worker(worker.name, lambda: 1.0)
+        return True
 
     def run(self, seconds: float, *, beating: Callable[[], object] = lambda: None) -> None:
         for _ in range(int(seconds / LOOK_EVERY)):
@@ -76,6 +84,19 @@ def test_a_long_step_that_sends_heartbeats_is_not_stuck() -> None:
     rig = Rig("polling")
     rig.run(10 * LIMIT, beating=rig.workers[0].heartbeat)
     assert rig.dog.stuck == []
+
+
+def test_a_stuck_thread_that_can_be_done_without_is_replaced_and_no_alarm_is_raised(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    rig = Rig("polling", "whales")
+    stuck = rig.workers[1]
+    rig.run(LIMIT + LOOK_EVERY, beating=rig.workers[0].heartbeat)
+    assert rig.workers[1] is not stuck
+    assert (rig.dog.stuck, rig.said) == ([], [])
+    assert "Stuck: whales did nothing for 85 s" in caplog.text
+    rig.run(LIMIT, beating=rig.workers[0].heartbeat)
+    assert caplog.text.count("Stuck") == 1, "the new one gets its full time"
 
 
 def test_a_resting_thread_is_not_stuck_until_the_limit_after_its_rest() -> None:
@@ -184,6 +205,20 @@ def test_a_send_that_hangs_ends_the_process_and_the_next_start_sends(run_bot: Ru
     assert "Stuck: outbox-" in bot.output
     run_bot()
     chat.wait_text("pong kept")
+
+
+def test_a_market_host_that_hangs_is_given_up_and_the_bot_goes_on_with_the_next_one(
+    run_bot: Run, chat: SimBot, sim: Simulator
+) -> None:
+    """In life the host rests for ten minutes; the next venue is read after a moment here, not after two minutes."""
+    quick = "from venues import availability; from watch import feeds; availability.PATIENCE = feeds.PATIENCE = 0.5; "
+    bot = run_bot(before=SOON + quick + hang_in("venues", "spot.BinanceSpot.page"))
+    bot.wait_output("Stuck: whales did nothing")
+    chat.wait_text("hung when asked for whale orders", chat_id=OWNER)
+    bot.wait_output("from Coinbase")
+    chat.send_text(chat_id=OWNER, text="/ping")
+    chat.wait_text("pong")
+    assert bot.stop()[0] == 0
 
 
 def test_a_hanging_job_that_makes_the_stop_hang_too_ends_the_process(run_bot: Run) -> None:

@@ -7,6 +7,7 @@ with the other feeds. A venue that refuses for good (the plan lacks it) is off f
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,12 +16,13 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 from base import text
 from base.config import Settings
 from store import Store
-from venues.availability import PATIENCE, Health, SourceHealth
+from venues.availability import PATIENCE, TELL_EVERY, Health, SourceHealth
 from venues.coinglass import Refused
 from venues.trades import SourceError, UnknownSymbol
 
 log = logging.getLogger(__name__)
 
+HUNG_PAUSE = 600.0  # seconds until a venue is asked again after a question to it hung
 UNKNOWN_EVERY = 86400.0  # seconds until a venue is asked again for a coin that it did not know
 REFUSED_EVERY = 86400.0  # and until one that refused for good
 
@@ -96,6 +98,8 @@ class Feeds(Generic[V]):
         self._unserved: dict[str, float] = {}  # what nobody answers for -> since when
         self._silent_since: float | None = None  # set once the owner was told
         self._ticked_at = 0.0
+        self._asking: tuple[V, str] | None = None  # the question in progress
+        self._told_hung: dict[str, float] = {}  # venues that hung -> when the owner was told
         self.stopping = False
 
     def stop(self) -> None:
@@ -177,6 +181,7 @@ class Feeds(Generic[V]):
         unknown = now < self._unknown.get((venue.name, feed), 0.0)
         if self.stopping or unknown or not health.may_be_asked(now, feed):
             return None
+        self._asking = asking = (venue, feed)
         try:
             try:
                 answer = question()
@@ -196,6 +201,9 @@ class Feeds(Generic[V]):
                 self._ended_at.pop(venue.name, None)  # the newest is the last
                 self._ended_at[venue.name] = feed
             return None
+        finally:
+            if self._asking is asking:  # else this thread was given up, and another one asks
+                self._asking = None
         if cached:
             return answer
         health.succeeded(self._now(), feed)
@@ -205,6 +213,21 @@ class Feeds(Generic[V]):
                 if self._store.value(self._refusal(venue, bad_key)):
                     self._store.set_value(self._refusal(venue, bad_key), "")
         return answer
+
+    def give_up(self) -> None:
+        """The question in progress hangs and its thread was given up: its venue rests, and the owner is told."""
+        if self._asking is None:
+            return
+        (venue, feed), self._asking = self._asking, None
+        now, rests = self._now(), text.duration(HUNG_PAUSE)
+        error = SourceError(venue.host, "a question to it hung", retry_after=HUNG_PAUSE)
+        self._health[venue.name].failed(error, now, feed)
+        if now - self._told_hung.get(venue.name, -math.inf) >= TELL_EVERY:
+            self._told_hung[venue.name] = now
+            self._notify_owner(
+                f"{venue.venue} ({venue.host}) hung when asked for {self._what}. The bot gave that up, goes on with "
+                f"its other sources and asks {venue.host} again in {rests}."
+            )
 
     def count_unreadable(self, venue: V, marks: frozenset[int], *, feed: str = "") -> None:
         """Count rows that could not be read; a row that is shown again at the next look counts once."""

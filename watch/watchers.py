@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any, Protocol
 
 from base.config import Settings
 from store import Store
@@ -13,11 +14,17 @@ from venues.gate import Gate
 from venues.hyperliquid import Hyperliquid
 from venues.okx import Okx
 from venues.spot import spot_venues
-from watch.feeds import Context
+from watch.feeds import Context, Feeds
 from watch.funding_monitor import FundingMonitor
 from watch.liquidation_monitor import LiquidationMonitor
 from watch.wallet_monitor import WalletMonitor
 from watch.whale_monitor import WhaleMonitor
+
+
+class Watcher(Protocol):
+    """What every watcher has: `feeds`, how it asks its venues."""
+
+    feeds: Feeds[Any]
 
 
 class Watchers:
