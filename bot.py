@@ -50,6 +50,7 @@ if sys.version_info < (3, 11):  # noqa: UP036 - before what an older one cannot 
 
 from base import config, exit_codes, shell
 from base.config import ConfigError
+from base.logs import redact
 
 
 class _Arguments(argparse.ArgumentParser):
@@ -57,7 +58,7 @@ class _Arguments(argparse.ArgumentParser):
         self.print_usage(sys.stderr)
         unknown = re.match(r"argument COMMAND: invalid choice: ('.*?')", message)
         what = f"Unknown command {unknown[1]}" if unknown else f"bot.py: {message}"
-        print(f"{what}. See: {shell.bot_command('--help')}", file=sys.stderr)
+        print(f"{redact(what)}. See: {shell.bot_command('--help')}", file=sys.stderr)
         raise SystemExit(exit_codes.BAD_ARGUMENTS)
 
 

@@ -12,32 +12,29 @@ import threading
 from typing import TextIO
 
 ROOM = 1000  # lines that wait for the console
+LEFT_OUT = "The console took no output; %d lines are missing here. The log file has them."
 DRAIN = 0.3  # seconds that the end of the process waits for it; less than any supervisor's patience
 
 
 class Console:
-    """Prints what it is given, in order. room: how many texts may wait; what comes when it is full is left out."""
+    """Prints what it is given, in order. room: how many texts may wait."""
 
     def __init__(self, room: int = ROOM) -> None:
         self._waiting: queue.Queue[tuple[TextIO, str]] = queue.Queue(room)
-        self._left_out = 0
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
-    def print(self, text: str, stream: TextIO) -> None:
-        """Have the text and a line break written. Returns at once, whatever the console does."""
+    def print(self, text: str, stream: TextIO) -> bool:
+        """Have the text and a line break written; False when too much waits. Returns at once, whatever happens."""
         with self._lock:
             if self._thread is None:  # a daemon: it may hang in a write when the process ends
                 self._thread = threading.Thread(target=self._run, name="console", daemon=True)
                 self._thread.start()
-            left_out = self._left_out
-            if left_out:
-                text = f"({left_out} lines were left out here: the console took no output. bot.log has them.)\n{text}"
-            try:
-                self._waiting.put_nowait((stream, f"{text}\n"))
-                self._left_out = 0
-            except queue.Full:
-                self._left_out += 1
+        try:
+            self._waiting.put_nowait((stream, f"{text}\n"))
+        except queue.Full:
+            return False
+        return True
 
     def drain(self, within: float = DRAIN) -> bool:
         """Wait until everything is written, for at most so many seconds; whether it is."""
@@ -61,14 +58,21 @@ class ConsoleHandler(logging.Handler):
     def __init__(self, console: Console, stream: TextIO) -> None:
         super().__init__()
         self._console, self._stream = console, stream
-        self._hangs = False
+        self._hangs, self._left_out = False, 0
 
     def emit(self, record: logging.LogRecord) -> None:
         """Called by `logging` for each record."""
         try:
-            self._console.print(self.format(record), self._stream)
+            if self._left_out and self._show(logging.WARNING, LEFT_OUT, self._left_out):
+                self._left_out = 0
+            if not self._console.print(self.format(record), self._stream):
+                self._left_out += 1
         except Exception:  # as every handler of `logging` does: a bad line must not end what wrote it
             self.handleError(record)
+
+    def _show(self, level: int, words: str, *values: object) -> bool:
+        record = logging.LogRecord(__name__, level, __file__, 0, words, values, None)
+        return self._console.print(self.format(record), self._stream)
 
     def flush(self) -> None:
         """Called by `logging` at the end of the process, twice."""

@@ -66,6 +66,12 @@ def test_a_bad_argument_ends_with_64(run_bot: Run) -> None:
     assert "--help" in bot.output
 
 
+@pytest.mark.parametrize("arguments", [[TOKEN], ["--x", TOKEN], ["--env-file", TOKEN], ["stop", "--timeout", TOKEN]])
+def test_a_token_on_the_command_line_is_not_printed(run_bot: Run, arguments: list[str]) -> None:
+    bot = run_bot(*arguments)
+    assert bot.wait_exit() == 64  # that no output holds it is checked after each test
+
+
 def test_a_settings_file_that_was_named_and_is_not_there_ends_with_64(run_bot: Run, tmp_path: Path) -> None:
     bot = run_bot("--env-file", str(tmp_path / "nowhere.env"))
     assert bot.wait_exit() == 64
