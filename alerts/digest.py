@@ -52,7 +52,7 @@ class Digests:
         now: Callable[[], float],
     ) -> None:
         self._store = store
-        self._symbols = tuple(symbols)
+        self._symbols = symbols
         self._default_min = default_min
         self._now = now
         self._planned_at = -math.inf

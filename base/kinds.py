@@ -14,7 +14,7 @@ from base import coins, typed
 
 ROOT = Path(__file__).resolve().parent.parent
 TOKEN_FORM = re.compile(r"^\d{3,}:[A-Za-z0-9_-]{3,}$")
-_SYMBOL = re.compile(r"[^\W_]{1,15}")  # of any script: exchanges list coins with Chinese names, and one called S
+SYMBOL = re.compile(r"[^\W_]{1,15}")  # of any script: exchanges list coins with Chinese names, and one called S
 _YES, _NO = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
 
@@ -121,7 +121,7 @@ def _parts(value: str) -> list[str]:
 
 def _symbols(value: str) -> tuple[str, ...]:
     for part in _parts(value):
-        if not _SYMBOL.fullmatch(part):
+        if not SYMBOL.fullmatch(part):
             raise ValueError(part)
     if not _parts(value):
         raise ValueError(value)
@@ -134,7 +134,7 @@ def _thresholds(value: str) -> WhaleMin:
         name, equals, amount = part.strip().rpartition("=")
         symbol = coins.typed(name.strip())
         # A second amount of one kind is a mistake, often a comma inside a number.
-        if symbol in amounts or (equals and not _SYMBOL.fullmatch(symbol)):
+        if symbol in amounts or (equals and not SYMBOL.fullmatch(symbol)):
             raise ValueError(part.strip())
         amounts[symbol] = None if amount.strip().lower() == "auto" else typed.amount(amount)
     return WhaleMin(amounts.pop("", None), amounts)

@@ -7,7 +7,7 @@ sends and never touches the network.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from typing import Any
@@ -17,6 +17,7 @@ from base import coins, text
 from base.typed import Unreadable
 from botapi.updates import Update
 from store import Store
+from store.coins import Coins
 from store.rows import MONITORS, Chat
 
 Button = tuple[str, str]  # label, callback data of at most 64 bytes
@@ -58,18 +59,26 @@ class Usage(Unreadable):
     """
 
 
+class UnknownCoin(Usage):
+    """A coin that this bot does not watch."""
+
+    def __init__(self, sentence: str, *, coin: str) -> None:
+        super().__init__(sentence)
+        self.coin = coin
+
+
 @dataclass
 class Context:
     """What every command is given.
 
-    symbols: the coins of the settings. now: unix seconds by Telegram's clock. default_min: monitor and symbol to the
-    default threshold in US dollars. status: the bot's own lines of /status, times in a zone. username: the bot's own,
-    "" until Telegram has told it.
+    symbols: the coins that the bot watches. now: unix seconds by Telegram's clock. default_min: monitor and symbol
+    to the default threshold in US dollars. status: the bot's own lines of /status, times in a zone. username: the
+    bot's own, "" until Telegram has told it.
     """
 
     store: Store
     access: Access
-    symbols: Sequence[str]
+    symbols: Coins
     now: Callable[[], float]
     default_min: Callable[[str, str], float]
     status: Callable[[tzinfo], list[str]] = lambda zone: []
@@ -105,9 +114,10 @@ class Context:
         """A coin as people type it: `btc`, `$BTC`, `BTCUSDT`. Raises Usage if this bot does not watch it."""
         symbol = as_symbol(word, self.symbols)
         if symbol not in self.symbols:
-            raise Usage(
+            raise UnknownCoin(
                 f"{text.clip(symbol, 16)} is not on this bot's list ({', '.join(self.symbols)}). "
-                f"The owner can add coins with SYMBOLS in .env."
+                f"The owner can add it: /coins add {text.clip(symbol, 16)}.",
+                coin=symbol,
             )
         return symbol
 

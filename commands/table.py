@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 
 from base.typed import Unreadable
 from botapi.updates import Update
-from commands import basics, history, keyboard, markets, settings, times
-from commands.context import RUN, Button, Context, Reply, Usage, run_button
+from commands import basics, coins, history, keyboard, markets, settings, times
+from commands.context import RUN, Button, Context, Reply, UnknownCoin, Usage, run_button
 from store.rows import MONITORS
 
 Run = Callable[[Context, Update, list[str]], list[Reply]]
@@ -106,6 +106,10 @@ class Commands:
         try:
             return command.run(self.context, update, arguments)
         except Unreadable as problem:
+            if isinstance(problem, UnknownCoin) and name == "watch":
+                asked = coins.wanted(self.context, update, problem)
+                if asked:
+                    return asked
             buttons = _buttons((words, f"{command.name} {words}") for words in problem.meant)
             words = str(problem) if buttons else f"{problem} Example: {command.example}"
             return [Reply(text=words, keyboard=tuple((button,) for button in buttons), misread=True)]
@@ -266,6 +270,15 @@ TABLE = (
     Command("Bot", "ping", "[text]", "answers pong", "/ping hello", basics.ping, raw=True),
     Command("Bot", "id", "", "your user id and this chat's", "/id", basics.id_),
     Command("Bot", "help", "[COMMAND]", "this list", "/help quiet", _help),
+    Command(
+        "Owner",
+        "coins",
+        "[add | remove COIN...]",
+        "the coins of this bot",
+        "/coins add PEPE",
+        coins.coins,
+        owner_only=True,
+    ),
     Command("Owner", "users", "", "list allowed users", "/users", basics.users, owner_only=True),
     Command("Owner", "allow", "ID", "let someone use the bot", "/allow 123456789", basics.allow, owner_only=True),
     Command("Owner", "deny", "ID", "remove someone", "/deny 123456789", basics.deny, owner_only=True),
@@ -300,6 +313,7 @@ DETAILS = {
     "ping": "Shows that the bot reads your messages. Nothing is changed.",
     "id": "The owner needs your user id to allow you.",
     "help": "With the name of a command: what it does and how to undo it.",
+    "coins": "Added to SYMBOLS at once, for every chat. Undo with /coins remove PEPE",
     "users": "Shows the owner and everyone allowed or denied, with their user ids.",
     "allow": "They can then use every command that is not the owner's. Undo with /deny ID",
     "deny": "Their chats and the groups they started get no more alerts. Undo with /allow ID",

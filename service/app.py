@@ -32,6 +32,7 @@ from service.owner import Link, OwnerInvitation, OwnerMessages
 from service.state import Snapshot, State
 from service.watchdog import PATIENCE, Watchdog
 from store import Store
+from store.coins import Coins
 from watch.watchers import Watchers
 
 if TYPE_CHECKING:
@@ -99,16 +100,17 @@ class Bot:
             ),
         )
         self.owner = OwnerMessages(store, self.access, self.outbox, self.telegram, now)
-        self.watchers = Watchers(settings, store, now=now, notify_owner=self.owner.keep)
+        self.coins = Coins(store, settings.symbols)
+        self.watchers = Watchers(settings, store, self.coins, now=now, notify_owner=self.owner.keep)
         whale_min = self.watchers.whales.default_threshold
-        self.digests = Digests(store, symbols=settings.symbols, default_min=whale_min, now=now)
+        self.digests = Digests(store, symbols=self.coins, default_min=whale_min, now=now)
 
     def _make_listening(self) -> None:
         settings, store, now = self._settings, self._store, self.clock
         self.context = Context(
             store,
             self.access,
-            symbols=settings.symbols,
+            symbols=self.coins,
             now=now,
             default_min=self.watchers.default_threshold,
             status=lambda zone: self.state.lines(zone, polling=self.poller.status(zone)),
@@ -249,6 +251,6 @@ class Bot:
             username,
             self._settings.bot_id,
             self._lock.folder,
-            ", ".join(self._settings.symbols),
+            ", ".join(self.coins),
             self._settings.whale_interval_seconds,
         )

@@ -40,6 +40,10 @@ class Markets:
         row = self._db.row("SELECT text, at FROM cursors WHERE venue = ? AND symbol = ?", (venue, symbol))
         return None if row is None else Cursor(row["text"], row["at"])
 
+    def forget_cursors(self, symbol: str) -> None:
+        """Read this coin from its newest trade on, at every venue."""
+        self._db.write("DELETE FROM cursors WHERE symbol = ?", (symbol,))
+
     def set_cursor(self, venue: str, symbol: str, text: str, *, at: float) -> None:
         """The feed was read up to `text`, whose time is `at`."""
         self._db.put("cursors", ("venue", "symbol"), {"venue": venue, "symbol": symbol, "text": text, "at": at})

@@ -15,6 +15,7 @@ from commands import context
 from commands.inbox import Inbox
 from commands.table import Commands
 from store import Store
+from store.coins import Coins
 
 STRANGER, OTHER = 99, 98
 GROUP = {"id": -5, "type": "group", "title": "Desk"}
@@ -36,7 +37,11 @@ class Desk:
         self.store = Store(folder / "bot.db")
         self.access = Access(self.store, owner_id=owner, allowed_users=frozenset({FRIEND}), now=clock)
         words = context.Context(
-            self.store, self.access, symbols=("BTC",), now=clock, default_min=lambda monitor, symbol: 1e6
+            self.store,
+            self.access,
+            symbols=Coins(self.store, ("BTC",)),
+            now=clock,
+            default_min=lambda monitor, symbol: 1e6,
         )
         self.inbox = Inbox(self.store, self.access, Commands(words), stale_after=600.0, now=clock)
         self._number = 0

@@ -27,6 +27,7 @@ from commands.table import Commands
 from simulation.account import SimBot
 from simulation.simulator import Simulator
 from store import Store
+from store.coins import Coins
 
 LOOK_AGAIN = (longpoll.LOOK_AGAIN * 1.9, longpoll.LOOK_AGAIN * 1.05)  # of one that comes; of one that was there
 RETRY = conflict.RETRY_REST
@@ -64,7 +65,13 @@ class Rig:
         self.half_a_second = threading.Event()
         self.telegram = Telegram(TOKEN, sim.url, clock=base.clock.Clock(wall=self.clock.now))
         access = Access(store, owner_id=OWNER, allowed_users=frozenset(), now=self.server_time)
-        desk = Context(store, access, symbols=("BTC",), now=self.server_time, default_min=lambda monitor, symbol: 1e6)
+        desk = Context(
+            store,
+            access,
+            symbols=Coins(store, ("BTC",)),
+            now=self.server_time,
+            default_min=lambda monitor, symbol: 1e6,
+        )
         self.inbox = Inbox(store, access, Commands(desk), stale_after=600.0, now=self.server_time)
         self.poller = Poller(
             self.telegram,

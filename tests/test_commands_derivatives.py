@@ -14,6 +14,7 @@ from botapi.updates import Update
 from commands import context
 from commands.table import Commands
 from store import Store
+from store.coins import Coins
 from store.rows import WalletSnapshot, WatchedWallet
 from venues.perpetuals import Liquidation, Position, Rate
 from watch import wallets
@@ -30,7 +31,10 @@ class Desk:
         self.store = Store(folder / "bot.db")
         access = Access(self.store, owner_id=OWNER, allowed_users=frozenset({FRIEND}), now=lambda: NOW)
         desk = context.Context(
-            *(self.store, access, symbols or ("BTC", "ETH"), lambda: NOW),
+            self.store,
+            access,
+            symbols=Coins(self.store, symbols or ("BTC", "ETH")),
+            now=lambda: NOW,
             default_min=lambda monitor, symbol: 500_000.0 if monitor == "liquidations" else 0.0,
         )
         self.commands = Commands(desk)

@@ -19,6 +19,7 @@ from commands.context import Reply
 from commands.inbox import Inbox
 from commands.table import Commands
 from store import Store
+from store.coins import Coins
 
 NOW = 1_790_000_000.0
 STRANGER = 99
@@ -29,7 +30,11 @@ class Desk:
         self.store = Store(folder / "bot.db")
         self.access = Access(self.store, owner_id=OWNER, allowed_users=frozenset({FRIEND}), now=lambda: NOW)
         self.desk = context.Context(
-            self.store, self.access, symbols=("BTC", "ETH"), now=lambda: NOW, default_min=lambda monitor, symbol: 1e6
+            self.store,
+            self.access,
+            symbols=Coins(self.store, ("BTC", "ETH")),
+            now=lambda: NOW,
+            default_min=lambda monitor, symbol: 1e6,
         )
         self.commands = Commands(self.desk)
         self.inbox = Inbox(self.store, self.access, self.commands, stale_after=600.0, now=lambda: NOW)

@@ -27,6 +27,7 @@ from commands import table as commands
 from commands.inbox import Inbox
 from simulation.html import parse_html, utf16
 from store import Store
+from store.coins import Coins
 from store.rows import Alert, User
 
 NOW = 1_790_000_000.0
@@ -333,7 +334,9 @@ class Desk:
         self.store = Store(folder / "bot.db")
         access = Access(self.store, owner_id=OWNER, allowed_users=frozenset({FRIEND}), now=lambda: NOW)
         desk = context.Context(
-            *(self.store, access, ("BTC", "ETH")),
+            self.store,
+            access,
+            symbols=Coins(self.store, ("BTC", "ETH")),
             now=lambda: NOW,
             default_min=lambda monitor, symbol: 1e6,
             username=USERNAME,

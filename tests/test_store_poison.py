@@ -137,4 +137,4 @@ def test_facts_that_cannot_be_read_keep_nobody_from_starting_or_asking(store: St
     assert not administers(store, -5, 7, now=NOW)
     telegram = Telegram("1:x", "http://127.0.0.1:9")
     Poller(telegram, store, None, events=PollerEvents())  # type: ignore[arg-type]
-    assert Thresholds(Settings(token="1:x", symbols=("BTC",)), store).default("BTC") == 1e6
+    assert Thresholds(Settings(token="1:x"), store, lambda: ("BTC",)).default("BTC") == 1e6

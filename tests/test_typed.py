@@ -58,7 +58,7 @@ def test_an_amount_as_people_write_it_is_the_minimum(desk: Desk, said: str, thre
         ("/mute forever", "/stop. For one coin: /unwatch BTC."),
         ("/mute whales 1h", "Turn it off: /level whales off."),
         ("/watch", "This chat follows all coins: BTC, ETH, DOGE."),
-        ("/watch pepe", "PEPE is not on this bot's list (BTC, ETH, DOGE)."),
+        ("/unwatch pepe", "PEPE is not on this bot's list (BTC, ETH, DOGE)."),
         ("/wallet add vitalik.eth", "0x"),
     ],
 )

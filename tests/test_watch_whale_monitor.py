@@ -64,6 +64,7 @@ class Watch:
             store=self.store,
             now=lambda: self.clock,
             notify_owner=self.notices.append,
+            no_such_coin=self.notices.append,
         )
         self.monitor = WhaleMonitor(context, self.sources())
         return self.monitor

@@ -44,14 +44,21 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """What a watcher works with. now: unix seconds. notify_owner: sends a sentence;
-    it may be called in a transaction.
+    """What a watcher works with. now: unix seconds. notify_owner: sends a sentence; may be called in a transaction.
+
+    coins: those that are watched now, None for those of the settings. no_such_coin: gets one that no venue has.
     """
 
     settings: Settings
     store: Store
     now: Callable[[], float] = time.time
     notify_owner: Callable[[str], None] = lambda words: None
+    coins: Sequence[str] | None = None
+    no_such_coin: Callable[[str], None] = lambda coin: None
+
+    def symbols(self) -> tuple[str, ...]:
+        """The coins that are watched now."""
+        return tuple(self.settings.symbols if self.coins is None else self.coins)
 
 
 class Use(NamedTuple):

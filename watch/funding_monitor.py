@@ -27,6 +27,7 @@ class FundingMonitor:
 
     def __init__(self, context: Context, okx: Okx, hyperliquid: Hyperliquid, coinglass: CoinGlass | None) -> None:
         self._settings, self._store, self._now = context.settings, context.store, context.now
+        self._symbols = context.symbols
         self.feeds: Feeds[Okx | Hyperliquid | CoinGlass] = Feeds("funding", (okx, hyperliquid, coinglass), context)
         self._urls: dict[str, Callable[[str], str]] = {okx.venue: okx.url, hyperliquid.venue: hyperliquid.url}
 
@@ -48,7 +49,7 @@ class FundingMonitor:
             for venue in {rate.venue for rate in rates}:
                 self._store.markets.put_rates(venue, [rate for rate in rates if rate.venue == venue])
             crossings = self._store.read_value(STATE, self._known, self._known("{}"))
-            for change in crossings.feed(rate for rate in rates if rate.symbol in self._settings.symbols):
+            for change in crossings.feed(rate for rate in rates if rate.symbol in self._symbols()):
                 publish(self._store, self._alert(change), now=now, default_min=0.0)
             self._store.set_value(STATE, json.dumps(crossings.dump()))
 

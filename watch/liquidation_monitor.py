@@ -73,6 +73,7 @@ class LiquidationMonitor:
 
     def __init__(self, context: Context, okx: Okx, gate: Gate, coinglass: CoinGlass | None) -> None:
         self._settings, self._store, self._now = context.settings, context.store, context.now
+        self._symbols = context.symbols
         self._okx, self._gate, self._coinglass = okx, gate, coinglass
         self.feeds: Feeds[Okx | Gate | CoinGlass] = Feeds("liquidations", (okx, gate, coinglass), context)
 
@@ -86,7 +87,7 @@ class LiquidationMonitor:
 
     def _least(self) -> dict[str, float]:
         """For each coin the US dollars from which some chat wants a single liquidation."""
-        defaults = {symbol: self.default_threshold(symbol) for symbol in self._settings.symbols}
+        defaults = {symbol: self.default_threshold(symbol) for symbol in self._symbols()}
         return smallest(self._store, "liquidations", defaults)
 
     # The tick
@@ -97,12 +98,12 @@ class LiquidationMonitor:
         looks = list(self._read())
         if looks:
             self._commit(looks)
-        coins = text.count(len(self._settings.symbols), "coin")
+        coins = text.count(len(self._symbols()), "coin")
         others = Use(f"{coins} on {' and '.join(EXCHANGES)}")
         self.feeds.end_tick({"okx": Use(coins), "gate": Use(coins), "coinglass": others})
 
     def _read(self) -> Iterator[Look]:
-        symbols, okx, gate, coinglass = self._settings.symbols, self._okx, self._gate, self._coinglass
+        symbols, okx, gate, coinglass = self._symbols(), self._okx, self._gate, self._coinglass
         least = self._least()
 
         def worth(symbol: str) -> float:
@@ -124,7 +125,7 @@ class LiquidationMonitor:
         cursor = self._store.markets.cursor(venue, feed)
         read, _, coins = ("" if cursor is None else cursor.text).partition(" ")
         read_to = int(read) if read.isdecimal() else None
-        new = frozenset(self._settings.symbols) - set(coins.split(",")) if coins else frozenset[str]()
+        new = frozenset(self._symbols()) - set(coins.split(",")) if coins else frozenset[str]()
         since_ms = None if read_to is None else read_to - OVERLAP_MS
         named = feed if asked.venue == venue else f"{venue} {feed}"
         found = self.feeds.ask(asked, partial(question, since_ms=since_ms), feed=named)
@@ -190,7 +191,7 @@ class LiquidationMonitor:
     def _close(self, look: Look, now: float) -> None:
         """Keep how far the feed is read now, and what is missing in between."""
         venue, feed, read_to, found, clock, _ = look
-        coins = self._settings.symbols if feed == "*" else [feed.split("-")[0]]
+        coins = self._symbols() if feed == "*" else [feed.split("-")[0]]
         known = f" {','.join(coins)}" if feed == "*" else ""
         self._store.markets.set_cursor(venue, feed, f"{max(clock, read_to or 0)}{known}", at=now)
         if found.gap_from is None or read_to is None or found.gap_from <= read_to:

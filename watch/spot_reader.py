@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 
 from base import text
@@ -76,6 +76,11 @@ class SpotReader:
     def forget(self) -> None:
         """Continue from what is stored, after what is in memory could not be stored."""
         self._states.clear()
+
+    def keep(self, symbols: Collection[str]) -> None:
+        """Forget every other coin: when it is watched again it is read from its newest trade on."""
+        self._states = {key: state for key, state in self._states.items() if key[1] in symbols}
+        self._behind &= set(symbols)
 
     def read_at(self, venue: str, symbol: str) -> float | None:
         """Unix seconds up to which the feed was read; None when it was not."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from base.config import Settings
 from store import Store
@@ -32,19 +32,19 @@ def smallest(store: Store, monitor: str, defaults: Mapping[str, float]) -> dict[
 class Thresholds:
     """Thresholds in US dollars. Volumes survive a restart as `volume:SYMBOL` and `volume:at`."""
 
-    def __init__(self, settings: Settings, store: Store) -> None:
-        self._settings = settings
-        self._store = store
+    def __init__(self, settings: Settings, store: Store, symbols: Callable[[], Sequence[str]]) -> None:
+        self._settings, self._store, self._symbols = settings, store, symbols
         self._volumes: dict[str, float] = {}
         self._read_at = 0.0
         self._tried_at = 0.0
-        self._automatic = [symbol for symbol in settings.symbols if settings.whale_min(symbol) is None]
-        for symbol in self._automatic:
+        for symbol in self._automatic():
             stored = store.read_value(f"volume:{symbol}", number_of, 0.0)
             if stored:
                 self._volumes[symbol] = stored
-        if len(self._volumes) == len(self._automatic):  # else a coin is new: do not wait a day for it
-            self._read_at = store.read_value("volume:at", number_of, 0.0)
+        self._read_at = store.read_value("volume:at", number_of, 0.0)
+
+    def _automatic(self) -> list[str]:
+        return [symbol for symbol in self._symbols() if self._settings.whale_min(symbol) is None]
 
     def default(self, symbol: str) -> float:
         """US dollars, for chats without a threshold of their own. Thread-safe."""
@@ -55,12 +55,14 @@ class Thresholds:
         return FIRST.get(symbol, FIRST_OTHERS) if volume is None else automatic_threshold(volume)
 
     def refresh(self, source: SpotVenue, *, now: float) -> None:
-        """Read the volumes when a day has passed and an automatic threshold needs them. Never raises SourceError."""
-        if not self._automatic or abs(now - self._read_at) < EVERY or abs(now - self._tried_at) < RETRY:
+        """Read the volumes when a day has passed or a coin is new. Never raises SourceError."""
+        automatic = self._automatic()
+        new = not self._volumes.keys() >= set(automatic)
+        if not automatic or (abs(now - self._read_at) < EVERY and not new) or abs(now - self._tried_at) < RETRY:
             return
         self._tried_at = now
         try:
-            volumes = source.volume_usd(self._automatic)
+            volumes = source.volume_usd(automatic)
         except SourceError as error:
             log.info("Could not read 24-hour volumes; thresholds stay as they are: %s", error)
             return

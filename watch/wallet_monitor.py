@@ -34,6 +34,7 @@ class WalletMonitor:
 
     def __init__(self, context: Context, hyperliquid: Hyperliquid, coinglass: CoinGlass | None) -> None:
         self._settings, self._store, self._now = context.settings, context.store, context.now
+        self._symbols = context.symbols
         self._hyperliquid, self._coinglass = hyperliquid, coinglass
         self.feeds: Feeds[Hyperliquid | CoinGlass] = Feeds("wallets", (hyperliquid, coinglass), context)
 
@@ -93,12 +94,12 @@ class WalletMonitor:
                 # Those of the first look and before make no alert.
                 oldest = max(clock - REPLAY * 1000, self._store.read_value("wallets:moves_began", int, 0))
                 for move in sorted(found.rows, key=lambda move: move.at_ms):
-                    if move.at_ms > oldest and coins.coin(move.symbol)[0] in self._settings.symbols:
+                    if move.at_ms > oldest and coins.coin(move.symbol)[0] in self._symbols():
                         publish(self._store, _move_alert(move, coinglass), now=now, default_min=MOVE_MIN)
                 if found.gap_from is not None:
                     log.warning("%s shows only the newest whale moves; some older ones are missing", coinglass.host)
                     start, end = since_ms / 1000, found.gap_from / 1000
-                    gaps = [Gap(coinglass.venue, symbol, None, start, end) for symbol in self._settings.symbols]
+                    gaps = [Gap(coinglass.venue, symbol, None, start, end) for symbol in self._symbols()]
                     keep_gaps(self._store, gaps, now=now, monitor="wallets", least=LONG_AGO)
             else:
                 self._store.set_value("wallets:moves_began", str(newest))

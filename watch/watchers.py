@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from base.config import Settings
 from store import Store
+from store.coins import Coins
 from venues.availability import SourceHealth
 from venues.coinglass import CoinGlass
 from venues.gate import Gate
@@ -34,10 +35,26 @@ class Watchers:
     """
 
     def __init__(
-        self, settings: Settings, store: Store, *, now: Callable[[], float], notify_owner: Callable[[str], None]
+        self,
+        settings: Settings,
+        store: Store,
+        coins: Coins,
+        *,
+        now: Callable[[], float],
+        notify_owner: Callable[[str], None],
     ) -> None:
         urls = settings.source_urls
-        context = Context(settings=settings, store=store, now=now, notify_owner=notify_owner)
+
+        def no_such_coin(coin: str) -> None:
+            if coin in coins.added():
+                coins.remove(coin)
+                notify_owner(f"No exchange that I read has {coin}, so it is off the list again.")
+                return
+            notify_owner(f"No source has {coin}, so the bot cannot watch its whale orders. Check SYMBOLS in .env.")
+
+        context = Context(
+            settings=settings, store=store, now=now, notify_owner=notify_owner, coins=coins, no_such_coin=no_such_coin
+        )
         okx, hyperliquid = partial(Okx, urls["okx"]), partial(Hyperliquid, urls["hyperliquid"])
 
         def coinglass() -> CoinGlass | None:

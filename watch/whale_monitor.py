@@ -31,9 +31,9 @@ class WhaleMonitor:
     """Finds whale orders. `tick` is for one thread; `feeds` and `default_threshold` for any."""
 
     def __init__(self, context: Context, venues: Sequence[SpotVenue]) -> None:
-        self._symbols, self._store = context.settings.symbols, context.store
-        self._now, self._notify_owner = context.now, context.notify_owner
-        self._thresholds = Thresholds(context.settings, context.store)
+        self._symbols, self._store, self._now = context.symbols, context.store, context.now
+        self._no_such_coin = context.no_such_coin
+        self._thresholds = Thresholds(context.settings, context.store, context.symbols)
         self.feeds = Feeds("whale orders", venues, context, fallbacks=True, silent_after=PATIENCE)
         self._reader = SpotReader(context, self.feeds)
         self.default_threshold = self._thresholds.default
@@ -48,9 +48,11 @@ class WhaleMonitor:
         Raises StoreError.
         """
         self.feeds.begin_tick()
-        thresholds = smallest(self._store, "whales", {coin: self.default_threshold(coin) for coin in self._symbols})
+        symbols = self._symbols()
+        self._forget_removed(symbols)
+        thresholds = smallest(self._store, "whales", {coin: self.default_threshold(coin) for coin in symbols})
         before = dict(self._serving)
-        for symbol in self.feeds.in_turn(self._symbols):
+        for symbol in self.feeds.in_turn(symbols):
             if self.feeds.stopping:
                 break
             self._read(symbol, thresholds[symbol])
@@ -63,6 +65,13 @@ class WhaleMonitor:
         # After the trades, from a venue that has just answered: a failure here costs no alert.
         if served and not self.feeds.stopping:
             self._thresholds.refresh(next(iter(served)), now=self._now())
+
+    def _forget_removed(self, symbols: Sequence[str]) -> None:
+        """What is known of coins that are not watched any more."""
+        self._serving = {symbol: venue for symbol, venue in self._serving.items() if symbol in symbols}
+        self._unserved &= set(symbols)
+        self._told_unknown &= set(symbols)
+        self._reader.keep(symbols)
 
     def _read(self, symbol: str, threshold: float) -> None:
         """Read one coin from the first venue that answers."""
@@ -119,12 +128,10 @@ class WhaleMonitor:
             moved = [s for s, serves in self._serving.items() if serves is venue and before.get(s, venue) != venue]
             if moved:
                 log.info("Now reading %s from %s (%s)", ", ".join(moved), venue.venue, venue.host)
-        for symbol in self._symbols:
+        for symbol in self._symbols():
             if not self.feeds.knowing(symbol) and symbol not in self._told_unknown:
                 self._told_unknown.add(symbol)
-                self._notify_owner(
-                    f"No source has {symbol}, so the bot cannot watch its whale orders. Check SYMBOLS in .env."
-                )
+                self._no_such_coin(symbol)
 
 
 def _alert(order: Order, venue: SpotVenue, *, late: bool) -> Alert:

@@ -1,0 +1,67 @@
+"""The owner's list of coins: shown and changed from the chat."""
+
+from __future__ import annotations
+
+from base import kinds, text
+from botapi.updates import Update
+from commands.context import Context, Reply, UnknownCoin, Usage, as_symbol, run_button
+from store.coins import MOST
+
+WANTED_EVERY = 3600.0  # seconds between two questions to the owner, whoever asks for whatever coin
+_WANTED = "coins:wanted"  # fact: when the last question was
+
+
+def coins(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
+    """Show, add or remove the coins that the bot watches for everyone."""
+    word, named = (arguments[0].lower(), arguments[1:]) if arguments else ("", [])
+    if not word:
+        return [Reply(text=_listed(context))]
+    if word not in ("add", "remove") or not named:
+        raise Usage("Use add or remove with coins.")
+    symbols = [as_symbol(one, context.symbols) for one in named]
+    bad = next((symbol for symbol in symbols if not kinds.SYMBOL.fullmatch(symbol)), None)
+    if bad is not None:
+        raise Usage(f"“{text.clip(bad, 32)}” is not a coin's name.")
+    if word == "remove":
+        for symbol in symbols:
+            context.symbol(symbol)
+        if set(context.symbols) <= set(symbols):
+            raise Usage("The last coin stays.")
+        for symbol in symbols:
+            context.symbols.remove(symbol)
+        return [Reply(text=f"Removed: {', '.join(symbols)}. {_listed(context)}")]
+    new = [symbol for symbol in dict.fromkeys(symbols) if symbol not in context.symbols]
+    if len(context.symbols) + len(new) > MOST:
+        raise Usage(f"The bot watches at most {MOST} coins.")
+    for symbol in new:
+        context.symbols.add(symbol)
+    if not new:
+        return [Reply(text=f"Already on the list. {_listed(context)}")]
+    said = f"Added: {', '.join(new)}. Chats that follow all coins get alerts from now on; the others use /watch."
+    return [Reply(text=f"{said} A coin that no exchange has is taken off again, and you are told.")]
+
+
+def wanted(context: Context, update: Update, problem: UnknownCoin) -> list[Reply]:
+    """Someone who may use the bot asked for a coin that it does not watch: a button for the owner."""
+    button = run_button(f"Add {problem.coin}", f"coins add {problem.coin}")
+    if not kinds.SYMBOL.fullmatch(problem.coin) or len(button[1].encode()) > 64:
+        return []
+    if context.is_owner(update):
+        return [Reply(text=str(problem), keyboard=((button,),), misread=True)] if update.private else []
+    now, owner = context.now(), context.access.owner_id
+    asked = context.store.read_value(_WANTED, float, 0.0)
+    if owner is None or not context.access.knows(update.user_id) or abs(now - asked) < WANTED_EVERY:
+        return []
+    context.store.set_value(_WANTED, repr(now))
+    who = f"{update.user_id} {text.quoted(update.user_name, 64)}"
+    words = f"{who} asked for {problem.coin}, which the bot does not watch."
+    return [Reply(text=str(problem), misread=True), Reply(text=words, chat_id=owner, keyboard=((button,),))]
+
+
+def _listed(context: Context) -> str:
+    watched = context.symbols
+    lines = [f"The bot watches {', '.join(watched)}."]
+    for what, names in (("Added here", watched.added()), ("Of SYMBOLS removed here", watched.removed())):
+        if names:
+            lines.append(f"{what}: {', '.join(names)}.")
+    return " ".join(lines)

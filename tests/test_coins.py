@@ -1,0 +1,94 @@
+"""The owner changes the list of coins from the chat: at once, and for good; a coin that nobody has is taken off."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import FRIEND, OWNER, Run
+from test_commands import Desk
+
+from simulation.account import SimBot
+from simulation.simulator import Simulator
+from store import Store
+from store.coins import Coins
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    desk = Desk(tmp_path)
+    desk.say("/start", user_id=OWNER)
+    yield desk
+    desk.store.close()
+
+
+def test_a_coin_is_added_and_removed_at_once_and_for_good(desk: Desk, tmp_path: Path) -> None:
+    assert desk.say("/coins", user_id=OWNER) == "The bot watches BTC, ETH, DOGE."
+    assert desk.say("/coins add 1000pepe TON", user_id=OWNER).startswith("Added: PEPE, TON.")
+    assert desk.say("/coins remove doge", user_id=OWNER).startswith("Removed: DOGE.")
+    assert list(desk.desk.symbols) == ["BTC", "ETH", "PEPE", "TON"]
+    said = desk.say("/coins", user_id=OWNER)
+    assert "Added here: PEPE, TON." in said
+    assert "Of SYMBOLS removed here: DOGE." in said
+    again = Coins(Store(tmp_path / "bot.db"), ("BTC", "ETH", "DOGE"))
+    assert list(again) == list(desk.desk.symbols)
+    desk.say("/coins add doge", user_id=OWNER)
+    assert desk.desk.symbols.removed() == []
+
+
+@pytest.mark.parametrize(
+    ("said", "answer"),
+    [
+        ("add", "Use add or remove"),
+        ("buy BTC", "Use add or remove"),
+        ("add $$$", "is not a coin's name"),
+        ("remove XYZ", "is not on this bot's list"),
+        ("remove BTC ETH DOGE", "The last coin stays."),
+        ("add btc", "Already on the list."),
+        ("add " + " ".join(f"C{number}" for number in range(98)), "at most 100 coins"),
+    ],
+)
+def test_what_cannot_be_done_changes_nothing(desk: Desk, said: str, answer: str) -> None:
+    assert answer in desk.say(f"/coins {said}", user_id=OWNER)
+    assert list(desk.desk.symbols) == ["BTC", "ETH", "DOGE"]
+
+
+def test_only_the_owner_may(desk: Desk) -> None:
+    desk.say("/start")
+    assert "Unknown command" in desk.say("/coins add PEPE")
+
+
+def test_whoever_asks_for_an_unknown_coin_is_told_who_adds_it_and_the_owner_gets_a_button(desk: Desk) -> None:
+    desk.say("/start")
+    answer, question = desk.replies("/watch pepe")
+    assert answer.text.endswith("The owner can add it: /coins add PEPE.")
+    assert (question.chat_id, question.keyboard) == (OWNER, ((("Add PEPE", "run:coins add PEPE"),),))
+    assert len(desk.replies("/watch shib")) == 1, "the owner is asked once an hour"
+    update = desk.press(question.keyboard[0][0][1], user_id=FRIEND)
+    assert update[0].text == "This button has expired.", "a friend's press adds nothing"
+    (own,) = desk.replies("/watch shib", user_id=OWNER)
+    assert own.keyboard[0][0] == ("Add SHIB", "run:coins add SHIB")
+
+
+def test_a_coin_that_was_off_the_list_is_read_from_its_newest_trade_on(desk: Desk) -> None:
+    desk.store.markets.set_cursor("Binance spot", "DOGE", "17 {}", at=5.0)
+    desk.say("/coins remove DOGE", user_id=OWNER)
+    desk.say("/coins add DOGE", user_id=OWNER)
+    assert desk.store.markets.cursor("Binance spot", "DOGE") is None
+
+
+def test_end_to_end_a_whale_in_an_added_coin_is_told_and_a_coin_of_nobody_is_taken_off(
+    run_bot: Run, chat: SimBot, sim: Simulator
+) -> None:
+    bot = run_bot(SYMBOLS="BTC")
+    bot.wait_output("Polling: running")
+    for words in ("/start", "/coins add SOL NOPE"):
+        chat.send_text(chat_id=OWNER, text=words)
+    chat.wait_text("Added: SOL, NOPE", chat_id=OWNER)
+    chat.wait_text("No exchange that I read has NOPE", chat_id=OWNER)
+    sim.market.sweep("binance", "SOL", "buy", usd=2_000_000, fills=5, price=150.0)
+    chat.wait_text("SOL buy 2M USD", chat_id=OWNER)
+    bot.stop()
+    again = run_bot(SYMBOLS="BTC")
+    again.wait_output("Watching BTC, SOL every")
