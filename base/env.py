@@ -69,7 +69,7 @@ class Environment:
                 continue
             if name in self._names and self.file.get(name, value) != value:
                 self.repeated.append(
-                    f"{name} is on lines {lines[name]} and {number} of {self._path}; the last counts."
+                    f"{name} is on lines {lines[name]} and {number} of {self._path}; the last one counts."
                 )
             self.file[name], lines[name] = value, number
 

@@ -49,22 +49,20 @@ def whose(bot_id: int, settings_file: Path) -> tuple[str, Path | None]:
 
 
 def check(bot_id: int, folder: Path, settings_file: Path) -> None:
-    """Raise FolderError where a start by this account would begin anew although the bot is another account's.
+    """Raise FolderError where a start by this account would start over although the bot is another account's.
 
     folder: this account's. Where it has data already, other data is only logged.
     """
     user, theirs = whose(bot_id, settings_file)
     if not user:
         for other, place in folders_of_others(bot_id):
-            log.warning("User %s has data of bot %d, too, in %s. This start uses %s.", other, bot_id, place, folder)
+            log.warning("User %s also has data of bot %d, in %s. This start uses %s.", other, bot_id, place, folder)
         return
     me = user_name()
-    what = f"The settings file {settings_file} belongs to user {user}, and this start is by {me}."
-    if theirs is not None:
-        what = f"The data of bot {bot_id} belongs to user {user} ({theirs}), and this start is by {me}."
+    what = f"The settings file {settings_file}" if theirs is None else f"The data of bot {bot_id}, in {theirs},"
     raise FolderError(
-        f"{what} It would begin with an empty database: no chats, no alerts. {_start_as(user)} Or, to begin anew as "
-        f"{me}, set DATA_DIR={folder.parent}."
+        f"{what} belongs to user {user}, but this start is as {me}. The bot would have an empty database: no chats, "
+        f"no alerts. {_start_as(user)} Or, to start over as {me}, set DATA_DIR={folder.parent}."
     )
 
 

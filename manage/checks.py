@@ -221,7 +221,7 @@ def folder(subject: Subject) -> Iterator[Finding]:
         words = f"{path} is synchronised by {synced}, which damages a database in use"
         yield Finding("folder", "warning", words, "set DATA_DIR to a folder that is not synchronised")
     for user, other in accounts.folders_of_others(int(path.name)):
-        words, fix = f"user {user} has data of this bot, too, in {other}", "rename that folder if it is not needed"
+        words, fix = f"user {user} also has data of this bot, in {other}", "rename that folder if it is not needed"
         if other == path:
             words, fix = f"{path} belongs to user {user}", f"start the bot as {user}, or set DATA_DIR"
         yield Finding("folder", "warning", words, fix)

@@ -169,7 +169,7 @@ def test_a_setting_on_two_lines_is_pointed_out(env_file: Path) -> None:
     env_file.write_text("SYMBOLS=BTC\nLOG_LEVEL=info\nSYMBOLS=ETH\nLOG_LEVEL=info\n", encoding="utf-8")
     settings = load(env_file)
     assert settings.symbols == ("ETH",)
-    assert settings.warnings == (f"SYMBOLS is on lines 1 and 3 of {env_file}; the last counts.",)
+    assert settings.warnings == (f"SYMBOLS is on lines 1 and 3 of {env_file}; the last one counts.",)
 
 
 def test_an_empty_variable_does_not_hide_the_line_of_the_file(env_file: Path) -> None:

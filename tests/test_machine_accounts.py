@@ -52,7 +52,7 @@ def test_a_start_by_another_account_is_refused_with_the_command_that_is_right(
 ) -> None:
     again = run_bot(DATA_DIR="", before=start_by("me", tmp_path))
     assert again.wait_exit() == 78
-    assert f"belongs to user ann ({anns}), and this start is by me" in again.output
+    assert f"in {anns}, belongs to user ann, but this start is as me" in again.output
     assert "sudo -u ann" in again.output
     assert f"set DATA_DIR={folder_of('me', tmp_path).parent}" in again.output
     assert not (folder_of("me", tmp_path) / "bot.db").exists()
@@ -74,7 +74,7 @@ def test_who_has_data_of_the_bot_may_go_on_and_is_told_of_the_other(run_bot: Run
     (mine / "bot.db").touch()
     bot = run_bot(DATA_DIR="", before=start_by("me", tmp_path))
     bot.wait_output(POLLING)
-    assert f"User ann has data of bot {BOT_ID}, too, in {anns}. This start uses {mine}." in bot.output
+    assert f"User ann also has data of bot {BOT_ID}, in {anns}. This start uses {mine}." in bot.output
 
 
 def test_a_bot_that_runs_by_another_account_is_named_as_ever(run_bot: Run, chat: SimBot, tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_status_logs_and_doctor_look_where_the_data_is(run_bot: Run, anns: Path,
     (mine / "bot.db").touch()
     doctor = run_bot("doctor", "--json", DATA_DIR="", before=by_me)
     doctor.wait_exit()
-    assert "user ann has data of this bot, too" in doctor.output
+    assert "user ann also has data of this bot" in doctor.output
     assert str(anns) in doctor.output
     assert str(mine) in doctor.output
 
