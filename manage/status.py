@@ -22,7 +22,7 @@ from manage.instance import Instance
 from service.state import FRESH
 from venues.availability import SourceHealth
 
-_STATE = ("version", "polling", "conflict", "sources", "queue", "threads", "problems")
+_STATE = ("version", "polling", "conflict", "sources", "queue", "threads", "problems", "alerts_paused")
 
 
 def run(env_file: Path, arguments: argparse.Namespace) -> int:
@@ -98,6 +98,8 @@ def _told(found: Instance, now: float) -> Iterator[str]:
     yield text.row("version", str(told["version"]))
     yield text.row("polling", _polling(told["polling"], now))
     yield text.row("conflict", _conflict(told["conflict"], now))
+    if told["alerts_paused"]:
+        yield text.row("alerts", "paused while another copy is active (ON_CONFLICT=pause)")
     for number, source in enumerate(told["sources"]):
         known = {field.name: source.get(field.name) for field in fields(SourceHealth)}
         health = SourceHealth(**known | {"symbols": tuple(source["symbols"]), "retry_at": 0.0})

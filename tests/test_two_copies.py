@@ -310,6 +310,44 @@ def test_plain_restarts_under_a_stream_of_commands_lose_and_double_nothing(
     assert conflicts(chat) == 0
 
 
+# ON_CONFLICT=pause
+
+
+@pytest.mark.parametrize("by", ["the other copy's end", "a webhook"])
+def test_with_pause_a_waiting_copy_sends_no_alerts_says_so_and_sends_them_when_it_waits_no_longer(
+    copy: Copy, chat: SimBot, sim: Simulator, by: str
+) -> None:
+    paused = "paused while another copy is active"
+    sim.market.trade("binance", "BTC", "buy", 50_000.0, 0.01)
+    bot = copy("one", ON_CONFLICT="pause")
+    bot.wait_output(POLLING)
+    chat.send_text(chat_id=OWNER, text="/start")
+    chat.wait_text("alerts are on", chat_id=OWNER)
+    sim.wait(lambda: sim.market.calls, what="the first look at the market")
+    sim.wait(lambda: chat.polling, what="a long poll")
+    with chat.rival(timeout=30) as rival:
+        bot.wait_output("Conflict: another program")
+        chat.wait_text("sends no alerts", chat_id=OWNER)
+        sim.wait(lambda: paused in run_status(copy), what="`status` that says so")
+        sim.market.sweep("binance", "BTC", "sell", usd=2_000_000, fills=10, price=50_000.0)
+        looks = chat.count("getWebhookInfo")
+        sim.wait(lambda: chat.count("getWebhookInfo") >= looks + 4, what="four more looks")
+        assert not [words for words in chat.texts(OWNER) if "BTC sell" in words]
+        if by == "a webhook":
+            rival.kill()
+            chat.set_webhook_as_foreigner("https://hook.example.net/x")
+    chat.send_text(chat_id=OWNER, text="/status")
+    chat.wait_text("BTC sell", chat_id=OWNER)
+    assert "Alerts: paused" not in chat.wait_text("Polling: last answer", chat_id=OWNER).text
+    sim.wait(lambda: paused not in run_status(copy), what="`status` that says so no longer")
+
+
+def run_status(copy: Copy) -> str:
+    asked = copy("one", "status")
+    asked.wait_exit()
+    return asked.output
+
+
 # Rivals that are not ours
 
 
