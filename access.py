@@ -148,6 +148,15 @@ class Access:
         self._store.chats.put_user(replace(user, asked_at=now) if ask else user)
         return Knock.ANSWER_AND_ASK if ask else Knock.ANSWER
 
+    def may_answer_group(self, update: Update) -> bool:
+        """Someone unknown posts as this group: may they be answered? Once a day; a yes is recorded."""
+        now = self._now()
+        group = self._store.chats.user(update.chat_id) or User(user_id=update.chat_id, at=now)
+        if now - group.answered_at < ANSWER_EVERY:
+            return False
+        self._store.chats.put_user(replace(group, answered_at=now))
+        return True
+
     def allow(self, user_id: int) -> None:
         """Let a user use the bot, whatever was decided before."""
         self._decide(user_id, "allowed")

@@ -45,7 +45,6 @@ API_URL = "https://api.telegram.org"
 CONNECT_TIMEOUT = 4.0  # a lost SYN is repeated after 1 and 3 s; after that a new try is faster
 CALL_TIMEOUT = 20.0  # seconds for a call that sends something
 ASK_TIMEOUT = 5.0  # seconds for a call that only asks, or may be made twice
-GONE_OUT, STILL_THERE = 0.05, 1.0  # seconds after a request began: it is on its way, and the line is the same
 NOT_BOT_API = "an answer that is not from the Bot API"
 ALLOWED_UPDATES = ("message", "edited_message", "callback_query", "my_chat_member")
 
@@ -85,10 +84,6 @@ class Telegram:
         self.token, self._secret = token, token.partition(":")[2]
         self._call_timeout, self._ask_timeout, self._connect_timeout = call_timeout, ask_timeout, connect_timeout
         self._poll_delay, self._look_delay = Delay(), Delay()
-        self.poll_went_out = (
-            False  # a call that began soon after the last long poll was answered: it reached the server
-        )
-        self._poll_began = 0.0
         self._lost = False  # the last asking call got no answer
         self._api_url = api_url
         self._none_waited: Stopwatch | None = None  # since the question to which there was no update
@@ -115,7 +110,6 @@ class Telegram:
         # The server makes a poll with the offset of the last 3 s at least 3 s long (process_get_updates_query).
         ends = max(3.0, timeout)
         asked = Stopwatch()
-        self._poll_began, self.poll_went_out = time.monotonic(), False
         with self._poll_delay.measured() as delay:
             found = _updates(self._look("getUpdates", params, timeout=ends + delay.allowed()))
             if not found:
@@ -221,8 +215,6 @@ class Telegram:
             raise kind(transport.reason(error, self._api_url)) from None
         finally:
             heartbeat()
-        if GONE_OUT < began - self._poll_began < STILL_THERE:
-            self.poll_went_out = True
         if asks and self._lost:
             self._lost = False
             # The network was lost. Older connections may be dead and would only notice at their time limit.
@@ -233,7 +225,7 @@ class Telegram:
                 if asks:
                     self.clock.told(_unix(answer.headers.get("Date", "")), took=watch.elapsed())
                 return answer
-            refused = failure(told, self._secret)
+            refused = failure(told, self._secret, own_server=self._api_url != API_URL)
         except (KeyError, TypeError, ValueError, AttributeError):
             page = f"HTTP {answer.status} with an answer that is not from the Bot API"
             refused = Unreachable(page, status=answer.status)

@@ -43,7 +43,16 @@ class TooManyRequests(TelegramError):
 
 
 class TokenRefused(TelegramError):
-    """401 or 404 for every call: the token is wrong or was revoked."""
+    """401 or 404 for every call. says, remedy: what it means and what to do, for people."""
+
+    def __init__(self, reason: str, *, own_server: bool = False) -> None:
+        super().__init__(reason)
+        if own_server and reason.startswith("404"):  # Telegram's own server says 404 of an incomplete token only
+            self.says = f"The Bot API server knows no such address ({reason})"
+            self.remedy = "TELEGRAM_API_URL has a wrong path, or the token is not complete. Correct them in .env"
+        else:
+            self.says = f"Telegram refuses the token ({reason})"
+            self.remedy = "It is wrong or was revoked. Put the current one from @BotFather (/token) into .env"
 
 
 class Conflict(TelegramError):
@@ -68,8 +77,11 @@ class Rejected(TelegramError):
         self.about = refusals.about(description) or refusals.About.MESSAGE
 
 
-def failure(content: dict[str, Any], secret: str) -> TelegramError:
-    """The error for an answer whose `ok` is false. Raises KeyError or TypeError if it is not from the Bot API."""
+def failure(content: dict[str, Any], secret: str, *, own_server: bool = False) -> TelegramError:
+    """The error for an answer whose `ok` is false. own_server: not Telegram's own.
+
+    Raises KeyError or TypeError if it is not from the Bot API.
+    """
     # Redacted here: it goes into the log, the database and the owner's chat, and a proxy may echo the URL.
     code, description = number(content["error_code"], 0, 999), redact(str(content["description"]), secret)
     if code is None:
@@ -77,8 +89,10 @@ def failure(content: dict[str, Any], secret: str) -> TelegramError:
     parameters = content.get("parameters") or {}
     if code == 409:
         return Conflict(description)
+    if code == 401 and "api-id" in description:  # said of every token until whoever runs the server corrects it
+        return Unreachable(f"the Bot API server was started with a wrong api-id or api-hash ({code})", status=code)
     if code == 401 or (code == 404 and description == "Not Found"):
-        return TokenRefused(f"{code} {description}")
+        return TokenRefused(f"{code} {description}", own_server=own_server)
     if code == 429:
         return TooManyRequests(number(parameters.get("retry_after"), 1, LONGEST_WAIT) or 5)
     if code >= 500:

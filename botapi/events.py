@@ -31,9 +31,9 @@ class PollerEvents:
 class OutboxEvents:
     """What the application can listen to. All are called from a sending thread.
 
-    sent: Telegram took a message, so many seconds after it was stored. token_refused: 401 or 404, with Telegram's
-    words. died: a thread ended by itself; its name. tell_owner: a message for the owner. no_rights: the bot may not
-    write in this chat. Both are called inside the transaction that buries the message, and must not call the outbox.
+    sent: Telegram took a message, so many seconds after it was stored. token_refused: 401 or 404, for people.
+    died: a thread ended by itself; its name. tell_owner: a message for the owner. no_rights: the bot may not write in
+    this chat. These two are called inside the transaction that buries the message, and must not call the outbox.
     """
 
     sent: Callable[[float], None] = _ignore

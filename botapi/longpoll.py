@@ -27,6 +27,7 @@ SHORTEST = 3.0  # seconds: how long the server may make a poll with the offset o
 PAUSE = 0.5  # seconds between two polls where the server answers them at once without updates
 LOOK_AGAIN = 0.5  # seconds after which an update that is still unconfirmed has no other reader
 OLD_ANSWER = 0.3  # seconds after the end of its poll; with SHORTEST less than conflict.UNREAD and LOOK_AGAIN
+PROMPT = 1.0  # seconds after an answer in which the next poll finds the line as it was
 FORGOTTEN = 6 * 86400.0  # seconds: after a week without updates Telegram may renumber them (Bot API, Update)
 
 
@@ -122,11 +123,12 @@ class PollingBot(telebot.TeleBot):
         length = self._poll_length()
         self._fresh_for = max(SHORTEST, length) + OLD_ANSWER
         self._asked = self._stopwatch()
+        prompt = self._answered.elapsed() < PROMPT
         try:
             self.offset_sent = self.next_offset()
             updates = self._telegram.updates(self.offset_sent, timeout=length)
         except Exception as error:
-            return self._leave(None if self._ended else self._confirmed_despite(error))
+            return self._leave(None if self._ended else self._confirmed_despite(error, prompt=prompt))
         self._answered = self._stopwatch()
         # An answer without updates is sent at the end of its poll, one with updates perhaps at its beginning.
         late = self._asked.elapsed() > self._fresh_for + (0 if updates else length)
@@ -158,13 +160,13 @@ class PollingBot(telebot.TeleBot):
     def _keep_unconfirmed(self) -> None:
         self._in_hand = frozenset(one for one in self._in_hand if one >= self.offset_sent)
 
-    def _confirmed_despite(self, error: Exception) -> Exception:
+    def _confirmed_despite(self, error: Exception, *, prompt: bool) -> Exception:
         """The poll failed; what does that tell of what it was to confirm? Returns the error to report."""
         try:
             if isinstance(error, Conflict) and not error.by_webhook:
                 self._confirmed([])  # it was ended while it waited: nothing was there
-            elif isinstance(error, Unreachable) and error.status is None and self._telegram.poll_went_out:
-                self._keep_unconfirmed()  # the line broke after the poll had gone out
+            elif isinstance(error, Unreachable) and error.status is None and prompt:
+                self._keep_unconfirmed()  # the line was well a moment before: it broke after the poll had gone out
         except StoreError as trouble:
             return trouble
         return error

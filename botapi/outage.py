@@ -34,7 +34,7 @@ class Outage:
         """Log the first error of an outage."""
         if self.since is None:
             self.since = self._now()
-            what = f"Telegram refuses the token ({error})" if isinstance(error, TokenRefused) else error
+            what = error.says if isinstance(error, TokenRefused) else error
             log.warning("Polling: %s. Trying again; nothing is lost", what)
 
     def failed(self, error: TelegramError) -> float:

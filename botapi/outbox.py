@@ -233,7 +233,7 @@ class Outbox:
         except TooManyRequests as error:
             return self._flood(chat_id, error.retry_after)
         except TokenRefused as error:
-            self._events.token_refused(str(error))
+            self._events.token_refused(error.says)
             return 60.0
         except LineRenewed:
             return AS_ALL

@@ -266,8 +266,7 @@ class Poller:
             return rest
         self._events.end(
             exit_codes.TOKEN_REFUSED,
-            f"Telegram refuses this bot's token ({error}): it is wrong or was revoked. Get the current token from "
-            f"@BotFather (/token), put it into TELEGRAM_BOT_TOKEN ({bot_command('setup')}) and start again.",
+            f"{error.says}. {error.remedy} ({bot_command('setup')}) and start again.",
         )
         return 3600.0
 

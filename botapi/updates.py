@@ -90,6 +90,9 @@ def parse(raw: dict[str, Any]) -> Update:
     chat = _chat(message["chat"])
     if "migrate_to_chat_id" in message:
         return Update(update_id=update_id, kind="migration", migrate_to=int(message["migrate_to_chat_id"]), **chat)
+    if "migrate_from_chat_id" in message:  # the same, told in the new group
+        old = _id(message["migrate_from_chat_id"])
+        return Update(update_id=update_id, kind="migration", migrate_to=chat["chat_id"], **chat | {"chat_id": old})
     person = _person(message.get("from") or {"id": 0})
     # Bot API Message.sender_chat: the group itself for its anonymous administrators, else a channel.
     as_group = "sender_chat" in message and _id(message["sender_chat"]["id"]) == chat["chat_id"]

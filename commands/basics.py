@@ -186,6 +186,14 @@ def stranger(context: Context, update: Update) -> list[Reply]:
     return replies
 
 
+def anonymous(context: Context, update: Update) -> list[Reply]:
+    """Someone who posts as the group, which nobody started yet, wants to start it: told how, once a day."""
+    if not context.access.may_answer_group(update):
+        return []
+    words = "You post as the group, so I cannot see who you are. Send /start under your own name (turn off Anonymous "
+    return [Reply(text=f"{words}in your admin rights). After that admins who post as the group can use me, too.")]
+
+
 def _decide(context: Context, user_id: int, *, allowed: bool) -> list[Reply]:
     if user_id == context.access.owner_id:
         raise Usage("That is the owner, who is always allowed.")

@@ -147,6 +147,10 @@ class Commands:
         if update.as_group and self.context.access.hides_denied(update.chat_id):
             words = "One of this group's admins may not use this bot, so I obey none who posts as the group."
             return [Reply(text=f"{words} Post under your own name.")] if self.would_run(update) else []
+        if update.as_group:
+            match = _COMMAND.match(update.text.strip())
+            started = match is not None and match[1].lower() == "start" and self.would_run(update)
+            return basics.anonymous(self.context, update) if started else []
         return basics.stranger(self.context, update)
 
     def claimed(self, update: Update, *, before: int | None) -> list[Reply]:
@@ -154,8 +158,16 @@ class Commands:
         return basics.claimed(self.context, update, before=before)
 
     def joined(self, update: Update) -> list[Reply]:
-        """An allowed user added the bot to a group."""
-        return [] if update.private else [Reply(text="Send /start here to get alerts in this group.")]
+        """An allowed user added the bot to a group or a channel."""
+        if update.chat_kind == "channel":
+            words = "I cannot work in a channel: commands there do not reach me. Add me to a group instead."
+            return [Reply(text=words, chat_id=update.user_id)]
+        chats = self.context.store.chats
+        # A group that becomes a supergroup "adds" the bot to it, perhaps before the update that tells so.
+        moving = [chat for chat in chats.all() if (chat.kind, chat.title) == ("group", update.chat_title)]
+        if update.private or self.context.subscribed(update) or (update.chat_kind == "supergroup" and moving):
+            return []
+        return [Reply(text="Send /start here to get alerts in this group.")]
 
     def _press(self, update: Update) -> list[Reply]:
         verb, _, rest = update.text.partition(":")

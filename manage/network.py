@@ -51,8 +51,7 @@ def telegram(subject: Subject) -> Iterator[Finding]:
     )
     for answer in answers.values():
         if isinstance(answer, TokenRefused):
-            fix = f"get the current token from @BotFather (/token), then run: {bot_command('setup')}"
-            yield Finding("token", "problem", f"Telegram does not accept it ({answer}): it is wrong or revoked", fix)
+            yield Finding("token", "problem", answer.says, f"{answer.remedy}, or run: {bot_command('setup')}")
             return
         if isinstance(answer, TooManyRequests):
             yield Finding("Telegram", "warning", f"{host}: {answer}", "run doctor again after that")

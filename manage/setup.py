@@ -246,8 +246,8 @@ def _check(env_file: Path, token: str) -> str | None:
         print("Checking with Telegram ...")
         try:
             username = str(telegram.me()[0].get("username"))
-        except TokenRefused:
-            print("Telegram does not accept this token. It may be incomplete or revoked; copy it again.\n")
+        except TokenRefused as error:
+            print(f"{error.says}. {error.remedy}, or copy it again here.\n")
             return None
         except TelegramError as error:
             print(f"Telegram cannot be reached: {error}. Check the internet connection.")

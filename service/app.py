@@ -233,10 +233,10 @@ class Bot:
     def _died(self, thread: str) -> None:
         self._crash(f"The thread {thread} ended unexpectedly, so the bot stops. The error is in the lines above.")
 
-    def _token_refused(self, reason: str) -> None:
+    def _token_refused(self, words: str) -> None:
         self.refused.set()
         if self._told_of_refusal.acquire(blocking=False):  # several sending threads are refused at the same time
-            log.warning("Sending: Telegram refuses the token (%s). Messages wait", reason)
+            log.warning("Sending: %s. Messages wait", words)
 
     def _connected(self, username: str) -> None:
         self.context.username = username

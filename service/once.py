@@ -56,7 +56,7 @@ def alone(
     error = _refusal(telegram, pause)  # this also tells the time, and cron must not hide a revoked token
     if error:
         refused.set()
-        log.error("Telegram refuses the token (%s). Get the current one from @BotFather into .env.", error)
+        log.error("%s. %s.", error.says, error.remedy)
     reading = not error and _unread(telegram, pause)
     if reading:
         poller.start()

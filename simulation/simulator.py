@@ -220,7 +220,7 @@ class Simulator:
             return self._market(request)
         if path.startswith("/sim/"):
             return control(self, path[5:], request.params)
-        return html_answer(404)
+        return _failure(ApiError(404, "Not Found"))[0]  # as the Bot API server says of an address it does not know
 
     def _bot_api(self, request: Request) -> Answer:
         token, _, method = request.path[4:].partition("/")

@@ -227,7 +227,7 @@ def test_a_stranger_is_answered_once_and_let_in_by_the_owners_button(run_bot: Ru
     run_bot().wait_output(POLLING)
     chat.send_text(chat_id=99, user_id=99, text="/start")
     chat.wait_text("Your user id is 99", chat_id=99)
-    asked = chat.wait_text("id 99", chat_id=OWNER)
+    asked = chat.wait_text("wants to use this bot", chat_id=OWNER)
     chat.send_text(chat_id=99, user_id=99, text="/start")
     assert asked.message_id is not None
     chat.press(message_id=asked.message_id, data="allow:99", user_id=99, chat_id=99)  # not theirs to press

@@ -20,7 +20,6 @@ class Server:
 
     def __init__(self) -> None:
         self.now = 1_000_000.0
-        self.poll_went_out = False
         self.offsets: list[int] = []
         self.answers: list[tuple[float, list[int] | Exception]] = []
 
@@ -259,6 +258,7 @@ def test_what_comes_again_is_still_to_be_answered_and_is_not_handled_twice(copy:
 def test_a_poll_that_another_copy_ended_had_waited_so_nothing_was_left(copy: Copy) -> None:
     copy.alone().answer_each()
     copy.poll(7)
+    copy.server.now += 1.1
     copy.poll(error=Unreachable("no route"))
     copy.poll(error=Conflict("Conflict: can't use getUpdates method while webhook is active"))
     assert copy.answers() == [7]
@@ -279,7 +279,7 @@ def test_a_poll_that_another_copy_ended_has_confirmed_what_was_in_hand(copy: Cop
 def test_a_line_that_broke_after_the_poll_had_gone_out_leaves_the_answers_to_us(copy: Copy) -> None:
     copy.alone().answer_each()
     copy.poll(7)
-    copy.server.poll_went_out = True
+    copy.server.now += 0.9
     copy.poll(error=Unreachable("no route"))
     copy.poll()
     assert copy.server.offsets[-1] == 8
@@ -289,8 +289,8 @@ def test_a_line_that_broke_after_the_poll_had_gone_out_leaves_the_answers_to_us(
 def test_a_question_that_had_gone_out_confirms_nothing_of_what_it_asked_for(copy: Copy) -> None:
     copy.alone().answer_each()
     copy.poll(7)
+    copy.server.now += 1.1
     copy.poll(error=Unreachable("no route"))
-    copy.server.poll_went_out = True
     copy.poll(error=Unreachable("no route"))
     copy.poll()
     assert copy.server.offsets[-1] == 7

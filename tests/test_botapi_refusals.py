@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from conftest import TOKEN
 
 from botapi import refusals
+from botapi.client import Telegram
 from botapi.errors import Rejected, TelegramError, TokenRefused, Unreachable, failure
 from botapi.refusals import About, about
 from simulation.chats import REFUSALS
+from simulation.simulator import Simulator
 
 
 def refused(code: int, description: str, **parameters: int) -> TelegramError:
@@ -58,6 +61,25 @@ def test_a_group_that_moved_is_told_whatever_the_words() -> None:
 
 def test_a_token_is_not_refused_by_a_4xx_of_one_call() -> None:
     assert not isinstance(refused(404, "Not Found: method not found"), TokenRefused)
+
+
+def test_a_servers_own_mistake_is_not_the_tokens() -> None:
+    error = refused(401, "Unauthorized: invalid api-id/api-hash")
+    assert isinstance(error, Unreachable)
+    assert str(error) == "the Bot API server was started with a wrong api-id or api-hash (401)"
+
+
+def test_where_the_path_may_be_wrong_the_token_alone_is_not_blamed(sim: Simulator) -> None:
+    with pytest.raises(TokenRefused) as wrong:
+        Telegram(TOKEN, f"{sim.url}/wrong").me()
+    assert wrong.value.says == "The Bot API server knows no such address (404 Not Found)"
+    assert "TELEGRAM_API_URL has a wrong path" in wrong.value.remedy
+    with pytest.raises(TokenRefused) as unknown:
+        Telegram(TOKEN, sim.url).me()
+    assert unknown.value.says == "Telegram refuses the token (401 Unauthorized)"
+    at_telegram = refused(404, "Not Found")
+    assert isinstance(at_telegram, TokenRefused)
+    assert "TELEGRAM_API_URL" not in at_telegram.remedy
 
 
 def test_every_entry_has_a_reason_and_stands_behind_no_shorter_one() -> None:

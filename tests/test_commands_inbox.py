@@ -251,6 +251,52 @@ def test_who_adds_the_bot_to_a_group_is_told_how_to_start_it_there(
     assert [chat for chat, words in desk.answers() if "/start" in words] == ([-5] if told else [])
 
 
+def added(number: int, chat: dict[str, Any], *, user_id: int = FRIEND) -> dict[str, Any]:
+    person = {"id": user_id, "is_bot": False, "first_name": "Ann"}
+    statuses = {"old_chat_member": {"status": "left"}, "new_chat_member": {"status": "administrator"}}
+    return {"update_id": number, "my_chat_member": {"chat": chat, "from": person, **statuses}}
+
+
+def test_who_adds_the_bot_to_a_channel_is_told_in_private_that_it_cannot_work_there(desk: Desk) -> None:
+    desk.inbox.take(added(1, {"id": -1007, "type": "channel", "title": "News"}))
+    assert desk.answers() == [
+        (FRIEND, "I cannot work in a channel: commands there do not reach me. Add me to a group instead.")
+    ]
+
+
+@pytest.mark.parametrize("first", ["migrate_to", "migrate_from", "membership"])
+def test_a_group_that_became_a_supergroup_is_not_told_to_start_again(desk: Desk, first: str) -> None:
+    old, new = {"id": -5, "type": "group", "title": "Desk"}, {"id": -1005, "type": "supergroup", "title": "Desk"}
+    desk.inbox.take(message(1, "/start", chat=old))
+    updates = {
+        "migrate_to": message(2, None, chat=old, migrate_to_chat_id=-1005),
+        "migrate_from": message(3, None, chat=new, migrate_from_chat_id=-5),
+        "membership": added(4, new),
+    }
+    before = desk.answers()
+    for name in sorted(updates, key=lambda name: name != first):
+        desk.inbox.take(updates[name])
+    assert [words for _, words in desk.answers()] == [words for _, words in before]
+    assert [(chat.chat_id, chat.kind) for chat in desk.store.chats.all()] == [(-1005, "supergroup")]
+
+
+def test_an_anonymous_admin_of_a_new_group_is_told_how_to_start_the_bot_once_a_day(desk: Desk) -> None:
+    desk.commands.context.username = "whale_test_bot"
+    group = {"id": -1005, "type": "supergroup", "title": "Desk"}
+    posts: dict[str, Any] = {
+        "from": {"id": 1087968824, "is_bot": True, "first_name": "Group"},
+        "sender_chat": group,
+        "chat": group,
+    }
+    for number, words in enumerate(("/ping", "hello", "/start@other_bot", "/start@whale_test_bot", "/start")):
+        desk.inbox.take(message(number, words, **posts))
+    (answer,) = desk.answers()
+    assert answer[0] == -1005
+    assert answer[1].startswith("You post as the group, so I cannot see who you are. Send /start under your own name")
+    assert desk.store.chats.all() == []
+    assert desk.store.chats.users("allowed", "denied") == []
+
+
 @pytest.mark.parametrize(
     "words", ["/ping \ud83d", "\u202e/start", "/ping " + "x" * 5000, "/ping " + "😀" * 4000, "/", "/@", "\x00"]
 )

@@ -191,7 +191,7 @@ def test_a_refused_token_is_said_and_never_shown(sim: Simulator, chat: SimBot, d
     sim.revoke(TOKEN)
     code, found = doctor()
     assert code == 1
-    assert "Telegram does not accept it" in words(found, "token")
+    assert "Telegram refuses the token" in words(found, "token")
     assert "@BotFather" in words(found, "token")
     assert "webhook" not in found
 

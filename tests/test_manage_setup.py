@@ -217,7 +217,7 @@ def test_a_wrong_token_and_no_token_are_asked_again(terminal: Open, env_file: Pa
     bot.answer(PASTE, "my bot's token")
     bot.wait("That is not a token")
     bot.answer(PASTE, OTHER_TOKEN)
-    bot.wait("does not accept this token")
+    bot.wait("Telegram refuses the token")
     bot.answer(PASTE, TOKEN)
     bot.wait("This is @whale_test_bot")
     bot.wait("?start=")

@@ -195,6 +195,8 @@ def test_an_answer_that_a_copy_could_not_send_in_time_is_sent_by_the_other_one_o
     chat.send_text(chat_id=OWNER, text=f"/ping {talk.sent:04} now")
     freezes(newer, sim)
     if cut_off:
+        looks = chat.count("getWebhookInfo")
+        sim.wait(lambda: chat.count("getWebhookInfo") > looks, what="a second or more has passed")
         route.cut(sever=True)
         newer.process.send_signal(signal.SIGCONT)
     older.wait_output(TAKES_OVER)
