@@ -14,6 +14,7 @@ from simulation.simulator import Simulator
 from venues.coinglass import CoinGlass, Refused
 from venues.gate import Gate
 from venues.hyperliquid import Hyperliquid
+from venues.kraken import Kraken
 from venues.okx import Okx
 from venues.perpetuals import CONTRACTS_KEPT, Liquidation, Rate, Reading, checked_rate
 from venues.trades import SourceError, UnknownSymbol
@@ -344,3 +345,27 @@ def test_a_funding_interval_too_short_to_be_real_makes_a_row_unreadable(hours: f
     else:
         with pytest.raises(ValueError, match="not a usable rate"):
             checked_rate(rate)
+
+
+def test_okx_a_contract_for_a_thousand_coins_has_the_price_of_one(okx: Okx, perps: Perpetuals) -> None:
+    perps.sizes["okx", "1000SATS"] = 100.0
+    perps.liquidate("okx", "1000SATS", "long", usd=5000, price=0.25)
+    assert okx.families(["SATS"]) == {"1000SATS-USDT": "SATS"}
+    (event,) = okx.liquidations("1000SATS-USDT", since_ms=None).rows
+    assert (event.symbol, round(event.usd), event.price) == ("SATS", 5000, 0.00025)
+
+
+def test_too_many_requests_inside_http_200_leave_the_whole_host_alone(sim: Simulator, okx: Okx) -> None:
+    for code, pause in ((50011, 10.0), (50013, None)):
+        sim.clear_faults()
+        sim.fault(market="okx", kind="status", code=code)
+        with pytest.raises(SourceError) as caught:
+            okx.rates()
+        assert caught.value.retry_after == pause
+    kraken = Kraken(sim.market_url("kraken"), deadline=2)
+    for status, pause in ((429, 10.0), (503, None)):
+        sim.clear_faults()
+        sim.fault(market="kraken", kind="status", code=status)
+        with pytest.raises(SourceError) as caught:
+            kraken.head("BTC")
+        assert caught.value.retry_after == pause
