@@ -7,6 +7,7 @@ has a thread of its own, so a slow exchange delays nothing else. This is the onl
 from __future__ import annotations
 
 import logging
+import math
 import queue
 import time
 from collections.abc import Callable, Iterable
@@ -42,6 +43,7 @@ FILES_EVERY = 30.0  # seconds: how soon it is noticed that someone deleted the b
 LOOK_AGAIN = 0.2  # seconds: how soon the jobs begin that wait for the time
 # Fact in the store: when the latest finished round of whale checks began, by the computer's clock, as of `--once`.
 ROUND_BEGAN = "checked"
+ROUND_WANTED = "wanted"  # fact: since when a `--once` waits for one; only then it is noted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +137,10 @@ class Jobs:
     def _check_whales(self) -> None:
         began = time.time()
         self.watchers.whales.tick()
-        self.store.set_value(ROUND_BEGAN, str(began))
+        if began > self.store.read_value(ROUND_WANTED, float, math.inf):
+            with self.store.transaction():
+                self.store.set_value(ROUND_BEGAN, str(began))
+                self.store.set_value(ROUND_WANTED, "")
 
     def _check_lock(self) -> None:
         try:

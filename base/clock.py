@@ -56,7 +56,8 @@ class Clock:
 
     def bound(self, least: float, most: float = math.inf) -> None:
         """It is now between these two times: put the clock right if it says something else."""
-        off = self() - min(max(self(), least), most)
+        now = self()
+        off = now - min(max(now, least), most)
         if not off:
             return
         self._zero -= off

@@ -64,8 +64,11 @@ class Webhook:
 
     @property
     def host(self) -> str:
-        """The URL's host, for people."""
-        return urlsplit(self.url).hostname or self.url
+        """The URL's host, for people; "" when it has none. The rest may hold a secret."""
+        try:
+            return urlsplit(self.url).hostname or ""
+        except ValueError:
+            return ""
 
 
 class Telegram:

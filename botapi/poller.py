@@ -35,7 +35,7 @@ LONG_POLL = 3  # seconds: how soon a dead connection is noticed; 20 polls of 1 k
 FIRST_POLL = 1
 STORE_REST = 5.0
 WEBHOOK_LOOK = 10.0
-MARK_EVERY = 15.0
+MARK_EVERY = 300.0  # seconds between two notes of when it last polled: each is a write to the disk
 TELL_EVERY = 3600.0
 
 
@@ -78,7 +78,7 @@ class Poller:
             now=now,
         )
         self._state: Callable[[], float] = self._connect
-        self._running = False
+        self._running = self._stopping = False
         self._outage = Outage(now=now, monotonic=monotonic, jitter=jitter)
         try:
             self._away_since = float(store.value("last_poll") or 0) or None
@@ -100,6 +100,7 @@ class Poller:
     def stop(self, timeout: float) -> None:
         """End the poll in flight, wait for the thread, confirm what was handled; at most `timeout` seconds."""
         deadline = self._monotonic() + timeout
+        self._stopping = True
         self._bot.end()
         self.worker.stop()
         self.worker.join(timeout)
@@ -213,6 +214,8 @@ class Poller:
     def _poll(self) -> float:
         self._polling_since = self._monotonic()
         trouble = self._bot.run_until_trouble()
+        if self._stopping and self.last_good_at is not None:
+            self._mark(self.last_good_at)
         if trouble is None:
             # Two copies that start together must not look in step.
             comes = not self._bot.has_polled_alone or self._rivalry.current is not None
@@ -246,8 +249,11 @@ class Poller:
         if updates == 0:
             self._tell_stale()
         if updates < 100 and abs(now - self._marked_at) >= MARK_EVERY:
-            self._store.set_value("last_poll", str(now))
-            self._marked_at = now
+            self._mark(now)
+
+    def _mark(self, at: float) -> None:
+        self._store.set_value("last_poll", str(at))
+        self._marked_at = at
 
     def _handled(self, more: bool) -> None:
         """A batch of updates is in the store. more: others wait, so it is too soon to report the skipped ones."""

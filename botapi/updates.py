@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from base import text
+from base.logs import redact
 
 GONE = ("left", "kicked")
 
@@ -129,7 +130,8 @@ def _person(user: dict[str, Any]) -> dict[str, Any]:
 
 def _words(value: Any) -> str:
     # Half of a surrogate pair can stand in JSON but neither in SQLite nor in an answer.
-    return str(value or "").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    # A token that someone pastes into a chat goes no further than here: answers repeat what was typed.
+    return redact(str(value or "").encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
 
 
 def _id(value: Any) -> int:

@@ -19,7 +19,7 @@ from botapi.client import Telegram
 from botapi.errors import TelegramError, TokenRefused
 from botapi.poller import Poller
 from botapi.polling_state import PollingState
-from monitors import ROUND_BEGAN, Jobs
+from monitors import ROUND_BEGAN, ROUND_WANTED, Jobs
 from service import state
 from store import Store
 
@@ -136,6 +136,7 @@ def beside(
     since: by the computer's clock, as the bot notes its rounds. folder: where that bot writes its status.
     """
     log.info("The bot is already running: waiting for its next round")
+    store.set_value(ROUND_WANTED, str(since))
     ends_at = monotonic() + patience
     while monotonic() < ends_at:
         if float(store.value(ROUND_BEGAN) or 0) > since and not store.pending():

@@ -288,10 +288,13 @@ class Database:
 
 @lru_cache
 def _upsert(table: str, key: tuple[str, ...], columns: tuple[str, ...]) -> str:
-    changes = ", ".join(f"{column} = excluded.{column}" for column in columns if column not in key)
+    others = [column for column in columns if column not in key]
+    changes = ", ".join(f"{column} = excluded.{column}" for column in others)
+    # Without a change nothing is written to the disk.
+    news = " OR ".join(f"{table}.{column} IS NOT excluded.{column}" for column in others)
     return (
         f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))}) "
-        f"ON CONFLICT ({', '.join(key)}) DO UPDATE SET {changes}"
+        f"ON CONFLICT ({', '.join(key)}) DO UPDATE SET {changes} WHERE {news}"
     )
 
 

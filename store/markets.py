@@ -23,6 +23,17 @@ _PUT_RATE = (
     "WHERE abs(rates.rate - excluded.rate) * 8 >= 0.0000005 * excluded.hours OR rates.hours <> excluded.hours "
     "OR rates.next_ms <> excluded.next_ms OR rates.symbol <> excluded.symbol"
 )
+# While nothing is traded only the time goes on: to write it with each look would be most of what an idle bot writes.
+MARK_EVERY = 240.0  # seconds
+_SET_CURSOR = (
+    "INSERT INTO cursors (venue, symbol, text, at) VALUES (?, ?, ?, ?) ON CONFLICT (venue, symbol) DO UPDATE SET "
+    "text = excluded.text, at = excluded.at "
+    "WHERE cursors.text <> excluded.text OR abs(excluded.at - cursors.at) >= ?"
+)
+_MARK_RATES = (
+    "INSERT INTO facts (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value "
+    "WHERE abs(CAST(excluded.value AS INTEGER) - CAST(facts.value AS INTEGER)) >= ?"
+)
 LIQUIDATIONS_KEPT = 2 * 86400.0  # seconds; venues show them again for a day
 
 
@@ -45,8 +56,8 @@ class Markets:
         self._db.write("DELETE FROM cursors WHERE symbol = ?", (symbol,))
 
     def set_cursor(self, venue: str, symbol: str, text: str, *, at: float) -> None:
-        """The feed was read up to `text`, whose time is `at`."""
-        self._db.put("cursors", ("venue", "symbol"), {"venue": venue, "symbol": symbol, "text": text, "at": at})
+        """The feed was read up to `text`, whose time is `at`; if only the time is new, it may be MARK_EVERY old."""
+        self._db.write(_SET_CURSOR, (venue, symbol, text, at, MARK_EVERY))
 
     def add_gap(self, venue: str, symbol: str, *, missed: int | None, start: float, end: float) -> bool:
         """Note that trades between two times were not seen; `missed` None when their number is not known.
@@ -133,8 +144,8 @@ class Markets:
             for rate in latest.values():
                 self._db.write(_PUT_RATE, tuple(rate))
             if latest:
-                read_at = {"name": f"rates:{venue}", "value": str(max(rate.at_ms for rate in latest.values()))}
-                self._db.put("facts", ("name",), read_at)
+                read_at = max(rate.at_ms for rate in latest.values())
+                self._db.write(_MARK_RATES, (f"rates:{venue}", str(read_at), MARK_EVERY * 1000))
 
     def rates(self, symbol: str | None = None) -> list[Rate]:
         """The latest known rates of every venue."""

@@ -55,6 +55,15 @@ def test_a_date_in_whole_seconds_and_a_slow_answer_are_no_reason_to_move() -> No
         assert computer.clock() == NOW
 
 
+def test_it_does_not_drift_by_being_asked() -> None:
+    """The counter goes on between two lines of code."""
+    clock = Clock()
+    began = clock.began()
+    for _ in range(1000):
+        clock.told(clock() // 1, took=0.1)
+    assert clock.began() == began
+
+
 def test_an_answer_that_a_frozen_process_reads_late_does_not_put_the_clock_back() -> None:
     computer = Computer()
     computer.clock.told(NOW - 3600, took=3601)

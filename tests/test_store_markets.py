@@ -9,7 +9,7 @@ import pytest
 from storekit import DAY, NOW
 
 from store import Store
-from store.rows import Chat, Gap, TrackedPosition, WalletSnapshot, WatchedWallet
+from store.rows import Chat, Cursor, Gap, TrackedPosition, WalletSnapshot, WatchedWallet
 from venues.perpetuals import Liquidation, Position, Rate
 from venues.trades import Bar
 
@@ -106,21 +106,41 @@ def test_a_venues_rates_are_replaced_all_at_once_and_no_other_venues(store: Stor
     assert store.markets.rates("SOL") == [rate("SOL")]
 
 
-def test_rates_that_are_as_they_were_are_not_written_again_and_are_of_now_all_the_same(store: Store) -> None:
+def test_rates_that_are_as_they_were_are_not_written_again_and_are_of_now_within_minutes(store: Store) -> None:
     def put(at_ms: int, more: float = 0.0, next_ms: int = rate("BTC").next_ms) -> int:
         before = store._db._connection.total_changes
         latest = rate("BTC")._replace(at_ms=at_ms, rate=rate("BTC").rate + more, next_ms=next_ms)
         store.markets.put_rates("OKX", [latest, rate("ETH")._replace(at_ms=latest.at_ms)])
-        assert [kept.at_ms for kept in store.markets.rates()] == [latest.at_ms] * 2
+        assert all(latest.at_ms - 240_000 < kept.at_ms <= latest.at_ms for kept in store.markets.rates())
         return store._db._connection.total_changes - before
 
     begun = rate("BTC").at_ms
     put(begun)
-    assert put(begun + 60_000) == 1, "only when they were read"
-    assert put(begun + 120_000, 2e-9) == 1
-    assert put(begun + 180_000, 2e-6) == 2
+    assert put(begun + 60_000) == 0
+    assert put(begun + 120_000, 2e-9) == 0
+    assert put(begun + 180_000, 2e-6) == 1
     assert store.markets.rates("BTC")[0].rate == rate("BTC").rate + 2e-6
-    assert put(begun + 240_000, 2e-6, next_ms=5) == 2
+    assert put(begun + 240_000, 2e-6, next_ms=5) == 2, "and when they were read"
+
+
+def test_a_cursor_is_written_when_it_moves_and_its_time_alone_every_few_minutes(store: Store) -> None:
+    def put(text: str, at: float) -> int:
+        before = store._db._connection.total_changes
+        store.markets.set_cursor("OKX", "BTC", text, at=at)
+        return store._db._connection.total_changes - before
+
+    assert put("5", NOW) == 1
+    assert [put("5", NOW + later) for later in range(15, 300, 15)] == [0] * 15 + [1, 0, 0, 0]
+    assert put("6", NOW + 301) == 1
+    assert put("6", NOW - 1000) == 1, "a clock that was ahead"
+    assert store.markets.cursor("OKX", "BTC") == Cursor("6", NOW - 1000)
+
+
+def test_a_fact_that_stays_the_same_is_not_written(store: Store) -> None:
+    store.set_value("state", "{}")
+    before = store._db._connection.total_changes
+    store.set_value("state", "{}")
+    assert store._db._connection.total_changes == before
 
 
 def watch(store: Store, chat_id: int, *addresses: str) -> None:

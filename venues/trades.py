@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, NamedTuple
 
+from base.logs import redact
+
 TOO_LARGE = 1e12  # no price and no number of dollars comes near
 MOST_COINS = 1e18  # of one order, one position or a day: a coin of tiny price trades by the trillion
 _MOST_USD = 1e9  # of one fill: a row above it has a digit too many and would be the largest alert of all time
@@ -33,9 +35,8 @@ class SourceError(Exception):
     """
 
     def __init__(self, host: str, reason: str, *, retry_after: float | None = None, blocked: bool = False) -> None:
-        super().__init__(f"{host}: {reason}")
-        self.host = host
-        self.reason = reason
+        self.host, self.reason = host, redact(reason)  # it may hold the host's own words
+        super().__init__(f"{host}: {self.reason}")
         self.retry_after = retry_after
         self.blocked = blocked
 
