@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 ANSWER_EVERY = 86400.0  # a stranger is answered once a day
 ASK_EVERY = 7 * 86400.0  # the owner is asked about the same stranger once a week
 ASKS_AN_HOUR = 5
+ANSWERS_A_MINUTE = 10  # to strangers, all together
 LINK_LIFETIME = 900.0
 ADMINISTRATORS_EVERY = 3600.0  # seconds between two questions about a group
 ADMINISTRATORS_TRUSTED = 2 * ADMINISTRATORS_EVERY  # how old an answer may be
@@ -139,6 +140,8 @@ class Access:
         # abs(): a clock that was ahead must not silence anyone until then.
         if abs(now - user.answered_at) < ANSWER_EVERY:
             return Knock.IGNORE
+        if self._store.chats.answered_between(now - 60, now) >= ANSWERS_A_MINUTE:
+            return Knock.IGNORE
         ask = (
             self.owner_id is not None
             and abs(now - user.asked_at) > ASK_EVERY
@@ -164,6 +167,7 @@ class Access:
     def deny(self, user_id: int) -> list[Chat]:
         """Remove a user and end the alerts of every chat they started; returns those chats."""
         self._decide(user_id, "denied")
+        self._store.messages.bury_all(user_id, reason="this user was denied", now=self._now())
         return self.sweep()
 
     def sweep(self) -> list[Chat]:

@@ -1,4 +1,4 @@
-"""Which message may be sent next: a queue per chat, round-robin over the chats, Telegram's limits.
+"""Which message may be sent next: a queue per chat, round-robin over the chats and lanes, Telegram's limits.
 
 Limits (Bot API FAQ, "My bot is hitting limits"): about 30 messages a second overall, one a second in a chat
 (short bursts are allowed), 20 a minute in a group. Pure: the outbox sends, waits and locks.
@@ -11,12 +11,14 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from botapi.storage import ALERTS, ANSWERS
+from botapi.storage import ALERTS, ANSWERS, STRANGERS, TOASTS
 
 BURST = 3.0  # messages in a chat
 CATCH_UP = 5.0  # messages in all
 LONGEST_REST = 60.0
 LIMITS_LAST = 60.0  # seconds: the longest time that a limit looks back on
+LANES = (ANSWERS, ALERTS, TOASTS, STRANGERS)
+_TOAST = 1 << 60  # above every chat id: with a toast's own id the queue that it has for itself
 
 
 class Bucket:
@@ -48,18 +50,21 @@ class Bucket:
 
 
 class _Chat:
-    """The queue of one chat: two lanes of delivery ids, at most one message in flight."""
+    """The queue of one chat: lanes of delivery ids, at most one message in flight."""
 
     def __init__(self, bucket: Bucket) -> None:
         self.bucket = bucket
-        self.lanes: tuple[deque[int], deque[int]] = (deque(), deque())
+        self.lanes: tuple[deque[int], ...] = tuple(deque[int]() for _ in LANES)
         self.in_flight = False
         self.waits = False
         self.hold_until = 0.0
+        self.last = ALERTS  # the lane of the last message
 
-    def head(self) -> int | None:
-        lane = self.lanes[ANSWERS] or self.lanes[ALERTS]
-        return lane[0] if lane else None
+    def next_lane(self) -> int | None:
+        """The lane whose turn it is, None when nothing waits."""
+        if self.lanes[ANSWERS] and self.lanes[ALERTS]:
+            return ALERTS if self.last == ANSWERS else ANSWERS
+        return next((lane for lane in LANES if self.lanes[lane]), None)
 
 
 @dataclass(frozen=True)
@@ -84,7 +89,8 @@ class Queues:
         self._overall.take(CATCH_UP - 1)
         self._last_second: deque[float] = deque(maxlen=max(1, int(rate)))
         self._chats: dict[int, _Chat] = {}
-        self._ready: tuple[dict[int, None], dict[int, None]] = ({}, {})  # chats that may send now, in turn, by lane
+        self._ready: tuple[dict[int, None], ...] = tuple({} for _ in LANES)  # chats that may send now, in turn
+        self._last = ALERTS  # the lane of the last message, of those that take turns
         self._waiting: list[tuple[float, int]] = []  # heap: when a chat may send again
         self._cleaned_at = now
 
@@ -98,6 +104,7 @@ class Queues:
 
     def add(self, delivery_id: int, chat_id: int, lane: int, *, now: float) -> None:
         """Append a message to its chat's lane."""
+        chat_id = _TOAST + delivery_id if lane == TOASTS else chat_id
         self._chat(chat_id, now).lanes[lane].append(delivery_id)
         self._line_up(chat_id, now)
 
@@ -108,25 +115,37 @@ class Queues:
             chat_id = heapq.heappop(self._waiting)[1]
             self._chats[chat_id].waits = False
             self._line_up(chat_id, now)
-        lanes = (ANSWERS,) if answers_only else (ANSWERS, ALERTS)
-        chats = next((self._ready[lane] for lane in lanes if self._ready[lane]), None)
-        if chats is None:
+        turn = self._turn(answers_only)
+        if turn is None:
             return Claim(rest=min(LONGEST_REST, self._waiting[0][0] - now) if self._waiting else LONGEST_REST)
         if one_at_a_time and self.in_flight:
             return Claim(rest=LONGEST_REST)  # the sender that has it goes on
-        hold = max(self.hold_until - now, self._overall_wait(now))
+        chat_id, lane = turn
+        hold = max(self.hold_until - now, 0.0 if lane == TOASTS else self._overall_wait(now))
         if hold > 0:
             return Claim(rest=hold)
-        chat_id = next(iter(chats))
         chat = self._chats[chat_id]
         for ready in self._ready:
             ready.pop(chat_id, None)
         chat.in_flight = True
         self.in_flight += 1
-        self._overall.take()
-        self._last_second.append(now)
-        chat.bucket.take()
-        return Claim(chat_id, chat.head())
+        if lane != TOASTS:
+            self._overall.take()
+            self._last_second.append(now)
+            chat.bucket.take()
+            chat.last = self._last = lane
+        return Claim(chat_id, chat.lanes[lane][0])
+
+    def _turn(self, answers_only: bool) -> tuple[int, int] | None:
+        """The chat and the lane whose turn it is; None when no chat may send now."""
+        first, second = (ALERTS, ANSWERS) if self._last == ANSWERS else (ANSWERS, ALERTS)
+        for lane in (TOASTS, first, second, STRANGERS):
+            for chat_id in self._ready[lane]:
+                if not answers_only or lane != ALERTS:
+                    return chat_id, lane
+                if self._chats[chat_id].lanes[ANSWERS]:  # in this chat it would be an alert's turn
+                    return chat_id, ANSWERS
+        return None
 
     def give_back(self, chat_id: int, delivery_id: int, hold: float, *, now: float) -> None:
         """The send is over. A hold (seconds) keeps the message at the head of its lane; 0 removes it."""
@@ -154,7 +173,7 @@ class Queues:
 
     def answers_due(self, now: float) -> bool:
         """May an answer be sent now?"""
-        return bool(self._ready[ANSWERS]) and self.hold_until <= now
+        return self._turn(answers_only=True) is not None and self.hold_until <= now
 
     def _overall_wait(self, now: float) -> float:
         wait = self._overall.wait(now)
@@ -168,28 +187,29 @@ class Queues:
             return
         self._cleaned_at = now
         for chat_id, chat in list(self._chats.items()):
-            idle = chat.head() is None and not (chat.in_flight or chat.waits)
+            idle = chat.next_lane() is None and not (chat.in_flight or chat.waits)
             if idle and chat.hold_until <= now and chat.bucket.is_full(now):
                 del self._chats[chat_id]
 
     def _chat(self, chat_id: int, now: float) -> _Chat:
         chat = self._chats.get(chat_id)
         if chat is None:
-            rate = 0.0 if not self._paced else 1.0 if chat_id > 0 else 17 / 60
+            rate = 0.0 if not self._paced or chat_id >= _TOAST else 1.0 if chat_id > 0 else 17 / 60
             chat = self._chats[chat_id] = _Chat(Bucket(rate, BURST, now))
         return chat
 
     def _line_up(self, chat_id: int, now: float) -> None:
         """Put a chat among those that may send now, or those that must wait."""
         chat = self._chats[chat_id]
-        if chat.in_flight or chat.waits or chat.head() is None:
+        lane = chat.next_lane()
+        if chat.in_flight or chat.waits or lane is None:
             return
         due = max(chat.hold_until, now + chat.bucket.wait(now))
         if due > now:
             chat.waits = True
             heapq.heappush(self._waiting, (due, chat_id))
             return
-        lane = ANSWERS if chat.lanes[ANSWERS] else ALERTS
-        if lane == ANSWERS:
-            self._ready[ALERTS].pop(chat_id, None)
+        for ready in self._ready:  # its turn may have changed
+            if ready is not self._ready[lane]:
+                ready.pop(chat_id, None)
         self._ready[lane][chat_id] = None

@@ -14,7 +14,9 @@ from typing import Any, Protocol
 
 from base.worker import AlreadyReported
 
-ANSWERS, ALERTS = 0, 1  # lanes of the outbox: answers to commands go first
+# Lanes of the outbox. Answers and alerts take turns where both wait. TOASTS answer button presses: no messages for
+# Telegram's limits, they go first and at once. STRANGERS: what is said to people who may not use the bot goes last.
+ANSWERS, ALERTS, TOASTS, STRANGERS = range(4)
 
 
 class StoreError(AlreadyReported):

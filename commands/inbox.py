@@ -13,22 +13,26 @@ from datetime import UTC
 from functools import partial
 from typing import Any
 
-from access import Access
+from access import Access, Role
 from alerts import paused
 from base import text
-from botapi.storage import StoreError
+from botapi.storage import ANSWERS, STRANGERS, TOASTS, StoreError
 from botapi.updates import GONE, Update, parse
 from commands.context import Keyboard, Reply
+from commands.quota import Quota, Verdict
 from commands.table import Commands
 from store import Store
 
 log = logging.getLogger(__name__)
 
+TOO_MANY = "Too many commands at once. Wait a minute and send the last ones again."
+
 
 class Inbox:
     """Handles raw updates one by one.
 
-    now: Telegram's time, unix seconds. stale_after: seconds after which a command is too old to run.
+    now: Telegram's time, unix seconds. stale_after: seconds after which a command is too old to run. limited: does a
+    flood of one person get no answers (quota.py)?
     """
 
     def __init__(
@@ -39,12 +43,14 @@ class Inbox:
         *,
         stale_after: float,
         now: Callable[[], float],
+        limited: bool = True,
     ) -> None:
         self._store = store
         self._access = access
         self._commands = commands
         self._stale_after = stale_after
         self._now = now
+        self._quota, self._limited = Quota(), limited
         self._misread: dict[int, int | None] = {}  # in each chat the last message that was not understood
 
     def take(self, raw: dict[str, Any]) -> None:
@@ -86,9 +92,12 @@ class Inbox:
                 self._store.unsubscribe(update.chat_id, note="alerts ended: the bot was removed or blocked there")
         elif self._claim(update):
             pass
+        elif update.kind in ("message", "callback") and (verdict := self._judge(update)) is not Verdict.RUN:
+            if verdict is Verdict.TELL and self._access.admits(update):
+                self._say(update, Reply(text=TOO_MANY, toast=update.kind == "callback"))
         elif not self._access.admits(update) and not (self._commands.shows(update) and self._access.may_look(update)):
             for reply in self._commands.stranger(update):
-                self._say(update, reply)
+                self._say(update, reply, lane=STRANGERS if reply.chat_id is None else ANSWERS)
         elif update.kind == "membership":
             for reply in self._commands.joined(update) if update.status == "member" else []:
                 self._say(update, reply)
@@ -98,6 +107,12 @@ class Inbox:
         elif update.kind in ("message", "callback"):
             for reply in self._commands.run(update):
                 self._say(update, reply)
+
+    def _judge(self, update: Update) -> Verdict:
+        """May this run now? A flood of one person or group must not hold up the others. The owner's always may."""
+        if not self._limited or self._access.role(update.user_id) is Role.OWNER:
+            return Verdict.RUN
+        return self._quota.judge({update.user_id, update.chat_id}, at=update.at or self._now())
 
     def _claim(self, update: Update) -> bool:
         before = self._access.owner_id
@@ -125,18 +140,19 @@ class Inbox:
                 self._say(Update(update_id=0, chat_id=row.chat_id, thread_id=row.thread_id), Reply(text=line))
         return bool(rows)
 
-    def _say(self, update: Update, reply: Reply) -> None:
+    def _say(self, update: Update, reply: Reply, *, lane: int = ANSWERS) -> None:
         """Put an answer into the outbox. A long text becomes several messages; the last one has the keyboard."""
-        answer = partial(self._store.messages.enqueue, now=self._now(), update_id=update.update_id or None)
+        answer = partial(self._store.messages.enqueue, now=self._now(), lane=lane, update_id=update.update_id or None)
         chat_id = reply.chat_id or update.chat_id
         if reply.misread:
             self._misread[update.chat_id] = update.message_id
         if reply.toast:
             payload: dict[str, Any] = {"callback_query_id": update.callback_id, "text": text.clip(reply.text, 200)}
-            answer(update.chat_id, "answerCallbackQuery", payload)
+            answer(update.chat_id, "answerCallbackQuery", payload, lane=TOASTS)
             return
         if reply.edit and update.message_id is not None:
             payload = {"text": reply.text, "message_id": update.message_id} | _form(reply, reply.keyboard)
+            self._store.messages.bury_edits(chat_id, update.message_id, now=self._now())
             answer(chat_id, "editMessageText", payload)
             return
         address: dict[str, Any] = {"disable_notification": True} if reply.silent else {}

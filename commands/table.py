@@ -144,6 +144,8 @@ class Commands:
 
     def stranger(self, update: Update) -> list[Reply]:
         """Answers to a stranger: at most one to them, and one question to the owner."""
+        if update.kind == "callback":
+            return [Reply(text="Only people whom this bot's owner allowed can use its buttons.", toast=True)]
         if update.as_group and self.context.access.hides_denied(update.chat_id):
             words = "One of this group's admins may not use this bot, so I obey none who posts as the group."
             return [Reply(text=f"{words} Post under your own name.")] if self.would_run(update) else []

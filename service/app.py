@@ -119,7 +119,14 @@ class Bot:
         self.poller = Poller(
             self.telegram,
             store,
-            Inbox(store, self.access, table.Commands(self.context), stale_after=stale, now=now),
+            Inbox(
+                store,
+                self.access,
+                table.Commands(self.context),
+                stale_after=stale,
+                now=now,
+                limited=settings.sends_per_second > 0,
+            ),
             events=PollerEvents(
                 connected=self._connected,
                 end=self._end,

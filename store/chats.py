@@ -79,6 +79,12 @@ class Chats:
         """How many strangers the owner was last asked about in that time."""
         return self._db.number("SELECT count(*) FROM users WHERE asked_at > ? AND asked_at <= ?", (since, until))
 
+    def answered_between(self, since: float, until: float) -> int:
+        """How many strangers were last answered in that time."""
+        return self._db.number(
+            "SELECT count(*) FROM users WHERE answered_at > ? AND answered_at <= ?", (since, until)
+        )
+
     # Updates
 
     def handled(self, update_id: int) -> bool:

@@ -15,7 +15,7 @@ from dataclasses import fields
 from typing import Any
 
 from base.text import clip
-from botapi.storage import ALERTS, ANSWERS, Delivery
+from botapi.storage import ALERTS, ANSWERS, TOASTS, Delivery
 from store import database
 from store.database import Database, Row
 from store.readable import UNREADABLE, alert_of
@@ -83,8 +83,9 @@ class Messages:
     def sent_since(self, at: float) -> list[tuple[int, float]]:
         """(chat_id, when) of every message that Telegram has taken since then, oldest first."""
         rows = self._db.rows(
-            "SELECT chat_id, settled_at FROM deliveries WHERE settled_at > ? AND state = 'sent' ORDER BY settled_at",
-            (at,),
+            "SELECT chat_id, settled_at FROM deliveries WHERE settled_at > ? AND state = 'sent' AND lane <> ? "
+            "ORDER BY settled_at",
+            (at, TOASTS),
         )
         return [(row["chat_id"], row["settled_at"]) for row in rows]
 
@@ -164,6 +165,25 @@ class Messages:
             "WHERE chat_id = ? AND lane = ? AND state = 'pending'",
             (reason, now, chat_id, ALERTS),
         )
+
+    def bury_all(self, chat_id: int, *, reason: str, now: float) -> None:
+        """Bury everything not sent to a chat yet."""
+        self._db.write(
+            "UPDATE deliveries SET state = 'buried', reason = ?, settled_at = ? "
+            "WHERE chat_id = ? AND state = 'pending'",
+            (reason, now, chat_id),
+        )
+
+    def bury_edits(self, chat_id: int, message_id: int, *, now: float) -> None:
+        """Bury earlier edits of a message not made yet: a newer one follows."""
+        rows = self._db.rows(
+            "SELECT id, payload FROM deliveries WHERE chat_id = ? AND state = 'pending' AND parent IS NULL "
+            "AND method = 'editMessageText'",
+            (chat_id,),
+        )
+        for row in rows:
+            if json.loads(row["payload"]).get("message_id") == message_id:
+                self.settle_buried(row["id"], reason="a newer edit follows", now=now)
 
     def pending_count(self) -> int:
         """How many messages wait to be sent."""

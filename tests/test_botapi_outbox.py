@@ -17,7 +17,7 @@ from botapi.events import OutboxEvents
 from botapi.failing import GIVE_UP_AFTER
 from botapi.outbox import Outbox
 from botapi.sending import Attachment, AttachmentError, Files
-from botapi.storage import ALERTS, ANSWERS, StoreError
+from botapi.storage import ALERTS, ANSWERS, STRANGERS, TOASTS, StoreError
 from store import Store
 from store.rows import Chat
 
@@ -479,7 +479,7 @@ def test_a_refusal_of_every_call_buries_nothing_however_long_it_lasts(
     assert caplog.text.count(str(error)) == 1, "told once"
     telegram.dead = None
     drive(outbox, clock, 120, telegram)
-    assert telegram.texts() == ["1 order", "answer", "2 orders"]
+    assert sorted(telegram.texts()) == ["1 order", "2 orders", "answer"]
     assert store.messages.counts(since=0.0)["buried"] == 0
 
 
@@ -921,3 +921,48 @@ def test_files_that_take_long_to_make_do_not_hold_up_other_chats(
         go.set()
     telegram.wait(21)
     drain(store)
+
+
+# Who goes first
+
+
+def test_an_alert_does_not_wait_behind_a_flood_of_answers(store: Store, telegram: FakeTelegram, make: Make) -> None:
+    for number in range(30):
+        put(store, f"answer {number}", chat_id=-5)
+    put(store, "alert", chat_id=-5, lane=ALERTS)
+    for number in range(300):
+        put(store, f"other {number}", chat_id=100 + number)
+    put(store, "own alert", chat_id=7, lane=ALERTS)
+    clock = Time()
+    drive(make(monotonic=clock), clock, 3, telegram)
+    assert telegram.texts().index("own alert") < 5
+    assert telegram.texts().index("alert") < 10
+
+
+def test_presses_are_acknowledged_at_once_whatever_else_waits(
+    store: Store, telegram: FakeTelegram, make: Make
+) -> None:
+    clock = Time()
+    outbox = make(monotonic=clock)
+    for number in range(100):
+        put(store, f"answer {number}", chat_id=7 + number % 2)
+    for number in range(10):
+        payload = {"callback_query_id": str(number), "text": f"toast {number}"}
+        store.messages.enqueue(7, "answerCallbackQuery", payload, now=0.0, lane=TOASTS)
+    drive(outbox, clock, 0.1, telegram)
+    assert [words for words in telegram.texts() if words.startswith("toast")] == [f"toast {n}" for n in range(10)]
+    drive(outbox, clock, 3, telegram)
+    assert sum(words.startswith("answer") for words in telegram.texts()) >= 10, (
+        "toasts took nothing from their limits"
+    )
+
+
+def test_what_is_said_to_strangers_goes_last(store: Store, telegram: FakeTelegram, make: Make) -> None:
+    for number in range(5):
+        put(store, f"stranger {number}", chat_id=100 + number, lane=STRANGERS)
+    put(store, "answer", chat_id=7)
+    put(store, "alert", chat_id=8, lane=ALERTS)
+    clock = Time()
+    drive(make(monotonic=clock), clock, 2, telegram)
+    assert telegram.texts()[:2] == ["answer", "alert"]
+    assert len(telegram.texts()) == 7

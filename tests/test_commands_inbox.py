@@ -202,7 +202,7 @@ def test_an_edited_message_is_not_run_again(desk: Desk) -> None:
 
 def test_a_strangers_button_does_nothing(desk: Desk) -> None:
     desk.inbox.take(press(1, f"allow:{STRANGER}", user_id=STRANGER))
-    assert desk.answers() == []
+    assert desk.answers() == [(STRANGER, "Only people whom this bot's owner allowed can use its buttons.")]
     assert desk.store.chats.user(STRANGER) is None
 
 
@@ -431,3 +431,12 @@ def test_the_wallets_of_all_chats_together_have_a_limit(desk: Desk, monkeypatch:
     assert "that is its limit" in desk.answers()[-1][1]
     desk.inbox.take(message(9, f"/wallet add 0x{2:040x} renamed"))
     assert "is now called renamed" in desk.answers()[-1][1]
+
+
+def test_of_several_edits_of_one_message_only_the_newest_is_made(desk: Desk) -> None:
+    desk.inbox.take(message(1, "/start"))
+    for number in range(2, 7):
+        desk.inbox.take(press(number, "s:cap:cap 20" if number % 2 else "s:main"))
+    kept = [desk.store.delivery(row[0]) for row in desk.store.pending()]
+    assert sum(one.method == "editMessageText" for one in kept if one is not None) == 1
+    assert sum(one.method == "answerCallbackQuery" for one in kept if one is not None) == 5
