@@ -111,6 +111,11 @@ def quoted(named: str, limit: int) -> str:
     return f"“\u2068{clip(named, limit)}\u2069”"
 
 
+def handle(username: str) -> str:
+    """`@name` of a bot; test servers have bots without one."""
+    return f"@{username}" if username else "a bot without a user name"
+
+
 def clip(raw: str, limit: int) -> str:
     """At most `limit` characters, with an ellipsis when something was cut."""
     return raw if len(raw) <= limit else raw[: limit - 1] + "…"

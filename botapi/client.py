@@ -151,6 +151,10 @@ class Telegram:
         people = [member.get("user", {}) for member in found if isinstance(member, dict)]
         return [user["id"] for user in people if isinstance(user.get("id"), int) and not user.get("is_bot")]
 
+    def delete_webhook(self) -> None:
+        """deleteWebhook; other servers than Telegram's do not take setWebhook with an empty URL for it."""
+        self._call("deleteWebhook", timeout=self._ask_timeout)
+
     def drop_pending(self) -> None:
         """deleteWebhook with drop_pending_updates: drops every waiting update."""
         self._call("deleteWebhook", {"drop_pending_updates": True}, timeout=self._ask_timeout)
@@ -172,7 +176,7 @@ class Telegram:
     def _send_for_telebot(
         self, method: str, url: str, *, params: Any = None, files: Any = None, **_: Any
     ) -> SimpleNamespace:
-        """telebot's own calls: getMe and setWebhook with an empty URL. Its own time limits are not used."""
+        """telebot's own call, getMe. Its own time limits are not used."""
         answer = self._send(method, url, params=params, files=files, timeout=self._ask_timeout)
         return SimpleNamespace(json=answer.json, text="")  # what telebot reads: the text only for its log
 

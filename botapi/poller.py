@@ -178,18 +178,18 @@ class Poller:
         asking = threading.Thread(target=self._ask_webhook, args=(before,), daemon=True)
         asking.start()  # at the same time as getMe
         try:
-            self.username = str(self._bot.user.username)
+            self.username = str(self._bot.user.username or "")
         except (KeyError, TypeError, AttributeError):
             raise TelegramError("the answer to getMe is not one of the Bot API") from None
         asking.join(5.0)
-        self._events.connected(self.username)
         if self._drop_pending:
             self._telegram.drop_pending()
             self._drop_pending = False
             log.info("Waiting updates were dropped (DROP_PENDING_UPDATES)")
+        self._events.connected(self.username)
         if before and before[0].url:
             self._webhook_found(before[0])
-        self._state = self._clear_webhook
+        self._state = self._poll if before and not before[0].url else self._clear_webhook
         return 0.0
 
     def _ask_webhook(self, found: list[Webhook]) -> None:
@@ -204,7 +204,7 @@ class Poller:
             if self._telegram.webhook().url:
                 return min(left, WEBHOOK_LOOK)
             self._remove_at = 0.0
-        self._bot.remove_webhook()
+        self._telegram.delete_webhook()
         still = self._telegram.webhook()
         if still.url:
             return max(1.0, self._webhook_found(still))
@@ -236,7 +236,7 @@ class Poller:
         now, monotonic = self._now(), self._monotonic()
         self._answered()
         if not self._running:
-            log.info("Polling: running as @%s", self.username)
+            log.info("Polling: running as %s", text.handle(self.username))
         if self.last_good_at is not None and now - self.last_good_at > 60:
             self._away_since = self.last_good_at
         self._running = True
@@ -267,7 +267,7 @@ class Poller:
         self._away_since = None
 
     def _refused(self, error: TokenRefused) -> float:
-        rest = self._outage.refused(error, worked=bool(self.username))
+        rest = self._outage.refused(error, worked=self._state != self._connect)
         if rest is not None:
             return rest
         self._events.end(

@@ -90,7 +90,12 @@ _LIST: tuple[tuple[str, About, str], ...] = (
     ("member list is inaccessible", About.MESSAGE, "the group hides its members"),
     ("no administrators in the private chat", About.MESSAGE, "a question that makes no sense there"),
 )
-_DELETED = ("message to edit not found", "message can't be edited", "message_id_invalid")
+_DELETED = (
+    "message to edit not found",
+    "message can't be edited",
+    "message_id_invalid",
+    "identifier is not specified",
+)
 
 
 def about(description: str) -> About | None:

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 MAKERS = 4  # files made at a time; the other senders go on
 WITH_TEXT = ("sendMessage", "editMessageText")  # methods that take link_preview_options
-# What is kept of a message whose file could not be made.
+# What only a new message has; it is kept when the file could not be made.
 ADDRESS = ("message_thread_id", "disable_notification", "reply_parameters")
 
 
@@ -100,6 +100,8 @@ class Sending:
         return *_instead(delivery, words), None
 
     def _send(self, delivery: Delivery, method: str, payload: dict[str, Any], files: Files | None) -> int | None:
+        if method.startswith("edit"):
+            payload = {name: value for name, value in payload.items() if name not in ADDRESS}
         if method.startswith(("send", "edit", "delete")):
             payload = {"chat_id": delivery.chat_id, **payload}
         if method in WITH_TEXT:

@@ -58,6 +58,7 @@ def parse(raw: dict[str, Any]) -> Update:
 
     Only commands that a person typed count: forwarded and inline-bot messages and captions are `other`.
     """
+    raw = _present(raw)
     update_id = int(raw["update_id"])
     if "callback_query" in raw:
         query = raw["callback_query"]
@@ -88,6 +89,8 @@ def parse(raw: dict[str, Any]) -> Update:
     message = raw.get("edited_message") if edited else raw.get("message")
     if message is None:
         return Update(update_id=update_id)
+    if message["chat"].get("is_direct_messages"):
+        return Update(update_id=update_id)  # of a channel: an answer there would need more than the chat's id
     chat = _chat(message["chat"])
     if "migrate_to_chat_id" in message:
         return Update(update_id=update_id, kind="migration", migrate_to=int(message["migrate_to_chat_id"]), **chat)
@@ -110,6 +113,13 @@ def parse(raw: dict[str, Any]) -> Update:
         **chat,
         **person,
     )
+
+
+def _present(value: Any) -> Any:
+    """The same without fields that are null: some servers send them so instead of leaving them out."""
+    if isinstance(value, dict):
+        return {name: _present(inner) for name, inner in value.items() if inner is not None}
+    return [_present(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _thread(message: dict[str, Any]) -> int | None:

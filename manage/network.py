@@ -74,7 +74,7 @@ def _me(client: Telegram, subject: Subject) -> list[Finding]:
     level: Level = "warning" if took > SLOW else "ok"
     found = [
         Finding("Telegram", level, f"{host} answers in {took * 1e3:,.0f} ms" + (": slow" if took > SLOW else "")),
-        Finding("token", "ok", f"it is @{me.get('username', '?')} (bot {me.get('id', '?')})"),
+        Finding("token", "ok", f"it is {text.handle(me.get('username') or '')} (bot {me.get('id', '?')})"),
     ]
     if server_time is not None:
         found.append(_clock(sent + took / 2 - server_time))

@@ -16,7 +16,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from access import OwnerLink
-from base import config, exit_codes, typed
+from base import config, exit_codes, text, typed
 from base.config import OWNER, TOKEN, ConfigError, Settings
 from base.kinds import TOKEN_FORM
 from base.logs import TOKEN_LIKE
@@ -245,7 +245,7 @@ def _check(env_file: Path, token: str) -> str | None:
     while True:
         print("Checking with Telegram ...")
         try:
-            username = str(telegram.me()[0].get("username"))
+            username = str(telegram.me()[0].get("username") or "")
         except TokenRefused as error:
             print(f"{error.says}. {error.remedy}, or copy it again here.\n")
             return None
@@ -259,7 +259,7 @@ def _check(env_file: Path, token: str) -> str | None:
             print()
             raise Left from None
         else:
-            print(f"This is @{username}.")
+            print(f"This is {text.handle(username)}.")
             return username
 
 

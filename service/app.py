@@ -13,7 +13,7 @@ from alerts.attachments import makers
 from alerts.digest import Digests
 from alerts.paused import pause
 from alerts.publish import compose
-from base import exit_codes, logs
+from base import exit_codes, logs, text
 from base.clock import Clock
 from base.config import NOBODY, ConfigError, Settings
 from base.worker import Worker
@@ -254,8 +254,8 @@ class Bot:
         self._store.messages.enqueue(0, "setMyCommands", {"commands": menu}, now=self.clock())
         self.outbox.wake()
         log.info(
-            "This is @%s (bot %d). Folder: %s. Watching %s every %g s",
-            username,
+            "This is %s (bot %d). Folder: %s. Watching %s every %g s",
+            text.handle(username),
             self._settings.bot_id,
             self._lock.folder,
             ", ".join(self.coins),

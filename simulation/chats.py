@@ -168,6 +168,8 @@ class Chats:
 
     def _edit(self, method: str, params: Params) -> dict[str, Any]:
         chat = self._chat(params)
+        if not integer(params, "message_id"):
+            raise ApiError(400, "Bad Request: message identifier is not specified")
         old = chat.messages.get(integer(params, "message_id"))
         if old is None:
             raise ApiError(400, "Bad Request: message to edit not found")

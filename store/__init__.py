@@ -21,7 +21,7 @@ from store.readable import UNREADABLE
 T = TypeVar("T")
 DAY = 86400.0
 # The tables with rows of chats; by which column, beside the chat's id, two rows of two chats are the same.
-_OF_CHATS = {"chats": "1", "deliveries": "id", "held": "alert_key", "watched": "address"}
+_OF_CHATS = {"chats": "1", "stale": "1", "deliveries": "id", "held": "alert_key", "watched": "address"}
 
 
 class Store:
@@ -80,13 +80,18 @@ class Store:
     def migrate_chat(self, old: int, new: int) -> None:
         """A group became a supergroup: everything of the old chat id now belongs to the new one.
 
-        Where both have something (settings, a held alert, a wallet), the new chat's counts.
+        Where both have something (settings, a held alert, a wallet), the new chat's counts. Messages that were sent
+        have other numbers there, or none: what is to be added to them goes out as a new message.
         """
         with self.transaction():
+            self._db.write("UPDATE deliveries SET message_id = NULL WHERE chat_id = ?", (old,))
             for table, key in _OF_CHATS.items():
                 both = f"{key} IN (SELECT {key} FROM {table} WHERE chat_id = ?)"
                 self._db.write(f"DELETE FROM {table} WHERE chat_id = ? AND {both}", (old, new))
                 self._db.write(f"UPDATE {table} SET chat_id = ? WHERE chat_id = ?", (new, old))
+            # Facts of a chat end with its id (access.py: who administers it).
+            ends, facts = (f":{old}", f":{new}"), "UPDATE OR IGNORE facts SET name = replace(name, ?, ?)"
+            self._db.write(f"{facts} WHERE name LIKE '%' || ?", (*ends, ends[0]))
             self._db.write("UPDATE chats SET kind = 'supergroup' WHERE chat_id = ?", (new,))
 
     def prune(self, *, now: float) -> None:

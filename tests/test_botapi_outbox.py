@@ -813,15 +813,18 @@ def test_an_edit_of_a_message_that_is_gone_is_dropped_and_the_chat_stays_subscri
     assert "ERROR" not in caplog.text
 
 
+@pytest.mark.parametrize(
+    "words", ["Bad Request: message to edit not found", "Bad Request: message identifier is not specified"]
+)
 def test_what_was_to_be_added_to_a_deleted_message_comes_as_a_new_one(
-    store: Store, telegram: FakeTelegram, make: Make
+    store: Store, telegram: FakeTelegram, make: Make, words: str
 ) -> None:
     made = store.messages.enqueue(1, "sendMessage", {"text": "1 order"}, now=0.0, lane=ALERTS, bundle="whales:BTC")
     outbox = make()
     outbox.start()
     telegram.wait(1)
     drain(store)
-    telegram.fail = [Rejected(400, "Bad Request: message to edit not found")]
+    telegram.fail = [Rejected(400, words)]
     store.messages.revise(made, {"text": "2 orders"}, now=1.0)
     outbox.wake()
     telegram.wait(2)
@@ -834,6 +837,16 @@ def test_what_was_to_be_added_to_a_deleted_message_comes_as_a_new_one(
     anew = store.messages.open_bundle(1, "whales:BTC", since=-1.0)
     assert anew is not None
     assert anew > made, "the next order is added to the new message"
+
+
+def test_an_edit_has_no_parameters_that_only_a_new_message_has(
+    store: Store, telegram: FakeTelegram, make: Make
+) -> None:
+    """A strict server refuses them, and the message of several alerts would stop growing."""
+    only_new = {"message_thread_id": 3, "disable_notification": True, "reply_parameters": {"message_id": 1}}
+    store.messages.enqueue(1, "editMessageText", {"message_id": 5, "text": "new", **only_new}, now=0.0)
+    make().step()
+    assert set(telegram.sent[0][2]) == {"chat_id", "message_id", "text", "link_preview_options"}
 
 
 # Attachments

@@ -61,6 +61,7 @@ class Rig:
         self.clock = Clock()
         self.told: list[str] = []
         self.ended: list[tuple[int, str]] = []
+        self.connected: list[str] = []
         self.news = self.reached = 0
         self.half_a_second = threading.Event()
         self.telegram = Telegram(TOKEN, sim.url, clock=base.clock.Clock(wall=self.clock.now))
@@ -78,6 +79,7 @@ class Rig:
             store,
             self.inbox,
             events=PollerEvents(
+                connected=self.connected.append,
                 end=lambda code, words: self.ended.append((code, words)),
                 tell_owner=self.told.append,
                 changed=self._count,
@@ -121,8 +123,8 @@ class Rig:
 
     def connect(self) -> None:
         """Connect and clear the webhook: the next step polls."""
-        assert self.poller.step() == 0
-        assert self.poller.step() == 0
+        while self.poller._state != self.poller._poll:
+            assert self.poller.step() == 0
 
     def polling(self) -> Callable[[], float]:
         """Begin a poll and wait until it lies at the server."""
@@ -176,11 +178,39 @@ def test_the_one_private_flag_of_the_library_is_still_there() -> None:
     assert flag.is_set()
 
 
-def test_the_start_checks_the_token_removes_the_webhook_and_verifies_it(rig: Rig) -> None:
+def test_the_start_checks_the_token_and_changes_nothing_where_there_is_no_webhook(rig: Rig) -> None:
     rig.connect()
-    made = [call.method for call in rig.chat.calls]
-    assert sorted(made[:2]) == ["getMe", "getWebhookInfo"]
-    assert made[2:] == ["setWebhook", "getWebhookInfo"]
+    assert sorted(call.method for call in rig.chat.calls) == ["getMe", "getWebhookInfo"]
+
+
+def test_the_start_removes_a_webhook_and_verifies_it_also_where_it_could_not_ask_for_it(rig: Rig) -> None:
+    rig.sim.fault("getWebhookInfo", kind="html502", times=1)
+    rig.connect()
+    assert [call.method for call in rig.chat.calls][2:] == ["deleteWebhook", "getWebhookInfo"]
+
+
+def test_a_bot_is_told_to_be_connected_once_however_often_its_updates_could_not_be_dropped(
+    make: Callable[..., Rig],
+) -> None:
+    rig = make(drop_pending=True)
+    rig.chat.send_text(chat_id=OWNER, text="/ping old")
+    rig.sim.fault("deleteWebhook", kind="html502", times=2)
+    for _ in range(3):
+        rig.poller.step()
+    assert rig.connected == ["whale_test_bot"]
+    assert rig.chat.pending == 0
+
+
+def test_a_server_whose_bot_has_no_user_name_is_no_trouble(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    del rig.chat.me["username"]
+    rig.connect()
+    assert rig.connected == [""]
+    rig.chat.send_text(chat_id=OWNER, text="/ping")
+    finish = rig.begin()
+    rig.sim.wait(lambda: "Polling: running as a bot without a user name" in caplog.text, what="polling")
+    rig.poller.stop(1.0)
+    finish()
 
 
 def test_polling_counts_as_running_only_after_a_good_answer(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
@@ -375,7 +405,7 @@ def test_an_hour_of_webhook_war_costs_a_call_every_few_seconds_and_the_owner_hea
     before = len(rig.chat.calls)
     war(rig, webhooks=10_000, seconds=3600)
     made = [call.method for call in rig.chat.calls[before:]]
-    assert 5 <= made.count("setWebhook") <= 40
+    assert 5 <= made.count("deleteWebhook") <= 40
     assert len(made) < 600  # a look every 10 s is 360
     assert ["again and again" in words for words in rig.told] == [False, True]
     assert len([line for line in caplog.messages if line.startswith("Webhook")]) == 2
@@ -474,11 +504,13 @@ def test_a_stray_refusal_at_the_start_only_delays_it(rig: Rig, code: int) -> Non
 
 
 @pytest.mark.parametrize("code", [401, 404])
-@pytest.mark.parametrize("method", ["getUpdates", "getWebhookInfo", "setWebhook"])
+@pytest.mark.parametrize("method", ["getUpdates", "getWebhookInfo", "deleteWebhook"])
 def test_a_stray_refusal_in_mid_run_is_logged_and_costs_a_moment(
     rig: Rig, method: str, code: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert rig.poller.step() == 0
+    if method != "getUpdates":
+        rig.chat.set_webhook_as_foreigner("https://hook.example.net/x")
     refuse(rig, method, code, times=1)
     rig.chat.send_text(chat_id=OWNER, text="/ping")
     rests: list[float] = []

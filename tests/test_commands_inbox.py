@@ -257,6 +257,24 @@ def added(number: int, chat: dict[str, Any], *, user_id: int = FRIEND) -> dict[s
     return {"update_id": number, "my_chat_member": {"chat": chat, "from": person, **statuses}}
 
 
+def test_fields_that_are_null_count_as_absent(desk: Desk) -> None:
+    """Some servers send them so."""
+    nulls: dict[str, Any] = {
+        "sender_chat": None,
+        "forward_origin": None,
+        "migrate_to_chat_id": None,
+        "edit_date": None,
+    }
+    desk.inbox.take({**message(1, **nulls), "callback_query": None, "my_chat_member": None, "edited_message": None})
+    assert desk.answers() == [(FRIEND, "pong")]
+
+
+def test_the_direct_messages_of_a_channel_are_left_alone(desk: Desk) -> None:
+    desk.inbox.take(message(1, "/start", chat={"id": -1009, "type": "supergroup", "is_direct_messages": True}))
+    assert desk.answers() == []
+    assert desk.store.chats.all() == []
+
+
 def test_who_adds_the_bot_to_a_channel_is_told_in_private_that_it_cannot_work_there(desk: Desk) -> None:
     desk.inbox.take(added(1, {"id": -1007, "type": "channel", "title": "News"}))
     assert desk.answers() == [

@@ -186,6 +186,26 @@ def test_a_supergroup_keeps_the_history_and_the_held_alerts_of_its_group_once_ea
     assert (chat.chat_id, chat.kind, chat.added_by) == (-1005, "supergroup", -1005)
 
 
+def test_what_is_added_to_a_message_of_the_former_group_names_no_message_of_the_supergroup(store: Store) -> None:
+    made = say(store, -5, "1 order", lane=ALERTS, bundle="whales:BTC")
+    deliver(store, 11)
+    store.migrate_chat(-5, -1005)
+    store.messages.revise(made, {"text": "2 orders"}, now=NOW)
+    (edit,) = pending(store)
+    assert (edit.chat_id, edit.payload) == (-1005, {"text": "2 orders"})
+
+
+def test_a_supergroup_keeps_its_admins_and_its_old_commands(store: Store) -> None:
+    store.set_value("administrators:-5", "Ann")
+    store.set_value("administrators:-55", "Eve")
+    store.chats.add_stale(-5, thread_id=None, at=NOW)
+    for _ in range(2):
+        store.migrate_chat(-5, -1005)
+    assert (store.value("administrators:-5"), store.value("administrators:-1005")) == (None, "Ann")
+    assert store.value("administrators:-55") == "Eve"
+    assert [row.chat_id for row in store.chats.take_stale()] == [-1005]
+
+
 def test_what_a_newer_version_added_to_an_alert_is_left_out(store: Store) -> None:
     store.messages.add_alert(whale("k"), now=NOW)
     store._db.write("UPDATE alerts SET body = ?", (json.dumps(vars(whale("k")) | {"mood": "blue"}),))
