@@ -102,6 +102,8 @@ class Settings:
     """seconds between two checks of liquidations, funding and wallets"""
     coinglass_key: str = setting("COINGLASS_API_KEY", "", kinds.API_KEY, secret=True)
     """optional and paid: liquidations and funding of Binance and Bybit, whale positions on Hyperliquid"""
+    bot_name: str = setting("BOT_NAME", "", kinds.NAME)
+    """what messages about two copies call this one; empty: the computer's name (in a container: a number)"""
     on_conflict: str = setting("ON_CONFLICT", "keep-alerting", kinds.one_of("keep-alerting", "pause", "exit"))
     """what this copy does while another copy answers commands: `keep-alerting`, `pause` (no alerts from this copy)
     or `exit` (code 69)"""

@@ -151,6 +151,7 @@ def _yes_no(value: str) -> bool:
 
 TOKEN = matching(TOKEN_FORM, "digits, a colon and letters, as @BotFather shows it", unset="0:none")
 API_KEY = matching(re.compile(r"^[A-Za-z0-9_-]{8,128}$"), "letters and digits, as coinglass.com shows it", unset="")
+NAME = matching(re.compile(r"^[^\x00-\x1f@]{1,32}$"), "up to 32 characters without @", unset="")
 PASSWORD = matching(re.compile(r"^[A-Za-z0-9_-]{12,128}$"), "at least 12 letters and digits", unset="")
 USER_ID = Kind(typed.user_id, "your numeric Telegram user id, like 123456789")
 USER_IDS = Kind(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -139,6 +140,7 @@ class Bot:
                 on_conflict=settings.on_conflict,
                 patience=settings.conflict_patience_minutes * 60,
                 alone_here=settings.machine_wide_lock,
+                host=settings.bot_name or socket.gethostname(),
             ),
             drop_pending=settings.drop_pending_updates,
             now=now,
@@ -151,6 +153,7 @@ class Bot:
             folder,
             self._store,
             bot_id=settings.bot_id,
+            host=settings.bot_name or socket.gethostname(),
             snapshot=self._snapshot,
             patience=patience,
             now=self.clock,

@@ -72,7 +72,8 @@ class Snapshot:
 class State:
     """Collects the state and writes its file. A full disk costs the file, nothing else.
 
-    snapshot: asked from several threads. patience: seconds without an answer from Telegram that are no problem yet.
+    host: the computer's name, for people. snapshot: asked from several threads. patience: seconds without an answer
+    from Telegram that are no problem yet.
     latest: what was last collected, empty before that.
     """
 
@@ -84,13 +85,14 @@ class State:
         bot_id: int,
         snapshot: Callable[[], Snapshot],
         patience: float = 80.0,
+        host: str = "",
         now: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
         started_at: Callable[[], float] | None = None,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self.latest: dict[str, Any] = {}
-        self._folder, self._path = folder, folder / FILE
+        self._folder, self._path, self._host = folder, folder / FILE, host or socket.gethostname()
         self._store, self._bot_id = store, bot_id
         self._snapshot, self._patience = snapshot, patience
         self._now, self._monotonic, self._wall = now, monotonic, wall
@@ -205,9 +207,7 @@ class State:
     def lines(self, zone: tzinfo, *, polling: Sequence[str]) -> list[str]:
         """The lines of /status, times in that zone; `polling` are those about Telegram. Raises StoreError."""
         now, found = self._now(), self._snapshot()
-        lines = [
-            f"Running for {text.duration(now - self._started_at())} on {socket.gethostname()}, pid {os.getpid()}."
-        ]
+        lines = [f"Running for {text.duration(now - self._started_at())} on {self._host}, pid {os.getpid()}."]
         lines += polling
         if found.sending_failed_since is not None:
             since = text.clock(found.sending_failed_since, now=now, zone=zone)

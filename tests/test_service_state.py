@@ -384,3 +384,11 @@ def test_what_people_look_for_is_in_the_file_at_once(tmp_path: Path, change: str
     assert told is not None
     assert told["polling"]["state"] == ("standby" if change == "polling" else "running")
     assert told["sources"][0]["lag"] == (400.0 if change == "source behind" else 1.5)
+
+
+def test_a_copy_is_called_by_the_name_that_it_was_given(run_bot: Run, chat: SimBot) -> None:
+    run_bot(BOT_NAME="Attic PC").wait_output("Polling: running")
+    chat.send_text(chat_id=OWNER, text="/status")
+    chat.wait_text("on Attic PC, pid", chat_id=OWNER)
+    with chat.rival():
+        chat.wait_text("This one is on Attic PC", chat_id=OWNER, timeout=20)
