@@ -92,7 +92,7 @@ def _names(url: str, proxy: str) -> str:
 def _where_from(url: str) -> str:
     """What sets the proxy for this URL."""
     names = (f"{urlsplit(url).scheme}_proxy", "all_proxy")
-    given = (name for lower in names for name in (lower, lower.upper()) if os.environ.get(name))
+    given = (name.upper() for name in names if os.environ.get(name) or os.environ.get(name.upper()))
     return next(given, "set in this system")
 
 

@@ -170,6 +170,7 @@ def test_the_windows_task_is_xml_that_says_what_is_meant(place: Place) -> None:
     assert tree.findtext("t:Settings/t:DisallowStartIfOnBatteries", namespaces=name) == "false"
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX paths")
 def test_the_entry_of_the_applications_menu_says_what_is_meant(place: Place) -> None:
     parser = configparser.RawConfigParser()
     parser.read_string(filled(KINDS["desktop"], place))
@@ -210,6 +211,7 @@ def test_the_commands_to_copy_name_the_settings_file_that_was_named(kind: str, t
     assert f"--env-file {quoted(str(tmp_path / 'my.env'))}" in copied
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="systemd is not for Windows")
 def test_writing_makes_the_file_once_and_never_over_another(tmp_path: Path) -> None:
     target = tmp_path / ".config/systemd/user/cryptosat.service"
     done = run(tmp_path, "systemd-user", "--write")
