@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 import time
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 import requests
 from conftest import OWNER, TOKEN
+from hypothesis import given
+from hypothesis import strategies as st
 
 from base.answer import BoundedAdapter, whole
 from botapi.client import Telegram
 from botapi.errors import NoAnswer, TelegramError, Unreachable
 from simulation.account import SimBot
 from simulation.endless import DRIPS, FLOODS, LARGE
+from simulation.http import Answer, HttpServer, Hub
 from simulation.simulator import Simulator
 from venues.fetch import Host
 from venues.trades import SourceError
@@ -95,3 +99,54 @@ def test_a_kept_connection_serves_the_next_request_with_a_deadline_of_its_own(si
         assert whole(lambda: adapter.send(request, stream=True, timeout=5.0), seconds=seconds).json()["ok"]
         threading.Event().wait(0.35)  # longer than the first one had
     assert len({call.port for call in chat.calls}) == 1
+
+
+PIECES = st.sampled_from(
+    [
+        *(b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/9 abc\r\n", b"HTTP/1.1 999999999 \r\n"),
+        *(b"Content-Length: 5\r\n", b"Content-Length: -1\r\n", b"Content-Length: 9" + b"9" * 30 + b"\r\n"),
+        *(b"Transfer-Encoding: chunked\r\n", b"Content-Encoding: gzip\r\n", b"Date: Mon, 99 Foo 99999\r\n"),
+        *(b"X" * 70_000 + b": 1\r\n", b": \r\n", b"\x00\xff\r\n", b"Location: //x\r\n", b"\r\n", b"\n"),
+        *(b"ffffffffffffffff\r\n", b"-5\r\n", b"0\r\n\r\n", b"5;x=y\r\n", b"zz\r\n"),
+        *(
+            b'{"ok":true,"result":[]}',
+            b'{"ok":false,"error_code":[],"description":{}}',
+            b"[]",
+            b"1e999",
+            b"\x1f\x8b\x08",
+        ),
+    ]
+)
+
+
+class Scripted:
+    """A server that sends these bytes to whoever asks, whatever they mean, and hangs up."""
+
+    def __init__(self) -> None:
+        self.raw = b""
+        self.hub = Hub()
+        self.server = HttpServer(lambda request: Answer(200, b"", raw=iter([self.raw])), hub=self.hub)
+
+
+@pytest.fixture(scope="module")
+def scripted() -> Iterator[Scripted]:
+    server = Scripted()
+    yield server
+    server.hub.closing.set()
+    server.server.offline()
+
+
+@given(pieces=st.lists(PIECES | st.binary(max_size=20), max_size=8), begins=st.booleans())
+def test_whatever_bytes_a_server_sends_the_caller_gets_an_answer_or_an_error_of_its_own(
+    scripted: Scripted, pieces: list[bytes], begins: bool
+) -> None:
+    scripted.raw = b"HTTP/1.1 200 OK\r\n" * begins + b"".join(pieces)
+    telegram = Telegram(TOKEN, scripted.server.url, ask_timeout=DEADLINE)
+    host = Host(scripted.server.url, deadline=DEADLINE)
+    began = time.monotonic()
+    with contextlib.suppress(TelegramError):
+        telegram.me()
+    with contextlib.suppress(SourceError):
+        host.get("/", {})
+    host.close()
+    assert time.monotonic() - began < 2 * DEADLINE + 1.0
