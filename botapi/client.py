@@ -148,7 +148,7 @@ class Telegram:
         found = self._call("getChatAdministrators", {"chat_id": chat_id}, timeout=self._ask_timeout)
         if not isinstance(found, list):
             raise Unreachable(NOT_BOT_API)
-        people = [member.get("user", {}) for member in found if isinstance(member, dict)]
+        people = [member.get("user") or {} for member in found if isinstance(member, dict)]
         return [user["id"] for user in people if isinstance(user.get("id"), int) and not user.get("is_bot")]
 
     def delete_webhook(self) -> None:

@@ -49,6 +49,8 @@ _LIST: tuple[tuple[str, About, str], ...] = (
     ("chat_send_plain_forbidden", About.RIGHTS, "no text allowed, in Telegram's words"),
     ("chat_admin_required", About.RIGHTS, "administrators only, in Telegram's words"),
     ("chat_restricted", About.RIGHTS, "the chat is restricted, in Telegram's words"),
+    ("privacy_restricted", About.RIGHTS, "that person's privacy settings, in Telegram's words"),
+    ("allow_payment_required", About.RIGHTS, "messages there cost, in Telegram's words"),
     ("user_banned_in_channel", About.RIGHTS, "restricted there, in Telegram's words"),
     # The topic
     ("topic_closed", About.TOPIC, "an administrator closed it"),
@@ -57,6 +59,7 @@ _LIST: tuple[tuple[str, About, str], ...] = (
     ("thread not found", About.TOPIC, "no such topic"),
     # The message
     ("text is empty", About.MESSAGE, "nothing to show"),
+    ("message_empty", About.MESSAGE, "the same, in Telegram's words"),
     ("must be non-empty", About.MESSAGE, "the same, of a text or a file"),
     ("is too long", About.MESSAGE, "over the limit of a text or a caption"),
     ("_too_long", About.MESSAGE, "the same, in Telegram's words"),
@@ -65,6 +68,7 @@ _LIST: tuple[tuple[str, About, str], ...] = (
     ("can't parse", About.MESSAGE, "markup, keyboard or commands that are not valid"),
     ("unsupported parse_mode", About.MESSAGE, "the same"),
     ("as reply markup", About.MESSAGE, "the same"),
+    ("keyboard expected", About.MESSAGE, "the same"),
     ("button_", About.MESSAGE, "a button that is not valid, in Telegram's words"),
     ("reply_markup_", About.MESSAGE, "a keyboard that is not valid, in Telegram's words"),
     ("entity_", About.MESSAGE, "markup that is not valid, in Telegram's words"),
@@ -83,6 +87,7 @@ _LIST: tuple[tuple[str, About, str], ...] = (
     ("message to delete not found", About.MESSAGE, "someone deleted it"),
     ("message can't be deleted", About.MESSAGE, "too old, or not the bot's"),
     ("to be replied not found", About.MESSAGE, "someone deleted it"),
+    ("reply message not found", About.MESSAGE, "the same, as older servers say it"),
     ("query is too old", About.MESSAGE, "a button's answer that comes too late"),
     ("query_id_invalid", About.MESSAGE, "the same, in Telegram's words"),
     ("bot_command", About.MESSAGE, "a command of the menu that is not valid"),

@@ -203,3 +203,10 @@ def test_an_id_that_is_none_fits_the_database_all_the_same(
 def test_an_error_code_that_is_no_status_is_not_from_the_bot_api() -> None:
     with pytest.raises(TypeError):
         errors.failure({"ok": False, "error_code": "x", "description": ""}, "")
+
+
+def test_an_administrator_without_a_user_is_left_out(telegram: Telegram, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some servers send null for what is absent."""
+    found = [{"user": None, "status": "administrator"}, {"user": {"id": 5, "is_bot": None}}, None]
+    monkeypatch.setattr(telegram, "_call", lambda *args, **kwargs: found)
+    assert telegram.administrators(-5) == [5]
