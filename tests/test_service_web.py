@@ -362,13 +362,13 @@ def test_a_bot_whose_store_hangs_still_answers_and_says_what_is_stuck(run_bot: R
         HEALTH_PORT=str(port),
         before="import threading; from service import watchdog; from watch import whale_monitor as monitors; "
         "watchdog.LOOK_EVERY = 0.05; watchdog.GRACE = 3.0; "
-        f"watchdog.PATIENCE = -19.0; monitors.WhaleMonitor.tick = {hang}",
+        f"watchdog.PATIENCE = 0.5; monitors.WhaleMonitor.tick = {hang}",
     )
     said: set[tuple[int, str]] = set()
 
     def named() -> bool:
         said.add(get(port, "/healthz"))
-        return any(code == 503 and "The thread whales is stuck.\n" in words for code, words in said)
+        return any(code == 503 and "The thread schedule is stuck.\n" in words for code, words in said)
 
     sim.wait(named, what="a 503 that names the thread", timeout=20)
     assert bot.wait_exit(20) == 1
