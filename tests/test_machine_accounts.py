@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from conftest import OWNER, TOKEN, Run
 
-from manage import install
 from simulation.account import SimBot
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="accounts of POSIX")
@@ -118,20 +117,11 @@ def test_status_logs_and_doctor_look_where_the_data_is(run_bot: Run, anns: Path,
 
 
 @root
-def test_install_by_root_is_for_the_account_that_has_the_bots_data(
-    anns: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    settings = tmp_path / "bot.env"
-    settings.write_text(f"TELEGRAM_BOT_TOKEN={TOKEN}\nOWNER_ID=7\n", encoding="utf-8")
-    monkeypatch.delenv("SUDO_USER", raising=False)
-    exec(start_by("me", tmp_path), {})
-    try:
-        monkeypatch.setattr(os.path, "expanduser", lambda path: path.replace("~", f"{tmp_path}/"))
-        place = install.here(settings, "systemd")
-    finally:
-        monkeypatch.undo()
-    assert (place.user, place.state) == ("ann", anns.parent)
-    unit = install.filled(install.KINDS["systemd"], place)
-    assert "User=ann\n" in unit
-    (command,) = [line for line in unit.splitlines() if line.startswith("ExecStart=")]
+def test_install_by_root_is_for_the_account_that_has_the_bots_data(run_bot: Run, anns: Path, tmp_path: Path) -> None:
+    (tmp_path / "no.env").write_text(f"TELEGRAM_BOT_TOKEN={TOKEN}\nOWNER_ID=7\n", encoding="utf-8")
+    homes = f"; os.path.expanduser = lambda path: path.replace('~', {str(tmp_path)!r} + '/')"
+    printed = run_bot("install", "systemd", DATA_DIR="", before=start_by("me", tmp_path) + homes)
+    assert printed.wait_exit() == 0, printed.output
+    assert "\nUser=ann\n" in printed.output
+    (command,) = [line for line in printed.output.splitlines() if line.startswith("ExecStart=")]
     assert shlex.split(command)[-2:] == ["--data-dir", str(anns.parent)]
