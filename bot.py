@@ -50,7 +50,7 @@ if sys.version_info < (3, 11):  # noqa: UP036 - before what an older one cannot 
 
 from base import config, exit_codes, shell
 from base.config import ConfigError
-from base.logs import redact
+from base.secrets import redact
 
 
 class _Arguments(argparse.ArgumentParser):

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from base import logs, text
+from base.secrets import redact
 from base.shell import pip_command
 from base.worker import heartbeat
 from botapi.sending import Attachment, AttachmentError, Maker
@@ -30,10 +31,8 @@ class NotInstalledError(Exception):
     """The optional package matplotlib is missing."""
 
 
-def makers(
-    store: Store, folder: Path, *, now: Callable[[], float], redact: Callable[[str], str]
-) -> Mapping[str, Maker]:
-    """What makes each kind of file; `folder` is the bot's own. redact: takes the token out of a text."""
+def makers(store: Store, folder: Path, *, now: Callable[[], float]) -> Mapping[str, Maker]:
+    """What makes each kind of file; `folder` is the bot's own."""
 
     def make_chart(wish: dict[str, Any]) -> Attachment:
         symbol, until = str(wish["symbol"]), now()

@@ -23,6 +23,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
+from base.secrets import redact_body
 from base.transport import TooLarge
 
 SIZE = 16 * 1024 * 1024  # bytes; 100 updates at their longest have 7 MB
@@ -64,7 +65,7 @@ def whole(send: Callable[[], requests.Response], *, seconds: float, size: int = 
             body = unpacked.decompress(body, size)
             if unpacked.unconsumed_tail:
                 raise TooLarge
-        return Answer(response.status_code, headers, body)
+        return Answer(response.status_code, headers, redact_body(body))
     except urllib3.exceptions.TimeoutError as error:
         raise requests.ReadTimeout from error
     except zlib.error as error:

@@ -11,15 +11,17 @@ import dataclasses
 import difflib
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from base import kinds
 from base.env import Environment, Unreadable
 from base.kinds import ROOT, Setting, WhaleMin, setting
-from base.logs import redact
+from base.secrets import know, redact
+from base.shell import quoted
 
 ENV_FILE = ROOT / ".env"
 
@@ -172,7 +174,9 @@ def load(
     reader.tell(reader.text.unreadable)
     values = {name: reader.get(row) for name, row in _FIELDS.items()}
     urls = {name: reader.get(row) for name, row in _URLS.items()}
-    settings = Settings(**values, source_urls=urls, warnings=(*reader.text.repeated, *reader.typos()))
+    settings = Settings(
+        **values, source_urls=urls, warnings=(*reader.text.repeated, *reader.typos(), *reader.exposed(values, urls))
+    )
     nobody = settings.owner_id is None and not settings.allowed_users and not reader.bad & {OWNER, "ALLOWED_USERS"}
     if nobody and (reader.problems or not owner_may_come):
         reader.problems.append(NOBODY)
@@ -233,6 +237,8 @@ class _Reader:
                     f"@BotFather in Telegram and put the line TELEGRAM_BOT_TOKEN=<token> into {self._env_file}."
                 )
             return row.default
+        if row.secret:
+            know(value)  # also a wrong one: it may be half of the right one
         try:
             return row.kind.parse(value)
         except ValueError as error:
@@ -243,6 +249,24 @@ class _Reader:
             self.bad.add(row.name)
             self.problems.append(f"{row.name}={shown}: expected {row.kind.expected}.{wrong}")
             return row.default
+
+    def exposed(self, values: Mapping[str, Any], urls: Mapping[str, str]) -> Iterator[str]:
+        """Where others could read a secret: on their way over the network, or in the file."""
+        asked = [("token", "TELEGRAM_API_URL", values["api_url"])]
+        asked += [("key", "COINGLASS_URL", urls["coinglass"])] if values["coinglass_key"] else []
+        for what, name, url in asked:
+            parts = urlsplit(url)
+            if parts.scheme == "http" and parts.hostname not in ("localhost", "127.0.0.1", "::1"):
+                yield f"{name} is http: everyone between here and {parts.hostname} can read your {what}. Use https."
+        try:
+            readable = os.name == "posix" and bool(self._env_file.stat().st_mode & 0o077)
+        except OSError:
+            return
+        if readable and self.text.file.get(TOKEN):
+            yield (
+                f"Others on this computer can read {self._env_file}, and it holds your token. "
+                f"Run: {quoted('chmod', '600', str(self._env_file))}"
+            )
 
     def typos(self) -> tuple[str, ...]:
         """Names that are not ours but look like ours, with the name that was probably meant."""

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 
-from base.logs import redact
+from base.secrets import redact
 
 
 def write(path: Path, content: bytes, *, durable: bool = False) -> None:

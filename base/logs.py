@@ -1,4 +1,4 @@
-"""The log: a rotating UTF-8 file and the console, as text or as JSON, without the token in any line or traceback."""
+"""The log: a rotating UTF-8 file and the console, as text or as JSON, without a secret in any line or traceback."""
 
 from __future__ import annotations
 
@@ -8,32 +8,29 @@ import json
 import logging
 import logging.handlers
 import os
-import re
 import sys
 from collections import deque
 from datetime import UTC, datetime
 from pathlib import Path
 
 from base.console import ConsoleHandler, console
+from base.secrets import redact
 
-# No \b in front: a token also stands in "bot<token>" of a URL, and behind an escaped colon.
-TOKEN_LIKE = re.compile(r"\d{5,}(?::|%3[Aa])[A-Za-z0-9_-]{20,}")
 CHUNK = 1 << 20
 
 
 class Redacting(logging.Formatter):
-    """Formats a record, then takes out the token: a filter would not see the text of an exception.
+    """Formats a record, then takes out the secrets: a filter would not see the text of an exception.
 
     form: `text`, or `json`: one object a line with time (UTC), level, thread, message, exception if there is one.
     """
 
-    def __init__(self, token: str, form: str) -> None:
+    def __init__(self, form: str) -> None:
         super().__init__("%(asctime)s %(levelname)-7s %(message)s", datefmt="%Y-%m-%d %H:%M:%S")
-        self._secret = token.partition(":")[2]
         self._form = form
 
     def format(self, record: logging.LogRecord) -> str:
-        return redact(self._json(record) if self._form == "json" else super().format(record), self._secret)
+        return redact(self._json(record) if self._form == "json" else super().format(record))
 
     def _json(self, record: logging.LogRecord) -> str:
         line = {
@@ -47,13 +44,7 @@ class Redacting(logging.Formatter):
         return json.dumps(line, ensure_ascii=False)
 
 
-def redact(text: str, secret: str = "") -> str:
-    """The text without anything that looks like a bot token, and without `secret`, the secret half of this bot's."""
-    text = TOKEN_LIKE.sub("<token>", text)
-    return text.replace(secret, "<token>") if secret else text
-
-
-def to_console(token: str, level: str, form: str = "text") -> None:
+def to_console(level: str, form: str = "text") -> None:
     """Log to stderr, if there is one (pythonw and a detached start have none). form: `text` or `json`."""
     root = logging.getLogger()
     root.setLevel(level)
@@ -66,17 +57,17 @@ def to_console(token: str, level: str, form: str = "text") -> None:
                 stream, "reconfigure"
             ):  # a Windows pipe is cp1252: a character it lacks must not cost the line
                 stream.reconfigure(errors="backslashreplace")
-        _add(ConsoleHandler(console, sys.stderr), token, form)
+        _add(ConsoleHandler(console, sys.stderr), form)
 
 
-def to_file(path: Path, token: str, form: str = "text") -> None:
+def to_file(path: Path, form: str = "text") -> None:
     """Log to `path` as well: at most 5 files of 2 MB. If the folder cannot be written, a warning says so."""
     try:
         handler = _LogFile(path, maxBytes=2_000_000, backupCount=4, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         logging.getLogger(__name__).warning("The log file %s cannot be written: %s", path, error.strerror)
         return
-    _add(handler, token, form)
+    _add(handler, form)
 
 
 class _LogFile(logging.handlers.RotatingFileHandler):
@@ -93,8 +84,8 @@ class _LogFile(logging.handlers.RotatingFileHandler):
             super().handleError(record)
 
 
-def _add(handler: logging.Handler, token: str, form: str) -> None:
-    handler.setFormatter(Redacting(token, form))
+def _add(handler: logging.Handler, form: str) -> None:
+    handler.setFormatter(Redacting(form))
     root = logging.getLogger()
     root.addHandler(handler)
     root.handlers.sort(key=lambda one: not isinstance(one, _LogFile))  # the file first

@@ -100,10 +100,14 @@ def escape(raw: str) -> str:
     return raw.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
 
 
+def one_line(raw: str) -> str:
+    """Text of others as one line without control characters: it cannot forge a line of the log or of a message."""
+    return " ".join("".join(" " if unicodedata.category(char)[0] == "C" else char for char in raw).split())
+
+
 def name(raw: str) -> str:
-    """The name of a person or a chat as one line without mentions, control characters and changes of direction."""
-    seen = (char if unicodedata.category(char)[0] != "C" else " " for char in raw.replace("@", ""))
-    return " ".join("".join(seen).split())
+    """The name of a person or a chat: one line without mentions and changes of direction."""
+    return one_line(raw.replace("@", ""))
 
 
 def quoted(named: str, limit: int) -> str:

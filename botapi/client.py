@@ -29,6 +29,7 @@ from requests.structures import CaseInsensitiveDict
 from base import transport
 from base.answer import Answer, whole
 from base.clock import WRONG, Clock
+from base.secrets import know
 from base.stopwatch import Stopwatch
 from base.worker import heartbeat
 from botapi.connections import Connections, CuttableAdapter, Delay
@@ -84,7 +85,8 @@ class Telegram:
         connect_timeout: float = CONNECT_TIMEOUT,
         clock: Clock | None = None,
     ) -> None:
-        self.token, self._secret = token, token.partition(":")[2]
+        self.token = token
+        know(token)
         self._call_timeout, self._ask_timeout, self._connect_timeout = call_timeout, ask_timeout, connect_timeout
         self._poll_delay, self._look_delay = Delay(), Delay()
         self._lost = False  # the last asking call got no answer
@@ -232,7 +234,7 @@ class Telegram:
                 if asks:
                     self.clock.told(_unix(answer.headers.get("Date", "")), took=watch.elapsed())
                 return answer
-            refused = failure(told, self._secret, own_server=self._api_url != API_URL)
+            refused = failure(told, own_server=self._api_url != API_URL)
         except (KeyError, TypeError, ValueError, AttributeError):
             page = f"HTTP {answer.status} with an answer that is not from the Bot API"
             refused = Unreachable(page, status=answer.status)

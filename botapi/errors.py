@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from base.logs import redact
-from base.text import clip
+from base.secrets import redact
+from base.text import clip, one_line
 from botapi import refusals
 
 LONGEST_WAIT = 3600  # seconds: a longer 429 is asked again after an hour
@@ -77,13 +77,13 @@ class Rejected(TelegramError):
         self.about = refusals.about(description) or refusals.About.MESSAGE
 
 
-def failure(content: dict[str, Any], secret: str, *, own_server: bool = False) -> TelegramError:
+def failure(content: dict[str, Any], *, own_server: bool = False) -> TelegramError:
     """The error for an answer whose `ok` is false. own_server: not Telegram's own.
 
     Raises KeyError or TypeError if it is not from the Bot API.
     """
     # Redacted here: it goes into the log, the database and the owner's chat, and a proxy may echo the URL.
-    code, description = number(content["error_code"], 0, 999), redact(str(content["description"]), secret)
+    code, description = number(content["error_code"], 0, 999), one_line(redact(str(content["description"])))
     if code is None:
         raise TypeError("error_code is no HTTP status")
     parameters = content.get("parameters") or {}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from base import text
-from base.logs import redact
+from base.secrets import redact
 
 GONE = ("left", "kicked")
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from base import files, text
-from base.logs import redact
+from base.secrets import redact
 from base.shell import bot_command
 from machine import processes, supervisor
 from machine.supervisor import Supervisor

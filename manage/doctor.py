@@ -12,7 +12,6 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -32,9 +31,7 @@ def run(env_file: Path, arguments: argparse.Namespace) -> int:
     logging.getLogger().addHandler(logging.NullHandler())  # what the parts would log is said by the findings
     began = time.monotonic()
     subject, first = look(env_file, Machine())
-    known = subject.settings
-    secrets = [] if known is None else [known.token.partition(":")[2], known.coinglass_key]
-    findings = [without(secrets, finding) for finding in [*first, *examine(checks_of(subject), deadline=DEADLINE)]]
+    findings = [without_secrets(finding) for finding in [*first, *examine(checks_of(subject), deadline=DEADLINE)]]
     if arguments.json:
         print(as_json(findings, now=time.time()))
     else:
@@ -88,10 +85,8 @@ def look(env_file: Path, machine: Machine) -> tuple[Subject, list[Finding]]:
     return subject, []
 
 
-def without(secrets: Sequence[str], finding: Finding) -> Finding:
-    """The finding with every bot token, and these secrets, taken out: tools and errors may quote anything."""
-    from base.logs import redact
+def without_secrets(finding: Finding) -> Finding:
+    """The finding with every secret taken out: tools and errors may quote anything."""
+    from base.secrets import redact
 
-    for secret in ("", *secrets):
-        finding = replace(finding, text=redact(finding.text, secret), fix=redact(finding.fix, secret))
-    return finding
+    return replace(finding, text=redact(finding.text), fix=redact(finding.fix))

@@ -19,7 +19,7 @@ from access import OwnerLink
 from base import config, exit_codes, text, typed
 from base.config import OWNER, TOKEN, ConfigError, Settings
 from base.kinds import TOKEN_FORM
-from base.logs import TOKEN_LIKE
+from base.secrets import TOKEN_LIKE
 from base.shell import bot_command
 from botapi.client import Telegram
 from botapi.errors import TelegramError, TokenRefused

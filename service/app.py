@@ -14,7 +14,7 @@ from alerts.attachments import makers
 from alerts.digest import Digests
 from alerts.paused import pause
 from alerts.publish import compose
-from base import exit_codes, logs, text
+from base import exit_codes, text
 from base.clock import Clock
 from base.config import NOBODY, ConfigError, Settings
 from base.worker import Worker
@@ -97,7 +97,6 @@ class Bot:
                 store,
                 self._lock.folder,
                 now=now,
-                redact=lambda words: logs.redact(words, settings.token.partition(":")[2]),
             ),
         )
         self.owner = OwnerMessages(store, self.access, self.outbox, self.telegram, now)

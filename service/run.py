@@ -50,7 +50,7 @@ def run(
     wait: if a copy runs already, stand by. one_round: check and deliver once, then end (once.py). env_file: where an
     owner who opens the link is saved. Raises ConfigError when nobody could use the bot.
     """
-    logs.to_console(settings.token, settings.log_level, settings.log_format)
+    logs.to_console(settings.log_level, settings.log_format)
     for warning in settings.warnings:
         log.warning("%s", warning)
     notifier = Notifier()
@@ -72,7 +72,7 @@ def run(
         if not _take(lock, events, notifier, wait=wait):
             return exit_codes.STOPPED if not events.empty() else exit_codes.ALREADY_RUNNING
         with opened as store:
-            logs.to_file(folder / "bot.log", settings.token, settings.log_format)
+            logs.to_file(folder / "bot.log", settings.log_format)
             return _run(make(store=store), lock, events, notifier)
     except (FolderError, LockError, StoreError) as error:
         print(error, file=sys.stderr)

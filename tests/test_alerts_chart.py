@@ -80,7 +80,7 @@ def test_without_matplotlib_the_owner_alone_is_told_how_to_install_it(
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     store = Store(tmp_path / "bot.db")
     store.markets.add_bars(bars(2))
-    make = attachments.makers(store, tmp_path, now=lambda: UNTIL, redact=str)["chart"]
+    make = attachments.makers(store, tmp_path, now=lambda: UNTIL)["chart"]
     with pytest.raises(AttachmentError) as caught:
         make({"symbol": "BTC", "seconds": 3600, "zone": "UTC", "owner": owner})
     assert (f"{sys.executable} -m pip install matplotlib" in str(caught.value)) == owner

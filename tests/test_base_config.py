@@ -188,6 +188,7 @@ def test_a_line_means_the_same_in_the_file_and_as_docker_passes_it_on(env_file: 
         "LOG_LEVEL": '""',
     }
     env_file.write_text("\n".join(f"{name}={value}" for name, value in written.items()), encoding="utf-8")
+    env_file.chmod(0o600)
     assert config.load(env_file, environ={}) == config.load(env_file.with_name("none"), environ=written)
     with pytest.raises(ConfigError, match="SYMBOLS"):
         load(env_file, SYMBOLS="'BTC")

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from conftest import OTHER_TOKEN, PATIENCE, SECRETS, TOKEN
 
-from base import logs
+from base import logs, secrets
 from base.console import console
 
 
@@ -34,7 +34,8 @@ def logged(tmp_path: Path) -> str:
 
 
 def test_the_token_is_in_no_line_and_in_no_traceback(tmp_path: Path, root: logging.Logger) -> None:
-    logs.to_file(tmp_path / "bot.log", TOKEN)
+    logs.to_file(tmp_path / "bot.log")
+    secrets.know(TOKEN)
     quoted = TOKEN.replace(":", "%3A")
     logging.error("calling https://api.telegram.org/bot%s/getMe", TOKEN)
     logging.error("calling https://api.telegram.org/bot%s/getMe", quoted)
@@ -50,7 +51,7 @@ def test_the_token_is_in_no_line_and_in_no_traceback(tmp_path: Path, root: loggi
 
 
 def test_a_token_of_another_bot_is_hidden_as_well(tmp_path: Path, root: logging.Logger) -> None:
-    logs.to_file(tmp_path / "bot.log", TOKEN)
+    logs.to_file(tmp_path / "bot.log")
     logging.error("OWNER_ID=%s", OTHER_TOKEN)
     assert SECRETS[1] not in logged(tmp_path)
 
@@ -59,7 +60,7 @@ def test_any_character_reaches_the_file(
     tmp_path: Path, root: logging.Logger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(root, "handlers", [])  # not into pytest's own report, which cannot carry half a character
-    logs.to_file(tmp_path / "bot.log", TOKEN)
+    logs.to_file(tmp_path / "bot.log")
     logging.error("group %s joined", "鲸🐳\ud800")
     assert "鲸🐳" in logged(tmp_path)
 
@@ -69,7 +70,7 @@ def test_a_console_that_lacks_a_character_still_shows_the_line(
 ) -> None:
     raw = io.BytesIO()
     monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(raw, encoding="cp1252", write_through=True))
-    logs.to_console(TOKEN, "INFO")
+    logs.to_console("INFO")
     logging.info("group 鲸 joined, token %s", TOKEN)
     assert console.drain(PATIENCE)
     assert b"group \\u9cb8 joined, token <token>" in raw.getvalue()
@@ -78,12 +79,12 @@ def test_a_console_that_lacks_a_character_still_shows_the_line(
 def test_a_process_without_a_console_can_log(root: logging.Logger, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", None)
     handlers = list(root.handlers)
-    logs.to_console(TOKEN, "INFO")
+    logs.to_console("INFO")
     assert root.handlers == handlers
 
 
 def test_debug_does_not_switch_on_the_libraries_request_lines(root: logging.Logger) -> None:
-    logs.to_console(TOKEN, "DEBUG")
+    logs.to_console("DEBUG")
     assert not logging.getLogger("urllib3.connectionpool").isEnabledFor(logging.DEBUG)
     assert logging.getLogger("botapi.outbox").isEnabledFor(logging.DEBUG)
 
@@ -92,7 +93,8 @@ def test_as_json_each_line_is_one_object_with_the_same_words_and_no_token(
     tmp_path: Path, root: logging.Logger
 ) -> None:
     root.setLevel(logging.INFO)
-    logs.to_file(tmp_path / "bot.log", TOKEN, "json")
+    secrets.know(TOKEN)
+    logs.to_file(tmp_path / "bot.log", "json")
     logging.info("group %s joined\nwith two lines", "鲸")
     try:
         raise ConnectionError(f"POST /bot{TOKEN}/getUpdates")
@@ -111,5 +113,5 @@ def test_as_json_each_line_is_one_object_with_the_same_words_and_no_token(
 def test_a_folder_that_cannot_be_written_is_said_and_not_fatal(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    logs.to_file(tmp_path / "missing" / "bot.log", TOKEN)
+    logs.to_file(tmp_path / "missing" / "bot.log")
     assert "cannot be written" in caplog.text

@@ -456,7 +456,7 @@ def test_two_hours_of_502_bury_nothing(store: Store, telegram: FakeTelegram, mak
 
 
 def refused(code: int, description: str) -> TelegramError:
-    return failure({"ok": False, "error_code": code, "description": description}, "secret")
+    return failure({"ok": False, "error_code": code, "description": description})
 
 
 @pytest.mark.parametrize(

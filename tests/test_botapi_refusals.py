@@ -14,7 +14,7 @@ from simulation.simulator import Simulator
 
 
 def refused(code: int, description: str, **parameters: int) -> TelegramError:
-    return failure({"ok": False, "error_code": code, "description": description, "parameters": parameters}, "secret")
+    return failure({"ok": False, "error_code": code, "description": description, "parameters": parameters})
 
 
 @pytest.mark.parametrize(

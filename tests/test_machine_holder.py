@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from base import files
-from base.logs import redact
+from base.secrets import redact
 from base.shell import bot_command
 from machine import holder as records
 from machine import supervisor

@@ -17,6 +17,7 @@ import pytest
 from conftest import OTHER_TOKEN, OWNER, ROOT, TOKEN, Run, clean_environment
 
 from base.config import SOURCE_DEFAULTS
+from base.secrets import know
 from machine.supervisor import kill_command
 from manage import checks, copies, network
 from manage.findings import Finding, as_json, at_once, examine, shown
@@ -157,8 +158,8 @@ def test_a_check_that_fails_is_one_line_and_the_others_are_made(capsys: pytest.C
     assert [(finding.check, finding.level) for finding in found] == [("first", "problem"), ("second", "ok")]
     from manage import doctor as program
 
-    secret = TOKEN.partition(":")[2]
-    clean = program.without([secret, "", "key-of-coinglass"], found[0])
+    know(TOKEN)
+    clean = program.without_secrets(found[0])
     assert clean.text == "could not be checked: ZeroDivisionError: in bot<token>/getMe"
     assert "Traceback" not in "".join(capsys.readouterr())
 

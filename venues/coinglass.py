@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from base.coins import coin
+from base.secrets import know
 from venues.fetch import Host, Venue
 from venues.perpetuals import (
     Liquidation,
@@ -79,6 +80,7 @@ class CoinGlass(Venue):
     def __init__(self, base_url: str, key: str, *, deadline: float = 15.0) -> None:
         super().__init__(Host(base_url, deadline=deadline, headers={"CG-API-KEY": key}))
         self._key = key
+        know(key)
 
     def whale_moves(self, *, since_ms: int | None) -> Reading[WhaleMove]:
         """The newest changes of large positions, about 200. since_ms: the time they must reach back to, unix ms;

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, NamedTuple
 
-from base.logs import redact
+from base.secrets import redact
+from base.text import one_line
 
 TOO_LARGE = 1e12  # no price and no number of dollars comes near
 MOST_COINS = 1e18  # of one order, one position or a day: a coin of tiny price trades by the trillion
@@ -35,7 +36,7 @@ class SourceError(Exception):
     """
 
     def __init__(self, host: str, reason: str, *, retry_after: float | None = None, blocked: bool = False) -> None:
-        self.host, self.reason = host, redact(reason)  # it may hold the host's own words
+        self.host, self.reason = host, one_line(redact(reason))  # it may hold the host's own words
         super().__init__(f"{host}: {self.reason}")
         self.retry_after = retry_after
         self.blocked = blocked

@@ -1,0 +1,43 @@
+"""The secrets of the settings, known once, and taken out wherever text of others enters or text of ours leaves.
+
+They are taken out of whole texts, before anything is cut: half a key is still half a key.
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import quote
+
+# No \b in front: a token also stands in "bot<token>" of a URL, and behind an escaped colon.
+TOKEN_LIKE = re.compile(r"\d{5,}(?::|%3[Aa])[A-Za-z0-9_-]{20,}")
+_LOGIN = re.compile(r"(?<=//)[^/\s@]+:[^/\s@]+(?=@)")  # user:password before a host
+SHORTEST = 8  # characters: a shorter one would be found in ordinary words
+
+_known: dict[str, str] = {}  # secret -> what stands in its place
+
+
+def know(*secrets: str) -> None:
+    """Take these out from now on, also as they stand in a URL, and of a token the half after the colon."""
+    global _known
+    found = {}
+    for secret in secrets:
+        half = secret.partition(":")[2]
+        for form in (secret, half, quote(secret, safe="")):
+            if len(form) >= SHORTEST:
+                found[form] = "<token>" if half else "<secret>"
+    _known = _known | found
+
+
+def redact(text: str) -> str:
+    """The text without known secrets, without what looks like a bot token, and without a password in a URL."""
+    text = TOKEN_LIKE.sub("<token>", text)
+    for secret, instead in _known.items():
+        text = text.replace(secret, instead)
+    return _LOGIN.sub("<login>", text)
+
+
+def redact_body(body: bytes) -> bytes:
+    """What a server sent, without known secrets: some echo the request."""
+    for secret, instead in _known.items():
+        body = body.replace(secret.encode(), instead.encode())
+    return body
