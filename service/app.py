@@ -263,3 +263,7 @@ class Bot:
             ", ".join(self.coins),
             self._settings.whale_interval_seconds,
         )
+        if not self._store.chats.all():
+            log.warning(
+                "No chat gets alerts from this folder's database yet. Send /start to %s.", text.handle(username)
+            )

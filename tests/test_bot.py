@@ -60,6 +60,22 @@ def test_nobody_allowed_is_refused_with_the_fix(run_bot: Run) -> None:
     assert "Set OWNER_ID" in bot.output
 
 
+def test_a_start_without_anyone_to_alert_says_so(run_bot: Run, chat: SimBot) -> None:
+    """An empty folder by mistake: another DATA_DIR, a container's own volume."""
+    bot = run_bot()
+    bot.wait_output(POLLING)
+    told = "No chat gets alerts from this folder's database yet. Send /start to @whale_test_bot."
+    bot.wait_output(told)
+    chat.send_text(chat_id=OWNER, text="/start")
+    chat.wait_text("alerts are on")
+    bot.stop()
+    again = run_bot()
+    again.wait_output(POLLING)
+    again.wait_output("This is @whale_test_bot")
+    again.stop()
+    assert told not in again.output
+
+
 def test_a_bad_argument_ends_with_64(run_bot: Run) -> None:
     bot = run_bot("--nonsense")
     assert bot.wait_exit() == 64
