@@ -234,7 +234,7 @@ class Outbox:
             return self._flood(chat_id, error.retry_after)
         except TokenRefused as error:
             self._events.token_refused(error.says)
-            return 60.0
+            return self._unreachable(delivery, Unreachable(str(error)), failures)  # perhaps a stray answer
         except LineRenewed:
             return AS_ALL
         except Unreachable as error:

@@ -74,13 +74,15 @@ def alone(
     if not error:
         outbox.start()
     while not error and store.pending() and monotonic() - began < ROUND_TIME and not pause(0.05):
-        if outbox.unreachable_since() is not None:
-            break
         if refused.is_set():
             refused.clear()
             if _refusal(telegram, pause):
                 refused.set()
                 break
+            outbox.try_again()
+            pause(LOOK_AGAIN)
+        elif outbox.unreachable_since() is not None:
+            break
     left = len(store.pending())
     outbox.stop(1.0)
     took = text.duration(monotonic() - began)

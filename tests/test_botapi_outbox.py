@@ -696,13 +696,17 @@ def test_a_group_that_became_a_supergroup_gets_its_messages_there(
     assert [chat.chat_id for chat in store.chats.all()] == [-1001]
 
 
-def test_a_refused_token_is_reported_and_the_message_kept(store: Store, telegram: FakeTelegram, make: Make) -> None:
+def test_a_refused_token_is_reported_and_the_message_kept_and_sent_soon_if_it_was_a_stray_answer(
+    store: Store, telegram: FakeTelegram, make: Make
+) -> None:
     told = threading.Event()
     telegram.fail = [TokenRefused("401 Unauthorized")]
     put(store, "kept")
     make(events=OutboxEvents(token_refused=lambda reason: told.set())).start()
     assert told.wait(5)
     assert len(store.pending()) == 1
+    telegram.wait(1)
+    assert telegram.texts() == ["kept"]
 
 
 def test_paused_alerts_wait_while_answers_go(store: Store, telegram: FakeTelegram, make: Make) -> None:

@@ -128,6 +128,14 @@ def test_a_refused_token_ends_the_round_with_77_and_is_logged_once(run_bot: Run,
     assert "Not delivered: 2 messages" in ended.output
 
 
+@pytest.mark.usefixtures("subscribed")
+def test_one_stray_refusal_does_not_end_the_round(run_bot: Run, chat: SimBot, sim: Simulator) -> None:
+    whale(sim)
+    sim.fault(method="sendMessage", kind="status", code=401, description="Unauthorized", times=1)
+    assert once(run_bot).wait_exit(20) == 0
+    assert alerts(chat) == 1
+
+
 def test_a_refused_token_ends_with_77_also_when_nothing_waits(run_bot: Run, sim: Simulator) -> None:
     sim.revoke(TOKEN)
     assert once(run_bot).wait_exit(20) == 77
