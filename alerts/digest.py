@@ -185,7 +185,7 @@ class Digests:
             missed = sum(gap.missed or 0 for gap in mine)
             number = f", {text.count(missed, 'trade')}" if missed else ""
             lines.append(f"{text.escape(venue)}: {clock(start)} to {clock(end)}, {text.escape(coins)}{number}")
-        began = self._store.markets.bars_from()
+        began = self._store.markets.trades_from()
         if began is None:
             lines.append("No data yet: the bot has just started.")
         elif began > since + BAR_SECONDS:

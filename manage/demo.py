@@ -162,6 +162,7 @@ class _Demo:
     def play(self) -> None:
         """The steps, then (with a terminal) the chat until you quit. Raises _Failed and KeyboardInterrupt."""
         market = self._sim.market
+        market.give_past(8)
         print("CryptoSat demo: the real bot with a simulated Telegram and simulated markets. Press Ctrl-C to quit.")
         if self._interactive:
             print("Type a /command or the label of a [button], then press Enter.")

@@ -33,6 +33,7 @@ def main(arguments: list[str]) -> int:
         for token in options.token:
             sim.bot(token)
         if options.flow:
+            sim.market.give_past(8)
             sim.market.start_flow(options.flow, whale_every=options.whale_every)
         print(json.dumps({"url": sim.url, "markets": {venue: sim.market_url(venue) for venue in VENUES}}), flush=True)
         # A handler that only sets a flag, and a wait in slices: setting an Event in a handler could deadlock.

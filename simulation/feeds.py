@@ -13,12 +13,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from simulation.http import Answer, Params, Request, html_answer, json_answer
+from simulation.klines import LENGTHS, klines
 from simulation.market import Market, Trade
 from simulation.perpetual_feeds import coinglass, gate, hyperliquid, okx, refusal, spoilt
 
 _KRAKEN = {"BTC": ("XBTUSD", "XXBTZUSD"), "ETH": ("ETHUSD", "XETHZUSD"), "XRP": ("XRPUSD", "XXRPZUSD")} | {
     "DOGE": ("XDGUSD", "XDGUSD")
 }
+_WEIGHT = 6000  # a minute
 _NO_TRADE_ID = "Illegal characters found in parameter 'fromId'; legal range is '^[0-9]{1,20}$'."
 
 
@@ -51,6 +53,8 @@ def _binance(market: Market, path: str, request: Request) -> Answer:
         return json_answer({"serverTime": int(time.time() * 1000)})
     if path == "/api/v3/aggTrades":
         return _binance_trades(market, params)
+    if path == "/api/v3/klines":
+        return _binance_klines(market, params)
     if path not in ("/api/v3/ticker/24hr", "/api/v3/exchangeInfo"):
         return html_answer(404)
     try:
@@ -67,21 +71,53 @@ def _binance(market: Market, path: str, request: Request) -> Answer:
             {"symbol": f"{symbol}USDT", "status": "TRADING", "baseAsset": symbol, "quoteAsset": "USDT"}
             for symbol in symbols
         ]
-        limit = {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": 6000}
+        limit = {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": _WEIGHT}
         now = int(time.time() * 1000)
         return json_answer({"timezone": "UTC", "serverTime": now, "rateLimits": [limit], "symbols": rows})
     tickers = [_binance_ticker(market, symbol) for symbol in symbols]
-    body = tickers[0] if "symbol" in params else tickers
-    return json_answer(body, headers=(("X-MBX-USED-WEIGHT-1M", str(market.weigh(2))),))
+    return _weighed(market, 2, tickers[0] if "symbol" in params else tickers)
 
 
-def _binance_trades(market: Market, params: Params) -> Answer:
-    name = str(params.get("symbol", ""))
-    if not name:
-        return _binance_error(-1102, "Mandatory parameter 'symbol' was not sent, was empty/null, or malformed.")
+def _weighed(market: Market, weight: int, body: Any) -> Answer:
+    """The answer, unless this address has asked for too much in this minute."""
+    used = market.weigh(weight)
+    if used > _WEIGHT:
+        return error_answer("binance", 429, retry_after=60 - int(time.time() % 60))
+    return json_answer(body, headers=(("X-MBX-USED-WEIGHT-1M", str(used)),))
+
+
+def _binance_symbol(market: Market, params: Params, *mandatory: str) -> str | Answer:
+    """The coin of a question, or what is wrong with its parameters."""
+    for name in ("symbol", *mandatory):
+        if not params.get(name):
+            return _binance_error(-1102, f"Mandatory parameter '{name}' was not sent, was empty/null, or malformed.")
+    name = str(params["symbol"])
     symbol = name.removesuffix("USDT")
     if not name.endswith("USDT") or not market.knows("binance", symbol):
         return _binance_error(-1121, "Invalid symbol.")
+    return symbol
+
+
+def _binance_klines(market: Market, params: Params) -> Answer:
+    symbol = _binance_symbol(market, params, "interval")
+    if not isinstance(symbol, str):
+        return symbol
+    length = LENGTHS.get(str(params["interval"]))
+    if length is None:
+        return _binance_error(-1120, "Invalid interval.")
+    try:
+        limit = min(max(int(str(params.get("limit", "500"))), 1), 1000)
+        start, end = int(str(params.get("startTime", "0"))), int(str(params.get("endTime", "9" * 15)))
+    except ValueError:
+        return _binance_error(-1100, "Illegal characters found in a parameter.")
+    found = [row for row in klines(market, symbol, length) if start <= int(row[0]) <= end]
+    return _weighed(market, 2, found[:limit] if "startTime" in params else found[-limit:])
+
+
+def _binance_trades(market: Market, params: Params) -> Answer:
+    symbol = _binance_symbol(market, params)
+    if not isinstance(symbol, str):
+        return symbol
     if "fromId" in params and ("startTime" in params or "endTime" in params):
         return _binance_error(-1128, "Combination of optional parameters invalid.")
     try:
@@ -113,7 +149,7 @@ def _binance_trades(market: Market, params: Params) -> Answer:
         )
         for trade in trades
     ]
-    return json_answer(rows, headers=(("X-MBX-USED-WEIGHT-1M", str(market.weigh(4))),))
+    return _weighed(market, 4, rows)
 
 
 def _binance_ticker(market: Market, symbol: str) -> dict[str, Any]:

@@ -44,6 +44,18 @@ class Trade(NamedTuple):
     poison: str = ""
 
 
+class Past(NamedTuple):
+    """Five minutes from before the simulator: start (unix ms), prices, US dollars, and how many takers bought."""
+
+    ms: int
+    open: float
+    high: float
+    low: float
+    close: float
+    usd: float
+    bought: float
+
+
 @dataclass
 class MarketCall:
     """One request to a venue. at: unix seconds. status: None while it waits, 0 when it got no answer."""
@@ -75,6 +87,7 @@ class Market:
         self._calls: deque[MarketCall] = deque(maxlen=50_000)
         self._tapes: dict[tuple[str, str], _Tape] = {}
         self._weight = (0, 0)
+        self.past: dict[str, list[Past]] = {}  # by symbol: Binance's candles from before the simulator
 
     @property
     def calls(self) -> list[MarketCall]:
@@ -158,6 +171,22 @@ class Market:
         arguments = (stop, rate, symbols, random.Random(seed), whale_every, venues, whale_usd)
         threading.Thread(target=self._flow, args=arguments, name="simulator-flow", daemon=True).start()
         return stop
+
+    def give_past(self, days: float, *, seed: int = 1) -> None:
+        """Every coin was traded on Binance for so many days before now; there are candles of that time, no trades."""
+        step, now = 300_000, int(time.time() * 1000)
+        for place, (symbol, price) in enumerate(self.prices.items()):
+            chance, found, close = random.Random(seed * 1000 + place), [], price
+            usd = self.volumes[symbol] / 288
+            for ms in range(now // step * step - step, now - int(days * 86_400_000), -step):
+                opened = close * (1 + chance.gauss(0, 0.0012))
+                top, bottom = max(opened, close), min(opened, close)
+                high, low = top * (1 + abs(chance.gauss(0, 0.0004))), bottom * (1 - abs(chance.gauss(0, 0.0004)))
+                traded = usd * chance.lognormvariate(0, 0.5)
+                share = min(0.95, max(0.05, 0.5 + (close / opened - 1) * 60 + chance.gauss(0, 0.08)))
+                found.append(Past(ms, opened, high, low, close, traded, traded * share))
+                close = opened
+            self.past[symbol] = found[::-1]
 
     def newest(self, venue: str, symbol: str, count: int) -> list[Trade]:
         """The newest `count` trades, oldest first."""

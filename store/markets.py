@@ -13,7 +13,7 @@ from store.database import Database
 from store.readable import UNREADABLE
 from store.rows import Cursor, Gap, TrackedPosition, WalletSnapshot, WatchedWallet
 from venues.perpetuals import Liquidation, Position, Rate
-from venues.trades import Bar
+from venues.trades import BAR_SECONDS, Bar
 
 _PUT_RATE = (
     "INSERT INTO rates (venue, symbol, contract, rate, hours, next_ms, at_ms) VALUES (?, ?, ?, ?, ?, ?, ?) "
@@ -34,6 +34,12 @@ _MARK_RATES = (
     "INSERT INTO facts (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value "
     "WHERE abs(CAST(excluded.value AS INTEGER) - CAST(facts.value AS INTEGER)) >= ?"
 )
+_FILL_BAR = "INSERT INTO bars VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+_TRADES_FROM = (  # bars older than the bot are to come: from then on the oldest one does not tell
+    "INSERT INTO facts (name, value) SELECT 'trades:from', coalesce((SELECT min(at) FROM bars), ?) "
+    "WHERE NOT EXISTS (SELECT 1 FROM facts WHERE name = 'trades:from')"
+)
+FLAWED_KEPT = 30 * 86400  # seconds
 LIQUIDATIONS_KEPT = 2 * 86400.0  # seconds; venues show them again for a day
 
 
@@ -53,7 +59,15 @@ class Markets:
 
     def forget_cursors(self, symbol: str) -> None:
         """Read this coin from its newest trade on, at every venue."""
-        self._db.write("DELETE FROM cursors WHERE symbol = ?", (symbol,))
+        with self._db.transaction():
+            rows = self._db.rows("SELECT at FROM cursors WHERE symbol = ?", (symbol,))
+            self.mark_flawed((symbol, int(row["at"]) // BAR_SECONDS * BAR_SECONDS) for row in rows)
+            self._db.write("DELETE FROM cursors WHERE symbol = ?", (symbol,))
+
+    def read_since(self, symbol: str, since: float) -> list[str]:
+        """The venues from which this coin was read at that time or later."""
+        rows = self._db.rows("SELECT venue FROM cursors WHERE symbol = ? AND at >= ? ORDER BY venue", (symbol, since))
+        return [row["venue"] for row in rows]
 
     def set_cursor(self, venue: str, symbol: str, text: str, *, at: float) -> None:
         """The feed was read up to `text`, whose time is `at`; if only the time is new, it may be MARK_EVERY old."""
@@ -92,9 +106,47 @@ class Markets:
                     tuple(astuple(bar)),
                 )
 
-    def bars_from(self) -> float | None:
-        """Since when trades have been seen; None before the first one."""
-        row = self._db.row("SELECT min(at) AS at FROM bars")
+    def mark_flawed(self, bars: Iterable[tuple[str, int]]) -> None:
+        """These bars (coin, start) lack trades, or count some twice: `fill_bars` may replace them."""
+        with self._db.transaction():
+            for symbol, at in bars:
+                known = self._flawed(symbol)
+                if at not in known:
+                    self._set_flawed(symbol, {one for one in known if one > at - FLAWED_KEPT} | {at})
+
+    def whole_bars(self, symbol: str, *, since: float, until: float) -> set[int]:
+        """The starts of a coin's bars from `since` to before `until` that are as they should be."""
+        rows = self._db.rows("SELECT at FROM bars WHERE symbol = ? AND at >= ? AND at < ?", (symbol, since, until))
+        return {row["at"] for row in rows} - self._flawed(symbol)
+
+    def fill_bars(self, symbol: str, bars: Iterable[Bar]) -> None:
+        """Keep those of a coin's bars that are missing or flawed; the other ones stay as they were built."""
+        with self._db.transaction():
+            self._db.write(_TRADES_FROM, (self._now(),))
+            flawed = self._flawed(symbol)
+            for bar in bars:
+                if bar.at in flawed:
+                    flawed.remove(bar.at)
+                    self._db.write("DELETE FROM bars WHERE symbol = ? AND at = ?", (symbol, bar.at))
+                self._db.write(_FILL_BAR, tuple(astuple(bar)))
+            self._set_flawed(symbol, flawed)
+
+    def _flawed(self, symbol: str) -> set[int]:
+        row = self._db.row("SELECT value FROM facts WHERE name = ?", (f"flawed:{symbol}",))
+        return set() if row is None else {int(word) for word in str(row["value"]).split() if word.isdecimal()}
+
+    def _set_flawed(self, symbol: str, starts: set[int]) -> None:
+        self._db.write(
+            "INSERT INTO facts (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+            (f"flawed:{symbol}", " ".join(map(str, sorted(starts)))),
+        )
+
+    def trades_from(self) -> float | None:
+        """Since when trades have been read; None before the first one. Bars that were filled may be older."""
+        row = self._db.row(
+            "SELECT coalesce((SELECT CAST(value AS REAL) FROM facts WHERE name = 'trades:from'), "
+            "(SELECT min(at) FROM bars)) AS at"
+        )
         return None if row is None or row["at"] is None else float(row["at"])
 
     def bars(self, symbol: str, *, since: float) -> list[Bar]:

@@ -55,17 +55,17 @@ def test_trades_of_one_bar_that_come_in_two_parts_are_one_bar(store: Store) -> N
 
 
 def test_bars_are_those_of_the_coin_from_a_time_on_oldest_first(store: Store) -> None:
-    assert store.markets.bars_from() is None
+    assert store.markets.trades_from() is None
     store.markets.add_bars([bar(900), bar(300), bar(600), bar(600, "ETH")])
     assert [found.at for found in store.markets.bars("BTC", since=600)] == [600, 900]
-    assert store.markets.bars_from() == 300
+    assert store.markets.trades_from() == 300
 
 
 def test_bars_are_kept_for_a_chart_of_30_days_and_liquidations_for_two(store: Store) -> None:
     store.markets.add_bars([bar(NOW - 30.5 * DAY), bar(NOW - 31.5 * DAY)])
     store.markets.add_liquidations([liquidation("new", NOW - 1.9 * DAY), liquidation("old", NOW - 2.1 * DAY)])
     store.prune(now=NOW)
-    assert store.markets.bars_from() == int(NOW - 30.5 * DAY)
+    assert store.markets.trades_from() == int(NOW - 30.5 * DAY)
     assert [found.row for found in store.markets.liquidations(since=0)] == ["new"]
 
 
@@ -168,3 +168,23 @@ def test_a_wallet_that_no_chat_with_alerts_watches_is_forgotten(store: Store) ->
     store.unsubscribe(2, note="")
     store.markets.forget_unwatched()
     assert [store.markets.look(address) for address in ("0xa", "0xb", "0xc")] == [snapshot, None, None]
+
+
+def test_a_bar_that_was_built_from_trades_stays_and_a_flawed_one_is_replaced_once(store: Store) -> None:
+    def bar(at: int, usd: float) -> Bar:
+        return Bar("BTC", at, 1.0, 1.0, 1.0, 1.0, usd, 0.0)
+
+    store.markets.add_bars([bar(0, 1), bar(300, 1)])
+    store.markets.mark_flawed([("BTC", 300), ("BTC", 600)])
+    assert store.markets.whole_bars("BTC", since=0, until=900) == {0}
+    store.markets.fill_bars("BTC", [bar(0, 9), bar(300, 9), bar(600, 9)])
+    store.markets.fill_bars("BTC", [bar(300, 5), bar(600, 5)])
+    assert [one.buy_usd for one in store.markets.bars("BTC", since=0)] == [1, 9, 9]
+    assert store.markets.whole_bars("BTC", since=0, until=900) == {0, 300, 600}
+
+
+def test_the_bar_in_which_a_removed_coin_was_read_last_is_flawed(store: Store) -> None:
+    store.markets.set_cursor("Binance spot", "BTC", "1", at=1000.0)
+    store.markets.add_bars([Bar("BTC", 900, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0)])
+    store.markets.forget_cursors("BTC")
+    assert store.markets.whole_bars("BTC", since=0, until=2000) == set()

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from base import text
 from venues.spot import SpotVenue
-from venues.trades import Bar, Page, add_to_bars
+from venues.trades import BAR_SECONDS, Bar, Page, add_to_bars
 from watch.feeds import Context, Feeds
 from watch.gaps import Gap
 from watch.orders import Clusterer, Order
@@ -49,12 +49,14 @@ class FeedState:
 
 @dataclass
 class Batch:
-    """What was read since the last commit. orders: each with its venue and the venue's clock, unix seconds."""
+    """What was read since the last commit. orders: each with its venue and the venue's clock, unix seconds.
+    flawed: bars (coin, start) that lack trades or count some twice."""
 
     orders: list[tuple[Order, SpotVenue, float]] = field(default_factory=list)
     gaps: list[Gap] = field(default_factory=list)
     bars: dict[tuple[str, int], Bar] = field(default_factory=dict)
     feeds: set[FeedState] = field(default_factory=set)
+    flawed: set[tuple[str, int]] = field(default_factory=set)
 
 
 class SpotReader:
@@ -161,9 +163,12 @@ class SpotReader:
         since = feed.at
         if feed.cursor is not None and (preferred or feed.at >= other_at):
             if now - feed.at <= REPLAY:
+                if other_at > feed.at:  # what the other venue traded is in the bars already
+                    self._mark_flawed(feed, *range(int(feed.at), int(other_at) + BAR_SECONDS, BAR_SECONDS))
                 return feed.cursor
         else:
             since, other = other_at, ""
+        self._mark_flawed(feed, since)
         start, traded_ms = max(since, now - REPLAY), 0
         found = venue.at(feed.symbol, int(start * 1000))
         if found is None:
@@ -200,10 +205,15 @@ class SpotReader:
         feed.cursor = feed.stored = cursor
         feed.silence = replace(feed.silence, newest=traded_ms / 1000, reads=0)  # what was in between is not known
         feed.in_bars = 0
+        self._mark_flawed(feed, feed.at, at)
         feed.at = at
         feed.traded_at = self._now()
         self._batch.feeds.add(feed)
         return cursor
+
+    def _mark_flawed(self, feed: FeedState, *times: float) -> None:
+        """The bars of these times lack trades, or count those of two venues."""
+        self._batch.flawed |= {(feed.symbol, int(at) // BAR_SECONDS * BAR_SECONDS) for at in times if at}
 
     # One page
 
@@ -249,6 +259,7 @@ class SpotReader:
             missing = text.count(page.missed, "trade")
             log.warning("%s: %s of %s missing by their ids", venue.host, missing, feed.symbol)
             self._batch.gaps.append(Gap(feed.venue, feed.symbol, page.missed, min(feed.at, end), end))
+            self._mark_flawed(feed, min(feed.at, end), end)
 
 
 class Progress:

@@ -16,6 +16,7 @@ from base import text
 from store.rows import Alert
 from venues.availability import PATIENCE
 from venues.spot import SpotVenue
+from watch.candles import Candles
 from watch.feeds import Context, Feeds, Use
 from watch.gaps import keep_gaps
 from watch.orders import Order
@@ -36,6 +37,7 @@ class WhaleMonitor:
         self._thresholds = Thresholds(context.settings, context.store, context.symbols)
         self.feeds = Feeds("whale orders", venues, context, fallbacks=True, silent_after=PATIENCE)
         self._reader = SpotReader(context, self.feeds)
+        self._candles = Candles(context.store, self.feeds, self._reader.read_at)
         self.default_threshold = self._thresholds.default
         self.unfinished = self._reader.unfinished
         self._serving: dict[str, SpotVenue] = {}  # coin -> the venue it was last read from
@@ -65,6 +67,7 @@ class WhaleMonitor:
         # After the trades, from a venue that has just answered: a failure here costs no alert.
         if served and not self.feeds.stopping:
             self._thresholds.refresh(next(iter(served)), now=self._now())
+            self._candles.fill({symbol: venue for venue, use in served.items() for symbol in use.symbols})
 
     def _forget_removed(self, symbols: Sequence[str]) -> None:
         """What is known of coins that are not watched any more."""
@@ -103,6 +106,7 @@ class WhaleMonitor:
                     publish(self._store, alert, now=now, default_min=self.default_threshold(alert.symbol))
             with self._store.transaction():
                 self._store.markets.add_bars(batch.bars.values())
+                self._store.markets.mark_flawed(batch.flawed)
                 for feed in batch.feeds:
                     self._store.markets.set_cursor(feed.venue, feed.symbol, feed.stored, at=feed.at)
         except BaseException:

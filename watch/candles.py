@@ -1,0 +1,75 @@
+"""Fills the bars that the bot did not build from trades: of the week before its first start, and of outages.
+
+They come from the candles of Binance, the only venue that says how much of a candle the takers bought. Bars of the
+last day come first, of every coin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from store import Store
+from venues.spot import PAGE_ROWS, BinanceSpot, SpotVenue
+from venues.trades import BAR_SECONDS
+from watch.feeds import Feeds
+
+DAY, WEEK = 86400, 7 * 86400
+A_TICK = 3  # requests: a week of ten coins is complete after ten ticks
+FINAL = 15.0  # seconds after its end in which a bar may still change
+
+
+class Candles:
+    """Asks where the trades come from, a few requests in each tick. For one thread.
+
+    read_at: venue and coin to the unix seconds up to which its trades were read, None when they were not.
+    """
+
+    def __init__(self, store: Store, feeds: Feeds[SpotVenue], read_at: Callable[[str, str], float | None]) -> None:
+        self._store, self._feeds, self._read_at = store, feeds, read_at
+        self._missing: dict[str, set[int]] = {}  # coin -> starts of the bars to ask for
+        self._seen: dict[str, int] = {}  # coin -> up to which its bars were looked through
+        self._nowhere: dict[str, set[int]] = {}  # coin -> starts of bars that Binance does not have
+
+    def fill(self, serving: Mapping[str, SpotVenue]) -> None:
+        """Ask for missing bars. serving: coins with the venue that has just answered for them. Raises StoreError."""
+        venues = {symbol: venue for symbol, venue in serving.items() if isinstance(venue, BinanceSpot)}
+        for symbol, venue in venues.items():
+            self._look(symbol, self._read_at(venue.venue, symbol) or 0.0)
+        for _ in range(A_TICK):
+            waiting = [symbol for symbol in venues if self._missing[symbol]]
+            if not waiting or self._feeds.stopping:
+                return
+            recent = [symbol for symbol in waiting if max(self._missing[symbol]) >= self._seen[symbol] - DAY]
+            symbol = (recent or waiting)[0]
+            if not self._ask(venues[symbol], symbol):
+                self._missing[symbol].clear()  # until the next bar is over
+                return
+
+    def _look(self, symbol: str, read_at: float) -> None:
+        """Find what is missing, once for each bar that is over."""
+        until = int(read_at - FINAL) // BAR_SECONDS * BAR_SECONDS
+        if self._seen.get(symbol) == until:
+            return
+        since = until - WEEK
+        nowhere = {at for at in self._nowhere.get(symbol, ()) if at >= since}
+        whole = self._store.markets.whole_bars(symbol, since=since, until=until)
+        self._seen[symbol], self._nowhere[symbol] = until, nowhere
+        self._missing[symbol] = set(range(since, until, BAR_SECONDS)) - whole - nowhere
+
+    def _ask(self, venue: BinanceSpot, symbol: str) -> bool:
+        """Fill the newest missing bars of a coin; False when the venue did not answer."""
+        missing = self._missing[symbol]
+        newest, day = max(missing), self._seen[symbol] - DAY
+        oldest = day if newest >= day else newest - (PAGE_ROWS - 1) * BAR_SECONDS
+        wanted = {at for at in missing if at >= oldest}
+        question = partial(venue.bars, symbol, since=min(wanted), until=newest + BAR_SECONDS)
+        answer = self._feeds.ask(venue, question, feed=symbol)
+        if answer is None:
+            return False
+        bars, skipped = answer
+        self._feeds.count_flaws(venue, skipped=skipped)
+        self._store.markets.fill_bars(symbol, [bar for bar in bars if bar.at in wanted])
+        self._missing[symbol] = missing - wanted
+        self._nowhere[symbol] |= wanted - {bar.at for bar in bars}
+        return True
