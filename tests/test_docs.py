@@ -56,3 +56,21 @@ def test_the_lock_file_pins_every_requirement_within_its_range() -> None:
         version = pinned[name.lower()]
         kept = least.rpartition(".")[0]
         assert not wanted or version == least or version.startswith(f"{kept}."), f"{name} {version} is not ~={least}"
+
+
+def test_every_promise_of_the_security_page_names_a_test_that_exists() -> None:
+    page = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
+    tests = {
+        name
+        for file in (ROOT / "tests").glob("test_*.py")
+        for name in re.findall(r"^def (test_\w+)", file.read_text(encoding="utf-8"), re.M)
+    }
+    named = re.findall(r"`(test_\w+)`", page)
+    assert len(named) > 20
+    assert not [name for name in named if name not in tests]
+
+
+def test_the_security_page_gives_a_reason_for_every_requirement() -> None:
+    page = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
+    for line in (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines():
+        assert re.search(rf"^\| {re.match(r'[A-Za-z-]+', line)[0]}\b", page, re.M), line  # type: ignore[index]
