@@ -38,7 +38,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Two copies with one token, on two machines.")
     parser.add_argument("--minutes", type=float, default=10.0)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder, Simulator(keep=1_000_000) as sim:
+    with tempfile.TemporaryDirectory() as folder, Simulator(keep=1_000_000, dated=False) as sim:
         for name in ("one", "two"):
             (Path(folder) / name).mkdir()
         one = Rig(sim, Path(folder) / "one", LOCK_SCOPE="folder")

@@ -84,7 +84,7 @@ def _cuttable(connections: Connections) -> type:
         twin: socket.socket | None = None
 
         def _new_conn(self) -> socket.socket:
-            # urllib3's own hook for "make the TCP connection" (1.26 and 2.x); a test fails if it moves.
+            # urllib3's own hook for "make the TCP connection"; a test fails if it moves.
             sock: socket.socket = super()._new_conn()  # type: ignore[misc]
             self.twin = connections.add(sock)
             return sock
