@@ -351,6 +351,16 @@ def test_every_kind_of_body_is_understood_and_every_answer_is_dated(bot: SimBot,
     assert {call.port for call in bot.calls} == {bot.calls[0].port}, "one connection for all"
 
 
+def test_a_self_hosted_server_sends_no_date_and_a_market_does() -> None:
+    with Simulator(dated=False) as sim:
+        sim.bot(TOKEN)
+        client = Client(sim)
+        client.result("getMe")
+        assert "Date" not in client.headers
+        client.get("/market/binance/api/v3/time")
+        assert client.headers["Date"].endswith("GMT")
+
+
 def test_an_uploaded_file_arrives_whole(bot: SimBot, client: Client) -> None:
     bot.add_chat(7)
     data = bytes(range(256)) * 500
