@@ -165,8 +165,8 @@ class PollingBot(telebot.TeleBot):
         try:
             if isinstance(error, Conflict) and not error.by_webhook:
                 self._confirmed([])  # it was ended while it waited: nothing was there
-            elif isinstance(error, Unreachable) and error.status is None and prompt:
-                self._keep_unconfirmed()  # the line was well a moment before: it broke after the poll had gone out
+            elif isinstance(error, Unreachable) and prompt:
+                self._keep_unconfirmed()  # all was well a moment before: the trouble came after the poll had arrived
         except StoreError as trouble:
             return trouble
         return error

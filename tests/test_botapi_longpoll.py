@@ -276,11 +276,21 @@ def test_a_poll_that_another_copy_ended_has_confirmed_what_was_in_hand(copy: Cop
     assert copy.bot.is_ours(7)
 
 
-def test_a_line_that_broke_after_the_poll_had_gone_out_leaves_the_answers_to_us(copy: Copy) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        Unreachable("no route"),
+        Unreachable("HTTP 500", status=500),  # of a server that stops while the poll waits
+        Unreachable("400 Logged out", status=400),
+    ],
+    ids=str,
+)
+def test_trouble_right_after_all_was_well_came_after_the_poll_had_arrived(copy: Copy, error: Exception) -> None:
+    """So it has confirmed what was in hand, and the answers are ours, and must not be lost."""
     copy.alone().answer_each()
     copy.poll(7)
     copy.server.now += 0.9
-    copy.poll(error=Unreachable("no route"))
+    copy.poll(error=error)
     copy.poll()
     assert copy.server.offsets[-1] == 8
     assert copy.answers() == [7]

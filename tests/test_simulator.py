@@ -517,6 +517,38 @@ def test_a_chat_that_refuses_says_why(bot: SimBot, client: Client, reason: str, 
     client.result("sendMessage", chat_id=7, text="x")
 
 
+def test_a_closed_topic_refuses_its_messages_and_edits_and_no_others(bot: SimBot, client: Client) -> None:
+    bot.add_chat(-5, chat_type="supergroup")
+    message_id = client.result("sendMessage", chat_id=-5, text="x", message_thread_id=3)["message_id"]
+    bot.close_topic(-5, 3)
+    closed = "400 Bad Request: TOPIC_CLOSED"
+    assert client.refused("sendMessage", chat_id=-5, text="x", message_thread_id=3) == closed
+    assert client.refused("editMessageText", chat_id=-5, text="y", message_id=message_id) == closed
+    client.result("sendMessage", chat_id=-5, text="x")
+    client.result("sendMessage", chat_id=-5, text="x", message_thread_id=4)
+
+
+def test_a_group_may_forbid_pictures_and_allow_text(bot: SimBot, client: Client) -> None:
+    bot.add_chat(-5, chat_type="group")
+    bot.refuse(-5, "no_photos")
+    client.result("sendMessage", chat_id=-5, text="x")
+    assert client.refused("sendPhoto", chat_id=-5, photo="file").endswith(
+        "not enough rights to send photos to the chat"
+    )
+
+
+def test_after_log_out_every_call_is_refused_also_the_poll_that_waits(
+    sim: Simulator, bot: SimBot, client: Client
+) -> None:
+    poll = Background(lambda: client.refused("getUpdates", timeout=30))
+    sim.wait(lambda: bot.polling, what="a long poll")
+    Client(sim).result("logOut")
+    assert poll.answer() == "400 Logged out"
+    assert Client(sim).refused("getMe") == "400 Logged out"
+    bot.logged_out = False
+    assert Client(sim).result("getMe")["is_bot"]
+
+
 def test_an_upgraded_group_names_its_new_id(bot: SimBot, client: Client) -> None:
     bot.send_text(-5, "hi", user_id=7, chat_type="group", name="Traders")
     bot.migrate(-5, -1005, by=7)
@@ -624,7 +656,7 @@ def test_a_fault_spoils_so_many_answers_and_no_more(
     response = client.connection.getresponse()
     assert response.status == status
     assert body in response.read().decode()
-    assert client.result("getMe")["is_bot"]
+    assert Client(sim).result("getMe")["is_bot"]
     assert fault.hits == 1
 
 
@@ -664,7 +696,7 @@ def test_an_answer_can_be_lost_after_the_message_was_delivered(sim: Simulator, b
 def test_a_slow_answer_is_late_and_right(sim: Simulator, client: Client) -> None:
     sim.fault("getMe", kind="slow_first_byte", seconds=0.1, times=1)
     started = time.monotonic()
-    assert client.result("getMe")["is_bot"]
+    assert Client(sim).result("getMe")["is_bot"]
     assert time.monotonic() - started >= 0.1
 
 
