@@ -168,6 +168,7 @@ def starters(subject: Subject, *, deadline: float) -> Iterator[Finding]:
             elif same is None:
                 words = f"{found} starts a bot.py that is not visible from here; it may be this bot"
                 yield Finding("started by", "warning", words, f"if it is a second one: {found.remove}")
+    around = subject.holder.supervisor if subject.holder is not None else None
     active = [found for found in sure if found.starts or found.running]
     if len(active) > 1:
         for found in active:
@@ -176,6 +177,8 @@ def starters(subject: Subject, *, deadline: float) -> Iterator[Finding]:
     elif active:
         how = "running now" if active[0].running else "at the next boot or scheduled time"
         yield Finding("started by", "ok", f"{active[0]} ({how})")
+    elif around is not None and around.restarts:  # its file is not where such files usually are
+        yield Finding("started by", "ok", f"{around} (running now)")
     else:
         words = f"automatic start is not set up (checked: {', '.join(asked)})"
         yield Finding("started by", "ok", words, f"to set it up, run: {bot_command('install')}")

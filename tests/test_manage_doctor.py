@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from conftest import OTHER_TOKEN, OWNER, ROOT, TOKEN, Run, clean_environment
 
 from base.config import SOURCE_DEFAULTS
 from base.secrets import know
-from machine.supervisor import kill_command
+from machine.holder import Holder
+from machine.supervisor import Supervisor, kill_command
 from manage import checks, copies, network
 from manage.findings import Finding, as_json, at_once, examine, shown
 from manage.start_commands import Launcher, Machine
@@ -429,6 +431,18 @@ def test_one_starter_is_well_and_two_are_a_problem(
     assert [finding.level for finding in told] == expected
     if "problem" in expected:
         assert "remove one" in told[0].fix
+
+
+def test_a_supervisor_whose_file_is_elsewhere_is_known_from_the_bot_that_it_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("manage.launchers.KINDS", {"supervisord": lambda machine: []})
+    runs = Supervisor(
+        kind="supervisord", name="cryptosat", stop_command="supervisorctl stop cryptosat", restarts=True
+    )
+    subject = replace(subject_of(tmp_path / "none.env"), holder=Holder(pid=1, supervisor=runs))
+    (told,) = copies.starters(subject, deadline=5)
+    assert (told.level, told.text) == ("ok", "supervisord cryptosat (running now)")
 
 
 def test_a_copy_in_another_folder_counts_only_with_the_same_token(tmp_path: Path) -> None:
