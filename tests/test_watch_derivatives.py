@@ -254,6 +254,7 @@ def test_a_kill_between_two_alerts_loses_and_repeats_nothing(
 def test_each_alert_is_a_transaction_of_its_own(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
     """So commands get their turn during a storm; the cursors are last."""
     watch.tick(watch.liquidations)
+    watch.away(300)
     for number in range(3):
         watch.liquidate("gate", "long" if number % 2 else "short", 600_000)
 
@@ -267,6 +268,20 @@ def test_each_alert_is_a_transaction_of_its_own(watch: Watch, monkeypatch: pytes
     assert len(watch.alerts("liquidations")) == 3
     watch.tick(watch.liquidations, after=60)
     assert len(watch.alerts("liquidations")) == 3
+
+
+def test_while_nothing_happens_the_cursors_are_written_every_few_minutes(watch: Watch) -> None:
+    watch.tick(watch.liquidations)
+    watch.tick(watch.liquidations, after=60)
+    before = watch.store._db._connection.total_changes
+    for _ in range(3):
+        watch.tick(watch.liquidations, after=60)
+    assert watch.store._db._connection.total_changes == before
+    watch.away(300)
+    watch.tick(watch.liquidations, after=60)
+    cursors = [watch.store.markets.cursor("OKX", "BTC-USDT"), watch.store.markets.cursor("Gate", "*")]
+    read = [int(cursor.text.partition(" ")[0]) for cursor in cursors if cursor is not None]
+    assert len(read) == 2 and min(read) > (time.time() - 60) * 1000
 
 
 def test_after_an_outage_what_is_old_is_one_line_and_no_alert(watch: Watch) -> None:

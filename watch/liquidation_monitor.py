@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from alerts.publish import announce, publish
 from base import text
+from store.markets import MARK_EVERY
 from store.rows import Alert
 from venues.coinglass import EXCHANGES, CoinGlass
 from venues.gate import Gate
@@ -193,7 +194,11 @@ class LiquidationMonitor:
         venue, feed, read_to, found, clock, _ = look
         coins = self._symbols() if feed == "*" else [feed.split("-")[0]]
         known = f" {','.join(coins)}" if feed == "*" else ""
-        self._store.markets.set_cursor(venue, feed, f"{max(clock, read_to or 0)}{known}", at=now)
+        # Some minutes old it does as well: what is stored is known. To write it each minute wears out a small disk.
+        kept = self._store.markets.cursor(venue, feed)
+        same = kept is not None and kept.text.endswith(known)
+        if read_to is None or not same or clock - read_to >= MARK_EVERY * 1000:
+            self._store.markets.set_cursor(venue, feed, f"{max(clock, read_to or 0)}{known}", at=now)
         if found.gap_from is None or read_to is None or found.gap_from <= read_to:
             return
         log.warning("%s shows only its newest liquidations (%s); some older ones are missing", venue, feed)
