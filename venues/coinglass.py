@@ -9,7 +9,7 @@ order, so 2, a sell, closed a long; funding is in percent.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -77,8 +77,10 @@ class CoinGlass(Venue):
     name = "coinglass"
     venue = "CoinGlass"
 
-    def __init__(self, base_url: str, key: str, *, deadline: float = 15.0) -> None:
-        super().__init__(Host(base_url, deadline=deadline, headers={"CG-API-KEY": key}))
+    def __init__(
+        self, base_url: str, key: str, *, deadline: float = 15.0, now: Callable[[], float] = time.time
+    ) -> None:
+        super().__init__(Host(base_url, deadline=deadline, headers={"CG-API-KEY": key}), now)
         self._key = key
         know(key)
 
@@ -130,7 +132,7 @@ class CoinGlass(Venue):
     ) -> tuple[Reading[Liquidation], int, int]:
         params: dict[str, str | int] = {"exchange": exchange, "symbol": symbol, "min_liquidation_amount": LEAST_USD}
         if since_ms is not None:
-            params |= {"start_time": since_ms, "end_time": int(time.time() * 1000) + 60_000}
+            params |= {"start_time": since_ms, "end_time": int(self._now() * 1000) + 60_000}
         rows, venue_ms = self._rows("futures/liquidation/order", params)
         numbered = Numbered()
 
@@ -156,7 +158,7 @@ class CoinGlass(Venue):
             rows += [
                 (listed, entry) for entry in (entries if isinstance(entries, list) else [entries] if entries else [])
             ]
-        at_ms = venue_ms or int(time.time() * 1000)
+        at_ms = venue_ms or int(self._now() * 1000)
 
         def read(row: tuple[Any, Any]) -> Rate | None:
             listed, entry = row

@@ -126,11 +126,11 @@ class Host:
 class Venue:
     """A venue, asked at one host. Its methods raise SourceError, and never retry or log: the monitor decides.
 
-    host: the host's name, for messages.
+    host: the host's name, for messages. now: unix seconds, where the host does not tell its own time.
     """
 
-    def __init__(self, http: Host) -> None:
-        self._http = http
+    def __init__(self, http: Host, now: Callable[[], float] = time.time) -> None:
+        self._http, self._now = http, now
         self.host = http.name
 
     def close(self) -> None:

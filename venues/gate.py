@@ -40,8 +40,15 @@ class Gate(Venue):
     name = "gate"
     venue = "Gate"
 
-    def __init__(self, base_url: str, *, deadline: float = 15.0, clock: Callable[[], float] = time.monotonic) -> None:
-        super().__init__(Host(base_url, deadline=deadline, words=_words))
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        deadline: float = 15.0,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        super().__init__(Host(base_url, deadline=deadline, words=_words), now)
         self._contracts = Contracts(self._read_contracts, clock)
 
     def liquidations(
@@ -77,7 +84,7 @@ class Gate(Venue):
             return checked_liquidation(event, venue_ms)
 
         events, unreadable = read_rows(self.host, rows, read)
-        shown_from = (venue_ms or int(time.time() * 1000)) - SHOWN_MS
+        shown_from = (venue_ms or int(self._now() * 1000)) - SHOWN_MS
         if len(rows) >= ROWS:
             shown_from = max(shown_from, _oldest_ms(rows) or 0)
         gap_from = shown_from if since_ms is not None and shown_from > since_ms else None
@@ -101,7 +108,7 @@ class Gate(Venue):
                 continue  # no multiplier: its rows count as unreadable
         if not contracts:
             raise SourceError(self.host, "no contract could be read")
-        return contracts, venue_ms
+        return contracts, venue_ms or int(self._now() * 1000)
 
     def _get(self, name: str, params: dict[str, str | int]) -> tuple[list[Any], int]:
         answer, venue_ms = self._http.get(f"/api/v4/futures/usdt/{name}", params)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
@@ -40,13 +41,13 @@ class Hyperliquid(Venue):
     name = "hyperliquid"
     venue = "Hyperliquid"
 
-    def __init__(self, base_url: str, *, deadline: float = 15.0) -> None:
-        super().__init__(Host(base_url, deadline=deadline))
+    def __init__(self, base_url: str, *, deadline: float = 15.0, now: Callable[[], float] = time.time) -> None:
+        super().__init__(Host(base_url, deadline=deadline), now)
 
     def rates(self) -> Reading[Rate]:
         """The funding of every coin that is traded."""
         answer, venue_ms = self._http.post("/info", {"type": "metaAndAssetCtxs"})
-        at_ms = venue_ms or int(time.time() * 1000)
+        at_ms = venue_ms or int(self._now() * 1000)
         try:
             meta, contexts = answer
             rows = list(zip(meta["universe"], contexts, strict=True))

@@ -42,8 +42,15 @@ class Okx(Venue):
     name = "okx"
     venue = "OKX"
 
-    def __init__(self, base_url: str, *, deadline: float = 15.0, clock: Callable[[], float] = time.monotonic) -> None:
-        super().__init__(Host(base_url, deadline=deadline, words=_words))
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        deadline: float = 15.0,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        super().__init__(Host(base_url, deadline=deadline, words=_words), now)
         self._contracts = Contracts(self._read_contracts, clock)
 
     def families(self, symbols: Sequence[str]) -> dict[str, str]:
@@ -116,7 +123,7 @@ class Okx(Venue):
         """The funding of every swap of a coin against USDT, one contract per coin."""
         contracts = self._contracts.get()
         rows, venue_ms = self._get("funding-rate", {"instId": "ANY"}, "")
-        at_ms = venue_ms or int(time.time() * 1000)
+        at_ms = venue_ms or int(self._now() * 1000)
 
         def read(row: Any) -> Rate | None:
             base, against, *kind = row["instId"].split("-")
@@ -153,7 +160,7 @@ class Okx(Venue):
                 continue  # no multiplier: its rows count as unreadable
         if not contracts:
             raise SourceError(self.host, "no contract could be read")
-        return contracts, venue_ms
+        return contracts, venue_ms or int(self._now() * 1000)
 
     def _get(self, name: str, params: dict[str, str | int], symbol: str) -> tuple[list[Any], int]:
         def explain(_: int, answer: Any) -> SourceError | None:

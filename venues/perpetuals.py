@@ -6,7 +6,6 @@ of a contract without a known multiplier are unreadable, never guessed at.
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -140,7 +139,7 @@ def worth_nothing(coin: str) -> float:
 class Contracts:
     """A venue's contracts by name, read again every 15 minutes. When that fails, the earlier ones stay in use.
 
-    read: asks the venue for them and its clock, unix ms (0: not known); raises SourceError. clock: monotonic seconds.
+    read: asks the venue for them and the time, unix ms; raises SourceError. clock: monotonic seconds.
     """
 
     def __init__(self, read: Callable[[], tuple[dict[str, Contract], int]], clock: Callable[[], float]) -> None:
@@ -156,13 +155,12 @@ class Contracts:
         if not self._known or now >= self._read_again_at:
             self._read_again_at = now + CONTRACTS_RETRY
             try:
-                self._known, venue_ms = self._read()
+                self._known, self._read_ms = self._read()
             except SourceError:
                 if not self._known:
                     raise
             else:
                 self._read_again_at = now + CONTRACTS_KEPT
-                self._read_ms = venue_ms or int(time.time() * 1000)
         return self._known
 
     def changed(self, events: Iterable[Liquidation], worth: Worth) -> bool:

@@ -55,13 +55,15 @@ class Watchers:
         context = Context(
             settings=settings, store=store, now=now, notify_owner=notify_owner, coins=coins, no_such_coin=no_such_coin
         )
-        okx, hyperliquid = partial(Okx, urls["okx"]), partial(Hyperliquid, urls["hyperliquid"])
+        okx, gate = partial(Okx, urls["okx"], now=now), Gate(urls["gate"], now=now)
+        hyperliquid = partial(Hyperliquid, urls["hyperliquid"], now=now)
 
         def coinglass() -> CoinGlass | None:
-            return CoinGlass(urls["coinglass"], settings.coinglass_key) if settings.coinglass_key else None
+            key = settings.coinglass_key
+            return CoinGlass(urls["coinglass"], key, now=now) if key else None
 
         self.whales = WhaleMonitor(context, spot_venues(urls))
-        self.liquidations = LiquidationMonitor(context, okx(), Gate(urls["gate"]), coinglass())
+        self.liquidations = LiquidationMonitor(context, okx(), gate, coinglass())
         self.funding = FundingMonitor(context, okx(), hyperliquid(), coinglass())
         self.wallets = WalletMonitor(context, hyperliquid(), coinglass())
         self._feeds = [watcher.feeds for watcher in (self.whales, self.liquidations, self.funding, self.wallets)]
