@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from base.typed import Unreadable
 from botapi.updates import Update
-from commands import basics, coins, history, keyboard, markets, settings, times
+from commands import basics, coins, history, keyboard, markets, prices, settings, times
 from commands.context import RUN, Button, Context, Reply, UnknownCoin, Usage, run_button
 from store.rows import MONITORS
 
@@ -49,6 +49,8 @@ SYNONYMS = {
     "report": "digest",
     "liquidations": "liq",
     "graph": "chart",
+    "prices": "price",
+    "movers": "top",
     "wallets": "wallet",
     "commands": "help",
     "menu": "help",
@@ -233,6 +235,8 @@ TABLE = (
     Command("Alerts", "history", "[N]", "recent alerts, sent or held back", "/history 10", history.history),
     Command("Alerts", "test", "[KIND]", "a sample alert", "/test whales", history.test),
     Command("Markets", "whales", "[COIN] [N]", "latest whale orders", "/whales BTC 5", markets.whales, shows=True),
+    Command("Markets", "price", "[COIN...]", "price, range and volume", "/price BTC", prices.price, shows=True),
+    Command("Markets", "top", "[24h]", "which coins moved most", "/top 1h", prices.top, shows=True),
     Command(
         "Markets",
         "chart",
@@ -306,6 +310,8 @@ DETAILS = {
     "mute": "Muted alerts are not sent; /history lists them. Without a coin it mutes everything. Undo with /mute off",
     "history": "Alerts of the last 30 days in this chat, newest first.",
     "test": "Looks and sounds like a real alert with your present settings.",
+    "price": "Without a coin: all that this chat follows. The volume is that of the exchange the bot reads.",
+    "top": "The coins of this bot by how far their price moved, from 1h to 7d.",
     "whales": "Market orders above the alert size that the bot has seen.",
     "chart": "From 1h to 30d. Bubbles are whale orders; the bars below are what takers bought minus what they sold.",
     "liq": "Totals of 5 minutes and 24 hours on the exchanges named in the answer, and the largest recent ones.",
@@ -322,7 +328,7 @@ DETAILS = {
     "cap": "Alert messages per clock hour; the rest arrives after it or in the next digest. Undo with /cap off",
     "digest": "Times with days (09:00 18:00 mon-fri), every 4h, or cron 30 8 * * 1-5. Get one now: /digest now",
     "here": "In a group with topics: these alerts come to the topic where you send this. Undo with /here all",
-    "members": "on: everyone in this group may use /whales, /chart, /liq and /funding. Undo with /members off",
+    "members": "on: everyone in this group may use the commands that show markets. Undo with /members off",
     "status": "Polling, conflicts, sources and waiting messages, and what this chat gets.",
     "ping": "Shows that the bot reads your messages. Nothing is changed.",
     "id": "The owner needs your user id to allow you.",

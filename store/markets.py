@@ -154,6 +154,18 @@ class Markets:
         rows = self._db.rows("SELECT * FROM bars WHERE symbol = ? AND at >= ? ORDER BY at", (symbol, since))
         return [Bar(*row) for row in rows]
 
+    def one_bar(self, symbol: str, *, since: float) -> Bar | None:
+        """A coin's bars that began since then as one bar of all that time; None when there is none."""
+        row = self._db.row(
+            "SELECT opened.symbol, opened.at, opened.open, whole.high, whole.low, closed.close, bought, sold FROM "
+            "(SELECT min(at) AS first, max(at) AS last, max(high) AS high, min(low) AS low, sum(buy_usd) AS bought, "
+            "sum(sell_usd) AS sold FROM bars WHERE symbol = ? AND at >= ?) AS whole "
+            "JOIN bars AS opened ON opened.symbol = ? AND opened.at = whole.first "
+            "JOIN bars AS closed ON closed.symbol = ? AND closed.at = whole.last",
+            (symbol, since, symbol, symbol),
+        )
+        return None if row is None else Bar(*row)
+
     # Liquidations
 
     def add_liquidations(self, events: Iterable[Liquidation]) -> list[Liquidation]:
