@@ -1,7 +1,7 @@
 """One instance of a bot per machine: the right to run, held by the kernel.
 
-The key is the numeric bot id, never the token. There are two locks. Both are gone the instant the process is gone,
-however it ends, so nothing left behind can block a start:
+The key is the numeric bot id; the token's secret half is only hashed. There are two locks. Both are gone the instant
+the process is gone, however it ends, so nothing left behind can block a start:
 
 - The file lock, on `bot.lock` in the bot's folder, keeps out every other start by the same OS user.
 - The machine-wide lock works across OS users and folders and survives `rm bot.lock`. macOS has none, and a sandbox
@@ -19,6 +19,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
@@ -26,13 +27,15 @@ from filelock import FileLock, Timeout
 
 from base import files
 from machine import holder as records
-from machine import processes
 from machine.holder import Holder, refusal, user_name
 from machine.machine_lock import MachineLock, Take
 
 log = logging.getLogger(__name__)
 
+# A soft lock would outlive a crash. The file itself stays, so that all copies lock the same one.
+_file_lock = partial(FileLock, mode=0o600, thread_local=False, preserve_lock_file=True, fallback_to_soft=False)
 POLL = 0.05  # seconds between two tries of a waiting start
+GLANCE = 0.2  # seconds that a start takes at least: `holder()` of another process may have the file for an instant
 TOUCH_EVERY = 3600.0  # seconds; programs that delete old files must see that this one is in use
 
 
@@ -45,22 +48,23 @@ class LockLost(LockError):
 
 
 class InstanceLock:
-    """The right to run as bot `bot_id` on this machine. Making the object touches nothing.
+    """The right to run as the bot of `token` on this machine. Making the object touches nothing.
 
     It lasts until `release()` or the end of the process. A forked child does not hold it: daemonise first, then lock.
     machine_wide: False leaves only the file lock. held: whether this process has it. same_folder: whether the last
     refusal came from this folder's own lock file. name: the bot's user name, for people.
     """
 
-    def __init__(self, folder: Path, bot_id: int, *, name: str = "", machine_wide: bool = True) -> None:
+    def __init__(self, folder: Path, token: str, *, name: str = "", machine_wide: bool = True) -> None:
         self.folder = folder
         self.path = folder / "bot.lock"
         self.record_path = folder / "holder.json"
-        self.bot_id = bot_id
+        number, _, secret = token.partition(":")
+        self.bot_id = int(number)
         self.name = name
         self.held = False
         self.same_folder = False
-        self._machine_lock = MachineLock(bot_id) if machine_wide else None
+        self._machine_lock = MachineLock(self.bot_id, secret) if machine_wide else None
         self._file: FileLock | None = None
         self._seen = (0, 0)
         self._since = 0.0
@@ -77,7 +81,7 @@ class InstanceLock:
                 if self.held:
                     self._write_record()
 
-    def acquire(self, timeout: float = 0.0, *, cancelled: Callable[[], bool] = lambda: False) -> bool:
+    def acquire(self, timeout: float = GLANCE, *, cancelled: Callable[[], bool] = lambda: False) -> bool:
         """Try for `timeout` seconds (math.inf: as a standby), or until `cancelled()`; True if the lock is now held.
 
         Raises LockError when the lock cannot be used at all, which never counts as free.
@@ -124,18 +128,31 @@ class InstanceLock:
     def holder(self) -> Holder | None:
         """Who runs the bot, from the machine-wide lock, /proc/locks or holder.json; None when nobody is known to.
 
-        Never tries to take the lock, so it cannot make a start fail.
+        The lock decides: a record of another computer or from before a restart is only a hint. Where such a record is
+        all there is, the lock file is tried for an instant, which every start outlasts (GLANCE).
         """
         if self._machine_lock is not None and not self.held and self._machine_lock.surely_free():
             return None
-        record = files.read_json(self.record_path)
+        record = records.read(self.record_path)
         pid, user = self._machine_lock.peer() if self._machine_lock is not None else (None, "")
         pid = pid or _flock_holder(self.path)
         if pid:
-            return records.of_process(pid, user=user or processes.user(pid), record=record)
-        if record is not None and not records.is_left_over(record):
+            return records.of_process(pid, user=user, record=record)
+        if record is not None and not records.is_left_over(record) and self._is_locked():
             return records.of_record(record)
         return Holder(user=user, sure=True) if user else None  # seen, but in another container
+
+    def _is_locked(self) -> bool:
+        """Whether some process has the lock file, or it cannot be tried."""
+        try:
+            if self.held or not self.path.exists():
+                return self.held
+            probe = _file_lock(self.path)
+            probe.acquire(blocking=False)
+        except OSError:  # also filelock's Timeout
+            return True
+        probe.release(force=True)
+        return False
 
     def check(self) -> str | None:
         """Check that the lock file is still ours; to be called about every 30 s. Touches it once an hour.
@@ -218,15 +235,7 @@ class InstanceLock:
             self._machine_lock.drop()
 
     def _new_file_lock(self) -> FileLock:
-        # A soft lock would outlive a crash. The file itself stays, so that all copies lock the same one.
-        return FileLock(
-            self.path,
-            mode=0o600,
-            thread_local=False,
-            preserve_lock_file=True,
-            fallback_to_soft=False,
-            on_acquired=self._remember,
-        )
+        return _file_lock(self.path, on_acquired=self._remember)
 
     def _remember(self, descriptor: int) -> None:
         found = os.fstat(descriptor)

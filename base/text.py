@@ -91,8 +91,8 @@ def count(number: int, noun: str) -> str:
 
 
 def row(name: str, words: str) -> str:
-    """A line for the terminal: a short name, then what there is to say."""
-    return f"  {name:<8}  {words}"
+    """A line for the terminal: a short name, then what there is to say, perhaps by others."""
+    return f"  {name:<8}  {plain(words)}"
 
 
 def escape(raw: str) -> str:
@@ -100,9 +100,16 @@ def escape(raw: str) -> str:
     return raw.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
 
 
+def plain(raw: str) -> str:
+    """Text of others without control characters, line ends and changes of direction; its length stays."""
+    if raw.isprintable():
+        return raw
+    return "".join(" " if unicodedata.category(char)[0] in "CZ" else char for char in raw)
+
+
 def one_line(raw: str) -> str:
     """Text of others as one line without control characters: it cannot forge a line of the log or of a message."""
-    return " ".join("".join(" " if unicodedata.category(char)[0] == "C" else char for char in raw).split())
+    return " ".join(plain(raw).split())
 
 
 def name(raw: str) -> str:

@@ -30,10 +30,13 @@ else:
 
 log = logging.getLogger(__name__)
 
+# Another program may hold the name of the machine-wide lock.
+WAY_OUT = "put LOCK_SCOPE=folder into the settings and start again; only the lock file counts then"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Holder:
-    """Who runs the bot, as far as known. `sure`: the kernel named the process; else it is the record's word."""
+    """Who runs the bot, as far as known, in plain lines. `sure`: the kernel named the process, not the record."""
 
     pid: int | None = None
     user: str = ""
@@ -44,6 +47,20 @@ class Holder:
     username: str = ""  # the bot's
     supervisor: Supervisor | None = None
     sure: bool = False
+
+    def __post_init__(self) -> None:
+        for field in ("user", "command", "cwd", "host", "username"):
+            object.__setattr__(self, field, text.plain(getattr(self, field)))
+
+    @property
+    def trusted(self) -> bool:
+        """Is it of this account or root's? Any other may hold the lock's name and say of itself what it likes."""
+        return self.user in ("root", user_name()) or not (self.user or self.sure)
+
+    @property
+    def here(self) -> bool:
+        """Does its pid mean a process of this computer?"""
+        return self.sure or self.host in ("", socket.gethostname())
 
 
 def user_name(uid: int | None = None) -> str:
@@ -62,7 +79,16 @@ def user_name(uid: int | None = None) -> str:
 
 
 def of_process(pid: int, *, user: str, record: Mapping[str, object] | None) -> Holder:
-    """The holder that the kernel named: what can be seen of the process itself, then what its own record adds."""
+    """The holder that the kernel named: what can be seen of the process itself, then what its own record adds.
+
+    user: the account that took the lock. Of a process of another one nothing is told that it could have written.
+    """
+    runs_as = processes.user(pid)
+    if user and runs_as not in ("", user):  # its pid was given to another process
+        return Holder(user=user, sure=True)
+    told = Holder(pid=pid, user=user or runs_as, since=processes.started_at(pid), sure=True)
+    if not told.trusted:
+        return told
     own = record is not None and record.get("pid") == pid and _is_of(record, processes.identity(pid))
     known = of_record(record) if own and record is not None else Holder()
     # Live first: a PM2 child may have become an orphan since it wrote its record.
@@ -70,12 +96,28 @@ def of_process(pid: int, *, user: str, record: Mapping[str, object] | None) -> H
     return replace(
         known,
         pid=pid,
-        user=user or known.user,
-        since=known.since or processes.started_at(pid),
+        user=told.user,
+        since=known.since or told.since,
         command=known.command or redact(processes.command_line(pid)),
         supervisor=supervisor.detect(pid) if seen else known.supervisor,
         sure=True,
     )
+
+
+def read(path: Path) -> dict[str, object] | None:
+    """The record of the folder; None where there is none, or where another account wrote it."""
+    try:
+        if sys.platform != "win32" and path.lstat().st_uid not in (0, os.geteuid()):
+            return None
+    except OSError:
+        return None
+    return files.read_json(path)
+
+
+def elsewhere(path: Path) -> str:
+    """The other computer that the record is of, "" for none: the folder was copied from there, or is shared."""
+    host = _text(read(path) or {}, "host")
+    return text.plain(host) if host != socket.gethostname() else ""
 
 
 def of_record(record: Mapping[str, object]) -> Holder:
@@ -157,7 +199,7 @@ def facts(holder: Holder, *, now: float) -> str:
     known = [f"{'pid' if holder.sure else 'probably pid'} {holder.pid}" if holder.pid else "an unknown process"]
     if holder.user:
         known.append(f"user {holder.user}")
-    if holder.host not in ("", socket.gethostname()):
+    if not holder.here:
         known.append(f"host {holder.host}")
     if holder.since is not None:
         age = text.duration(max(0.0, now - holder.since))
@@ -166,8 +208,10 @@ def facts(holder: Holder, *, now: float) -> str:
 
 
 def described(holder: Holder, *, now: float) -> list[str]:
-    """The holder in lines: its process, its command and what runs it, as far as they are known."""
+    """The holder in lines: its process and, of one that is trusted, its command and what runs it."""
     lines = [text.row("process", facts(holder, now=now))]
+    if not holder.trusted:
+        return lines
     if holder.command:
         folder = f"   (in {holder.cwd})" if holder.cwd else ""
         lines.append(text.row("command", text.clip(holder.command, 200) + folder))
@@ -185,14 +229,17 @@ def refusal(holder: Holder | None, bot_id: int, name: str = "", *, now: float | 
         *described(holder, now=time.time() if now is None else now),
         text.row("stop it", stop_command(holder)),
         text.row("or wait", bot_command("--wait")),
-        "Don't delete the lock file; it won't stop the other copy.",
     ]
-    return "\n".join(lines)
+    if holder.pid is None or not holder.trusted:
+        lines.append(text.row("not it?", f"if that is not your bot: {WAY_OUT}"))
+    return "\n".join([*lines, "Don't delete the lock file; it won't stop the other copy."])
 
 
 def stop_command(holder: Holder) -> str:
-    """The command for whoever reads the refusal, who may be another OS user than the holder."""
-    if holder.supervisor is not None and holder.supervisor.stop_command:
+    """The command for whoever reads the refusal, who may be another OS user than the holder; none of a stranger's."""
+    if holder.pid and not holder.trusted:
+        return f"as {f'user {holder.user}' if holder.user else 'the user who runs it'}, with bot.py stop"
+    if holder.trusted and holder.supervisor is not None and holder.supervisor.stop_command:
         command = holder.supervisor.stop_command
     elif holder.pid:
         command = supervisor.kill_command(holder.pid)

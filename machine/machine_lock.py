@@ -4,12 +4,16 @@ It crosses OS users and folders, survives `rm bot.lock`, and is gone the instant
 abstract UNIX socket. Windows: a `Global\\` mutex. Elsewhere there is none, and the lock file stands alone.
 The socket ends at a network namespace: two containers do not see each other's.
 
+The name carries a keyed hash of the token's secret: who does not know the token cannot hold the name before the bot
+does. It is no proof: while the bot runs, every account can read the name (/proc/net/unix).
+
 Sources: unix(7) and socket(7) (abstract names, SO_PEERCRED); Microsoft's page of CreateMutexW.
 """
 
 from __future__ import annotations
 
 import errno
+import hmac
 import logging
 import socket
 import struct
@@ -40,8 +44,9 @@ class NoMachineLock:
 
     taken = False
 
-    def __init__(self, bot_id: int) -> None:
-        self._name = f"{APP}-lock/{bot_id}"
+    def __init__(self, bot_id: int, secret: str) -> None:
+        name = f"{APP}-lock/{bot_id}"
+        self._name = f"{name}/{hmac.digest(secret.encode(), name.encode(), 'sha256').hex()[:32]}"
 
     def take(self) -> Take:
         """Try once, without waiting."""
@@ -72,8 +77,9 @@ if sys.platform == "win32":
     class MachineLock(NoMachineLock):
         """A named mutex, visible to every session and account."""
 
-        def __init__(self, bot_id: int) -> None:
-            self._name = f"Global\\{APP}-lock-{bot_id}"
+        def __init__(self, bot_id: int, secret: str) -> None:
+            super().__init__(bot_id, secret)
+            self._name = f"Global\\{self._name.replace('/', '-')}"
             self._handle: int | None = None
             self._kernel = ctypes.WinDLL("kernel32", use_last_error=True)
             self._kernel.CreateMutexW.restype = self._kernel.OpenMutexW.restype = wintypes.HANDLE

@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from base import text
 from machine import processes
 from machine.processes import Process
 
@@ -28,6 +29,10 @@ class Supervisor:
     name: str
     stop_command: str
     restarts: bool = False
+
+    def __post_init__(self) -> None:
+        for field in ("kind", "name", "stop_command"):  # from an environment or a record: it forges no line
+            object.__setattr__(self, field, text.plain(getattr(self, field)))
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name}".rstrip()
@@ -143,7 +148,9 @@ def _supervisord(environ: Mapping[str, str]) -> Supervisor:
     process = environ.get("SUPERVISOR_PROCESS_NAME", "NAME")
     group = environ.get("SUPERVISOR_GROUP_NAME", process)
     name = process if group == process else f"{group}:{process}"
-    return Supervisor(kind="supervisord", name=name, stop_command=f"supervisorctl stop {name}", restarts=True)
+    return Supervisor(
+        kind="supervisord", name=name, stop_command=f"supervisorctl stop {shlex.quote(name)}", restarts=True
+    )
 
 
 def _systemd_unit(cgroup: str) -> str:
@@ -161,9 +168,10 @@ def _systemd_unit(cgroup: str) -> str:
 def _systemd(unit: str) -> Supervisor:
     name = unit.removeprefix("--user ")
     if name != unit:
-        stop = f"systemctl --user stop {name}"
+        stop = f"systemctl --user stop {shlex.quote(name)}"
         return Supervisor(kind="systemd user unit", name=name, stop_command=stop, restarts=True)
-    return Supervisor(kind="systemd unit", name=name, stop_command=f"sudo systemctl stop {name}", restarts=True)
+    stop = f"sudo systemctl stop {shlex.quote(name)}"
+    return Supervisor(kind="systemd unit", name=name, stop_command=stop, restarts=True)
 
 
 def _container() -> str:

@@ -280,7 +280,7 @@ def memory(subject: Subject) -> Iterator[Finding]:
     """What the running bot uses, and what is free (on Linux)."""
     free = re.search(r"^MemAvailable:\s+(\d+) kB", read(subject.machine.root / "proc/meminfo"), re.MULTILINE)
     rest = f"; {int(free[1]) / 1e3:,.0f} MB are free on this machine" if free else ""
-    pid = subject.holder.pid if subject.holder is not None else None
+    pid = subject.holder.pid if subject.holder is not None and subject.holder.here else None
     used = processes.resident(pid) if pid else None
     if used is not None:
         level: Level = "warning" if used > MUCH_MEMORY else "ok"

@@ -18,7 +18,7 @@ from base import text
 from base.shell import bot_command
 from botapi.polling_state import PollingState, words_of
 from machine import processes, supervisor
-from machine.holder import facts
+from machine.holder import Holder, elsewhere, facts, stop_command
 from manage import launchers
 from manage.checks import ROOT, Subject
 from manage.findings import Finding, at_once
@@ -36,6 +36,10 @@ def lock(subject: Subject) -> Iterator[Finding]:
         yield trouble
     elif subject.holder is None:
         yield Finding("lock", "ok", "free: this bot is not running on this machine")
+        host = elsewhere(subject.folder / "holder.json") if subject.folder is not None else ""
+        if host:
+            fix = "if the bot still runs there, stop it there before you start it here"
+            yield Finding("lock", "warning", f"{subject.folder} is of {host}: it was copied, or is shared", fix)
     else:
         by = f", run by {subject.holder.supervisor}" if subject.holder.supervisor else ""
         yield Finding("lock", "ok", f"the bot runs: {facts(subject.holder, now=time.time())}{by}")
@@ -63,6 +67,8 @@ def _obstacle(path: Path) -> Finding | None:
 
 
 def _stop(pid: int) -> str:
+    if not (runs := Holder(pid=pid, user=processes.user(pid), sure=True)).trusted:
+        return stop_command(runs)
     found = supervisor.detect(pid)
     return found.stop_command if found is not None and found.stop_command else supervisor.kill_command(pid)
 

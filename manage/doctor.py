@@ -86,7 +86,8 @@ def look(env_file: Path, machine: Machine) -> tuple[Subject, list[Finding]]:
 
 
 def without_secrets(finding: Finding) -> Finding:
-    """The finding with every secret taken out: tools and errors may quote anything."""
+    """The finding in plain lines with every secret taken out: tools and errors may quote anything."""
     from base.secrets import redact
+    from base.text import plain
 
-    return replace(finding, text=redact(finding.text), fix=redact(finding.fix))
+    return replace(finding, text=redact(plain(finding.text)), fix=redact(plain(finding.fix)))

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from base import text
 from base.config import Settings
 from lock import InstanceLock
 from machine import accounts, processes
+from machine import holder as records
 from machine.folders import find_folder
 from machine.holder import Holder, bot_name, user_name
 from service import state
@@ -22,7 +24,8 @@ class Instance:
 
     holder: who runs it, None when nobody does. folder: of its files, as far as known. told: the status it wrote
     (state.py), empty when it cannot be read. left: the status of a killed bot, empty after a clean stop. seen_at: its
-    last sign of life, by the computer's clock, 0 for none.
+    last sign of life, by the computer's clock, 0 for none. elsewhere: the other computer where it ran by its folder,
+    which was copied or is shared; "" for none.
     """
 
     bot_id: int
@@ -31,6 +34,7 @@ class Instance:
     told: Mapping[str, Any]
     left: Mapping[str, Any]
     seen_at: float
+    elsewhere: str = ""
 
     @property
     def foreign(self) -> bool:
@@ -40,7 +44,17 @@ class Instance:
     @property
     def name(self) -> str:
         """`123456789 (@name)`, as far as it is known."""
-        return bot_name(self.bot_id, str(self.told.get("username") or (self.holder.username if self.holder else "")))
+        told = text.plain(str(self.told.get("username") or ""))
+        return bot_name(self.bot_id, told or (self.holder.username if self.holder else ""))
+
+    @property
+    def left_elsewhere(self) -> str:
+        """A sentence about the computer where the bot may still run, "" for none."""
+        if not self.elsewhere:
+            return ""
+        return (
+            f"Its folder is of {self.elsewhere}: if the bot still runs there, stop it there before you start it here."
+        )
 
 
 def look(settings: Settings, *, now: float | None = None) -> Instance:
@@ -64,11 +78,12 @@ def look(settings: Settings, *, now: float | None = None) -> Instance:
         told=told if current else {},
         left=told if holder is None else {},
         seen_at=seen_at,
+        elsewhere=records.elsewhere(folder / "holder.json") if holder is None else "",
     )
 
 
 def _holder(settings: Settings, folder: Path) -> Holder | None:
-    return InstanceLock(folder, settings.bot_id, machine_wide=settings.machine_wide_lock).holder()
+    return InstanceLock(folder, settings.token, machine_wide=settings.machine_wide_lock).holder()
 
 
 def _is_its_own(told: Mapping[str, Any], holder: Holder, seen_at: float, *, now: float) -> bool:

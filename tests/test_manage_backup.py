@@ -101,7 +101,7 @@ def test_nothing_is_restored_under_a_running_bot(
 ) -> None:
     file = argparse.Namespace(file=tmp_path / "saved.db")
     assert backup.run(env_file, file) == 0
-    with InstanceLock(tmp_path / "7654321", 7654321, machine_wide=False):
+    with InstanceLock(tmp_path / "7654321", "7654321:x", machine_wide=False):
         assert restore.run(env_file, file) == 1
     assert "Nothing was changed." in capsys.readouterr().err
 

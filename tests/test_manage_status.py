@@ -26,6 +26,7 @@ linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks i
 root = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can be somebody else")
 POLLING = "Polling: running"
 BOT_ID = int(TOKEN.partition(":")[0])
+NO_TOKEN = f"{BOT_ID}:none"
 # The interpreter itself may lie where only root can read: what is needed is loaded before.
 AS_NOBODY = (
     "import encodings.utf_8_sig, glob, locale, os, psutil, bot, dotenv.main, manage.status, manage.stop; "
@@ -116,8 +117,8 @@ def test_a_killed_bots_state_is_not_taken_for_a_running_one_nor_for_the_next_one
 
 def test_a_state_of_the_same_pid_but_of_an_earlier_life_is_not_believed(tmp_path: Path) -> None:
     """In a container every life of the bot has the same pid."""
-    place = Settings(token=f"{BOT_ID}:none", data_dir=tmp_path)
-    with InstanceLock(tmp_path / str(BOT_ID), BOT_ID) as lock:
+    place = Settings(token=NO_TOKEN, data_dir=tmp_path)
+    with InstanceLock(tmp_path / str(BOT_ID), NO_TOKEN) as lock:
         found = instance.look(place)
         assert found.holder is not None
         assert found.holder.pid == os.getpid()
@@ -147,17 +148,17 @@ def test_a_state_of_the_same_pid_but_of_an_earlier_life_is_not_believed(tmp_path
     ids=lambda _: "garbage",  # without the pid: each process of a test run has its own
 )
 def test_garbage_in_the_states_file_is_no_error(tmp_path: Path, content: bytes) -> None:
-    with InstanceLock(tmp_path / str(BOT_ID), BOT_ID) as lock:
+    with InstanceLock(tmp_path / str(BOT_ID), NO_TOKEN) as lock:
         (lock.folder / state.FILE).write_bytes(content)
-        found = instance.look(Settings(token=f"{BOT_ID}:none", data_dir=tmp_path))
+        found = instance.look(Settings(token=NO_TOKEN, data_dir=tmp_path))
         assert f"pid {os.getpid()}" in "\n".join(status_of.lines(found, 1.8e9))
         assert status_of.as_json(found, 1.8e9)["running"] is True
 
 
 def test_healthy_fails_for_a_bot_that_hangs_or_names_a_problem(tmp_path: Path) -> None:
     """The Docker image's health check."""
-    place = Settings(token=f"{BOT_ID}:none", data_dir=tmp_path)
-    with InstanceLock(tmp_path / str(BOT_ID), BOT_ID) as lock:
+    place = Settings(token=NO_TOKEN, data_dir=tmp_path)
+    with InstanceLock(tmp_path / str(BOT_ID), NO_TOKEN) as lock:
         holder = instance.look(place).holder
         assert holder is not None
         since = holder.since or 0
@@ -250,7 +251,7 @@ def test_a_settings_file_that_may_not_be_read_is_told(run_bot: Run, tmp_path: Pa
 
 
 def test_looking_never_makes_a_start_fail(tmp_path: Path) -> None:
-    place = Settings(token=f"{BOT_ID}:none", data_dir=tmp_path)
+    place = Settings(token=NO_TOKEN, data_dir=tmp_path)
     done = threading.Event()
 
     def look() -> None:
@@ -261,7 +262,7 @@ def test_looking_never_makes_a_start_fail(tmp_path: Path) -> None:
     looking.start()
     try:
         for _ in range(100):
-            with InstanceLock(tmp_path / str(BOT_ID), BOT_ID):
+            with InstanceLock(tmp_path / str(BOT_ID), NO_TOKEN):
                 pass
     finally:
         done.set()
