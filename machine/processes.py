@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
+from base import text
+
 if TYPE_CHECKING:
     import psutil
 
@@ -50,8 +52,8 @@ def ancestors(pid: int) -> list[Process]:
 
 
 def command_line(pid: int) -> str:
-    """The command line as one string. It may hold secrets: redact it before it is shown."""
-    return " ".join(_ask(pid, lambda process: process.cmdline()) or ())
+    """The command line as one plain line. It may hold secrets: redact it before it is shown."""
+    return text.plain(" ".join(_ask(pid, lambda process: process.cmdline()) or ()))
 
 
 def environment(pid: int) -> Mapping[str, str]:
@@ -68,8 +70,9 @@ def terminal(pid: int) -> str:
 
 
 def user(pid: int) -> str:
-    """The name of the account that runs the process."""
-    return _ask(pid, lambda process: process.username()) or ""
+    """The name of the account that runs the process, `uid 1234` where that has none."""
+    name = _ask(pid, lambda process: process.username()) or ""
+    return f"uid {name}" if name.isdigit() else name
 
 
 def started_at(pid: int) -> float | None:
@@ -111,6 +114,15 @@ def folder_of_open(pid: int, file: str) -> Path | None:
     except OSError:
         pass
     return None
+
+
+def has_open(pid: int, file: str) -> bool:
+    """Whether the process has the file, named by the end of its path, open now, even if deleted. Only on Linux."""
+    try:
+        links = [str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()]
+    except OSError:
+        return False
+    return any(Path(link.removesuffix(" (deleted)")).match(file) for link in links)
 
 
 def is_alive(pid: int) -> bool:

@@ -1,7 +1,8 @@
 """`python bot.py stop`: asks the running bot to stop, waits, and reports. It never kills.
 
 Where a supervisor would start the bot again, its own command is named instead. A signal goes only to the process that
-the kernel names as the lock's holder; elsewhere a file asks (stopfile.py). There is no hard stop here.
+the kernel names as the lock's holder, and only if that has this bot's lock file open at that moment and runs as the
+account that took the lock; elsewhere a file asks (stop_requests.py). There is no hard stop here.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import argparse
 import logging
 import os
 import signal
-import socket
 import sys
 import threading
 import time
@@ -19,8 +19,8 @@ from pathlib import Path
 from base import config, exit_codes, text
 from base.config import Settings
 from base.shell import bot_command
-from machine import stop_requests
-from machine.holder import Holder, stop_command
+from machine import processes, stop_requests, supervisor
+from machine.holder import WAY_OUT, Holder, stop_command
 from manage import instance
 from manage.instance import Instance
 
@@ -35,7 +35,7 @@ def run(env_file: Path, arguments: argparse.Namespace) -> int:
     place = config.place(env_file)
     found = instance.look(place)
     if found.holder is None:
-        print(f"Bot {found.name} was not running on this machine.")
+        print(f"Bot {found.name} was not running on this machine. {found.left_elsewhere}".rstrip())
         return exit_codes.STOPPED
     reason = _reason_not_to(found, found.holder)
     if reason:
@@ -43,7 +43,9 @@ def run(env_file: Path, arguments: argparse.Namespace) -> int:
         return exit_codes.PROBLEM
     began = time.monotonic()
     try:
-        _ask(place, found, found.holder)
+        if not _ask(place, found, found.holder):
+            print(_not_the_bot(found, found.holder), file=sys.stderr)
+            return exit_codes.PROBLEM
     except OSError as error:
         why = f"could not be asked to stop ({error.strerror or error}). To stop it"
         print(f"Bot {found.name} {why}: {stop_command(found.holder)}", file=sys.stderr)
@@ -55,30 +57,41 @@ def _reason_not_to(found: Instance, holder: Holder) -> str:
     """Why this command does not stop the bot, with what does; "" when it may."""
     runs = f"Bot {found.name} runs"
     command = stop_command(holder)
-    supervisor = holder.supervisor
-    if holder.host not in ("", socket.gethostname()) and not holder.sure:
+    around = holder.supervisor
+    if not holder.here:
         return f"{runs} on {holder.host}, according to its folder. Stop it there, with bot.py stop."
-    if supervisor is not None and supervisor.restarts:
-        return f"{runs} under {supervisor}, which would restart it at once. Stop it with:\n  {command}"
+    if around is not None and around.restarts:
+        return f"{runs} under {around}, which would restart it at once. Stop it with:\n  {command}"
     if holder.pid is None:
         return f"{runs}, but its process is not visible from here. Stop it {command}."
     if found.foreign and sys.platform != "win32" and os.geteuid() != 0:
         may_not = "which this account may not stop. Stop it as that user or as root"
         return f"{runs} as user {holder.user}, {may_not}:\n  {command}"
+    if not holder.trusted and (around := supervisor.detect(holder.pid)) is not None and around.restarts:
+        return f"{runs} under {around.kind}, which would restart it at once. Stop it {command}."
     return ""
 
 
-def _ask(place: Settings, found: Instance, holder: Holder) -> None:
-    """Raises OSError when the process cannot be reached. A process that has ended meanwhile is as good as asked."""
+def _not_the_bot(found: Instance, holder: Holder) -> str:
+    return (
+        f"Process {holder.pid} of user {holder.user} holds the name of bot {found.name}'s lock, but it does not have "
+        f"the lock file open: it is not the bot, and it was left alone. If no bot runs, {WAY_OUT}."
+    )
+
+
+def _ask(place: Settings, found: Instance, holder: Holder) -> bool:
+    """False: that process is not the bot. One that has ended meanwhile is as good as asked. Raises OSError."""
     assert holder.pid is not None
     if sys.platform == "win32" or not holder.sure:
         stop_requests.ask(found.folder, holder.pid)
-        return
+        return True
     try:
         handle = _handle(holder.pid)
         try:
             again = instance.look(place).holder
             if again is not None and again.pid == holder.pid:
+                if again.user != holder.user or not processes.has_open(holder.pid, f"{found.bot_id}/bot.lock"):
+                    return instance.look(place).holder is None  # it may just have stopped
                 if sys.platform == "linux" and handle is not None:
                     signal.pidfd_send_signal(handle, signal.SIGTERM)
                 else:
@@ -88,6 +101,7 @@ def _ask(place: Settings, found: Instance, holder: Holder) -> None:
                 os.close(handle)
     except ProcessLookupError:
         pass
+    return True
 
 
 def _handle(pid: int) -> int | None:

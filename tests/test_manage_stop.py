@@ -7,21 +7,25 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from argparse import Namespace
 from pathlib import Path
 
 import pytest
 from conftest import ROOT, TOKEN, Run, clean_environment
-from test_manage_status import AS_NOBODY, POLLING, folder, linux, root
+from test_manage_status import AS_NOBODY, BOT_ID, POLLING, folder, linux, root
 
 from base import files
 from machine import processes, stop_requests
+from machine.machine_lock import MachineLock
 from manage import stop
 from simulation.simulator import Simulator
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 # As on a system where no kernel object names the holder (macOS, Windows): its record is all there is.
 UNSURE = "import lock; lock._flock_holder = lambda path: None"
+NOBODY = 65534
+AS_NOBODY_TO_RUN = f"import manage.setup, service.run, monitors, logging.handlers; {AS_NOBODY}"
 UNSURE_SETTINGS = {"LOCK_SCOPE": "folder"}
 
 
@@ -124,6 +128,87 @@ def test_another_users_bot_is_left_alone_and_the_command_named(run_bot: Run) -> 
     assert "as user root" in asked.output
     assert f"kill -TERM {bot.pid}" in asked.output
     assert bot.process.poll() is None
+
+
+GONE = """
+import os, socket, sys
+held = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+held.bind(chr(0) + sys.argv[1])
+held.listen()
+child = os.fork()
+if child:
+    print(os.getpid(), child, flush=True)
+    os._exit(0)
+sys.stdin.read()
+"""
+
+
+@linux
+@root
+def test_a_process_that_came_to_the_pid_of_a_gone_listener_is_not_touched(run_bot: Run) -> None:
+    """A child keeps the socket, the kernel still names the parent's pid, and that is another process's by now."""
+    name = MachineLock(BOT_ID, TOKEN.partition(":")[2])._name
+    for _ in range(20):
+        keeper = subprocess.Popen(
+            [sys.executable, "-c", GONE, name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8"
+        )
+        assert keeper.stdout is not None
+        listener, _child = map(int, keeper.stdout.readline().split())
+        keeper.wait()
+        Path("/proc/sys/kernel/ns_last_pid").write_text(str(listener - 1), encoding="utf-8")
+        innocent = subprocess.Popen(["sleep", "60"])
+        try:
+            if innocent.pid != listener:  # some other process was quicker
+                continue
+            asked = run_bot("stop")
+            assert asked.wait_exit() == 1
+            assert f"Process {listener} of user root holds the name" in asked.output
+            assert "LOCK_SCOPE=folder" in asked.output
+            assert innocent.poll() is None
+            return
+        finally:
+            innocent.kill()
+            innocent.wait()
+            keeper.communicate()
+    pytest.skip("the pid cannot be had on a machine this busy")
+
+
+@linux
+@root
+def test_root_stops_the_bot_of_another_account_without_believing_what_it_says(run_bot: Run, sim: Simulator) -> None:
+    with tempfile.TemporaryDirectory() as data:
+        os.chown(data, NOBODY, NOBODY)
+        bot = run_bot("--env-file", os.devnull, before=AS_NOBODY_TO_RUN, DATA_DIR=data)
+        bot.wait_output(POLLING)
+        told = run_bot("status", DATA_DIR=data)
+        assert told.wait_exit() == 0
+        assert "bot.py" not in told.output.partition("process")[2].partition("stop it")[0], "not its command"
+        assert "stop it   as user" in told.output
+        asked = run_bot("stop", DATA_DIR=data)
+        assert asked.wait_exit() == 0, asked.output
+        assert bot.wait_exit() == 0
+
+
+@posix
+def test_a_folder_copied_from_another_computer_is_no_running_bot(
+    run_bot: Run, sim: Simulator, tmp_path: Path
+) -> None:
+    bot = run_bot()
+    bot.wait_output(POLLING)
+    record = folder(tmp_path) / "holder.json"
+    sim.wait(lambda: "process" in (files.read_json(record) or {}), what="the complete record")
+    bot.kill()
+    left = json.loads(record.read_text(encoding="utf-8"))
+    record.write_text(json.dumps(left | {"host": "the-old-server"}), encoding="utf-8")
+    told, asked, examined = run_bot("status"), run_bot("stop"), run_bot("doctor", "--json")
+    assert told.wait_exit() == 3
+    assert "is of the-old-server: if the bot still runs there, stop it there" in told.output
+    assert asked.wait_exit() == 0
+    assert "was not running on this machine. Its folder is of the-old-server" in asked.output
+    examined.wait_exit()
+    assert "free: this bot is not running" in examined.output
+    assert "is of the-old-server: it was copied, or is shared" in examined.output
+    run_bot().wait_output(POLLING)
 
 
 # Without a kernel's word: through a file
