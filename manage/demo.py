@@ -1,15 +1,16 @@
 """`python bot.py --demo`: the real bot against a simulated Telegram and simulated markets on this machine.
 
 It needs no token and no internet, reads none of your settings, and keeps its files in a temporary folder that is
-deleted at the end. The terminal shows the chat: /start, a whale, a second copy with the same token, the second copy
-gone. With a terminal you can type at any time and stay afterwards; without one the demo ends by itself. Exit code 0;
-1 with a sentence when a step did not happen in time.
+deleted at the end. The terminal shows the chat (screen.py): what a trader gets, then a second copy with the same
+token that comes and goes. With a terminal you can type at any time and stay afterwards; without one the demo ends by
+itself. Exit code 0; 1 with a sentence when a step did not happen in time.
 """
 
 from __future__ import annotations
 
 import _thread
 import contextlib
+import importlib.util
 import io
 import os
 import queue
@@ -17,22 +18,22 @@ import signal
 import subprocess
 import sys
 import tempfile
-import textwrap
 import threading
 import time
+import webbrowser
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from base import config
+from base.shell import pip_command
+from manage.screen import Screen, by_key, has_colour, keys
 
 if TYPE_CHECKING:  # the real bot imports this module too: it must not pay for a simulator it does not use
     from simulation.account import SimBot
-    from simulation.chats import Sent
     from simulation.simulator import Simulator
 
 YOU = 1001  # the made-up user id of the person at the terminal
-WIDTH = 100
 HOLD = 1.0  # Telegram holds repeated 409s back for 3 s; less keeps the story short
 ORPHAN_GRACE = 15.0  # seconds a bot whose demo is gone has to stop in order
 
@@ -70,20 +71,25 @@ def run(interactive: bool) -> int:
     if sys.platform != "win32":
         ends.append(signal.SIGHUP)
     previous = {number: signal.signal(number, _interrupt) for number in ends}
+    # The line that is typed is kept whole only where each key comes by itself.
+    typing = interactive and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+    screen = Screen(sys.stdout, typing=typing, colour=has_colour(sys.stdout))
     try:
         with (
+            by_key() if typing else contextlib.nullcontext(),
             tempfile.TemporaryDirectory(prefix="cryptosat-demo-", ignore_cleanup_errors=True) as folder,
             Simulator(conflict_hold=HOLD) as sim,
-            _Demo(sim, Path(folder), interactive=interactive) as demo,
+            _Demo(sim, screen, Path(folder), interactive=interactive) as demo,
         ):
             try:
                 demo.play()
             except _Failed as failure:
-                print(f"\nThe demo stopped: {failure}\n{demo.log_tail()}", file=sys.stderr)
+                screen.end(f"The demo stopped: {failure}")
+                print(demo.log_tail(), file=sys.stderr)
                 return 1
     except KeyboardInterrupt:
         with contextlib.suppress(OSError):  # the terminal may be gone
-            print("\nThe demo is over.", flush=True)
+            screen.end("The demo is over.")
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
@@ -95,12 +101,12 @@ def _interrupt(*_: object) -> NoReturn:
 
 
 class _Demo:
-    """The bot as a child process, the chat on the terminal, and the steps of the demo; all in the main thread."""
+    """The bot as a child process, the chat on the screen, and the steps of the demo; all in the main thread."""
 
-    def __init__(self, sim: Simulator, folder: Path, *, interactive: bool) -> None:
+    def __init__(self, sim: Simulator, screen: Screen, folder: Path, *, interactive: bool) -> None:
         # An id of its own, so that two demos (or a demo and a real bot) never meet in a lock.
         self._token = f"{900_000_000_000 + os.getpid()}:DEMO-token-that-opens-nothing-00000"
-        self._sim = sim
+        self._sim, self._screen = sim, screen
         self._bot: SimBot = sim.bot(self._token, username="cryptosat_demo_bot")
         self._folder = folder
         self._interactive = interactive
@@ -161,23 +167,30 @@ class _Demo:
 
     def play(self) -> None:
         """The steps, then (with a terminal) the chat until you quit. Raises _Failed and KeyboardInterrupt."""
-        market = self._sim.market
+        market, screen = self._sim.market, self._screen
         market.give_past(8)
-        print("CryptoSat demo: the real bot with a simulated Telegram and simulated markets. Press Ctrl-C to quit.")
+        screen.say(
+            "CryptoSat demo: the real bot with a simulated Telegram and simulated markets. Press Ctrl-C to quit."
+        )
         if self._interactive:
-            print("Type a /command or the label of a [button], then press Enter.")
+            screen.say("Type a /command or the label of a [button], then press Enter.")
         self._tell("The bot starts.")
         self._until(lambda: self._bot.polling, "the bot did not start polling", within=20)
         self._tell("You say hello.")
-        said = self._bot.delivered
-        self._say("/start")
-        self._until(lambda: self._bot.delivered > said, "/start was not answered", within=8)
-        flow = market.start_flow(12)
+        self._ask("/start")
+        # BTC is quiet, so that every fill of the message is one of the order that the story tells of.
+        market.trade("binance", "BTC", "sell", market.prices["BTC"], 0.001)
+        flow = market.start_flow(12, ("ETH", "SOL"))
         self._until(lambda: _reads(self._sim, "BTCUSDT") >= 3, "the bot did not read the market", within=15)
-        self._tell("Someone buys 2.4 million dollars of Bitcoin: one order that fills in dozens of small trades.")
+        self._tell("Someone buys 2.4 million dollars of Bitcoin: one order that fills in 40 small trades.")
         before = self._bot.delivered
         market.sweep("binance", "BTC", "buy", usd=2_400_000, fills=40, span_ms=90)
         self._until(lambda: self._heard(before, "BTC"), "the whale was not reported", within=15)
+        self._tell("Too many alerts? You raise the minimum for Bitcoin.")
+        self._ask("/threshold BTC 2m")
+        self._tell("You ask for a summary. It can come every morning: /digest 09:00")
+        self._ask("/digest now")
+        self._show_a_chart()
         self._meet_a_second_copy()
         self._tell("That's the demo.")
         if self._interactive:
@@ -185,9 +198,38 @@ class _Demo:
             market.start_flow(12, seed=2, whale_every=25)
             market.perpetuals.liquidate("okx", "BTC", "long", usd=640_000)
             market.perpetuals.set_rate("hyperliquid", "ETH", 0.00009)
-            print("Markets keep running, with a whale every 25 seconds.")
-            print("Try /help, /whales, /liq, /funding or /status. Type quit to leave.")
+            screen.say("Markets keep running, with a whale every 25 seconds.")
+            screen.say("Try /help, /whales, /liq, /funding or /status. Type quit to leave.")
             self._until(lambda: False)
+
+    def _ask(self, text: str) -> None:
+        """You send a command, and the bot answers."""
+        said = self._bot.delivered
+        self._say(text)
+        self._until(lambda: self._bot.delivered > said, f"{text} was not answered", within=15)
+
+    def _show_a_chart(self) -> None:
+        """Ask for a chart and open it, or say where it is."""
+        if importlib.util.find_spec("matplotlib") is None:
+            self._tell(f"Charts need one more package: {pip_command('install', 'matplotlib')}")
+            return
+        self._tell("You ask for a chart.")
+        before = self._bot.delivered
+        self._say("/chart BTC 1h")
+        self._until(lambda: self._pictures(before), "the chart was not sent", within=40)
+        chart = self._folder / "chart.png"
+        chart.write_bytes(self._pictures(before)[-1])
+        # Without a desktop this would open a browser inside the terminal.
+        desktop = (
+            sys.platform in ("win32", "darwin") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+        )
+        opened = self._interactive and desktop and webbrowser.open_new_tab(chart.as_uri())
+        self._screen.say(f"The chart {'opens now' if opened else 'is here until the demo ends'}: {chart}")
+
+    def _pictures(self, since: int) -> list[bytes]:
+        """The pictures that the bot has sent after message number `since`."""
+        photos = (sent.params.get("photo") for sent in self._bot.sent_after(since))
+        return [photo.data for photo in photos if photo is not None and not isinstance(photo, str)]
 
     def _meet_a_second_copy(self) -> None:
         """Another poller with the same token comes, stays, and leaves again."""
@@ -227,10 +269,10 @@ class _Demo:
             if time.monotonic() > deadline:
                 raise _Failed(f"{failure} within {within:.0f} s.")
             try:  # in slices: Windows cannot interrupt a wait without an end
-                line = self._typed.get(timeout=0.05)
+                typed = self._typed.get(timeout=0.05)
             except queue.Empty:
                 continue
-            self._take(line)
+            self._take(typed)
 
     def _stands_by(self) -> bool:
         """It only looks (getWebhookInfo) and does not poll, twice in a row."""
@@ -245,72 +287,51 @@ class _Demo:
     # The keyboard
 
     def _read(self) -> None:
-        # The raw stream: a thread that sits in the buffered one would hold its lock when the interpreter ends.
-        raw = cast(io.BufferedReader, sys.stdin.buffer).raw
-        rest = b""
-        while chunk := raw.read(4096):
-            *lines, rest = (rest + chunk).split(b"\n")
-            for line in lines:
-                self._typed.put(line.decode("utf-8", "replace").strip())
+        for typed in keys():
+            self._typed.put(typed)
         self._typed.put(None)
 
-    def _take(self, line: str | None) -> None:
-        if line is None or line.lower() in ("quit", "exit", "/quit"):
+    def _take(self, typed: str | None) -> None:
+        if typed is None:
             raise KeyboardInterrupt
-        if line:
-            label = line.strip("[]").lower()
-            for sent in reversed(self._bot.sent):
-                for text, data in sent.buttons:
-                    if text.lower() == label and not data.startswith("http"):
-                        self._bot.press(sent.message_id, data, chat_id=YOU, name="You")
-                        return
-            self._bot.send_text(YOU, line, name="You")
+        for line in self._screen.type(typed):
+            if line.lower() in ("quit", "exit", "/quit"):
+                raise KeyboardInterrupt
+            if line and not self._press(line.strip("[]").lower()):
+                self._say(line)
+
+    def _press(self, label: str) -> bool:
+        """Press the newest button with this label, if there is one."""
+        for sent in reversed(self._bot.sent):
+            for text, data in sent.buttons:
+                if text.lower() == label and not data.startswith("http"):
+                    self._screen.message("You", f"[{text}]")
+                    self._bot.press(sent.message_id, data, chat_id=YOU, name="You")
+                    return True
+        return False
 
     # The screen
 
     def _say(self, text: str) -> None:
         self._show()
-        print(f"{_clock()}  You  {text}", flush=True)
+        self._screen.message("You", text)
         self._bot.send_text(YOU, text, name="You")
 
     def _tell(self, text: str) -> None:
         self._show()
-        print(f"\n* {text}", flush=True)
+        self._screen.tell(text)
 
     def _show(self) -> None:
         """Print what the bot delivered since the last look."""
         for sent in self._bot.sent_after(self._shown):
             self._shown += 1
-            lines = self._readable(sent)
-            if sent.method == "answerCallbackQuery":
-                lines = [f"({sent.text})"] if sent.text else []
-            elif sent.method.startswith("edit"):
-                lines = ["(edited)", *lines]
-            head = f"{_clock()}  Bot"
-            for line in lines:
-                print(f"{head:13}  {line}".rstrip(), flush=True)
-                head = ""
-
-    def _readable(self, sent: Sent) -> list[str]:
-        """The message as lines of plain text, links written out, buttons in brackets."""
-        text = sent.text
-        message = next((m for m in self._bot.chat(sent.chat_id) if m["message_id"] == sent.message_id), {})
-        units = text.encode("utf-16-le")
-        for entity in reversed(message.get("entities", [])):
-            if entity["type"] == "text_link":
-                end = (entity["offset"] + entity["length"]) * 2
-                units = units[:end] + f" ({entity['url']})".encode("utf-16-le") + units[end:]
-        text = units.decode("utf-16-le", "replace")
-        lines = [part for line in text.splitlines() for part in textwrap.wrap(line, WIDTH) or [""]]
-        if sent.buttons:
-            lines.append(" ".join(f"[{label}]" for label, _ in sent.buttons))
-        return lines
+            if sent.method != "answerCallbackQuery":
+                edited, labels = sent.method.startswith("edit"), [label for label, _ in sent.buttons]
+                self._screen.message("Bot", sent.text, edited=edited, buttons=labels)
+            elif sent.text:
+                self._screen.message("Bot", f"({sent.text})")
 
 
 def _reads(sim: Simulator, symbol: str) -> int:
     """How often the bot has read this market."""
     return sum(1 for call in sim.market.calls if symbol in str(call.params.get("symbol", "")) and call.status)
-
-
-def _clock() -> str:
-    return time.strftime("%H:%M:%S")

@@ -343,6 +343,13 @@ def test_the_demo_plays_its_story_with_no_terminal_and_exits_0(demo: Demo) -> No
     process, home = demo
     told, _ = process.communicate(timeout=60)
     assert process.returncode == 0, told
+    story = (
+        *("Alerts are on", "fills in 40 small trades", "BTC buy 2.4M USD", "40 fills in", "/threshold BTC 2m"),
+        *("Whale orders from BTC 2M", "/digest now", "1 whale order, 2.4M USD", "hart", "Two copies of this bot"),
+        *("you may see each one twice", "The other copy is gone. "),
+    )
+    places = [told.find(words) for words in story]
+    assert -1 not in places and places == sorted(places), told  # what a trader gets comes first
     assert SECRETS[0] not in told
     assert "Traceback" not in told
     assert not any(home.rglob("bot.db")), "the demo touched a real bot's folder"

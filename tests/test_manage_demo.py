@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+import select
 import signal
 import subprocess
 import sys
@@ -13,6 +16,9 @@ from pathlib import Path
 import psutil
 import pytest
 from conftest import ROOT, clean_environment
+
+if sys.platform != "win32":
+    import termios
 
 ENDS = ["SIGKILL", "SIGTERM", "SIGHUP"] if sys.platform != "win32" else ["SIGTERM"]  # there it kills
 WITHIN = 40.0  # seconds, on a busy machine
@@ -76,6 +82,46 @@ def test_a_demo_that_is_asked_to_end_leaves_no_files(demo: subprocess.Popen[str]
     demo.send_signal(getattr(signal, name))
     assert demo.wait(WITHIN) == 0
     assert list(tmp_path.glob("cryptosat-demo-*")) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals")
+def test_a_terminal_shows_the_typed_line_whole_gets_no_echo_and_is_left_as_it_was(tmp_path: Path) -> None:
+    ours, theirs = os.openpty()
+    termios.tcsetwinsize(ours, (24, 50))
+    before = termios.tcgetattr(ours)
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "bot.py"), "--demo"],
+        env=clean_environment() | {"HOME": str(tmp_path), "TMPDIR": str(tmp_path), "TERM": "xterm", "NO_COLOR": "1"},
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    )
+    output, unsent = b"", b"/wha"
+    try:
+        ends_at = time.monotonic() + WITHIN
+        while b"40 fills" not in output:
+            assert time.monotonic() < ends_at, output.decode()
+            if select.select([ours], [], [], 0.5)[0]:
+                output += os.read(ours, 4096)
+            if unsent and b"say hello" in output:
+                os.write(ours, unsent)
+                unsent = b""
+        while not output.endswith(b"> /wha"):
+            output += os.read(ours, 4096)
+        os.write(ours, b"\x15quit\n")
+        while b"The demo is over." not in output:
+            output += os.read(ours, 4096)
+        assert process.wait(WITHIN) == 0
+    finally:
+        process.kill()
+        process.wait()
+    rows = output.decode().replace("\r\n", "\n").split("\n")
+    assert [row for row in rows if len(row.rpartition("\r")[2]) > 50] == []
+    assert set(re.findall("(..)/wha", output.decode())) == {"> "}, "the terminal echoes what is typed"
+    assert termios.tcgetattr(ours) == before
+    os.close(ours)
+    os.close(theirs)
 
 
 def test_a_bot_that_is_told_to_end_with_its_input_ends_while_it_still_starts(tmp_path: Path) -> None:
