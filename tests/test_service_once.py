@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import OWNER, TOKEN, BotProcess, Run
 
+from service import state
 from simulation.account import SimBot
 from simulation.simulator import Simulator
 from store import Store
@@ -92,6 +93,19 @@ def test_beside_a_running_bot_it_waits_for_that_bots_round_and_no_alert_comes_tw
     chat.wait_text("BTC sell", chat_id=OWNER)
     assert alerts(chat) == 1
     assert bot.stop()[0] == 0
+
+
+@pytest.mark.usefixtures("subscribed")
+def test_beside_a_bot_whose_alerts_are_paused_it_says_so_at_once(run_bot: Run, chat: SimBot, sim: Simulator) -> None:
+    bot = run_bot(before="import monitors; monitors.STATUS_EVERY = 0.2", ON_CONFLICT="pause")
+    bot.wait_output(POLLING)
+    sim.wait(lambda: chat.polling, what="a long poll")
+    with chat.rival(timeout=30):
+        sim.wait(lambda: (state.read(bot.folder) or {}).get("alerts_paused"), what="standby", timeout=30)
+        round_ = once(run_bot)
+        assert round_.wait_exit() == 69
+    assert "waiting for its next round" in round_.output
+    assert "Its alerts are paused while another copy is active" in round_.output
 
 
 @linux
