@@ -39,6 +39,7 @@ class Clock:
         # Unix seconds when the counter was 0: for our time, for the computer's, and for what was taken from there.
         self._zero = self._wall_zero = self._followed = wall() - self._began
         self._told = self._answered = False
+        self._misled = False  # by the server's Date
 
     def __call__(self) -> float:
         return self._zero + self._counter()
@@ -49,12 +50,21 @@ class Clock:
 
     def told(self, date: float | None, *, took: float) -> None:
         """Telegram answered within the last `took` seconds, with this `Date` in whole seconds; None: without one."""
-        if date is not None:
+        if date is not None and not self._misled:
             self._told = True
-            self.bound(date, date + 1 + took)
+            self._bound(date, date + 1 + took)
         self._answered = True
 
-    def bound(self, least: float, most: float = math.inf) -> None:
+    def message(self, sent: float, *, since: float = math.inf) -> None:
+        """A message has come that was sent at this time, and not more than `since` seconds ago.
+
+        Servers without a `Date` tell the time by these alone, and so does one whose own clock turns out to be wrong.
+        """
+        behind, ahead = sent - self() > WRONG, self() - sent > since + WRONG  # Telegram may pass it on a little late
+        self._misled = self._misled or (self._told and (behind or ahead))
+        self._bound(sent, sent + since if ahead else math.inf)
+
+    def _bound(self, least: float, most: float) -> None:
         """It is now between these two times: put the clock right if it says something else."""
         now = self()
         off = now - min(max(now, least), most)

@@ -28,7 +28,7 @@ from requests.structures import CaseInsensitiveDict
 
 from base import transport
 from base.answer import Answer, whole
-from base.clock import WRONG, Clock
+from base.clock import Clock
 from base.secrets import know
 from base.stopwatch import Stopwatch
 from base.worker import heartbeat
@@ -247,7 +247,7 @@ class Telegram:
         if dates:
             # Messages that were not there at the last look came after it, or Telegram was slow to pass them on.
             since = math.inf if self._none_waited is None else self._none_waited.elapsed()
-            self.clock.bound(max(dates), max(dates) + since + WRONG)
+            self.clock.message(max(dates), since=since)
         self._none_waited = None if updates else asked
 
 

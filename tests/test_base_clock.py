@@ -55,6 +55,20 @@ def test_a_date_in_whole_seconds_and_a_slow_answer_are_no_reason_to_move() -> No
         assert computer.clock() == NOW
 
 
+@pytest.mark.parametrize("wrong", [3600.0, -3600.0])
+def test_a_server_whose_own_clock_is_wrong_misleads_it_until_the_first_message(
+    wrong: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
+    computer = Computer()
+    for number in range(5):
+        computer.clock.told(computer.right // 1 + wrong, took=0.1)
+        computer.passed += 3
+        computer.clock.message(computer.right, since=4)
+        assert computer.clock() == pytest.approx(computer.right, abs=65), number
+    assert len(caplog.records) <= 1
+
+
 def test_it_does_not_drift_by_being_asked() -> None:
     """The counter goes on between two lines of code."""
     clock = Clock()
@@ -75,7 +89,7 @@ def test_a_message_is_never_from_the_future() -> None:
     computer = Computer(-3600)
     computer.clock.told(None, took=0.1)
     assert computer.clock() == NOW - 3600
-    computer.clock.bound(NOW)
+    computer.clock.message(NOW)
     assert computer.clock() == NOW
     computer.passed += SETTLED + 1
     computer.clock.follow_computer()
