@@ -210,6 +210,21 @@ def test_an_upgrade_runs_the_missing_steps_only_also_after_one_that_was_cut_off(
     assert not list(path.parent.glob("*.unfinished"))
 
 
+def test_what_waited_in_a_file_of_version_7_is_still_sent(path: Path) -> None:
+    older = database.Database(path, migrations=())
+    older.write(
+        "INSERT INTO deliveries (chat_id, lane, method, payload, created_at, attempts, state) "
+        "VALUES (7, 0, 'sendMessage', '{\"text\": \"pong\"}', 1.0, 3, 'pending')"
+    )
+    older.close()
+    with contextlib.closing(Store(path)) as upgraded:
+        ((number, chat_id, _),) = upgraded.pending()
+        waiting = upgraded.delivery(number)
+        assert waiting is not None
+        assert (chat_id, waiting.payload, waiting.update_id) == (7, {"text": "pong"}, None)
+        upgraded.settle_sent(waiting, message_id=1, now=2.0)
+
+
 def test_a_new_file_gets_the_newest_schema_without_a_copy(path: Path) -> None:
     made = database.Database(path, migrations=(*schema.MIGRATIONS, shout))
     assert made.rows("SELECT name FROM chats") == []
