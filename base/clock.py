@@ -60,9 +60,11 @@ class Clock:
 
         Servers without a `Date` tell the time by these alone, and so does one whose own clock turns out to be wrong.
         """
-        behind, ahead = sent - self() > WRONG, self() - sent > since + WRONG  # Telegram may pass it on a little late
-        self._misled = self._misled or (self._told and (behind or ahead))
-        self._bound(sent, sent + since if ahead else math.inf)
+        if sent - self() > WRONG:
+            self._told, self._misled = False, self._misled or self._told
+        late = self() - sent > since + WRONG
+        # A Date is the better witness: Telegram itself may pass a message on late.
+        self._bound(sent, sent + since if late and not self._told else math.inf)
 
     def _bound(self, least: float, most: float) -> None:
         """It is now between these two times: put the clock right if it says something else."""

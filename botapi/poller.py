@@ -35,7 +35,7 @@ LONG_POLL = 3  # seconds: how soon a dead connection is noticed; 20 polls of 1 k
 FIRST_POLL = 1
 STORE_REST = 5.0
 WEBHOOK_LOOK = 10.0
-MARK_EVERY = 300.0  # seconds between two notes of when it last polled: each is a write to the disk
+MARK_EVERY = 600.0  # seconds between two notes of when it last polled: each is a write to the disk
 TELL_EVERY = 3600.0
 
 

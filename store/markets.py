@@ -24,7 +24,8 @@ _PUT_RATE = (
     "OR rates.next_ms <> excluded.next_ms OR rates.symbol <> excluded.symbol"
 )
 # While nothing is traded only the time goes on: to write it with each look would be most of what an idle bot writes.
-MARK_EVERY = 240.0  # seconds
+MARK_EVERY = 480.0  # seconds between two notes of when something was read
+CURSOR_EVERY = 240.0  # the same for trades, where ten minutes without a look are a gap
 _SET_CURSOR = (
     "INSERT INTO cursors (venue, symbol, text, at) VALUES (?, ?, ?, ?) ON CONFLICT (venue, symbol) DO UPDATE SET "
     "text = excluded.text, at = excluded.at "
@@ -70,8 +71,8 @@ class Markets:
         return [row["venue"] for row in rows]
 
     def set_cursor(self, venue: str, symbol: str, text: str, *, at: float) -> None:
-        """The feed was read up to `text`, whose time is `at`; if only the time is new, it may be MARK_EVERY old."""
-        self._db.write(_SET_CURSOR, (venue, symbol, text, at, MARK_EVERY))
+        """The feed was read up to `text`, whose time is `at`; if only the time is new, it may be CURSOR_EVERY old."""
+        self._db.write(_SET_CURSOR, (venue, symbol, text, at, CURSOR_EVERY))
 
     def add_gap(self, venue: str, symbol: str, *, missed: int | None, start: float, end: float) -> bool:
         """Note that trades between two times were not seen; `missed` None when their number is not known.

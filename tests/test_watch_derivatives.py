@@ -254,7 +254,7 @@ def test_a_kill_between_two_alerts_loses_and_repeats_nothing(
 def test_each_alert_is_a_transaction_of_its_own(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
     """So commands get their turn during a storm; the cursors are last."""
     watch.tick(watch.liquidations)
-    watch.away(300)
+    watch.away(500)
     for number in range(3):
         watch.liquidate("gate", "long" if number % 2 else "short", 600_000)
 
@@ -277,7 +277,7 @@ def test_while_nothing_happens_the_cursors_are_written_every_few_minutes(watch: 
     for _ in range(3):
         watch.tick(watch.liquidations, after=60)
     assert watch.store._db._connection.total_changes == before
-    watch.away(300)
+    watch.away(500)
     watch.tick(watch.liquidations, after=60)
     cursors = [watch.store.markets.cursor("OKX", "BTC-USDT"), watch.store.markets.cursor("Gate", "*")]
     read = [int(cursor.text.partition(" ")[0]) for cursor in cursors if cursor is not None]
