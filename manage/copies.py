@@ -50,10 +50,8 @@ def lock(subject: Subject) -> Iterator[Finding]:
         words = "LOCK_SCOPE=folder: it does not stop copies with another DATA_DIR or another account"
         yield Finding("lock", "warning", words, "remove LOCK_SCOPE, unless a sandbox forbids the wider lock")
     for pid, place in _running(subject):
-        waits = (
-            "it is on standby or is another bot" if subject.holder is not None else "it does not hold this bot's lock"
-        )
-        words = f"process {pid} also runs bot.py{f' in {place}' if place else ''}: {waits}"
+        waits = "it is on standby" if subject.holder is not None else "it does not hold this bot's lock"
+        words = f"process {pid} also runs this bot{f' in {place}' if place else ''}: {waits}"
         yield Finding("lock", "warning", words, f"to stop it: {_stop(pid)}")
 
 
@@ -74,7 +72,7 @@ def _stop(pid: int) -> str:
 
 
 def _running(subject: Subject) -> Iterator[tuple[int, Path | None]]:
-    """Other processes that run this bot; those with another token do not count."""
+    """Other processes that surely run this bot: what is another program, or may be, is none of its business."""
     known = {os.getpid(), os.getppid(), subject.holder.pid if subject.holder is not None else 0}
     for pid, words, cwd in processes.everything():
         if pid in known or not re.match(r"python|pypy", PureWindowsPath(words[0] if words else "").name.lower()):
@@ -85,27 +83,34 @@ def _running(subject: Subject) -> Iterator[tuple[int, Path | None]]:
             continue
         quoted = " ".join(f'"{word}"' if sys.platform == "win32" else shlex.quote(word) for word in words[script:])
         started = starts_bot(quoted, cwd)
-        if started is not None and _is_ours(subject, pid, started.folder):
+        given = re.search(r"--env-file[= ](.+?)(?: --|$)", " ".join(words[script:]))
+        file = Path(cwd, given[1]) if given else None
+        if started is not None and _is_ours(subject, pid, started.folder, file):
             yield pid, started.folder
 
 
-def _is_ours(subject: Subject, pid: int, place: Path | None) -> bool:
+def _is_ours(subject: Subject, pid: int, place: Path | None, env_file: Path | None) -> bool:
+    """By the number of its token, its settings file or its folder, the first of them that is known."""
+    from base import config
+
     own = subject.settings.bot_id if subject.settings is not None else 0
     told = processes.environment(pid).get("TELEGRAM_BOT_TOKEN", "").partition(":")[0]
-    return told == str(own) if told else _same_bot(subject, place) is not False
+    if told:
+        return told == str(own)
+    if env_file is not None:
+        return env_file == subject.env_file or config.bot_id_in(env_file) == own
+    return bool(_same_bot(subject, place))
 
 
 def _same_bot(subject: Subject, place: Path | None) -> bool | None:
     """Whether a folder's copy is the same bot; None when that is unknown."""
     if place is None:
         return None
-    if place == ROOT:
-        return True
     from base import config
 
     theirs = config.bot_id_in(place / ".env")
     if theirs is None or subject.settings is None:
-        return None
+        return True if place == ROOT else None
     return theirs == subject.settings.bot_id
 
 
@@ -173,7 +178,7 @@ def starters(subject: Subject, *, deadline: float) -> Iterator[Finding]:
                 sure.append(found)
             elif same is None:
                 words = f"{found} starts a bot.py that is not visible from here; it may be this bot"
-                yield Finding("started by", "warning", words, f"if it is a second one: {found.remove}")
+                yield Finding("started by", "ok", words, f"if it is a second one: {found.remove}")
     around = subject.holder.supervisor if subject.holder is not None else None
     active = [found for found in sure if found.starts or found.running]
     if len(active) > 1:

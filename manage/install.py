@@ -189,7 +189,7 @@ def run(env_file: Path, arguments: argparse.Namespace) -> int:
             return exit_codes.PROBLEM
         _say(f"Saved {target}. Nothing was started.")
         _guide(name, place)
-    for warning in warnings(env_file, place):
+    for warning in [*([] if name == "desktop" else unready(env_file)), *warnings(place)]:
         _say(f"Note: {warning}")
     return exit_codes.STOPPED
 
@@ -276,13 +276,23 @@ def written(target: Path, content: bytes) -> str:
     return ""
 
 
-def warnings(env_file: Path, place: Place) -> list[str]:
+def unready(env_file: Path) -> list[str]:
+    """What the settings file lacks for a bot that can ask nobody: it would end at once."""
+    try:
+        config.load(env_file, environ={})
+    except config.ConfigError as error:
+        if config.TOKEN in error.missing and os.environ.get(config.TOKEN):
+            seen = "the token is only in this terminal's environment, which a service cannot see"
+            return [f"{seen}. Put it into {env_file}."]
+        if error.missing:
+            names = " and ".join(error.missing)
+            return [f"{env_file} has no {names}, so the bot would end at once. First run: {bot_command('setup')}"]
+    return []
+
+
+def warnings(place: Place) -> list[str]:
     """What would make the service fail although the bot runs in this terminal."""
     found = []
-    if os.environ.get("TELEGRAM_BOT_TOKEN") and config.bot_id_in(env_file) is None:
-        found.append(
-            f"the token is only in this terminal's environment, which a service cannot see. Put it into {env_file}."
-        )
     if sys.prefix == sys.base_prefix and not WINDOWS:
         found.append(f"this is the system's Python, not a virtual environment. The service will use {place.python}.")
     if place.user == "root":

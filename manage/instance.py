@@ -23,9 +23,9 @@ class Instance:
     """One look at a bot. Times are unix seconds.
 
     holder: who runs it, None when nobody does. folder: of its files, as far as known. told: the status it wrote
-    (state.py), empty when it cannot be read. left: the status of a killed bot, empty after a clean stop. seen_at: its
-    last sign of life, by the computer's clock, 0 for none. elsewhere: the other computer where it ran by its folder,
-    which was copied or is shared; "" for none.
+    (state.py), empty when it cannot be read. left: the status of a killed bot, or of one that ended
+    by itself. seen_at: its last sign of life, by the computer's clock, 0 for none. elsewhere: the other computer
+    where it ran by its folder, which was copied or is shared; "" for none.
     """
 
     bot_id: int

@@ -62,6 +62,7 @@ def as_json(found: Instance, now: float) -> dict[str, Any]:
         "folder": str(found.folder),
         **{name: found.told.get(name) for name in _STATE},
         "told_at": found.seen_at if found.told else None,
+        "ended": found.left.get("ended"),
     }
 
 
@@ -72,8 +73,9 @@ def lines(found: Instance, now: float) -> Iterator[str]:
         if found.elsewhere:
             yield text.row("ended", found.left_elsewhere)
         elif found.left:
-            at = text.clock(found.seen_at, now=now)
-            yield text.row("ended", f"it was killed, or the power failed; last sign of life {at}")
+            at, why = text.clock(found.seen_at, now=now), str(found.left.get("ended", ""))
+            killed = f"it was killed, or the power failed; last sign of life {at}"
+            yield text.row("ended", f"{at}: {why}" if why else killed)
         yield text.row("folder", str(found.folder))
         return
     yield f"Bot {found.name} is running."

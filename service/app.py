@@ -205,15 +205,18 @@ class Bot:
         if self.web is not None:
             self.web.worker.start()
 
-    def stop(self) -> None:
-        """End within the shortest limit of a supervisor (PM2: 1.6 s): cut the poll, send what can go, end threads."""
+    def stop(self, why: str = "") -> None:
+        """End within the shortest limit of a supervisor (PM2: 1.6 s): cut the poll, send what can go, end threads.
+
+        why: for `status`, where the bot ends by itself.
+        """
         self.watchdog.worker.stop()
         self.watchers.stop()
         self.scheduler.stop()
         self.poller.stop(0.6)
         self.outbox.stop(0.6)
         self.scheduler.join(0.3)
-        self.state.remove()
+        self.state.end(why)
         if self.web is not None:
             self.web.stop()
 

@@ -121,7 +121,7 @@ def _run(bot: Bot, lock: InstanceLock, events: queue.SimpleQueue[object], notifi
     notifier.stopping()
     log.log(logging.ERROR if end.code else logging.INFO, "%s", end.message)
     started = time.monotonic()
-    bot.stop()
+    bot.stop(end.message if end.code else "")
     log.info("Stopped in %.2f s", time.monotonic() - started)
     return end.code
 

@@ -1,8 +1,8 @@
 """The running bot's state as one plain dict, and its file: `status.json` in the bot's folder.
 
 The file is a hint for people and for `status` and `doctor`: written when something changes, whole or not at all, and
-removed at a clean stop. Its time on the disk, by the computer's clock, is the latest sign of life. Only the lock says
-whether a bot runs; a file without a lock was left by a kill. It holds no token and no message text.
+removed at a clean stop; a bot that ended by itself leaves in it why. Its time on the disk, by the computer's clock,
+is the latest sign of life. Only the lock says whether a bot runs. It holds no token and no message text.
 """
 
 from __future__ import annotations
@@ -105,10 +105,13 @@ class State:
         self._hours: list[list[int]] = []  # the last 24 clock hours: [unix time of the beginning, alerts]
         self._count_again_at = -math.inf
 
-    def remove(self) -> None:
-        """Remove the file: the bot stops."""
+    def end(self, why: str) -> None:
+        """The bot stops: remove the file, or leave in it why the bot ended by itself ("": it was asked to)."""
         try:
-            self._path.unlink(missing_ok=True)
+            if why:
+                files.write_json(self._path, self.latest | {"schema": SCHEMA, "ended": why})
+            else:
+                self._path.unlink(missing_ok=True)
         except OSError:
             pass  # Windows: someone is reading it; it is only a hint, and the lock shows that nobody runs
 

@@ -101,6 +101,9 @@ def test_a_refused_token_ends_with_77_at_the_start_and_in_mid_run(run_bot: Run, 
     sim.revoke(TOKEN)
     chat.send_text(chat_id=OWNER, text="/ping")
     assert bot.wait_exit(30) == 77
+    told = run_bot("status")
+    assert told.wait_exit() == 3
+    assert "Telegram refuses the token" in told.output, "it says why it ended"
     again = run_bot(before=soon)
     assert again.wait_exit() == 77
     assert "@BotFather" in again.output

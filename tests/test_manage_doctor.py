@@ -375,9 +375,39 @@ def test_a_standby_on_this_machine_is_named_with_how_to_stop_it(run_bot: Run, do
         second.wait(10)
         assert second.stderr is not None
         second.stderr.close()
-    assert f"process {second.pid} also runs bot.py" in words(found, "lock")
+    assert f"process {second.pid} also runs this bot" in words(found, "lock")
     assert kill_command(second.pid) in words(found, "lock")
     assert code == 0
+
+
+def test_another_program_called_bot_py_is_named_only_if_it_is_this_bot(doctor: Doctor, tmp_path: Path) -> None:
+    """By the number of its token, its settings file or its folder; none of a stranger's is to be killed."""
+    for name, settings in (("ours", TOKEN), ("theirs", OTHER_TOKEN), ("unknown", "")):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "bot.py").write_text("input()", encoding="utf-8")
+        for mark in ("monitors.py", "access.py"):
+            (folder / mark).touch()
+        (folder / ".env").write_text(f"TELEGRAM_BOT_TOKEN={settings}\n", encoding="utf-8")
+    starts = [
+        *(("ours", []), ("theirs", []), ("unknown", [])),
+        *(("ours", ["--env-file", "../theirs/.env"]), ("unknown", ["--env-file=../ours/.env"])),
+    ]
+    found: list[subprocess.Popen[bytes]] = []
+    try:
+        for name, options in starts:
+            command = [sys.executable, "bot.py", *options]
+            found.append(
+                subprocess.Popen(command, cwd=tmp_path / name, env=clean_environment(), stdin=subprocess.PIPE)
+            )
+        _, told = doctor()
+    finally:
+        for process in found:
+            process.kill()
+            process.communicate()
+    named = [process.pid for process in found if f"process {process.pid} " in words(told, "lock")]
+    assert named == [found[0].pid, found[4].pid], words(told, "lock")
+    assert kill_command(found[0].pid) in words(told, "lock")
 
 
 def test_a_rival_elsewhere_is_a_problem_while_it_polls(
@@ -417,7 +447,7 @@ def launcher(name: str, folder: Path | None, **given: Any) -> Launcher:
         ([launcher("one", ROOT)], ["ok"]),
         ([launcher("one", ROOT), launcher("two", ROOT)], ["problem", "problem"]),
         ([launcher("one", ROOT), launcher("off", ROOT, starts=False)], ["ok"]),
-        ([launcher("one", ROOT), launcher("unseen", None)], ["warning", "ok"]),
+        ([launcher("one", ROOT), launcher("unseen", None)], ["ok", "ok"]),
     ],
     ids=["none", "one", "two", "one is disabled", "one cannot be seen"],
 )

@@ -248,12 +248,23 @@ def test_an_unknown_kind_is_refused_with_those_that_there_are(tmp_path: Path) ->
     assert "systemd-user" in done.stderr
 
 
-def test_a_token_that_only_the_terminal_knows_is_warned_of(
-    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_token_that_only_the_terminal_knows_is_warned_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TELEGRAM_BOT_TOKEN", TOKEN)
-    told = " ".join(install.warnings(tmp_path / ".env", place))
+    told = " ".join(install.unready(tmp_path / ".env"))
     assert "which a service cannot see" in told
     assert TOKEN not in told
     (tmp_path / ".env").write_text(f"TELEGRAM_BOT_TOKEN={TOKEN}\n", encoding="utf-8")
-    assert "which a service cannot see" not in " ".join(install.warnings(tmp_path / ".env", place))
+    assert "which a service cannot see" not in " ".join(install.unready(tmp_path / ".env"))
+
+
+def test_a_start_that_is_set_up_without_a_token_or_an_owner_is_warned_of(tmp_path: Path) -> None:
+    env = tmp_path / "settings.env"
+    done = run(tmp_path, "cron", "--env-file", str(env))
+    assert done.returncode == 0
+    note = next(line for line in done.stderr.splitlines() if line.startswith("Note:"))
+    assert f"{env} has no TELEGRAM_BOT_TOKEN and OWNER_ID, so the bot would end at once. First run: " in note
+    assert "bot.py setup" in note
+    env.write_text(f"TELEGRAM_BOT_TOKEN={TOKEN}\n", encoding="utf-8")
+    assert "has no OWNER_ID, so" in run(tmp_path, "cron", "--env-file", str(env)).stderr
+    env.write_text(f"TELEGRAM_BOT_TOKEN={TOKEN}\nOWNER_ID=7\n", encoding="utf-8")
+    assert "would end at once" not in run(tmp_path, "cron", "--env-file", str(env)).stderr

@@ -16,7 +16,7 @@ from conftest import OWNER, SECRETS, TOKEN, Run
 from base import logs
 from base.worker import Worker
 from machine import stop_requests
-from service import watchdog
+from service import state, watchdog
 from service.watchdog import LOOK_EVERY, Watchdog
 from simulation.account import SimBot
 from simulation.simulator import Simulator
@@ -194,7 +194,7 @@ def test_a_poll_that_hangs_ends_the_process_in_order_with_1_and_the_log_shows_wh
     assert "Stuck: polling did nothing" in bot.output
     assert "in get_updates\n" in bot.output
     assert "Stopped in" in bot.output, "the stop was not orderly"
-    assert not (tmp_path / "data" / TOKEN.partition(":")[0] / "status.json").exists()
+    assert "Stuck: polling" in (state.read(tmp_path / "data" / TOKEN.partition(":")[0]) or {})["ended"]
 
 
 def test_a_send_that_hangs_ends_the_process_and_the_next_start_sends(run_bot: Run, chat: SimBot) -> None:
