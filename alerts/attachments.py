@@ -9,10 +9,11 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from base import logs, text
+from base import logs, text, zones
 from base.secrets import redact
 from base.shell import pip_command
 from base.worker import heartbeat
@@ -22,6 +23,8 @@ from store.rows import Alert
 from venues.trades import BAR_SECONDS, Bar
 
 CHART = Path(__file__).with_name("chart.py").resolve()
+LENGTHS = (300, 900, 1800, 3600, 7200, 10800, 14400, 21600, 43200, 86400)  # seconds of a candle
+FEWEST_CANDLES, MOST_CANDLES = 12, 60  # more would be too thin for a phone
 TIMEOUT = 60.0  # seconds for one picture; the first one on a machine builds a font cache
 _DRAWING = threading.Lock()  # matplotlib takes 100 MB: on a small server one picture at a time
 _PASSED_ON = ("PATH", "HOME", "LANG", "SYSTEMROOT", "TEMP", "TMP", "TMPDIR", "USERPROFILE", "LD_LIBRARY_PATH")
@@ -40,9 +43,9 @@ def makers(store: Store, folder: Path, *, now: Callable[[], float]) -> Mapping[s
         alerts = store.messages.alerts_between(since, until)
         orders = [alert for alert in alerts if alert.monitor == "whales" and alert.symbol == symbol]
         bars = store.markets.bars(symbol, since=since)
-        cache = folder / "matplotlib"
+        zone, theme, cache = str(wish["zone"]), str(wish.get("theme", "dark")), folder / "matplotlib"
         try:
-            png = draw(symbol, bars, orders, since=since, until=until, zone=str(wish["zone"]), cache=cache)
+            png = draw(symbol, bars, orders, since=since, until=until, zone=zone, theme=theme, cache=cache)
         except NotInstalledError:
             command = pip_command("install", "matplotlib")
             how = f"Charts need matplotlib. On the bot's machine: {command} (no restart needed)."
@@ -72,6 +75,7 @@ def draw(
     since: float,
     until: float,
     zone: str,
+    theme: str = "dark",
     cache: Path,
     script: Path = CHART,
 ) -> bytes:
@@ -86,8 +90,8 @@ def draw(
         raise NotInstalledError
     environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     environment |= {"MPLCONFIGDIR": str(cache), "MPLBACKEND": "Agg", "OPENBLAS_NUM_THREADS": "1"}
-    since = max(since, bars[0].at)  # no empty days before the bot's first trade
-    question = json.dumps(_data(symbol, bars, orders, since=since, until=until, zone=zone)).encode()
+    data = chart_data(symbol, bars, orders, since=since, until=until, zone=zone) | {"theme": theme}
+    question = json.dumps(data).encode()
     while not _DRAWING.acquire(timeout=5):
         heartbeat()
     try:
@@ -114,26 +118,61 @@ def draw(
     return done.stdout
 
 
-def _data(
+def chart_data(
     symbol: str, bars: Sequence[Bar], orders: Sequence[Alert], *, since: float, until: float, zone: str
 ) -> dict[str, Any]:
-    """What chart.py needs. bars: [unix seconds, close, net taker flow]; orders: [unix seconds, price, USD, side]."""
+    """What chart.py needs.
+
+    candles: [unix seconds, open, high, low, close, net taker flow], each of `length` seconds. orders: [unix seconds,
+    price, USD, side]. scale: amounts whose bubbles are shown, with their words. ahead: the zone's seconds from UTC.
+    """
+    if bars[0].at - since > BAR_SECONDS:  # no empty days before the first trade
+        since = bars[0].at
+    length = next(step for step in LENGTHS if until - since <= MOST_CANDLES * step or step == LENGTHS[-1])
+    where = zones.zone(zone)
+    ahead = round((datetime.fromtimestamp(until, where).utcoffset() or timedelta()).total_seconds())
+    candles = _merge(bars, length, ahead)
     moved = text.percent(bars[-1].close / bars[0].open - 1)
     sides = []
     for mark, side in (("▲", "buy"), ("▼", "sell")):
         amounts = [order.usd for order in orders if order.side == side]
         sides.append(f"{mark} {text.count(len(amounts), side)} {text.usd(sum(amounts))}")
     net = sum(bar.buy_usd - bar.sell_usd for bar in bars)
+    ends = candles[-1][0] + length
     return {
-        "title": f"{symbol}  {text.price(bars[-1].close)}",
+        "symbol": symbol,
+        "decimals": text.price_decimals(bars[-1].close),
         "moved": f"{moved} in {text.duration(until - since)}",
-        "orders_text": f"whale orders: {'   '.join(sides)} USD" if orders else "no whale orders",
-        "flow_text": f"net taker flow {text.signed_usd(net)} USD",
-        "bars": [[bar.at, bar.close, bar.buy_usd - bar.sell_usd] for bar in bars],
-        "bar_seconds": BAR_SECONDS,
-        "first": bars[0].open,
+        "orders_text": f"whale orders: {'  '.join(sides)} USD" if orders else "no whale orders",
+        "flow_text": f"net taker flow {text.signed_usd(net)} USD, each bar {text.duration(length)}",
+        "candles": candles,
+        "length": length,
         "orders": [[order.at, order.price, order.usd, order.side] for order in orders],
-        "since": since,
-        "until": until,
-        "zone": zone,
+        "scale": [[usd, text.usd(usd)] for usd in _scale([order.usd for order in orders])],
+        "since": min(candles[0][0], ends - FEWEST_CANDLES * length),
+        "until": ends,
+        "ahead": ahead,
+        "zone": text.offset_at(until, where),
     }
+
+
+def _merge(bars: Sequence[Bar], length: int, ahead: int) -> list[list[float]]:
+    """Candles that begin at full hours of the chat's zone, which is `ahead` seconds from UTC."""
+    candles: list[list[float]] = []
+    for bar in bars:
+        at, net = (bar.at + ahead) // length * length - ahead, bar.buy_usd - bar.sell_usd
+        if not candles or candles[-1][0] != at:
+            candles.append([at, bar.open, bar.high, bar.low, bar.close, net])
+            continue
+        _, opened, high, low, _, flow = candles[-1]
+        candles[-1] = [at, opened, max(high, bar.high), min(low, bar.low), bar.close, flow + net]
+    return candles
+
+
+def _scale(amounts: Sequence[float]) -> list[float]:
+    """Up to three round amounts from the smallest order to the largest, the largest first."""
+    if not amounts:
+        return []
+    steps = [digit * 10.0**power for power in range(12, 1, -1) for digit in (5, 2, 1)]
+    top = next((place for place, step in enumerate(steps) if step <= max(amounts)), len(steps) - 1)
+    return [step for step in steps[top::2] if step >= min(amounts)][:3] or [max(amounts)]

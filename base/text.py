@@ -24,8 +24,9 @@ def usd(amount: float) -> str:
 
 
 def signed_usd(amount: float) -> str:
-    """A compact dollar amount with its sign: +1.25M, -840k."""
-    return f"{'-' if amount < 0 else '+'}{usd(abs(amount))}"
+    """A compact dollar amount with its sign: +1.25M, -840k, 0."""
+    shown = usd(abs(amount))
+    return shown if shown == "0" else f"{'-' if amount < 0 else '+'}{shown}"
 
 
 def price(value: float, *, beside: float | None = None) -> str:
@@ -43,8 +44,12 @@ def price(value: float, *, beside: float | None = None) -> str:
 def _price(value: float, more: int) -> str:
     if value <= 0:
         return "0"
-    decimals = 0 if value >= 10_000 else 2 if value >= 100 else 4 if value >= 1 else 3 - math.floor(math.log10(value))
-    return _trim(f"{value:,.{decimals + more}f}")
+    return _trim(f"{value:,.{price_decimals(value) + more}f}")
+
+
+def price_decimals(value: float) -> int:
+    """How many decimals a price above 0 is shown with, before zeros at its end are left out."""
+    return 0 if value >= 10_000 else 2 if value >= 100 else 4 if value >= 1 else 3 - math.floor(math.log10(value))
 
 
 def percent(share: float) -> str:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import tzinfo
+
 from alerts.wording import MARKS, described, listed, short, sums
 from base import text, typed
 from botapi.updates import Update
 from commands.context import Context, Reply, Usage, as_symbol
-from store.rows import WatchedWallet
+from store.rows import CHART_THEMES, WatchedWallet
 from venues.hyperliquid import ADDRESS, wallet_url
 from venues.perpetuals import Rate
+from venues.trades import BAR_SECONDS
 
 LISTED = 8
 RECENT_MS = 300_000
@@ -44,8 +48,11 @@ def whales(context: Context, update: Update, arguments: list[str]) -> list[Reply
 
 def chart(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
     """Send a coin's chart; it is drawn when it is sent (alerts/attachments.py)."""
-    symbol, seconds = "", 86400.0
+    symbol, seconds, theme = "", 86400.0, ""
     for argument in arguments:
+        if argument.lower() in CHART_THEMES:
+            theme = argument.lower()
+            continue
         try:
             seconds = typed.length(argument)
         except ValueError:
@@ -59,14 +66,35 @@ def chart(context: Context, update: Update, arguments: list[str]) -> list[Reply]
     if waiting.get(update.chat_id, 0) >= CHARTS_A_CHAT or sum(waiting.values()) >= CHARTS:
         return [Reply(text="Other charts are still being drawn. Ask again in a minute.")]
     chat = context.store.chats.get(update.chat_id)
+    if theme and chat is not None and context.access.admits(update):  # else it is for this picture only
+        context.store.chats.put(replace(chat, chart_theme=theme))
     wanted = {
         "kind": "chart",
         "symbol": symbol,
         "seconds": seconds,
         "zone": "UTC" if chat is None else chat.timezone,
+        "theme": theme or (CHART_THEMES[0] if chat is None else chat.chart_theme),
         "owner": context.is_owner(update) and update.private,  # paths of the server are not for a group
     }
-    return [Reply(text=f"{symbol}, the last {text.duration(seconds)}", method="sendPhoto", attachment=wanted)]
+    caption = _caption(context, symbol, seconds, context.zone(update))
+    return [Reply(text=caption, method="sendPhoto", attachment=wanted)]
+
+
+def _caption(context: Context, symbol: str, seconds: float, zone: tzinfo) -> str:
+    """What the chart shows: how much time, from which exchanges, in which zone."""
+    now, markets = context.now(), context.store.markets
+    since = now - seconds
+    whole = markets.one_bar(symbol, since=since)
+    first = since if whole is None else whole.at
+    last = f"last {text.duration(seconds)}"
+    if first - since > BAR_SECONDS:
+        last = f"last {text.duration(now - first)} (all the data so far)"
+    venues = markets.read_since(symbol, since)
+    of = f" on {' and '.join(venues)}" if venues else ""
+    return (
+        f"{symbol}, {last}: price, net taker flow and whale orders{of}, in US dollars. "
+        f"Times in {text.offset_at(now, zone)}."
+    )
 
 
 # Liquidations

@@ -240,7 +240,7 @@ TABLE = (
     Command(
         "Markets",
         "chart",
-        "[COIN] [24h]",
+        "[COIN] [24h] [light | dark]",
         "price, whale orders and net flow",
         "/chart BTC 24h",
         markets.chart,
@@ -313,7 +313,8 @@ DETAILS = {
     "price": "Without a coin: all that this chat follows. The volume is that of the exchange the bot reads.",
     "top": "The coins of this bot by how far their price moved, from 1h to 7d.",
     "whales": "Market orders above the alert size that the bot has seen.",
-    "chart": "From 1h to 30d. Bubbles are whale orders; the bars below are what takers bought minus what they sold.",
+    "chart": "From 1h to 30d. Bubbles are whale orders; the bars below are what takers bought minus what they sold. "
+    "/chart light or /chart dark also sets the colours of later charts here.",
     "liq": "Totals of 5 minutes and 24 hours on the exchanges named in the answer, and the largest recent ones.",
     "funding": "Rates are shown for 8 hours and a year. Positive: longs pay shorts.",
     "wallet": "Alerts when a wallet opens, closes, flips or changes a position by 25 %, or nears liquidation.",

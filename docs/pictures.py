@@ -84,7 +84,10 @@ def chart() -> bytes:
         price *= 1 + chance.gauss(0.00003, 0.0011) + 0.0009 * math.sin(step / 35) * chance.random()
         net = (price / before - 1) * 2.4e9 + chance.gauss(0, 7e5)
         bars.append(
-            Bar("BTC", int(at), before, max(price, before), min(price, before), price, max(net, 0), max(-net, 0))
+            Bar(
+                *("BTC", int(at), before, max(price, before) * 1.0004, min(price, before) * 0.9996, price),
+                *(max(net, 0), max(-net, 0)),
+            )
         )
         if chance.random() < 0.045:
             side, usd = "buy" if net > 0 else "sell", chance.lognormvariate(14.2, 0.6)

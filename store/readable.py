@@ -77,4 +77,5 @@ _USABLE: dict[str, Callable[[object], bool]] = {  # by setting (rows.Chat)
     "paused_until": _number,
     "topics": _each(lambda value: isinstance(value, int)),
     "members": lambda value: isinstance(value, bool),
+    "chart_theme": _text,
 }

@@ -12,6 +12,7 @@ from base.typed import LONGEST
 from venues.perpetuals import Position
 
 MONITORS = ("whales", "liquidations", "funding", "wallets")
+CHART_THEMES = ("dark", "light")
 LEVELS = ("on", "loud", "silent", "off")  # on: silent below twice the threshold, loud from there on
 
 
@@ -25,7 +26,7 @@ class Chat:
     hour, 0 for no limit. digest: when digests come, as it was typed; digest_at: the next one, None for never.
     paused_until: the bot may not write there and does not try before; 0 if that never was so. topics: kind of alert
     or coin -> the topic that its alerts go to instead of `thread_id`, 0 for the General topic. members: may every
-    member of the group use the commands that only show something?
+    member of the group use the commands that only show something? chart_theme: one of CHART_THEMES.
     """
 
     chat_id: int
@@ -50,6 +51,7 @@ class Chat:
     paused_until: float = 0.0
     topics: Mapping[str, int] = field(default_factory=dict)
     members: bool = False
+    chart_theme: str = "dark"
 
     @property
     def zone(self) -> tzinfo:

@@ -7,6 +7,7 @@ import struct
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -15,6 +16,9 @@ from botapi.sending import AttachmentError
 from store import Store
 from store.rows import Alert
 from venues.trades import Bar
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 UNTIL = 1_750_000_000.0
 needs_matplotlib = pytest.mark.skipif(importlib.util.find_spec("matplotlib") is None, reason="matplotlib is optional")
@@ -89,9 +93,11 @@ def test_without_matplotlib_the_owner_alone_is_told_how_to_install_it(
 
 
 @needs_matplotlib
-def test_what_goes_wrong_in_the_process_is_one_sentence(cache: Path) -> None:
-    with pytest.raises(AttachmentError, match="could not be drawn") as caught:
-        draw(cache, bars(2), zone="Middle/Earth")
+def test_what_goes_wrong_in_the_process_is_one_sentence(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.py"
+    broken.write_text("raise ValueError('no ink')", encoding="utf-8")
+    with pytest.raises(AttachmentError, match=r"could not be drawn .*no ink") as caught:
+        draw(tmp_path, bars(2), script=broken)
     assert "Traceback" not in str(caught.value)
 
 
@@ -126,3 +132,116 @@ sys.stdout.buffer.write(b"\\x89PNG")
     with ThreadPoolExecutor(4) as threads:
         pictures = list(threads.map(lambda _: draw(tmp_path, bars(2), script=alone), range(4)))
     assert pictures == [b"\x89PNG"] * 4
+
+
+# What is in the picture
+
+
+def data(found: list[Bar], *orders: Alert, hours: float = 24, zone: str = "Europe/Berlin") -> dict[str, Any]:
+    since = UNTIL - hours * 3600
+    return attachments.chart_data("BTC", found, orders, since=since, until=UNTIL, zone=zone)
+
+
+def figure(found: list[Bar], *orders: Alert, theme: str = "dark", hours: float = 24) -> Figure:
+    from alerts import chart  # matplotlib is optional
+
+    drawn = chart.figure(data(found, *orders, hours=hours) | {"theme": theme})
+    drawn.draw_without_rendering()
+    return drawn
+
+
+def bubbles(drawn: Figure) -> list[Any]:
+    """Each order's circle and arrow, the largest order first."""
+    return [found for found in drawn.axes[0].collections if hasattr(found, "get_sizes")]
+
+
+@pytest.mark.parametrize(("hours", "length"), [(1, 300), (24, 1800), (168, 10800), (720, 43200)])
+def test_a_chart_has_at_most_sixty_one_candles_and_they_hold_every_bar(hours: int, length: int) -> None:
+    found = bars(hours * 12)
+    made = data(found, hours=hours)
+    assert made["length"] == length
+    assert len(made["candles"]) <= 61
+    assert sum(flow for *_, flow in made["candles"]) == pytest.approx(hours * 12 * 1e6)
+    first, last = made["candles"][0], made["candles"][-1]
+    assert (first[1], last[4]) == (found[0].open, found[-1].close)
+    assert max(high for _, _, high, *_ in made["candles"]) == max(bar.high for bar in found)
+    assert min(low for _, _, _, low, *_ in made["candles"]) == min(bar.low for bar in found)
+
+
+def test_candles_begin_at_full_hours_of_the_chat(cache: Path) -> None:
+    made = data(bars(7 * 288), hours=168, zone="UTC+5:30")
+    assert made["zone"] == "UTC+5:30"
+    assert {(at + 19800) % 10800 for at, *_ in made["candles"]} == {0}
+
+
+def test_a_price_that_did_not_move_has_no_minus() -> None:
+    found = bars(2, step=0.0)
+    found[-1].close = found[0].open * 0.9999
+    assert data(found)["moved"].startswith("0.0 % in ")
+
+
+@needs_matplotlib
+def test_each_flow_bar_lies_under_its_candle() -> None:
+    price, flow = figure(bars(288)).axes
+    candles = [(patch.get_x(), patch.get_width()) for patch in price.patches]  # type: ignore[attr-defined]
+    assert len(candles) == 49
+    assert candles == [(patch.get_x(), patch.get_width()) for patch in flow.patches]  # type: ignore[attr-defined]
+
+
+@needs_matplotlib
+@pytest.mark.parametrize("price", [64_000.0, 0.00001234])
+def test_no_bubble_is_cut(price: float) -> None:
+    step = price / 10_000
+    orders = [order(UNTIL - back, price + move * step, 9e6, "buy") for back in (1, 86399) for move in (-20, 20)]
+    drawn = figure(bars(288, price=price, step=step), *orders, order(UNTIL - 5000, price, 1e5, "sell"))
+    axes = drawn.axes[0]
+    box = axes.get_window_extent()
+    assert len(bubbles(drawn)) == 2 * 5
+    for bubble in bubbles(drawn):
+        ((x, y),) = axes.transData.transform(bubble.get_offsets())
+        radius = bubble.get_sizes()[0] ** 0.5 / 2 * drawn.dpi / 72
+        assert box.x0 <= x - radius + 0.01 and x + radius - 0.01 <= box.x1
+        assert box.y0 <= y - radius + 0.01 and y + radius - 0.01 <= box.y1
+
+
+@needs_matplotlib
+def test_the_legend_shows_bubbles_of_round_amounts_in_their_size() -> None:
+    orders = order(UNTIL - 600, 64_000, 9.3e6, "buy"), order(UNTIL - 900, 64_000, 1e6, "sell")
+    drawn = figure(bars(288), *orders)
+    (legend,) = drawn.legends
+    assert [words.get_text() for words in legend.get_texts()] == ["5M", "1M"]
+    sizes = [handle.get_markersize() ** 2 for handle in legend.get_lines()]
+    assert sizes == pytest.approx([420 * 5 / 9.3, 420 / 9.3])
+    assert bubbles(drawn)[2].get_sizes()[0] == pytest.approx(sizes[1])
+    assert figure(bars(288)).legends == []
+
+
+@needs_matplotlib
+@pytest.mark.parametrize(
+    ("price", "step", "decimals"),
+    [(64_210.0, 30.0, 0), (2_512.34, 3.0, 2), (0.1712, 0.001, 4), (0.00001234, 1e-7, 8), (1.00036, 3e-6, 6)],
+)
+def test_title_and_axis_show_the_same_decimals_and_no_two_ticks_look_alike(
+    price: float, step: float, decimals: int
+) -> None:
+    drawn = figure(bars(288, price=price, step=step))
+    ticks = [words.get_text() for words in drawn.axes[0].get_yticklabels() if words.get_text()]
+    last = next(words.get_text() for words in drawn.texts if words.get_text().startswith("BTC")).split()[1]
+    assert len(set(ticks)) == len(ticks)
+    assert {len(number.partition(".")[2]) for number in (*ticks, last)} == {decimals}
+    assert last in [words.get_text() for words in drawn.axes[0].texts], "the last price is marked on the axis"
+
+
+@needs_matplotlib
+def test_there_is_a_dark_and_a_light_theme() -> None:
+    grounds: dict[str, Any] = {
+        theme: figure(bars(12), theme=theme).get_facecolor() for theme in ("dark", "light", "pink")
+    }
+    assert sum(grounds["light"][:3]) > 2.9
+    assert sum(grounds["dark"][:3]) < 0.6
+    assert grounds["pink"] == grounds["dark"]
+
+
+@needs_matplotlib
+def test_a_chat_with_a_zone_that_is_an_offset_gets_its_chart(cache: Path) -> None:
+    assert draw(cache, bars(2), zone="UTC+5:30").startswith(b"\x89PNG")

@@ -152,3 +152,7 @@ def test_a_huge_text_is_split_without_delay(message: str) -> None:
 def test_clip_says_that_something_was_cut() -> None:
     assert text.clip("whales", 6) == "whales"
     assert text.clip("whales!", 6) == "whale…"
+
+
+def test_an_amount_that_is_nothing_has_no_sign() -> None:
+    assert [text.signed_usd(amount) for amount in (-0.4, 0.0, 0.4, -0.6)] == ["0", "0", "0", "-1"]

@@ -19,6 +19,7 @@ from commands.table import TABLE, Commands
 from store import Store
 from store.coins import Coins
 from store.rows import Alert, Chat
+from venues.trades import Bar
 
 NOW = 1_750_000_000.0
 GROUP = -100
@@ -513,10 +514,38 @@ def test_a_chart_is_a_wish_for_a_photo_of_that_coin_and_time(started: Desk) -> N
         "symbol": "ETH",
         "seconds": 7 * 86400.0,
         "zone": "UTC",
+        "theme": "dark",
         "owner": False,
     }
     assert started.replies("/chart 6h")[0].attachment == {
-        **{"kind": "chart", "symbol": "BTC", "seconds": 6 * 3600.0, "zone": "UTC", "owner": False}
+        **reply.attachment,
+        **{"seconds": 6 * 3600.0, "symbol": "BTC"},
     }
     assert "1h to 30d" in started.say("/chart BTC 1m")
     assert "is not on this bot's list" in started.say("/chart PEPE")
+
+
+def test_a_chat_chooses_the_theme_of_its_charts(started: Desk) -> None:
+    def theme(typed: str, **more: int) -> str:
+        (reply,) = started.replies(typed, **more)
+        assert reply.attachment is not None
+        return str(reply.attachment["theme"])
+
+    assert theme("/chart") == "dark"
+    assert theme("/chart Light ETH") == "light"
+    assert theme("/chart BTC 7d") == "light"
+    assert started.chat().chart_theme == "light"
+    assert theme("/chart dark") == "dark"
+    assert theme("/chart") == "dark"
+
+
+def test_the_caption_of_a_chart_says_how_much_time_from_where_and_in_which_zone(started: Desk) -> None:
+    markets = started.store.markets
+    started.say("/timezone UTC+5:30")
+    markets.set_cursor("Binance spot", "BTC", "1", at=NOW - 5)
+    markets.set_cursor("Kraken", "BTC", "1", at=NOW - 8 * 86400)
+    markets.add_bars([Bar("BTC", int(NOW) - 840, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)])
+    what = "price, net taker flow and whale orders on Binance spot, in US dollars. Times in UTC+5:30."
+    assert started.say("/chart") == f"BTC, last 14 min (all the data so far): {what}"
+    markets.fill_bars("BTC", [Bar("BTC", int(NOW) - 86400, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)])
+    assert started.say("/chart") == f"BTC, last 1 d: {what}"

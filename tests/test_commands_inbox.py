@@ -163,6 +163,9 @@ def test_members_of_a_group_may_look_at_markets_once_its_admin_says_so(desk: Des
     assert member(4, "/whales") == ["No whale orders yet."]
     for number, words in enumerate(("/stop", "/settings", "/level all off", "/whales\n/stop", "/users"), start=5):
         assert member(number, words) == [], words
+    assert len(member(12, "/chart light")) == 1
+    known = desk.store.chats.get(-5)
+    assert known is not None and known.chart_theme == "dark", "for a member it is this picture's only"
     desk.access.deny(STRANGER)
     assert member(20, "/whales") == []
     desk.inbox.take(message(21, "/members off", chat=group))

@@ -123,6 +123,7 @@ def test_every_setting_of_a_chat_is_kept(store: Store) -> None:
         paused_until=7.0,
         topics={"BTC": 4},
         members=True,
+        chart_theme="light",
     )
     same = {
         field.name
