@@ -27,6 +27,7 @@ from filelock import FileLock, Timeout
 
 from base import files
 from machine import holder as records
+from machine import private
 from machine.holder import Holder, refusal, user_name
 from machine.machine_lock import MachineLock, Take
 
@@ -263,6 +264,8 @@ class InstanceLock:
             log.debug("%s was not touched: %s", self.path, error)
 
     def _relock(self, damage: str) -> str:
+        if (open_to_others := private.trouble(self.folder)) is not None:
+            raise LockLost(f"The lock file {self.path} {damage} while the bot ran. {open_to_others}")
         warning = f"The lock file {self.path} {damage}. The machine-wide lock still keeps other copies out."
         fresh = self._new_file_lock()
         try:

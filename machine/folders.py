@@ -5,11 +5,11 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import stat
 import sys
 import tempfile
 from pathlib import Path
 
+from machine import private
 from machine.holder import user_name
 from machine.machine_lock import APP
 
@@ -26,25 +26,26 @@ class FolderError(Exception):
 
 
 def bot_folder(bot_id: int, data_dir: Path | None = None) -> Path:
-    """The folder of everything this bot keeps, made with mode 0700. Raises FolderError.
+    """The folder of everything this bot keeps, made with mode 0700. Raises FolderError, also if it is open to others.
 
     It is the same for every start by one OS user: the home comes from the password database, not from HOME or the
     working directory. `data_dir` replaces the part before the id. If the home is missing or read-only, the folder is
     in $STATE_DIRECTORY, or else in a private temporary folder; a warning says so.
     """
     if data_dir is not None:
-        return _made(data_dir.absolute() / str(bot_id))
+        _made(data_dir.absolute())
+        return _private(data_dir.absolute() / str(bot_id))
     usual = _state_folder()
     obstacle = _obstacle(usual / str(bot_id))
     if not obstacle:
         _made(usual)
-        return _made(usual / str(bot_id))
+        return _private(usual / str(bot_id))
     folder = _fallback_folder() / str(bot_id)
     log.warning(
         "The usual folder %s cannot be used (%s). This bot's data goes to %s instead.", usual, obstacle, folder
     )
     log.warning("Set DATA_DIR to a permanent folder that this account may write to.")
-    return _made(folder)
+    return _private(folder)
 
 
 def find_folder(bot_id: int, data_dir: Path | None = None, *, home: Path | None = None) -> Path:
@@ -117,14 +118,23 @@ def _fallback_folder(*, make: bool = True) -> Path:
         return Path(tempfile.gettempdir()) / APP
     folder = Path(tempfile.gettempdir()) / f"{APP}-{os.geteuid()}"
     if make:
-        _made(folder)
-    found = folder.lstat()
-    # Anybody can make a folder of this name in /tmp: use it only if it is ours and closed to others.
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
-        raise FolderError(
-            f"{folder} is not a private folder of {user_name()}, so others could change the bot's data there. "
-            "Set DATA_DIR to a folder that only this account may write to."
-        )
+        return _private(folder)
+    if found := private.trouble(folder):
+        raise FolderError(str(found))
+    return folder
+
+
+def _private(folder: Path) -> Path:
+    """The folder, made if missing. Anybody may have made it before, in /tmp or in a shared DATA_DIR."""
+    _made(folder)
+    try:
+        found = private.trouble(folder)
+        if found is None:
+            private.close(folder)
+    except OSError as error:
+        raise FolderError(f"The folder {folder} cannot be checked ({error.strerror or error}).") from error
+    if found is not None:
+        raise FolderError(str(found))
     return folder
 
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from base import text
 from base.shell import bot_command, installing, pip_command, quoted
-from machine import accounts, processes
+from machine import accounts, private, processes
 from machine.folders import network_disk
 from manage.findings import Finding, Level
 from manage.start_commands import Machine, is_checkout, read
@@ -220,13 +220,23 @@ def folder(subject: Subject) -> Iterator[Finding]:
     if synced is not None:
         words = f"{path} is synchronised by {synced}, which damages a database in use"
         yield Finding("folder", "warning", words, "set DATA_DIR to a folder that is not synchronised")
-    for user, other in accounts.folders_of_others(int(path.name)):
+    others = accounts.folders_of_others(int(path.name))
+    if path not in [other for _, other in others] and (found := _trouble(path)) is not None:
+        yield Finding("folder", "problem", f"{found.what}: others could take over the bot there", found.fix)
+    for user, other in others:
         words, fix = f"user {user} also has data of this bot, in {other}", "rename that folder if it is not needed"
         if other == path:
             words, fix = f"{path} belongs to user {user}", f"start the bot as {user}, or set DATA_DIR"
         yield Finding("folder", "warning", words, fix)
     if not WINDOWS and there == path and path.stat().st_mode & 0o077:
         yield Finding("folder", "warning", f"{path} is open to other accounts", quoted("chmod", "700", str(path)))
+
+
+def _trouble(path: Path) -> private.Trouble | None:
+    try:
+        return private.trouble(path)
+    except OSError:
+        return None  # said above
 
 
 def _writable(place: Path) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import queue
 import sys
 import time
@@ -50,6 +51,7 @@ def run(
     wait: if a copy runs already, stand by. one_round: check and deliver once, then end (once.py). env_file: where an
     owner who opens the link is saved. Raises ConfigError when nobody could use the bot.
     """
+    os.umask(0o077)  # what the bot writes is for its own account
     logs.to_console(settings.log_level, settings.log_format)
     for warning in settings.warnings:
         log.warning("%s", warning)
@@ -174,7 +176,7 @@ def _one_round(
 def _store(lock: InstanceLock, clock: Clock, settings_file: Path | None) -> Iterator[Store]:
     """The bot's store while the lock is held: closed at the end, and then the lock is released.
 
-    settings_file: None where DATA_DIR says which folder to use, whosever it is.
+    settings_file: None where DATA_DIR says which folder to use.
     """
     try:
         if settings_file is not None:

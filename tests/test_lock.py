@@ -805,7 +805,7 @@ def test_the_folder_is_private_and_keyed_by_the_bot_id(tmp_path: Path) -> None:
 def test_without_a_home_the_folder_is_elsewhere_and_that_is_said(shared_folder: Path, given: str) -> None:
     place = shared_folder / given
     place.mkdir(exist_ok=True)
-    place.chmod(0o777)
+    place.chmod(0o1777)
     environ = {**os.environ, "TMPDIR": str(shared_folder), "HOME": str(shared_folder / "not-asked")}
     if given:
         environ["STATE_DIRECTORY"] = str(place)
@@ -850,7 +850,7 @@ def test_a_temporary_folder_made_by_somebody_else_is_not_used(shared_folder: Pat
         check=False,
     )
     assert run.returncode != 0
-    assert "is not a private folder" in run.stderr
+    assert "belongs to user root" in run.stderr
 
 
 # What another computer, or an earlier boot, has left in the folder is a hint: the lock decides.

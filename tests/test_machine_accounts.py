@@ -57,7 +57,7 @@ def test_a_start_by_another_account_is_refused_with_the_command_that_is_right(
     assert not (folder_of("me", tmp_path) / "bot.db").exists()
 
 
-def test_where_data_dir_says_so_another_account_uses_the_same_folder(
+def test_where_data_dir_says_so_the_folder_in_anothers_home_is_used(
     run_bot: Run, chat: SimBot, anns: Path, tmp_path: Path
 ) -> None:
     bot = run_bot("--data-dir", str(anns.parent), DATA_DIR="", before=start_by("me", tmp_path))
