@@ -46,8 +46,8 @@ class Kind:
     """One way to have the bot started.
 
     `raw` writes a value as this file wants it where it stands alone, `word` as one word of a command. `target`: where
-    the file belongs, None when it is not written. `steps`: the commands that enable it. `cannot`: what no path may
-    hold, because the file's grammar has no way to write it.
+    the file belongs, None when it is not written. `steps`: the commands that enable it. `cannot`: what no value may
+    hold, because the file's grammar has no way to write it; `no_program`: what the path of a program may not hold.
     """
 
     template: str
@@ -57,7 +57,8 @@ class Kind:
     target: Callable[[Place], Path | None] = lambda place: None
     steps: Callable[[Place], list[str]]
     encoding: str = "utf-8"
-    cannot: str = "[\r\n]"
+    cannot: str = "(?!)"
+    no_program: str = "(?!)"
 
 
 def _percent(value: str) -> str:
@@ -80,12 +81,12 @@ def _desktop_word(value: str) -> str:
     return f'"{inside}"'
 
 
-_SYSTEMD_CANNOT = r"""[\r\n"'\\$]"""  # "Executable name contains special characters"
+_SYSTEMD_CANNOT = r"""["'\\$]"""  # "Executable name contains special characters"
 
 KINDS: dict[str, Kind] = {
     "systemd": Kind(
         template="cryptosat.service",
-        cannot=_SYSTEMD_CANNOT,
+        no_program=_SYSTEMD_CANNOT,
         raw=_percent,
         word=_systemd_word,
         target=lambda place: Path("/etc/systemd/system/cryptosat.service"),
@@ -97,7 +98,7 @@ KINDS: dict[str, Kind] = {
     ),
     "systemd-user": Kind(
         template="cryptosat-user.service",
-        cannot=_SYSTEMD_CANNOT,
+        no_program=_SYSTEMD_CANNOT,
         raw=_percent,
         word=_systemd_word,
         target=lambda place: place.home / ".config/systemd/user/cryptosat.service",
@@ -121,7 +122,7 @@ KINDS: dict[str, Kind] = {
     ),
     "supervisor": Kind(
         template="supervisor.conf",
-        cannot=r"[\r\n]|\s;",  # a comment begins there, in quotes too
+        cannot=r"\s;",  # a comment begins there, in quotes too
         raw=_percent,
         word=lambda value: _percent(shlex.quote(value)),
         target=lambda place: Path("/etc/supervisor/conf.d/cryptosat.conf"),
@@ -168,10 +169,9 @@ def run(env_file: Path, arguments: argparse.Namespace) -> int:
     name = arguments.kind or usual()
     place = here(env_file, name)
     kind = KINDS[name]
-    bad = next((path for path in map(str, (place.python, place.folder)) if re.search(kind.cannot, path)), None)
-    if bad is not None:
-        _say(f"{name} cannot run a program at {bad}: a character in this path is special there.")
-        _say("Move the project to another folder.")
+    bad = unwritable(kind, place)
+    if bad:
+        _say(f"The file for {name} cannot hold {bad}: a character in it is special there. Use another path or name.")
         return exit_codes.PROBLEM
     content = filled(kind, place)
     target = kind.target(place)
@@ -192,6 +192,20 @@ def run(env_file: Path, arguments: argparse.Namespace) -> int:
     for warning in [*([] if name == "desktop" else unready(env_file)), *warnings(place)]:
         _say(f"Note: {warning}")
     return exit_codes.STOPPED
+
+
+def unwritable(kind: Kind, place: Place) -> str:
+    """The first value that the file of this kind has no way to write, with its name; "" for none.
+
+    A line end in a path or a name would be a line of its own, with a command of whoever chose the name.
+    """
+    programs = {"the Python": place.python, "the project's folder": place.folder}
+    given = {"--env-file": "".join(place.options[-1:]), "DATA_DIR": place.state, "the user": place.user}
+    for what, value in {**programs, **given}.items():
+        special = re.search(kind.cannot, str(value)) or (what in programs and re.search(kind.no_program, str(value)))
+        if special or not str(value).isprintable():
+            return f"{what} {str(value)!r}"
+    return ""
 
 
 def usual() -> str:
@@ -295,6 +309,11 @@ def warnings(place: Place) -> list[str]:
     found = []
     if sys.prefix == sys.base_prefix and not WINDOWS:
         found.append(f"this is the system's Python, not a virtual environment. The service will use {place.python}.")
+    if not WINDOWS and place.user not in (user_name(), os.environ.get("SUDO_USER")):
+        found.append(
+            f"this runs the bot, with its token, as user {place.user}, who has its data or its settings file. "
+            f"If that is wrong, run install as the user that should own the bot."
+        )
     if place.user == "root":
         found.append(
             "this would run the bot as root. Run install as the user that should own the bot and its alerts."

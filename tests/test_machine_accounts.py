@@ -123,5 +123,6 @@ def test_install_by_root_is_for_the_account_that_has_the_bots_data(run_bot: Run,
     printed = run_bot("install", "systemd", DATA_DIR="", before=start_by("me", tmp_path) + homes)
     assert printed.wait_exit() == 0, printed.output
     assert "\nUser=ann\n" in printed.output
+    assert "as user ann, who has its data" in printed.output, "anybody can have such data: it is said"
     (command,) = [line for line in printed.output.splitlines() if line.startswith("ExecStart=")]
     assert shlex.split(command)[-2:] == ["--data-dir", str(anns.parent)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import json
+import os
 import re
 import shlex
 import shutil
@@ -234,7 +235,29 @@ def test_a_path_that_the_grammar_cannot_hold_is_refused(
     monkeypatch.setattr(install, "ROOT", tmp_path / "it's ; here")
     assert bot.main(["install", kind]) == 1
     told = capsys.readouterr()
-    assert (told.out, "Move the project" in told.err) == ("", True)
+    assert (told.out, "it's ; here" in told.err, "Use another path" in told.err) == ("", True, True)
+
+
+EVIL = "x\nExecStartPre=/bin/sh -c evil\n"
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+@pytest.mark.parametrize("given", ["--env-file", "DATA_DIR", "SUDO_USER"])
+def test_a_line_end_in_what_is_given_makes_no_line_of_the_file(
+    given: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if given == "SUDO_USER" and (sys.platform == "win32" or os.geteuid() != 0):
+        pytest.skip("only root installs for another user")
+    monkeypatch.delenv("SUDO_USER", raising=False)
+    if given == "--env-file":
+        arguments = ["--env-file", f"{tmp_path}/{EVIL}"]
+    else:
+        arguments = ["--env-file", str(tmp_path / "bot.env")]
+        monkeypatch.setenv(given, f"{tmp_path}/{EVIL}" if given == "DATA_DIR" else EVIL)
+    assert bot.main(["install", kind, *arguments]) == 1
+    told = capsys.readouterr()
+    assert (told.out, "cannot hold" in told.err) == ("", True)
+    assert not [line for line in told.err.splitlines() if line.startswith("ExecStartPre")]
 
 
 def test_a_place_that_cannot_be_written_is_said(tmp_path: Path) -> None:
