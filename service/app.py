@@ -153,6 +153,7 @@ class Bot:
             self._store,
             bot_id=settings.bot_id,
             host=settings.bot_name or socket.gethostname(),
+            coins=lambda: self.coins,
             snapshot=self._snapshot,
             patience=patience,
             now=self.clock,

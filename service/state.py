@@ -12,7 +12,7 @@ import math
 import os
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import tzinfo
 from pathlib import Path
@@ -35,6 +35,8 @@ FRESH = 75.0  # seconds without a sign of life after which a running bot hangs
 WRITE_EVERY = 600.0  # seconds after which the file is written though nothing of note has changed
 BEHIND = 300.0  # seconds: in such steps a source that is not read is a change
 SCHEMA = 1
+SHOWN = "whales", "liquidations", "funding"  # alerts of the markets; wallets are somebody's, and stay in the chat
+LATEST = 8  # alerts on the status page
 _SOURCE_FIELDS = (
     "source",
     "venue",
@@ -72,8 +74,8 @@ class Snapshot:
 class State:
     """Collects the state and writes its file. A full disk costs the file, nothing else.
 
-    host: the computer's name, for people. snapshot: asked from several threads. patience: seconds without an answer
-    from Telegram that are no problem yet.
+    host: the computer's name, for people. coins: those whose prices are shown. snapshot: asked from several threads.
+    patience: seconds without an answer from Telegram that are no problem yet.
     latest: what was last collected, empty before that.
     """
 
@@ -86,6 +88,7 @@ class State:
         snapshot: Callable[[], Snapshot],
         patience: float = 80.0,
         host: str = "",
+        coins: Callable[[], Iterable[str]] = tuple,
         now: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
         started_at: Callable[[], float] | None = None,
@@ -94,7 +97,7 @@ class State:
         self.latest: dict[str, Any] = {}
         self._folder, self._path, self._host = folder, folder / FILE, host or socket.gethostname()
         self._store, self._bot_id = store, bot_id
-        self._snapshot, self._patience = snapshot, patience
+        self._snapshot, self._patience, self._coins = snapshot, patience, coins
         self._now, self._monotonic, self._wall = now, monotonic, wall
         made = now()
         self._started_at = started_at or (lambda: made)
@@ -103,6 +106,8 @@ class State:
         self._written_at = self._sign_at = -math.inf
         self._queue = {"pending": 0, "sent_24h": 0, "buried_24h": 0}
         self._hours: list[list[int]] = []  # the last 24 clock hours: [unix time of the beginning, alerts]
+        self._prices: list[list[str]] = []  # coin, price, change in 24 hours
+        self._latest_alerts: list[dict[str, object]] = []  # newest first
         self._count_again_at = -math.inf
 
     def end(self, why: str) -> None:
@@ -204,6 +209,8 @@ class State:
             "healthy": not live["problems"],
             "stuck": list(found.stuck),
             "alerts_by_hour": self._hours,
+            "latest_alerts": self._latest_alerts,
+            "prices": self._prices,
             "latency": asdict(found.latency) | {"bounds": BOUNDS},
         }
 
@@ -236,6 +243,15 @@ class State:
         first = int(now // 3600 - 23) * 3600
         counts = self._store.messages.alerts_by_hour(since=first)
         self._hours = [[at, counts.get(at, 0)] for at in range(first, first + 86400, 3600)]
+        bars = [self._store.markets.one_bar(coin, since=now - 86400) for coin in self._coins()]
+        self._prices = [
+            [bar.symbol, text.price(bar.close), text.percent(bar.close / bar.open - 1)] for bar in bars if bar
+        ]
+        found = [alert for kind in SHOWN for alert in self._store.messages.alerts(kind, limit=LATEST)]
+        self._latest_alerts = [
+            {"at": alert.at, "side": alert.side, "headline": alert.headline, "venue": alert.venue}
+            for alert in sorted(found, key=lambda alert: -alert.at)[:LATEST]
+        ]
         # Only after a hundred times as long as it took, which is seconds with a large database.
         ended = self._monotonic()
         self._count_again_at = ended + 100 * (ended - began)

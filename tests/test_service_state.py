@@ -27,6 +27,7 @@ from simulation.simulator import Simulator
 from store import Store
 from store.rows import Alert
 from venues.availability import SourceHealth
+from venues.trades import Bar
 
 SOURCE = SourceHealth(
     source="binance",
@@ -77,6 +78,7 @@ class Rig:
             self.store,
             bot_id=42,
             snapshot=lambda: Snapshot(**self.parts),
+            coins=lambda: ["BTC", "ETH"],
             now=lambda: 86500.0,
             monotonic=monotonic,
         )
@@ -263,6 +265,22 @@ def test_the_view_has_a_bar_for_each_of_24_hours(tmp_path: Path) -> None:
     assert hours[1] == [7200, 5]
     assert hours[-1] == [86_400, 2]
     assert sum(count for _, count in hours) == 8
+
+
+def test_the_view_has_the_last_alerts_of_the_markets_and_the_prices_and_no_wallet(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    kinds = ["whales"] * 9 + ["wallets", "funding"]
+    for number, kind in enumerate(kinds):
+        alert = replace(ALERT, key=f"k{number}", monitor=kind, headline=f"{kind} {number}", at_ms=number * 1000)
+        rig.store.messages.add_alert(alert, now=number)
+    rig.store.markets.add_bars([Bar("BTC", 86_100, 50_000.0, 51_000.0, 49_000.0, 50_500.0, 1.0, 2.0)])
+    rig.state.write()
+    view = rig.state.view()
+    assert [alert["headline"] for alert in view["latest_alerts"]] == [
+        "funding 10",
+        *(f"whales {number}" for number in range(8, 1, -1)),
+    ]
+    assert view["prices"] == [["BTC", "50,500", "+1.0 %"]], "one without a price is left out"
 
 
 def test_status_says_when_alerts_are_paused_and_when_nothing_can_be_sent(tmp_path: Path) -> None:

@@ -73,6 +73,11 @@ VIEW: dict[str, Any] = {
     "healthy": True,
     "problems": [],
     "stuck": [],
+    "latest_alerts": [
+        {"at": NOW - 90, "side": "buy", "headline": "BTC buy 2.4M USD at 77,030", "venue": "Binance spot"},
+        {"at": NOW - 4000, "side": "long", "headline": "ETH long liquidated on OKX: 640k USD", "venue": "OKX"},
+    ],
+    "prices": [["BTC", "77,030", "+0.3 %"], ["DOGE", "0.1704", "-1.9 %"]],
     "alerts_by_hour": [[HOUR - 3600 * (23 - n), n] for n in range(24)],
     "latency": {
         "counts": [90, 8, 0, 1, 0, 0, 0, 0, 0, 0, 1],
@@ -427,6 +432,23 @@ def test_in_a_browser_the_page_shows_state_queue_sources_conflicts_and_latency(s
     assert "Not needed now: Kraken (data.example.org)" in shown(document, "sources")
     assert "1 min, 3 × error 409" in shown(document, "episodes")
     assert document.count('class="past"') == 23, "23 hours that are over"
+    assert "BTC buy 2.4M USD at 77,030" in shown(document, "latest")
+    assert re.sub(r"\s+", " ", shown(document, "prices")) == "BTC 77,030 +0.3 % DOGE 0.1704 -1.9 %"
+    places = [
+        re.findall(r'left: ([\d.]+)%;">([^<]*)', found) for found in re.findall(r'id="\w+-axis">.*?</div>', document)
+    ]
+    assert len(places[0]) > 2
+    assert places[0] == places[1], "both pictures have the same hours below each other"
+    assert "hidden" in re.search(r'<p [^>]*id="strip-key"[^>]*>', document)[0]  # type: ignore[index]
+
+
+@browser
+def test_in_a_browser_what_the_strip_of_conflicts_does_not_know_is_explained(site: Site, tmp_path: Path) -> None:
+    site.view["started_at"] = NOW - 7200
+    document = dom(f"http://127.0.0.1:{site.port}/", tmp_path)
+    assert 'class="unknown" style="width: ' in document
+    assert "hidden" not in re.search(r'<p [^>]*id="strip-key"[^>]*>', document)[0]  # type: ignore[index]
+    assert shown(document, "strip-key") == "not known: before the bot was started"
     assert "hidden" in re.search(r'<p id="gone"[^>]*>', document)[0]  # type: ignore[index]
 
 
@@ -468,10 +490,17 @@ def test_in_a_browser_the_page_is_no_wider_than_a_phone(tmp_path: Path) -> None:
     frames = "".join(
         f'<iframe src="/page" style="width: {width}px; border: 0"></iframe>' for width in (320, 390, 1040)
     )
-    each = "[...document.querySelectorAll('iframe')]"
-    measure = f"{each}.map((frame) => frame.contentDocument.documentElement.scrollWidth).join()"
-    wrapper = f"{frames}<p id=wide></p><script>setTimeout(() => {{ wide.textContent = {measure} }}, 1500)</script>"
-    pages = {"/": wrapper, "/page": web.PAGE.read_text(encoding="utf-8"), "/status.json": json.dumps(VIEW)}
+    each = "[...document.querySelectorAll('iframe')].map((frame) => frame.contentDocument)"
+    measure = f"{each}.map((page) => page.documentElement.scrollWidth).join()"
+    # Marks of a time line, in their order, of which one ends after the next one begins.
+    places = "marks.map((mark) => mark.getBoundingClientRect()).sort((a, b) => a.left - b.left)"
+    over = f"((marks) => {places}.filter((mark, i, all) => i && mark.left < all[i - 1].right + 4).length)"
+    marks = "[...page.querySelectorAll('#hours-axis span')]"
+    tell = f"wide.textContent = {measure}; over.textContent = {each}.map((page) => {over}({marks})).join()"
+    wrapper = f"{frames}<p id=wide></p><p id=over></p><script>setTimeout(() => {{ {tell} }}, 1500)</script>"
+    evening = time.mktime((2026, 11, 30, 20, 20, 0, 0, 0, -1))  # 18:00 is just left of "now"
+    told = json.dumps(VIEW | {"now": evening, "written_at": evening})
+    pages = {"/": wrapper, "/page": web.PAGE.read_text(encoding="utf-8"), "/status.json": told}
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -487,3 +516,4 @@ def test_in_a_browser_the_page_is_no_wider_than_a_phone(tmp_path: Path) -> None:
         document = dom(f"http://127.0.0.1:{server.server_port}/", tmp_path)
         server.shutdown()
     assert shown(document, "wide") == "320,390,1040"
+    assert shown(document, "over") == "0,0,0", "two times of day stand in each other"
