@@ -38,6 +38,7 @@ ADMINS_EVERY = 10.0  # seconds: how soon a new group's admins are known
 TROUBLE_EVERY = 10.0  # seconds: how soon the owner knows that the database cannot be written
 MOST_GIVEN_UP = 20  # threads that hang at the same time; with more of them the process ends
 LONGEST_REST = 5.0  # seconds: how soon a clock that was put back is noticed
+RETRY_EVERY = 20.0  # seconds until a market that failed is asked again, at most
 PRUNE_EVERY = 3600.0  # seconds
 FILES_EVERY = 30.0  # seconds: how soon it is noticed that someone deleted the bot's files
 LOOK_AGAIN = 0.2  # seconds: how soon the jobs begin that wait for the time
@@ -122,17 +123,23 @@ class Jobs:
     def _watch(self, name: str, every: float, check: Callable[[], object], watcher: Watcher | None = None) -> Job:
         """A job that does nothing while alerts are paused (ON_CONFLICT=pause); what it found is sent at once.
 
-        watcher: of a market; its job has a thread of its own.
+        watcher: of a market; its job has a thread of its own, and is done sooner while one of its venues fails.
         """
+        due_at = -math.inf
 
         def run() -> None:
-            if not self.outbox.alerts_paused():
+            nonlocal due_at
+            now = time.monotonic()
+            early = watcher is not None and now < due_at - 1 and not watcher.feeds.may_retry()
+            if not early and not self.outbox.alerts_paused():
+                due_at = now + every
                 check()
                 self.outbox.wake()
 
         if watcher is None:
             return Job(name=name, every=every, run=run, waits=True)
-        return Job(name=name, every=every, run=run, thread=name, waits=True, given_up=watcher.feeds.give_up)
+        often = every / math.ceil(every / RETRY_EVERY)
+        return Job(name=name, every=often, run=run, thread=name, waits=True, given_up=watcher.feeds.give_up)
 
     def _check_whales(self) -> None:
         began = time.time()

@@ -10,13 +10,14 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import schedule
 from conftest import OWNER, Run
 
 from base.worker import AlreadyReported
-from monitors import LONGEST_REST, Job, Scheduler
+from monitors import LONGEST_REST, RETRY_EVERY, Job, Jobs, Scheduler
 from simulation.account import SimBot
 from simulation.simulator import Simulator
 
@@ -249,3 +250,18 @@ def test_a_thread_that_hangs_is_replaced_and_its_job_runs_again_after_what_it_as
         done.set()
         scheduler.stop()
         assert scheduler.join(5)
+
+
+def test_a_market_that_fails_is_asked_again_sooner_and_one_that_rests_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, looks, retry = [0.0], list[float](), [False]
+    monkeypatch.setattr("monitors.time.monotonic", lambda: clock[0])
+    jobs: Any = Jobs.__new__(Jobs)
+    object.__setattr__(jobs, "outbox", SimpleNamespace(alerts_paused=lambda: False, wake=lambda: None))
+    watcher: Any = SimpleNamespace(feeds=SimpleNamespace(may_retry=lambda: retry[0], give_up=lambda: None))
+    job = jobs._watch("funding", 50.0, lambda: looks.append(clock[0]), watcher)
+    assert 15 < job.every <= RETRY_EVERY
+    for number in range(7):
+        clock[0] = number * job.every
+        retry[0] = 3 < number < 5
+        job.run()
+    assert looks == [0.0, 3 * job.every, 4 * job.every]

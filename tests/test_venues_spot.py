@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -308,6 +309,11 @@ def test_an_answer_that_is_not_what_was_promised_is_an_error(
 def test_refusals_say_how_long_to_stay_away(status: int, blocked: bool) -> None:
     error = error_of(b'{"code":0,"msg":"x"}', status, Retry_After="17")
     assert (error.blocked, error.retry_after) == (blocked, 3600.0 if blocked else 17.0)
+
+
+def test_a_retry_after_may_be_a_date() -> None:
+    until = formatdate(time.time() + 120, usegmt=True)
+    assert error_of(b"{}", 429, Retry_After=until).retry_after == pytest.approx(120.0, abs=5)
 
 
 @pytest.mark.parametrize("value", ["soon", "-5", "nan", ""])

@@ -110,7 +110,7 @@ class Host:
 
     def _refused(self, status: int, headers: Mapping[str, str], words: str) -> SourceError:
         reason = f"HTTP {status}, {words}" if words else f"HTTP {status}"
-        blocked, pause = status in (403, 451), _retry_after(headers.get("Retry-After"))
+        blocked, pause = status in (403, 451), _retry_after(headers)
         if blocked or pause is None:
             pause = REFUSED_PAUSES.get(status)
         return SourceError(self.name, reason, retry_after=pause, blocked=blocked)
@@ -142,12 +142,16 @@ class Venue:
         self._http.hurry.set()
 
 
-def _retry_after(value: str | None) -> float | None:
-    """Seconds from a Retry-After header; None for its date form, which these venues do not use."""
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds from a Retry-After header, a number or a date; None when there is none that can be read."""
+    value = headers.get("Retry-After", "")
     try:
-        seconds = float(value or "")
+        seconds = float(value)
     except ValueError:
-        return None
+        until, now = _date_ms(value), _date_ms(headers.get("Date")) or int(time.time() * 1000)
+        if not until:
+            return None
+        seconds = max(0.0, (until - now) / 1000)
     return min(seconds, RETRY_AFTER_LIMIT) if seconds >= 0 else None
 
 

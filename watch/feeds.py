@@ -115,6 +115,11 @@ class Feeds(Generic[V]):
         for venue in self.venues:
             venue.hurry()
 
+    def may_retry(self) -> bool:
+        """Does a venue fail that may be asked again now?"""
+        now, known = self._now(), self._health.values()
+        return any(one.may_be_asked(now) and (one.seen.failing or one.failing_feeds()) for one in known)
+
     def health(self) -> list[SourceHealth]:
         """Every venue in order of preference, for /status."""
         now, uses = self._now(), self._uses
