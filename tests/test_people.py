@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import statistics
+import time
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -89,3 +91,25 @@ def test_settings_are_pressed_in_one_message_that_edits_itself(run_bot: Run, cha
     sim.market.sweep("binance", "BTC", "buy", usd=9_000_000, fills=9, price=50_000.0)
     alert = chat.wait_text("BTC buy 9M", chat_id=OWNER)
     assert json.loads(str(alert.params["disable_notification"]).lower()) is True
+
+
+def acknowledged(chat: SimBot) -> list[float]:
+    return [sent.at for sent in chat.sent if sent.method == "answerCallbackQuery"]
+
+
+def test_ten_quick_presses_are_each_acknowledged_at_once(run_bot: Run, chat: SimBot, sim: Simulator) -> None:
+    """With Telegram's limits on; what is edited comes later, the newest of it, and no call is refused."""
+    chat.limits()
+    run_bot(SEND_RATE="30").wait_output("Polling: running")
+    say(chat, "/start", "Alerts are on")
+    say(chat, "/settings", "Settings of this chat")
+    keyboard = chat.sent[-1].message_id
+    took = list[float]()
+    for number in range(1, 11):
+        pressed = time.time()
+        chat.press(keyboard, f"s:cap:cap {number}", chat_id=OWNER)
+        sim.wait(lambda: len(acknowledged(chat)) == len(took) + 1, what="the press is acknowledged", timeout=5)
+        took.append(acknowledged(chat)[-1] - pressed)
+    assert statistics.median(took) < 0.3
+    sim.wait(lambda: "10 messages" in str(chat.chat(OWNER)), what="the keyboard shows the last one", timeout=20)
+    assert chat.flood_refused == 0
