@@ -15,6 +15,8 @@ from machine.machine_lock import APP
 
 if sys.platform == "win32":
     import ctypes
+
+    from machine import access_list
 else:
     import pwd
 
@@ -140,7 +142,10 @@ def _private(folder: Path) -> Path:
 
 def _made(folder: Path) -> Path:
     try:
+        new = not folder.exists()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if new and sys.platform == "win32":
+            access_list.close(folder)
     except OSError as error:
         raise FolderError(
             f"The folder {folder} cannot be created ({error.strerror or error}). The bot keeps its lock and its data "

@@ -14,7 +14,9 @@ from typing import NamedTuple
 from base.shell import quoted
 from machine.holder import user_name
 
-if sys.platform != "win32":
+if sys.platform == "win32":
+    from machine import access_list
+else:
     import grp
     import pwd
 
@@ -36,7 +38,7 @@ def trouble(folder: Path) -> Trouble | None:
     is. Raises OSError.
     """
     if sys.platform == "win32":
-        return None
+        return _on_windows(folder)
     else:  # noqa: RET505 - mypy skips only a whole branch for another platform
         try:
             return _of_parent(folder.parent) or _of_folder(folder, folder.lstat())
@@ -45,7 +47,10 @@ def trouble(folder: Path) -> Trouble | None:
 
 
 def close(folder: Path) -> None:
-    """Make the folder 0700 and its files 0600, as far as they are this account's. Raises OSError."""
+    """Make the folder 0700 and its files 0600, as far as they are this account's. Raises OSError.
+
+    Windows: files have the access list of the folder, and that is set when it is made.
+    """
     if sys.platform == "win32":
         return
     if folder.stat().st_mode & 0o077:
@@ -59,7 +64,23 @@ def close(folder: Path) -> None:
             continue
 
 
-if sys.platform != "win32":
+if sys.platform == "win32":
+    _LINKS = (stat.IO_REPARSE_TAG_SYMLINK, stat.IO_REPARSE_TAG_MOUNT_POINT)
+
+    def _on_windows(folder: Path) -> Trouble | None:
+        if not folder.exists():
+            return None
+        if folder.lstat().st_reparse_tag in _LINKS:
+            return Trouble(f"{folder} is a link", "Set DATA_DIR to the folder above the one it leads to")
+        writers = access_list.writers_of(folder)
+        if not writers:
+            return None
+        grants = [f"{who}:(OI)(CI)F" for who in (user_name(), "*S-1-5-18", "*S-1-5-32-544")]
+        close_it = quoted("icacls", str(folder), "/inheritance:r", "/grant:r", *grants)
+        fix = f"Set DATA_DIR to another folder, or, if you trust what is in it: {close_it}"
+        return Trouble(f"{folder} can be written by {', '.join(writers)}", fix)
+
+else:
 
     def _of_parent(parent: Path) -> Trouble | None:
         found = parent.stat()
