@@ -136,7 +136,8 @@ def chart_data(
     sides = []
     for mark, side in (("▲", "buy"), ("▼", "sell")):
         amounts = [order.usd for order in orders if order.side == side]
-        sides.append(f"{mark} {text.count(len(amounts), side)} {text.usd(sum(amounts))}")
+        if amounts:
+            sides.append(f"{mark} {text.count(len(amounts), side)} {text.usd(sum(amounts))}")
     net = sum(bar.buy_usd - bar.sell_usd for bar in bars)
     ends = candles[-1][0] + length
     return {

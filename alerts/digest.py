@@ -170,7 +170,7 @@ class Digests:
             return []
         followed.sort(key=lambda rate: rate.eight_hours)
         extremes = [
-            f"{rate.symbol} {rate.eight_hours * 100:+.4f} % ({rate.venue})"
+            f"{rate.symbol} {rate.eight_hours * 100:+z.4f} % ({rate.venue})"
             for rate in dict.fromkeys((followed[-1], followed[0]))
         ]
         return [f"<b>Funding per 8 h</b>, highest and lowest now: {text.escape(', '.join(extremes))}"]

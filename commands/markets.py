@@ -171,7 +171,7 @@ def _of_coin(rates: list[Rate]) -> str:
 
 
 def _figures(rate: Rate) -> str:
-    return f"{rate.eight_hours * 100:>+8.4f}{rate.year * 100:>+7,.0f}"
+    return f"{rate.eight_hours * 100:>+z8.4f}{rate.year * 100:>+z7,.0f}"
 
 
 # Wallets

@@ -180,6 +180,11 @@ def test_a_price_that_did_not_move_has_no_minus() -> None:
     assert data(found)["moved"].startswith("0.0 % in ")
 
 
+def test_a_side_without_an_order_is_left_out() -> None:
+    made = data(bars(2), order(UNTIL - 60, 64_000, 2e6, "sell"))
+    assert made["orders_text"] == "whale orders: ▼ 1 sell 2M USD"
+
+
 @needs_matplotlib
 def test_each_flow_bar_lies_under_its_candle() -> None:
     price, flow = figure(bars(288)).axes

@@ -144,6 +144,11 @@ def test_funding_of_a_coin_compares_its_venues(desk: Desk) -> None:
     assert desk.say("/funding nothing").startswith("No funding rates for NOTHING.")
 
 
+def test_a_rate_that_is_shown_as_nothing_has_no_minus(desk: Desk) -> None:
+    desk.store.markets.put_rates("OKX", [Rate("OKX", "BTC", "BTC-USDT", -0.0000000001, 8.0, 0, int(NOW * 1000))])
+    assert "-0" not in desk.say("/funding BTC").partition("<pre>")[2]
+
+
 def test_funding_before_the_first_look_says_so(desk: Desk) -> None:
     assert desk.say("/funding").startswith("No funding rates yet")
 

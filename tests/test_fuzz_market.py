@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import math
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -160,9 +161,10 @@ def questions(venues: Venues) -> dict[str, list[Callable[[], Any]]]:
     """Everything that can be asked of each venue."""
     url = venues.url
     okx, gate, hyperliquid = Okx(f"{url}/okx"), Gate(f"{url}/gate"), Hyperliquid(f"{url}/hyperliquid")
-    coinglass = CoinGlass(f"{url}/coinglass", venues.key)
+    coinglass, binance = CoinGlass(f"{url}/coinglass", venues.key), BinanceSpot(f"{url}/binance")
+    venues._market.give_past(0.1)
     return {
-        "binance": pages(BinanceSpot(f"{url}/binance")),
+        "binance": [*pages(binance), lambda: binance.bars("BTC", since=int(time.time()) - 3000, until=1 << 31)],
         "coinbase": pages(CoinbaseExchange(f"{url}/coinbase")),
         "kraken": pages(Kraken(f"{url}/kraken")),
         "okx": [

@@ -52,7 +52,7 @@ class Candles:
         if self._seen.get(symbol) == until:
             return
         since = until - WEEK
-        nowhere = {at for at in self._nowhere.get(symbol, ()) if at >= since}
+        nowhere = {at for at in self._nowhere.get(symbol, ()) if since <= at < until}  # a clock may be set back
         whole = self._store.markets.whole_bars(symbol, since=since, until=until)
         self._seen[symbol], self._nowhere[symbol] = until, nowhere
         self._missing[symbol] = set(range(since, until, BAR_SECONDS)) - whole - nowhere

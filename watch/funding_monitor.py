@@ -75,7 +75,7 @@ class FundingMonitor:
             usd=0.0,
             headline=(
                 f"{rate.symbol} funding on {rate.venue}: {percent(rate.eight_hours)} for 8 h, "
-                f"{rate.year * 100:+,.0f} % a year"
+                f"{rate.year * 100:+z,.0f} % a year"
             ),
             facts=f"{payer}, {why} · charged {charged}{following}",
             at_ms=rate.at_ms,
@@ -88,4 +88,4 @@ class FundingMonitor:
 
 def percent(fraction: float) -> str:
     """A fraction as percent, with its sign: `+0.0125 %`."""
-    return f"{fraction * 100:+.4f} %"
+    return f"{fraction * 100:+z.4f} %"
