@@ -34,9 +34,11 @@ def publish(store: Store, alert: Alert, *, now: float, default_min: float, only:
     """
     if not store.messages.add_alert(alert, now=now):
         return False
-    chats = store.chats.all()
-    if only is not None:
-        chats = [replace(chat, symbols=None) for chat in chats if chat.chat_id == only]
+    if only is None:
+        chats = store.chats.all()
+    else:
+        chat = store.chats.get(only)
+        chats = [replace(chat, symbols=None)] if chat is not None and chat.subscribed else []
     for chat in chats:
         heard = decide(chat, alert, now=now, default_min=default_min)
         if heard in (Heard.LOUD, Heard.SILENT):

@@ -20,6 +20,7 @@ _NOUNS = {
     "liquidations": "liquidation alert",  # it may be about a sum
     "funding": "funding alert",
     "wallets": "wallet alert",
+    "prices": "price alert",
 }
 
 

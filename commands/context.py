@@ -161,6 +161,8 @@ class Context:
             return f"{KINDS[monitor]} are off (turn on: /level {monitor} on)"
         if monitor == "wallets":
             return "the wallets you add with /wallet"
+        if monitor == "prices":
+            return "the prices you set with /alert"
         if monitor == "funding":
             return "extreme funding rates"
         return f"{KINDS[monitor]} {self.sizes(chat, monitor)}"
@@ -185,7 +187,13 @@ class Context:
         return f"from {', '.join(named)} USD"
 
 
-KINDS = {"whales": "whale orders", "liquidations": "liquidations", "funding": "funding", "wallets": "wallets"}
+KINDS = {
+    "whales": "whale orders",
+    "liquidations": "liquidations",
+    "funding": "funding",
+    "wallets": "wallets",
+    "prices": "price alerts",
+}
 
 
 def as_symbol(word: str, known: Container[str]) -> str:

@@ -83,8 +83,8 @@ def _sample(context: Context, chat: Chat, monitor: str, now: float) -> Alert:
     """A sample alert: like the newest real one of a coin the chat follows, or made up."""
     coins = [symbol for symbol in context.symbols if symbol in context.watched(chat)] or list(context.symbols)
     symbol = coins[0]
-    # Wallet alerts are private to the chat that follows the wallet.
-    newest = context.store.messages.alerts(monitor, symbol, limit=1) if monitor != "wallets" else []
+    # Wallets and prices are the business of the chat that follows them.
+    newest = [] if monitor in ("wallets", "prices") else context.store.messages.alerts(monitor, symbol, limit=1)
     sample = newest[0] if newest else _made_up(context, chat, monitor, symbol)
     return replace(sample, key="test", headline=f"TEST: {sample.headline}", at_ms=int(now * 1000), late=False)
 
@@ -107,6 +107,7 @@ def _made_up(context: Context, chat: Chat, monitor: str, symbol: str) -> Alert:
             "entry 1,230 · 10x · liquidation at 1,120, 9.3% away",
             "Hyperliquid",
         ),
+        "prices": ("", f"{symbol} rose to 1,234.5", "your note · first trade at 1,234.6", "Binance spot"),
     }[monitor]
     return Alert(
         key="test",

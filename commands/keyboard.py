@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from base.typed import Unreadable
 from botapi.updates import Update
 from commands.context import Context, Keyboard, Reply
-from commands.settings import SIDES, described, level_of
+from commands.settings import SIDES, UNSIZED, described, level_of
 from store.rows import LEVELS, MONITORS, Chat
 
 Run = Callable[[str, list[str]], list[Reply]]  # a command's name and arguments; may raise Usage
@@ -73,7 +73,7 @@ def _page(context: Context, chat: Chat, page: str, *, edit: bool = False) -> Rep
         return Reply(text=words, keyboard=_main(chat) if page == "main" else (), edit=edit)
     if page in MONITORS:
         state = described(context, chat)[MONITORS.index(page)]
-        words = f"{_ABOUT[page]}\n\n{state}\n\n{_LEVELS if page != 'funding' else _LEVELS_OF_FUNDING}"
+        words = f"{_ABOUT[page]}\n\n{state}\n\n{_LEVELS_UNSIZED if page in UNSIZED else _LEVELS}"
         return Reply(text=words, keyboard=(*_monitor(chat, page), BACK), edit=edit)
     words, rows = _PAGES[page]
     state = next((line for line in described(context, chat) if line.startswith(_STATES[page])), "")
@@ -86,11 +86,12 @@ _ABOUT = {
     "For one coin only: /threshold liquidations BTC 2m",
     "funding": "Funding: rates that become unusually high or low.",
     "wallets": "Wallets: when a wallet added with /wallet opens, closes or flips a position.",
+    "prices": "Price alerts: when a coin comes to a price that you set. Set one: /alert BTC 100k",
 }
 _LEVELS = (
     "on: silent up to twice your minimum, with sound above it\nloud: always with sound\nsilent: never with sound"
 )
-_LEVELS_OF_FUNDING = "on, loud: with sound\nsilent: without sound"
+_LEVELS_UNSIZED = "on, loud: with sound\nsilent: without sound"
 
 
 def _main(chat: Chat) -> Keyboard:
@@ -106,7 +107,7 @@ def _monitor(chat: Chat, monitor: str) -> Keyboard:
         words = SIDES[monitor]
         chosen = next((word for word, one in words.items() if one == chat.sides.get(monitor)), "both")
         rows.append(_choices(monitor, f"side {monitor}", ("both", *words), now=chosen))
-    if monitor != "funding":
+    if monitor not in UNSIZED:
         amounts = chat.thresholds.get(monitor, {})
         every = {_dollars(typed): typed for typed in THRESHOLDS}
         chosen = every.get(amounts["*"], "") if "*" in amounts else "" if amounts else "auto"

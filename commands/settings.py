@@ -13,7 +13,8 @@ from store.rows import LEVELS, MONITORS, Chat
 
 LOWEST_THRESHOLD = 10_000.0
 HIGHEST_CAP = 1000
-# The words for a side, by monitor; funding and wallets have no sides.
+UNSIZED = ("funding", "prices")  # kinds without a minimum in US dollars
+# The words for a side, by monitor; the other kinds have no sides.
 SIDES = {"whales": {"buys": "buy", "sells": "sell"}, "liquidations": {"longs": "long", "shorts": "short"}}
 
 
@@ -52,8 +53,8 @@ def threshold(context: Context, update: Update, arguments: list[str]) -> list[Re
     """Set the minimum in US dollars of one kind of alert, for one coin or all; without an amount, show it."""
     chat = context.need_chat(update)
     monitor, rest = _leading_monitor(context, arguments)
-    if monitor == "funding":
-        raise Usage("Funding has no minimum in USD. To turn it off: /level funding off.")
+    if monitor in UNSIZED:
+        raise Usage(f"{MONITOR_ALERTS[monitor]} have no minimum in USD. To turn them off: /level {monitor} off.")
     symbol = "*"
     if rest and rest[0].lower() not in ("auto", "off", "none") and context.is_coin(rest[0]):
         symbol, rest = context.symbol(rest[0]), rest[1:]
@@ -88,7 +89,7 @@ def level(context: Context, update: Update, arguments: list[str]) -> list[Reply]
         "silent": "are always silent",
         "off": "are off",
     }[wanted]
-    if chosen == ("funding",) and wanted == "on":  # it has no threshold
+    if chosen[0] in UNSIZED and wanted == "on":
         what = "are on, with sound"
     chat = replace(chat, levels={**chat.levels, **dict.fromkeys(chosen, wanted)})
     return context.save(chat, f"{'All alerts' if named == 'all' else MONITOR_ALERTS[chosen[0]]} {what}.")
@@ -179,6 +180,7 @@ MONITOR_ALERTS = {
     "liquidations": "Liquidations",
     "funding": "Funding alerts",
     "wallets": "Wallet alerts",
+    "prices": "Price alerts",
 }
 
 
@@ -192,7 +194,7 @@ def described(context: Context, chat: Chat) -> list[str]:
     lines = []
     for monitor in MONITORS:
         words = [level_of(chat, monitor)]
-        if words[0] != "off" and monitor != "funding":
+        if words[0] != "off" and monitor not in UNSIZED:
             words.append(context.sizes(chat, monitor))
         chosen = next((word for word, one in SIDES.get(monitor, {}).items() if one == chat.sides.get(monitor)), "")
         lines.append(f"{monitor.capitalize()}: {', '.join([*words, f'only {chosen}'] if chosen else words)}")

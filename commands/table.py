@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from base.typed import Unreadable
 from botapi.updates import Update
-from commands import basics, coins, history, keyboard, markets, prices, settings, times
+from commands import basics, coins, history, keyboard, levels, markets, prices, settings, times
 from commands.context import RUN, Button, Context, Reply, UnknownCoin, Usage, run_button
 from store.rows import MONITORS
 
@@ -232,6 +232,7 @@ TABLE = (
     Command("Alerts", "start", "", "turn alerts on in this chat", "/start", basics.start),
     Command("Alerts", "stop", "", "turn alerts off", "/stop", basics.stop),
     Command("Alerts", "mute", "[COIN] 2h | off", "no alerts for a while", "/mute 2h", times.mute),
+    Command("Alerts", "alert", "COIN PRICE [repeat] [for 7d]", "price alerts", "/alert BTC 100k", levels.alert),
     Command("Alerts", "history", "[N]", "recent alerts, sent or held back", "/history 10", history.history),
     Command("Alerts", "test", "[KIND]", "a sample alert", "/test whales", history.test),
     Command("Markets", "whales", "[COIN] [N]", "latest whale orders", "/whales BTC 5", markets.whales, shows=True),
@@ -308,6 +309,7 @@ DETAILS = {
     "start": "Alerts go to this chat; in a group with topics, to this topic. Your settings are kept. Undo with /stop",
     "stop": "Alerts end here, your settings are kept. /start turns them on again.",
     "mute": "Muted alerts are not sent; /history lists them. Without a coin it mutes everything. Undo with /mute off",
+    "alert": "BTC 100k, BTC above 2m, BTC -5% from now; then repeat, for 7d, a note. /alert lists and removes them.",
     "history": "Alerts of the last 30 days in this chat, newest first.",
     "test": "Looks and sounds like a real alert with your present settings.",
     "price": "Without a coin: all that this chat follows. The volume is that of the exchange the bot reads.",

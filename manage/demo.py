@@ -199,7 +199,7 @@ class _Demo:
             market.perpetuals.liquidate("okx", "BTC", "long", usd=640_000)
             market.perpetuals.set_rate("hyperliquid", "ETH", 0.00009)
             screen.say("Markets keep running, with a whale every 25 seconds.")
-            screen.say("Try /help, /whales, /liq, /funding or /status. Type quit to leave.")
+            screen.say("Try /help, /price, /alert BTC +1%, /whales, /liq, /funding or /status. Type quit to leave.")
             self._until(lambda: False)
 
     def _ask(self, text: str) -> None:

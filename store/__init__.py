@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from store.chats import Chats
 from store.database import Database
+from store.levels import WAITS, Levels
 from store.markets import LIQUIDATIONS_KEPT, Markets
 from store.messages import HELD_BACK, Messages
 from store.readable import UNREADABLE
@@ -21,7 +22,14 @@ from store.readable import UNREADABLE
 T = TypeVar("T")
 DAY = 86400.0
 # The tables with rows of chats; by which column, beside the chat's id, two rows of two chats are the same.
-_OF_CHATS = {"chats": "1", "stale": "1", "deliveries": "id", "held": "alert_key", "watched": "address"}
+_OF_CHATS = {
+    "chats": "1",
+    "stale": "1",
+    "deliveries": "id",
+    "held": "alert_key",
+    "watched": "address",
+    "levels": "id",
+}
 
 
 class Store:
@@ -38,6 +46,7 @@ class Store:
         self.chats = Chats(self._db)
         self.messages = Messages(self._db)
         self.markets = Markets(self._db, now=now)
+        self.levels = Levels(self._db)
         # Polling and the outbox know the store as botapi.storage.Storage, which has these without a part.
         self.pending = self.messages.pending
         self.sent_since = self.messages.sent_since
@@ -113,6 +122,7 @@ class Store:
         self._db.prune("bars", "symbol, at", "at < ?", (older - DAY,))  # a chart of 30 days begins within a bar
         silent = "state = 'stranger' AND at < ? AND answered_at < ? AND asked_at < ?"
         self._db.prune("users", "user_id", silent, (older, older, older))
+        self._db.prune("levels", "id", f"NOT {WAITS} AND max(since_ms / 1000, expires) < ?", (now, older))
         self._db.prune("liquidations", "venue, row", "at_ms < ?", (int((now - LIQUIDATIONS_KEPT) * 1000),))
 
     def trouble(self) -> str | None:

@@ -182,7 +182,7 @@ class Database:
             except sqlite3.Error as error:
                 raise self._known(error) from error
 
-    def rows(self, sql: str, values: tuple[Any, ...] = ()) -> list[Row]:
+    def rows(self, sql: str, values: tuple[Any, ...] | Mapping[str, Any] = ()) -> list[Row]:
         """All rows of a query. One that also writes (RETURNING) is to be called inside a transaction."""
         with self._lock:
             try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import tzinfo
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ from base import zones
 from base.typed import LONGEST
 from venues.perpetuals import Position
 
-MONITORS = ("whales", "liquidations", "funding", "wallets")
+MONITORS = ("whales", "liquidations", "funding", "wallets", "prices")
 CHART_THEMES = ("dark", "light")
 LEVELS = ("on", "loud", "silent", "off")  # on: silent below twice the threshold, loud from there on
 
@@ -194,6 +194,39 @@ class WalletSnapshot(NamedTuple):
 
     positions: dict[str, TrackedPosition]
     at: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Level:
+    """A price of a coin that a chat wants to be told of.
+
+    direction: `above` when the price is to come to it from below, `below`, or `either`. state: `above` while it waits
+    for the price to rise to it, `below` to fall to it; `away` until the price is far enough from it; `done`. repeat:
+    it waits again after it was told. expires: unix seconds, 0 for never. since_ms: trades from before do not count,
+    touched_ms: when it was last touched, 0 for never; unix ms.
+    """
+
+    id: int = 0
+    chat_id: int
+    symbol: str
+    price: float
+    direction: str = "either"
+    state: str = "away"
+    repeat: bool = False
+    expires: float = 0.0
+    note: str = ""
+    since_ms: int = 0
+    touched_ms: int = 0
+
+    def waits(self, now: float) -> bool:
+        """Is it still to be told at that time?"""
+        return self.state != "done" and not 0 < self.expires <= now
+
+    def waiting(self, price: float | None, *, now: float) -> Level:
+        """The level as it waits from now on. price: where the market is, None when that is not known."""
+        side = "away" if price is None or price == self.price else "above" if price < self.price else "below"
+        state = side if self.direction in ("either", side) else "away"
+        return replace(self, state=state, since_ms=int(now * 1000))
 
 
 class WatchedWallet(NamedTuple):

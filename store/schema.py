@@ -26,9 +26,19 @@ def _answers_know_their_update(db: sqlite3.Connection) -> None:
     db.execute("ALTER TABLE deliveries DROP COLUMN attempts")
 
 
+def _price_levels(db: sqlite3.Connection) -> None:
+    db.execute(
+        "CREATE TABLE levels (id INTEGER PRIMARY KEY AUTOINCREMENT, chat_id INTEGER NOT NULL, symbol TEXT NOT NULL, "
+        "price REAL NOT NULL, direction TEXT NOT NULL, state TEXT NOT NULL, repeat INTEGER NOT NULL, "
+        "expires REAL NOT NULL, note TEXT NOT NULL, since_ms INTEGER NOT NULL, touched_ms INTEGER NOT NULL)"
+    )
+    db.execute("CREATE INDEX levels_of_coin ON levels (symbol, state, price)")
+    db.execute("CREATE INDEX levels_of_chat ON levels (chat_id)")
+
+
 # The first of them turns FIRST_VERSION into the next version, and so on. Once released, a migration is never changed,
 # and it never calls code of ours that may change: what it writes stays what it was.
-MIGRATIONS: tuple[Migration, ...] = (_answers_know_their_update,)
+MIGRATIONS: tuple[Migration, ...] = (_answers_know_their_update, _price_levels)
 NEWEST = FIRST_VERSION + len(MIGRATIONS)
 
 _TABLES = """

@@ -44,8 +44,8 @@ def test_a_level_is_set_for_one_kind_of_alert_or_for_all(desk: Desk) -> None:
     assert desk.chat().levels == {"liquidations": "silent"}
     assert "All alerts are off" in desk.say("/level ALL OFF")
     assert desk.chat().levels == dict.fromkeys(MONITORS, "off")
-    assert desk.say("/level") == "Whales: off. Liquidations: off. Funding: off. Wallets: off."
-    assert "Off: whale orders, liquidations, funding, wallets." in desk.say("/status")
+    assert desk.say("/level") == "Whales: off. Liquidations: off. Funding: off. Wallets: off. Prices: off."
+    assert "Off: whale orders, liquidations, funding, wallets, price alerts." in desk.say("/status")
 
 
 def test_funding_has_no_threshold_and_its_level_does_not_speak_of_one(desk: Desk) -> None:
@@ -344,6 +344,7 @@ def test_the_main_page_shows_every_setting(desk: Desk) -> None:
         "Liquidations: on, from BTC 1.05M, ETH 640k USD",
         "Funding: off",
         "Wallets: on, from BTC 1.05M, ETH 640k USD",
+        "Prices: on",
         "Coins: BTC, ETH",
         "Quiet hours: 22:00-07:00",
         "Time zone: Europe/Berlin, now 17:06:40 UTC+2",

@@ -16,6 +16,7 @@ from venues.spot import SpotVenue
 from venues.trades import BAR_SECONDS, Bar, Page, add_to_bars
 from watch.feeds import Context, Feeds
 from watch.gaps import Gap
+from watch.levels import Moves
 from watch.orders import Clusterer, Order
 from watch.silence import Silence
 
@@ -57,6 +58,7 @@ class Batch:
     bars: dict[tuple[str, int], Bar] = field(default_factory=dict)
     feeds: set[FeedState] = field(default_factory=set)
     flawed: set[tuple[str, int]] = field(default_factory=set)
+    levels: Moves = field(default_factory=Moves)
 
 
 class SpotReader:
@@ -228,7 +230,10 @@ class SpotReader:
         self._note_silence(feed, page)
         if page.trades:
             feed.traded_at = now
-            add_to_bars(self._batch.bars, (trade for trade in page.trades if trade.trade_id >= feed.in_bars))
+            new = [trade for trade in page.trades if trade.trade_id >= feed.in_bars]
+            add_to_bars(self._batch.bars, new)
+            if new:
+                self._batch.levels.look(self._store, new, venue, page.venue_ms / 1000 or now)
             feed.in_bars = max(feed.in_bars, page.trades[-1].trade_id + 1)
         first = feed.clusterer.open_since()
         feed.cursor = feed.stored = page.next_cursor

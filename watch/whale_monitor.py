@@ -19,13 +19,12 @@ from venues.spot import SpotVenue
 from watch.candles import Candles
 from watch.feeds import Context, Feeds, Use
 from watch.gaps import keep_gaps
+from watch.levels import LATE
 from watch.orders import Order
 from watch.spot_reader import SpotReader
 from watch.thresholds import Thresholds, smallest
 
 log = logging.getLogger(__name__)
-
-LATE = 60.0  # seconds after which an alert says that it is late
 
 
 class WhaleMonitor:
@@ -105,6 +104,7 @@ class WhaleMonitor:
                 with self._store.transaction():
                     publish(self._store, alert, now=now, default_min=self.default_threshold(alert.symbol))
             with self._store.transaction():
+                batch.levels.keep(self._store, now=now)
                 self._store.markets.add_bars(batch.bars.values())
                 self._store.markets.mark_flawed(batch.flawed)
                 for feed in batch.feeds:

@@ -1,0 +1,70 @@
+"""The price levels that chats set with /alert. The part `Store.levels`."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+from store.database import Database, Row
+from store.rows import Level
+
+REARM = 0.002  # of a level's price: how far the price has to go from it before it waits again
+WAITS = "(state <> 'done' AND (expires = 0 OR expires > ?))"
+_COLUMNS = tuple(field.name for field in fields(Level))
+_VALUES = ", ".join("?" * (len(_COLUMNS) - 1))
+# Written as four searches of an index: with 10,000 levels a look at them costs microseconds.
+_WITHIN = " UNION ALL ".join(
+    f"SELECT id FROM levels WHERE symbol = :symbol AND state = {state}"
+    for state in (
+        "'above' AND price <= :high",
+        "'below' AND price >= :low",
+        "'away' AND direction <> 'below' AND price >= :low / (1 - :rearm)",
+        "'away' AND direction <> 'above' AND price <= :high / (1 + :rearm)",
+    )
+)
+
+
+class Levels:
+    """See `store` for units, threads and errors."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    def add(self, level: Level) -> int:
+        """Keep a new level, in place of the chat's own at the same price. Returns its number."""
+        with self._db.transaction():
+            same = (level.chat_id, level.symbol, level.price, level.direction)
+            self._db.write(
+                "DELETE FROM levels WHERE chat_id = ? AND symbol = ? AND price = ? AND direction = ?", same
+            )
+            values = tuple(getattr(level, name) for name in _COLUMNS[1:])
+            return self._db.insert(f"INSERT INTO levels ({', '.join(_COLUMNS[1:])}) VALUES ({_VALUES})", values)
+
+    def of_chat(self, chat_id: int) -> list[Level]:
+        """A chat's levels by coin, the highest price first."""
+        rows = self._db.rows("SELECT * FROM levels WHERE chat_id = ? ORDER BY symbol, price DESC, id", (chat_id,))
+        return [_level(row) for row in rows]
+
+    def remove(self, chat_id: int, number: int) -> None:
+        """Forget one of the chat's levels."""
+        self._db.write("DELETE FROM levels WHERE chat_id = ? AND id = ?", (chat_id, number))
+
+    def within(self, symbol: str, low: float, high: float) -> list[Level]:
+        """The levels of chats with alerts that trades between these two prices may concern."""
+        rows = self._db.rows(
+            f"SELECT levels.* FROM levels JOIN chats USING (chat_id) WHERE subscribed = 1 AND id IN ({_WITHIN})",
+            {"symbol": symbol, "low": low, "high": high, "rearm": REARM},
+        )
+        return [_level(row) for row in rows]
+
+    def move(self, before: Level, after: Level) -> bool:
+        """Keep what became of a level; False, and nothing is done, if it was changed or removed meanwhile."""
+        changed = self._db.write(
+            "UPDATE levels SET state = ?, since_ms = ?, touched_ms = ?, expires = ? "
+            "WHERE id = ? AND state = ? AND since_ms = ?",
+            (after.state, after.since_ms, after.touched_ms, after.expires, before.id, before.state, before.since_ms),
+        )
+        return changed == 1
+
+
+def _level(row: Row) -> Level:
+    return Level(**{name: row[name] for name in _COLUMNS} | {"repeat": bool(row["repeat"])})

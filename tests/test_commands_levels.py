@@ -1,0 +1,187 @@
+"""/alert: prices as people type them, the list with its buttons, and what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from conftest import FRIEND, OWNER
+from test_commands import GROUP, NOW, Desk
+
+from commands import context, levels
+from commands.context import Reply
+from store.rows import Level
+from venues.trades import Bar
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    """BTC is at 80,000, DOGE at 0.2, of ETH no price is known."""
+    desk = Desk(tmp_path)
+    desk.say("/start")
+    for symbol, price in (("BTC", 80_000.0), ("DOGE", 0.2)):
+        desk.store.markets.add_bars([Bar(symbol, int(NOW) - 100, price, price, price, price, 1, 1)])
+    yield desk
+    desk.store.close()
+
+
+def kept(desk: Desk, chat_id: int = FRIEND) -> list[Level]:
+    return desk.store.levels.of_chat(chat_id)
+
+
+@pytest.mark.parametrize(
+    ("typed", "price", "direction", "state"),
+    [
+        ("BTC 100k", 100_000, "either", "above"),
+        ("btc at $75,000", 75_000, "either", "below"),
+        ("BTCUSDT above 82500", 82_500, "above", "above"),
+        ("BTC > 82.5k", 82_500, "above", "above"),
+        ("BTC <70k", 70_000, "below", "below"),
+        ("BTC crosses 80k", 80_000, "either", "away"),
+        ("BTC above 70k", 70_000, "above", "away"),
+        ("BTC 82.500", 82_500, "either", "above"),  # 82.5 is too far from the price to be meant
+        ("doge 0.1875", 0.1875, "either", "below"),
+        ("ETH 3k", 3000, "either", "away"),
+        ("BTC +5%", 84_000, "above", "above"),
+        ("BTC −2,5 %", 78_000, "below", "below"),
+        ("BTC up 10%", 88_000, "above", "above"),
+    ],
+)
+def test_a_price_is_read_as_people_type_it(desk: Desk, typed: str, price: float, direction: str, state: str) -> None:
+    said = desk.say(f"/alert {typed}")
+    (level,) = kept(desk)
+    assert (round(level.price, 6), level.direction, level.state) == (price, direction, state)
+    assert said.startswith(f"Price alert set: {level.symbol} "), said
+    assert (level.repeat, level.expires, level.since_ms) == (False, 0, int(NOW * 1000))
+
+
+@pytest.mark.parametrize(
+    ("more", "repeat", "days", "note"),
+    [
+        ("repeat", True, 0, ""),
+        ("for 7d", False, 7, ""),
+        ("repeat for 2 weeks sell half", True, 14, "sell half"),
+        ("for 1d repeat “sell half”", True, 1, "sell half"),
+        ("for my short", False, 0, "for my short"),
+        ("once sell @half", False, 0, "sell @half"),
+    ],
+)
+def test_after_the_price_come_repeat_an_end_and_a_note(
+    desk: Desk, more: str, repeat: bool, days: int, note: str
+) -> None:
+    desk.say(f"/alert BTC 100k {more}")
+    (level,) = kept(desk)
+    ends = NOW + days * 86_400 if days else 0
+    assert (level.repeat, level.expires, level.note) == (repeat, ends, note)
+
+
+def test_the_answer_says_how_far_it_is_and_what_has_to_happen_first(desk: Desk) -> None:
+    assert "Now: 80,000 (+25.0 % to go)." in desk.say("/alert BTC 100k")
+    assert "The price is above it already" in desk.say("/alert BTC above 70k")
+    assert "has to go 0.2 % away" in desk.say("/alert BTC 90k repeat")
+    desk.say("/level prices off")
+    assert "price alerts are off in this chat" in desk.say("/alert BTC 91k")
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        ("BTC 5%", "5% up or down from now?"),
+        ("ETH 1.500", "can mean two prices"),
+        ("BTC above", "At which price?"),
+        ("BTC soon", "I can't read “soon”"),
+        ("BTC -100%", "at most 99 down"),
+        ("ETH +5%", "There is no price of ETH yet"),
+        ("NOPE 5", "is not on this bot's list"),
+        (f"BTC 100k {'x' * 101}", "up to 100 characters"),
+        ("remove 77", "No price alert here has the number 77"),
+    ],
+)
+def test_what_cannot_be_used_is_answered_with_what_to_do(desk: Desk, typed: str, words: str) -> None:
+    assert words in desk.say(f"/alert {typed}")
+    assert kept(desk) == []
+
+
+def test_two_readings_become_two_buttons_that_work(desk: Desk) -> None:
+    for typed in ("BTC 5% repeat", "ETH 1.500"):
+        (reply,) = desk.replies(f"/alert {typed}")
+        assert len(reply.keyboard) == 2
+        _, shown = desk.press(reply.keyboard[1][0][1])
+        assert shown.text.startswith("Price alert set") and shown.edit
+    assert [(one.symbol, round(one.price, 1), one.repeat) for one in kept(desk)] == [
+        ("BTC", 76_000, True),
+        ("ETH", 1500, False),
+    ]
+
+
+def buttons(reply: Reply) -> dict[str, str]:
+    return dict(button for row in reply.keyboard for button in row)
+
+
+def test_by_buttons_alone_an_alert_is_set_removed_and_set_again(desk: Desk) -> None:
+    (start,) = desk.replies("/alert")
+    _, steps = desk.press(buttons(start)["BTC"])
+    assert steps.text.startswith("BTC is at 80,000.")
+    _, done = desk.press(buttons(steps)["-5%"])
+    assert "BTC below 76,000" in done.text
+    _, listed = desk.press(buttons(done)["All price alerts"])
+    (number,) = [level.id for level in kept(desk)]
+    assert f"#{number} BTC below 76,000" in listed.text
+    stored = kept(desk)[0]
+    desk.store.levels.move(stored, replace(stored, state="done", touched_ms=int(NOW * 1000)))
+    (listed,) = desk.replies("/alert")
+    assert "0 of 50" in listed.text and "came 15:06:40 UTC" in listed.text
+    _, listed = desk.press(buttons(listed)[f"↻ #{number} BTC 76,000"])
+    assert "1 of 50" in listed.text and kept(desk)[0].state == "below"
+    _, listed = desk.press(buttons(listed)[f"✕ #{number} BTC 76,000"])
+    assert kept(desk) == [] and "0 of 50" in listed.text
+
+
+def test_an_end_that_has_passed_does_not_end_what_is_set_again(desk: Desk) -> None:
+    number = desk.store.levels.add(Level(chat_id=FRIEND, symbol="BTC", price=9e4, state="above", expires=NOW - 1))
+    assert "expired" in desk.say("/alert")
+    desk.say(f"/alert again {number}")
+    assert kept(desk)[0].waits(NOW + 1e6)
+
+
+def test_a_chat_has_up_to_fifty_that_wait_and_the_list_fits_a_message(desk: Desk) -> None:
+    for number in range(levels.MOST):
+        desk.say(f"/alert BTC {90_000 + number} for 7d {'n' * 100}")
+    assert "up to 50 price alerts" in desk.say("/alert BTC 99k")
+    (listed,) = desk.replies("/alert")
+    assert len(listed.text) <= 4096 and len(buttons(listed)) == 50
+    desk.store.levels.remove(FRIEND, kept(desk)[0].id)
+    assert "Price alert set" in desk.say("/alert BTC 99k")
+    assert desk.say("/alert remove all").startswith("Price alerts: 0 of 50.")
+
+
+def test_the_same_price_again_changes_the_one_that_is_there(desk: Desk) -> None:
+    desk.say("/alert BTC 100k")
+    desk.say("/alert BTC 100k repeat now and then")
+    (level,) = kept(desk)
+    assert (level.repeat, level.note) == (True, "now and then")
+
+
+def test_a_chat_removes_none_of_another(desk: Desk) -> None:
+    desk.say("/start", user_id=OWNER)
+    desk.say("/alert BTC 100k", user_id=OWNER)
+    (level,) = kept(desk, OWNER)
+    assert "No price alert here" in desk.say(f"/alert remove {level.id}")
+    assert desk.say("/alert remove all").startswith("Price alerts: 0") and kept(desk, OWNER)
+
+
+def test_it_needs_a_chat_with_alerts_and_works_in_a_group(desk: Desk) -> None:
+    assert "Send /start first" in desk.say("/alert BTC 100k", chat_id=GROUP)
+    desk.say("/start", chat_id=GROUP)
+    desk.say("/alert BTC 100k", chat_id=GROUP)
+    assert len(kept(desk, GROUP)) == 1 and kept(desk) == []
+
+
+def test_prices_have_no_minimum_and_a_sample(desk: Desk) -> None:
+    assert "Price alerts have no minimum in USD" in desk.say("/threshold prices 1m")
+    assert "TEST: BTC rose to 1,234.5" in desk.say("/test prices")
+    assert context.KINDS["prices"] in desk.say("/level prices off").lower()
+    (page,) = desk.replies("/settings")
+    assert ("Prices: off", "s:prices") in [button for row in page.keyboard for button in row]

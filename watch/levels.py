@@ -1,0 +1,106 @@
+"""Price levels: which trades touch the levels that chats set with /alert. `judge` is pure.
+
+Every trade is judged once, as it is counted in the bars: what it did to a level, the alert, the bars and the cursor
+are stored in one transaction (`keep`). So a level that is touched and left between two looks is told, and told once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+from alerts.publish import publish
+from base import text
+from store import Store
+from store.levels import REARM
+from store.rows import Alert, Level
+from venues.spot import SpotVenue
+from venues.trades import Trade
+
+LATE = 60.0  # seconds after which an alert says that it is late
+
+
+class Touch(NamedTuple):
+    """A trade that brought the price to a level. level: as it was before; its state says from which side."""
+
+    level: Level
+    trade: Trade
+
+
+def judge(level: Level, trades: Sequence[Trade]) -> tuple[Level, list[Touch]]:
+    """What trades, in the venue's order, make of a level that waits; and the touches among them."""
+    touches: list[Touch] = []
+    for trade in trades:
+        if trade.at_ms < level.since_ms:
+            continue
+        if level.state == "done" or 0 < level.expires * 1000 <= trade.at_ms:
+            break
+        price, state = trade.price, level.state
+        if state == "away":
+            if price <= level.price * (1 - REARM) and level.direction != "below":
+                level = replace(level, state="above", since_ms=trade.at_ms)
+            elif price >= level.price * (1 + REARM) and level.direction != "above":
+                level = replace(level, state="below", since_ms=trade.at_ms)
+        elif price >= level.price if state == "above" else price <= level.price:
+            touches.append(Touch(level, trade))
+            after = "away" if level.repeat else "done"
+            level = replace(level, state=after, since_ms=trade.at_ms, touched_ms=trade.at_ms)
+    return level, touches
+
+
+@dataclass
+class Moves:
+    """What trades did to levels since the last commit. levels: by number, as stored and as they are now.
+
+    touches: each with its venue and the venue's clock, unix seconds. last: the newest price of each coin.
+    """
+
+    levels: dict[int, tuple[Level, Level]] = field(default_factory=dict)
+    touches: list[tuple[Touch, SpotVenue, float]] = field(default_factory=list)
+    last: dict[str, float] = field(default_factory=dict)
+
+    def look(self, store: Store, trades: Sequence[Trade], venue: SpotVenue, clock: float) -> None:
+        """Judge one coin's trades. Raises StoreError."""
+        symbol = trades[0].symbol
+        prices = [trade.price for trade in trades]
+        self.last[symbol] = prices[-1]
+        found = {level.id: level for level in store.levels.within(symbol, min(prices), max(prices))}
+        found |= {number: now for number, (_, now) in self.levels.items() if now.symbol == symbol}
+        for number, level in found.items():
+            after, touches = judge(level, trades)
+            if after != level:
+                self.levels[number] = (self.levels[number][0] if number in self.levels else level, after)
+                self.touches += [(touch, venue, clock) for touch in touches]
+
+    def keep(self, store: Store, *, now: float) -> None:
+        """Store what became of the levels, with the alerts. In the transaction that counts the trades as read."""
+        kept = {number for number, (before, after) in self.levels.items() if store.levels.move(before, after)}
+        for touch, venue, clock in self.touches:
+            if touch.level.id in kept:
+                alert = _alert(touch, venue, last=self.last[touch.level.symbol], clock=clock)
+                publish(store, alert, now=now, default_min=0.0, only=touch.level.chat_id)
+
+
+def _alert(touch: Touch, venue: SpotVenue, *, last: float, clock: float) -> Alert:
+    level, trade = touch
+    rose = level.state == "above"
+    facts = [level.note] if level.note else []
+    if trade.price != level.price:
+        facts.append(f"first trade at {text.price(trade.price, beside=level.price)}")
+    if last < level.price if rose else last > level.price:
+        facts.append(f"now {text.price(last, beside=level.price)}")
+    return Alert(
+        key=f"level:{level.id}:{trade.venue}:{trade.trade_id}",
+        monitor="prices",
+        symbol=level.symbol,
+        side="",
+        usd=0.0,
+        headline=f"{level.symbol} {'rose' if rose else 'fell'} to {text.price(level.price)}",
+        facts=" · ".join(facts),
+        at_ms=trade.at_ms,
+        venue=trade.venue,
+        url=venue.url(level.symbol),
+        price=trade.price,
+        late=clock - trade.at_ms / 1000 > LATE,
+    )
