@@ -107,6 +107,8 @@ def _told(found: Instance, now: float) -> Iterator[str]:
     yield text.row("conflict", _conflict(told["conflict"], now))
     if told["alerts_paused"]:
         yield text.row("alerts", "paused while another copy is active (ON_CONFLICT=pause)")
+    elif told["conflict"]["since"] is not None:
+        yield text.row("alerts", "both copies send them, so each may come twice")
     for number, source in enumerate(told["sources"]):
         known = {field.name: source.get(field.name) for field in fields(SourceHealth)}
         health = SourceHealth(**known | {"symbols": tuple(source["symbols"]), "retry_at": 0.0})

@@ -211,6 +211,7 @@ def test_a_conflict_is_told(run_bot: Run, chat: SimBot, sim: Simulator, tmp_path
         text = shown(tmp_path)
     assert "another copy has been polling since" in text
     assert "Standing by while another copy polls" in text
+    assert "both copies send them, so each may come twice" in text
 
 
 @linux

@@ -458,6 +458,7 @@ def test_in_a_browser_a_problem_comes_first(site: Site, tmp_path: Path) -> None:
     document = dom(f"http://127.0.0.1:{site.port}/", tmp_path)
     assert shown(document, "headline") == "Stuck"
     assert "takes over when the other one stops" in shown(document, "words")
+    assert "Both send alerts, so each may come twice." in shown(document, "words")
     assert shown(document, "problems") == "The thread whales is stuck."
     assert 'data-tone="bad"' in document
 
