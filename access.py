@@ -152,7 +152,7 @@ class Access:
         return Knock.ANSWER_AND_ASK if ask else Knock.ANSWER
 
     def may_answer_group(self, update: Update) -> bool:
-        """Someone unknown posts as this group: may they be answered? Once a day; a yes is recorded."""
+        """Someone unknown wants to start this group: may they be answered? Once a day; a yes is recorded."""
         now = self._now()
         group = self._store.chats.user(update.chat_id) or User(user_id=update.chat_id, at=now)
         if now - group.answered_at < ANSWER_EVERY:

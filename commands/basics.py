@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from access import Knock
+from access import Knock, Role
 from alerts.held_back import due_at, reasons
 from base import text, typed
 from botapi.updates import Update
@@ -186,10 +186,15 @@ def stranger(context: Context, update: Update) -> list[Reply]:
     return replies
 
 
-def anonymous(context: Context, update: Update) -> list[Reply]:
-    """Someone who posts as the group, which nobody started yet, wants to start it: told how, once a day."""
-    if not context.access.may_answer_group(update):
+def outsider(context: Context, update: Update) -> list[Reply]:
+    """Someone unknown, or who posts as the group, wants to start a group that is not: told how, once a day."""
+    silent = not update.as_group and context.access.role(update.user_id) is not Role.STRANGER
+    if silent or context.subscribed(update) or not context.access.may_answer_group(update):
         return []
+    if not update.as_group:
+        to = f"@{context.username}" if context.username else "me"
+        words = f"Only people whom this bot's owner allowed can start alerts. To ask the owner, send /start to {to}"
+        return [Reply(text=f"{words} in private; then send it here again.")]
     words = "You post as the group, so I cannot see who you are. Send /start under your own name (turn off Anonymous "
     return [Reply(text=f"{words}in your admin rights). After that admins who post as the group can use me, too.")]
 

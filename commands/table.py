@@ -151,10 +151,10 @@ class Commands:
         if update.as_group and self.context.access.hides_denied(update.chat_id):
             words = "One of this group's admins may not use this bot, so I obey none who posts as the group."
             return [Reply(text=f"{words} Post under your own name.")] if self.would_run(update) else []
-        if update.as_group:
+        if not update.private:
             match = _COMMAND.match(update.text.strip())
             started = match is not None and match[1].lower() == "start" and self.would_run(update)
-            return basics.anonymous(self.context, update) if started else []
+            return basics.outsider(self.context, update) if started else []
         return basics.stranger(self.context, update)
 
     def claimed(self, update: Update, *, before: int | None) -> list[Reply]:

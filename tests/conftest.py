@@ -59,6 +59,7 @@ PROCESS_TESTS = {
     "test_docs",
     "test_fan_out",
     "test_fuzz",
+    "test_journeys",
     "test_kill",
     "test_lock",
     "test_manage_image",

@@ -318,6 +318,26 @@ def test_an_anonymous_admin_of_a_new_group_is_told_how_to_start_the_bot_once_a_d
     assert desk.store.chats.users("allowed", "denied") == []
 
 
+def test_who_may_not_start_a_group_is_told_once_a_day_how_to_ask_and_whom_the_owner_denied_is_not(desk: Desk) -> None:
+    desk.commands.context.username = "whale_test_bot"
+    stranger, denied = 77, 78
+    desk.access.deny(denied)
+    group = {"id": -1005, "type": "supergroup", "title": "Desk"}
+    desk.inbox.take(message(1, "/start@whale_test_bot", denied, chat=group))
+    assert desk.answers() == []
+    for number, words in enumerate(("/ping", "hello", "/start@other_bot", "/start@whale_test_bot", "/start"), 2):
+        desk.inbox.take(message(number, words, stranger, chat=group))
+    (answer,) = desk.answers()
+    assert answer[0] == -1005
+    assert answer[1].startswith("Only people whom this bot's owner allowed can start alerts. To ask the owner, send")
+    assert desk.store.chats.all() == []
+    other = {"id": -1006, "type": "supergroup", "title": "Started"}
+    desk.inbox.take(message(9, "/start", chat=other))
+    before = desk.answers()
+    desk.inbox.take(message(10, "/start@whale_test_bot", stranger, chat=other))
+    assert desk.answers() == before, "this one has alerts"
+
+
 @pytest.mark.parametrize(
     "words", ["/ping \ud83d", "\u202e/start", "/ping " + "x" * 5000, "/ping " + "😀" * 4000, "/", "/@", "\x00"]
 )

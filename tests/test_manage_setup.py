@@ -27,17 +27,16 @@ TAKE_TERMINAL = "import fcntl, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0
 
 
 class Terminal:
-    """A process on a terminal of its own: what it shows, and keys for it."""
+    """A process on a terminal of its own, which runs this Python: what it shows, and keys for it."""
 
-    def __init__(self, env_file: Path, *arguments: str, before: str = "", **settings: str) -> None:
-        code = f"{TAKE_TERMINAL}; sys.argv[0] = 'bot.py'; {before or 'pass'}\nimport bot; sys.exit(bot.main())"
+    def __init__(self, code: str, *arguments: str, cwd: Path = ROOT, **settings: str) -> None:
         self.shown = ""
         self._changed = threading.Condition()
         self._seen = 0
         self._screen, inside = os.openpty()
         self.process = subprocess.Popen(
-            [sys.executable, "-c", code, *arguments, "--env-file", str(env_file)],
-            cwd=ROOT,
+            [sys.executable, "-c", f"{TAKE_TERMINAL}; {code}", *arguments],
+            cwd=cwd,
             env=clean_environment() | {"TERM": "xterm"} | settings,
             stdin=inside,
             stdout=inside,
@@ -126,7 +125,8 @@ def terminal(env_file: Path) -> Iterator[Open]:
     opened: list[Terminal] = []
 
     def start(*arguments: str, before: str = "", **settings: str) -> Terminal:
-        opened.append(Terminal(env_file, *arguments, before=before, **settings))
+        code = f"sys.argv[0] = 'bot.py'; {before or 'pass'}\nimport bot; sys.exit(bot.main())"
+        opened.append(Terminal(code, *arguments, "--env-file", str(env_file), cwd=ROOT, **settings))
         return opened[-1]
 
     yield start
