@@ -43,6 +43,8 @@ def write_json(path: Path, record: Mapping[str, object]) -> None:
 def read_json(path: Path) -> dict[str, object] | None:
     """The record in a file; None if it is missing or is not a record. Reads at most 1 MB."""
     try:
+        if not path.is_file():  # a pipe, in a folder that others can write, would be waited for
+            return None
         with path.open(encoding="utf-8") as file:
             record = json.loads(file.read(1_000_000))
     except (OSError, ValueError, RecursionError):

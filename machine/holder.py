@@ -31,7 +31,7 @@ else:
 log = logging.getLogger(__name__)
 
 # Another program may hold the name of the machine-wide lock.
-WAY_OUT = "put LOCK_SCOPE=folder into the settings and start again; only the lock file counts then"
+WAY_OUT = "put LOCK_SCOPE=folder into the settings and start again"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,22 +229,23 @@ def refusal(holder: Holder | None, bot_id: int, name: str = "", *, now: float | 
         *described(holder, now=time.time() if now is None else now),
         text.row("stop it", stop_command(holder)),
         text.row("or wait", bot_command("--wait")),
+        "Don't delete the lock file; it won't stop the other copy.",
     ]
-    if holder.pid is None or not holder.trusted:
-        lines.append(text.row("not it?", f"if that is not your bot: {WAY_OUT}"))
-    return "\n".join([*lines, "Don't delete the lock file; it won't stop the other copy."])
+    return "\n".join(lines)
 
 
 def stop_command(holder: Holder) -> str:
     """The command for whoever reads the refusal, who may be another OS user than the holder; none of a stranger's."""
     if holder.pid and not holder.trusted:
-        return f"as {f'user {holder.user}' if holder.user else 'the user who runs it'}, with bot.py stop"
+        who = f"user {holder.user}" if holder.user else "the user who runs it"
+        return f"as {who}, with bot.py stop. If it is not your bot: {WAY_OUT}"
     if holder.trusted and holder.supervisor is not None and holder.supervisor.stop_command:
         command = holder.supervisor.stop_command
     elif holder.pid:
         command = supervisor.kill_command(holder.pid)
     else:
-        return "in the window, container or service that runs it (its process cannot be seen from here)"
+        where = "in the window, container or service that runs it (its process cannot be seen from here)"
+        return f"{where}. If nothing of yours runs: {WAY_OUT}"
     if sys.platform == "win32" or holder.user in ("", user_name()) or command.startswith("sudo "):
         return command
     if "pm2 stop" in command:  # each user has a PM2 of their own, root too

@@ -72,7 +72,7 @@ def terminal(pid: int) -> str:
 def user(pid: int) -> str:
     """The name of the account that runs the process, `uid 1234` where that has none."""
     name = _ask(pid, lambda process: process.username()) or ""
-    return f"uid {name}" if name.isdigit() else name
+    return f"uid {name}" if name.isdigit() else name.rpartition("\\")[2]  # on Windows without the domain
 
 
 def started_at(pid: int) -> float | None:

@@ -67,7 +67,7 @@ def look(settings: Settings, *, now: float | None = None) -> Instance:
     theirs = processes.folder_of_open(pid, f"{folder.name}/bot.lock") if pid else None
     if holder is None and settings.data_dir is None and not (folder / accounts.DATABASE).exists():
         theirs = next((other for _, other in accounts.folders_of_others(settings.bot_id)), None)
-    if theirs is not None and theirs != folder:
+    if theirs is not None and theirs != folder and str(theirs).isprintable():
         folder, holder = theirs, _holder(settings, theirs) or holder
     told, seen_at = state.read(folder) or {}, state.seen_at(folder)
     current = holder is not None and _is_its_own(told, holder, seen_at, now=now)

@@ -11,7 +11,7 @@ import sys
 import threading
 from pathlib import Path
 
-from base import config, exit_codes
+from base import config, exit_codes, text
 from base.logs import CHUNK, last_lines
 from base.shell import bot_command
 from manage import instance
@@ -38,13 +38,18 @@ def _show(path: Path, lines: int, *, follow: bool) -> int:
         return exit_codes.PROBLEM
     if last is None:
         print(f"No log at {path} yet; waiting for it. Press Ctrl-C to quit.", file=sys.stderr)
-    sys.stdout.write(last or "")
+    sys.stdout.write(_plain(last or ""))
     sys.stdout.flush()
     pause = threading.Event()
     while follow:
         more = follower.more()
-        sys.stdout.write(more)
+        sys.stdout.write(_plain(more))
         sys.stdout.flush()
         if len(more) < CHUNK // 4:
             pause.wait(EVERY)
     return exit_codes.STOPPED
+
+
+def _plain(lines: str) -> str:
+    """Without control characters: the log may be another account's, and a terminal obeys them."""
+    return "\n".join(map(text.plain, lines.split("\n")))

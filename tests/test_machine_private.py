@@ -146,5 +146,11 @@ def test_a_folder_that_another_account_put_in_its_place_ends_the_bot(shared: Pat
         assert not list(folder.iterdir())
 
 
+@pytest.mark.parametrize("name", ["holder.json", "status.json"])
+def test_a_pipe_in_the_place_of_a_file_holds_up_no_command(run_bot: Run, tmp_path: Path, name: str) -> None:
+    os.mkfifo(folder_of(tmp_path) / name)
+    assert run_bot("status").wait_exit() == 3
+
+
 def test_a_folder_that_is_not_there_is_no_trouble(tmp_path: Path) -> None:
     assert private.trouble(tmp_path / "none" / "42") is None

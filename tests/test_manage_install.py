@@ -235,7 +235,7 @@ def test_a_path_that_the_grammar_cannot_hold_is_refused(
     monkeypatch.setattr(install, "ROOT", tmp_path / "it's ; here")
     assert bot.main(["install", kind]) == 1
     told = capsys.readouterr()
-    assert (told.out, "it's ; here" in told.err, "Use another path" in told.err) == ("", True, True)
+    assert (told.out, "Use another path" in told.err) == ("", True)
 
 
 EVIL = "x\nExecStartPre=/bin/sh -c evil\n"

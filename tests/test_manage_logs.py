@@ -46,6 +46,13 @@ def test_the_last_lines_are_shown_also_across_a_rotation(run_bot: Run, write: Wr
     assert run_bot("logs", "-n", "0").wait_exit() == 0
 
 
+def test_a_terminal_gets_no_control_characters(run_bot: Run, path: Path) -> None:
+    path.write_text("one\x1b[2J\x9b\u202e\n\ntwo\n", encoding="utf-8")
+    asked = run_bot("logs")
+    assert asked.wait_exit() == 0
+    assert [line.isprintable() for line in asked.output.split("\n")] == [True] * 4
+
+
 def test_no_log_yet_is_told_and_nothing_is_made(run_bot: Run, tmp_path: Path) -> None:
     asked = run_bot("logs")
     assert asked.wait_exit() == 1
