@@ -4,6 +4,22 @@ from __future__ import annotations
 
 import re
 
+# Names that people type instead of the exchanges' symbols.
+_NAMES = {
+    "BITCOIN": "BTC",
+    "XBT": "BTC",
+    "ETHEREUM": "ETH",
+    "ETHER": "ETH",
+    "SOLANA": "SOL",
+    "RIPPLE": "XRP",
+    "DOGECOIN": "DOGE",
+    "CARDANO": "ADA",
+    "AVALANCHE": "AVAX",
+    "CHAINLINK": "LINK",
+    "TONCOIN": "TON",
+    "LITECOIN": "LTC",
+    "POLKADOT": "DOT",
+}
 _UNITS = re.compile(r"(k|10{3,7}|1M(?=[A-Z]{3}))(?=[A-Z]{2})")
 
 
@@ -16,6 +32,7 @@ def coin(name: str) -> tuple[str, int]:
 
 
 def typed(word: str) -> str:
-    """The coin that people mean by `pepe`, `kPEPE` or `1000pepe`, in upper case."""
+    """The coin that people mean by `pepe`, `kPEPE`, `1000pepe` or `bitcoin`, in upper case."""
     found, units = coin(word)
-    return found if units > 1 else coin(word.upper())[0]
+    found = found if units > 1 else coin(word.upper())[0]
+    return _NAMES.get(found, found)

@@ -155,7 +155,7 @@ def span(typed: str) -> tuple[int, int]:
     found = re.fullmatch(rf"({one})\s*(?:-|–|—|\bto\b|\buntil\b|\btill\b|\s)\s*({one})", words)
     try:
         if found is not None:
-            return clock(found[1]), clock(found[2])
+            return clock(found[1].removesuffix("h")), clock(found[2].removesuffix("h"))
     except Unreadable:
         pass
     raise Unreadable(f"I can't read “{_shown(typed)}” as a time range. Write 22:00-07:00 or 10pm-7am.")

@@ -28,7 +28,16 @@ def test_a_coin_listed_by_the_thousand_is_the_coin_itself(name: str, found: tupl
 
 @pytest.mark.parametrize(
     ("word", "symbol"),
-    [("pepe", "PEPE"), ("kPEPE", "PEPE"), ("1000pepe", "PEPE"), ("kava", "KAVA"), ("KAVA", "KAVA"), ("s", "S")],
+    [
+        ("pepe", "PEPE"),
+        ("kPEPE", "PEPE"),
+        ("1000pepe", "PEPE"),
+        ("kava", "KAVA"),
+        ("KAVA", "KAVA"),
+        ("s", "S"),
+        ("Bitcoin", "BTC"),
+        ("xbt", "BTC"),
+    ],
 )
 def test_a_coin_is_typed_in_any_case(word: str, symbol: str) -> None:
     assert typed(word) == symbol

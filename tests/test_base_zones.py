@@ -47,7 +47,13 @@ def test_a_zone_is_found_as_people_call_it(typed: str, name: str) -> None:
 
 @pytest.mark.parametrize(
     ("typed", "suggested"),
-    [("berln", "Europe/Berlin"), ("EST", "America/New_York"), ("cst", "America/Chicago or Asia/Shanghai")],
+    [
+        ("berln", "Europe/Berlin"),
+        ("Berlin, Germany", "Europe/Berlin"),
+        ("new york usa", "America/New_York"),
+        ("EST", "America/New_York"),
+        ("cst", "America/Chicago or Asia/Shanghai"),
+    ],
 )
 def test_an_unknown_or_ambiguous_zone_is_refused_with_suggestions(typed: str, suggested: str) -> None:
     with pytest.raises(Unreadable, match=f"Did you mean .*{suggested}"):
