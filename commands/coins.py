@@ -61,7 +61,7 @@ def wanted(context: Context, update: Update, problem: UnknownCoin) -> list[Reply
 def _listed(context: Context) -> str:
     watched = context.symbols
     lines = [f"The bot watches {', '.join(watched)}."]
-    for what, names in (("Added here", watched.added()), ("Of SYMBOLS removed here", watched.removed())):
+    for what, names in (("Added with /coins", watched.added()), ("Removed with /coins", watched.removed())):
         if names:
             lines.append(f"{what}: {', '.join(names)}.")
     return " ".join(lines)

@@ -13,7 +13,7 @@ from datetime import UTC, tzinfo
 from typing import Any
 
 from access import Access, Role
-from base import coins, text
+from base import coins, kinds, text
 from base.typed import Unreadable
 from botapi.updates import Update
 from store import Store
@@ -114,11 +114,10 @@ class Context:
         """A coin as people type it: `btc`, `$BTC`, `BTCUSDT`. Raises Usage if this bot does not watch it."""
         symbol = as_symbol(word, self.symbols)
         if symbol not in self.symbols:
-            raise UnknownCoin(
-                f"{text.clip(symbol, 16)} is not on this bot's list ({', '.join(self.symbols)}). "
-                f"The owner can add it: /coins add {text.clip(symbol, 16)}.",
-                coin=symbol,
-            )
+            said = f"{text.clip(symbol, 16)} is not on this bot's list ({', '.join(self.symbols)})."
+            if kinds.SYMBOL.fullmatch(symbol):
+                said += f" The owner can add it: /coins add {text.clip(symbol, 16)}."
+            raise UnknownCoin(said, coin=symbol)
         return symbol
 
     def is_coin(self, word: str) -> bool:

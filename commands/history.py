@@ -91,9 +91,17 @@ def _sample(context: Context, chat: Chat, monitor: str, now: float) -> Alert:
 
 def _made_up(context: Context, chat: Chat, monitor: str, symbol: str) -> Alert:
     usd = 2.5 * (chat.threshold(monitor, symbol, context.default_min(monitor, symbol)) or 1e6)
-    worth = f"{text.usd(usd)} USD at 1,234.5"
+    bar = context.store.markets.one_bar(symbol, since=context.now() - 86400)
+    price = 1234.5 if bar is None else bar.close
+    worth = f"{text.usd(usd)} USD at {text.price(price)}"
+    end, entry, ruin = (text.price(price * share, beside=price) for share in (1.0005, 0.996, 0.907))
     side, headline, facts, venue = {
-        "whales": ("buy", f"{symbol} buy {worth}", "38 fills in 0.2 s · price 1,234.1 → 1,235", "Binance spot"),
+        "whales": (
+            "buy",
+            f"{symbol} buy {worth}",
+            f"38 fills in 0.2 s · price {text.price(price)} → {end}",
+            "Binance spot",
+        ),
         "liquidations": ("long", f"{symbol} long liquidated on OKX: {worth}", "", "OKX"),
         "funding": (
             "",
@@ -104,7 +112,7 @@ def _made_up(context: Context, chat: Chat, monitor: str, symbol: str) -> Alert:
         "wallets": (
             "buy",
             f"A wallet opened a {symbol} long: {worth}",
-            "entry 1,230 · 10x · liquidation at 1,120, 9.3% away",
+            f"entry {entry} · 10x · liquidation at {ruin}, 9.3% away",
             "Hyperliquid",
         ),
         "prices": ("", f"{symbol} rose to 1,234.5", "your note · first trade at 1,234.6", "Binance spot"),

@@ -84,7 +84,8 @@ def _notes(context: Context, symbols: Iterable[str], bars: Iterable[Bar], second
         lines.append(f"No price: {', '.join(missing)}.")
     shorter = [symbol for symbol, at in seen.items() if seconds and at > now - seconds + 2 * BAR_SECONDS]
     if shorter:
-        lines.append(f"Not all of that time is known of {', '.join(shorter)}.")
+        whose = "these coins" if len(shorter) == len(seen) > 1 else ", ".join(shorter)
+        lines.append(f"The data does not go back that far for {whose}.")
     stale = [symbol for symbol in seen if not context.store.markets.read_since(symbol, now - STALE)]
     if stale:
         lines.append(f"Not read for more than {text.duration(STALE)}: {', '.join(stale)}. See /status.")

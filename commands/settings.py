@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from base import text, typed
 from botapi.updates import Update
-from commands.context import Context, Keyboard, Reply, Usage, run_button
+from commands.context import Context, Keyboard, Reply, Usage, as_symbol, run_button
 from commands.times import muted, zone_now
 from store.rows import LEVELS, MONITORS, Chat
 
@@ -52,6 +52,7 @@ def unwatch(context: Context, update: Update, arguments: list[str]) -> list[Repl
 def threshold(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
     """Set the minimum in US dollars of one kind of alert, for one coin or all; without an amount, show it."""
     chat = context.need_chat(update)
+    arguments = " ".join(arguments).replace("=", " ").split()  # BTC=2m, as in .env
     monitor, rest = _leading_monitor(context, arguments)
     if monitor in UNSIZED:
         raise Usage(f"{MONITOR_ALERTS[monitor]} have no minimum in USD. To turn them off: /level {monitor} off.")
@@ -60,7 +61,10 @@ def threshold(context: Context, update: Update, arguments: list[str]) -> list[Re
         symbol, rest = context.symbol(rest[0]), rest[1:]
     if not rest:
         one = chat if symbol == "*" else replace(chat, symbols=frozenset({symbol}))
-        return [Reply(text=f"{'' if symbol == '*' else f'{symbol}: '}{_sentence(context.kind(one, monitor))}")]
+        words = context.kind(one, monitor)
+        return [Reply(text=_sentence(words) if symbol == "*" else f"{symbol}: {words}.")]
+    if any(as_symbol(word.strip(","), context.symbols) in context.symbols for word in rest):
+        raise Usage("Set one coin at a time: /threshold BTC 2m, then /threshold ETH 1m.")
     amounts = dict(chat.thresholds.get(monitor, {}))
     if symbol == "*":
         amounts.clear()
@@ -75,8 +79,9 @@ def threshold(context: Context, update: Update, arguments: list[str]) -> list[Re
 def level(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
     """Set the sound of one kind of alert, or turn it off."""
     chat = context.need_chat(update)
-    if not arguments:
-        return [Reply(text=". ".join(f"{one.capitalize()}: {level_of(chat, one)}" for one in MONITORS) + ".")]
+    if len(arguments) < 2:
+        asked = MONITORS if not arguments or arguments[0].lower() == "all" else (_monitor(arguments[0]),)
+        return [Reply(text=". ".join(f"{one.capitalize()}: {level_of(chat, one)}" for one in asked) + ".")]
     if len(arguments) != 2:
         raise Usage(f"Give a kind ({_or(MONITORS)}, or all) and a level ({_or(LEVELS)}).")
     named, wanted = arguments[0].lower(), arguments[1].lower()
@@ -133,7 +138,11 @@ def here(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
     except Usage:
         what = context.alerted_symbol(word)
     chat = replace(chat, topics={**chat.topics, what: update.thread_id or 0})
-    return context.save(chat, f"{MONITOR_ALERTS.get(what, f'{what} alerts')} will come here. Undo with /here all")
+    return context.save(
+        chat,
+        f"{MONITOR_ALERTS.get(what, f'{what} alerts')} will come here. "
+        "For all alerts in one topic again, send /here all there.",
+    )
 
 
 def members(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
@@ -162,7 +171,7 @@ def cap(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
         )
         return [Reply(text=f"{state} Change it: /cap 20 or /cap off")]
     said = " ".join(arguments).lower()
-    if said == "off":
+    if said in ("off", "none", "0"):
         return context.save(replace(chat, hourly_cap=0), "The hourly limit is off: every alert arrives at once.")
     try:
         limit = typed.whole(said, 1, HIGHEST_CAP)
@@ -205,7 +214,7 @@ def described(context: Context, chat: Chat) -> list[str]:
     lines.append(f"Hourly limit: {text.count(chat.hourly_cap, 'message') if chat.hourly_cap else 'none'}")
     lines.append(f"Digest: {chat.digest or 'none'}")
     if chat.topics:
-        lines.append(f"With a topic of their own: {', '.join(chat.topics)} (undo: /here all)")
+        lines.append(f"With a topic of their own: {', '.join(chat.topics)} (all in one topic again: /here all in it)")
     return [*lines, *muted(context, chat)]
 
 

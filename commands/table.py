@@ -34,7 +34,6 @@ SYNONYMS = {
     "alerts": "history",
     "config": "settings",
     "options": "settings",
-    "coins": "watch",
     "add": "watch",
     "remove": "unwatch",
     "min": "threshold",
@@ -113,13 +112,16 @@ class Commands:
                 if asked:
                     return asked
             buttons = _buttons((words, f"{command.name} {words}") for words in problem.meant)
-            words = str(problem) if buttons else f"{problem} Example: {command.example}"
+            sentence = f"{problem}" if str(problem)[-1:] in ".?!" else f"{problem}."
+            words = sentence if buttons else f"{sentence} Example: {command.example}"
             return [Reply(text=words, keyboard=tuple((button,) for button in buttons), misread=True)]
 
     def _known(self, update: Update) -> list[Command]:
         return [row for row in TABLE if not row.owner_only or self.context.is_owner(update)]
 
     def _unknown(self, update: Update, name: str, rest: str) -> Reply:
+        if any(row.name == name for row in TABLE):
+            return Reply(text=f"Only this bot's owner can use /{name}. All commands: /help", misread=True)
         names = [row.name for row in self._known(update)]
         meant = SYNONYMS.get(name) or next(iter(difflib.get_close_matches(name, names, 1, 0.7)), None)
         if meant is None:
@@ -330,7 +332,7 @@ DETAILS = {
     "timezone": "A city, a country with one zone, or UTC+2. Times in alerts, quiet hours and digests follow it.",
     "cap": "Alert messages per clock hour; the rest arrives after it or in the next digest. Undo with /cap off",
     "digest": "Times with days (09:00 18:00 mon-fri), every 4h, or cron 30 8 * * 1-5. Get one now: /digest now",
-    "here": "In a group with topics: these alerts come to the topic where you send this. Undo with /here all",
+    "here": "In a group with topics: these alerts come to the topic where you send this. /here all: all of them do.",
     "members": "on: everyone in this group may use the commands that show markets. Undo with /members off",
     "status": "Polling, conflicts, sources and waiting messages, and what this chat gets.",
     "ping": "Shows that the bot reads your messages. Nothing is changed.",

@@ -85,7 +85,12 @@ def mute(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
         raise Usage("A mute has an end. To turn alerts off until /start: /stop. For one coin: /unwatch BTC.")
     symbol = None
     if context.is_coin(words[0]) and words[0] not in ("until", "for", "a", "an", "one"):
-        symbol = context.alerted_symbol(arguments[0])
+        try:
+            symbol = context.alerted_symbol(arguments[0])
+        except Usage:
+            if len(words) > 1:
+                raise
+            raise Usage(f"“{text.clip(words[0], 32)}” is neither a coin of this bot nor a length of time.") from None
         words = words[1:]
     if not words:
         raise Usage(f"For how long? /mute {symbol} 2h")

@@ -71,7 +71,7 @@ def test_top_lists_the_coins_by_their_move_and_says_where_time_is_missing(desk: 
     keep(desk.store, "DOGE", 0.2, 0.25, since=NOON - 3000)
     said = desk.say("/top")
     assert said.index("DOGE") < said.index("+25.0 %") < said.index("BTC") < said.index("-1.0 %")
-    assert "Not all of that time is known of DOGE." in said
+    assert "The data does not go back that far for DOGE." in said
     assert "No price: ETH." in said
     assert "Moves in 2 h" in desk.say("/top 2h") and "+98.0 %" in desk.say("/top 2h")
     assert "from 1h to 7d" in desk.say("/top 30d")
@@ -80,3 +80,10 @@ def test_top_lists_the_coins_by_their_move_and_says_where_time_is_missing(desk: 
 def test_before_the_first_look_both_say_so(desk: Desk) -> None:
     assert "No price yet; the first look takes a minute." in desk.say("/price")
     assert "No price yet; the first look takes a minute." in desk.say("/top")
+
+
+def test_a_made_up_test_alert_has_the_price_of_its_coin(desk: Desk) -> None:
+    desk.say("/start")
+    keep(desk.store, "BTC", 76_000, 77_000)
+    assert "USD at 77,000" in desk.say("/test liquidations")
+    assert "price 77,000 → 77,038" in desk.say("/test whales")

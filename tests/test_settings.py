@@ -155,14 +155,16 @@ def test_start_in_another_topic_asks_before_it_moves_the_alerts(desk: Desk) -> N
 
 def test_alerts_of_a_kind_or_a_coin_go_to_a_topic_of_their_own(desk: Desk) -> None:
     in_topic(desk, "/start", 5)
-    assert in_topic(desk, "/here liq", 6) == "Liquidations will come here. Undo with /here all"
-    assert in_topic(desk, "/here eth", None) == "ETH alerts will come here. Undo with /here all"
+    assert in_topic(desk, "/here liq", 6) == (
+        "Liquidations will come here. For all alerts in one topic again, send /here all there."
+    )
+    assert in_topic(desk, "/here eth", None).startswith("ETH alerts will come here. ")
     chat = desk.chat(-9)
     assert (chat.topic("whales", "BTC"), chat.topic("liquidations", "BTC")) == (5, 6)
     assert chat.topic("liquidations", "ETH") is None, "a coin's topic is meant more exactly than a kind's"
     sent = alerts.payload(chat, [alert("k", monitor="liquidations")], now=NOW, heard=Heard.LOUD)
     assert sent["message_thread_id"] == 6
-    assert "liquidations, ETH (undo: /here all)" in in_topic(desk, "/settings", 5)
+    assert "liquidations, ETH (all in one topic again: /here all in it)" in in_topic(desk, "/settings", 5)
     in_topic(desk, "/here", 5)
     assert desk.chat(-9).topics == {}
     assert "Only groups" in desk.say("/here all")

@@ -30,6 +30,8 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
         ("2 m", {"*": 2e6}),
         ("2,5m", {"*": 2.5e6}),
         ("BTC 2,5m", {"BTC": 2.5e6}),
+        ("btc=2m", {"BTC": 2e6}),
+        ("bitcoin = 2m", {"BTC": 2e6}),
         ("1.000.000", {"*": 1e6}),
         ("1 000 000", {"*": 1e6}),
         ("1000000 USD", {"*": 1e6}),
@@ -53,7 +55,12 @@ def test_an_amount_as_people_write_it_is_the_minimum(desk: Desk, said: str, thre
         ("/threshold 0", "The lowest minimum is 10k USD."),
         ("/threshold -5", "as an amount"),
         ("/threshold off", "To turn whale orders off: /level whales off."),
-        ("/threshold btc", "BTC: Whale orders from 1.05M USD."),
+        ("/threshold btc", "BTC: whale orders from 1.05M USD."),
+        ("/threshold btc 2m eth 1m", "one coin at a time"),
+        ("/threshold pepe=2m", "PEPE is not on this bot's list"),
+        ("/level whales", "Whales: on."),
+        ("/mute tomorrow", "neither a coin of this bot nor a length of time"),
+        ("/mute 30 3", "as a length of time"),
         ("/mute btc", "For how long? /mute BTC 2h"),
         ("/mute forever", "/stop. For one coin: /unwatch BTC."),
         ("/mute whales 1h", "Turn it off: /level whales off."),
@@ -69,7 +76,7 @@ def test_what_cannot_be_done_is_answered_with_what_can(desk: Desk, said: str, an
 
 
 @pytest.mark.parametrize(
-    "said", ["10pm-7am", "2200-0700", "22:00 07:00", "from 22:00 to 07:00", "22-7", "22:00 – 07:00"]
+    "said", ["10pm-7am", "2200-0700", "22:00 07:00", "from 22:00 to 07:00", "22-7", "22:00 – 07:00", "22h-7h"]
 )
 def test_quiet_hours_as_people_write_them(desk: Desk, said: str) -> None:
     desk.say(f"/quiet {said}")
