@@ -124,8 +124,8 @@ def find(words: str) -> str:
     found = _places(wanted)
     if found and len({_offsets(name) for name in found}) == 1:
         return found[0]
-    words = re.split(r"[_,]+", wanted)  # of "Berlin, Germany" and "New York USA" the city
-    parts = ("_".join(words[:last]) for last in range(len(words) - 1, 0, -1))
+    pieces = re.split(r"[_,]+", wanted)  # of "Berlin, Germany" and "New York USA" the city
+    parts = ("_".join(pieces[:last]) for last in range(len(pieces) - 1, 0, -1))
     raise _unknown(said, wanted, found or next(filter(None, map(_places, parts)), []))
 
 
