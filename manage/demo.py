@@ -202,11 +202,11 @@ class _Demo:
             screen.say("Try /help, /price, /alert BTC +1%, /whales, /liq, /funding or /status. Type quit to leave.")
             self._until(lambda: False)
 
-    def _ask(self, text: str) -> None:
+    def _ask(self, text: str, *, within: float = 15) -> None:
         """You send a command, and the bot answers."""
         said = self._bot.delivered
         self._say(text)
-        self._until(lambda: self._bot.delivered > said, f"{text} was not answered", within=15)
+        self._until(lambda: self._bot.delivered > said, f"{text} was not answered", within=within)
 
     def _show_a_chart(self) -> None:
         """Ask for a chart and open it, or say where it is."""
@@ -215,21 +215,19 @@ class _Demo:
             return
         self._tell("You ask for a chart.")
         before = self._bot.delivered
-        self._say("/chart BTC 1h")
-        self._until(lambda: self._pictures(before), "the chart was not sent", within=40)
+        self._ask("/chart BTC 1h", within=40)
+        photos = [sent.params.get("photo") for sent in self._bot.sent_after(before)]
+        photo = next((photo for photo in photos if photo is not None and not isinstance(photo, str)), None)
+        if photo is None:  # the bot said why
+            return
         chart = self._folder / "chart.png"
-        chart.write_bytes(self._pictures(before)[-1])
+        chart.write_bytes(photo.data)
         # Without a desktop this would open a browser inside the terminal.
         desktop = (
             sys.platform in ("win32", "darwin") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
         )
         opened = self._interactive and desktop and webbrowser.open_new_tab(chart.as_uri())
         self._screen.say(f"The chart {'opens now' if opened else 'is here until the demo ends'}: {chart}")
-
-    def _pictures(self, since: int) -> list[bytes]:
-        """The pictures that the bot has sent after message number `since`."""
-        photos = (sent.params.get("photo") for sent in self._bot.sent_after(since))
-        return [photo.data for photo in photos if photo is not None and not isinstance(photo, str)]
 
     def _meet_a_second_copy(self) -> None:
         """Another poller with the same token comes, stays, and leaves again."""

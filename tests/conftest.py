@@ -205,7 +205,7 @@ def run_bot(sim: Simulator, chat: SimBot, tmp_path: Path) -> Iterator[Run]:
 
 @pytest.fixture
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
-    """`python bot.py --demo` with no terminal. It takes 40 s."""
+    """`python bot.py --demo` with no terminal. It takes 45 s."""
     folder = tmp_path_factory.mktemp("demo")
     process = subprocess.Popen(
         [sys.executable, str(ROOT / "bot.py"), "--demo"],

@@ -174,8 +174,9 @@ def test_a_waiting_start_can_be_stopped_or_takes_over_when_the_first_ends(run_bo
     first = run_bot()
     first.wait_output(POLLING)
     second, third = run_bot("--wait", before=HASTY), run_bot("--wait", before=HASTY)
-    second.wait_output("Standing by")
-    third.wait_output("Standing by")
+    for waiting in (second, third):
+        waiting.wait_output(f"Standing by: waiting for the running copy (pid {first.pid}, user ")
+        assert "refused" not in waiting.output
     assert third.stop()[0] == 0
     first.stop()
     second.wait_output(POLLING)
@@ -344,11 +345,17 @@ def test_the_token_is_in_no_process_list_and_in_no_file_of_ours(run_bot: Run, ch
 
 def test_the_demo_plays_its_story_with_no_terminal_and_exits_0(demo: Demo) -> None:
     process, home = demo
-    told, _ = process.communicate(timeout=60)
+    told, _ = process.communicate(timeout=120)
     assert process.returncode == 0, told
     story = (
         *("Alerts are on", "fills in 40 small trades", "BTC buy 2.4M USD", "40 fills in", "/threshold BTC 2m"),
-        *("Whale orders from BTC 2M", "/digest now", "1 whale order, 2.4M USD", "hart", "Two copies of this bot"),
+        *(
+            "Whale orders from BTC 2M",
+            "/digest now",
+            "1 whale order, 2.4M USD",
+            "The chart is here until",
+            "Two copies of this bot",
+        ),
         *("you may see each one twice", "The other copy is gone. "),
     )
     places = [told.find(words) for words in story]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import io
 import os
 import re
 import select
@@ -16,6 +18,10 @@ from pathlib import Path
 import psutil
 import pytest
 from conftest import ROOT, clean_environment
+
+from manage.demo import _Demo
+from manage.screen import Screen
+from simulation.simulator import Simulator
 
 if sys.platform != "win32":
     import termios
@@ -122,6 +128,15 @@ def test_a_terminal_shows_the_typed_line_whole_gets_no_echo_and_is_left_as_it_wa
     assert termios.tcgetattr(ours) == before
     os.close(ours)
     os.close(theirs)
+
+
+def test_without_matplotlib_the_demo_says_how_to_get_charts_and_goes_on(
+    sim: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    told = io.StringIO()
+    _Demo(sim, Screen(told, width=lambda: 200), tmp_path, interactive=False)._show_a_chart()
+    assert "-m pip install matplotlib" in told.getvalue()
 
 
 def test_a_bot_that_is_told_to_end_with_its_input_ends_while_it_still_starts(tmp_path: Path) -> None:
