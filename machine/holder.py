@@ -146,7 +146,8 @@ def is_left_over(record: Mapping[str, object]) -> bool:
     pid = record.get("pid")
     if type(pid) is not int or pid <= 0:
         return True
-    if _text(record, "host") != socket.gethostname():
+    here = (socket.gethostname(), processes.namespace())
+    if (_text(record, "host"), record.get("namespace", here[1])) != here:
         return False
     seen = processes.identity(pid)
     return not _is_of(record, seen) if seen else not processes.is_alive(pid)
@@ -172,6 +173,7 @@ def write_record(path: Path, known: Mapping[str, object], *, since: float) -> No
         "schema": 1,
         "pid": os.getpid(),
         "host": socket.gethostname(),
+        "namespace": processes.namespace(),
         "user": user_name(),
         "argv": sys.orig_argv,
         "cwd": _cwd(),

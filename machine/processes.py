@@ -99,6 +99,14 @@ def identity(pid: int) -> str:
     return f"{boot} {started - psutil.boot_time():.2f}"
 
 
+def namespace() -> str:
+    """What this process's pids are numbers in: another one's are a container's. "" where there are none."""
+    try:
+        return str(Path("/proc/self/ns/pid").readlink()) if sys.platform == "linux" else ""
+    except OSError:
+        return ""
+
+
 def folder_of_open(pid: int, file: str) -> Path | None:
     """The folder of the file, named by the end of its path, that the process has open; None when that is not seen.
 

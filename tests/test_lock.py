@@ -883,6 +883,44 @@ def test_a_record_of_another_computer_counts_while_the_lock_file_is_locked(
         assert (holder.host, holder.here) == ("another-host", False)
 
 
+IN_A_CONTAINER = """
+import socket, sys
+from pathlib import Path
+from lock import InstanceLock
+socket.sethostname(sys.argv[2])
+lock = InstanceLock(Path(sys.argv[1]), "42:x")
+holder = lock.holder()
+print(holder and holder.host, lock.acquire(), flush=True)
+sys.stdin.read()
+"""
+
+
+@root_only
+@linux_only
+@pytest.mark.parametrize("other", ["same-name", "other-name"])
+def test_two_containers_with_one_folder_see_each_other_by_the_lock_file(tmp_path: Path, other: str) -> None:
+    """Neither sees the other's processes, sockets or locks."""
+    contained = ["unshare", "--pid", "--net", "--uts", "--fork", "--kill-child", "--mount-proc"]
+    if subprocess.run([*contained, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("needs namespaces")
+
+    def start_as(host: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [*contained, sys.executable, "-c", IN_A_CONTAINER, str(tmp_path), host],
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            encoding="utf-8",
+        )
+
+    with start_as("same-name") as first:
+        assert first.stdout is not None
+        assert first.stdout.readline() == "None True\n"
+        assert start_as(other).communicate()[0] == "same-name False\n"
+        first.kill()
+    assert start_as(other).communicate()[0].endswith(" True\n")
+
+
 def test_a_look_at_a_strangers_record_makes_no_start_fail(tmp_path: Path, bot_id: int) -> None:
     """Such a look tries the lock file for an instant."""
     record, stop = tmp_path / "holder.json", threading.Event()
