@@ -890,7 +890,9 @@ from lock import InstanceLock
 socket.sethostname(sys.argv[2])
 lock = InstanceLock(Path(sys.argv[1]), "42:x")
 holder = lock.holder()
-print(holder and holder.host, lock.acquire(), flush=True)
+held = lock.acquire()
+lock.check()  # completes the record
+print(holder and holder.host, held, flush=True)
 sys.stdin.read()
 """
 
