@@ -115,12 +115,19 @@ def _same_bot(subject: Subject, place: Path | None) -> bool | None:
 
 
 def polling(subject: Subject) -> Iterator[Finding]:
-    """How the running bot polls, and the other copies it has seen; from its status.json."""
-    if subject.holder is None or subject.folder is None:
+    """How the running bot polls and the other copies it has seen, or why it ended; from its status.json."""
+    if subject.folder is None:
         return
     from service import state
 
     told, now = state.read(subject.folder), time.time()
+    if subject.holder is None:
+        if told is not None and told.get("ended"):
+            words = (
+                f"the bot ended by itself at {text.clock(state.seen_at(subject.folder), now=now)}: {told['ended']}"
+            )
+            yield Finding("polling", "warning", words, f"start it: {bot_command()}")
+        return
     if told is None or told.get("pid") != subject.holder.pid:
         yield Finding("polling", "ok", "the running bot has not written its status yet; try again in a few seconds")
         return

@@ -410,6 +410,19 @@ def test_another_program_called_bot_py_is_named_only_if_it_is_this_bot(doctor: D
     assert kill_command(found[0].pid) in words(told, "lock")
 
 
+def test_it_says_why_the_bot_ended_by_itself(tmp_path: Path) -> None:
+    env = tmp_path / "settings.env"
+    env.write_text(f"TELEGRAM_BOT_TOKEN={TOKEN}\nOWNER_ID=7\nDATA_DIR={tmp_path}\n", encoding="utf-8")
+    (tmp_path / BOT_ID).mkdir()
+    assert list(copies.polling(subject_of(env))) == []
+    left = {"schema": 1, "ended": "Telegram refuses the token (Unauthorized)."}
+    (tmp_path / BOT_ID / "status.json").write_text(json.dumps(left), encoding="utf-8")
+    (found,) = copies.polling(subject_of(env))
+    assert found.level == "warning"
+    assert "ended by itself at " in found.text
+    assert "Telegram refuses the token" in found.text
+
+
 def test_a_rival_elsewhere_is_a_problem_while_it_polls(
     sim: Simulator, chat: SimBot, run_bot: Run, doctor: Doctor, tmp_path: Path
 ) -> None:
