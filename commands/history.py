@@ -115,7 +115,7 @@ def _made_up(context: Context, chat: Chat, monitor: str, symbol: str) -> Alert:
             f"entry {entry} · 10x · liquidation at {ruin}, 9.3% away",
             "Hyperliquid",
         ),
-        "prices": ("", f"{symbol} rose to 1,234.5", "your note · first trade at 1,234.6", "Binance spot"),
+        "prices": ("", f"{symbol} rose to 1,234.5: your note", "first trade at 1,234.6", "Binance spot"),
     }[monitor]
     return Alert(
         key="test",

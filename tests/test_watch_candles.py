@@ -14,6 +14,7 @@ from base.kinds import WhaleMin
 from simulation.market import COINS, MarketCall
 from simulation.simulator import Simulator
 from store import Store
+from store.rows import Chat, Level
 from venues.spot import BinanceSpot, CoinbaseExchange
 from venues.trades import Bar, SourceError
 from watch.candles import A_TICK
@@ -123,6 +124,37 @@ def test_what_an_outage_left_out_is_filled_with_the_bars_it_began_and_ended_in(w
     assert [watch.bought(at) for at in (300, 600, 900, 1800)] == pytest.approx([2000, 1000, 0, 1000])
     watch.tick(2720, times=2)
     assert watch.bought(2400) == pytest.approx(1000)
+
+
+def test_a_price_that_was_touched_in_an_outage_is_told_once_with_its_time(watch: Watch) -> None:
+    watch.store.chats.put(Chat(chat_id=7, added_by=7))
+    price = watch.sim.market.prices["BTC"]
+    set_at = int((HOUR_AGO + 310) * 1000)
+    watch.tick(0, times=10)
+    watch.tick(320)
+    for share in (1.02, 1.05):
+        one = Level(chat_id=7, symbol="BTC", price=price * share, state="above", since_ms=set_at)
+        watch.store.levels.add(one)
+    for at, share in ((700, 1.0), (950, 1.03), (1100, 1.0), (2400 - 590, 1.0)):
+        watch.sim.market.trade("binance", "BTC", "buy", price * share, 0.001, at_ms=int((HOUR_AGO + at) * 1000))
+    watch.restart()
+    watch.tick(2400, times=3)
+    (alert,) = watch.store.messages.alerts("prices")
+    assert alert.headline.startswith("BTC rose to") and alert.late
+    assert alert.at == HOUR_AGO + 900
+    assert alert.facts == "in the five minutes from that time, when the bot was not reading"
+    assert [level.state for level in watch.store.levels.of_chat(7)] == ["above", "done"]
+
+
+def test_candles_from_before_a_price_was_set_do_not_touch_it(watch: Watch) -> None:
+    watch.store.chats.put(Chat(chat_id=7, added_by=7))
+    for share in (0.9, 0.99, 1.01, 1.1):
+        price = watch.sim.market.prices["BTC"] * share
+        level = Level(chat_id=7, symbol="BTC", price=price).waiting(watch.sim.market.prices["BTC"], now=HOUR_AGO + 60)
+        watch.store.levels.add(level)
+    watch.tick(120, times=10)
+    assert len(watch.bars(-WEEK)) > 2000
+    assert watch.store.messages.alerts("prices") == []
 
 
 def test_a_quiet_coin_has_a_bar_without_volume_where_nothing_was_traded(watch: Watch) -> None:

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_watch_whale_monitor import Watch
 
+from alerts.held_back import take
 from botapi.storage import StoreError
 from simulation.account import SimBot
 from simulation.simulator import Simulator
@@ -218,14 +219,29 @@ def test_a_level_touched_and_left_between_two_looks_is_told_with_its_price_and_t
     trade(watch, 77_500, ago=3)
     watch.tick(after=1)
     (alert,) = watch.store.messages.alerts("prices")
-    assert alert.headline == "BTC rose to 78,000"
-    assert alert.facts == "take <profit> · first trade at 78,010 · now 77,500"
+    assert alert.headline == "BTC rose to 78,000: take <profit>"
+    assert alert.facts == "first trade at 78,010 · now 77,500"
     assert (alert.at_ms, alert.price, alert.late) == (at_ms, 78_010, False)
     (text,) = watch.told
     assert "take &lt;profit&gt;" in text
     assert [chat_id for _, chat_id, _ in watch.store.pending()] == [7], "it is the business of one chat"
     watch.tick(after=1)
     assert len(watch.store.messages.alerts("prices")) == 1
+
+
+def test_several_at_once_are_one_message_with_every_note_and_quiet_hours_hold_them(watch: Watch) -> None:
+    for number in range(3):
+        watch.store.levels.add(level(78_000 + number, note=f"step {number}"))
+    watch.store.levels.add(level(77_999, chat_id=8, note="at night"))
+    hour = int(watch.clock // 3600 % 24)
+    watch.store.chats.put(Chat(chat_id=8, added_by=8, quiet=f"{hour:02}:00-{(hour + 2) % 24:02}:00"))
+    trade(watch, 78_010, ago=6)
+    watch.tick(after=1)
+    (text,) = watch.told
+    assert "BTC: 3 price alerts" in text and all(f"step {number}" in text for number in range(3))
+    chat = watch.store.chats.get(8)
+    assert chat is not None and "BTC rose to 77,999: at night" in take(watch.store, chat, now=watch.clock)
+    assert [entry.how for entry in watch.store.messages.history(8, limit=5)] == ["told"]
 
 
 def test_what_cannot_be_stored_is_judged_again_and_told_once(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -288,5 +304,7 @@ def test_prices_set_by_typing_are_told_once_each_over_kills_to_the_chat_that_set
     store = Store(next(tmp_path.glob("data/*/bot.db")))
     alerts = store.messages.alerts("prices", limit=100)
     store.close()
-    assert sorted(alert.headline for alert in alerts) == sorted(f"BTC rose to {price:,}" for price in ladder)
+    assert sorted(alert.headline for alert in alerts) == sorted(
+        f"BTC rose to {price:,}: note {price}" for price in ladder
+    )
     assert not [sent for sent in chat.sent if sent.chat_id == FRIEND and "rose to" in sent.text]

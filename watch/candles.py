@@ -13,6 +13,7 @@ from store import Store
 from venues.spot import PAGE_ROWS, BinanceSpot, SpotVenue
 from venues.trades import BAR_SECONDS
 from watch.feeds import Feeds
+from watch.levels import Moves, as_trades
 
 DAY, WEEK = 86400, 7 * 86400
 A_TICK = 3  # requests: a week of ten coins is complete after ten ticks
@@ -25,8 +26,15 @@ class Candles:
     read_at: venue and coin to the unix seconds up to which its trades were read, None when they were not.
     """
 
-    def __init__(self, store: Store, feeds: Feeds[SpotVenue], read_at: Callable[[str, str], float | None]) -> None:
-        self._store, self._feeds, self._read_at = store, feeds, read_at
+    def __init__(
+        self,
+        store: Store,
+        feeds: Feeds[SpotVenue],
+        read_at: Callable[[str, str], float | None],
+        *,
+        now: Callable[[], float],
+    ) -> None:
+        self._store, self._feeds, self._read_at, self._now = store, feeds, read_at, now
         self._missing: dict[str, set[int]] = {}  # coin -> starts of the bars to ask for
         self._seen: dict[str, int] = {}  # coin -> up to which its bars were looked through
         self._nowhere: dict[str, set[int]] = {}  # coin -> starts of bars that Binance does not have
@@ -69,7 +77,12 @@ class Candles:
             return False
         bars, skipped = answer
         self._feeds.count_flaws(venue, skipped=skipped)
-        self._store.markets.fill_bars(symbol, [bar for bar in bars if bar.at in wanted])
+        new, moves, now = [bar for bar in bars if bar.at in wanted], Moves(), self._now()
+        with self._store.transaction():
+            self._store.markets.fill_bars(symbol, new)
+            if new:  # a price level may have been touched in an outage
+                moves.look(self._store, as_trades(new, venue.venue), venue, now)
+                moves.keep(self._store, now=now)
         self._missing[symbol] = missing - wanted
         self._nowhere[symbol] |= wanted - {bar.at for bar in bars}
         return True

@@ -2,6 +2,7 @@
 
 Every trade is judged once, as it is counted in the bars: what it did to a level, the alert, the bars and the cursor
 are stored in one transaction (`keep`). So a level that is touched and left between two looks is told, and told once.
+What was not read in an outage is judged by the candles that fill it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from store import Store
 from store.levels import REARM
 from store.rows import Alert, Level
 from venues.spot import SpotVenue
-from venues.trades import Trade
+from venues.trades import Bar, Trade
 
 LATE = 60.0  # seconds after which an alert says that it is late
 
@@ -47,6 +48,15 @@ def judge(level: Level, trades: Sequence[Trade]) -> tuple[Level, list[Touch]]:
             after = "away" if level.repeat else "done"
             level = replace(level, state=after, since_ms=trade.at_ms, touched_ms=trade.at_ms)
     return level, touches
+
+
+def as_trades(bars: Sequence[Bar], venue: str) -> list[Trade]:
+    """Bars of what was not read, as trades without a number at the bar's start: its low is first if it rose."""
+    return [
+        Trade(venue, bar.symbol, 0, price, 0.0, "", bar.at * 1000)
+        for bar in bars
+        for price in (bar.open, *sorted((bar.low, bar.high), reverse=bar.close < bar.open), bar.close)
+    ]
 
 
 @dataclass
@@ -85,18 +95,21 @@ class Moves:
 def _alert(touch: Touch, venue: SpotVenue, *, last: float, clock: float) -> Alert:
     level, trade = touch
     rose = level.state == "above"
-    facts = [level.note] if level.note else []
-    if trade.price != level.price:
+    words = f"{level.symbol} {'rose' if rose else 'fell'} to {text.price(level.price)}"
+    facts = []
+    if not trade.trade_id:
+        facts.append("in the five minutes from that time, when the bot was not reading")
+    elif trade.price != level.price:
         facts.append(f"first trade at {text.price(trade.price, beside=level.price)}")
-    if last < level.price if rose else last > level.price:
+    if trade.trade_id and (last < level.price if rose else last > level.price):
         facts.append(f"now {text.price(last, beside=level.price)}")
     return Alert(
-        key=f"level:{level.id}:{trade.venue}:{trade.trade_id}",
+        key=f"level:{level.id}:{trade.venue}:{trade.trade_id or trade.at_ms}",
         monitor="prices",
         symbol=level.symbol,
         side="",
         usd=0.0,
-        headline=f"{level.symbol} {'rose' if rose else 'fell'} to {text.price(level.price)}",
+        headline=f"{words}: {level.note}" if level.note else words,  # a list shows headlines only
         facts=" · ".join(facts),
         at_ms=trade.at_ms,
         venue=trade.venue,

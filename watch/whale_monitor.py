@@ -36,7 +36,7 @@ class WhaleMonitor:
         self._thresholds = Thresholds(context.settings, context.store, context.symbols)
         self.feeds = Feeds("whale orders", venues, context, fallbacks=True, silent_after=PATIENCE)
         self._reader = SpotReader(context, self.feeds)
-        self._candles = Candles(context.store, self.feeds, self._reader.read_at)
+        self._candles = Candles(context.store, self.feeds, self._reader.read_at, now=self._now)
         self.default_threshold = self._thresholds.default
         self.unfinished = self._reader.unfinished
         self._serving: dict[str, SpotVenue] = {}  # coin -> the venue it was last read from
