@@ -78,7 +78,7 @@ def watch(one: Rig, two: Rig, *, minutes: float) -> int:
     at = sorted(sent.at for sent in account.sent if sent.text in wanted)
     gap = max(later - earlier for earlier, later in pairwise(at))
     calls = Counter(call.method for call in account.calls)
-    told = [text for text in account.texts(OWNER) if "copies of this bot" in text or "other copy is gone" in text]
+    told = [text for text in account.texts(OWNER) if "copies of this bot" in text or "other copy has stopped" in text]
     print(f"{sent} commands in {minutes:g} min: {len(doubled)} answered twice, longest silence {gap:.1f} s")
     for text in doubled:
         print(f"  {text}: " + ", ".join(f"{sent.at - began:.2f}" for sent in account.sent if sent.text == text))

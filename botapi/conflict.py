@@ -167,10 +167,10 @@ class Rivalry:
         self._past.append(PastConflict(since=ended.since, until=now, count=ended.count))
         self._begun, self._count_409 = self._begun + 1, self._count_409 + ended.count
         lasted = text.duration(max(0.0, now - ended.since))
-        log.info("Conflict: over after %s and %d times 409", lasted, ended.count)
+        log.info("Conflict: over after %s and %s", lasted, text.count(ended.count, "refusal"))
         if not ended.owner_knows:
             return None
-        return f"The other copy is gone. {self._policy.host} answers your commands again (after {lasted})."
+        return f"The other copy has stopped or stands by. {self._policy.host} answers your commands (after {lasted})."
 
     def message(self, next_step: After409) -> str:
         """What the owner is told when a conflict begins. Names this machine: a chat has no "here"."""

@@ -356,7 +356,7 @@ def test_the_demo_plays_its_story_with_no_terminal_and_exits_0(demo: Demo) -> No
             "The chart is here until",
             "Two copies of this bot",
         ),
-        *("you may see each one twice", "The other copy is gone. "),
+        *("you may see each one twice", "The other copy has stopped"),
     )
     places = [told.find(words) for words in story]
     assert -1 not in places and places == sorted(places), told  # what a trader gets comes first

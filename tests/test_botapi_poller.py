@@ -343,7 +343,7 @@ def test_standby_takes_over_when_updates_lie_unread_at_two_looks(rig: Rig) -> No
     rig.clock.mono += conflict.UNHARMED
     rig.chat.raw_update({"message": {}})
     rig.sim.wait(lambda: len(rig.told) == 2, what="the all-clear")
-    assert "The other copy is gone" in rig.told[1]
+    assert "The other copy has stopped" in rig.told[1]
     rig.poller.stop(1.0)
     finish()
 

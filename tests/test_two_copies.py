@@ -149,7 +149,7 @@ def test_of_two_copies_the_older_stands_by_and_takes_over_within_ten_seconds_whe
     newer.kill()
     assert talk.heard() < TAKEN_OVER_WITHIN
     older.wait_output("Conflict: over", timeout=15)
-    chat.wait_text("The other copy is gone", chat_id=OWNER)
+    chat.wait_text("The other copy has stopped", chat_id=OWNER)
     talk.all_answered_once()
     assert conflicts(chat) == 1
 
