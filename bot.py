@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import gc
 import importlib
 import importlib.util
@@ -114,6 +115,12 @@ def _into_a_pipe(command: Callable[[], int]) -> int:
     except BrokenPipeError:  # `status | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return exit_codes.STOPPED
+    except OSError as error:  # `status > FILE` on a full disk
+        if error.errno != errno.ENOSPC or error.filename is not None:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print("The output could not be written: the disk is full.", file=sys.stderr)
+        return exit_codes.PROBLEM
 
 
 def _main(argv: list[str] | None) -> int:

@@ -272,8 +272,10 @@ class _Reader:
         """Names that are not ours but look like ours, with the name that was probably meant."""
         found = []
         for name in sorted({*self.text.file, *self._environ} - set(NAMES)):
-            alias = [_ALIASES[name]] if name in _ALIASES and name in self.text.file else []
-            meant = [*alias, *difflib.get_close_matches(name, NAMES, n=1, cutoff=0.88), ""][0]
+            ours = name in self.text.file  # the environment is full of other programs' names
+            alias = [_ALIASES[name]] if name in _ALIASES and ours else []
+            close = difflib.get_close_matches(name.upper(), NAMES, n=1, cutoff=0.75 if ours else 0.88)
+            meant = [*alias, *close, ""][0]
             if meant and not self.text.value(meant):
                 found.append(f"{name} is not a setting of this bot and is ignored; did you mean {meant}?")
         return tuple(found)

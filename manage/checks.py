@@ -5,6 +5,7 @@ Each yields findings and changes nothing. `copies` checks who else runs the bot,
 
 from __future__ import annotations
 
+import errno
 import importlib.metadata
 import os
 import re
@@ -116,7 +117,9 @@ def settings(subject: Subject) -> Iterator[Finding]:
         if warning not in subject.problems:
             yield Finding("settings", "warning", warning)
     told = " ".join([*subject.settings.warnings, *subject.problems])
-    strange = [name for name in config.unknown_names(subject.env_file) if name not in told]
+    strange = [
+        name for name in config.unknown_names(subject.env_file) if not re.search(rf"\b{re.escape(name)}\b", told)
+    ]
     if strange:
         words = f"unknown settings, ignored: {', '.join(strange)}"
         yield Finding("settings", "warning", words, f"delete them from {subject.env_file}, or correct the spelling")
@@ -206,7 +209,10 @@ def folder(subject: Subject) -> Iterator[Finding]:
     usage = shutil.disk_usage(there)
     room = f"{usage.free / 1e9:,.1f} GB free" if usage.free >= 1e9 else f"{usage.free / 1e6:,.0f} MB free"
     fix = "make it writable for this account, or set DATA_DIR to another folder"
-    if not _writable(there):
+    refusal = _refusal(there)
+    if refusal in (errno.ENOSPC, errno.EDQUOT):
+        yield Finding("folder", "problem", f"the disk with {path} is full: {room}", "free some space on that disk")
+    elif refusal is not None:
         yield Finding("folder", "problem", f"{path} cannot be written by this account", fix)
     elif usage.free < LOW_DISK:
         level: Level = "problem" if usage.free < NO_DISK else "warning"
@@ -239,14 +245,15 @@ def _trouble(path: Path) -> private.Trouble | None:
         return None  # said above
 
 
-def _writable(place: Path) -> bool:
-    # By writing: the mode shows neither root's rights nor a read-only disk.
+def _refusal(place: Path) -> int | None:
+    # By writing: the mode shows neither root's rights nor a read-only or a full disk.
     try:
         with tempfile.TemporaryFile(dir=place) as file:
             file.write(b"x")
-    except OSError:
-        return False
-    return True
+            file.flush()
+    except OSError as error:
+        return error.errno or 0
+    return None
 
 
 def database(subject: Subject) -> Iterator[Finding]:

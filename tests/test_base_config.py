@@ -214,6 +214,17 @@ def test_names_that_look_like_ours_are_pointed_out(env_file: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [("TELEGRAM_TOKEN", "TELEGRAM_BOT_TOKEN"), ("telegram_bot_token", "TELEGRAM_BOT_TOKEN"), ("OWNER", "OWNER_ID")],
+)
+def test_a_name_in_the_file_may_differ_more(env_file: Path, typed: str, meant: str) -> None:
+    env_file.write_text(f"{typed}=x\n", encoding="utf-8")
+    assert any(
+        f"{typed} is not a setting" in line and f"did you mean {meant}?" in line for line in problems(env_file)
+    )
+
+
 def test_a_token_under_another_bots_name_is_pointed_out_with_the_problems(env_file: Path) -> None:
     env_file.write_text(f"BOT_TOKEN={TOKEN}\nOWNER_ID=7\n", encoding="utf-8")
     told = problems(env_file)

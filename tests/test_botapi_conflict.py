@@ -158,7 +158,9 @@ def test_the_end_is_told_to_an_owner_who_was_told_of_the_beginning(knows: bool) 
     assert rival.current is not None
     rival.current.owner_knows = knows
     said = rival.unharmed(UNHARMED, now=160.0, monotonic=100.0)
-    assert said == ("The other copy has stopped or stands by. vm answers your commands (after 1 min)." if knows else None)
+    assert said == (
+        "The other copy has stopped or stands by. vm answers your commands (after 1 min)." if knows else None
+    )
     assert rival.unharmed(UNHARMED, now=170.0, monotonic=110.0) is None
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -345,6 +347,17 @@ def test_a_folder_that_cannot_be_written_and_a_lock_that_is_no_file_are_problems
     (tmp_path / "data").unlink()
     (tmp_path / "data" / BOT_ID / "bot.lock").mkdir(parents=True)
     assert [finding.level for finding in copies.lock(subject_of(env))] == ["problem"]
+
+
+def test_a_full_disk_is_called_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(**_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
+    env = tmp_path / "settings.env"
+    env.write_text(f"TELEGRAM_BOT_TOKEN={TOKEN}\nOWNER_ID=7\nDATA_DIR={tmp_path}\n", encoding="utf-8")
+    finding = next(iter(checks.folder(subject_of(env))))
+    assert "is full" in finding.text and "free some space" in finding.fix
 
 
 # Copies

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import OWNER, TOKEN, Run
+from conftest import OWNER, ROOT, TOKEN, Run, clean_environment
 
 from base.config import Settings
 from lock import InstanceLock
@@ -268,3 +269,19 @@ def test_looking_never_makes_a_start_fail(tmp_path: Path) -> None:
     finally:
         done.set()
         looking.join(10)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/dev/full is a device of Linux")
+def test_output_to_a_full_disk_is_one_line_and_no_traceback(tmp_path: Path) -> None:
+    environment = clean_environment() | {"TELEGRAM_BOT_TOKEN": TOKEN, "DATA_DIR": str(tmp_path)}
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        done = subprocess.run(
+            [sys.executable, "bot.py", "status"],
+            check=False,
+            cwd=ROOT,
+            env=environment,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+        )
+    assert (done.returncode, done.stderr) == (1, "The output could not be written: the disk is full.\n")
