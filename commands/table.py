@@ -266,12 +266,7 @@ TABLE = (
         settings.threshold,
     ),
     Command(
-        "Settings",
-        "level",
-        "KIND on|loud|silent|off",
-        "sound of a kind of alert",
-        "/level whales silent",
-        settings.level,
+        "Settings", "level", "KIND on|loud|silent|off", "sound of alerts", "/level whales silent", settings.level
     ),
     Command("Settings", "side", "buys | sells | both", "only buys or only sells", "/side sells", settings.side),
     Command("Settings", "quiet", "22:00-07:00 | off", "hold alerts back at night", "/quiet 22:00-07:00", times.quiet),
@@ -295,7 +290,7 @@ TABLE = (
         "Owner",
         "coins",
         "[add | remove COIN...]",
-        "the coins of this bot",
+        "this bot's coins",
         "/coins add PEPE",
         coins.coins,
         owner_only=True,
