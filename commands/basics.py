@@ -108,6 +108,10 @@ def _lost(context: Context) -> list[str]:
 def _kept_back(context: Context, chat: Chat) -> list[str]:
     """What is muted or held back, and why: nothing is suppressed in silence."""
     now, lines = context.now(), muted(context, chat)
+    quiet = chat.quiet_hours
+    ends = quiet.until(now, chat.zone) if quiet is not None else None
+    if ends is not None:
+        lines.append(f"Quiet hours until {text.clock(ends, now=now, zone=chat.zone)}.")
     count = context.store.messages.muted_since(chat.chat_id, now - 86400)
     if count:
         lines.append(f"Muted in the last 24 h: {text.count(count, 'alert')} (see /history).")

@@ -35,7 +35,8 @@ def history(context: Context, update: Update, arguments: list[str]) -> list[Repl
     if not found:
         return [Reply(text="No alerts in this chat in the last 30 days.")]
     now, zone = context.now(), context.zone(update)
-    lines = [f"<b>The last {text.count(len(found), 'alert')}</b>, times in {text.offset_at(now, zone)}"]
+    title = "The last alert" if len(found) == 1 else f"The last {len(found)} alerts"
+    lines = [f"<b>{title}</b>, times in {text.offset_at(now, zone)}"]
     for told in found:
         became = f" · <i>{_BECAME[told.how]}</i>" if told.how in _BECAME else ""
         lines.append(f"{listed(told.alert, now=now, zone=zone)}{became}")

@@ -182,6 +182,13 @@ def test_the_end_of_quiet_hours_promises_what_they_held_only_where_they_held_som
 # Status and history
 
 
+def test_the_status_says_that_it_is_quiet_now(desk: Desk) -> None:
+    desk.say("/quiet 15-18")
+    assert "Quiet hours until 18:00:00 UTC." in desk.say("/status")
+    desk.say("/quiet 18-19")
+    assert "Quiet hours until" not in desk.say("/status")
+
+
 def test_status_tells_what_is_held_until_when_and_what_a_mute_kept_back(desk: Desk) -> None:
     desk.say("/timezone Berlin")
     desk.say("/quiet 17-18")

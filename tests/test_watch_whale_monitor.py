@@ -42,6 +42,7 @@ class Watch:
         self.store.chats.put(Chat(chat_id=7, added_by=7))
         self.clock = time.time()
         self.notices: list[str] = []
+        self.coins_stay = True
         self.symbols: tuple[str, ...] = ("BTC",)
         self.whale_min = WhaleMin(1e6)
         self.sources: Callable[[], list[SpotVenue]] = lambda: [
@@ -64,10 +65,14 @@ class Watch:
             store=self.store,
             now=lambda: self.clock,
             notify_owner=self.notices.append,
-            no_such_coin=self.notices.append,
+            no_such_coin=self.no_such_coin,
         )
         self.monitor = WhaleMonitor(context, self.sources())
         return self.monitor
+
+    def no_such_coin(self, coin: str) -> bool:
+        self.notices.append(coin)
+        return self.coins_stay
 
     def tick(self, *, after: float = 0.0) -> None:
         self.clock += after
@@ -823,3 +828,17 @@ def test_the_lag_of_a_source_is_that_of_its_slowest_coin(watch: Watch, monkeypat
     assert 300 <= watch.health().lag < 330
     watch.tick(after=15)
     assert watch.health().lag == 0
+
+
+def test_a_coin_that_is_added_again_before_the_next_look_is_looked_for_and_told_of_again(watch: Watch) -> None:
+    watch.coins_stay = False
+    watch.restart("BTC", "NOPE")
+    watch.tick()
+    asked = watch.asked("kraken")
+    watch.tick(after=1)
+    assert watch.notices == ["NOPE", "NOPE"]
+    assert watch.asked("kraken") > asked
+    watch.coins_stay = True
+    watch.tick(after=1)
+    watch.tick(after=1)
+    assert watch.notices == ["NOPE"] * 3, "one that stays is told of once"

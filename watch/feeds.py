@@ -46,7 +46,8 @@ T = TypeVar("T")
 class Context:
     """What a watcher works with. now: unix seconds. notify_owner: sends a sentence; may be called in a transaction.
 
-    coins: those that are watched now, None for those of the settings. no_such_coin: gets one that no venue has.
+    coins: those that are watched now, None for those of the settings. no_such_coin: gets one that no venue has,
+    and says whether it stays on the list.
     """
 
     settings: Settings
@@ -54,7 +55,7 @@ class Context:
     now: Callable[[], float] = time.time
     notify_owner: Callable[[str], None] = lambda words: None
     coins: Sequence[str] | None = None
-    no_such_coin: Callable[[str], None] = lambda coin: None
+    no_such_coin: Callable[[str], bool] = lambda coin: True
 
     def symbols(self) -> tuple[str, ...]:
         """The coins that are watched now."""
@@ -165,6 +166,11 @@ class Feeds(Generic[V]):
         """The venues that are not known to lack this feed, in order of preference."""
         now = self._now()
         return [venue for venue in self.venues if now >= self._unknown.get((venue.name, feed), 0.0)]
+
+    def ask_again(self, feed: str) -> None:
+        """Ask every venue for this feed again, also those that did not know it."""
+        for venue in self.venues:
+            self._unknown.pop((venue.name, feed), None)
 
     def choose(self, feed: str) -> V | None:
         """The first venue that knows the feed and may be asked now; None while waiting for the preferred one.

@@ -45,12 +45,13 @@ class Watchers:
     ) -> None:
         urls = settings.source_urls
 
-        def no_such_coin(coin: str) -> None:
+        def no_such_coin(coin: str) -> bool:
             if coin in coins.added():
                 coins.remove(coin)
                 notify_owner(f"No exchange that I read has {coin}, so it is off the list again.")
-                return
+                return False
             notify_owner(f"No source has {coin}, so the bot cannot watch its whale orders. Check SYMBOLS in .env.")
+            return True
 
         context = Context(
             settings=settings, store=store, now=now, notify_owner=notify_owner, coins=coins, no_such_coin=no_such_coin

@@ -134,8 +134,11 @@ class WhaleMonitor:
                 log.info("Now reading %s from %s (%s)", ", ".join(moved), venue.venue, venue.host)
         for symbol in self._symbols():
             if not self.feeds.knowing(symbol) and symbol not in self._told_unknown:
-                self._told_unknown.add(symbol)
-                self._no_such_coin(symbol)
+                if self._no_such_coin(symbol):
+                    self._told_unknown.add(symbol)
+                else:  # it may be on the list again by now, and whoever added it wants it looked for
+                    self._unserved.discard(symbol)
+                    self.feeds.ask_again(symbol)
 
 
 def _alert(order: Order, venue: SpotVenue, *, late: bool) -> Alert:
