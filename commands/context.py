@@ -13,7 +13,7 @@ from datetime import UTC, tzinfo
 from typing import Any
 
 from access import Access, Role
-from base import coins, kinds, text
+from base import coins, kinds, text, typed
 from base.typed import Unreadable
 from botapi.updates import Update
 from store import Store
@@ -114,6 +114,8 @@ class Context:
         """A coin as people type it: `btc`, `$BTC`, `BTCUSDT`. Raises Usage if this bot does not watch it."""
         symbol = as_symbol(word, self.symbols)
         if symbol not in self.symbols:
+            if word[0].isdecimal() and _is_amount(word):
+                raise Usage(f"Which coin? “{text.clip(word, 32)}” is an amount.")
             said = f"{text.clip(symbol, 16)} is not on this bot's list ({', '.join(self.symbols)})."
             if kinds.SYMBOL.fullmatch(symbol):
                 said += f" The owner can add it: /coins add {text.clip(symbol, 16)}."
@@ -201,3 +203,11 @@ def as_symbol(word: str, known: Container[str]) -> str:
     symbol = coins.typed(bare.strip("$/-") or word)
     thousands = symbol[:1] == "K" and symbol not in known and symbol[1:] in known
     return symbol[1:] if thousands else symbol
+
+
+def _is_amount(word: str) -> bool:
+    try:
+        typed.amount(word)
+    except Unreadable:
+        return False
+    return True

@@ -8,7 +8,7 @@ from dataclasses import replace
 from base import text, typed
 from base.typed import Unreadable
 from botapi.updates import Update
-from commands.context import Context, Keyboard, Reply, Usage, run_button
+from commands.context import Button, Context, Keyboard, Reply, Usage, run_button
 from store.rows import Chat, Level
 
 MOST = 50  # that wait, in a chat
@@ -18,8 +18,8 @@ OFFERED = 8  # coins with a button
 STEPS = ("+1%", "+2%", "+5%", "+10%", "-1%", "-2%", "-5%", "-10%")
 NEAR = 20.0  # times the price, up or down: of two readings the one that is not beyond it is meant
 _DIRECTIONS = {
-    **dict.fromkeys(("above", "over", ">", ">=", "up", "rises"), "above"),
-    **dict.fromkeys(("below", "under", "<", "<=", "down", "falls"), "below"),
+    **dict.fromkeys(("above", "over", ">", ">=", "up", "rise", "rises"), "above"),
+    **dict.fromkeys(("below", "under", "<", "<=", "down", "fall", "falls", "drop", "drops"), "below"),
 }
 _FILLERS = ("at", "to", "=", "crosses", "cross", "hits", "reaches", "price")
 _PERCENT = re.compile(r"([+-]?)(\d{1,4}(?:[.,]\d{1,4})?)%")
@@ -28,11 +28,14 @@ _PERCENT = re.compile(r"([+-]?)(\d{1,4}(?:[.,]\d{1,4})?)%")
 def alert(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
     """Set a price level, or list, remove and wake those of the chat."""
     chat = context.need_chat(update)
+    arguments = [*" ".join(arguments[:1]).replace("=", " ").split(), *arguments[1:]]  # BTC=90k
     word = arguments[0].lower() if arguments else "list"
     if word == "list" and len(arguments) < 2:
         return [_listed(context, chat)]
     if word in ("remove", "again") and len(arguments) == 2:
         return [_change(context, chat, word, arguments[1])]
+    if word in ("off", "remove", "none"):
+        raise Usage("Remove one with its number, like /alert remove 3, or all: /alert remove all.")
     symbol = context.symbol(arguments[0])
     if len(arguments) == 1:
         return [_steps(context, symbol)]
@@ -85,7 +88,11 @@ def _price(symbol: str, words: list[str], direction: str, last: float | None) ->
     word, rest = re.sub("[−–]", "-", words[0]), " ".join(words[1:])
     percent = _PERCENT.fullmatch(word)
     if percent is None:
-        values = typed.amounts(word)
+        try:
+            values = typed.amounts(word)
+        except Unreadable:
+            said = f"I can't read “{text.clip(word, 32)}” as a price in US dollars. Write 100k, 0.052 or +5%."
+            raise Usage(said) from None
         if last is not None:
             values = [value for value in values if last / NEAR < value < last * NEAR] or values
         if len(values) > 1:
@@ -121,12 +128,15 @@ def _length(words: list[str]) -> tuple[float, int] | None:
 
 
 def _change(context: Context, chat: Chat, word: str, which: str) -> Reply:
-    """Remove a level (or all), or let one wait again; the answer is the list."""
+    """Remove a level (or all), or let one wait again; the answer is the list, also for a second press."""
     found = context.store.levels.of_chat(chat.chat_id)
     if not (word == "remove" and which.lower() == "all"):
         found = [level for level in found if str(level.id) == which.lstrip("#")]
-        if not found:
-            raise Usage(f"No price alert here has the number {text.clip(which, 16)}. /alert lists them.")
+        if not found:  # perhaps a second press
+            listed = _listed(context, chat)
+            return replace(
+                listed, text=f"There is no price alert #{text.clip(which.lstrip('#'), 16)}.\n{listed.text}"
+            )
     for level in found:
         if word == "remove":
             context.store.levels.remove(chat.chat_id, level.id)
@@ -213,7 +223,13 @@ def _steps(context: Context, symbol: str) -> Reply:
     words = (
         f"{symbol} is at {text.price(last)}. Tell you at which price? Choose, or type it: /alert {symbol} {example}"
     )
-    return Reply(text=words, keyboard=_rows([run_button(step, f"alert {symbol} {step}") for step in STEPS], 4))
+    return Reply(text=words, keyboard=_rows([_step(symbol, last, step) for step in STEPS], 4))
+
+
+def _step(symbol: str, last: float, step: str) -> Button:
+    # A price, not a percentage: pressed again when the market has moved, it is the same price alert.
+    price = text.price(last * (1 + int(step.rstrip("%")) / 100)).replace(",", "")
+    return run_button(step, f"alert {symbol} {'above' if step[0] == '+' else 'below'} {price}")
 
 
 def _rows(buttons: list[tuple[str, str]], width: int) -> Keyboard:

@@ -45,6 +45,8 @@ def kept(desk: Desk, chat_id: int = FRIEND) -> list[Level]:
         ("doge 0.1875", 0.1875, "either", "below"),
         ("ETH 3k", 3000, "either", "away"),
         ("BTC +5%", 84_000, "above", "above"),
+        ("BTC=90k", 90_000, "either", "above"),
+        ("BTC drops to 70k", 70_000, "below", "below"),
         ("BTC −2,5 %", 78_000, "below", "below"),
         ("BTC up 10%", 88_000, "above", "above"),
     ],
@@ -96,7 +98,11 @@ def test_the_answer_says_how_far_it_is_and_what_has_to_happen_first(desk: Desk) 
         ("ETH +5%", "There is no price of ETH yet"),
         ("NOPE 5", "is not on this bot's list"),
         (f"BTC 100k {'x' * 101}", "up to 100 characters"),
-        ("remove 77", "No price alert here has the number 77"),
+        ("remove 77", "There is no price alert #77."),
+        ("off", "/alert remove all"),
+        ("100k", "Which coin? “100k” is an amount."),
+        ("BTC soon", "as a price in US dollars. Write 100k, 0.052 or +5%."),
+        ("BTC -5", "as a price in US dollars"),
     ],
 )
 def test_what_cannot_be_used_is_answered_with_what_to_do(desk: Desk, typed: str, words: str) -> None:
@@ -164,11 +170,23 @@ def test_the_same_price_again_changes_the_one_that_is_there(desk: Desk) -> None:
     assert (level.repeat, level.note) == (True, "now and then")
 
 
+def test_a_button_pressed_again_does_nothing_more(desk: Desk) -> None:
+    steps = buttons(desk.replies("/alert BTC")[0])
+    desk.press(steps["+5%"])
+    desk.store.markets.add_bars([Bar("BTC", int(NOW) - 50, 81_000, 81_000, 81_000, 81_000, 1, 1)])
+    desk.press(steps["+5%"])
+    (level,) = kept(desk)
+    assert (level.price, level.direction) == (84_000, "above")
+    for _ in range(2):
+        _, shown = desk.press(f"run:alert remove {level.id}")
+        assert "Price alerts: 0 of 50." in shown.text and "New: type" in shown.text
+
+
 def test_a_chat_removes_none_of_another(desk: Desk) -> None:
     desk.say("/start", user_id=OWNER)
     desk.say("/alert BTC 100k", user_id=OWNER)
     (level,) = kept(desk, OWNER)
-    assert "No price alert here" in desk.say(f"/alert remove {level.id}")
+    assert "There is no price alert" in desk.say(f"/alert remove {level.id}")
     assert desk.say("/alert remove all").startswith("Price alerts: 0") and kept(desk, OWNER)
 
 
