@@ -192,7 +192,8 @@ def stranger(context: Context, update: Update) -> list[Reply]:
 
 def outsider(context: Context, update: Update) -> list[Reply]:
     """Someone unknown, or who posts as the group, wants to start a group that is not: told how, once a day."""
-    silent = not update.as_group and context.access.role(update.user_id) is not Role.STRANGER
+    person = update.user_id > 0 and context.access.role(update.user_id) is Role.STRANGER
+    silent = not (update.as_group or person)
     if silent or context.subscribed(update) or not context.access.may_answer_group(update):
         return []
     if not update.as_group:

@@ -375,7 +375,10 @@ def test_a_bot_whose_store_hangs_still_answers_and_says_what_is_stuck(run_bot: R
         said.add(get(port, "/healthz"))
         return any(code == 503 and "The thread schedule is stuck.\n" in words for code, words in said)
 
-    sim.wait(named, what="a 503 that names the thread", timeout=20)
+    try:
+        sim.wait(named, what="a 503 that names the thread", timeout=20)
+    except AssertionError:
+        raise AssertionError(f"{said}\n{bot.output}") from None
     assert bot.wait_exit(20) == 1
 
 
