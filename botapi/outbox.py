@@ -336,7 +336,7 @@ class Outbox:
         with self._store.transaction():
             self._store.settle_buried(delivery.id, reason=reason, now=now)
             if about is About.CHAT:
-                self._store.unsubscribe(delivery.chat_id, note=f"alerts ended by Telegram: {reason}")
+                self._store.unsubscribe(delivery.chat_id, note=f"alerts ended: {reason.partition(': ')[2] or reason}")
             elif about is About.RIGHTS or (about is About.TOPIC and not lost):
                 self._events.no_rights(delivery.chat_id)
         with self._lock:

@@ -138,7 +138,9 @@ class Context:
 
     def some_symbols(self, arguments: list[str]) -> frozenset[str]:
         """Coins separated by spaces or commas. Raises Usage if there is none, or an unknown one."""
-        words = [word for argument in arguments for word in argument.split(",") if word]
+        words = [
+            word for argument in arguments for word in argument.split(",") if word.lower() not in ("", "and", "&")
+        ]
         if not words:
             raise Usage("Which coins?")
         return frozenset(self.symbol(word) for word in words)
@@ -199,8 +201,9 @@ KINDS = {
 
 def as_symbol(word: str, known: Container[str]) -> str:
     """The coin that people mean by `btc`, `$BTC`, `BTCUSDT`, `1000PEPE` or `kpepe`, whether it is known or not."""
-    bare = word[:-4] if word.upper().endswith("USDT") else word
-    symbol = coins.typed(bare.strip("$/-") or word)
+    bare = word.strip("$/-.,;:!?") or word
+    bare = bare[:-4].rstrip("/-") if bare.upper().endswith("USDT") else bare
+    symbol = coins.typed(bare or word)
     thousands = symbol[:1] == "K" and symbol not in known and symbol[1:] in known
     return symbol[1:] if thousands else symbol
 

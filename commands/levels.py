@@ -21,7 +21,7 @@ _DIRECTIONS = {
     **dict.fromkeys(("above", "over", ">", ">=", "up", "rise", "rises"), "above"),
     **dict.fromkeys(("below", "under", "<", "<=", "down", "fall", "falls", "drop", "drops"), "below"),
 }
-_FILLERS = ("at", "to", "=", "crosses", "cross", "hits", "reaches", "price")
+_FILLERS = ("at", "@", "to", "=", "crosses", "cross", "hits", "reaches", "price")
 _PERCENT = re.compile(r"([+-]?)(\d{1,4}(?:[.,]\d{1,4})?)%")
 
 

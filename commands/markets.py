@@ -228,7 +228,7 @@ def _list(context: Context, update: Update) -> list[Reply]:
     for one in known:
         look = context.store.markets.look(one.address)
         link = f'<a href="{wallet_url(one.address)}">{short(one.address)}</a>'
-        lines.append(f"<b>{text.escape(one.name)}</b> · {link}")
+        lines.append(link if one.name == short(one.address) else f"<b>{text.escape(one.name)}</b> · {link}")
         if look is None:
             lines.append("not read yet")
             continue

@@ -90,8 +90,8 @@ def level(context: Context, update: Update, arguments: list[str]) -> list[Reply]
         raise Usage(f"“{text.clip(wanted, 32)}” is not a level. Choose {_or(LEVELS)}.")
     what = {
         "on": "are on: silent up to twice your minimum, with sound above it",
-        "loud": "are always with sound",
-        "silent": "are always silent",
+        "loud": "always come with sound",
+        "silent": "always come without sound",
         "off": "are off",
     }[wanted]
     if chosen[0] in UNSIZED and wanted == "on":

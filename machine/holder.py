@@ -227,7 +227,7 @@ def refusal(holder: Holder | None, bot_id: int, name: str = "", *, now: float | 
     holder = holder or Holder()
     bot = bot_name(bot_id, name or holder.username)
     lines = [
-        f"Bot {bot} is already running on this machine, so this start was refused.",
+        f"Bot {bot} is already running on this machine.",
         *described(holder, now=time.time() if now is None else now),
         text.row("stop it", stop_command(holder)),
         text.row("or wait", bot_command("--wait")),

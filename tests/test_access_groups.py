@@ -203,7 +203,7 @@ def test_a_group_with_topics_end_to_end(run_bot: Run, chat: SimBot, sim: Simulat
     sim.wait(lambda: chat.count("getChatAdministrators") >= 2, what="who administers the group", timeout=20)
     say(MEMBER, "/level whales off")
     say(ADMIN, "/level whales loud", thread_id=9)
-    answer = chat.wait_text("Whale orders are always with sound", chat_id=GROUP)
+    answer = chat.wait_text("Whale orders always come with sound", chat_id=GROUP)
     assert int(str(answer.params["message_thread_id"])) == 9
     sim.wait(lambda: sim.market.calls, what="the first look at the market")
     sim.market.sweep("binance", "BTC", "buy", usd=1_100_000, fills=9, price=50_000.0)

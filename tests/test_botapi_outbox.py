@@ -347,6 +347,8 @@ def test_a_chat_that_blocked_the_bot_is_unsubscribed_and_its_alerts_buried(
     telegram.wait(1)
     drain(store)
     assert store.chats.all() == []
+    notes = [chat.note for chat in store.chats.all(subscribed=False)]
+    assert notes == ["alerts ended: bot was blocked by the user"]
     assert telegram.texts() == ["for others"]
 
 

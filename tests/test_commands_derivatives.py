@@ -159,7 +159,8 @@ def test_a_wallet_is_added_named_listed_and_removed(desk: Desk) -> None:
         "Following the <big> one."
     )
     assert desk.say(f"/wallet add {OTHER}").startswith("Following 0xcdcd…cdcd.")
-    assert "not read yet" in desk.say("/wallet list")
+    said = desk.say("/wallet list")
+    assert "not read yet" in said and said.count("0xcdcd…cdcd") == 1
     held = [
         Position("BTC", -2.0, 154_000.0, 76_000.0, 90_000.0, 20.0),
         Position("ETH", 1.0, 2500.0, 2400.0, 0.0, 5.0),

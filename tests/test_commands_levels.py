@@ -45,6 +45,7 @@ def kept(desk: Desk, chat_id: int = FRIEND) -> list[Level]:
         ("doge 0.1875", 0.1875, "either", "below"),
         ("ETH 3k", 3000, "either", "away"),
         ("BTC +5%", 84_000, "above", "above"),
+        ("BTC @ 90k", 90_000, "either", "above"),
         ("BTC=90k", 90_000, "either", "above"),
         ("BTC drops to 70k", 70_000, "below", "below"),
         ("BTC −2,5 %", 78_000, "below", "below"),

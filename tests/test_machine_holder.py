@@ -27,7 +27,7 @@ def test_the_refusal_says_who_since_when_and_how_to_stop_it() -> None:
         pid=4321, user="root", since=SINCE, command="python bot.py", cwd="/srv/bot", supervisor=unit, sure=True
     )
     assert refusal(holder, 123456789, "my_bot", now=SINCE + 2 * 3600 + 13 * 60).splitlines() == [
-        "Bot 123456789 (@my_bot) is already running on this machine, so this start was refused.",
+        "Bot 123456789 (@my_bot) is already running on this machine.",
         "  process   pid 4321, user root, since 10:02:11 UTC (2 h 13 min)",
         "  command   python bot.py   (in /srv/bot)",
         "  run by    systemd unit app.service",

@@ -40,7 +40,7 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
 
 
 def test_a_level_is_set_for_one_kind_of_alert_or_for_all(desk: Desk) -> None:
-    assert "Liquidations are always silent" in desk.say("/level liq silent")
+    assert "Liquidations always come without sound" in desk.say("/level liq silent")
     assert desk.chat().levels == {"liquidations": "silent"}
     assert "All alerts are off" in desk.say("/level ALL OFF")
     assert desk.chat().levels == dict.fromkeys(MONITORS, "off")

@@ -214,3 +214,11 @@ def test_nothing_is_said_to_be_misread_that_was_understood(desk: Desk) -> None:
 
     assert misread("/thresold 2m") == misread("/threshold much") == misread("hi") == [True]
     assert misread("/threshold 2m") == misread("/help") == [False]
+
+
+@pytest.mark.parametrize(
+    "said", ["btc and eth", "BTC, ETH.", "$btc & eth!", "btcusdt; eth/usdt?", "bitcoin ethereum"]
+)
+def test_coins_as_people_write_them(desk: Desk, said: str) -> None:
+    desk.say(f"/watch {said}")
+    assert desk.chat().symbols == frozenset({"BTC", "ETH"})
