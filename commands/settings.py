@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -103,6 +104,7 @@ def level(context: Context, update: Update, arguments: list[str]) -> list[Reply]
 def side(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
     """Limit whale orders or liquidations to one side."""
     chat = context.need_chat(update)
+    arguments = [word for word in arguments if word.lower() != "only"]
     monitor, rest = _leading_monitor(context, arguments)
     words = SIDES.get(monitor)
     if words is None:
@@ -174,7 +176,7 @@ def cap(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
     if said in ("off", "none", "0"):
         return context.save(replace(chat, hourly_cap=0), "The hourly limit is off: every alert arrives at once.")
     try:
-        limit = typed.whole(said, 1, HIGHEST_CAP)
+        limit = typed.whole(re.sub(r"\s*(?:/|per|an)\s*h(?:our)?$", "", said), 1, HIGHEST_CAP)
     except ValueError:
         raise Usage(f"Give a number of messages per hour from 1 to {HIGHEST_CAP}, or off.") from None
     rest = "the rest goes into the next digest" if chat.digest_at is not None else "the rest arrives after the hour"

@@ -34,7 +34,7 @@ def run(env_file: Path, arguments: argparse.Namespace) -> int:
 def _show(path: Path, lines: int, *, follow: bool) -> int:
     last, follower = last_lines(path, lines)
     if last is None and not follow:
-        print(f"No log at {path}: the bot has not run yet. Start it: {bot_command()}")
+        print(f"No log at {path} yet: only the running bot writes one, not --once. Start it: {bot_command()}")
         return exit_codes.PROBLEM
     if last is None:
         print(f"No log at {path} yet; waiting for it. Press Ctrl-C to quit.", file=sys.stderr)

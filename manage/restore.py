@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from base import config, exit_codes
+from base.shell import bot_command
 from botapi.storage import StoreError
 from lock import InstanceLock, LockError
 from machine.folders import FolderError, bot_folder
@@ -28,7 +29,7 @@ def run(env_file: Path, arguments: argparse.Namespace) -> int:
     except (FolderError, LockError, StoreError, OSError) as error:
         print(f"{error}\nNothing was changed.", file=sys.stderr)
         return exit_codes.PROBLEM
-    print(f"The next start uses {file}.")
+    print(f"Restored from {file}. Start the bot: {bot_command()}")
     if kept is not None:
         print(f"The database that was there is kept as {kept}.")
     return exit_codes.STOPPED

@@ -58,7 +58,8 @@ def test_a_database_in_use_is_saved_whole_and_can_be_gone_back_to(
     assert restore.run(env_file, file) == 0
     assert chats(tmp_path) == [5]
     (kept,) = (tmp_path / "7654321").glob("bot.db.before-*")
-    assert str(kept) in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert str(kept) in said and f"Restored from {file.file}. Start the bot:" in said
     with closing(sqlite3.connect(kept)) as db:
         assert db.execute("SELECT count(*) FROM chats").fetchone() == (2,)
 

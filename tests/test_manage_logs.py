@@ -56,7 +56,7 @@ def test_a_terminal_gets_no_control_characters(run_bot: Run, path: Path) -> None
 def test_no_log_yet_is_told_and_nothing_is_made(run_bot: Run, tmp_path: Path) -> None:
     asked = run_bot("logs")
     assert asked.wait_exit() == 1
-    assert "No log at" in asked.output
+    assert "No log at" in asked.output and "not --once" in asked.output
     assert not (tmp_path / "data").exists()
 
 

@@ -222,3 +222,13 @@ def test_nothing_is_said_to_be_misread_that_was_understood(desk: Desk) -> None:
 def test_coins_as_people_write_them(desk: Desk, said: str) -> None:
     desk.say(f"/watch {said}")
     assert desk.chat().symbols == frozenset({"BTC", "ETH"})
+
+
+@pytest.mark.parametrize("said", ["20", "20/h", "20 per hour", "20 an hour"])
+def test_an_hourly_limit_as_people_write_it(desk: Desk, said: str) -> None:
+    desk.say(f"/cap {said}")
+    assert desk.chat().hourly_cap == 20
+
+
+def test_a_side_may_be_said_with_only(desk: Desk) -> None:
+    assert desk.say("/side buys only").startswith("Whale orders: buys only.")
