@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from conftest import OWNER, BotProcess, Run
 
+from base import files
 from simulation.account import SimBot
 from simulation.simulator import Simulator
 
@@ -317,8 +318,12 @@ def test_plain_restarts_under_a_stream_of_commands_lose_and_double_nothing(
 
 @pytest.mark.parametrize("by", ["the other copy's end", "a webhook"])
 def test_with_pause_a_waiting_copy_sends_no_alerts_says_so_and_sends_them_when_it_waits_no_longer(
-    copy: Copy, chat: SimBot, sim: Simulator, by: str
+    copy: Copy, chat: SimBot, sim: Simulator, tmp_path: Path, by: str
 ) -> None:
+    def written() -> bool:
+        (file,) = tmp_path.rglob("status.json")
+        return bool((files.read_json(file) or {}).get("alerts_paused"))
+
     paused = "paused while another copy is active"
     sim.market.trade("binance", "BTC", "buy", 50_000.0, 0.01)
     bot = copy("one", ON_CONFLICT="pause")
@@ -330,7 +335,8 @@ def test_with_pause_a_waiting_copy_sends_no_alerts_says_so_and_sends_them_when_i
     with chat.rival(timeout=30) as rival:
         bot.wait_output("Conflict: another program")
         chat.wait_text("sends no alerts", chat_id=OWNER)
-        sim.wait(lambda: paused in run_status(copy), what="`status` that says so")
+        sim.wait(written, what="a status that says so")
+        assert paused in run_status(copy)
         sim.market.sweep("binance", "BTC", "sell", usd=2_000_000, fills=10, price=50_000.0)
         looks = chat.count("getWebhookInfo")
         sim.wait(lambda: chat.count("getWebhookInfo") >= looks + 4, what="four more looks")
@@ -341,7 +347,8 @@ def test_with_pause_a_waiting_copy_sends_no_alerts_says_so_and_sends_them_when_i
     chat.send_text(chat_id=OWNER, text="/status")
     chat.wait_text("BTC sell", chat_id=OWNER)
     assert "Alerts: paused" not in chat.wait_text("Polling: last answer", chat_id=OWNER).text
-    sim.wait(lambda: paused not in run_status(copy), what="`status` that says so no longer")
+    sim.wait(lambda: not written(), what="a status that says so no longer")
+    assert paused not in run_status(copy)
 
 
 def run_status(copy: Copy) -> str:
