@@ -19,7 +19,7 @@ import pytest
 from hypothesis import settings
 
 from alerts.publish import compose
-from base import config
+from base import config, shell
 from botapi.storage import Delivery
 from machine import stop_requests
 from simulation.account import SimBot
@@ -83,6 +83,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("quick")
     # The longest first, so that no worker waits for another at the end (pyproject.toml hands out one at a time).
     items.sort(key=lambda item: ("demo" not in item.fixturenames, "quick" in item.keywords))  # type: ignore[attr-defined]
+
+
+@pytest.fixture(autouse=True)
+def own_commands() -> Iterator[None]:
+    """What a test makes the printed commands say is forgotten after it."""
+    yield
+    shell.add_to_commands([])
 
 
 class BotProcess:
