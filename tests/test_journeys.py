@@ -32,7 +32,7 @@ class Computer:
 
     def __init__(self, home: Path, sim: Simulator) -> None:
         self.home, self.folder = home, home / "cryptosat"
-        left_out = shutil.ignore_patterns(".git", ".venv", "tests", "__pycache__", ".*_cache", ".env")
+        left_out = shutil.ignore_patterns(".git", ".venv", "tests", "__pycache__", ".*_cache", ".hypothesis", ".env")
         shutil.copytree(ROOT, self.folder, ignore=left_out)
         python = self.folder / ".venv/bin/python"
         python.parent.mkdir(parents=True)

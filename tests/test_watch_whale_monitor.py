@@ -85,7 +85,8 @@ class Watch:
         self.sim.market.sweep(venue, symbol, "buy", usd=usd, at_ms=at_ms, **more)
 
     def asked(self, venue: str) -> int:
-        return sum(1 for call in self.sim.market.calls if call.venue == venue)
+        """How often for trades: a bar that has just ended may be asked for besides."""
+        return sum(call.venue == venue and "klines" not in call.path for call in self.sim.market.calls)
 
     @property
     def alerts(self) -> list[Alert]:
