@@ -110,7 +110,8 @@ class Inbox:
 
     def _judge(self, update: Update) -> Verdict:
         """May this run now? A flood of one person or group must not hold up the others. The owner's always may."""
-        if not self._limited or self._access.role(update.user_id) is Role.OWNER:
+        answered = update.kind == "callback" or update.private or self._commands.would_run(update)
+        if not (self._limited and answered) or self._access.role(update.user_id) is Role.OWNER:
             return Verdict.RUN
         return self._quota.judge({update.user_id, update.chat_id}, at=update.at or self._now())
 

@@ -61,6 +61,24 @@ def test_a_group_as_a_whole_has_the_limit_of_one_person(desk: Desk) -> None:
     assert said(desk, FRIEND) == ["pong"], "in private the friend is answered"
 
 
+def test_what_people_say_to_each_other_in_a_group_uses_up_nothing(desk: Desk) -> None:
+    """A bot that is an admin of the group, or without privacy mode, is sent all of it."""
+    desk.commands.context.username = "whale_test_bot"
+    group = {"id": -5, "type": "group", "title": "Desk"}
+    desk.inbox.take(message(1, "/start", chat=group))
+    for number in range(2, 102, 2):
+        desk.inbox.take(message(number, "to the moon", chat=group))
+        desk.inbox.take(message(number + 1, "/roll@dice_bot", chat=group))
+    desk.inbox.take(message(200, "/ping", chat=group))
+    assert said(desk, -5)[1:] == ["pong"]
+
+
+def test_in_private_every_message_gets_an_answer_and_counts(desk: Desk) -> None:
+    for number in range(30):
+        desk.inbox.take(message(number, "hello"))
+    assert len(said(desk, FRIEND)) == 21
+
+
 def test_too_many_presses_are_told_by_a_toast(desk: Desk) -> None:
     for number in range(30):
         desk.inbox.take(press(number, "nothing"))
