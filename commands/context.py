@@ -7,7 +7,7 @@ sends and never touches the network.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from typing import Any
@@ -50,6 +50,11 @@ class Reply:
 def run_button(label: str, command: str) -> Button:
     """A button that does what typing this command would do."""
     return label, f"{RUN}:{command}"
+
+
+def in_rows(buttons: Sequence[Button], width: int) -> Keyboard:
+    """The buttons in rows of so many."""
+    return tuple(tuple(buttons[start : start + width]) for start in range(0, len(buttons), width))
 
 
 class Usage(Unreadable):

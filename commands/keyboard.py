@@ -6,11 +6,11 @@ refuses what the command does and refuses, and an old keyboard shows the present
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 from base.typed import Unreadable
 from botapi.updates import Update
-from commands.context import Context, Keyboard, Reply
+from commands.context import Context, Keyboard, Reply, in_rows
 from commands.settings import SIDES, UNSIZED, described, level_of
 from store.rows import LEVELS, MONITORS, Chat
 
@@ -98,7 +98,7 @@ def _main(chat: Chat) -> Keyboard:
     monitors = [(f"{monitor.capitalize()}: {level_of(chat, monitor)}", f"{VERB}:{monitor}") for monitor in MONITORS]
     pages = [("Coins", "coins"), ("Quiet hours", "quiet"), ("Time zone", "zone"), ("Hourly limit", "cap")]
     others = [(label, f"{VERB}:{page}") for label, page in (*pages, ("Digest", "digest"), ("Done", "done"))]
-    return _rows([*monitors, *others], 2)
+    return in_rows([*monitors, *others], 2)
 
 
 def _monitor(chat: Chat, monitor: str) -> Keyboard:
@@ -111,7 +111,7 @@ def _monitor(chat: Chat, monitor: str) -> Keyboard:
         amounts = chat.thresholds.get(monitor, {})
         every = {_dollars(typed): typed for typed in THRESHOLDS}
         chosen = every.get(amounts["*"], "") if "*" in amounts else "" if amounts else "auto"
-        return (*rows, *_rows(_choices(monitor, f"threshold {monitor}", THRESHOLDS, now=chosen), 4))
+        return (*rows, *in_rows(_choices(monitor, f"threshold {monitor}", THRESHOLDS, now=chosen), 4))
     return tuple(rows)
 
 
@@ -127,23 +127,23 @@ def _coins(context: Context, chat: Chat) -> Keyboard:
         else (symbol, f"{VERB}:coins:watch +{symbol}")
         for symbol in context.symbols[:MOST_COINS]
     ]
-    return (*_rows(toggles, 4), (("All", f"{VERB}:coins:watch all"), ("None", f"{VERB}:coins:unwatch all")))
+    return (*in_rows(toggles, 4), (("All", f"{VERB}:coins:watch all"), ("None", f"{VERB}:coins:unwatch all")))
 
 
 def _quiet(context: Context, chat: Chat) -> Keyboard:
-    return _rows(_choices("quiet", "quiet", QUIET, now=chat.quiet or "off"), 2)
+    return in_rows(_choices("quiet", "quiet", QUIET, now=chat.quiet or "off"), 2)
 
 
 def _zone(context: Context, chat: Chat) -> Keyboard:
-    return _rows(_choices("zone", "timezone", ZONES, now=chat.timezone), 2)
+    return in_rows(_choices("zone", "timezone", ZONES, now=chat.timezone), 2)
 
 
 def _cap(context: Context, chat: Chat) -> Keyboard:
-    return _rows(_choices("cap", "cap", CAPS, now=str(chat.hourly_cap or "off")), 3)
+    return in_rows(_choices("cap", "cap", CAPS, now=str(chat.hourly_cap or "off")), 3)
 
 
 def _digest(context: Context, chat: Chat) -> Keyboard:
-    return _rows(_choices("digest", "digest", DIGESTS, now=chat.digest or "off"), 2)
+    return in_rows(_choices("digest", "digest", DIGESTS, now=chat.digest or "off"), 2)
 
 
 _PAGES: dict[str, tuple[str, Callable[[Context, Chat], Keyboard]]] = {
@@ -171,7 +171,3 @@ def _choices(page: str, command: str, choices: Iterable[str], *, now: str) -> tu
     return tuple(
         (f"✓ {choice}" if choice == now else choice, f"{VERB}:{page}:{command} {choice}") for choice in choices
     )
-
-
-def _rows(buttons: Sequence[tuple[str, str]], width: int) -> Keyboard:
-    return tuple(tuple(buttons[start : start + width]) for start in range(0, len(buttons), width))

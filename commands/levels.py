@@ -8,7 +8,7 @@ from dataclasses import replace
 from base import text, typed
 from base.typed import Unreadable
 from botapi.updates import Update
-from commands.context import Button, Context, Keyboard, Reply, Usage, run_button
+from commands.context import Button, Context, Reply, Usage, in_rows, run_button
 from store.rows import Chat, Level
 
 MOST = 50  # that wait, in a chat
@@ -208,7 +208,7 @@ def _listed(context: Context, chat: Chat) -> Reply:
     offered = [run_button(symbol, f"alert {symbol}") for symbol in coins[:OFFERED]] if len(waits) < MOST else []
     parts = text.split("\n".join(lines), text.MESSAGE_LIMIT - 100)  # an edit is one message
     words = parts[0] if len(parts) == 1 else f"{parts[0]}\nThe others are on the buttons only."
-    return Reply(text=words, keyboard=(*_rows(buttons, 2), *_rows(offered, 4)))
+    return Reply(text=words, keyboard=(*in_rows(buttons, 2), *in_rows(offered, 4)))
 
 
 def _short(level: Level) -> str:
@@ -223,14 +223,10 @@ def _steps(context: Context, symbol: str) -> Reply:
     words = (
         f"{symbol} is at {text.price(last)}. Tell you at which price? Choose, or type it: /alert {symbol} {example}"
     )
-    return Reply(text=words, keyboard=_rows([_step(symbol, last, step) for step in STEPS], 4))
+    return Reply(text=words, keyboard=in_rows([_step(symbol, last, step) for step in STEPS], 4))
 
 
 def _step(symbol: str, last: float, step: str) -> Button:
     # A price, not a percentage: pressed again when the market has moved, it is the same price alert.
     price = text.price(last * (1 + int(step.rstrip("%")) / 100)).replace(",", "")
     return run_button(step, f"alert {symbol} {'above' if step[0] == '+' else 'below'} {price}")
-
-
-def _rows(buttons: list[tuple[str, str]], width: int) -> Keyboard:
-    return tuple(tuple(buttons[start : start + width]) for start in range(0, len(buttons), width))
