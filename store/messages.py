@@ -125,18 +125,19 @@ class Messages:
 
     def settle_buried(self, delivery_id: int, *, reason: str, now: float) -> None:
         """The message can never be delivered: keep why."""
-        self._db.write(
-            "UPDATE deliveries SET state = 'buried', reason = ?, settled_at = ? WHERE id = ?",
-            (reason, now, delivery_id),
+        self._bury("id = ?", (delivery_id,), reason=reason, now=now)
+
+    def _bury(self, where: str, values: tuple[Any, ...], *, reason: str, now: float) -> int:
+        """Returns how many were buried."""
+        return self._db.write(
+            f"UPDATE deliveries SET state = 'buried', reason = ?, settled_at = ? WHERE {where}",
+            (reason, now, *values),
         )
 
     def bury_answers(self, update_ids: Collection[int], *, reason: str, now: float) -> int:
         """The answers to these updates that were not sent yet are not to be sent any more. Returns how many."""
-        return self._db.write(
-            "UPDATE deliveries SET state = 'buried', reason = ?, settled_at = ? "
-            f"WHERE state = 'pending' AND update_id IN ({', '.join('?' * len(update_ids))})",
-            (reason, now, *update_ids),
-        )
+        answers = f"state = 'pending' AND update_id IN ({', '.join('?' * len(update_ids))})"
+        return self._bury(answers, tuple(update_ids), reason=reason, now=now)
 
     def send_anew(self, edit: Delivery, *, reason: str, now: float) -> None:
         """The message that an edit was for was deleted in its chat: its whole content goes out as a new message."""
@@ -160,19 +161,11 @@ class Messages:
 
     def bury_alerts(self, chat_id: int, *, reason: str, now: float) -> None:
         """Bury the alerts not sent to a chat yet."""
-        self._db.write(
-            "UPDATE deliveries SET state = 'buried', reason = ?, settled_at = ? "
-            "WHERE chat_id = ? AND lane = ? AND state = 'pending'",
-            (reason, now, chat_id, ALERTS),
-        )
+        self._bury("chat_id = ? AND lane = ? AND state = 'pending'", (chat_id, ALERTS), reason=reason, now=now)
 
     def bury_all(self, chat_id: int, *, reason: str, now: float) -> None:
         """Bury everything not sent to a chat yet."""
-        self._db.write(
-            "UPDATE deliveries SET state = 'buried', reason = ?, settled_at = ? "
-            "WHERE chat_id = ? AND state = 'pending'",
-            (reason, now, chat_id),
-        )
+        self._bury("chat_id = ? AND state = 'pending'", (chat_id,), reason=reason, now=now)
 
     def bury_edits(self, chat_id: int, message_id: int, *, now: float) -> None:
         """Bury earlier edits of a message not made yet: a newer one follows."""
