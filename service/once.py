@@ -17,6 +17,7 @@ from base import exit_codes, text
 from base.shell import bot_command
 from botapi.client import Telegram
 from botapi.errors import TelegramError, TokenRefused
+from botapi.outage import REFUSALS, REFUSED_REST
 from botapi.poller import Poller
 from botapi.polling_state import PollingState
 from monitors import ROUND_BEGAN, ROUND_WANTED, Jobs
@@ -28,8 +29,6 @@ log = logging.getLogger(__name__)
 ROUND_TIME = 60.0  # seconds within which everything has to be delivered
 SETTLE = 4.0  # seconds until an order at the end of a feed is complete: one by the venue's clock, which is coarse
 LOOK_AGAIN = 0.5
-REFUSALS = 3  # of the token by getMe in a row that are no stray answer
-ASK_AGAIN = 3.0  # seconds between them
 UNREAD_FOR = 3.0  # seconds: a copy that polls would have read them by then
 READ_TIME = 20.0  # seconds within which they are read
 STALE_AFTER = 1440.0  # minutes: rounds may be rare, and what was typed meanwhile is meant for the next one
@@ -115,7 +114,7 @@ def _refusal(telegram: Telegram, pause: Pause) -> TokenRefused | None:
         try:
             telegram.me(within=5.0)
         except TokenRefused as error:
-            if asked == REFUSALS or pause(ASK_AGAIN):
+            if asked == REFUSALS or pause(REFUSED_REST):
                 return error
         except TelegramError:
             break
