@@ -137,10 +137,8 @@ class Markets:
         return set() if row is None else {int(word) for word in str(row["value"]).split() if word.isdecimal()}
 
     def _set_flawed(self, symbol: str, starts: set[int]) -> None:
-        self._db.write(
-            "INSERT INTO facts (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-            (f"flawed:{symbol}", " ".join(map(str, sorted(starts)))),
-        )
+        value = " ".join(map(str, sorted(starts)))
+        self._db.put("facts", ("name",), {"name": f"flawed:{symbol}", "value": value})
 
     def trades_from(self) -> float | None:
         """Since when trades have been read; None before the first one. Bars that were filled may be older."""
