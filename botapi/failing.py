@@ -14,9 +14,9 @@ LONGEST_BACKOFF = 60.0
 GIVE_UP_AFTER = 7200.0  # seconds; a logOut, which refuses every message, lasts an hour
 
 
-def backoff(failures: int, jitter: float) -> float:
-    """Seconds to rest after so many failures before this one. jitter: from 0 to 1."""
-    return min(LONGEST_BACKOFF, 2.0 ** min(failures, 6)) * (0.75 + jitter / 2)
+def backoff(failures: int, jitter: float, *, most: float = LONGEST_BACKOFF) -> float:
+    """Seconds to rest after so many failures before this one, about `most` at most. jitter: from 0 to 1."""
+    return min(most, 2.0 ** min(failures, 6)) * (0.75 + jitter / 2)
 
 
 @dataclass

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from base import text
 from botapi.errors import NoAnswer, TelegramError, TokenRefused, Unreachable
+from botapi.failing import backoff
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +47,7 @@ class Outage:
         self.begins(error)
         lost = isinstance(error, Unreachable) and error.status is None
         most = LOST_REST if lost else FAILED_REST
-        return min(most, 2.0 ** min(self._failures - 1, 6)) * (0.75 + self._jitter() / 2)
+        return backoff(self._failures - 1, self._jitter(), most=most)
 
     def refused(self, error: TokenRefused, *, worked: bool) -> float | None:
         """401 or 404: seconds to rest, None if it is final. worked: getMe has answered well since the start.
