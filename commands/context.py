@@ -154,6 +154,10 @@ class Context:
         """The coins that the chat follows."""
         return frozenset(self.symbols) if chat.symbols is None else chat.symbols
 
+    def followed(self, chat: Chat) -> list[str]:
+        """The coins that the chat follows, in the order of the list."""
+        return [symbol for symbol in self.symbols if chat.follows(symbol)]
+
     def kinds(self, chat: Chat, *, who: str = "You get") -> list[str]:
         """What the chat gets and what is off: `You get: whale orders from 1M USD; ...`, `Off: wallets.`"""
         on = [self.kind(chat, monitor) for monitor in MONITORS if chat.levels.get(monitor) != "off"]
@@ -179,8 +183,7 @@ class Context:
         """The chat's minimum: `from 500k USD`, or `from BTC 2M, all other coins 250k USD`."""
         amounts = {
             symbol: chat.threshold(monitor, symbol, self.default_min(monitor, symbol))
-            for symbol in self.symbols
-            if symbol in self.watched(chat)
+            for symbol in self.followed(chat)
         }
         if not amounts:
             return "for no coin (/watch all selects every coin)"

@@ -82,7 +82,7 @@ _WOULD = {
 
 def _sample(context: Context, chat: Chat, monitor: str, now: float) -> Alert:
     """A sample alert: like the newest real one of a coin the chat follows, or made up."""
-    coins = [symbol for symbol in context.symbols if symbol in context.watched(chat)] or list(context.symbols)
+    coins = context.followed(chat) or list(context.symbols)
     symbol = coins[0]
     # Wallets and prices are the business of the chat that follows them.
     newest = [] if monitor in ("wallets", "prices") else context.store.messages.alerts(monitor, symbol, limit=1)

@@ -204,7 +204,7 @@ def _listed(context: Context, chat: Chat) -> Reply:
     lines.append("New: type /alert BTC 100k, or choose a coin." if len(waits) < MOST else "Remove one for a new one.")
     buttons = [run_button(f"✕ #{level.id} {_short(level)}", f"alert remove {level.id}") for level in waits]
     buttons += [run_button(f"↻ #{level.id} {_short(level)}", f"alert again {level.id}") for level in ended]
-    coins = [symbol for symbol in context.symbols if symbol in context.watched(chat)] or list(context.symbols)
+    coins = context.followed(chat) or list(context.symbols)
     offered = [run_button(symbol, f"alert {symbol}") for symbol in coins[:OFFERED]] if len(waits) < MOST else []
     parts = text.split("\n".join(lines), text.MESSAGE_LIMIT - 100)  # an edit is one message
     words = parts[0] if len(parts) == 1 else f"{parts[0]}\nThe others are on the buttons only."

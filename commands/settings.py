@@ -209,7 +209,7 @@ def described(context: Context, chat: Chat) -> list[str]:
             words.append(context.sizes(chat, monitor))
         chosen = next((word for word, one in SIDES.get(monitor, {}).items() if one == chat.sides.get(monitor)), "")
         lines.append(f"{monitor.capitalize()}: {', '.join([*words, f'only {chosen}'] if chosen else words)}")
-    coins = [symbol for symbol in context.symbols if symbol in context.watched(chat)]
+    coins = context.followed(chat)
     lines.append(f"Coins: {', '.join(coins) if chat.symbols is not None else 'all'}" if coins else "Coins: none")
     lines.append(f"Quiet hours: {chat.quiet or 'none'}")
     lines.append(f"Time zone: {zone_now(context, chat)}")
