@@ -134,8 +134,13 @@ def _mute_buttons(symbol: str) -> list[dict[str, str]]:
         {"text": f"Mute {symbol} {length.replace('h', ' h')}", "callback_data": f"mute:{symbol}:{length}"}
         for length in ("1h", "24h")
     ]
-    # Bot API: 1-64 bytes of data; Gate has contracts with names that are long and not ASCII.
-    return buttons if all(len(button["callback_data"].encode()) <= 64 for button in buttons) else []
+    # Gate has contracts with names that are long and not ASCII.
+    return buttons if all(fits(button["callback_data"]) for button in buttons) else []
+
+
+def fits(data: str) -> bool:
+    """May a button carry this? Bot API InlineKeyboardButton.callback_data: 1 to 64 bytes."""
+    return len(data.encode()) <= 64
 
 
 def addressed(topic: int | None, message: dict[str, Any]) -> dict[str, Any]:

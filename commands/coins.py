@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from alerts.publish import fits
 from base import kinds, text
 from botapi.updates import Update
 from commands.context import Context, Reply, UnknownCoin, Usage, as_symbol, run_button
@@ -44,7 +45,7 @@ def coins(context: Context, update: Update, arguments: list[str]) -> list[Reply]
 def wanted(context: Context, update: Update, problem: UnknownCoin) -> list[Reply]:
     """Someone who may use the bot asked for a coin that it does not watch: a button for the owner."""
     button = run_button(f"Add {problem.coin}", f"coins add {problem.coin}")
-    if not kinds.SYMBOL.fullmatch(problem.coin) or len(button[1].encode()) > 64:
+    if not kinds.SYMBOL.fullmatch(problem.coin) or not fits(button[1]):
         return []
     if context.is_owner(update):
         return [Reply(text=str(problem), keyboard=((button,),), misread=True)] if update.private else []

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
+from alerts.publish import fits
 from base.typed import Unreadable
 from botapi.updates import Update
 from commands import basics, coins, history, keyboard, levels, markets, prices, settings, times
@@ -21,7 +22,6 @@ Run = Callable[[Context, Update, list[str]], list[Reply]]
 
 _COMMAND = re.compile(r"^/([A-Za-z0-9_]{1,32})(?:@([A-Za-z0-9_]+))?(?:\s+(.*))?$", re.DOTALL)
 AT_ONCE = 5  # commands in one message
-MOST_DATA = 64  # bytes: Bot API InlineKeyboardButton.callback_data
 # What people type for something that has another name here.
 SYNONYMS = {
     "unmute": "mute off",
@@ -99,7 +99,7 @@ class Commands:
         name, addressee, rest = match[1].lower(), match[2], (match[3] or "").strip()
         if addressee and addressee.lower() != self.context.username.lower():
             return []
-        command = next((row for row in self._known(update) if row.name == name), None)
+        command = next((row for row in _known(self.context, update) if row.name == name), None)
         if command is None:
             # In a group an unknown command is probably meant for another bot.
             return [self._unknown(update, name, rest)] if update.private or addressee else []
@@ -116,13 +116,10 @@ class Commands:
             words = sentence if buttons else f"{sentence} Example: {command.example}"
             return [Reply(text=words, keyboard=tuple((button,) for button in buttons), misread=True)]
 
-    def _known(self, update: Update) -> list[Command]:
-        return [row for row in TABLE if not row.owner_only or self.context.is_owner(update)]
-
     def _unknown(self, update: Update, name: str, rest: str) -> Reply:
         if any(row.name == name for row in TABLE):
             return Reply(text=f"Only this bot's owner can use /{name}. All commands: /help", misread=True)
-        names = [row.name for row in self._known(update)]
+        names = [row.name for row in _known(self.context, update)]
         meant = SYNONYMS.get(name) or next(iter(difflib.get_close_matches(name, names, 1, 0.7)), None)
         if meant is None:
             return Reply(text=f"Unknown command /{name}. All commands: /help", misread=True)
@@ -199,14 +196,18 @@ class Commands:
         return command.run(self.context, update, arguments)
 
 
+def _known(context: Context, update: Update) -> list[Command]:
+    return [row for row in TABLE if not row.owner_only or context.is_owner(update)]
+
+
 def _buttons(commands: Iterable[tuple[str, str]]) -> list[Button]:
     """Buttons that run these commands (label, command), without those too long for a button."""
     buttons = [run_button(label, command) for label, command in commands]
-    return [button for button in buttons if len(button[1].encode()) <= MOST_DATA]
+    return [button for button in buttons if fits(button[1])]
 
 
 def _help(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
-    rows = [row for row in TABLE if not row.owner_only or context.is_owner(update)]
+    rows = _known(context, update)
     if arguments:
         wanted = arguments[0].lower().lstrip("/")
         for row in rows:
