@@ -8,7 +8,6 @@ from urllib.parse import quote
 
 from venues.fetch import Host, Venue
 from venues.trades import (
-    BAD_ROW,
     LIMIT_PAUSE,
     MOST_COINS,
     Fields,
@@ -20,6 +19,7 @@ from venues.trades import (
     UnknownSymbol,
     as_list,
     number,
+    volume_of_each,
 )
 
 ROWS = 1000  # the largest page
@@ -78,18 +78,13 @@ class Kraken(Venue):
 
     def volume_usd(self, symbols: Sequence[str]) -> dict[str, float]:
         """US dollars traded in the last 24 hours, by coin."""
-        volumes = {}
-        for symbol in symbols:
-            try:
-                result, _ = self._get("Ticker", symbol)
-                (ticker,) = result.values()
-                volumes[symbol] = number(ticker["v"][1], most=MOST_COINS) * number(ticker["p"][1])
-            except BAD_ROW:
-                continue
-            except SourceError as error:
-                if error.retry_after is not None:  # the host as a whole; else only this coin
-                    raise
-        return volumes
+
+        def ask(symbol: str) -> float:
+            result, _ = self._get("Ticker", symbol)
+            (ticker,) = result.values()
+            return number(ticker["v"][1], most=MOST_COINS) * number(ticker["p"][1])
+
+        return volume_of_each(symbols, ask)
 
     def url(self, symbol: str) -> str:
         """The market's public web page."""

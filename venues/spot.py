@@ -31,6 +31,7 @@ from venues.trades import (
     as_list,
     number,
     possible_ms,
+    volume_of_each,
 )
 
 PAGE_ROWS = 1000  # the largest page of both venues here
@@ -276,17 +277,12 @@ class CoinbaseExchange(_CountedTrades):
 
     def volume_usd(self, symbols: Sequence[str]) -> dict[str, float]:
         """US dollars traded in the last 24 hours, by coin."""
-        volumes = {}
-        for symbol in symbols:
-            try:
-                stats, _ = self._get("stats", symbol)
-                volumes[symbol] = number(stats["volume"], most=MOST_COINS) * number(stats["last"])
-            except BAD_ROW:
-                continue
-            except SourceError as error:
-                if error.retry_after is not None:  # the host as a whole; else only this coin
-                    raise
-        return volumes
+
+        def ask(symbol: str) -> float:
+            stats, _ = self._get("stats", symbol)
+            return number(stats["volume"], most=MOST_COINS) * number(stats["last"])
+
+        return volume_of_each(symbols, ask)
 
     def url(self, symbol: str) -> str:
         """The market's public web page."""

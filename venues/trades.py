@@ -252,3 +252,17 @@ def _count(trades: list[Trade], skipped: set[int], wanted: int) -> ParsedTrades:
         return ParsedTrades([], wanted, 0, 0)
     first, last = wanted or min(seen), max(seen)
     return ParsedTrades(list(by_id.values()), last + 1, last - first + 1 - len(seen), len(skipped))
+
+
+def volume_of_each(symbols: Sequence[str], ask: Callable[[str], float]) -> dict[str, float]:
+    """US dollars by coin, where a venue is asked for each alone. Raises SourceError for the host as a whole only."""
+    volumes = {}
+    for symbol in symbols:
+        try:
+            volumes[symbol] = ask(symbol)
+        except BAD_ROW:
+            continue
+        except SourceError as error:
+            if error.retry_after is not None:
+                raise
+    return volumes
