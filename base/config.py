@@ -212,6 +212,17 @@ def export_network(env_file: Path) -> None:
             os.environ[given] = text.value(given)
 
 
+def open_to_others(env_file: Path) -> str:
+    """A sentence if other accounts can read the settings file, "" if not, or where its mode does not say so."""
+    try:
+        if os.name != "posix" or not env_file.stat().st_mode & 0o077:
+            return ""
+    except OSError:
+        return ""
+    close = quoted("chmod", "600", str(env_file))
+    return f"Others on this computer can read {env_file}, and it holds your token. Run: {close}"
+
+
 class _Reader:
     def __init__(self, env_file: Path, environ: Mapping[str, str]) -> None:
         self.problems: list[str] = []
@@ -258,15 +269,8 @@ class _Reader:
             parts = urlsplit(url)
             if parts.scheme == "http" and parts.hostname not in ("localhost", "127.0.0.1", "::1"):
                 yield f"{name} is http: everyone between here and {parts.hostname} can read your {what}. Use https."
-        try:
-            readable = os.name == "posix" and bool(self._env_file.stat().st_mode & 0o077)
-        except OSError:
-            return
-        if readable and self.text.file.get(TOKEN):
-            yield (
-                f"Others on this computer can read {self._env_file}, and it holds your token. "
-                f"Run: {quoted('chmod', '600', str(self._env_file))}"
-            )
+        if self.text.file.get(TOKEN) and (words := open_to_others(self._env_file)):
+            yield words
 
     def typos(self) -> tuple[str, ...]:
         """Names that are not ours but look like ours, with the name that was probably meant."""

@@ -113,8 +113,9 @@ def settings(subject: Subject) -> Iterator[Finding]:
     for problem in subject.problems:
         fix = bot_command("setup") if problem.startswith("TELEGRAM_BOT_TOKEN") else ""
         yield Finding("settings", "problem", problem, fix)
+    said_below = config.open_to_others(subject.env_file)
     for warning in subject.settings.warnings:
-        if warning not in subject.problems:
+        if warning not in (*subject.problems, said_below):
             yield Finding("settings", "warning", warning)
     told = " ".join([*subject.settings.warnings, *subject.problems])
     strange = [

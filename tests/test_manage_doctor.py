@@ -292,6 +292,7 @@ def test_a_readable_settings_file_and_second_ones_are_found(sim: Simulator, tmp_
     assert f"delete it if nothing else uses it: {tmp_path / 'here' / '.env'}" in fixes
     assert not any(str(tmp_path / "home") in finding["text"] for finding in told), "no token is in that one"
     assert any("can be read by everybody" in finding["text"] for finding in told)
+    assert sum("can" in finding["text"] and "read" in finding["text"] for finding in told) == 1, "it is said once"
     assert any("WHALE_SIZE" in finding["text"] for finding in told)
     assert TOKEN.partition(":")[2] not in output
 
