@@ -288,5 +288,5 @@ def _run(job: Job) -> None:
         job.run()
     except AlreadyReported:
         pass  # who raised it has logged it
-    except Exception:
+    except Exception:  # a bug in one job must not stop the others
         log.exception("The job %s failed. It runs again in %g s.", job.name, job.every)

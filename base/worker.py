@@ -98,7 +98,7 @@ class Worker:
                     rest = self._step()
                 except AlreadyReported:
                     rest = self._error_rest
-                except Exception:
+                except Exception:  # a bug in one step must not end the thread
                     log.exception("Thread %s: a step failed; next try in %g s", self.name, self._error_rest)
                     rest = self._error_rest
                 self.resting = max(0.0, rest)

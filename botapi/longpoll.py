@@ -127,7 +127,7 @@ class PollingBot(telebot.TeleBot):
         try:
             self.offset_sent = self.next_offset()
             updates = self._telegram.updates(self.offset_sent, timeout=length)
-        except Exception as error:
+        except Exception as error:  # the poller decides what it means
             return self._leave(None if self._ended else self._confirmed_despite(error, prompt=prompt))
         self._answered = self._stopwatch()
         # An answer without updates is sent at the end of its poll, one with updates perhaps at its beginning.
@@ -219,7 +219,7 @@ class PollingBot(telebot.TeleBot):
                 with self._store.transaction(durable=True):
                     self._store.set_value("inbox", f"{self.handled_id} {self._last_at}")
                 self._on_handled(self._more)
-        except Exception as error:
+        except Exception as error:  # the poller decides what it means
             self._leave(error)
 
     def _take(self, raw: dict[str, Any], update_id: int) -> None:

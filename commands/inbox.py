@@ -70,7 +70,7 @@ class Inbox:
                     self._handle(update)
             except StoreError:
                 raise
-            except Exception:
+            except Exception:  # a bug in one command must not stop the others
                 log.exception("Update %d: the command failed", update_id)
                 if self._access.admits(update) and update.chat_id:
                     sorry = "Something went wrong inside the bot, and nothing was changed. Details are in its log."

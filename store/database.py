@@ -117,7 +117,7 @@ class Database:
             schema.upgrade(db, self.path, self._migrations)
             db.execute("SELECT count(*) FROM sqlite_master").fetchone()  # SQLite makes its files beside it
             self._identity = salvage.identity(self.path)
-        except BaseException:
+        except BaseException:  # whatever it was, the file is not kept open
             db.close()
             raise
         return db
@@ -143,7 +143,7 @@ class Database:
                     self._connection.execute("COMMIT")
                     if self._connection.total_changes > self._changes:  # else nothing had to be written
                         self._works()
-            except BaseException as error:
+            except BaseException as error:  # whatever it was, all of it or nothing
                 if self._depth == 0:
                     self._roll_back()
                 if isinstance(error, sqlite3.Error):
@@ -157,7 +157,7 @@ class Database:
             self._connection.execute("SAVEPOINT inner")
             try:
                 yield
-            except BaseException:
+            except BaseException:  # as above
                 if self._connection.in_transaction:  # on a full disk SQLite may have undone everything by itself
                     self._connection.execute("ROLLBACK TO inner")
                     self._connection.execute("RELEASE inner")

@@ -109,7 +109,7 @@ class WhaleMonitor:
                 self._store.markets.mark_flawed(batch.flawed)
                 for feed in batch.feeds:
                     self._store.markets.set_cursor(feed.venue, feed.symbol, feed.stored, at=feed.at)
-        except BaseException:
+        except BaseException:  # whatever it was, what was read is not stored
             self._reader.forget()
             raise
 
