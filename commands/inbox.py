@@ -19,8 +19,8 @@ from base import text
 from botapi.storage import ANSWERS, STRANGERS, TOASTS, StoreError
 from botapi.updates import GONE, Update, parse
 from commands.context import Keyboard, Reply
+from commands.dispatch import Commands
 from commands.quota import Quota, Verdict
-from commands.table import Commands
 from store import Store
 
 log = logging.getLogger(__name__)

@@ -1,27 +1,20 @@
-"""What people can say to the bot: one table of commands; dispatch, /help and Telegram's menu come from it.
+"""What people can say to the bot: one table of commands. /help and Telegram's menu come from it, too.
 
-The commands are functions in the modules beside this one. The gate in `access.py` stands in front: nobody who is not
-allowed reaches a command.
+The commands are functions in the modules beside this one; dispatch.py finds the one that is meant.
 """
 
 from __future__ import annotations
 
-import difflib
-import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 
-from alerts.publish import fits
-from base.typed import Unreadable
 from botapi.updates import Update
 from commands import basics, coins, history, keyboard, levels, markets, prices, settings, times
-from commands.context import RUN, Button, Context, Reply, UnknownCoin, Usage, run_button
+from commands.context import Context, Reply, Usage
 from store.rows import MONITORS
 
 Run = Callable[[Context, Update, list[str]], list[Reply]]
 
-_COMMAND = re.compile(r"^/([A-Za-z0-9_]{1,32})(?:@([A-Za-z0-9_]+))?(?:\s+(.*))?$", re.DOTALL)
-AT_ONCE = 5  # commands in one message
 # What people type for something that has another name here.
 SYNONYMS = {
     "unmute": "mute off",
@@ -76,138 +69,13 @@ class Command:
     shows: bool = False
 
 
-class Commands:
-    """Finds the command of a message or a button, and runs it."""
-
-    def __init__(self, context: Context) -> None:
-        self.context = context
-
-    def run(self, update: Update) -> list[Reply]:
-        """Answer a message or a button of someone who is allowed. Never raises for what people type."""
-        if update.kind == "callback":
-            return self._press(update)
-        lines = re.split(r"\n+(?=\s*/)", update.text.strip())
-        said = [reply for line in lines[:AT_ONCE] for reply in self._one(replace(update, text=line.strip()))]
-        more = f"One message can hold {AT_ONCE} commands. Please send the others again."
-        return [*said, Reply(text=more)] if said and len(lines) > AT_ONCE else said
-
-    def _one(self, update: Update) -> list[Reply]:
-        match = _COMMAND.match(update.text)
-        if match is None:
-            hint = "I only understand commands, for example /whales BTC. See them all: /help"
-            return [Reply(text=hint, misread=True)] if update.private and update.text else []
-        name, addressee, rest = match[1].lower(), match[2], (match[3] or "").strip()
-        if addressee and addressee.lower() != self.context.username.lower():
-            return []
-        command = next((row for row in _known(self.context, update) if row.name == name), None)
-        if command is None:
-            # In a group an unknown command is probably meant for another bot.
-            return [self._unknown(update, name, rest)] if update.private or addressee else []
-        arguments = [rest] if command.raw and rest else rest.split()
-        try:
-            return command.run(self.context, update, arguments)
-        except Unreadable as problem:
-            if isinstance(problem, UnknownCoin) and name == "watch":
-                asked = coins.wanted(self.context, update, problem)
-                if asked:
-                    return asked
-            buttons = _buttons((words, f"{command.name} {words}") for words in problem.meant)
-            sentence = f"{problem}" if str(problem)[-1:] in ".?!" else f"{problem}."
-            words = sentence if buttons else f"{sentence} Example: {command.example}"
-            return [Reply(text=words, keyboard=tuple((button,) for button in buttons), misread=True)]
-
-    def _unknown(self, update: Update, name: str, rest: str) -> Reply:
-        if any(row.name == name for row in TABLE):
-            return Reply(text=f"Only this bot's owner can use /{name}. All commands: /help", misread=True)
-        names = [row.name for row in _known(self.context, update)]
-        meant = SYNONYMS.get(name) or next(iter(difflib.get_close_matches(name, names, 1, 0.7)), None)
-        if meant is None:
-            return Reply(text=f"Unknown command /{name}. All commands: /help", misread=True)
-        whole = meant if " " in meant else f"{meant} {rest}".strip()
-        buttons = _buttons([(f"/{whole}", whole)])
-        words = f"Unknown command /{name}. Did you mean /{meant}? All commands: /help"
-        return Reply(text=words, keyboard=(tuple(buttons),) if buttons else (), misread=True)
-
-    def shows(self, update: Update) -> bool:
-        """Is this one of the commands that only show something?"""
-        match = _COMMAND.match(update.text.strip())
-        named = match is not None and any(row.shows and row.name == match[1].lower() for row in TABLE)
-        return update.kind == "message" and named and "\n" not in update.text
-
-    def would_run(self, update: Update) -> bool:
-        """Is this a command of this bot, or at least addressed to it?"""
-        match = _COMMAND.match(update.text.strip())
-        if match is None:
-            return False
-        if match[2]:
-            return match[2].lower() == self.context.username.lower()
-        return update.private or any(row.name == match[1].lower() for row in TABLE)
-
-    def stranger(self, update: Update) -> list[Reply]:
-        """Answers to a stranger: at most one to them, and one question to the owner."""
-        if update.kind == "callback":
-            return [Reply(text="Only people whom this bot's owner allowed can use its buttons.", toast=True)]
-        if update.as_group and self.context.access.hides_denied(update.chat_id):
-            words = "One of this group's admins may not use this bot, so I obey none who posts as the group."
-            return [Reply(text=f"{words} Post under your own name.")] if self.would_run(update) else []
-        if not update.private:
-            match = _COMMAND.match(update.text.strip())
-            started = match is not None and match[1].lower() == "start" and self.would_run(update)
-            return basics.outsider(self.context, update) if started else []
-        return basics.stranger(self.context, update)
-
-    def claimed(self, update: Update, *, before: int | None) -> list[Reply]:
-        """Someone became the owner by the link; `before`: the previous owner."""
-        return basics.claimed(self.context, update, before=before)
-
-    def joined(self, update: Update) -> list[Reply]:
-        """An allowed user added the bot to a group or a channel."""
-        if update.chat_kind == "channel":
-            words = "I cannot work in a channel: commands there do not reach me. Add me to a group instead."
-            return [Reply(text=words, chat_id=update.user_id)]
-        chats = self.context.store.chats
-        # A group that becomes a supergroup "adds" the bot to it, perhaps before the update that tells so.
-        moving = [chat for chat in chats.all() if (chat.kind, chat.title) == ("group", update.chat_title)]
-        if update.private or self.context.subscribed(update) or (update.chat_kind == "supergroup" and moving):
-            return []
-        return [Reply(text="Send /start here to get alerts in this group.")]
-
-    def _press(self, update: Update) -> list[Reply]:
-        verb, _, rest = update.text.partition(":")
-        said: list[Reply] = []
-        if verb in ("allow", "deny") and self.context.is_owner(update):
-            said = basics.press(self.context, verb, rest)
-        elif verb == keyboard.VERB:
-            said = keyboard.press(self.context, update, rest, lambda name, words: self._typed(update, name, words))
-        elif verb == RUN:
-            said = self._run_button(update, rest)
-        elif verb == "mute":
-            said = times.press_mute(self.context, update, rest)
-        return said or [Reply(text="This button has expired.", toast=True)]
-
-    def _run_button(self, update: Update, command: str) -> list[Reply]:
-        said = self.run(replace(update, kind="message", text=f"/{command}"))
-        return (
-            [Reply(text="", toast=True), replace(said[0], edit=said[0].attachment is None), *said[1:]] if said else []
-        )
-
-    def _typed(self, update: Update, name: str, arguments: list[str]) -> list[Reply]:
-        command = next(row for row in TABLE if row.name == name)
-        return command.run(self.context, update, arguments)
-
-
-def _known(context: Context, update: Update) -> list[Command]:
+def known(context: Context, update: Update) -> list[Command]:
+    """The commands that whoever sent this update may use."""
     return [row for row in TABLE if not row.owner_only or context.is_owner(update)]
 
 
-def _buttons(commands: Iterable[tuple[str, str]]) -> list[Button]:
-    """Buttons that run these commands (label, command), without those too long for a button."""
-    buttons = [run_button(label, command) for label, command in commands]
-    return [button for button in buttons if fits(button[1])]
-
-
 def _help(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
-    rows = _known(context, update)
+    rows = known(context, update)
     if arguments:
         wanted = arguments[0].lower().lstrip("/")
         for row in rows:

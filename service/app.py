@@ -25,6 +25,7 @@ from botapi.outbox import Outbox
 from botapi.poller import LONG_POLL, Poller
 from commands import table
 from commands.context import Context
+from commands.dispatch import Commands
 from commands.inbox import Inbox
 from lock import InstanceLock
 from monitors import Jobs, Scheduler
@@ -122,7 +123,7 @@ class Bot:
             Inbox(
                 store,
                 self.access,
-                table.Commands(self.context),
+                Commands(self.context),
                 stale_after=stale,
                 now=now,
                 limited=settings.sends_per_second > 0,

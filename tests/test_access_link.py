@@ -12,8 +12,8 @@ from conftest import FRIEND, OWNER
 
 from access import Access, OwnerLink, Role, link_url
 from commands import context
+from commands.dispatch import Commands
 from commands.inbox import Inbox
-from commands.table import Commands
 from store import Store
 from store.coins import Coins
 

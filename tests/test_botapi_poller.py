@@ -22,8 +22,8 @@ from botapi.events import PollerEvents
 from botapi.poller import STORE_REST, Poller
 from botapi.storage import StoreError
 from commands.context import Context
+from commands.dispatch import Commands
 from commands.inbox import Inbox
-from commands.table import Commands
 from simulation.account import SimBot
 from simulation.simulator import Simulator
 from store import Store

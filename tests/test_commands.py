@@ -15,7 +15,8 @@ from base import text
 from botapi.updates import Update
 from commands import context, table
 from commands.context import Reply
-from commands.table import TABLE, Commands
+from commands.dispatch import Commands
+from commands.table import TABLE
 from store import Store
 from store.coins import Coins
 from store.rows import Alert, Chat

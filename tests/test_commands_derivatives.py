@@ -12,7 +12,7 @@ from conftest import FRIEND, OWNER
 from access import Access
 from botapi.updates import Update
 from commands import context
-from commands.table import Commands
+from commands.dispatch import Commands
 from store import Store
 from store.coins import Coins
 from store.rows import WalletSnapshot, WatchedWallet

@@ -16,8 +16,8 @@ from botapi.storage import Delivery
 from botapi.updates import Update, parse
 from commands import context
 from commands.context import Reply
+from commands.dispatch import Commands
 from commands.inbox import Inbox
-from commands.table import Commands
 from store import Store
 from store.coins import Coins
 

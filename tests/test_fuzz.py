@@ -23,8 +23,9 @@ from access import Access
 from alerts import wording
 from alerts.publish import publish
 from commands import context
-from commands import table as commands
+from commands.dispatch import Commands
 from commands.inbox import Inbox
+from commands.table import TABLE
 from simulation.html import parse_html, utf16
 from store import Store
 from store.coins import Coins
@@ -141,9 +142,7 @@ ARGUMENTS = (
 )
 odd = st.sampled_from(ODD) | st.text(max_size=30) | st.text(st.characters(codec=None), max_size=10)
 word = st.sampled_from(ARGUMENTS) | odd
-name = st.sampled_from([row.name for row in commands.TABLE]) | st.sampled_from(
-    ["START", "unknown", "", "ping@", "a" * 33]
-)
+name = st.sampled_from([row.name for row in TABLE]) | st.sampled_from(["START", "unknown", "", "ping@", "a" * 33])
 addressee = st.sampled_from(["", "", f"@{USERNAME}", f"@{USERNAME.upper()}", "@other_bot", "@"])
 blank = st.sampled_from([" ", "  ", "\n", "\t", "\u00a0", "\u2028"])
 typed = st.builds(
@@ -341,9 +340,7 @@ class Desk:
             default_min=lambda monitor, symbol: 1e6,
             username=USERNAME,
         )
-        self.inbox = Inbox(
-            self.store, access, commands.Commands(desk), stale_after=600.0, now=lambda: NOW, limited=False
-        )
+        self.inbox = Inbox(self.store, access, Commands(desk), stale_after=600.0, now=lambda: NOW, limited=False)
         for number, chat in enumerate((OWNER, FRIEND, GROUP), 1):
             about = {"id": chat, "type": "private" if chat > 0 else "supergroup", "title": INJECTED}
             someone = {"id": max(chat, OWNER), "first_name": INJECTED}
@@ -576,7 +573,7 @@ NOT_TYPED: tuple[tuple[str, dict[str, Any]], ...] = (
 @given(
     who=st.sampled_from([OWNER, FRIEND]),
     place=st.sampled_from([{"id": OWNER, "type": "private"}, {"id": GROUP, "type": "supergroup", "title": "g"}]),
-    command=st.sampled_from([row.example for row in commands.TABLE]),
+    command=st.sampled_from([row.example for row in TABLE]),
     way=st.sampled_from(NOT_TYPED),
 )
 def test_what_nobody_typed_here_is_never_obeyed(
