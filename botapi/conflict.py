@@ -188,7 +188,10 @@ class Rivalry:
         if self._policy.on_conflict == "pause":
             alerts = f"Until then {host} sends no alerts."
         else:
-            alerts = "Both send alerts, so you may see each one twice."
+            alerts = (
+                f"Both send alerts, so you may see each one twice: ON_CONFLICT=pause in the .env file of {host} "
+                f"stops those of {host} while it waits."
+            )
         return (
             f"Two copies of this bot are running. {where} {stop}\n{does} {alerts}\n"
             f"If you know of no other copy, your token has leaked: get a new one with /revoke at @BotFather."

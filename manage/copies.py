@@ -94,9 +94,9 @@ def _is_ours(subject: Subject, pid: int, place: Path | None, env_file: Path | No
     from base import config
 
     own = subject.settings.bot_id if subject.settings is not None else 0
-    told = processes.environment(pid).get("TELEGRAM_BOT_TOKEN", "").partition(":")[0]
-    if told:
-        return told == str(own)
+    theirs = processes.environment(pid).get("TELEGRAM_BOT_TOKEN", "").partition(":")[0]
+    if theirs:
+        return theirs == str(own)
     if env_file is not None:
         return env_file == subject.env_file or config.bot_id_in(env_file) == own
     return bool(_same_bot(subject, place))
@@ -120,15 +120,15 @@ def polling(subject: Subject) -> Iterator[Finding]:
         return
     from service import state
 
-    told, now = state.read(subject.folder), time.time()
+    status, now = state.read(subject.folder), time.time()
     if subject.holder is None:
-        if told is not None and told.get("ended"):
+        if status is not None and status.get("ended"):
             words = (
-                f"the bot ended by itself at {text.clock(state.seen_at(subject.folder), now=now)}: {told['ended']}"
+                f"the bot ended by itself at {text.clock(state.seen_at(subject.folder), now=now)}: {status['ended']}"
             )
             yield Finding("polling", "warning", words, f"start it: {bot_command()}")
         return
-    if told is None or told.get("pid") != subject.holder.pid:
+    if status is None or status.get("pid") != subject.holder.pid:
         yield Finding("polling", "ok", "the running bot has not written its status yet; try again in a few seconds")
         return
     silent = now - state.seen_at(subject.folder)
@@ -136,9 +136,9 @@ def polling(subject: Subject) -> Iterator[Finding]:
         words = f"no sign of life from the running bot for {text.duration(silent)}: it hangs, or the disk is full"
         yield Finding("polling", "problem", words, f"restart it. To see why, run: {bot_command('logs')}")
         return
-    now = float(told["written_at"])  # by the bot's clock; what has changed since is written at once
-    yield _how(told["polling"], now)
-    conflict = told["conflict"]
+    now = float(status["written_at"])  # by the bot's clock; what has changed since is written at once
+    yield _how(status["polling"], now)
+    conflict = status["conflict"]
     recent = [episode for episode in conflict["episodes"] if (episode["until"] or now) > now - RECENT]
     if conflict["since"] is not None:
         since = text.clock(conflict["since"], now=now)

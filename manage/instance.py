@@ -22,17 +22,17 @@ from service import state
 class Instance:
     """One look at a bot. Times are unix seconds.
 
-    holder: who runs it, None when nobody does. folder: of its files, as far as known. told: the status it wrote
-    (state.py), empty when it cannot be read. left: the status of a killed bot, or of one that ended
-    by itself. seen_at: its last sign of life, by the computer's clock, 0 for none. elsewhere: the other computer
+    holder: who runs it, None when nobody does. folder: of its files, as far as known. status: what it wrote
+    (state.py), empty when it cannot be read. last_status: of a killed bot, or of one that ended
+    by itself. seen_at: its last heartbeat, by the computer's clock, 0 for none. elsewhere: the other computer
     where it ran by its folder, which was copied or is shared; "" for none.
     """
 
     bot_id: int
     holder: Holder | None
     folder: Path
-    told: Mapping[str, Any]
-    left: Mapping[str, Any]
+    status: Mapping[str, Any]
+    last_status: Mapping[str, Any]
     seen_at: float
     elsewhere: str = ""
 
@@ -44,8 +44,8 @@ class Instance:
     @property
     def name(self) -> str:
         """`123456789 (@name)`, as far as it is known."""
-        told = text.plain(str(self.told.get("username") or ""))
-        return bot_name(self.bot_id, told or (self.holder.username if self.holder else ""))
+        written = text.plain(str(self.status.get("username") or ""))
+        return bot_name(self.bot_id, written or (self.holder.username if self.holder else ""))
 
     @property
     def left_elsewhere(self) -> str:
@@ -69,14 +69,14 @@ def look(settings: Settings, *, now: float | None = None) -> Instance:
         theirs = next((other for _, other in accounts.folders_of_others(settings.bot_id)), None)
     if theirs is not None and theirs != folder and str(theirs).isprintable():
         folder, holder = theirs, _holder(settings, theirs) or holder
-    told, seen_at = state.read(folder) or {}, state.seen_at(folder)
-    current = holder is not None and _is_its_own(told, holder, seen_at, now=now)
+    written, seen_at = state.read(folder) or {}, state.seen_at(folder)
+    current = holder is not None and _is_its_own(written, holder, seen_at, now=now)
     return Instance(
         bot_id=settings.bot_id,
         holder=holder,
         folder=folder,
-        told=told if current else {},
-        left=told if holder is None else {},
+        status=written if current else {},
+        last_status=written if holder is None else {},
         seen_at=seen_at,
         elsewhere=records.elsewhere(folder / "holder.json") if holder is None else "",
     )
@@ -86,10 +86,10 @@ def _holder(settings: Settings, folder: Path) -> Holder | None:
     return InstanceLock(folder, settings.token, machine_wide=settings.machine_wide_lock).holder()
 
 
-def _is_its_own(told: Mapping[str, Any], holder: Holder, seen_at: float, *, now: float) -> bool:
+def _is_its_own(status: Mapping[str, Any], holder: Holder, seen_at: float, *, now: float) -> bool:
     """Whether the running bot wrote this, and not a killed one before it, which had the same pid in a container."""
-    if not isinstance(told.get("written_at"), int | float):
+    if not isinstance(status.get("written_at"), int | float):
         return False
     if holder.pid is None:  # in another container: only the time shows it
         return now - seen_at < state.FRESH
-    return told.get("pid") == holder.pid and seen_at >= (holder.since or 0) - 2
+    return status.get("pid") == holder.pid and seen_at >= (holder.since or 0) - 2

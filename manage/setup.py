@@ -164,8 +164,8 @@ def _link_of_running(folder: Path, holder: Holder, username: str) -> int:
     if holder.user not in ("", user_name()):
         print(f"The bot runs as user {holder.user}. Run this as that user, or set {OWNER} and restart the bot.")
         return exit_codes.PROBLEM
-    told = state.read(folder) or {}
-    if told.get("version") != config.VERSION:
+    status = state.read(folder) or {}
+    if status.get("version") != config.VERSION:
         print(f"The running bot is a different version: restart it first. To stop it: {stop_command(holder)}")
         return exit_codes.PROBLEM
     try:
@@ -175,7 +175,7 @@ def _link_of_running(folder: Path, holder: Holder, username: str) -> int:
         return exit_codes.PROBLEM
     link, pause = OwnerLink(store), threading.Event()
     try:
-        print(invitation(username or holder.username or str(told.get("username")), link.offer(now=time.time())))
+        print(invitation(username or holder.username or str(status.get("username")), link.offer(now=time.time())))
         print("Waiting for you to open it. Ctrl-C cancels the link.")
         while link.is_open(now=time.time()):
             pause.wait(EVERY)

@@ -37,12 +37,12 @@ def run(env_file: Path, arguments: argparse.Namespace) -> int:
 
 def problems(found: Instance, now: float) -> list[str]:
     """Why a running bot is not healthy, one sentence each; a bot that has written no state yet is not healthy."""
-    if not found.told:
+    if not found.status:
         return ["It has not written its status yet."]
     silent = now - found.seen_at
     if silent > FRESH:
         return [f"No sign of life for {text.duration(silent)}: it hangs, is suspended, or the disk is full."]
-    return [str(problem) for problem in found.told.get("problems") or []]
+    return [str(problem) for problem in found.status.get("problems") or []]
 
 
 def as_json(found: Instance, now: float) -> dict[str, Any]:
@@ -52,7 +52,7 @@ def as_json(found: Instance, now: float) -> dict[str, Any]:
         "schema": 1,
         "running": found.holder is not None,
         "bot_id": found.bot_id,
-        "username": found.told.get("username") or holder.username or None,
+        "username": found.status.get("username") or holder.username or None,
         "pid": holder.pid,
         "user": holder.user or None,
         "host": holder.host or None,
@@ -60,9 +60,9 @@ def as_json(found: Instance, now: float) -> dict[str, Any]:
         "command": holder.command or None,
         "supervisor": None if holder.supervisor is None else asdict(holder.supervisor),
         "folder": str(found.folder),
-        **{name: found.told.get(name) for name in _STATE},
-        "told_at": found.seen_at if found.told else None,
-        "ended": found.left.get("ended"),
+        **{name: found.status.get(name) for name in _STATE},
+        "status_at": found.seen_at if found.status else None,
+        "ended": found.last_status.get("ended"),
     }
 
 
@@ -72,8 +72,8 @@ def lines(found: Instance, now: float) -> Iterator[str]:
         yield f"Bot {found.name} is not running on this machine. Start it: {bot_command()}"
         if found.elsewhere:
             yield text.row("ended", found.left_elsewhere)
-        elif found.left:
-            at, why = text.clock(found.seen_at, now=now), str(found.left.get("ended", ""))
+        elif found.last_status:
+            at, why = text.clock(found.seen_at, now=now), str(found.last_status.get("ended", ""))
             killed = f"it was killed, or the power failed; last sign of life {at}"
             yield text.row("ended", f"{at}: {why}" if why else killed)
         yield text.row("folder", str(found.folder))
@@ -83,9 +83,9 @@ def lines(found: Instance, now: float) -> Iterator[str]:
     restarted = found.holder.supervisor is not None and found.holder.supervisor.restarts
     theirs = restarted or not found.holder.trusted
     yield text.row("stop it", stop_command(found.holder) if theirs else bot_command("stop"))
-    if found.told and not found.holder.trusted:
+    if found.status and not found.holder.trusted:
         yield text.row("by user", f"{found.holder.user}, who wrote what follows")
-    if found.told:
+    if found.status:
         try:
             yield from list(_told(found, now))
         except (KeyError, TypeError, ValueError):
@@ -94,26 +94,26 @@ def lines(found: Instance, now: float) -> Iterator[str]:
         yield text.row("more", f"only user {found.holder.user} (or root) can see more")
     else:
         yield text.row("more", "it has not written its status yet (wait a few seconds), or it uses another DATA_DIR")
-    yield text.row("folder", str(found.told.get("folder") or found.folder))
+    yield text.row("folder", str(found.status.get("folder") or found.folder))
 
 
 def _told(found: Instance, now: float) -> Iterator[str]:
-    told = found.told
+    status = found.status
     for problem in problems(found, now):
         yield text.row("problem", problem)
-    now = told["written_at"]  # by the bot's clock; what has changed since is written at once
-    yield text.row("version", str(told["version"]))
-    yield text.row("polling", _polling(told["polling"], now))
-    yield text.row("conflict", _conflict(told["conflict"], now))
-    if told["alerts_paused"]:
+    now = status["written_at"]  # by the bot's clock; what has changed since is written at once
+    yield text.row("version", str(status["version"]))
+    yield text.row("polling", _polling(status["polling"], now))
+    yield text.row("conflict", _conflict(status["conflict"], now))
+    if status["alerts_paused"]:
         yield text.row("alerts", "paused while another copy is active (ON_CONFLICT=pause)")
-    elif told["conflict"]["since"] is not None:
+    elif status["conflict"]["since"] is not None:
         yield text.row("alerts", "both copies send them, so each may come twice")
-    for number, source in enumerate(told["sources"]):
+    for number, source in enumerate(status["sources"]):
         known = {field.name: source.get(field.name) for field in fields(SourceHealth)}
         health = SourceHealth(**known | {"symbols": tuple(source["symbols"]), "retry_at": 0.0})
         yield text.row("sources" if number == 0 else "", health.line(now))
-    queue = told["queue"]
+    queue = status["queue"]
     settled = f"in 24 h {queue['sent_24h']:,} sent, {queue['buried_24h']:,} undeliverable"
     yield text.row("queue", f"{queue['pending']:,} waiting; {settled}")
 

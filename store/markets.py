@@ -281,12 +281,12 @@ class Markets:
 
 def dump_positions(known: Mapping[str, TrackedPosition]) -> dict[str, list[object]]:
     """As JSON; `load_positions` reads it."""
-    return {coin: [list(seen.position), seen.told, seen.near] for coin, seen in known.items()}
+    return {coin: [list(seen.position), seen.alerted, seen.near] for coin, seen in known.items()}
 
 
 def load_positions(dumped: Mapping[str, list[object]]) -> dict[str, TrackedPosition]:
     """Raises TypeError or ValueError for what `dump_positions` did not make."""
     loaded = {}
-    for coin, (position, told, near) in dumped.items():
-        loaded[coin] = TrackedPosition(Position(*position), told, near)  # type: ignore[misc, arg-type]
+    for coin, (position, alerted, near) in dumped.items():
+        loaded[coin] = TrackedPosition(Position(*position), alerted, near)  # type: ignore[misc, arg-type]
     return loaded

@@ -181,11 +181,11 @@ class Gap(NamedTuple):
 
 @dataclass(frozen=True)
 class TrackedPosition:
-    """A position as it was last seen. told: its size at the last alert. near: there was an alert that it is near
+    """A position as it was last seen. alerted: its size at the last alert. near: there was an alert that it is near
     its liquidation price."""
 
     position: Position
-    told: float
+    alerted: float
     near: bool = False
 
 

@@ -57,7 +57,7 @@ def seen(tmp_path: Path) -> instance.Instance:
 
 def until_polling(tmp_path: Path, sim: Simulator, state: str) -> None:
     """Wait until the bot has written that it polls in this state."""
-    sim.wait(lambda: (seen(tmp_path).told.get("polling") or {}).get("state") == state, what=state, timeout=20)
+    sim.wait(lambda: (seen(tmp_path).status.get("polling") or {}).get("state") == state, what=state, timeout=20)
 
 
 def shown(tmp_path: Path) -> str:
@@ -105,7 +105,7 @@ def test_a_killed_bots_state_is_not_taken_for_a_running_one_nor_for_the_next_one
     sim.wait(lambda: state.read(folder(tmp_path)), what="the state's file")
     first.kill()
     assert seen(tmp_path).holder is None
-    assert seen(tmp_path).told == {}
+    assert seen(tmp_path).status == {}
     assert "it was killed, or the power failed" in shown(tmp_path)
     second = run_bot(
         before="from service import state; state.State.write = lambda self: None"
@@ -127,11 +127,11 @@ def test_a_state_of_the_same_pid_but_of_an_earlier_life_is_not_believed(tmp_path
         (lock.folder / state.FILE).write_text(json.dumps(told), encoding="utf-8")
         earlier = (found.holder.since or 0) - 60
         os.utime(lock.folder / state.FILE, (earlier, earlier))
-        assert instance.look(place).told == {}
+        assert instance.look(place).status == {}
         (lock.folder / state.FILE).write_text(json.dumps(told), encoding="utf-8")
-        assert instance.look(place).told == told
+        assert instance.look(place).status == told
         (lock.folder / state.FILE).write_text(json.dumps(told | {"pid": os.getpid() + 1}), encoding="utf-8")
-        assert instance.look(place).told == {}
+        assert instance.look(place).status == {}
 
 
 @pytest.mark.parametrize(

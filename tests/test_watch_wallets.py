@@ -57,7 +57,7 @@ def test_changes_are_those_of_a_slow_obvious_reference(history: list[dict[str, f
             expected.append((kind, coin))
             told[coin] = after
         assert sorted(kinds(changes)) == sorted(expected)
-        assert {coin: seen.told for coin, seen in known.items()} == {c: size for c, size in told.items() if size}
+        assert {coin: seen.alerted for coin, seen in known.items()} == {c: size for c, size in told.items() if size}
 
 
 @given(snapshots)

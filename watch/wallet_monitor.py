@@ -140,7 +140,7 @@ def _what(change: Change) -> str:
     if change.kind == "near":
         return f"is close to liquidation: {coin} {side} of {worth}, {position.distance:.1%} away"
     verb = "added to" if change.kind == "more" else "reduced"
-    moved = abs(position.size / change.told) - 1
+    moved = abs(position.size / change.alerted) - 1
     return f"{verb} a {coin} {side}: {moved:+.0%}, now {worth} {at}"
 
 

@@ -22,14 +22,14 @@ FAR = 0.075  # from this distance on, coming near is a change again
 class Change:
     """What an alert is about. kind: open, close, flip, more, less or near. before: the position at the last look.
 
-    told: the size at the last alert, coins, 0 for an open.
+    alerted: the size at the last alert, coins, 0 for an open.
     """
 
     kind: str
     coin: str
     before: Position | None
     after: Position | None
-    told: float
+    alerted: float
 
     @property
     def shown(self) -> Position:
@@ -44,7 +44,7 @@ class Change:
         if self.kind == "near":
             return self.shown.usd
         after = 0.0 if self.after is None else self.after.size
-        return abs(after - self.told) * self.shown.price
+        return abs(after - self.alerted) * self.shown.price
 
 
 def first_sight(positions: Iterable[Position]) -> dict[str, TrackedPosition]:
@@ -71,7 +71,7 @@ def compare(
         if unread is None or coin in unread:
             after[coin] = before
         else:
-            changes.append(Change("close", coin, before.position, None, before.told))
+            changes.append(Change("close", coin, before.position, None, before.alerted))
     return changes, after
 
 
@@ -79,21 +79,21 @@ def _compare_one(before: TrackedPosition | None, seen: Position) -> tuple[list[C
     near = seen.distance <= NEAR
     if before is None:
         kind = "open"
-    elif before.told * seen.size < 0:
+    elif before.alerted * seen.size < 0:
         kind = "flip"
-    elif abs(seen.size) >= abs(before.told) * (1 + RESIZED):
+    elif abs(seen.size) >= abs(before.alerted) * (1 + RESIZED):
         kind = "more"
-    elif abs(seen.size) <= abs(before.told) * (1 - RESIZED):
+    elif abs(seen.size) <= abs(before.alerted) * (1 - RESIZED):
         kind = "less"
     else:
         kind = ""
-    told = seen.size if before is None or kind else before.told
+    alerted = seen.size if before is None or kind else before.alerted
     was_near = before is not None and before.near and kind not in ("open", "flip")
     was = None if before is None else before.position
     changes = []
     if kind:
-        changes.append(Change(kind, seen.coin, was, seen, 0.0 if before is None else before.told))
+        changes.append(Change(kind, seen.coin, was, seen, 0.0 if before is None else before.alerted))
     if near and not was_near:
-        changes.append(Change("near", seen.coin, was, seen, told))
-    known = TrackedPosition(seen, told, near or (was_near and seen.distance < FAR))
+        changes.append(Change("near", seen.coin, was, seen, alerted))
+    known = TrackedPosition(seen, alerted, near or (was_near and seen.distance < FAR))
     return changes, known

@@ -69,12 +69,12 @@ class Wave:
 class _Side:
     """What one coin and side did in the last five minutes, and its wave if one is on.
 
-    told: US dollars of the wave when it began or doubled last.
+    alerted_usd: US dollars of the wave when it began or doubled last.
     """
 
     window: list[Liquidation] = field(default_factory=list)
     wave: Wave | None = None
-    told: float = 0.0
+    alerted_usd: float = 0.0
 
 
 class Waves:
@@ -96,18 +96,18 @@ class Waves:
             return None
         side.window = [before for before in side.window if before.at_ms > begins]
         if side.wave is not None and sum(before.usd for before in side.window) < amount * REARM:
-            side.wave, side.told = None, 0.0
+            side.wave, side.alerted_usd = None, 0.0
         side.window.append(event)
         if side.wave is not None:
             side.wave.add(event)
-            wave, enough = side.wave, side.told * GROWN
+            wave, enough = side.wave, side.alerted_usd * GROWN
         else:
             wave, enough = Wave(symbol=event.symbol, side=event.side), amount
             for counted in side.window:
                 wave.add(counted)
         if wave.usd < enough or wave.biggest > MOST * wave.usd:
             return None
-        wave.before, side.told = side.told, wave.usd
+        wave.before, side.alerted_usd = side.alerted_usd, wave.usd
         wave.step += 1
         side.wave = wave
         return replace(wave, venues=dict(wave.venues))
@@ -123,4 +123,4 @@ class Waves:
         for key, known in dumped.items():
             symbol, _, name = key.rpartition(":")
             window, wave = [Liquidation(*event) for event in known["window"]], known["wave"]
-            self._sides[symbol, name] = _Side(window, None if wave is None else Wave(**wave), known["told"])
+            self._sides[symbol, name] = _Side(window, None if wave is None else Wave(**wave), known["alerted_usd"])
