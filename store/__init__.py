@@ -14,10 +14,12 @@ from typing import TypeVar
 
 from store.chats import Chats
 from store.database import Database
+from store.engine import Engine
 from store.levels import WAITS, Levels
 from store.markets import LIQUIDATIONS_KEPT, Markets
 from store.messages import HELD_BACK, Messages
 from store.readable import UNREADABLE
+from store.sqlite import File
 
 T = TypeVar("T")
 DAY = 86400.0
@@ -33,13 +35,16 @@ _OF_CHATS = {
 
 
 class Store:
-    """The bot's database at `path` (a folder that exists). Raises StoreError when it cannot be used."""
+    """The bot's database: a file (its folder exists), or another engine. Raises StoreError when it cannot be used.
 
-    def __init__(self, path: Path, *, now: Callable[[], float] = time.time) -> None:
-        self._db = Database(path)
+    set_aside: the new name of a damaged file, None when there was none. taken_over: how many of its rows were saved.
+    """
+
+    def __init__(self, place: Path | Engine, *, now: Callable[[], float] = time.time) -> None:
+        engine = File(place) if isinstance(place, Path) else place
+        self._db = Database(engine)
         self._now = now
-        self.path = path
-        self.set_aside, self.taken_over = self._db.set_aside, self._db.taken_over
+        self.set_aside, self.taken_over = engine.set_aside, engine.taken_over
         self.transaction, self.savepoint = self._db.transaction, self._db.savepoint
         self.failing_for, self.close = self._db.failing_for, self._db.close
         self.save_if_deleted = self._db.save_if_deleted

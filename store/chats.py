@@ -8,7 +8,8 @@ from functools import lru_cache
 from typing import Any
 
 from base import coins
-from store.database import Database, Row
+from store.database import Database
+from store.engine import Row
 from store.readable import settings_of
 from store.rows import Chat, StaleCommands, User
 

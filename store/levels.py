@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import fields
 
-from store.database import Database, Row
+from store.database import Database
+from store.engine import Row
 from store.rows import Level
 
 REARM = 0.002  # of a level's price: how far the price has to go from it before it waits again

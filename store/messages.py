@@ -17,7 +17,8 @@ from typing import Any
 from base.text import clip
 from botapi.storage import ALERTS, ANSWERS, TOASTS, Delivery
 from store import database
-from store.database import Database, Row
+from store.database import Database
+from store.engine import Row
 from store.readable import UNREADABLE, alert_of
 from store.rows import Alert, HistoryEntry
 

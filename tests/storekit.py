@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
+from pathlib import Path
+from typing import cast
+
 from botapi.storage import ANSWERS, Delivery
 from store import Store
 from store.rows import Alert
+from store.sqlite import File
 
 NOW = 1_750_000_000.0
 DAY = 86400.0
@@ -38,10 +43,19 @@ def texts(store: Store) -> list[str]:
     return [delivery.payload["text"] for delivery in pending(store)]
 
 
+def raw(store: Store) -> sqlite3.Connection:
+    """SQLite's own connection of a store in a file."""
+    return cast(File, store._db.engine).connection
+
+
+def path_of(store: Store) -> Path:
+    return cast(File, store._db.engine).path
+
+
 def full_disk(store: Store, *, full: bool = True) -> None:
     """From now on the file may not grow: SQLite's own "database or disk is full"."""
-    pages = store._db._connection.execute("PRAGMA page_count").fetchone()[0]
-    store._db._connection.execute(f"PRAGMA max_page_count = {pages if full else 10**6}")
+    pages = raw(store).execute("PRAGMA page_count").fetchone()[0]
+    raw(store).execute(f"PRAGMA max_page_count = {pages if full else 10**6}")
 
 
 def deliver(store: Store, message_id: int) -> Delivery:

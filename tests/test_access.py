@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import FRIEND, OWNER
+from storekit import path_of
 
 from access import Access, Knock, Role
 from botapi.storage import ALERTS, StoreError
@@ -175,7 +176,7 @@ def test_the_list_of_users_names_everyone_decided_about_by_role(access: Access) 
 
 
 def test_the_owner_is_known_while_the_database_cannot_be_read(store: Store, access: Access) -> None:
-    with closing(sqlite3.connect(store.path)) as other:
+    with closing(sqlite3.connect(path_of(store))) as other:
         other.execute("DROP TABLE facts")
         other.commit()
     with pytest.raises(StoreError):

@@ -23,8 +23,8 @@ import resource
 
 POLLING = "Polling: running"
 IMPATIENT = (
-    "from store import database; from botapi import outbox, poller as polling; "
-    "database.BUSY_PATIENCE = outbox.AFTER_FAILURE = polling.STORE_REST = 0.2; "
+    "from store import sqlite; from botapi import outbox, poller as polling; "
+    "sqlite.BUSY_PATIENCE = outbox.AFTER_FAILURE = polling.STORE_REST = 0.2; "
     "import monitors; monitors.TROUBLE_EVERY = 0.2"
 )
 SUBSCRIBERS = range(1001, 1021)

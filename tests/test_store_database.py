@@ -16,11 +16,11 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
-from storekit import NOW, full_disk, pending, say, texts
+from storekit import NOW, full_disk, pending, raw, say, texts
 
 from botapi.storage import StoreError
 from machine.folders import network_disk
-from store import Store, database
+from store import Store, sqlite
 
 
 @pytest.fixture
@@ -81,11 +81,11 @@ def test_a_large_transaction_leaves_no_large_log_behind(store: Store, path: Path
         for _ in range(120):
             say(store, 7, "x" * 100_000)
     log = path.with_name("bot.db-wal")
-    assert log.stat().st_size > 2 * database.LOG_SIZE
+    assert log.stat().st_size > 2 * sqlite.LOG_SIZE
     for _ in range(2):  # the log is cut when it is begun anew
         store._db.rows("PRAGMA wal_checkpoint")
         store.set_value("name", "1")
-    assert log.stat().st_size <= database.LOG_SIZE
+    assert log.stat().st_size <= sqlite.LOG_SIZE
 
 
 def test_nobody_sees_a_transaction_before_it_is_committed(store: Store, path: Path) -> None:
@@ -111,7 +111,7 @@ def test_the_cause_is_told_when_sqlite_gave_up_the_whole_transaction_by_itself(s
     """It does so on a full disk; the savepoint is gone then, and that must not hide the first error."""
     with pytest.raises(StoreError, match="first"), store.transaction(), store.savepoint():
         store.set_value("name", "1")
-        store._db._connection.execute("ROLLBACK")
+        raw(store).execute("ROLLBACK")
         raise StoreError("the first error")
     assert store.value("name") is None
 
@@ -307,7 +307,7 @@ def test_a_database_that_another_program_holds_locked_is_waited_for_and_then_ref
     store: Store, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    store._db._connection.execute("PRAGMA busy_timeout = 50")
+    raw(store).execute("PRAGMA busy_timeout = 50")
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         for _ in range(3):
@@ -325,7 +325,7 @@ def test_a_start_while_another_program_holds_the_database_says_so_and_changes_no
 ) -> None:
     store.set_value("name", "kept")
     store.close()
-    monkeypatch.setattr(database, "BUSY_PATIENCE", 0.05)
+    monkeypatch.setattr(sqlite, "BUSY_PATIENCE", 0.05)
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("PRAGMA locking_mode = EXCLUSIVE")
         other.execute("BEGIN EXCLUSIVE")
@@ -341,8 +341,8 @@ def test_a_database_on_a_network_disk_that_cannot_be_locked_is_no_other_programs
 ) -> None:
     path = tmp_path / "bot.db"
     Store(path).close()
-    monkeypatch.setattr(database, "BUSY_PATIENCE", 0.1)
-    monkeypatch.setattr(database, "network_disk", lambda place: "nfs4")
+    monkeypatch.setattr(sqlite, "BUSY_PATIENCE", 0.1)
+    monkeypatch.setattr(sqlite, "network_disk", lambda place: "nfs4")
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as holder:
         holder.execute("PRAGMA locking_mode = EXCLUSIVE")
         holder.execute("BEGIN EXCLUSIVE")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from conftest import OWNER, TOKEN, Run
-from storekit import say, texts
+from storekit import path_of, say, texts
 
 from botapi.storage import StoreError
 from simulation.account import SimBot
@@ -67,7 +67,7 @@ def test_everything_is_saved_into_a_new_file_also_what_came_after(tmp_path: Path
 
 def test_what_took_its_place_is_kept(tmp_path: Path) -> None:
     store = Store(tmp_path / "bot.db")
-    other_database(store.path)
+    other_database(path_of(store))
     words = store.save_if_deleted()
     (kept,) = tmp_path.glob("bot.db.replaced-*")
     assert words is not None and kept.name in words

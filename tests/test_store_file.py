@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from storekit import NOW, full_disk, say, texts, whale
+from storekit import NOW, full_disk, raw, say, texts, whale
 
 from botapi.storage import StoreError
-from store import Store, database, salvage, schema
+from store import Store, database, salvage, schema, sqlite
 from store.rows import Chat, User
+from store.sqlite import File
 
 
 @pytest.fixture
@@ -44,8 +45,8 @@ def test_damage_in_mid_run_is_told_once_and_the_next_start_sets_the_file_aside(
     store.when_damaged(told.append)
     for number in range(2000):
         store.messages.add_alert(whale(f"k{number}", facts="x" * 200), now=NOW)
-    store._db._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    store._db._connection.execute("PRAGMA shrink_memory")
+    raw(store).execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    raw(store).execute("PRAGMA shrink_memory")
     spoil(path, first=30)
     for _ in range(3):
         with pytest.raises(StoreError, match=r"is damaged.*Start the bot again"):
@@ -66,11 +67,11 @@ def test_damage_is_reported_also_when_the_disk_was_full_before(store: Store, pat
     store.when_damaged(reports.append)
     for number in range(2000):
         store.messages.add_alert(whale(f"k{number}", facts="x" * 200), now=NOW)
-    store._db._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    raw(store).execute("PRAGMA wal_checkpoint(TRUNCATE)")
     full_disk(store)
     with pytest.raises(StoreError, match="is full"):
         say(store, 7, "x" * 100_000)
-    store._db._connection.execute("PRAGMA shrink_memory")
+    raw(store).execute("PRAGMA shrink_memory")
     spoil(path, first=30)
     with pytest.raises(StoreError, match="is damaged"):
         store.messages.alerts("whales", limit=5000)
@@ -82,11 +83,11 @@ def test_a_large_database_that_was_found_damaged_is_checked_at_the_next_start(
     store: Store, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its size alone would spare it the check, and the bot would end and start for ever."""
-    monkeypatch.setattr(database, "CHECKED_AT_ONCE", 0)
+    monkeypatch.setattr(sqlite, "CHECKED_AT_ONCE", 0)
     for number in range(2000):
         store.messages.add_alert(whale(f"k{number}", facts="x" * 200), now=NOW)
-    store._db._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    store._db._connection.execute("PRAGMA shrink_memory")
+    raw(store).execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    raw(store).execute("PRAGMA shrink_memory")
     spoil(path, first=30)
     with pytest.raises(StoreError):
         store.messages.alerts("whales", limit=5000)
@@ -183,10 +184,10 @@ def shout(db: sqlite3.Connection) -> None:
 def test_an_older_file_is_upgraded_in_one_step_and_a_copy_of_it_is_kept(store: Store, path: Path) -> None:
     store.chats.put(Chat(chat_id=7, title="Ann", added_by=7))
     store.close()
-    upgraded = database.Database(path, migrations=(*schema.MIGRATIONS, shout))
+    upgraded = database.Database(File(path, migrations=(*schema.MIGRATIONS, shout)))
     assert [tuple(row) for row in upgraded.rows("SELECT chat_id, name FROM chats")] == [(7, "ANN")]
     upgraded.close()
-    again = database.Database(path, migrations=(*schema.MIGRATIONS, shout))
+    again = database.Database(File(path, migrations=(*schema.MIGRATIONS, shout)))
     assert again.rows("SELECT name FROM chats")[0]["name"] == "ANN", "it is upgraded once"
     again.close()
     with contextlib.closing(sqlite3.connect(path)) as db:
@@ -201,17 +202,17 @@ def test_an_older_file_is_upgraded_in_one_step_and_a_copy_of_it_is_kept(store: S
 def test_an_upgrade_runs_the_missing_steps_only_also_after_one_that_was_cut_off(store: Store, path: Path) -> None:
     store.chats.put(Chat(chat_id=7, title="Ann", added_by=7))
     store.close()
-    database.Database(path, migrations=(*schema.MIGRATIONS, shout)).close()
+    database.Database(File(path, migrations=(*schema.MIGRATIONS, shout))).close()
     path.with_name(f"bot.db.version-{NEWEST + 1}.unfinished").write_bytes(b"half a copy")
     steps = (*schema.MIGRATIONS, shout, lambda db: db.execute("UPDATE chats SET name = name || '!'"))
-    upgraded = database.Database(path, migrations=steps)
+    upgraded = database.Database(File(path, migrations=steps))
     assert upgraded.rows("SELECT name FROM chats")[0]["name"] == "ANN!"
     upgraded.close()
     assert not list(path.parent.glob("*.unfinished"))
 
 
 def test_what_waited_in_a_file_of_version_7_is_still_sent(path: Path) -> None:
-    older = database.Database(path, migrations=())
+    older = database.Database(File(path, migrations=()))
     older.write(
         "INSERT INTO deliveries (chat_id, lane, method, payload, created_at, attempts, state) "
         "VALUES (7, 0, 'sendMessage', '{\"text\": \"pong\"}', 1.0, 3, 'pending')"
@@ -226,7 +227,7 @@ def test_what_waited_in_a_file_of_version_7_is_still_sent(path: Path) -> None:
 
 
 def test_a_new_file_gets_the_newest_schema_without_a_copy(path: Path) -> None:
-    made = database.Database(path, migrations=(*schema.MIGRATIONS, shout))
+    made = database.Database(File(path, migrations=(*schema.MIGRATIONS, shout)))
     assert made.rows("SELECT name FROM chats") == []
     made.close()
     assert [found.name for found in path.parent.iterdir()] == ["bot.db"]
@@ -237,7 +238,7 @@ def test_a_migration_that_fails_leaves_the_file_as_it_was(store: Store, path: Pa
     store._db.write("UPDATE chats SET settings = 'no JSON'")
     store.close()
     with pytest.raises(StoreError, match=r"could not be upgraded.*left unchanged\. Go back to the version"):
-        database.Database(path, migrations=(*schema.MIGRATIONS, shout))
+        database.Database(File(path, migrations=(*schema.MIGRATIONS, shout)))
     with contextlib.closing(sqlite3.connect(path)) as after:
         assert schema.read_version(after)[1] == NEWEST
         assert after.execute("SELECT title, settings FROM chats").fetchone() == ("Ann", "no JSON")
@@ -256,7 +257,7 @@ def test_a_file_from_before_the_first_release_is_refused_and_left_as_it_is(store
 
 def test_a_newer_versions_file_is_refused_and_left_as_it_is(store: Store, path: Path) -> None:
     store.set_value("name", "kept")
-    store._db._connection.execute("PRAGMA user_version = 99")
+    raw(store).execute("PRAGMA user_version = 99")
     store.close()
     before = path.read_bytes()
     with pytest.raises(StoreError, match=r"newer version.*schema 99"):
@@ -316,9 +317,9 @@ def test_nothing_is_taken_over_from_a_damaged_file_of_another_version(store: Sto
         say(store, 7, f"{number}" + "x" * 300)
     store.close()
     spoil(path, first=40, pages=2)
-    again = database.Database(path, migrations=(*schema.MIGRATIONS, shout))
-    assert again.set_aside is not None
-    assert again.taken_over == 0
+    again = database.Database(File(path, migrations=(*schema.MIGRATIONS, shout)))
+    assert again.engine.set_aside is not None
+    assert again.engine.taken_over == 0
     again.close()
 
 

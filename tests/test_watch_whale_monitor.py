@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from conftest import TOKEN, outgoing
+from storekit import path_of
 
 from base import config, text
 from base.config import Settings
@@ -218,7 +219,7 @@ def test_a_restart_in_the_middle_of_an_open_order_loses_and_doubles_nothing(watc
 def test_a_failed_commit_is_read_again(watch: Watch) -> None:
     watch.tick()
     watch.whale()
-    other = sqlite3.connect(watch.store.path)
+    other = sqlite3.connect(path_of(watch.store))
     other.execute("CREATE TRIGGER full BEFORE INSERT ON cursors BEGIN SELECT RAISE(ABORT, 'disk full'); END")
     other.commit()
     with pytest.raises((StoreError, sqlite3.Error)):
@@ -234,7 +235,7 @@ def test_a_failed_commit_is_read_again(watch: Watch) -> None:
 def test_an_alert_that_could_not_be_stored_is_found_again(watch: Watch) -> None:
     watch.tick()
     watch.whale()
-    other = sqlite3.connect(watch.store.path)
+    other = sqlite3.connect(path_of(watch.store))
     other.execute("CREATE TRIGGER full BEFORE INSERT ON alerts BEGIN SELECT RAISE(ABORT, 'disk full'); END")
     other.commit()
     with pytest.raises((StoreError, sqlite3.Error)):
@@ -251,7 +252,7 @@ def test_an_outage_is_told_once_though_the_cursors_after_it_could_not_be_kept(wa
     watch.tick()
     stored_long_ago(watch, 2, "BTC")
     watch.restart()
-    other = sqlite3.connect(watch.store.path)
+    other = sqlite3.connect(path_of(watch.store))
     other.execute("CREATE TRIGGER full BEFORE INSERT ON cursors BEGIN SELECT RAISE(ABORT, 'disk full'); END")
     other.commit()
     for _ in range(3):

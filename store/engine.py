@@ -1,0 +1,97 @@
+"""What an engine of the store is: the file (sqlite.py) or the server (postgres.py) under one `Database`.
+
+The modules of the store write their SQL once, in what both understand, with `?` (or `:name`) for each value. Text is
+compared and sorted by its code points, a number that is none (NaN) is kept as NULL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+Values = tuple[Any, ...] | Mapping[str, Any]
+
+
+class Row(Protocol):
+    """One row of a query: its values by column name, by number, or one after the other."""
+
+    def __getitem__(self, key: Any, /) -> Any: ...
+    def __iter__(self) -> Iterator[Any]: ...
+    def __len__(self) -> int: ...
+    def keys(self) -> list[str]:
+        """The names of its columns."""
+
+
+class Cursor(Protocol):
+    """What a statement gave."""
+
+    @property
+    def rowcount(self) -> int:
+        """How many rows it changed."""
+
+    def fetchone(self) -> Any:
+        """The next row, None when there is none."""
+
+    def fetchall(self) -> list[Any]:
+        """All its rows."""
+
+
+class Connection(Protocol):
+    """What a migration is given: the same SQL for both engines."""
+
+    def execute(self, sql: str, values: Any = (), /) -> Any:
+        """Run one statement."""
+
+
+class Engine(Protocol):
+    """One connection. `Database` calls it from one thread at a time, and explains what it raises.
+
+    errors: what it raises when a statement fails. differs: the operator for "not the same", where NULL is a value.
+    set_aside: the new name of a damaged file, None when there was none. taken_over: how many of its rows were saved.
+    """
+
+    errors: tuple[type[Exception], ...]
+    differs: str
+    set_aside: Path | None
+    taken_over: int
+
+    def connect(self) -> None:
+        """Connect; create the tables, or bring them up to date. Raises StoreError, OSError, or one of `errors`."""
+
+    def execute(self, sql: str, values: Any = (), /) -> Cursor:
+        """Run one statement: alone it is a transaction, after `begin` a part of that one."""
+
+    def insert(self, sql: str, values: Values) -> int:
+        """An INSERT of one row into a table with the column `id`; returns that of the new row."""
+
+    def begin(self, *, durable: bool) -> None:
+        """Begin a transaction. durable: `commit` waits until the disk has it."""
+
+    def commit(self) -> bool:
+        """End the transaction; True when something was written."""
+
+    def roll_back(self) -> None:
+        """Undo the transaction, if there is one. Raises nothing: an earlier error is the one to report."""
+
+    def in_transaction(self) -> bool:
+        """Is there a transaction? An engine may have given it up by itself, on a full disk or a lost connection."""
+
+    def explain(self, error: Exception, *, opening: bool = False) -> str | None:
+        """What happened, what it means and what to do; None for a mistake in our own SQL or values."""
+
+    def is_damage(self, error: Exception) -> bool:
+        """Does the error say that what is stored is not what it should be?"""
+
+    def suspect(self) -> None:
+        """Damage was met: note that the next start must look at everything."""
+
+    def save_if_deleted(self, report: Callable[[str], None]) -> str | None:
+        """If someone deleted what is stored while it is open, save it; what happened, for people.
+
+        report: told in words when this connection is of no more use. Raises StoreError, OSError, or what
+        `errors` holds.
+        """
+
+    def close(self) -> None:
+        """Close the connection."""
