@@ -68,6 +68,7 @@ PROCESS_TESTS = {
     "test_manage_status",
     "test_manage_stop",
     "test_outage",
+    "test_relay",
     "test_service_watchdog",
     "test_service_web",
     "test_stopping",
