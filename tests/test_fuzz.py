@@ -493,6 +493,9 @@ def check_no_effect(desk: Desk, content: dict[str, Any], before: dict[str, Any],
         assert method == "sendMessage"
         asks = payload["text"].endswith("wants to use this bot.")
         assert chat == (OWNER if asks else content["message"]["chat"]["id"])
+        if payload["text"].startswith(("You post as the group", "One of this group's admins may not")):
+            assert content["message"]["sender_chat"]["id"] == chat
+            continue
         assert asks or payload["text"].startswith(("This bot is private.", "Only people whom this bot's owner"))
         assert content["message"]["from"]["id"] > 0, "an answer to nobody"
         assert not content["message"]["from"].get("is_bot"), "an answer to a bot"
