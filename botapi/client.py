@@ -2,7 +2,7 @@
 
 All calls go through `_send`, telebot's own too (its public hook CUSTOM_REQUEST_SENDER). Parameters travel in the
 body, never in the URL, where a log would show them. Another thread can end a long poll in a millisecond. A failure is
-one of five kinds of `TelegramError`, whose text never holds the token.
+one of the kinds of `TelegramError`, whose text never holds the token.
 
 A dead connection (another Wi-Fi, a NAT that forgot it, a resumed laptop) sends nothing, not even a reset. Long polls
 and looks from standby show it soon, because they are short and late answers are measured; the first call that is
@@ -17,7 +17,7 @@ import logging
 import math
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -33,7 +33,7 @@ from base.secrets import know
 from base.stopwatch import Stopwatch
 from base.worker import heartbeat
 from botapi.connections import Connections, CuttableAdapter, Delay
-from botapi.errors import LineRenewed, NoAnswer, Unreachable, failure, number
+from botapi.errors import LineRenewed, NoAnswer, NotLeading, Unreachable, failure, number
 
 # telebot imports Pillow where that is installed, for pictures in a form the bot never sends: 2 MiB and 20 ms.
 _pillow = sys.modules.setdefault("PIL", None)  # type: ignore[arg-type]
@@ -73,7 +73,10 @@ class Webhook:
 
 
 class Telegram:
-    """One bot's calls to its Bot API server. Thread-safe. Installs itself as telebot's request sender."""
+    """One bot's calls to its Bot API server. Thread-safe. Installs itself as telebot's request sender.
+
+    leads: may this copy of the bot make calls? It is asked before each one.
+    """
 
     def __init__(
         self,
@@ -84,9 +87,11 @@ class Telegram:
         ask_timeout: float = ASK_TIMEOUT,
         connect_timeout: float = CONNECT_TIMEOUT,
         clock: Clock | None = None,
+        leads: Callable[[], bool] = lambda: True,
     ) -> None:
         self.token = token
         know(token)
+        self._leads = leads
         self._call_timeout, self._ask_timeout, self._connect_timeout = call_timeout, ask_timeout, connect_timeout
         self._poll_delay, self._look_delay = Delay(), Delay()
         self._lost = False  # the last asking call got no answer
@@ -212,6 +217,8 @@ class Telegram:
         how = self._transport | {"stream": True, "timeout": (min(self._connect_timeout, timeout), timeout)}
         began, watch = time.monotonic(), Stopwatch()
         heartbeat()
+        if not self._leads():
+            raise NotLeading("another copy of this bot may lead by now")
         try:
             request = _form(url, params, files) if files else _json(url, params or {})
             answer = whole(lambda: (adapter or self._adapter).send(request, **how), seconds=timeout)

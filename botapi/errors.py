@@ -34,6 +34,10 @@ class LineRenewed(Unreachable):
     """The network was away and is back: calls on old connections were ended. The next try may go at once."""
 
 
+class NotLeading(TelegramError):
+    """Nothing was sent: another copy of this bot leads now, or may."""
+
+
 class TooManyRequests(TelegramError):
     """429: wait `retry_after` seconds before the next try (Bot API `ResponseParameters`)."""
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from base.text import clip, duration
 from base.worker import Worker
-from botapi.errors import LineRenewed, Rejected, TelegramError, TokenRefused, TooManyRequests, Unreachable
+from botapi.errors import LineRenewed, NotLeading, Rejected, TelegramError, TokenRefused, TooManyRequests, Unreachable
 from botapi.events import OutboxEvents
 from botapi.failing import GIVE_UP_AFTER, FailingMessages, backoff
 from botapi.pacing import LIMITS_LAST, Queues
@@ -41,7 +41,7 @@ class Outbox:
     compose: a delivery's parameters at the moment of sending; None if there is nothing left to send.
     attachments: for each `kind` of attachment, how it is made. alerts_paused: while true, answers
     are sent and alerts wait; call `wake` when it changes. is_ours: may the answer to this update be sent? While it
-    is false the answer waits: another copy may have given it.
+    is false the answer waits: another copy may have given it. unmarked: sent, but the store could not be told yet.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Outbox:
         self._failing_since: float | None = None
         self._failing = FailingMessages()
         self._flooded: tuple[int, float] = (0, 0.0)  # the chat of the last 429 and its end
-        self._unmarked: dict[int, tuple[Delivery, int | None]] = {}  # sent, but the store could not be told yet
+        self.unmarked: dict[int, tuple[Delivery, int | None]] = {}
         self._idle: set[Worker] = set()
         self._workers = [
             Worker(f"outbox-{n}", partial(self.step, n), on_death=self._events.died) for n in range(1, SENDERS + 1)
@@ -196,7 +196,7 @@ class Outbox:
 
     def _mark(self) -> None:
         """Write marks that failed before. Raises StoreError while the store still cannot be written."""
-        for delivery, message_id in tuple(self._unmarked.values()):
+        for delivery, message_id in tuple(self.unmarked.values()):
             self._settle(delivery, message_id)
 
     def _settle(self, delivery: Delivery, message_id: int | None) -> None:
@@ -204,7 +204,7 @@ class Outbox:
         revised = self._store.settle_sent(delivery, message_id=message_id, now=now)
         self._events.sent(now - delivery.created_at)
         with self._lock:
-            self._unmarked.pop(delivery.id, None)
+            self.unmarked.pop(delivery.id, None)
             self._news = self._news or revised  # the edit that follows
 
     # One message
@@ -214,7 +214,7 @@ class Outbox:
 
         failures: how many there were in a row when the message was claimed.
         """
-        if delivery_id in self._unmarked:
+        if delivery_id in self.unmarked:
             return AFTER_FAILURE
         delivery = self._store.delivery(delivery_id)
         if delivery is None:
@@ -228,7 +228,7 @@ class Outbox:
             return 0.0
         try:
             message_id = self._sending.send(delivery, payload)
-        except MakersBusyError:
+        except (MakersBusyError, NotLeading):
             return 1.0
         except TooManyRequests as error:
             return self._flood(chat_id, error.retry_after)
@@ -246,7 +246,7 @@ class Outbox:
         self._failing.got_through()
         self._failing.settled(delivery.id)
         self._reached()
-        self._unmarked[delivery.id] = (delivery, message_id)
+        self.unmarked[delivery.id] = (delivery, message_id)
         self._settle(delivery, message_id)
         return 0.0
 

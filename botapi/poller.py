@@ -21,7 +21,7 @@ from base.shell import bot_command
 from base.worker import Worker
 from botapi.client import Telegram, Webhook
 from botapi.conflict import RETRY_REST, STANDBY_REST, After409, ConflictPolicy, Rivalry, WebhookWar, longer
-from botapi.errors import Conflict, TelegramError, TokenRefused, TooManyRequests
+from botapi.errors import Conflict, NotLeading, TelegramError, TokenRefused, TooManyRequests
 from botapi.events import PollerEvents
 from botapi.longpoll import PollingBot
 from botapi.outage import Outage
@@ -161,6 +161,8 @@ class Poller:
         except TooManyRequests as error:
             self._outage.begins(error)
             return error.retry_after + 0.1
+        except NotLeading:
+            return 1.0  # this copy is about to stand by
         except StoreError:
             return STORE_REST  # the store has reported it; Telegram sends the updates again
         except TelegramError as error:

@@ -42,13 +42,16 @@ View = Callable[[], Mapping[str, Any]]
 
 
 class HealthServer:
-    """Serves `view` on host and port. A port that is in use is logged once and tried again."""
+    """Serves `view` on host and port. A port that is in use is logged once and tried again.
+
+    view: may be replaced at any time; the next request is answered by the new one.
+    """
 
     def __init__(
         self, view: View, *, host: str, port: int, token: str = "", on_death: Callable[[str], None] | None = None
     ) -> None:
         self.worker = Worker("web", self.step, on_death=on_death)
-        self._view = view
+        self.view = view
         self._token = token
         self._address = host, port
         self._server: _Server | None = None
@@ -72,7 +75,7 @@ class HealthServer:
             self._server.handle_request()
             return 0.0
         try:
-            self._server = _Server(self._address, self._view, self._token)
+            self._server = _Server(self._address, lambda: self.view(), self._token)  # noqa: PLW0108 - it may be replaced
         except OSError as error:
             if not self._refused:
                 log.warning(

@@ -14,7 +14,16 @@ from base.clock import Clock
 from base.secrets import know
 from botapi import errors
 from botapi.client import Telegram
-from botapi.errors import Conflict, NoAnswer, Rejected, TelegramError, TokenRefused, TooManyRequests, Unreachable
+from botapi.errors import (
+    Conflict,
+    NoAnswer,
+    NotLeading,
+    Rejected,
+    TelegramError,
+    TokenRefused,
+    TooManyRequests,
+    Unreachable,
+)
 from simulation.account import SimBot
 from simulation.simulator import Simulator
 
@@ -212,3 +221,19 @@ def test_an_administrator_without_a_user_is_left_out(telegram: Telegram, monkeyp
     found = [{"user": None, "status": "administrator"}, {"user": {"id": 5, "is_bot": None}}, None]
     monkeypatch.setattr(telegram, "_call", lambda *args, **kwargs: found)
     assert telegram.administrators(-5) == [5]
+
+
+def test_a_copy_that_does_not_lead_sends_nothing_at_all(sim: Simulator, chat: SimBot) -> None:
+    leads = [True]
+    telegram = Telegram(TOKEN, sim.url, leads=lambda: leads[0])
+    telegram.webhook()
+    leads[0] = False
+    for call in (
+        telegram.webhook,
+        telegram.me,
+        lambda: telegram.updates(1, timeout=1),
+        lambda: telegram.send("sendMessage", {"chat_id": OWNER, "text": "x"}),
+        lambda: telegram.send("sendDocument", {"chat_id": OWNER}, files={"document": ("log.txt", b"x")}),
+    ):
+        assert isinstance(failure(call), NotLeading)
+    assert len(chat.calls) == 1

@@ -628,6 +628,21 @@ def test_a_sent_message_that_cannot_be_marked_is_not_sent_again(
     assert store.pending() == []
 
 
+def test_what_an_earlier_outbox_sent_and_could_not_mark_is_not_sent_again_by_the_next(
+    store: Store, telegram: FakeTelegram, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Time()
+    earlier, later = make(monotonic=clock), make(monotonic=clock)
+    put(store, "once")
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "settle_sent", _disk_full)
+        earlier.step()
+    later.unmarked.update(earlier.unmarked)
+    drive(later, clock, 30, telegram)
+    assert telegram.texts() == ["once"]
+    assert store.pending() == []
+
+
 def test_while_the_store_cannot_be_written_nothing_more_is_sent(
     store: Store, telegram: FakeTelegram, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
