@@ -42,13 +42,7 @@ class Database:
         self._lock = FifoLock()
         self._depth = 0
         self._errors: tuple[type[Exception], ...] = (OSError, *engine.errors)  # outside of transactions
-        try:
-            engine.connect()
-        except self._errors as error:
-            explained = engine.explain(error, opening=True)
-            if explained is None:
-                raise
-            raise StoreError(f"The database could not be opened. {explained}") from None
+        engine.connect()
 
     @contextmanager
     def transaction(self, *, durable: bool = False) -> Iterator[None]:

@@ -10,7 +10,13 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from botapi.storage import StoreError
+
 Values = tuple[Any, ...] | Mapping[str, Any]
+
+
+class StoreAway(StoreError):
+    """The database cannot be used now, and may be without a change of anything here."""
 
 
 class Row(Protocol):
@@ -57,7 +63,7 @@ class Engine(Protocol):
     taken_over: int
 
     def connect(self) -> None:
-        """Connect; create the tables, or bring them up to date. Raises StoreError, OSError, or one of `errors`."""
+        """Connect; create the tables, or bring them up to date. Raises StoreError."""
 
     def execute(self, sql: str, values: Any = (), /) -> Cursor:
         """Run one statement: alone it is a transaction, after `begin` a part of that one."""
@@ -77,7 +83,7 @@ class Engine(Protocol):
     def in_transaction(self) -> bool:
         """Is there a transaction? An engine may have given it up by itself, on a full disk or a lost connection."""
 
-    def explain(self, error: Exception, *, opening: bool = False) -> str | None:
+    def explain(self, error: Exception) -> str | None:
         """What happened, what it means and what to do; None for a mistake in our own SQL or values."""
 
     def is_damage(self, error: Exception) -> bool:

@@ -1,7 +1,8 @@
 """The tables of the database, its version, and how a file of an older version is upgraded.
 
-SQLite keeps two numbers for us in a file's head: `application_id` tells our file from any other database,
-`user_version` is the version of the schema (sqlite.org/pragma.html).
+All of it is in SQLite's words, which dialect.py puts into PostgreSQL's. SQLite keeps two numbers for us in a file's
+head: `application_id` tells our file from any other database, `user_version` is the version of the schema
+(sqlite.org/pragma.html).
 """
 
 from __future__ import annotations
@@ -12,21 +13,22 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from botapi.storage import StoreError
+from store.engine import Connection
 
 log = logging.getLogger(__name__)
 
 APPLICATION_ID = 0x43534154  # "CSAT"
 FIRST_VERSION = 7  # versions 1 to 6 were never released
 
-Migration = Callable[[sqlite3.Connection], None]
+Migration = Callable[[Connection], None]
 
 
-def _answers_know_their_update(db: sqlite3.Connection) -> None:
+def _answers_know_their_update(db: Connection) -> None:
     db.execute("ALTER TABLE deliveries ADD COLUMN update_id INTEGER")
     db.execute("ALTER TABLE deliveries DROP COLUMN attempts")
 
 
-def _price_levels(db: sqlite3.Connection) -> None:
+def _price_levels(db: Connection) -> None:
     db.execute(
         "CREATE TABLE levels (id INTEGER PRIMARY KEY AUTOINCREMENT, chat_id INTEGER NOT NULL, symbol TEXT NOT NULL, "
         "price REAL NOT NULL, direction TEXT NOT NULL, state TEXT NOT NULL, repeat INTEGER NOT NULL, "
@@ -95,6 +97,15 @@ _TABLES = """
 """
 
 
+def bring_up_to_date(db: Connection, version: int, migrations: Sequence[Migration]) -> None:
+    """Make the tables, where `version` is 0, and do what has come since that version. In a transaction."""
+    if version == 0:
+        for statement in _TABLES.split(";"):
+            db.execute(statement)
+    for migrate in migrations[max(0, version - FIRST_VERSION) :]:
+        migrate(db)
+
+
 def read_version(db: sqlite3.Connection) -> tuple[int, int]:
     """The file's application id and schema version; (0, 0) for a new file."""
     return db.execute("PRAGMA application_id").fetchone()[0], db.execute("PRAGMA user_version").fetchone()[0]
@@ -140,11 +151,7 @@ def upgrade(db: sqlite3.Connection, path: Path, migrations: Sequence[Migration])
         copy(db, backup)
     db.execute("BEGIN IMMEDIATE")
     try:
-        if version == 0:
-            for statement in _TABLES.split(";"):
-                db.execute(statement)
-        for migrate in migrations[max(0, version - FIRST_VERSION) :]:
-            migrate(db)
+        bring_up_to_date(db, version, migrations)
         db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         db.execute(f"PRAGMA user_version = {newest}")
         db.execute("COMMIT")

@@ -67,21 +67,28 @@ class File:
     def connect(self) -> None:
         """Open or create the file; a damaged one is set aside, and what can be read of it taken over."""
         try:
-            self._open()
-        except sqlite3.DatabaseError as error:
-            if not is_damage(error):
-                raise
-            self.set_aside = salvage.set_aside(self.path)
-            self._open()
-            version = schema.FIRST_VERSION + len(self._migrations)
-            self.taken_over = salvage.take_over(self.set_aside, self.connection, version=version)
-            log.warning(
-                "The database was damaged (%s). It is kept as %s; rows saved from it: %d",
-                error,
-                self.set_aside,
-                self.taken_over,
-            )
-        self._suspicion.unlink(missing_ok=True)
+            try:
+                self._open()
+            except sqlite3.DatabaseError as error:
+                if not is_damage(error):
+                    raise
+                self._begin_anew(error)
+            self._suspicion.unlink(missing_ok=True)
+        except (OSError, sqlite3.Error) as error:
+            words = _explain(self.path, error, opening=True)
+            raise StoreError(f"The database could not be opened. {words}") from None
+
+    def _begin_anew(self, error: sqlite3.Error) -> None:
+        self.set_aside = salvage.set_aside(self.path)
+        self._open()
+        version = schema.FIRST_VERSION + len(self._migrations)
+        self.taken_over = salvage.take_over(self.set_aside, self.connection, version=version)
+        log.warning(
+            "The database was damaged (%s). It is kept as %s; rows saved from it: %d",
+            error,
+            self.set_aside,
+            self.taken_over,
+        )
 
     def _open(self) -> None:
         known = self.path.exists() and self.path.stat().st_size > 0
@@ -158,9 +165,9 @@ class File:
             f"Everything was saved into a new file: nothing is lost.{kept} Stop the bot before you touch its files."
         )
 
-    def explain(self, error: Exception, *, opening: bool = False) -> str | None:
+    def explain(self, error: Exception) -> str | None:
         """What happened, what it means and what to do; None for a mistake in our own SQL or values."""
-        return None if isinstance(error, _BUGS) else _explain(self.path, error, opening=opening)
+        return None if isinstance(error, _BUGS) else _explain(self.path, error)
 
     def is_damage(self, error: Exception) -> bool:
         """Is the file itself not what it should be?"""

@@ -35,6 +35,7 @@ DOORS = {  # library: the places that may import it
     "urllib3": {"botapi", "venues", "base"},
     "schedule": {"monitors"},
     "sqlite3": {"store"},
+    "psycopg": {"store"},
     "filelock": {"lock"},
     "psutil": {"machine"},
     "dotenv": {"base", "machine"},
@@ -112,7 +113,18 @@ def test_a_library_enters_by_its_doors_only() -> None:
 
 
 NOT_AT_A_START = {  # imported when they are needed: a start without them is quicker and smaller
-    *("psutil", "PIL", "matplotlib", "prometheus_client", "cronsim", "webbrowser", "http.server", "asyncio"),
+    *(
+        "psycopg",
+        "store.postgres",
+        "psutil",
+        "PIL",
+        "matplotlib",
+        "prometheus_client",
+        "cronsim",
+        "webbrowser",
+        "http.server",
+        "asyncio",
+    ),
     *("service.web", "alerts.chart", "manage.doctor", "manage.checks", "manage.install", "manage.demo"),
 }
 

@@ -13,6 +13,7 @@ from storekit import NOW, full_disk, raw, say, texts, whale
 
 from botapi.storage import StoreError
 from store import Store, database, salvage, schema, sqlite
+from store.engine import Connection
 from store.rows import Chat, User
 from store.sqlite import File
 
@@ -173,7 +174,7 @@ def set_version(path: Path, version: int) -> None:
 NEWEST = schema.FIRST_VERSION + len(schema.MIGRATIONS)
 
 
-def shout(db: sqlite3.Connection) -> None:
+def shout(db: Connection) -> None:
     """A migration, as a later version may bring it: the titles of chats in capitals, in a column of another name."""
     db.execute("ALTER TABLE chats RENAME COLUMN title TO name")
     for chat_id, settings in db.execute("SELECT chat_id, settings FROM chats").fetchall():

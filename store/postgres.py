@@ -1,0 +1,280 @@
+"""The store on a PostgreSQL server that several machines share. Imported only where DATABASE_URL is set.
+
+All goes over one connection, one transaction after the other, so READ COMMITTED is as good as any level: nobody else
+writes. A statement that begins a transaction travels with its BEGIN. A lost connection stays lost, and everything
+fails at once, until `connect` is called again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any, ClassVar
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.pq import TransactionStatus
+from psycopg.types.numeric import Int8BinaryDumper
+from psycopg.types.string import StrDumper
+
+from botapi.storage import StoreError
+from store import dialect, schema, server_errors
+from store.engine import StoreAway, Values
+
+log = logging.getLogger(__name__)
+
+OLDEST = 14  # version of the server
+CONNECT_WITHIN = 5  # seconds
+# libpq's own: how soon a connection that has gone silent is noticed (postgresql.org/docs/current/libpq-connect.html).
+_SESSION: dict[str, Any] = {"application_name": "CryptoSat", "connect_timeout": CONNECT_WITHIN}
+# A commit that is not durable is on the server's disk within a second: the server's crash may cost it, ours does not.
+_BEGIN = (b"BEGIN",)
+_BEGIN_DURABLE = (b"BEGIN", b"SET LOCAL synchronous_commit = on")
+_IN_TRANSACTION = (TransactionStatus.INTRANS, TransactionStatus.INERROR)
+
+
+class _Row(tuple[Any, ...]):
+    """A row whose values are also known by name."""
+
+    names: ClassVar[tuple[str, ...]] = ()
+    places: ClassVar[dict[str, int]] = {}
+
+    def __getitem__(self, key: Any) -> Any:
+        return tuple.__getitem__(self, self.places[key] if isinstance(key, str) else key)
+
+    def keys(self) -> list[str]:
+        return list(self.names)
+
+
+@cache  # one for each query of the store
+def _row_type(names: tuple[str, ...]) -> type[_Row]:
+    places = {name: place for place, name in reversed([*enumerate(names)])}
+    return type("Row", (_Row,), {"names": names, "places": places})
+
+
+def _rows(cursor: psycopg.Cursor[Any]) -> Callable[[Sequence[Any]], _Row]:
+    return _row_type(tuple(column.name for column in cursor.description or ()))
+
+
+class Server:
+    """The database that `url` names, with the tables of this bot; an engine (engine.py).
+
+    bot_id: a database has the tables of one bot.
+    """
+
+    errors: tuple[type[Exception], ...] = (psycopg.Error,)
+    differs = "IS DISTINCT FROM"
+    set_aside = None
+    taken_over = 0
+
+    def __init__(self, url: str, *, bot_id: int, migrations: Sequence[schema.Migration] = schema.MIGRATIONS) -> None:
+        self._url, self._bot_id, self._migrations = url, bot_id, migrations
+        known = conninfo_to_dict(url)
+        self.host = str(known.get("host") or "localhost")
+        port = str(known.get("port") or 5432)
+        self.server = self.host if port == "5432" else f"{self.host}:{port}"
+        self.name = str(known.get("dbname") or known.get("user") or "")
+        self._connection: psycopg.Connection[_Row] | None = None
+        self._begin: tuple[bytes, ...] = ()  # to be sent with the next statement
+        self._wrote = False
+        self._failed: psycopg.Error | None = None  # why the transaction can only be rolled back
+
+    def connect(self) -> None:
+        """Connect, and create the tables or bring them up to date."""
+        try:
+            self._open_session()
+            self._prepare()
+        except psycopg.Error as error:
+            self.close()
+            raise self._refusal(error) from None
+        except BaseException:  # whatever it was, the connection is not kept
+            self.close()
+            raise
+
+    def _open_session(self) -> None:
+        """Raises StoreError for a server that cannot hold the store; psycopg.Error."""
+        self.close()
+        self._begin = ()
+        connection = psycopg.connect(
+            self._url, autocommit=True, row_factory=_rows, cursor_factory=psycopg.RawCursor, **_SESSION
+        )
+        self._connection = connection
+        info = connection.info
+        if info.server_version < OLDEST * 10_000:
+            raise StoreError(
+                f"The database server {self.server} is PostgreSQL {info.server_version // 10_000}, and the bot "
+                f"needs {OLDEST} or newer. Update the server, or name another one in DATABASE_URL."
+            )
+        if info.parameter_status("server_encoding") != "UTF8":
+            raise StoreError(
+                f"The database {self.name} on {self.server} cannot hold every language: its encoding is "
+                f"{info.parameter_status('server_encoding')}. Create one with: createdb -E UTF8 -T template0 NAME"
+            )
+        connection.adapters.register_dumper(int, Int8BinaryDumper)
+        connection.adapters.register_dumper(str, StrDumper)
+        connection.execute("SET synchronous_commit = off")
+
+    def _prepare(self) -> None:
+        """Create the tables, or bring them up to date, in one transaction. Raises StoreError, psycopg.Error."""
+        self.begin(durable=True)
+        try:
+            # Two copies that start at once: the second waits, and then finds the tables of the first.
+            self.execute(f"SELECT pg_advisory_xact_lock({schema.APPLICATION_ID})")
+            self._upgrade()
+            self.commit()
+        except BaseException:  # whatever it was, the database stays as it was
+            self.roll_back()
+            raise
+
+    def _upgrade(self) -> None:
+        version, newest = self._version(), schema.FIRST_VERSION + len(self._migrations)
+        if version == newest:
+            return
+        if version > newest:
+            raise StoreError(
+                f"The database {self.name} on {self.server} was written by a newer version of this bot (schema "
+                f"{version}; this version knows up to {newest}). It was left unchanged. Update the bot."
+            )
+        if version:
+            log.info("Upgrading the database from version %d to %d", version, newest)
+        try:
+            schema.bring_up_to_date(self, version, self._migrations)
+        except (KeyError, TypeError, ValueError) as error:
+            raise StoreError(
+                f"The database {self.name} on {self.server} could not be upgraded: a row is not as version {version} "
+                f"wrote it ({type(error).__name__}). It was left unchanged. Go back to the version of the bot that "
+                f"wrote it."
+            ) from error
+        self.execute("DELETE FROM about")
+        self.execute("INSERT INTO about VALUES (?, ?, ?)", (schema.APPLICATION_ID, newest, self._bot_id))
+
+    def _version(self) -> int:
+        """The version of the tables, 0 where there are none yet. Raises StoreError for the tables of others."""
+        found = {row[0] for row in self.execute(_OUR_TABLES).fetchall()}
+        if not found:
+            self.execute("CREATE TABLE about (application INTEGER, version INTEGER, bot_id INTEGER)")
+            return 0
+        columns = {row[0] for row in self.execute(_ABOUT_COLUMNS).fetchall()}
+        row = self.execute("SELECT * FROM about").fetchone() if columns == _ABOUT else None
+        if row is None or row["application"] != schema.APPLICATION_ID:
+            raise StoreError(
+                f"The database {self.name} on {self.server} holds tables of another program, so the bot leaves it "
+                f"alone. Create one for the bot (createdb NAME) and name it in DATABASE_URL."
+            )
+        if row["bot_id"] != self._bot_id:
+            raise StoreError(
+                f"The database {self.name} on {self.server} belongs to bot {row['bot_id']}, and this is bot "
+                f"{self._bot_id}. Each bot needs its own: create one (createdb NAME) and name it in DATABASE_URL."
+            )
+        return int(row["version"])
+
+    def execute(self, sql: str, values: Any = (), /) -> psycopg.Cursor[_Row]:
+        """Run one statement; the first one of a transaction travels with its BEGIN."""
+        query, names = dialect.translate(sql)
+        given = dialect.plain(values, names) if values else None
+        if self._connection is None:
+            raise psycopg.OperationalError("there is no connection")
+        try:
+            if self._begin:
+                begin, self._begin = self._begin, ()
+                with self._connection.pipeline():
+                    for first in begin:
+                        self._connection.execute(first)
+                    cursor = self._connection.execute(query, given, binary=True)
+            else:
+                cursor = self._connection.execute(query, given, binary=True)
+        except psycopg.errors.InFailedSqlTransaction:
+            raise self._failed or StoreError("the transaction has failed") from None
+        except psycopg.Error as error:
+            self._failed = error
+            raise
+        self._wrote = self._wrote or (cursor.rowcount > 0 and not (cursor.statusmessage or "").startswith("SELECT"))
+        return cursor
+
+    def insert(self, sql: str, values: Values) -> int:
+        """The id of the row that this INSERT made."""
+        row = self.execute(f"{sql} RETURNING id", values).fetchone()
+        return 0 if row is None else int(row[0])
+
+    def begin(self, *, durable: bool) -> None:
+        """Begin with the next statement."""
+        self._begin, self._wrote, self._failed = _BEGIN_DURABLE if durable else _BEGIN, False, None
+
+    def commit(self) -> bool:
+        """Raises what a statement of the transaction raised, also where its caller took no notice."""
+        if self._begin:  # nothing was asked
+            self._begin = ()
+            return False
+        if self._failed is not None and not self._is(TransactionStatus.INTRANS):
+            raise self._failed
+        self.execute("COMMIT")
+        return self._wrote
+
+    def in_transaction(self) -> bool:
+        """False also when the connection is lost."""
+        return bool(self._begin) or self._is(*_IN_TRANSACTION)
+
+    def _is(self, *status: TransactionStatus) -> bool:
+        return self._connection is not None and self._connection.info.transaction_status in status
+
+    def roll_back(self) -> None:
+        """Undo the transaction, if there is one."""
+        self._begin = ()
+        if self._connection is not None and self._is(*_IN_TRANSACTION):
+            try:
+                self._connection.execute("ROLLBACK")
+            except psycopg.Error as error:
+                log.debug("Rolling back: %s", error)  # the server undoes what was not committed
+
+    def explain(self, error: Exception) -> str | None:
+        """What happened, what it means and what to do; None for a mistake in our own SQL or values."""
+        if not isinstance(error, psycopg.Error):
+            return None
+        found = server_errors.meaning(error)
+        if isinstance(error, server_errors.BUGS) and found is server_errors.OTHER:
+            return None
+        happened, remedy = self._words(error, found)
+        wait = "Nothing stored is lost; new commands and alerts wait"
+        return f"{happened}. {wait}. {remedy}: the bot continues by itself."
+
+    def _refusal(self, error: psycopg.Error) -> StoreError:
+        """The error of a start."""
+        found = server_errors.meaning(error)
+        happened, remedy = self._words(error, found)
+        if found.away:
+            return StoreAway(f"{happened}. {remedy}: the bot tries again by itself.")
+        return StoreError(f"{happened}. Nothing was changed. {remedy}, then start the bot again.")
+
+    def _words(self, error: psycopg.Error, found: server_errors.Meaning) -> tuple[str, str]:
+        parts = {"server": self.server, "host": self.host, "name": self.name, "error": server_errors.cause(error)}
+        return found.happened.format_map(parts), found.remedy.format_map(parts)
+
+    def is_damage(self, error: Exception) -> bool:
+        """Does the server say that a page or an index is broken?"""
+        return isinstance(error, psycopg.Error) and server_errors.meaning(error) is server_errors.DAMAGED
+
+    def suspect(self) -> None:
+        """The server looks after its files itself."""
+
+    def save_if_deleted(self, report: Callable[[str], None]) -> str | None:
+        """Nobody can take a database away from an open connection."""
+        return None
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+_ABOUT = {"application", "version", "bot_id"}
+_ABOUT_COLUMNS = (
+    "SELECT column_name FROM information_schema.columns "
+    "WHERE table_schema = current_schema() AND table_name = 'about'"
+)
+# Without those of extensions, which a new database may have.
+_OUR_TABLES = (
+    "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = current_schema()::regnamespace "
+    "AND NOT EXISTS (SELECT 1 FROM pg_depend WHERE objid = pg_class.oid AND deptype = 'e')"
+)
