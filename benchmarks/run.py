@@ -1,17 +1,18 @@
-"""CryptoSat as a whole process, side by side with a bare echo bot, against the simulator on loopback.
+"""CryptoSat as a whole process, side by side with bare bots of other libraries, against the simulator on loopback.
 
 `python benchmarks/run.py [--runs 5] [--quick] [--bot PATH]` prints a Markdown table of medians; each run's figures go
-to stderr. A run has a fresh simulator, a fresh folder and one bot; the two bots alternate, and so does the one that
-goes first. An uncounted start compiles the bytecode. Answers are checked, not only counted: a bot that loses, doubles
-or changes one ends the benchmark. It never leaves loopback, never needs a token, never touches a real bot's folder,
-and imports nothing of the bot, so `--bot` may name the bot.py of any checkout. Exit code 1 when a bot failed, with
-the end of its output.
+to stderr. A run has a fresh simulator, a fresh folder and one bot; the bots take turns, and so does the one that goes
+first. The column of python-telegram-bot needs requirements-bench.txt. An uncounted start compiles the bytecode.
+Answers are checked, not only counted: a bot that loses, doubles or changes one ends the benchmark. It never leaves
+loopback, never needs a token, never touches a real bot's folder, and imports nothing of the bot, so `--bot` may name
+the bot.py of any checkout. Exit code 1 when a bot failed, with the end of its output.
 """
 
 from __future__ import annotations
 
 import argparse
 import http.client
+import importlib.util
 import json
 import os
 import platform
@@ -30,8 +31,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-ROOT = Path(__file__).resolve().parent.parent
-ECHO_BOT = Path(__file__).resolve().with_name("echo_bot.py")
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+OURS, ECHO, PTB = "CryptoSat", "echo bot", "python-telegram-bot"
+BARE = {ECHO: HERE / "echo_bot.py", PTB: HERE / "ptb_bot.py"}
+HAS_PTB = importlib.util.find_spec("telegram") is not None
 OWNER = 7
 PATIENCE = 20.0  # seconds for anything that takes well under one
 KEPT = ("PATH", "HOME", "LANG", "SYSTEMROOT", "TEMP", "TMP", "USERPROFILE", "LOCALAPPDATA", "LD_LIBRARY_PATH")
@@ -40,6 +44,7 @@ HAS_SIGTERM = os.name == "posix"  # on Windows `terminate` is a kill: there is n
 ROWS = (  # key, title, format
     ("start", "Start to first getUpdates, s", ".2f"),
     ("memory", "Idle memory (RSS), MiB", ".1f"),
+    ("threads", "Threads when idle", ".0f"),
     ("p50", "`/ping` round trip, p50, ms", ".1f"),
     ("p99", "`/ping` round trip, p99, ms", ".1f"),
     ("answers", "{commands:,} queued commands, answers/s (more is better)", ",.0f"),
@@ -150,7 +155,7 @@ def measure(script: Path, sizes: Sizes) -> Figures:
         }
         env_file = Path(folder) / "empty.env"
         env_file.touch()
-        command = [script] if script == ECHO_BOT else [script, "--env-file", env_file]
+        command = [script] if script in BARE.values() else [script, "--env-file", env_file]
         started = time.time()  # the simulator's log has wall clock times
         with child(*command, env=env, stdout=output, stderr=output) as bot:
             try:
@@ -167,7 +172,7 @@ def _figures(sim: Simulator, bot: subprocess.Popen[str], sizes: Sizes, *, starte
     figures["start"] = sim.ask("calls", method="getUpdates")[0]["at"] - started
     rest(sizes.idle)
     if HAS_PROC:
-        figures["memory"] = _resident_mib(bot.pid)
+        figures |= _of_proc(bot.pid)
     sim.ask("round_trips", chat_id=OWNER, text="/ping warm", count=20, patience=20 * 5)
     times = sim.ask(
         "round_trips", chat_id=OWNER, text="/ping x", count=sizes.round_trips, patience=sizes.round_trips * 5
@@ -193,43 +198,51 @@ def _figures(sim: Simulator, bot: subprocess.Popen[str], sizes: Sizes, *, starte
     return figures
 
 
-def _resident_mib(pid: int) -> float:
-    for line in Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) / 1024
-    raise Failed(f"process {pid} is gone")
+def _of_proc(pid: int) -> Figures:
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise Failed(f"process {pid} is gone") from None
+    status = dict(line.split(":", 1) for line in lines)
+    return {"memory": int(status["VmRSS"].split()[0]) / 1024, "threads": int(status["Threads"])}
 
 
 def table(results: dict[str, list[Figures]], sizes: Sizes) -> str:
-    """A Markdown table of medians, with notes on the machine and the baseline."""
-    lines = ["| Measured | CryptoSat | echo bot | ratio |", "|---|--:|--:|--:|"]
+    """A Markdown table of medians, each with its ratio to the echo bot's, and notes on the machine and the others."""
+    others = [name for name in results if name not in (OURS, ECHO)]
+    names = [OURS, ECHO, *others]
+    lines = [f"| Measured | {' | '.join(names)} | {OURS} / {ECHO} |", f"|---|{'--:|' * (len(names) + 1)}"]
     for key, template, form in ROWS:
         title = template.format(commands=sizes.commands)
-        if key not in results["echo bot"][0]:
-            lines.append(f"| {title} | not measured on {platform.system()} | | |")
+        if key not in results[ECHO][0]:
+            lines.append(f"| {title} | not measured on {platform.system()} |{' |' * len(names)}")
             continue
-        ours, bare = (statistics.median(run[key] for run in results[name]) for name in ("CryptoSat", "echo bot"))
-        lines.append(f"| {title} | {ours:{form}} | {bare:{form}} | {ours / bare:.2f} |")
+        medians = {name: statistics.median(run[key] for run in results[name]) for name in names}
+        shown = " | ".join(f"{medians[name]:{form}}" for name in names)
+        lines.append(f"| {title} | {shown} | {medians[OURS] / medians[ECHO]:.2f} |")
+    libraries = ["pyTelegramBotAPI", *others]
     lines += [
         "",
         f"Medians of {sizes.runs}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}, "
-        f"Python {platform.python_version()}, pyTelegramBotAPI {version('pyTelegramBotAPI')}.",
+        f"Python {platform.python_version()}, {', '.join(f'{name} {version(name)}' for name in libraries)}.",
         "The echo bot stores nothing, and SIGTERM simply kills it. CryptoSat commits every command and its answer, "
         "and shuts down in order.",
     ]
+    if not others:
+        lines.append(f"{PTB} is not installed, so its column is left out: pip install -r requirements-bench.txt")
     return "\n".join(lines)
 
 
 def main() -> int:
     """The command line; returns the exit code."""
-    parser = argparse.ArgumentParser(description="CryptoSat and a bare echo bot, measured side by side.")
+    parser = argparse.ArgumentParser(description="CryptoSat and bare bots, measured side by side.")
     parser.add_argument("--runs", type=int, default=5, help="runs of each bot (default: %(default)s)")
     parser.add_argument("--quick", action="store_true", help="one small run: does everything work?")
     parser.add_argument("--bot", type=Path, default=ROOT / "bot.py", help="measure the bot.py of another checkout")
     options = parser.parse_args()
     sizes = Sizes(1, idle=1.0, round_trips=50, commands=500) if options.quick else Sizes(max(1, options.runs))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the children are ended then too
-    order = [("CryptoSat", options.bot.resolve()), ("echo bot", ECHO_BOT)]
+    order = [(OURS, options.bot.resolve()), *((name, bot) for name, bot in BARE.items() if name != PTB or HAS_PTB)]
     results: dict[str, list[Figures]] = {name: [] for name, _ in order}
     try:
         for _, script in order:
