@@ -18,11 +18,12 @@ from base import text
 from botapi.storage import ALERTS, Delivery
 from store import Store
 from store.readable import UNREADABLE
-from store.rows import Alert, Chat
+from store.rows import ANY_TOPIC, Alert, Chat, level_of
 
 log = logging.getLogger(__name__)
 
 BUNDLE_SECONDS = 60.0
+SNOOZES = {"Snooze 1 h": "1h", "4 h": "4h", "Tomorrow": "tomorrow"}  # a button's words -> what is typed for it
 SOUND = "alerts"  # in a delivery's payload: it is about the alerts bundled under it, and as loud as the value says
 
 
@@ -54,7 +55,8 @@ def _deliver(store: Store, chat: Chat, alert: Alert, *, now: float, heard: Heard
     An edit makes no sound: a loud alert never hides in a silent message. A silent one joins either.
     """
     for sound in (Heard.LOUD, heard):
-        bundle = f"{alert.monitor}:{alert.symbol}:{sound.value}"
+        topic = "" if alert.topic == ANY_TOPIC else f":{alert.topic}"
+        bundle = f"{alert.monitor}:{alert.symbol}:{sound.value}{topic}"
         open_id = store.messages.open_bundle(chat.chat_id, bundle, since=now - BUNDLE_SECONDS, until=now)
         if open_id is not None:
             store.messages.add_to_bundle(open_id, alert.key)
@@ -121,12 +123,20 @@ def compose(store: Store, delivery: Delivery, *, now: float) -> dict[str, Any] |
 def payload(chat: Chat, bundled: Sequence[Alert], *, now: float, heard: Heard) -> dict[str, Any]:
     """The Bot API's sendMessage parameters for a chat's message about these alerts of one monitor and coin."""
     message: dict[str, Any] = {"text": wording.message(bundled, now=now, zone=chat.zone), "parse_mode": "HTML"}
-    buttons = _mute_buttons(bundled[0].symbol)
+    first = bundled[0]
+    buttons = _snooze_buttons(bundled) or _mute_buttons(first.symbol)
     if buttons:
         message["reply_markup"] = {"inline_keyboard": [buttons]}
     if heard is Heard.SILENT:
         message["disable_notification"] = True
-    return addressed(chat.topic(bundled[0].monitor, bundled[0].symbol), message)
+    return addressed(chat.topic(first.monitor, first.symbol, first.topic), message)
+
+
+def _snooze_buttons(bundled: Sequence[Alert]) -> list[dict[str, str]]:
+    """Those of alerts that the chat asked for; none for other alerts, or for more of them than a button can carry."""
+    numbers = ",".join(dict.fromkeys(map(level_of, bundled)))
+    buttons = [{"text": label, "callback_data": f"snooze:{numbers}:{length}"} for label, length in SNOOZES.items()]
+    return buttons if numbers and all(fits(button["callback_data"]) for button in buttons) else []
 
 
 def _mute_buttons(symbol: str) -> list[dict[str, str]]:

@@ -131,7 +131,7 @@ def _days(word: str) -> list[int]:
         if part.removesuffix("s") in _NAMED:
             chosen += _NAMED[part.removesuffix("s")]
             continue
-        ends = [_day(name) for name in part.split("-")]
+        ends = [weekday(name) for name in part.split("-")]
         if len(ends) > 2 or None in ends:
             return []
         first, last = ends[0] or 0, ends[-1] or 0
@@ -139,7 +139,8 @@ def _days(word: str) -> list[int]:
     return chosen
 
 
-def _day(word: str) -> int | None:
+def weekday(word: str) -> int | None:
+    """The number of a day (0 is Sunday) by the beginning of its name; None for any other word."""
     names = (place for place, name in enumerate(_DAYS) if name.startswith(word.removesuffix("s")) and len(word) > 1)
     return next(names, None)
 

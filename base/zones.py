@@ -223,8 +223,8 @@ def _until(daily: Hours, now: float, where: tzinfo) -> float | None:
     today = datetime.fromtimestamp(now, where).replace(tzinfo=None, hour=0, minute=0, second=0, microsecond=0)
     for day in (today - timedelta(days=1), today):
         last = day + timedelta(days=1 if daily.end <= daily.start else 0)
-        begins = _moment(day, daily.start, where, second_time=False)
-        ends = _moment(last, daily.end, where, second_time=True)
+        begins = moment(day, daily.start, where, second_time=False)
+        ends = moment(last, daily.end, where, second_time=True)
         if begins <= now < ends:
             return ends
     return None
@@ -245,7 +245,7 @@ def hour_began(now: float, where: tzinfo) -> float:
     return now - (now + offset.total_seconds()) % 3600
 
 
-def _moment(day: datetime, minute: int, where: tzinfo, *, second_time: bool) -> float:
+def moment(day: datetime, minute: int, where: tzinfo, *, second_time: bool) -> float:
     """Unix seconds of a time of day. day: midnight of the date, without a zone."""
     wanted = day + timedelta(minutes=minute)
     at = wanted.replace(tzinfo=where, fold=int(second_time)).timestamp()

@@ -13,7 +13,7 @@ from dataclasses import replace
 from alerts.publish import fits
 from base.typed import Unreadable
 from botapi.updates import Update
-from commands import basics, coins, keyboard, times
+from commands import basics, coins, keyboard, levels, times
 from commands.context import RUN, Button, Context, Reply, UnknownCoin, run_button
 from commands.table import SYNONYMS, TABLE, known
 
@@ -128,6 +128,8 @@ class Commands:
             said = self._run_button(update, rest)
         elif verb == "mute":
             said = times.press_mute(self.context, update, rest)
+        elif verb == "snooze":
+            said = levels.press_snooze(self.context, update, rest)
         return said or [Reply(text="This button has expired.", toast=True)]
 
     def _run_button(self, update: Update, command: str) -> list[Reply]:

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 
-from base import text, typed
+from alerts.publish import SNOOZES
+from base import moments, text, typed
 from base.typed import Unreadable
 from botapi.updates import Update
+from commands import level_typed
 from commands.context import Button, Context, Reply, Usage, in_rows, run_button
+from commands.level_typed import last_price
 from store.rows import Chat, Level
 
 MOST = 50  # that wait, in a chat
 LISTED = 10  # of those that wait no more
-NOTE_LENGTH = 100
 OFFERED = 8  # coins with a button
 STEPS = ("+1%", "+2%", "+5%", "+10%", "-1%", "-2%", "-5%", "-10%")
-NEAR = 20.0  # times the price, up or down: of two readings the one that is not beyond it is meant
-_DIRECTIONS = {
-    **dict.fromkeys(("above", "over", ">", ">=", "up", "rise", "rises"), "above"),
-    **dict.fromkeys(("below", "under", "<", "<=", "down", "fall", "falls", "drop", "drops"), "below"),
-}
-_FILLERS = ("at", "@", "to", "=", "crosses", "cross", "hits", "reaches", "price")
-_PERCENT = re.compile(r"([+-]?)(\d{1,4}(?:[.,]\d{1,4})?)%")
+SNOOZABLE = 30  # that wait, in a list with a button to snooze each: a keyboard has up to 100 buttons
+MORNING = "tomorrow 09:00"  # until when a snooze until tomorrow lasts
 
 
 def alert(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
@@ -34,94 +30,18 @@ def alert(context: Context, update: Update, arguments: list[str]) -> list[Reply]
         return [_listed(context, chat)]
     if word in ("remove", "again") and len(arguments) == 2:
         return [_change(context, chat, word, arguments[1])]
+    if word == "snooze" and len(arguments) > 1:
+        return [_snooze(context, chat, arguments[1], arguments[2:])]
     if word in ("off", "remove", "none"):
         raise Usage("Remove one with its number, like /alert remove 3, or all: /alert remove all.")
     symbol = context.symbol(arguments[0])
     if len(arguments) == 1:
         return [_steps(context, symbol)]
-    level = _typed(context, chat, symbol, arguments[1:])
+    level = level_typed.level(context, chat, symbol, arguments[1:], topic=update.thread_id or 0)
     _room(context, chat)
     number = context.store.levels.add(level)
     buttons = (run_button("Remove", f"alert remove {number}"), run_button("All price alerts", "alert"))
     return [Reply(text="\n".join(_said(context, chat, level)), keyboard=(buttons,))]
-
-
-# What was typed
-
-
-def _typed(context: Context, chat: Chat, symbol: str, words: list[str]) -> Level:
-    """The level that is meant by `above 100k repeat for 7d my note`. Raises Unreadable."""
-    last, direction, words = _last(context, symbol), "either", list(words)
-    while words and words[0].lower() in (*_DIRECTIONS, *_FILLERS):
-        direction = _DIRECTIONS.get(words.pop(0).lower(), direction)
-    if words and words[0][0] in "<>":
-        direction, words[0] = _DIRECTIONS[words[0][0]], words[0].lstrip("<>=")
-    if len(words) > 1 and words[1] == "%":
-        words[:2] = ["".join(words[:2])]
-    if not words:
-        raise Usage("At which price?")
-    price, direction = _price(symbol, words, direction, last)
-    repeat, expires, rest = False, 0.0, words[1:]
-    while rest:
-        if rest[0].lower() in ("repeat", "once"):
-            repeat, rest = rest[0].lower() == "repeat", rest[1:]
-        elif rest[0].lower() == "for" and (found := _length(rest[1:3])):
-            expires, rest = context.now() + found[0], rest[1 + found[1] :]
-        else:
-            break
-    note = text.one_line(" ".join(rest)).strip('"“”')
-    if len(note) > NOTE_LENGTH:
-        raise Usage(f"A note can have up to {NOTE_LENGTH} characters.")
-    return Level(
-        chat_id=chat.chat_id,
-        symbol=symbol,
-        price=price,
-        direction=direction,
-        repeat=repeat,
-        expires=expires,
-        note=note,
-    ).waiting(last, now=context.now())
-
-
-def _price(symbol: str, words: list[str], direction: str, last: float | None) -> tuple[float, str]:
-    """The price that the first word means, and its direction. Raises Unreadable."""
-    word, rest = re.sub("[−–]", "-", words[0]), " ".join(words[1:])
-    percent = _PERCENT.fullmatch(word)
-    if percent is None:
-        try:
-            values = typed.amounts(word)
-        except Unreadable:
-            said = f"I can't read “{text.clip(word, 32)}” as a price in US dollars. Write 100k, 0.052 or +5%."
-            raise Usage(said) from None
-        if last is not None:
-            values = [value for value in values if last / NEAR < value < last * NEAR] or values
-        if len(values) > 1:
-            begins = f"{symbol} {'' if direction == 'either' else f'{direction} '}"
-            meant = [f"{begins}{text.price(value).replace(',', '')} {rest}".strip() for value in values]
-            raise Usage(f"“{text.clip(word, 32)}” can mean two prices. Which one?", meant=meant)
-        return values[0], direction
-    sign = percent[1] or {"above": "+", "below": "-"}.get(direction, "")
-    if not sign:
-        meant = [f"{symbol} {way}{word} {rest}".strip() for way in "+-"]
-        raise Usage(f"{word} up or down from now?", meant=meant)
-    if last is None:
-        raise Usage(f"There is no price of {symbol} yet to count from. Is a source down? See /status.")
-    try:
-        share = typed.number(percent[2].replace(",", "."), 0.01, 1000 if sign == "+" else 99) / 100
-    except ValueError:
-        raise Usage("Give from 0.01 to 1000 percent, at most 99 down.") from None
-    price = text.price(last * (1 + share if sign == "+" else 1 - share))  # as it is shown
-    return float(price.replace(",", "")), "above" if sign == "+" else "below"
-
-
-def _length(words: list[str]) -> tuple[float, int] | None:
-    """The time that the first two words mean, or the first one, with their number; None for other words."""
-    for number in (2, 1):
-        try:
-            return typed.length(" ".join(words[:number])), min(number, len(words))
-        except Unreadable:
-            continue
-    return None
 
 
 # Changes
@@ -129,14 +49,10 @@ def _length(words: list[str]) -> tuple[float, int] | None:
 
 def _change(context: Context, chat: Chat, word: str, which: str) -> Reply:
     """Remove a level (or all), or let one wait again; the answer is the list, also for a second press."""
-    found = context.store.levels.of_chat(chat.chat_id)
-    if not (word == "remove" and which.lower() == "all"):
-        found = [level for level in found if str(level.id) == which.lstrip("#")]
-        if not found:  # perhaps a second press
-            listed = _listed(context, chat)
-            return replace(
-                listed, text=f"There is no price alert #{text.clip(which.lstrip('#'), 16)}.\n{listed.text}"
-            )
+    found = _meant(context, chat, which, all_too=word == "remove")
+    if not found and which.lower() != "all":  # perhaps a second press
+        listed = _listed(context, chat)
+        return replace(listed, text=f"{_none(which)}\n{listed.text}")
     for level in found:
         if word == "remove":
             context.store.levels.remove(chat.chat_id, level.id)
@@ -144,9 +60,72 @@ def _change(context: Context, chat: Chat, word: str, which: str) -> Reply:
         if not level.waits(context.now()):
             _room(context, chat)
         ends = level.expires if level.expires > context.now() else 0.0
-        again = replace(level, expires=ends).waiting(_last(context, level.symbol), now=context.now())
+        again = replace(level, expires=ends).waiting(last_price(context, level.symbol), now=context.now())
         context.store.levels.move(level, again)
     return _listed(context, chat)
+
+
+def _snooze(context: Context, chat: Chat, which: str, words: list[str]) -> Reply:
+    """Let a level rest for a while, or ask for how long."""
+    found = _meant(context, chat, which, all_too=True)
+    if not found:
+        raise Usage(_none(which))
+    everything = run_button("All price alerts", "alert")
+    if not words:
+        lengths = [run_button(label, f"alert snooze {which} {typed}") for label, typed in SNOOZES.items()]
+        return Reply(text=f"{_named(context, chat, found)}: for how long?", keyboard=(tuple(lengths), (everything,)))
+    until = _until(context, chat, words)
+    for level in found:
+        if not level.waits(context.now()):
+            _room(context, chat)
+        ends = level.expires if level.expires > until else 0.0  # it would never come otherwise
+        context.store.levels.move(level, replace(level, expires=ends).resting(until))
+    ends_at = text.clock(until, now=context.now(), zone=chat.zone)
+    wakes = run_button("Wake up", f"alert again {which}")
+    buttons = (wakes, everything) if len(found) == 1 else (everything,)
+    return Reply(text=f"{_named(context, chat, found)} snoozed until {ends_at}.", keyboard=(buttons,))
+
+
+def press_snooze(context: Context, update: Update, rest: str) -> list[Reply]:
+    """Run a snooze button under an alert. Returns nothing for data that is not from our buttons."""
+    numbers, _, length = rest.rpartition(":")
+    chat = context.subscribed(update)
+    if chat is None or length not in SNOOZES.values():
+        return []
+    try:
+        return [replace(_snooze(context, chat, numbers, [length]), toast=True)]
+    except Unreadable as problem:  # it was removed, or there is no room for it
+        return [Reply(text=str(problem), toast=True)]
+
+
+def _until(context: Context, chat: Chat, words: list[str]) -> float:
+    """When a snooze of `4h`, `tomorrow` or `until 18:00` ends."""
+    said = " ".join(words).lower()
+    now, bare = context.now(), MORNING if said == "tomorrow" else said.removeprefix("until ")
+    try:
+        return now + typed.length(bare.removeprefix("for "))
+    except Unreadable:
+        moment = moments.until(bare.split(), now=now, where=chat.zone)
+    if moment is None or moment[1] < len(bare.split()):
+        raise Usage(f"I can't read “{text.clip(said, 32)}” as a time. Write 4h, tomorrow or until 18:00.")
+    return moment[0]
+
+
+def _meant(context: Context, chat: Chat, which: str, *, all_too: bool) -> list[Level]:
+    """The chat's levels of these numbers (`3`, `#3`, `3,4`), or all of them."""
+    found = context.store.levels.of_chat(chat.chat_id)
+    numbers = [number.lstrip("#") for number in which.split(",")]
+    return [level for level in found if (all_too and which.lower() == "all") or str(level.id) in numbers]
+
+
+def _none(which: str) -> str:
+    return f"There is no price alert #{text.clip(which.lstrip('#'), 16)}."
+
+
+def _named(context: Context, chat: Chat, found: list[Level]) -> str:
+    return (
+        text.count(len(found), "price alert").capitalize() if len(found) > 1 else f"#{found[0].id} {_short(found[0])}"
+    )
 
 
 def _room(context: Context, chat: Chat) -> None:
@@ -158,13 +137,8 @@ def _room(context: Context, chat: Chat) -> None:
 # Words
 
 
-def _last(context: Context, symbol: str) -> float | None:
-    bar = context.store.markets.one_bar(symbol, since=context.now() - 86400)
-    return None if bar is None else bar.close
-
-
 def _said(context: Context, chat: Chat, level: Level) -> list[str]:
-    last = _last(context, level.symbol)
+    last = last_price(context, level.symbol)
     lines = [f"Price alert set: {_words(context, chat, level)}"]
     if last is not None:
         lines.append(f"Now: {text.price(last)} ({text.percent(level.price / last - 1)} to go).")
@@ -173,7 +147,9 @@ def _said(context: Context, chat: Chat, level: Level) -> list[str]:
         lines.append(f"The price is {side} it already: it comes once the price was {back} it by 0.2 % and returns.")
     if chat.levels.get("prices") == "off":
         lines.append("But price alerts are off in this chat. Turn them on: /level prices on")
-    if level.repeat:
+    if level.cooldown:
+        lines.append(f"After each alert it rests for {text.duration(level.cooldown)}.")
+    elif level.repeat:
         lines.append("After each alert the price has to go 0.2 % away from it before the next.")
     return lines
 
@@ -185,7 +161,9 @@ def _words(context: Context, chat: Chat, level: Level) -> str:
     if level.touched_ms and not level.repeat:
         parts.append(f"came {text.clock(level.touched_ms / 1000, now=now, zone=chat.zone)}")
     if level.repeat:
-        parts.append("repeat")
+        parts.append(f"repeat every {text.duration(level.cooldown)}" if level.cooldown else "repeat")
+    if level.rests(now):
+        parts.append(f"rests until {text.clock(level.rests(now), now=now, zone=chat.zone)}")
     if level.expires:
         word = "until" if level.expires > now else "expired"
         parts.append(f"{word} {text.clock(level.expires, now=now, zone=chat.zone)}")
@@ -202,7 +180,7 @@ def _listed(context: Context, chat: Chat) -> Reply:
     lines += [f"#{level.id} {_words(context, chat, level)}" for level in waits]
     lines += ["", "Over:", *(f"#{level.id} {_words(context, chat, level)}" for level in ended)] if ended else []
     lines.append("New: type /alert BTC 100k, or choose a coin." if len(waits) < MOST else "Remove one for a new one.")
-    buttons = [run_button(f"✕ #{level.id} {_short(level)}", f"alert remove {level.id}") for level in waits]
+    buttons = [button for level in waits for button in _row(level, now, snoozable=len(waits) <= SNOOZABLE)]
     buttons += [run_button(f"↻ #{level.id} {_short(level)}", f"alert again {level.id}") for level in ended]
     coins = context.followed(chat) or list(context.symbols)
     offered = [run_button(symbol, f"alert {symbol}") for symbol in coins[:OFFERED]] if len(waits) < MOST else []
@@ -211,12 +189,19 @@ def _listed(context: Context, chat: Chat) -> Reply:
     return Reply(text=words, keyboard=(*in_rows(buttons, 2), *in_rows(offered, 4)))
 
 
+def _row(level: Level, now: float, *, snoozable: bool) -> list[Button]:
+    """What can be done with a level that waits."""
+    remove = run_button(f"✕ #{level.id} {_short(level)}", f"alert remove {level.id}")
+    wake, snooze = ("↻ Wake up", f"alert again {level.id}"), ("💤 Snooze", f"alert snooze {level.id}")
+    return [remove, run_button(*(wake if level.rests(now) else snooze))] if snoozable else [remove]
+
+
 def _short(level: Level) -> str:
     return f"{level.symbol} {text.price(level.price)}"
 
 
 def _steps(context: Context, symbol: str) -> Reply:
-    last = _last(context, symbol)
+    last = last_price(context, symbol)
     if last is None:
         return Reply(text=f"At which price? Type it: /alert {symbol} 100k")
     example = text.price(last * 1.05)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 
 from alerts.digest import Digests, plan
 from alerts.held_back import is_due
-from base import schedules, text, typed, zones
+from base import moments, schedules, text, typed, zones
 from base.typed import Unreadable
 from botapi.updates import Update
 from commands.context import Context, Reply, Usage
@@ -100,13 +100,14 @@ def mute(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
 
 
 def _seconds(context: Context, chat: Chat, said: str) -> float:
-    """How long a mute lasts: `2h`, `30` (minutes) or `until 18:00`."""
+    """How long a mute lasts: `2h`, `30` (minutes), `until 18:00` or `until fri`."""
     if said.startswith("until "):
-        now = datetime.fromtimestamp(context.now(), chat.zone)
-        minute = typed.clock(said.removeprefix("until "))
-        ends = now.replace(hour=minute // 60, minute=minute % 60, second=0, microsecond=0)
-        ends = ends if ends > now else ends + timedelta(days=1)
-        return ends.timestamp() - context.now()
+        words = said.split()[1:]
+        moment = moments.until(words, now=context.now(), where=chat.zone)
+        if moment is None or moment[1] < len(words):
+            said = text.clip(" ".join(words), 32)
+            raise Usage(f"I can't read “{said}” as a time. Write until 18:00, until fri or 2h.")
+        return moment[0] - context.now()
     return typed.length(f"{said} minutes" if said.isdecimal() else said)
 
 

@@ -13,6 +13,7 @@ from venues.perpetuals import Position
 
 MONITORS = ("whales", "liquidations", "funding", "wallets", "prices")
 CHART_THEMES = ("dark", "light")
+ANY_TOPIC = -1  # of an alert: whichever the chat chose
 LEVELS = ("on", "loud", "silent", "off")  # on: silent below twice the threshold, loud from there on
 
 
@@ -66,10 +67,11 @@ class Chat:
         except ValueError:
             return None
 
-    def topic(self, monitor: str, symbol: str) -> int | None:
-        """The topic for an alert (None: General, or a chat without topics): the coin's, the kind's, or the chat's."""
-        found = self.topics.get(symbol, self.topics.get(monitor))
-        return self.thread_id if found is None else found or None
+    def topic(self, monitor: str, symbol: str, asked_in: int = ANY_TOPIC) -> int | None:
+        """The topic for an alert (None: General, or a chat without topics): the coin's, the kind's, the one in which
+        it was asked for, or the chat's."""
+        found = self.topics.get(symbol, self.topics.get(monitor, asked_in))
+        return self.thread_id if found == ANY_TOPIC else found or None
 
     def follows(self, symbol: str) -> bool:
         """Does the chat follow this coin?"""
@@ -106,7 +108,8 @@ class Alert:
     key: its identity, the same after a restart. side: `buy` or `sell` for orders, `long` or `short` for positions,
     "" where there is none. usd: the size that is compared with thresholds. headline, facts: plain text without
     times (each chat has its own zone). at_ms: when it happened, unix ms. price: in quote dollars, 0 for none.
-    late: it was found long after it happened.
+    late: it was found long after it happened. topic: the one in which a chat asked for it, 0 for General, ANY_TOPIC
+    for all other alerts.
     """
 
     key: str
@@ -121,6 +124,7 @@ class Alert:
     url: str
     price: float = 0.0
     late: bool = False
+    topic: int = ANY_TOPIC
 
     @property
     def at(self) -> float:
@@ -201,9 +205,11 @@ class Level:
     """A price of a coin that a chat wants to be told of.
 
     direction: `above` when the price is to come to it from below, `below`, or `either`. state: `above` while it waits
-    for the price to rise to it, `below` to fall to it; `away` until the price is far enough from it; `done`. repeat:
-    it waits again after it was told. expires: unix seconds, 0 for never. since_ms: trades from before do not count,
-    touched_ms: when it was last touched, 0 for never; unix ms.
+    for the price to rise to it, `below` to fall to it; `away` until the price is far enough from it; `rest` until
+    `since_ms`, then it waits again from wherever the price is; `done`. repeat: it waits again after it was told.
+    cooldown: seconds that it rests then; without any the price has to go away from it first. expires: unix seconds,
+    0 for never. since_ms: trades from before do not count, touched_ms: when it was last touched, 0 for never; unix
+    ms. topic: as in `Alert`.
     """
 
     id: int = 0
@@ -213,20 +219,40 @@ class Level:
     direction: str = "either"
     state: str = "away"
     repeat: bool = False
+    cooldown: float = 0.0
     expires: float = 0.0
     note: str = ""
     since_ms: int = 0
     touched_ms: int = 0
+    topic: int = ANY_TOPIC
 
     def waits(self, now: float) -> bool:
-        """Is it still to be told at that time?"""
+        """Is it still to be told at that time, or later?"""
         return self.state != "done" and not 0 < self.expires <= now
+
+    def rests(self, now: float) -> float:
+        """Until when it rests, unix seconds; 0 when it does not."""
+        return self.since_ms / 1000 if self.waits(now) and self.since_ms > now * 1000 else 0.0
 
     def waiting(self, price: float | None, *, now: float) -> Level:
         """The level as it waits from now on. price: where the market is, None when that is not known."""
         side = "away" if price is None or price == self.price else "above" if price < self.price else "below"
         state = side if self.direction in ("either", side) else "away"
         return replace(self, state=state, since_ms=int(now * 1000))
+
+    def resting(self, until: float) -> Level:
+        """The level as it waits from that time on; nothing that is traded until then is told."""
+        return replace(self, state="rest", since_ms=int(until * 1000))
+
+    def alert_key(self, venue: str, number: int) -> str:
+        """The key of its alert about one trade; `level_of` reads it."""
+        return f"level:{self.id}:{venue}:{number}"
+
+
+def level_of(alert: Alert) -> str:
+    """The number of the level whose alert it is, "" for other alerts."""
+    kind, _, rest = alert.key.partition(":")
+    return rest.partition(":")[0] if kind == "level" else ""
 
 
 class WatchedWallet(NamedTuple):

@@ -38,9 +38,14 @@ def _price_levels(db: Connection) -> None:
     db.execute("CREATE INDEX levels_of_chat ON levels (chat_id)")
 
 
+def _levels_rest(db: Connection) -> None:
+    for column in ("cooldown REAL NOT NULL DEFAULT 0", "topic INTEGER NOT NULL DEFAULT -1"):
+        db.execute(f"ALTER TABLE levels ADD COLUMN {column}")
+
+
 # The first of them turns FIRST_VERSION into the next version, and so on. Once released, a migration is never changed,
 # and it never calls code of ours that may change: what it writes stays what it was.
-MIGRATIONS: tuple[Migration, ...] = (_answers_know_their_update, _price_levels)
+MIGRATIONS: tuple[Migration, ...] = (_answers_know_their_update, _price_levels, _levels_rest)
 NEWEST = FIRST_VERSION + len(MIGRATIONS)
 
 _TABLES = """

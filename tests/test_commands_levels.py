@@ -10,6 +10,7 @@ import pytest
 from conftest import FRIEND, OWNER
 from test_commands import GROUP, NOW, Desk
 
+from botapi.updates import Update
 from commands import context, levels
 from commands.context import Reply
 from store.rows import Level
@@ -80,6 +81,43 @@ def test_after_the_price_come_repeat_an_end_and_a_note(
     assert (level.repeat, level.expires, level.note) == (repeat, ends, note)
 
 
+@pytest.mark.parametrize(
+    ("more", "cooldown", "note"),
+    [
+        ("repeat every 1h", 3600, ""),
+        ("repeat 30 min sell", 1800, "sell"),
+        ("every hour", 3600, ""),
+        ("Every 4h for 7d", 4 * 3600, ""),
+        ("once a day", 86_400, ""),
+        ("once per 2h", 7200, ""),
+        ("repeat hourly", 3600, ""),
+        ("repeat daily until fri", 86_400, ""),
+        ("repeat every time", 0, ""),
+        ("repeat a lot", 0, "a lot"),
+        ("repeat 2 lots", 0, "2 lots"),
+        ("each lot", 0, "each lot"),
+    ],
+)
+def test_a_time_between_two_alerts_is_read_as_people_type_it(
+    desk: Desk, more: str, cooldown: float, note: str
+) -> None:
+    desk.say(f"/alert BTC 100k {more}")
+    (level,) = kept(desk)
+    assert (level.cooldown, level.note, level.repeat) == (cooldown, note, cooldown > 0 or "repeat" in more)
+    assert ("repeat every" in desk.say("/alert")) is (cooldown > 0)
+
+
+def test_an_end_is_read_in_the_zone_of_the_chat(desk: Desk) -> None:
+    desk.say("/timezone Berlin")  # Sunday, 15 June 2025, 17:06
+    assert "until 18:00:00 UTC+2" in desk.say("/alert BTC 100k until 18:00 sell half")
+    assert "until 2025-06-20 23:59:00 UTC+2" in desk.say("/alert BTC 101k until fri repeat")
+    assert [(one.note, one.repeat) for one in kept(desk)] == [("", True), ("sell half", False)]
+    assert "Write until 18:00, until fri or for 7d" in desk.say("/alert BTC 102k until later")
+    assert "That time has passed" in desk.say("/alert BTC 102k until 2025-06-14")
+    assert "a minute" in desk.say("/alert BTC 102k repeat 0.5m")
+    assert len(kept(desk)) == 2
+
+
 def test_the_answer_says_how_far_it_is_and_what_has_to_happen_first(desk: Desk) -> None:
     assert "Now: 80,000 (+25.0 % to go)." in desk.say("/alert BTC 100k")
     assert "The price is above it already" in desk.say("/alert BTC above 70k")
@@ -144,6 +182,59 @@ def test_by_buttons_alone_an_alert_is_set_removed_and_set_again(desk: Desk) -> N
     assert "1 of 50" in listed.text and kept(desk)[0].state == "below"
     _, listed = desk.press(buttons(listed)[f"✕ #{number} BTC 76,000"])
     assert kept(desk) == [] and "0 of 50" in listed.text
+
+
+def test_by_buttons_an_alert_is_snoozed_and_woken(desk: Desk) -> None:
+    desk.say("/alert BTC 100k for 7d")
+    (level,) = kept(desk)
+    _, asked = desk.press(buttons(desk.replies("/alert")[0])["💤 Snooze"])
+    assert asked.text == f"#{level.id} BTC 100,000: for how long?"
+    _, said = desk.press(buttons(asked)["4 h"])
+    assert said.text == f"#{level.id} BTC 100,000 snoozed until 19:06:40 UTC."
+    assert (kept(desk)[0].state, kept(desk)[0].since_ms) == ("rest", int((NOW + 4 * 3600) * 1000))
+    assert "1 of 50" in desk.say("/alert") and "rests until 19:06:40 UTC" in desk.say("/alert")
+    _, listed = desk.press(buttons(desk.replies("/alert")[0])["↻ Wake up"])
+    assert (kept(desk)[0].state, kept(desk)[0].since_ms) == ("above", int(NOW * 1000))
+    assert "rests" not in listed.text and kept(desk)[0].expires == level.expires
+
+
+@pytest.mark.parametrize(
+    ("typed", "until"),
+    [
+        ("2h", "17:06:40 UTC"),
+        ("tomorrow", "2025-06-16 09:00:00 UTC"),
+        ("until 18:00", "18:00:00 UTC"),
+        ("for 1 day", "2025-06-16 15:06:40 UTC"),
+        ("fri", "2025-06-20 23:59:00 UTC"),
+    ],
+)
+def test_a_snooze_is_typed_in_many_ways(desk: Desk, typed: str, until: str) -> None:
+    desk.say("/alert BTC 100k")
+    assert f"snoozed until {until}." in desk.say(f"/alert snooze {kept(desk)[0].id} {typed}")
+    assert "Write 4h, tomorrow or until 18:00." in desk.say("/alert snooze all soon")
+
+
+def test_the_buttons_under_an_alert_answer_with_a_toast_and_wake_what_was_told(desk: Desk) -> None:
+    for price in (90_000, 91_000):
+        desk.say(f"/alert BTC {price}")
+    numbers = ",".join(str(one.id) for one in kept(desk))
+    for one in kept(desk):
+        desk.store.levels.move(one, replace(one, state="done", touched_ms=int(NOW * 1000)))
+    (toast,) = desk.press(f"snooze:{numbers}:1h")
+    assert (toast.text, toast.toast, toast.edit) == ("2 price alerts snoozed until 16:06:40 UTC.", True, False)
+    assert [one.state for one in kept(desk)] == ["rest", "rest"]
+    desk.say("/alert remove all")
+    for data, words in ((f"snooze:{numbers}:1h", "There is no price alert"), ("snooze:1:5y", "expired")):
+        (toast,) = desk.press(data)
+        assert words in toast.text and toast.toast
+
+
+def test_an_alert_set_in_a_topic_is_to_come_there(desk: Desk) -> None:
+    desk.say("/start", chat_id=GROUP)
+    update = Update(update_id=1, kind="message", chat_id=GROUP, chat_kind="supergroup", user_id=FRIEND)
+    desk.commands.run(replace(update, text="/alert BTC 100k", thread_id=9))
+    desk.commands.run(replace(update, text="/alert BTC 99k"))
+    assert [one.topic for one in kept(desk, GROUP)] == [9, 0]
 
 
 def test_an_end_that_has_passed_does_not_end_what_is_set_again(desk: Desk) -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import FRIEND, OWNER, Run
+from conftest import FRIEND, OWNER, Run, outgoing
 from hypothesis import given
 from hypothesis import strategies as st
 from test_watch_whale_monitor import Watch
@@ -77,6 +77,54 @@ def test_a_repeated_level_is_told_again_after_the_price_went_away_by_a_fifth_of_
     assert told(judge(level(repeat=True, direction="above"), tape(*prices))[1]) == [1, 7]
 
 
+def test_after_its_rest_a_level_waits_on_the_side_where_the_price_is_then() -> None:
+    resting = level(repeat=True, cooldown=3)
+    after, touches = judge(resting, tape(100, 99.9, 100.1, 100.1, 100.05, 99.99, 101))
+    assert told(touches) == [1, 6], "it rests from the touch at 1 to 4, when the price is above it"
+    assert (after.state, after.since_ms) == ("rest", int(NOW * 1000) + 9000)
+    assert told(
+        judge(level(repeat=True, cooldown=3, direction="above"), tape(100, 99, 100, 101, 100, 99, 100))[1]
+    ) == [
+        1,
+        7,
+    ], "it waits for a rise only, so the price has to come back first"
+
+
+@given(
+    prices=st.lists(st.sampled_from((98.0, 99.9, 100.0, 100.1, 102.0)), max_size=40),
+    cooldown=st.integers(1, 12),
+)
+def test_a_level_with_a_rest_is_told_at_each_crossing_that_is_not_in_one(prices: list[float], cooldown: int) -> None:
+    """The naive model: look for the next crossing, then begin anew when the rest is over."""
+    expected, place = [], 0
+    while place < len(prices):
+        first = prices[place]
+        found = next(
+            (
+                later
+                for later in range(place + 1, len(prices))
+                if (first < 100 <= prices[later]) or (first > 100 >= prices[later])
+            ),
+            None,
+        )
+        if first == 100:  # on the level itself: away by a fifth of a percent first
+            found = None
+            place = next((later for later in range(place, len(prices)) if abs(prices[later] - 100) > 1), len(prices))
+            continue
+        if found is None:
+            break
+        expected.append(found + 1)
+        place = found + cooldown
+    begun = level(state="rest", repeat=True, cooldown=cooldown)
+    assert told(judge(begun, tape(*prices))[1]) == expected
+
+
+def test_a_snoozed_level_tells_nothing_until_it_wakes() -> None:
+    snoozed = level(repeat=True).resting(NOW + 3)
+    assert told(judge(snoozed, tape(101, 99, 100, 99, 100))[1]) == [5]
+    assert told(judge(level(state="done").resting(NOW + 3), tape(101, 101, 101, 100))[1]) == [4]
+
+
 def test_trades_from_before_a_level_was_set_and_after_it_expired_do_not_count() -> None:
     assert not judge(level(since_ms=int(NOW * 1000) + 3000), tape(100, 100, 99))[1]
     assert not judge(level(expires=NOW + 2), tape(99, 100))[1]
@@ -106,8 +154,10 @@ PRICES = st.sampled_from((98.0, 99.7, 99.8, 99.9, 100.0, 100.1, 100.2, 100.3, 10
             level,
             price=PRICES,
             direction=st.sampled_from(("above", "below", "either")),
-            state=st.sampled_from(("above", "below", "away", "done")),
+            state=st.sampled_from(("above", "below", "away", "rest", "done")),
             repeat=st.booleans(),
+            cooldown=st.sampled_from((0.0, 0.0, 3.0)),
+            since_ms=st.sampled_from((0, int(NOW * 1000) + 5000)),
         ),
         min_size=1,
         max_size=4,
@@ -177,10 +227,13 @@ def test_what_another_venue_traded_before_a_level_changed_is_not_judged_again(st
 def test_a_chat_without_alerts_keeps_its_levels_for_later(store: Store) -> None:
     store.levels.add(level())
     store.unsubscribe(7, note="")
-    assert store.levels.within("BTC", 99, 101) == []
+    assert store.levels.within("BTC", 99, 101, newest_ms=0) == []
     store.chats.put(Chat(chat_id=7, added_by=7))
-    assert len(store.levels.within("BTC", 99, 101)) == 1
-    assert store.levels.within("ETH", 99, 101) == [] and store.levels.within("BTC", 98, 99) == []
+    assert len(store.levels.within("BTC", 99, 101, newest_ms=0)) == 1
+    assert (
+        store.levels.within("ETH", 99, 101, newest_ms=0) == []
+        and store.levels.within("BTC", 98, 99, newest_ms=0) == []
+    )
 
 
 def test_levels_move_with_a_group_and_are_forgotten_a_month_after_they_ended(store: Store) -> None:
@@ -259,6 +312,30 @@ def test_what_cannot_be_stored_is_judged_again_and_told_once(watch: Watch, monke
     watch.restart()
     watch.tick(after=1)
     assert len(watch.told) == 1 and watch.store.levels.of_chat(7)[0].state == "done"
+
+
+def test_an_alert_can_be_snoozed_by_its_own_buttons_and_goes_to_its_topic(watch: Watch) -> None:
+    watch.store.chats.put(Chat(chat_id=7, added_by=7, thread_id=5))
+    first = watch.store.levels.add(level(78_000, topic=9))
+    second = watch.store.levels.add(level(78_001, topic=9))
+    watch.store.levels.add(level(78_002, topic=0))
+    watch.store.levels.add(level(78_003))
+    trade(watch, 78_010, ago=6)
+    watch.tick(after=1)
+    sent = [delivery.payload for delivery in outgoing(watch.store, now=watch.clock)]
+    assert [message.get("message_thread_id") for message in sent] == [9, None, 5]
+    (row,) = sent[0]["reply_markup"]["inline_keyboard"]
+    assert [(button["text"], button["callback_data"]) for button in row] == [
+        ("Snooze 1 h", f"snooze:{first},{second}:1h"),
+        ("4 h", f"snooze:{first},{second}:4h"),
+        ("Tomorrow", f"snooze:{first},{second}:tomorrow"),
+    ]
+
+
+def test_a_topic_chosen_for_a_kind_or_coin_comes_before_the_one_in_which_it_was_set() -> None:
+    chat = Chat(chat_id=7, added_by=7, thread_id=5, topics={"ETH": 6, "funding": 7})
+    assert [chat.topic("prices", coin, 9) for coin in ("BTC", "ETH")] == [9, 6]
+    assert replace(chat, topics={"prices": 0}).topic("prices", "BTC", 9) is None
 
 
 # End to end

@@ -38,16 +38,25 @@ def judge(level: Level, trades: Sequence[Trade]) -> tuple[Level, list[Touch]]:
         if level.state == "done" or 0 < level.expires * 1000 <= trade.at_ms:
             break
         price, state = trade.price, level.state
-        if state == "away":
+        if state == "rest":
+            level = replace(level.waiting(price, now=0.0), since_ms=trade.at_ms)
+        elif state == "away":
             if price <= level.price * (1 - REARM) and level.direction != "below":
                 level = replace(level, state="above", since_ms=trade.at_ms)
             elif price >= level.price * (1 + REARM) and level.direction != "above":
                 level = replace(level, state="below", since_ms=trade.at_ms)
         elif price >= level.price if state == "above" else price <= level.price:
             touches.append(Touch(level, trade))
-            after = "away" if level.repeat else "done"
-            level = replace(level, state=after, since_ms=trade.at_ms, touched_ms=trade.at_ms)
+            level = _told(level, trade.at_ms)
     return level, touches
+
+
+def _told(level: Level, at_ms: int) -> Level:
+    """The level after a touch at that time."""
+    level = replace(level, touched_ms=at_ms)
+    if level.cooldown:
+        return level.resting(at_ms / 1000 + level.cooldown)
+    return replace(level, state="away" if level.repeat else "done", since_ms=at_ms)
 
 
 def as_trades(bars: Sequence[Bar], venue: str) -> list[Trade]:
@@ -75,7 +84,8 @@ class Moves:
         symbol = trades[0].symbol
         prices = [trade.price for trade in trades]
         self.last[symbol] = prices[-1]
-        found = {level.id: level for level in store.levels.within(symbol, min(prices), max(prices))}
+        near = store.levels.within(symbol, min(prices), max(prices), newest_ms=trades[-1].at_ms)
+        found = {level.id: level for level in near}
         found |= {number: now for number, (_, now) in self.levels.items() if now.symbol == symbol}
         for number, level in found.items():
             after, touches = judge(level, trades)
@@ -104,7 +114,7 @@ def _alert(touch: Touch, venue: SpotVenue, *, last: float, clock: float) -> Aler
     if trade.trade_id and (last < level.price if rose else last > level.price):
         facts.append(f"now {text.price(last, beside=level.price)}")
     return Alert(
-        key=f"level:{level.id}:{trade.venue}:{trade.trade_id or trade.at_ms}",
+        key=level.alert_key(trade.venue, trade.trade_id or trade.at_ms),
         monitor="prices",
         symbol=level.symbol,
         side="",
@@ -116,4 +126,5 @@ def _alert(touch: Touch, venue: SpotVenue, *, last: float, clock: float) -> Aler
         url=venue.url(level.symbol),
         price=trade.price,
         late=clock - trade.at_ms / 1000 > LATE,
+        topic=level.topic,
     )
