@@ -139,9 +139,10 @@ def _person(user: dict[str, Any]) -> dict[str, Any]:
 
 
 def _words(value: Any) -> str:
-    # Half of a surrogate pair can stand in JSON but neither in SQLite nor in an answer.
+    # Half of a surrogate pair can stand in JSON, but in no database and no answer; U+0000 stands in no PostgreSQL.
     # A token that someone pastes into a chat goes no further than here: answers repeat what was typed.
-    return redact(str(value or "").encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
+    words = str(value or "").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return redact(words.replace("\0", "\ufffd"))
 
 
 def _id(value: Any) -> int:

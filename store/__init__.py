@@ -32,6 +32,10 @@ _OF_CHATS = {
     "watched": "address",
     "levels": "id",
 }
+_RENAME_FACTS = (
+    "UPDATE facts SET name = replace(name, ?, ?) WHERE name LIKE '%' || ? "
+    "AND NOT EXISTS (SELECT 1 FROM facts AS known WHERE known.name = replace(facts.name, ?, ?))"
+)
 
 
 class Store:
@@ -104,8 +108,8 @@ class Store:
                 self._db.write(f"DELETE FROM {table} WHERE chat_id = ? AND {both}", (old, new))
                 self._db.write(f"UPDATE {table} SET chat_id = ? WHERE chat_id = ?", (new, old))
             # Facts of a chat end with its id (access.py: who administers it).
-            ends, facts = (f":{old}", f":{new}"), "UPDATE OR IGNORE facts SET name = replace(name, ?, ?)"
-            self._db.write(f"{facts} WHERE name LIKE '%' || ?", (*ends, ends[0]))
+            ends = (f":{old}", f":{new}")
+            self._db.write(_RENAME_FACTS, (*ends, ends[0], *ends))
             self._db.write("UPDATE chats SET kind = 'supergroup' WHERE chat_id = ?", (new,))
 
     def prune(self, *, now: float) -> None:
@@ -127,7 +131,7 @@ class Store:
         self._db.prune("bars", "symbol, at", "at < ?", (older - DAY,))  # a chart of 30 days begins within a bar
         silent = "state = 'stranger' AND at < ? AND answered_at < ? AND asked_at < ?"
         self._db.prune("users", "user_id", silent, (older, older, older))
-        self._db.prune("levels", "id", f"NOT {WAITS} AND max(since_ms / 1000, expires) < ?", (now, older))
+        self._db.prune("levels", "id", f"NOT {WAITS} AND since_ms < ? AND expires < ?", (now, older * 1000, older))
         self._db.prune("liquidations", "venue, row", "at_ms < ?", (int((now - LIQUIDATIONS_KEPT) * 1000),))
 
     def trouble(self) -> str | None:

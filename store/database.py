@@ -41,6 +41,7 @@ class Database:
         self._unreadable: set[str] = set()
         self._lock = FifoLock()
         self._depth = 0
+        self._changes = 0  # of the engine in all, when the transaction began
         self._errors: tuple[type[Exception], ...] = (OSError, *engine.errors)  # outside of transactions
         engine.connect()
 
@@ -55,13 +56,16 @@ class Database:
             try:
                 if self._depth == 0:
                     engine.begin(durable=durable)
+                    self._changes = engine.changes()
                 self._depth += 1
                 try:
                     yield
                 finally:
                     self._depth -= 1
-                if self._depth == 0 and engine.commit():  # else nothing had to be written
-                    self._works()
+                if self._depth == 0:
+                    engine.commit()
+                    if engine.changes() > self._changes:  # else nothing had to be written
+                        self._works()
             except BaseException as error:  # whatever it was, all of it or nothing
                 if self._depth == 0:
                     engine.roll_back()

@@ -74,8 +74,11 @@ class Engine(Protocol):
     def begin(self, *, durable: bool) -> None:
         """Begin a transaction. durable: `commit` waits until the disk has it."""
 
-    def commit(self) -> bool:
-        """End the transaction; True when something was written."""
+    def commit(self) -> None:
+        """End the transaction."""
+
+    def changes(self) -> int:
+        """How many rows were written over this connection. Changes that were undone count, too."""
 
     def roll_back(self) -> None:
         """Undo the transaction, if there is one. Raises nothing: an earlier error is the one to report."""

@@ -6,15 +6,18 @@ The part `Store.markets`.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import astuple
+from typing import TypeVar
 
 from store.database import Database
-from store.readable import UNREADABLE
+from store.readable import UNREADABLE, number_of
 from store.rows import Cursor, Gap, TrackedPosition, WalletSnapshot, WatchedWallet
 from venues.perpetuals import Liquidation, Position, Rate
 from venues.trades import BAR_SECONDS, Bar
 
+T = TypeVar("T")
 _PUT_RATE = (
     "INSERT INTO rates (venue, symbol, contract, rate, hours, next_ms, at_ms) VALUES (?, ?, ?, ?, ?, ?, ?) "
     "ON CONFLICT (venue, contract) DO UPDATE SET symbol = excluded.symbol, rate = excluded.rate, "
@@ -30,10 +33,6 @@ _SET_CURSOR = (
     "INSERT INTO cursors (venue, symbol, text, at) VALUES (?, ?, ?, ?) ON CONFLICT (venue, symbol) DO UPDATE SET "
     "text = excluded.text, at = excluded.at "
     "WHERE cursors.text <> excluded.text OR abs(excluded.at - cursors.at) >= ?"
-)
-_MARK_RATES = (
-    "INSERT INTO facts (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value "
-    "WHERE abs(CAST(excluded.value AS INTEGER) - CAST(facts.value AS INTEGER)) >= ?"
 )
 _FILL_BAR = "INSERT INTO bars VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
 _TRADES_FROM = (  # bars older than the bot are to come: from then on the oldest one does not tell
@@ -142,11 +141,9 @@ class Markets:
 
     def trades_from(self) -> float | None:
         """Since when trades have been read; None before the first one. Bars that were filled may be older."""
-        row = self._db.row(
-            "SELECT coalesce((SELECT CAST(value AS REAL) FROM facts WHERE name = 'trades:from'), "
-            "(SELECT min(at) FROM bars)) AS at"
-        )
-        return None if row is None or row["at"] is None else float(row["at"])
+        row = self._db.row("SELECT min(at) AS at FROM bars")
+        oldest = None if row is None or row["at"] is None else float(row["at"])
+        return self._noted("trades:from", oldest)
 
     def bars(self, symbol: str, *, since: float) -> list[Bar]:
         """A coin's bars that began since then, oldest first."""
@@ -184,8 +181,7 @@ class Markets:
 
     def liquidations_from(self) -> float:
         """Since when the venues are read; infinite before the first time."""
-        row = self._db.row("SELECT value FROM facts WHERE name = 'liquidations:from'")
-        return float("inf") if row is None else float(row["value"])
+        return self._noted("liquidations:from", math.inf)
 
     def begin_liquidations(self, *, now: float) -> None:
         """The venues are being read; only the first call counts."""
@@ -208,17 +204,27 @@ class Markets:
                 self._db.write(_PUT_RATE, tuple(rate))
             if latest:
                 read_at = max(rate.at_ms for rate in latest.values())
-                self._db.write(_MARK_RATES, (f"rates:{venue}", str(read_at), MARK_EVERY * 1000))
+                if abs(read_at - self._noted(f"rates:{venue}", -math.inf)) >= MARK_EVERY * 1000:
+                    self._db.put("facts", ("name",), {"name": f"rates:{venue}", "value": str(read_at)})
 
     def rates(self, symbol: str | None = None) -> list[Rate]:
         """The latest known rates of every venue."""
         rows = self._db.rows(
-            "SELECT venue, symbol, contract, rate, hours, next_ms, coalesce(CAST(value AS INTEGER), at_ms) "
-            "FROM rates LEFT JOIN facts ON name = 'rates:' || venue WHERE symbol = coalesce(?, symbol) "
-            "ORDER BY venue, symbol",
+            "SELECT venue, symbol, contract, rate, hours, next_ms, at_ms FROM rates "
+            "WHERE symbol = coalesce(?, symbol) ORDER BY venue, symbol, contract",
             (symbol,),
         )
-        return [Rate(*row) for row in rows]
+        read_at = {venue: int(self._noted(f"rates:{venue}", 0)) for venue in {row["venue"] for row in rows}}
+        return [Rate(*(*row[:6], read_at[row["venue"]] or row["at_ms"])) for row in rows]
+
+    def _noted(self, name: str, otherwise: T) -> float | T:
+        """A number that is kept as a fact; `otherwise` when there is none or it cannot be read."""
+        row = self._db.row("SELECT value FROM facts WHERE name = ?", (name,))
+        try:
+            return otherwise if row is None else number_of(row["value"])
+        except UNREADABLE as error:
+            self._db.unreadable(f"the fact {name}", error)
+            return otherwise
 
     # Wallets
 

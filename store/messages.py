@@ -137,6 +137,8 @@ class Messages:
 
     def bury_answers(self, update_ids: Collection[int], *, reason: str, now: float) -> int:
         """The answers to these updates that were not sent yet are not to be sent any more. Returns how many."""
+        if not update_ids:
+            return 0
         answers = f"state = 'pending' AND update_id IN ({', '.join('?' * len(update_ids))})"
         return self._bury(answers, tuple(update_ids), reason=reason, now=now)
 
@@ -322,7 +324,9 @@ class Messages:
             with self._db.transaction():
                 rows = self._db.rows(f"DELETE FROM deliveries WHERE id IN ({some}) RETURNING id", (at,))
                 ids = [row["id"] for row in rows]
-                self._db.write(f"DELETE FROM bundled WHERE delivery_id IN ({', '.join('?' * len(ids))})", tuple(ids))
+                if ids:
+                    marks = ", ".join("?" * len(ids))
+                    self._db.write(f"DELETE FROM bundled WHERE delivery_id IN ({marks})", tuple(ids))
 
     def _readable(self, rows: Iterable[Row]) -> Iterator[tuple[Row, Alert]]:
         """Rows with their alerts, without those that cannot be read."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any, ClassVar
 
 import psycopg
@@ -65,7 +66,7 @@ class Server:
 
     errors: tuple[type[Exception], ...] = (psycopg.Error,)
     differs = "IS DISTINCT FROM"
-    set_aside = None
+    set_aside: Path | None = None
     taken_over = 0
 
     def __init__(self, url: str, *, bot_id: int, migrations: Sequence[schema.Migration] = schema.MIGRATIONS) -> None:
@@ -77,7 +78,7 @@ class Server:
         self.name = str(known.get("dbname") or known.get("user") or "")
         self._connection: psycopg.Connection[_Row] | None = None
         self._begin: tuple[bytes, ...] = ()  # to be sent with the next statement
-        self._wrote = False
+        self._changes = 0
         self._failed: psycopg.Error | None = None  # why the transaction can only be rolled back
 
     def connect(self) -> None:
@@ -189,7 +190,8 @@ class Server:
         except psycopg.Error as error:
             self._failed = error
             raise
-        self._wrote = self._wrote or (cursor.rowcount > 0 and not (cursor.statusmessage or "").startswith("SELECT"))
+        if cursor.rowcount > 0 and not (cursor.statusmessage or "").startswith("SELECT"):
+            self._changes += cursor.rowcount
         return cursor
 
     def insert(self, sql: str, values: Values) -> int:
@@ -199,17 +201,20 @@ class Server:
 
     def begin(self, *, durable: bool) -> None:
         """Begin with the next statement."""
-        self._begin, self._wrote, self._failed = _BEGIN_DURABLE if durable else _BEGIN, False, None
+        self._begin, self._failed = _BEGIN_DURABLE if durable else _BEGIN, None
 
-    def commit(self) -> bool:
+    def commit(self) -> None:
         """Raises what a statement of the transaction raised, also where its caller took no notice."""
         if self._begin:  # nothing was asked
             self._begin = ()
-            return False
+            return
         if self._failed is not None and not self._is(TransactionStatus.INTRANS):
             raise self._failed
         self.execute("COMMIT")
-        return self._wrote
+
+    def changes(self) -> int:
+        """How many rows were written."""
+        return self._changes
 
     def in_transaction(self) -> bool:
         """False also when the connection is lost."""

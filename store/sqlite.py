@@ -62,7 +62,6 @@ class File:
         self.set_aside: Path | None = None
         self.taken_over = 0
         self._migrations = migrations
-        self._changes = 0  # of the connection in all, when the transaction began
 
     def connect(self) -> None:
         """Open or create the file; a damaged one is set aside, and what can be read of it taken over."""
@@ -120,12 +119,14 @@ class File:
         """Take the file for writing."""
         self.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
         self.execute("BEGIN IMMEDIATE")
-        self._changes = self.connection.total_changes
 
-    def commit(self) -> bool:
-        """True when something had to be written."""
+    def commit(self) -> None:
+        """End the transaction."""
         self.execute("COMMIT")
-        return self.connection.total_changes > self._changes
+
+    def changes(self) -> int:
+        """How many rows were written."""
+        return self.connection.total_changes
 
     def in_transaction(self) -> bool:
         """False also when SQLite has undone everything by itself, on a full disk."""

@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import serverkit
 from hypothesis import settings
 
 from alerts.publish import compose
@@ -39,6 +40,7 @@ SECRETS = [token.partition(":")[2] for token in (TOKEN, OTHER_TOKEN)]
 # Compiled once for all processes of all runs, and never beside the sources; the tests themselves, too.
 COMPILED = str(Path(tempfile.gettempdir()) / f"cryptosat-tests-{getpass.getuser()}")
 sys.pycache_prefix, sys.dont_write_bytecode = COMPILED, False
+BOT_ID = int(TOKEN.partition(":")[0])
 OWNER = 7
 FRIEND = 8
 PATIENCE = 15.0 if sys.platform != "win32" else 60.0  # seconds; starting a process under Wine takes its time
@@ -80,7 +82,8 @@ PROCESS_TESTS = {
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         uses = set(getattr(item, "fixturenames", ()))
-        if not uses & PROCESS_FIXTURES and item.path.stem not in PROCESS_TESTS:
+        engine = getattr(item, "callspec", None) and item.callspec.params.get("new_store")  # type: ignore[attr-defined]
+        if not uses & PROCESS_FIXTURES and item.path.stem not in PROCESS_TESTS and engine != "server":
             item.add_marker("quick")
     # The longest first, so that no worker waits for another at the end (pyproject.toml hands out one at a time).
     items.sort(key=lambda item: ("demo" not in item.fixturenames, "quick" in item.keywords))  # type: ignore[attr-defined]
@@ -155,6 +158,48 @@ class BotProcess:
         if self.process.poll() is None:
             self.process.kill()
         self.wait_exit()
+
+
+NewStore = Callable[..., Store]
+
+
+@pytest.fixture(scope="session")
+def own_database() -> Iterator[str]:
+    with serverkit.own_database() as url:
+        yield url
+
+
+@pytest.fixture
+def database_url(own_database: str) -> str:
+    """An empty PostgreSQL database: the tables of the bot without a row, or no table."""
+    serverkit.empty(own_database)
+    return own_database
+
+
+@pytest.fixture(params=["file", "server"])
+def new_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[NewStore]:
+    """Opens the test's store, and again what was stored, in each of the two engines."""
+    url = request.getfixturevalue("database_url") if request.param == "server" else ""
+    opened: list[Store] = []
+
+    def new(now: Callable[[], float] = time.time) -> Store:
+        if url:
+            from store.postgres import Server
+
+            opened.append(Store(Server(url, bot_id=BOT_ID), now=now))
+        else:
+            opened.append(Store(tmp_path / "bot.db", now=now))
+        return opened[-1]
+
+    yield new
+    for store in opened:
+        store.close()
+
+
+@pytest.fixture
+def store(new_store: NewStore) -> Store:
+    """An empty store, in each of the two engines."""
+    return new_store()
 
 
 @pytest.fixture

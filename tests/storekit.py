@@ -6,11 +6,14 @@ import sqlite3
 from pathlib import Path
 from typing import cast
 
+import pytest
+
 from botapi.storage import ANSWERS, Delivery
 from store import Store
 from store.rows import Alert
 from store.sqlite import File
 
+file_only = pytest.mark.parametrize("new_store", ["file"], indirect=True)  # a test of what is SQLite's
 NOW = 1_750_000_000.0
 DAY = 86400.0
 
@@ -50,6 +53,11 @@ def raw(store: Store) -> sqlite3.Connection:
 
 def path_of(store: Store) -> Path:
     return cast(File, store._db.engine).path
+
+
+def written(store: Store) -> int:
+    """How many rows were written so far."""
+    return store._db.engine.changes()
 
 
 def full_disk(store: Store, *, full: bool = True) -> None:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 
 import pytest
-from conftest import FRIEND, OWNER
-from storekit import path_of
+from conftest import FRIEND, OWNER, NewStore
+from storekit import file_only, path_of
 
 from access import Access, Knock, Role
 from botapi.storage import ALERTS, StoreError
@@ -32,13 +30,6 @@ class Clock:
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = Store(tmp_path / "bot.db")
-    yield store
-    store.close()
 
 
 @pytest.fixture
@@ -112,14 +103,14 @@ def test_a_denied_user_is_not_answered_at_all(access: Access) -> None:
     assert access.knock(message(STRANGER)) is Knock.IGNORE
 
 
-def test_decisions_and_counts_outlive_the_process(store: Store, clock: Clock, tmp_path: Path) -> None:
+def test_decisions_and_counts_outlive_the_process(store: Store, clock: Clock, new_store: NewStore) -> None:
     before = Access(store, owner_id=OWNER, allowed_users=frozenset({FRIEND}), now=clock)
     before.allow(STRANGER)
     before.deny(FRIEND)
     for user_id in range(100, 105):
         before.knock(message(user_id))
     store.close()
-    again = Store(tmp_path / "bot.db")
+    again = new_store()
     after = Access(again, owner_id=OWNER, allowed_users=frozenset({FRIEND}), now=clock)
     assert after.role(STRANGER) is Role.ALLOWED
     assert after.role(FRIEND) is Role.DENIED, "the owner's decision goes before the settings' list"
@@ -175,6 +166,7 @@ def test_the_list_of_users_names_everyone_decided_about_by_role(access: Access) 
     ]
 
 
+@file_only
 def test_the_owner_is_known_while_the_database_cannot_be_read(store: Store, access: Access) -> None:
     with closing(sqlite3.connect(path_of(store))) as other:
         other.execute("DROP TABLE facts")

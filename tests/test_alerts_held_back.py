@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import outgoing
+from conftest import NewStore, outgoing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_alerts_publish import alert, publish, subscribe
@@ -23,13 +21,6 @@ from store.rows import Chat
 NIGHT = 1_750_023_000.0
 MORNING = NIGHT + 7.5 * 3600
 QUIET: dict[str, Any] = {"quiet": "22:00-07:00", "timezone": "Europe/Berlin"}
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = Store(tmp_path / "bot.db")
-    yield store
-    store.close()
 
 
 def texts(store: Store) -> list[str]:
@@ -115,11 +106,11 @@ def test_what_is_over_the_cap_comes_when_the_hour_is_over(store: Store) -> None:
     assert "3 over the hourly limit" in texts(store)[2]
 
 
-def test_the_cap_holds_over_a_restart(store: Store, tmp_path: Path) -> None:
+def test_the_cap_holds_over_a_restart(store: Store, new_store: NewStore) -> None:
     subscribe(store, hourly_cap=1)
     hear(store, "a", now=NIGHT)
     store.close()
-    again = Store(tmp_path / "bot.db")
+    again = new_store()
     hear(again, "b", now=NIGHT + 100)
     assert len(texts(again)) == 1
     assert [one.how for one in again.messages.held(7)] == ["cap"]

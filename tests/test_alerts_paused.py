@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 
-import pytest
 from conftest import FRIEND, OWNER, Run
 from storekit import NOW, texts
 from test_alerts_publish import alert, publish, subscribe
@@ -19,13 +16,6 @@ from store.rows import Chat
 
 GROUP = -100
 DAY = paused.TRY_EVERY
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = Store(tmp_path / "bot.db")
-    yield store
-    store.close()
 
 
 def group(store: Store) -> Chat:

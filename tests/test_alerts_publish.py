@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,13 +19,6 @@ from store import Store
 from store.rows import Alert, Chat
 
 NOW = 1_750_000_000.0
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = Store(tmp_path / "bot.db")
-    yield store
-    store.close()
 
 
 def alert(key: str = "k1", **changes: Any) -> Alert:

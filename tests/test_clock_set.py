@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from conftest import NewStore
 from storekit import NOW, say, whale
 
 from access import Access, Groups, Knock, OwnerLink
@@ -27,11 +26,10 @@ OFF = [3 * HOUR, 3 * YEAR]  # how far the clock was ahead
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = Store(tmp_path / "bot.db")
+def store(new_store: NewStore) -> Store:
+    store = new_store()
     store.chats.put(Chat(chat_id=1, added_by=1))
-    yield store
-    store.close()
+    return store
 
 
 def heard(**settings: Any) -> Heard:

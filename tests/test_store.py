@@ -3,28 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from storekit import DAY, NOW, deliver, pending, say, texts, whale
+from conftest import NewStore
+from storekit import DAY, NOW, deliver, file_only, path_of, pending, say, texts, whale
 
 from botapi.storage import ALERTS, ANSWERS
 from store import Store, database
 from store.rows import Chat, User, WatchedWallet
 from venues.trades import Bar
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "bot.db"
-
-
-@pytest.fixture
-def store(path: Path) -> Iterator[Store]:
-    store = Store(path)
-    yield store
-    store.close()
 
 
 def test_every_setting_of_a_chat_survives(store: Store) -> None:
@@ -51,7 +38,7 @@ def test_every_setting_of_a_chat_survives(store: Store) -> None:
     assert store.chats.get(-5) == chat
 
 
-def test_everything_is_there_after_a_restart(store: Store, path: Path) -> None:
+def test_everything_is_there_after_a_restart(store: Store, new_store: NewStore) -> None:
     chat = Chat(
         chat_id=-100,
         kind="supergroup",
@@ -70,7 +57,7 @@ def test_everything_is_there_after_a_restart(store: Store, path: Path) -> None:
     store.markets.set_cursor("Binance spot", "BTC", "123", at=NOW)
     store.markets.add_gap("Binance spot", "BTC", missed=None, start=NOW - 60, end=NOW)
     store.close()
-    again = Store(path)
+    again = new_store()
     assert again.chats.get(-100) == chat
     assert again.chats.user(9) == user
     cursor = again.markets.cursor("Binance spot", "BTC")
@@ -304,7 +291,8 @@ def test_pruning_in_small_steps_forgets_all_of_it_in_every_table(
     assert (left()["alerts"], left()["held"]) == (0, 0)
 
 
-def test_a_file_does_not_grow_while_as_much_goes_as_comes(store: Store, path: Path) -> None:
+@file_only
+def test_a_file_does_not_grow_while_as_much_goes_as_comes(store: Store) -> None:
     sizes = []
     for day in range(60):
         now = NOW + day * DAY
@@ -318,5 +306,5 @@ def test_a_file_does_not_grow_while_as_much_goes_as_comes(store: Store, path: Pa
         for delivery in pending(store):
             store.settle_sent(delivery, message_id=1, now=now)
         store.prune(now=now)
-        sizes.append(path.stat().st_size)
+        sizes.append(path_of(store).stat().st_size)
     assert sizes[-1] <= 1.05 * sizes[40]

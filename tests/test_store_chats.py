@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import fields, replace
-from pathlib import Path
 
 import pytest
 from storekit import DAY, NOW, pending, say
@@ -12,13 +10,6 @@ from storekit import DAY, NOW, pending, say
 from botapi.storage import ALERTS
 from store import Store
 from store.rows import Chat, User
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = Store(tmp_path / "bot.db")
-    yield store
-    store.close()
 
 
 def test_chats_are_listed_oldest_first_those_with_and_those_without_alerts(store: Store) -> None:

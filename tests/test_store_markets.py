@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
-from storekit import DAY, NOW, raw
+from conftest import NewStore
+from storekit import DAY, NOW, written
 
 from store import Store
 from store.rows import Chat, Cursor, Gap, TrackedPosition, WalletSnapshot, WatchedWallet
@@ -28,10 +26,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def store(tmp_path: Path, clock: Clock) -> Iterator[Store]:
-    store = Store(tmp_path / "bot.db", now=clock)
-    yield store
-    store.close()
+def store(new_store: NewStore, clock: Clock) -> Store:
+    return new_store(now=clock)
 
 
 def bar(at: float, symbol: str = "BTC") -> Bar:
@@ -108,11 +104,11 @@ def test_a_venues_rates_are_replaced_all_at_once_and_no_other_venues(store: Stor
 
 def test_rates_that_are_as_they_were_are_not_written_again_and_are_of_now_within_minutes(store: Store) -> None:
     def put(at_ms: int, more: float = 0.0, next_ms: int = rate("BTC").next_ms) -> int:
-        before = raw(store).total_changes
+        before = written(store)
         latest = rate("BTC")._replace(at_ms=at_ms, rate=rate("BTC").rate + more, next_ms=next_ms)
         store.markets.put_rates("OKX", [latest, rate("ETH")._replace(at_ms=latest.at_ms)])
         assert all(latest.at_ms - 480_000 < kept.at_ms <= latest.at_ms for kept in store.markets.rates())
-        return raw(store).total_changes - before
+        return written(store) - before
 
     begun = rate("BTC").at_ms
     put(begun)
@@ -125,9 +121,9 @@ def test_rates_that_are_as_they_were_are_not_written_again_and_are_of_now_within
 
 def test_a_cursor_is_written_when_it_moves_and_its_time_alone_every_few_minutes(store: Store) -> None:
     def put(text: str, at: float) -> int:
-        before = raw(store).total_changes
+        before = written(store)
         store.markets.set_cursor("OKX", "BTC", text, at=at)
-        return raw(store).total_changes - before
+        return written(store) - before
 
     assert put("5", NOW) == 1
     assert [put("5", NOW + later) for later in range(15, 300, 15)] == [0] * 15 + [1, 0, 0, 0]
@@ -138,9 +134,9 @@ def test_a_cursor_is_written_when_it_moves_and_its_time_alone_every_few_minutes(
 
 def test_a_fact_that_stays_the_same_is_not_written(store: Store) -> None:
     store.set_value("state", "{}")
-    before = raw(store).total_changes
+    before = written(store)
     store.set_value("state", "{}")
-    assert raw(store).total_changes == before
+    assert written(store) == before
 
 
 def watch(store: Store, chat_id: int, *addresses: str) -> None:

@@ -2,21 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
 from storekit import NOW, deliver, pending, say, whale
 
 from botapi.storage import ALERTS
 from store import Store
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = Store(tmp_path / "bot.db")
-    yield store
-    store.close()
 
 
 def bundled(store: Store, chat_id: int, *keys: str) -> int:

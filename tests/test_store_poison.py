@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from storekit import NOW, say, whale
@@ -22,13 +20,6 @@ from store.rows import Chat
 from watch.thresholds import Thresholds
 
 BODY = vars(whale("bad"))
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = Store(tmp_path / "bot.db")
-    yield store
-    store.close()
 
 
 @pytest.mark.parametrize(

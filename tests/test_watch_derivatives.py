@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from conftest import TOKEN
-from storekit import raw
+from storekit import written
 
 from base.config import Settings
 from base.kinds import WhaleMin
@@ -274,10 +274,10 @@ def test_each_alert_is_a_transaction_of_its_own(watch: Watch, monkeypatch: pytes
 def test_while_nothing_happens_the_cursors_are_written_every_few_minutes(watch: Watch) -> None:
     watch.tick(watch.liquidations)
     watch.tick(watch.liquidations, after=60)
-    before = raw(watch.store).total_changes
+    before = written(watch.store)
     for _ in range(3):
         watch.tick(watch.liquidations, after=60)
-    assert raw(watch.store).total_changes == before
+    assert written(watch.store) == before
     watch.away(500)
     watch.tick(watch.liquidations, after=60)
     cursors = [watch.store.markets.cursor("OKX", "BTC-USDT"), watch.store.markets.cursor("Gate", "*")]

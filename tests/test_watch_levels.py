@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import FRIEND, OWNER, Run, outgoing
+from conftest import FRIEND, OWNER, NewStore, Run, outgoing
 from hypothesis import given
 from hypothesis import strategies as st
 from test_watch_whale_monitor import Watch
@@ -135,11 +135,10 @@ def test_trades_from_before_a_level_was_set_and_after_it_expired_do_not_count() 
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = Store(tmp_path / "bot.db", now=lambda: NOW)
+def store(new_store: NewStore) -> Store:
+    store = new_store(now=lambda: NOW)
     store.chats.put(Chat(chat_id=7, added_by=7))
-    yield store
-    store.close()
+    return store
 
 
 PRICES = st.sampled_from((98.0, 99.7, 99.8, 99.9, 100.0, 100.1, 100.2, 100.3, 102.0))

@@ -211,7 +211,7 @@ def read_rows(host: str, rows: Sequence[Any], read: Callable[[Any], T | None]) -
 
 def name(value: Any) -> str:
     """A coin's or a wallet's name. Raises ValueError for anything else, and for text that cannot be stored."""
-    if type(value) is not str or not 0 < len(value) <= 64:
+    if type(value) is not str or not 0 < len(value) <= 64 or "\0" in value:
         raise ValueError("not a name")
     value.encode()  # half a surrogate pair is a ValueError here, not later in the store
     return value
