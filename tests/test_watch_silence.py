@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from watch.silence import READS, SHORTEST, TIMES, Silence
+from watch.silence import HABIT, READS, SHORTEST, TIMES, Silence
 
 
 def reading(every: float, *, reads: int = READS, start: float = 1e9) -> Silence:
@@ -16,7 +16,7 @@ def reading(every: float, *, reads: int = READS, start: float = 1e9) -> Silence:
 
 @pytest.mark.parametrize("every", [0.5, 15.0, 60.0, 600.0])
 def test_a_coin_has_stopped_when_it_is_silent_five_times_as_long_as_ever_and_five_minutes(every: float) -> None:
-    silence = reading(every)
+    silence = reading(every, reads=max(READS, 1 + int(HABIT / every)))
     patience = max(SHORTEST, TIMES * every)
     assert silence.too_long(silence.newest + patience) == 0
     assert silence.too_long(silence.newest + patience + 1) == patience + 1
@@ -26,6 +26,8 @@ def test_a_coin_has_stopped_when_it_is_silent_five_times_as_long_as_ever_and_fiv
 def test_a_habit_must_be_known_first() -> None:
     silence = reading(60.0, reads=READS - 1)
     assert silence.too_long(silence.newest + 1e6) == 0
+    silence = reading(1.0, reads=int(HABIT))
+    assert silence.too_long(silence.newest + 1e6) == 0, "a busy minute is no habit, however often it was read"
     assert Silence(reads=READS).too_long(1e9) == 0, "no trade is known"
 
 

@@ -10,19 +10,20 @@ from dataclasses import dataclass
 
 TIMES = 5.0  # the longest usual silence, after which a market has stopped
 SHORTEST = 300.0  # seconds
-READS = 10  # with trades, until a habit is known
+READS, HABIT = 10, 120.0  # reads with trades, and seconds from the first of them, until a habit is known
 HALVED_IN = 86400.0  # seconds in which the memory of a long silence fades to a half
 
 
 @dataclass
 class Silence:
     """One coin at one venue. newest: when it was traded last, unix seconds, 0 when not known. longest: the longest
-    usual silence, seconds. reads: how many brought trades since it is read without a gap. told: since when it is
-    silent, 0 when nobody was told."""
+    usual silence, seconds. reads: how many brought trades since it is read without a gap, began: when the first of
+    them was. told: since when it is silent, 0 when nobody was told."""
 
     newest: float = 0.0
     longest: float = 0.0
     reads: int = 0
+    began: float = 0.0
     told: float = 0.0
 
     def traded(self, first: float, last: float) -> float:
@@ -31,6 +32,8 @@ class Silence:
         if self.reads and not ended:
             lasted = max(0.0, first - self.newest)
             self.longest = max(lasted, self.longest * 0.5 ** (lasted / HALVED_IN))
+        if not self.reads:
+            self.began = first
         self.reads += 1
         self.newest = last
         return max(0.0, ended)
@@ -38,7 +41,8 @@ class Silence:
     def too_long(self, now: float) -> float:
         """No trade came up to `now`. Returns how long it has been silent, once, if that is too long; else 0."""
         lasted = now - self.newest
-        if not self.newest or self.told or self.reads < READS or lasted <= max(SHORTEST, TIMES * self.longest):
+        known = self.reads >= READS and self.newest - self.began >= HABIT
+        if not (self.newest and known) or self.told or lasted <= max(SHORTEST, TIMES * self.longest):
             return 0.0
         self.told = self.newest
         return lasted
