@@ -260,7 +260,9 @@ class State:
 def _of_note(told: Mapping[str, Any]) -> object:
     """What a reader of the file must not find out late. Times that go on by themselves are not."""
     polling = {name: value for name, value in told["polling"].items() if name != "last_good_at"}
-    sources = [{**source, "lag": source["lag"] // BEHIND} for source in told["sources"]]
+    goes_on = ("lag", "silent")
+    sources = [source | {name: source[name] // BEHIND for name in goes_on} for source in told["sources"]]
+    sources = [source | ({} if source["silent"] else {"quietest": ""}) for source in sources]
     left_out = {"written_at", "threads", "polling", "sources"}
     return polling, sources, {name: value for name, value in told.items() if name not in left_out}
 
