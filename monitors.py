@@ -39,6 +39,8 @@ TROUBLE_EVERY = 10.0  # seconds: how soon the owner knows that the database cann
 MOST_GIVEN_UP = 20  # threads that hang at the same time; with more of them the process ends
 LONGEST_REST = 5.0  # seconds: how soon a clock that was put back is noticed
 RETRY_EVERY = 20.0  # seconds until a market that failed is asked again, at most
+OPEN_ORDERS_EVERY = 1.0  # seconds until a coin with a whale order that may go on is read again
+SOON = 0.05  # seconds before its time in which a round may begin
 PRUNE_EVERY = 3600.0  # seconds
 FILES_EVERY = 30.0  # seconds: how soon it is noticed that someone deleted the bot's files
 LOOK_AGAIN = 0.2  # seconds: how soon the jobs begin that wait for the time
@@ -52,7 +54,7 @@ class Job:
     """Something the bot does every so many seconds, for the first time `after` seconds from the start.
 
     waits: not before the time is known (base/clock.py), because it decides who gets what. given_up: what is done
-    after it hung and its thread was given up.
+    after it hung and its thread was given up. rest: seconds until the next time, where that changes.
     """
 
     name: str
@@ -62,6 +64,7 @@ class Job:
     after: float = 0.0
     waits: bool = False
     given_up: Callable[[], object] | None = None
+    rest: Callable[[], float] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,11 +87,11 @@ class Jobs:
 
     def table(self) -> tuple[Job, ...]:
         """What the bot does, every how many seconds, and in which thread. Paused alerts pause the first six."""
-        orders, contracts = self.settings.whale_interval_seconds, self.settings.derivatives_interval_seconds
+        contracts = self.settings.derivatives_interval_seconds
         watch, watchers = self._watch, self.watchers
         return (
             # The markets
-            watch("whales", orders, self._check_whales, watchers.whales),
+            self._whales(),
             watch("liquidations", contracts, watchers.liquidations.tick, watchers.liquidations),
             watch("funding", contracts, watchers.funding.tick, watchers.funding),
             watch("wallets", contracts, watchers.wallets.tick, watchers.wallets),
@@ -140,6 +143,37 @@ class Jobs:
             return Job(name=name, every=every, run=run, waits=True)
         often = every / math.ceil(every / RETRY_EVERY)
         return Job(name=name, every=often, run=run, thread=name, waits=True, given_up=watcher.feeds.give_up)
+
+    def _whales(self) -> Job:
+        """Trades: as often as the venues' limits allow, and the coins with an order that goes on sooner."""
+        whales, due_at, again_at = self.watchers.whales, -math.inf, math.inf
+
+        def run() -> None:
+            nonlocal due_at, again_at
+            now, again_at = time.monotonic(), math.inf
+            if self.outbox.alerts_paused():
+                due_at = now + whales.interval()
+            elif now >= due_at - SOON:
+                due_at = now + whales.interval()
+                self._check_whales()
+            else:
+                whales.look_again()
+            if whales.unfinished():
+                again_at = time.monotonic() + OPEN_ORDERS_EVERY
+            self.outbox.wake()
+
+        def rest() -> float:
+            return max(0.0, min(due_at, again_at) - time.monotonic())
+
+        return Job(
+            name="whales",
+            every=whales.interval(),
+            run=run,
+            rest=rest,
+            thread="whales",
+            waits=True,
+            given_up=whales.feeds.give_up,
+        )
 
     def _check_whales(self) -> None:
         began = time.time()
@@ -233,6 +267,8 @@ class Scheduler:
         known = self._may_decide()
         for planned, job in self._planned:
             planned.next_run = min(planned.next_run or now, now + timedelta(seconds=job.every))
+            if job.rest is not None:
+                planned.next_run = now + timedelta(seconds=job.rest())
             if job.waits and not known:
                 planned.next_run = max(planned.next_run, now + timedelta(seconds=LOOK_AGAIN))
         self._plan.run_pending()

@@ -102,7 +102,9 @@ class Bot:
         )
         self.owner = OwnerMessages(store, self.access, self.outbox, self.telegram, now)
         self.coins = Coins(store, settings.symbols)
-        self.watchers = Watchers(settings, store, self.coins, now=now, notify_owner=self.owner.keep)
+        self.watchers = Watchers(
+            settings, store, self.coins, now=now, notify_owner=self.owner.keep, published=self.outbox.wake
+        )
         whale_min = self.watchers.whales.default_threshold
         self.digests = Digests(store, symbols=self.coins, default_min=whale_min, now=now)
 
@@ -261,12 +263,12 @@ class Bot:
         self._store.messages.enqueue(0, "setMyCommands", {"commands": menu}, now=self.clock())
         self.outbox.wake()
         log.info(
-            "This is %s (bot %d). Folder: %s. Watching %s every %g s",
+            "This is %s (bot %d). Folder: %s. Watching %s every %.2g s",
             text.handle(username),
             self._settings.bot_id,
             self._lock.folder,
             ", ".join(self.coins),
-            self._settings.whale_interval_seconds,
+            self.watchers.whales.interval(),
         )
         if not self._store.chats.all():
             log.warning(

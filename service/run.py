@@ -70,7 +70,13 @@ def run(
         )
         opened = _store(lock, clock, env_file if settings.data_dir is None else None)
         if one_round:
-            return _one_round(make, lock, opened, events, patience=settings.whale_interval_seconds + once.ROUND_TIME)
+            return _one_round(
+                make,
+                lock,
+                opened,
+                events,
+                patience=once.ROUND_TIME + (settings.whale_interval_seconds or once.ROUND_TIME),
+            )
         if not _take(lock, events, notifier, wait=wait):
             return exit_codes.STOPPED if not events.empty() else exit_codes.ALREADY_RUNNING
         with opened as store:

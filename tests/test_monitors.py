@@ -105,6 +105,25 @@ def test_fractions_of_a_second_are_kept(clock: Clock, runner: Runner) -> None:
         clock.pass_(0.2)
 
 
+def test_a_job_whose_interval_changes_runs_when_it_says(clock: Clock, runner: Runner) -> None:
+    runs: list[int] = []
+    due = [clock.time]
+
+    def rest() -> float:
+        return (due[0] - clock.time).total_seconds()
+
+    job = Job(name="a", every=4.0, run=lambda: runs.append(1), rest=rest)
+    scheduler = runner(job)
+    scheduler.step()
+    due[0] = clock.time + datetime.timedelta(seconds=9)
+    for seconds, count in ((4.0, 1), (4.9, 1), (0.2, 2)):
+        clock.pass_(seconds)
+        scheduler.step()
+        assert len(runs) == count
+    due[0] = clock.time + datetime.timedelta(seconds=1)
+    assert scheduler.step() == pytest.approx(1)
+
+
 def test_a_clock_put_back_costs_at_most_one_interval(clock: Clock, runner: Runner) -> None:
     """As when summer time ends, or a wrong clock is set right."""
     runs: list[int] = []

@@ -42,14 +42,14 @@ class Watch:
 
     def restart(self) -> None:
         context = Context(
-            settings=Settings(token=TOKEN, symbols=("BTC",), whale_min=WhaleMin(1e6)),
+            settings=Settings(token=TOKEN, symbols=("BTC",), whale_min=WhaleMin(1e6), whale_interval_seconds=15.0),
             store=self.store,
             now=lambda: self.clock,
             coins=self.coins,
         )
         urls = self.sim.market_url
         venues = BinanceSpot(urls("binance"), deadline=2), CoinbaseExchange(urls("coinbase"), deadline=2)
-        self.monitor = WhaleMonitor(context, venues)
+        self.monitor = WhaleMonitor(context, venues, write_every=0)
 
     def tick(self, at: float, *, times: int = 1) -> None:
         """Look at the market `at` seconds after HOUR_AGO, and 15 s later again."""

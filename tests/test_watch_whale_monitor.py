@@ -44,6 +44,8 @@ class Watch:
         self.clock = time.time()
         self.notices: list[str] = []
         self.coins_stay = True
+        self.write_every = 0.0
+        self.published: Callable[[], None] = lambda: None
         self.symbols: tuple[str, ...] = ("BTC",)
         self.whale_min = WhaleMin(1e6)
         self.sources: Callable[[], list[SpotVenue]] = lambda: [
@@ -65,10 +67,11 @@ class Watch:
             settings=settings,
             store=self.store,
             now=lambda: self.clock,
+            published=lambda: self.published(),  # noqa: PLW0108 - tests change it
             notify_owner=self.notices.append,
             no_such_coin=self.no_such_coin,
         )
-        self.monitor = WhaleMonitor(context, self.sources())
+        self.monitor = WhaleMonitor(context, self.sources(), write_every=self.write_every)
         return self.monitor
 
     def no_such_coin(self, coin: str) -> bool:
@@ -520,7 +523,7 @@ def test_one_coin_that_always_fails_does_not_starve_the_others(
     assert sorted(alert.symbol for alert in watch.alerts) == ["BTC", "SOL"]
     health = watch.health("coinbase")
     assert (health.state, health.symbols) == ("ok", ("BTC", "SOL"))
-    assert "2 coins, checked 0 s ago" in health.line(watch.clock)
+    assert "2 coins every 4 s, checked 0 s ago" in health.line(watch.clock)
     assert f", except ETH: {health.except_for[5:]}" in health.line(watch.clock)
     (notice,) = watch.notices
     assert notice.startswith("No source answers for whale orders of ETH, so there are no such alerts now.")
@@ -745,7 +748,7 @@ def test_health_tells_what_is_used_how_far_it_is_and_what_fails(watch: Watch) ->
     watch.tick()
     watch.clock += 12
     lines = [health.line(watch.clock) for health in watch.monitor.feeds.health()]
-    assert lines[0].endswith("ok, 1 coin, checked 12 s ago, last trade of BTC 2 h 1 min ago")
+    assert lines[0].endswith("ok, 1 coin every 2 s, checked 12 s ago, last trade of BTC 2 h 1 min ago")
     assert lines[1].endswith("not needed")
     assert lines[0].startswith("Binance spot: ")
     watch.fail("binance", kind="retry_after", retry_after=40)

@@ -6,6 +6,7 @@ The state of one process; nothing is stored. A state is logged when it begins an
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import dataclass, replace
 from datetime import UTC, tzinfo
 from typing import NamedTuple
@@ -17,6 +18,8 @@ log = logging.getLogger(__name__)
 
 PATIENCE = 120.0  # seconds of failure after which the next source is read instead
 TELL_EVERY = 6 * 3600.0  # seconds between two notices to the owner about one source
+SLOWEST = 8.0  # times as rarely as usual, for one that keeps asking for fewer requests
+FORGIVEN_IN = 600.0  # seconds in which that fades to a half
 SILENT = 60.0  # seconds without a trade from which a line says so
 SHOWN = 3  # failing feeds that are named in a line
 
@@ -36,7 +39,7 @@ class SourceHealth:
     (it refuses for good) or `unused`. since: unix seconds when that began, or None. lag: seconds since
     its slowest coin was read. covers: what it is read for, in words, where that is not coins. except_for: the feeds
     that fail while the others are answered, with reasons. quietest: the coin that was traded longest ago, silent: how
-    many seconds ago.
+    many seconds ago. every: seconds between two looks, 0 where that is not shown.
     """
 
     source: str
@@ -55,6 +58,7 @@ class SourceHealth:
     except_for: str = ""
     quietest: str = ""
     silent: float = 0.0
+    every: float = 0.0
 
     @property
     def failing(self) -> bool:
@@ -65,6 +69,7 @@ class SourceHealth:
         """One line for people, times in their zone."""
         if self.state == "ok":
             covers = self.covers or text.count(len(self.symbols), "coin")
+            covers += f" every {self.every:.2g} s" if self.every else ""
             words = [f"{self.venue}: ok, {covers}, checked {text.duration(max(0.0, self.lag))} ago"]
             if self.silent >= SILENT:
                 words.append(f", last trade of {self.quietest} {text.duration(self.silent)} ago")
@@ -84,6 +89,18 @@ class SourceHealth:
         return "".join(words)
 
 
+class Use(NamedTuple):
+    """What a venue is read for, for /status: in words, or which coins. read_at: unix seconds up to which it was
+    read, None for its last answer. quietest: when the coin was traded that was traded longest ago, and which. every:
+    seconds between two looks, 0 where that is not shown."""
+
+    words: str = ""
+    symbols: tuple[str, ...] = ()
+    read_at: float | None = None
+    quietest: tuple[float, str] | None = None
+    every: float = 0.0
+
+
 class Health:
     """The state of one source as it changes; all times are unix seconds. A feed is one question, "" for all coins.
 
@@ -98,6 +115,7 @@ class Health:
         self.hung: set[str] = set()  # those of them that got no answer at all
         self._logged: set[str] = set()  # those of them that the log knows
         self._told_at: float | None = None
+        self._slow, self._slowed_at = 1.0, 0.0
         self.begin_tick()
 
     def begin_tick(self) -> None:
@@ -147,7 +165,9 @@ class Health:
         if error.retry_after is not None:
             self._down = True
             pause = max(1.0, error.retry_after)
-            if pause <= SHORT_PAUSE:
+            if error.too_often:
+                self._slow, self._slowed_at = min(SLOWEST, 2 * self.slowness(now)), now
+            elif pause <= SHORT_PAUSE:
                 self.hung.add(feed)
             if self.answered and pause <= SHORT_PAUSE:  # others were answered: this one alone may hang
                 self.seen = replace(self.seen, retry_at=now + pause)
@@ -199,6 +219,10 @@ class Health:
         for feed in sorted(self._logged - self._failing.keys()):
             log.info("%s answers for %s again", self.seen.host, feed)
         self._logged = set(self._failing)
+
+    def slowness(self, now: float) -> float:
+        """How many times as rarely as usual it is to be asked: double for each time it said so, then slowly less."""
+        return max(1.0, self._slow * math.pow(0.5, max(0.0, now - self._slowed_at) / FORGIVEN_IN))
 
     def owner_should_know(self, now: float) -> bool:
         """True once for each time it refuses requests from here, but not more often than every six hours."""

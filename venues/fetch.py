@@ -111,9 +111,10 @@ class Host:
     def _refused(self, status: int, headers: Mapping[str, str], words: str) -> SourceError:
         reason = f"HTTP {status}, {words}" if words else f"HTTP {status}"
         blocked, pause = status in (403, 451), _retry_after(headers)
+        too_often = not blocked and (pause is not None or status in (418, 429))
         if blocked or pause is None:
             pause = REFUSED_PAUSES.get(status)
-        return SourceError(self.name, reason, retry_after=pause, blocked=blocked)
+        return SourceError(self.name, reason, retry_after=pause, blocked=blocked, too_often=too_often)
 
     def _broken(self, error: Exception) -> SourceError:
         words = transport.reason(error, self._base)

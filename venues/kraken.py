@@ -36,6 +36,7 @@ class Kraken(Venue):
     """
 
     venue = "Kraken"
+    request_seconds = 1.5  # two thirds of the limit: with a tenth of it ten coins would take longer than a minute
     _NAMES = {"BTC": "XBT", "DOGE": "XDG"}
 
     def __init__(self, base_url: str, *, name: str = "kraken", deadline: float = 15.0, spacing: float = 0.0) -> None:
@@ -112,8 +113,8 @@ class Kraken(Venue):
             words = str(answer["error"][0])[:60]
             if words == "EQuery:Unknown asset pair":
                 raise UnknownSymbol(self.host, f"does not know {symbol}")
-            pause = LIMIT_PAUSE if "Too many requests" in words else None
-            raise SourceError(self.host, words, retry_after=pause)
+            too_often = "Too many requests" in words
+            raise SourceError(self.host, words, retry_after=LIMIT_PAUSE if too_often else None, too_often=too_often)
         return answer.get("result"), venue_ms
 
 

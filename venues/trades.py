@@ -32,14 +32,22 @@ class SourceError(Exception):
 
     host: the host's name. reason: a few words, without the URL and without any key. retry_after: seconds in which the
     host is asked nothing more; None when only this question failed. blocked: it refuses requests from this place, or
-    its name does not exist.
+    its name does not exist. too_often: it wants fewer requests.
     """
 
-    def __init__(self, host: str, reason: str, *, retry_after: float | None = None, blocked: bool = False) -> None:
+    def __init__(
+        self,
+        host: str,
+        reason: str,
+        *,
+        retry_after: float | None = None,
+        blocked: bool = False,
+        too_often: bool = False,
+    ) -> None:
         self.host, self.reason = host, one_line(redact(reason))  # it may hold the host's own words
         super().__init__(f"{host}: {self.reason}")
         self.retry_after = retry_after
-        self.blocked = blocked
+        self.blocked, self.too_often = blocked, too_often
 
 
 class UnknownSymbol(SourceError):

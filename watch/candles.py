@@ -16,7 +16,7 @@ from watch.feeds import Feeds
 from watch.levels import Moves, as_trades
 
 DAY, WEEK = 86400, 7 * 86400
-A_TICK = 3  # requests: a week of ten coins is complete after ten ticks
+A_TICK = 3  # requests, where ticks are rare: a week of ten coins is complete after ten of them
 FINAL = 15.0  # seconds after its end in which a bar may still change
 
 
@@ -39,12 +39,15 @@ class Candles:
         self._seen: dict[str, int] = {}  # coin -> up to which its bars were looked through
         self._nowhere: dict[str, set[int]] = {}  # coin -> starts of bars that Binance does not have
 
-    def fill(self, serving: Mapping[str, SpotVenue]) -> None:
-        """Ask for missing bars. serving: coins with the venue that has just answered for them. Raises StoreError."""
+    def fill(self, serving: Mapping[str, SpotVenue], *, most: int = A_TICK) -> None:
+        """Ask for missing bars. serving: coins with the venue that has just answered for them. most: requests.
+
+        Raises StoreError.
+        """
         venues = {symbol: venue for symbol, venue in serving.items() if isinstance(venue, BinanceSpot)}
         for symbol, venue in venues.items():
             self._look(symbol, self._read_at(venue.venue, symbol) or 0.0)
-        for _ in range(A_TICK):
+        for _ in range(most):
             waiting = [symbol for symbol in venues if self._missing[symbol]]
             if not waiting or self._feeds.stopping:
                 return

@@ -11,12 +11,12 @@ import math
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from base import text
 from base.config import Settings
 from store import Store
-from venues.availability import PATIENCE, TELL_EVERY, Health, SourceHealth
+from venues.availability import PATIENCE, TELL_EVERY, Health, SourceHealth, Use
 from venues.coinglass import Refused
 from venues.trades import SourceError, UnknownSymbol
 
@@ -45,6 +45,7 @@ T = TypeVar("T")
 @dataclass(frozen=True, kw_only=True)
 class Context:
     """What a watcher works with. now: unix seconds. notify_owner: sends a sentence; may be called in a transaction.
+    published: called when an alert is committed that should not wait for the end of the tick.
 
     coins: those that are watched now, None for those of the settings. no_such_coin: gets one that no venue has,
     and says whether it stays on the list.
@@ -53,6 +54,7 @@ class Context:
     settings: Settings
     store: Store
     now: Callable[[], float] = time.time
+    published: Callable[[], None] = lambda: None
     notify_owner: Callable[[str], None] = lambda words: None
     coins: Sequence[str] | None = None
     no_such_coin: Callable[[str], bool] = lambda coin: True
@@ -60,16 +62,6 @@ class Context:
     def symbols(self) -> tuple[str, ...]:
         """The coins that are watched now."""
         return tuple(self.settings.symbols if self.coins is None else self.coins)
-
-
-class Use(NamedTuple):
-    """What a venue is read for, for /status: in words, or which coins. read_at: unix seconds up to which it was
-    read, None for its last answer. quietest: when the coin was traded that was traded longest ago, and which."""
-
-    words: str = ""
-    symbols: tuple[str, ...] = ()
-    read_at: float | None = None
-    quietest: tuple[float, str] | None = None
 
 
 class Feeds(Generic[V]):
@@ -121,6 +113,10 @@ class Feeds(Generic[V]):
         now, known = self._now(), self._health.values()
         return any(one.may_be_asked(now) and (one.seen.failing or one.failing_feeds()) for one in known)
 
+    def slowness(self, venue: V) -> float:
+        """How many times as rarely as usual this venue wants to be asked."""
+        return self._health[venue.name].slowness(self._now())
+
     def health(self) -> list[SourceHealth]:
         """Every venue in order of preference, for /status."""
         now, uses = self._now(), self._uses
@@ -130,7 +126,7 @@ class Feeds(Generic[V]):
             if use is not None:
                 lag = now - (use.read_at or seen.last_ok or now)
                 traded_at, coin = use.quietest or (now, "")
-                seen = replace(seen, symbols=use.symbols, covers=use.words, lag=lag)
+                seen = replace(seen, symbols=use.symbols, covers=use.words, lag=lag, every=use.every)
                 seen = replace(seen, quietest=coin, silent=max(0.0, now - traded_at))
             elif seen.state == "ok":
                 seen = replace(seen, state="unused", since=None)

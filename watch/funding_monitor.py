@@ -12,11 +12,12 @@ from collections.abc import Callable
 from alerts.publish import publish
 from base import text
 from store.rows import Alert
+from venues.availability import Use
 from venues.coinglass import CoinGlass
 from venues.hyperliquid import Hyperliquid
 from venues.okx import Okx
 from venues.perpetuals import Rate, Reading
-from watch.feeds import Context, Feeds, Use
+from watch.feeds import Context, Feeds
 from watch.funding import Change, Crossings
 
 STATE = "funding:crossings"

@@ -22,11 +22,12 @@ from alerts.publish import announce, publish
 from base import text
 from store.markets import MARK_EVERY
 from store.rows import Alert
+from venues.availability import Use
 from venues.coinglass import EXCHANGES, CoinGlass
 from venues.gate import Gate
 from venues.okx import Okx
 from venues.perpetuals import Liquidation, Reading
-from watch.feeds import Context, Feeds, Use
+from watch.feeds import Context, Feeds
 from watch.gaps import Gap, keep_gaps
 from watch.thresholds import smallest
 from watch.waves import Wave, Waves

@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 PAGES_A_TICK = 20  # of one coin, so that catching up does not starve the others
 REPLAY = 600.0  # seconds of an outage that are read again; older orders make no alert
+FRESH = 15.0  # seconds after which an order is not told before those of the next coins
 PROGRESS_EVERY = 4.0  # seconds between two log lines while the bot catches up
 
 
@@ -60,6 +61,16 @@ class Batch:
     flawed: set[tuple[str, int]] = field(default_factory=set)
     levels: Moves = field(default_factory=Moves)
 
+    def urgent(self) -> bool:
+        """Is there something to tell that has just happened?"""
+        told = [(order.last.at_ms, clock) for order, _, clock in self.orders]
+        told += [(touch.trade.at_ms, clock) for touch, _, clock in self.levels.touches]
+        return not self.gaps and any(clock - at_ms / 1000 <= FRESH for at_ms, clock in told)
+
+    def may_wait(self, begun: Collection[tuple[str, int]]) -> bool:
+        """Is it nothing but more trades of these bars, which are stored? They are read again if they never are."""
+        return not (self.orders or self.gaps or self.flawed or self.levels.levels) and self.bars.keys() <= set(begun)
+
 
 class SpotReader:
     """Reads one coin of one venue at a time, up to the newest trade. For one thread."""
@@ -72,6 +83,11 @@ class SpotReader:
         self._behind: set[str] = set()  # coins whose feed was not read to its end yet
         self._progress = Progress()
 
+    @property
+    def batch(self) -> Batch:
+        """What was read since the last `take_batch`."""
+        return self._batch
+
     def take_batch(self) -> Batch:
         """What was read since the last call."""
         batch, self._batch = self._batch, Batch()
@@ -80,11 +96,16 @@ class SpotReader:
     def forget(self) -> None:
         """Continue from what is stored, after what is in memory could not be stored."""
         self._states.clear()
+        self._batch = Batch()
 
     def keep(self, symbols: Collection[str]) -> None:
         """Forget every other coin: when it is watched again it is read from its newest trade on."""
         self._states = {key: state for key, state in self._states.items() if key[1] in symbols}
         self._behind &= set(symbols)
+        gone = {feed for feed in self._batch.feeds if feed.symbol not in symbols}
+        if gone:
+            self._batch.feeds -= gone
+            self._batch.bars = {key: bar for key, bar in self._batch.bars.items() if key[0] in symbols}
 
     def read_at(self, venue: str, symbol: str) -> float | None:
         """Unix seconds up to which the feed was read; None when it was not."""
@@ -96,9 +117,10 @@ class SpotReader:
         state = self._states.get((venue, symbol))
         return (state.silence.newest or None) if state is not None else None
 
-    def unfinished(self) -> bool:
-        """Whether an order is a whale already and may still be growing."""
-        return any(state.clusterer.pending_usd >= state.clusterer.threshold for state in self._states.values())
+    def unfinished(self) -> dict[str, float]:
+        """The coins with an order that is a whale already and may still be growing, with their thresholds."""
+        clusters = {symbol: state.clusterer for (_, symbol), state in tuple(self._states.items())}
+        return {symbol: one.threshold for symbol, one in clusters.items() if one.pending_usd >= one.threshold}
 
     def end_tick(self) -> None:
         """Log that a long catch-up is over."""

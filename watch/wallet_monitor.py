@@ -15,10 +15,11 @@ from alerts.publish import publish
 from alerts.wording import short
 from base import coins, text
 from store.rows import Alert, WalletSnapshot, WatchedWallet
+from venues.availability import Use
 from venues.coinglass import CoinGlass, WhaleMove
 from venues.hyperliquid import Hyperliquid, Snapshot, wallet_url
 from watch import wallets
-from watch.feeds import Context, Feeds, Use
+from watch.feeds import Context, Feeds
 from watch.gaps import Gap, keep_gaps
 from watch.wallets import Change
 

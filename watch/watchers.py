@@ -31,7 +31,8 @@ class Watcher(Protocol):
 class Watchers:
     """Four monitors, each with connections of its own: a `requests` session is for one thread.
 
-    Each `tick` is for one thread; everything else is for any. notify_owner: gets sentences about sources.
+    Each `tick` is for one thread; everything else is for any. notify_owner: gets sentences about sources. published:
+    called when an alert is to be sent before the end of a tick.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Watchers:
         *,
         now: Callable[[], float],
         notify_owner: Callable[[str], None],
+        published: Callable[[], None] = lambda: None,
     ) -> None:
         urls = settings.source_urls
 
@@ -54,7 +56,13 @@ class Watchers:
             return True
 
         context = Context(
-            settings=settings, store=store, now=now, notify_owner=notify_owner, coins=coins, no_such_coin=no_such_coin
+            settings=settings,
+            store=store,
+            now=now,
+            published=published,
+            notify_owner=notify_owner,
+            coins=coins,
+            no_such_coin=no_such_coin,
         )
         okx, gate = partial(Okx, urls["okx"], now=now), Gate(urls["gate"], now=now)
         hyperliquid = partial(Hyperliquid, urls["hyperliquid"], now=now)

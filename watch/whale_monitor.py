@@ -2,7 +2,7 @@
 
 `tick` reads every coin from its cursor to the newest trade of the first venue that answers. Each alert is committed
 with its messages, the cursors last: after a kill at any instant what was not committed is read again, and no alert is
-sent twice.
+sent twice. Trades that are no news are written every few ticks only, because that is most of what the bot writes.
 """
 
 from __future__ import annotations
@@ -14,24 +14,36 @@ from functools import partial
 from alerts.publish import publish
 from base import text
 from store.rows import Alert
-from venues.availability import PATIENCE
+from venues.availability import PATIENCE, Use
 from venues.spot import SpotVenue
-from watch.candles import Candles
-from watch.feeds import Context, Feeds, Use
+from watch.candles import A_TICK, Candles
+from watch.feeds import Context, Feeds
 from watch.gaps import keep_gaps
 from watch.levels import LATE
 from watch.orders import Order
+from watch.pace import interval
 from watch.spot_reader import SpotReader
 from watch.thresholds import Thresholds, smallest
 
 log = logging.getLogger(__name__)
 
+SELDOM = 10.0  # seconds between two ticks, from which each may ask for several candles
+WRITE_EVERY = 15.0  # seconds for which bars and cursors may wait in memory
+BEGUN_FOR = 3600.0  # seconds for which it is known that a bar was stored
+
 
 class WhaleMonitor:
-    """Finds whale orders. `tick` is for one thread; `feeds` and `default_threshold` for any."""
+    """Finds whale orders. `tick` and `look_again` are for one thread; everything else is for any.
 
-    def __init__(self, context: Context, venues: Sequence[SpotVenue]) -> None:
+    write_every: seconds for which bars and cursors may wait.
+    """
+
+    def __init__(self, context: Context, venues: Sequence[SpotVenue], *, write_every: float = WRITE_EVERY) -> None:
         self._symbols, self._store, self._now = context.symbols, context.store, context.now
+        self._published, self._write_every = context.published, write_every
+        self._written_at = 0.0
+        self._begun: set[tuple[str, int]] = set()  # bars that are stored, as far as they were built then
+        self._every = context.settings.whale_interval_seconds
         self._no_such_coin = context.no_such_coin
         self._thresholds = Thresholds(context.settings, context.store, context.symbols)
         self.feeds = Feeds("whale orders", venues, context, fallbacks=True, silent_after=PATIENCE)
@@ -53,11 +65,7 @@ class WhaleMonitor:
         self._forget_removed(symbols)
         thresholds = smallest(self._store, "whales", {coin: self.default_threshold(coin) for coin in symbols})
         before = dict(self._serving)
-        for symbol in self.feeds.in_turn(symbols):
-            if self.feeds.stopping:
-                break
-            self._read(symbol, thresholds[symbol])
-        self._commit()
+        self._read_all({symbol: thresholds[symbol] for symbol in self.feeds.in_turn(symbols)})
         self._reader.end_tick()
         self._note_changes(before)
         unknown = {symbol for symbol in self._unserved if not self.feeds.knowing(symbol)}
@@ -66,7 +74,36 @@ class WhaleMonitor:
         # After the trades, from a venue that has just answered: a failure here costs no alert.
         if served and not self.feeds.stopping:
             self._thresholds.refresh(next(iter(served)), now=self._now())
-            self._candles.fill({symbol: venue for venue, use in served.items() for symbol in use.symbols})
+            serving = {symbol: venue for venue, use in served.items() for symbol in use.symbols}
+            self._candles.fill(serving, most=1 if self.interval() < SELDOM else A_TICK)
+
+    def look_again(self) -> None:
+        """Read the coins of `unfinished` once more, sooner than the next tick. Raises StoreError."""
+        self._read_all(self.unfinished())
+
+    def interval(self) -> float:
+        """Seconds from one tick to the next."""
+        if self._every is not None:
+            return self._every
+        served = [self._serving.get(symbol, self.feeds.venues[0]) for symbol in self._symbols()]
+        venues = {venue: served.count(venue) for venue in self.feeds.venues}
+        return interval(venues, {venue: self.feeds.slowness(venue) for venue in venues})
+
+    def _read_all(self, thresholds: Mapping[str, float]) -> None:
+        """Read these coins, and write what was found."""
+        try:
+            for symbol, threshold in thresholds.items():
+                if self.feeds.stopping:
+                    break
+                self._read(symbol, threshold)
+                if self._reader.batch.urgent():  # the next coins may take seconds
+                    self._commit()
+            waited = self._now() - self._written_at
+            if not self._reader.batch.may_wait(self._begun) or not 0 <= waited < self._write_every:
+                self._commit()
+        except BaseException:  # whatever it was, what was read is not stored
+            self._reader.forget()
+            raise
 
     def _forget_removed(self, symbols: Sequence[str]) -> None:
         """What is known of coins that are not watched any more."""
@@ -92,26 +129,25 @@ class WhaleMonitor:
         batch = self._reader.take_batch()
         if not (batch.orders or batch.gaps or batch.feeds):
             return
-        now = self._now()
+        self._written_at = now = self._now()
         # Late by the venue's clock: a wrong local one would call every alert late, or none.
         alerts = [
             _alert(order, venue, late=clock - order.last.at_ms / 1000 > LATE) for order, venue, clock in batch.orders
         ]
-        try:
+        with self._store.transaction():
+            keep_gaps(self._store, batch.gaps, now=now)
+        for alert in sorted(alerts, key=lambda alert: (alert.at_ms, alert.key)):
             with self._store.transaction():
-                keep_gaps(self._store, batch.gaps, now=now)
-            for alert in sorted(alerts, key=lambda alert: (alert.at_ms, alert.key)):
-                with self._store.transaction():
-                    publish(self._store, alert, now=now, default_min=self.default_threshold(alert.symbol))
-            with self._store.transaction():
-                batch.levels.keep(self._store, now=now)
-                self._store.markets.add_bars(batch.bars.values())
-                self._store.markets.mark_flawed(batch.flawed)
-                for feed in batch.feeds:
-                    self._store.markets.set_cursor(feed.venue, feed.symbol, feed.stored, at=feed.at)
-        except BaseException:  # whatever it was, what was read is not stored
-            self._reader.forget()
-            raise
+                publish(self._store, alert, now=now, default_min=self.default_threshold(alert.symbol))
+        with self._store.transaction():
+            batch.levels.keep(self._store, now=now)
+            self._store.markets.add_bars(batch.bars.values())
+            self._store.markets.mark_flawed(batch.flawed)
+            for feed in batch.feeds:
+                self._store.markets.set_cursor(feed.venue, feed.symbol, feed.stored, at=feed.at)
+        self._begun = {key for key in self._begun | batch.bars.keys() if key[1] > now - BEGUN_FOR}
+        if batch.urgent():
+            self._published()
 
     def _served(self) -> dict[SpotVenue, Use]:
         """The venues in use, in order of preference, each with its coins."""
@@ -123,7 +159,7 @@ class WhaleMonitor:
                 read_at = min((at for at in read if at is not None), default=None)
                 traded = ((self._reader.traded_at(venue.venue, symbol), symbol) for symbol in symbols)
                 quietest = min(((at, symbol) for at, symbol in traded if at is not None), default=None)
-                found[venue] = Use(symbols=symbols, read_at=read_at, quietest=quietest)
+                found[venue] = Use(symbols=symbols, read_at=read_at, quietest=quietest, every=self.interval())
         return found
 
     def _note_changes(self, before: Mapping[str, SpotVenue]) -> None:
