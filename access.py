@@ -44,6 +44,14 @@ class Role(Enum):
     STRANGER = "stranger"
 
 
+class Link(Enum):
+    """When a link is shown on the terminal that makes whoever opens it the owner."""
+
+    NEVER = "never"
+    IF_NEEDED = "when nobody could use the bot"
+    ONLY = "in any case, and the bot ends when it was opened"
+
+
 class Knock(Enum):
     """What follows when a stranger writes."""
 

@@ -49,7 +49,7 @@ if sys.version_info < (3, 11):  # noqa: UP036 - before what an older one cannot 
     )
     sys.exit(78)
 
-from base import config, exit_codes, shell
+from base import config, console, exit_codes, shell
 from base.config import ConfigError
 from base.secrets import redact
 
@@ -172,18 +172,19 @@ def _is_missing(path: Path) -> bool:
 def _run(env_file: Path, arguments: argparse.Namespace) -> int:
     """The bot itself; on a terminal, what it needs to begin with is asked for."""
     gc.disable()  # nothing that is imported is garbage: looking for it takes a twentieth of the start
-    from manage import setup
+    from access import Link
     from service import run  # and with it the libraries, which no subcommand should have to wait for
-    from service.owner import Link
 
     gc.freeze()
     gc.enable()
-    terminal = setup.interactive() and not arguments.once
+    terminal = console.interactive() and not arguments.once
     try:
         settings = config.load(env_file, owner_may_come=True)
     except ConfigError as error:
         if not terminal:
             raise
+        from manage import setup
+
         asked = setup.begin(env_file, error)
         if asked is None:
             return exit_codes.BAD_SETTINGS

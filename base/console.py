@@ -79,6 +79,18 @@ class ConsoleHandler(logging.Handler):
         self._hangs = self._hangs or not self._console.drain()
 
 
+def interactive() -> bool:
+    """Can this process ask questions: a terminal at both ends, and not in its background."""
+    if sys.stdin is None or sys.stdout is None or not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return False
+    if sys.platform != "win32":
+        try:
+            return os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
+        except OSError:
+            return False
+    return True
+
+
 def _write(stream: TextIO, text: str) -> None:
     raw = getattr(getattr(stream, "buffer", None), "raw", None)
     if raw is None:  # not a console but an object in its place

@@ -15,8 +15,8 @@ import time
 from pathlib import Path
 from urllib.parse import unquote
 
-from access import OwnerLink
-from base import config, exit_codes, text, typed
+from access import Link, OwnerLink
+from base import config, console, exit_codes, text, typed
 from base.config import OWNER, TOKEN, ConfigError, Settings
 from base.kinds import TOKEN_FORM
 from base.secrets import TOKEN_LIKE
@@ -51,18 +51,6 @@ class Left(Exception):
     """The person at the terminal left the dialogue: nothing was changed."""
 
 
-def interactive() -> bool:
-    """Can this process ask questions: a terminal at both ends, and not in its background."""
-    if sys.stdin is None or sys.stdout is None or not (sys.stdin.isatty() and sys.stdout.isatty()):
-        return False
-    if sys.platform != "win32":
-        try:
-            return os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
-        except OSError:
-            return False
-    return True
-
-
 def begin(env_file: Path, error: ConfigError) -> Settings | None:
     """The first run, when settings failed with `error`: asks for a token, writes it, returns the settings with it.
 
@@ -95,7 +83,7 @@ def begin(env_file: Path, error: ConfigError) -> Settings | None:
 
 def run(env_file: Path, arguments: argparse.Namespace) -> int:
     """`python bot.py setup`: change token or owner, keep the rest."""
-    if not interactive():
+    if not console.interactive():
         in_terminal = f"Run it in a terminal, not in the background: {bot_command('setup')}"
         print(f"Setup asks questions. {in_terminal}", file=sys.stderr)
         print(f"Without a terminal, add these lines to {env_file}:\n{config.lines(TOKEN, OWNER)}", file=sys.stderr)
@@ -146,8 +134,7 @@ def _finish(env_file: Path, settings: Settings, username: str, *, link: bool, ch
     if link:
         if holder is not None:
             return _link_of_running(running.folder, holder, username)
-        from service import run as process
-        from service.owner import Link  # the whole bot, only to be claimed
+        from service import run as process  # the whole bot, only to be claimed
 
         return process.run(settings, env_file=env_file, link=Link.ONLY)
     if not changed:

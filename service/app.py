@@ -9,28 +9,27 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from access import Access, Groups
+from access import Groups, Link
 from alerts.attachments import makers
 from alerts.digest import Digests
 from alerts.paused import pause
 from alerts.publish import compose
 from base import exit_codes, text
 from base.clock import Clock
-from base.config import NOBODY, ConfigError, Settings
+from base.config import Settings
 from base.worker import Worker
-from botapi.client import Telegram
-from botapi.conflict import ConflictPolicy
 from botapi.events import OutboxEvents, PollerEvents
 from botapi.outbox import Outbox
-from botapi.poller import LONG_POLL, Poller
+from botapi.poller import LONG_POLL
 from commands import table
 from commands.context import Context
 from commands.dispatch import Commands
 from commands.inbox import Inbox
 from lock import InstanceLock
 from monitors import Jobs, Scheduler
+from service.listening import Listening
 from service.metrics import Latency
-from service.owner import Link, OwnerInvitation, OwnerMessages
+from service.owner import OwnerInvitation, OwnerMessages
 from service.state import Snapshot, State
 from service.watchdog import PATIENCE, Watchdog
 from store import Store
@@ -44,7 +43,7 @@ log = logging.getLogger(__name__)
 
 
 class Bot:
-    """The parts of one running bot. Raises ConfigError when nobody could use it.
+    """The parts of one running bot, which polls already.
 
     end: ends the process, with an exit code and a sentence for people; from any thread, and it returns at once.
     env_file: where an owner who opens the link is saved.
@@ -55,6 +54,7 @@ class Bot:
         settings: Settings,
         lock: InstanceLock,
         store: Store,
+        listening: Listening,
         *,
         clock: Clock,
         end: Callable[[int, str], None],
@@ -62,18 +62,15 @@ class Bot:
         link: Link = Link.NEVER,
     ) -> None:
         self._settings, self._lock, self._store, self._end = settings, lock, store, end
-        self.clock = clock
+        self.clock, self._listening = clock, listening
+        self.telegram, self.access, self.poller = listening.telegram, listening.access, listening.poller
+        self._died = listening.died
         self.refused = threading.Event()  # Telegram does not take the token
         self._told_of_refusal = threading.Lock()  # taken once, never released
-        store.when_damaged(self._crash)
-        self.telegram = Telegram(settings.token, settings.api_url, clock=clock)
-        self.access = Access(store, owner_id=settings.owner_id, allowed_users=settings.allowed_users, now=clock)
-        nobody = self.access.owner_id is None and not settings.allowed_users
-        if nobody and link is Link.NEVER:
-            raise ConfigError([NOBODY], missing=("OWNER_ID",))
+        nobody = listening.nobody
         self.invitation = OwnerInvitation(store, self.access, env_file, link=link, nobody=nobody, end=end, now=clock)
         self._make_alerts()
-        self._make_listening()
+        self._make_commands()
         self._make_service()
 
     def _make_alerts(self) -> None:
@@ -85,7 +82,7 @@ class Bot:
             send_rate=settings.sends_per_second,
             now=now,
             alerts_paused=lambda: self.poller.polling_state().alerts_paused,
-            is_ours=lambda update_id: self.poller.is_ours(update_id),  # noqa: PLW0108 - made below
+            is_ours=self.poller.is_ours,
             events=OutboxEvents(
                 sent=self.latency.add,
                 token_refused=self._token_refused,
@@ -108,7 +105,7 @@ class Bot:
         whale_min = self.watchers.whales.default_threshold
         self.digests = Digests(store, symbols=self.coins, default_min=whale_min, now=now)
 
-    def _make_listening(self) -> None:
+    def _make_commands(self) -> None:
         settings, store, now = self._settings, self._store, self.clock
         self.context = Context(
             store,
@@ -118,34 +115,13 @@ class Bot:
             default_min=self.watchers.default_threshold,
             status=lambda zone: self.state.lines(zone, polling=self.poller.status(zone)),
         )
-        stale = settings.stale_after_minutes * 60
-        self.poller = Poller(
-            self.telegram,
+        self.inbox = Inbox(
             store,
-            Inbox(
-                store,
-                self.access,
-                Commands(self.context),
-                stale_after=stale,
-                now=now,
-                limited=settings.sends_per_second > 0,
-            ),
-            events=PollerEvents(
-                connected=self._connected,
-                end=self._end,
-                died=self._died,
-                tell_owner=self.owner.tell,
-                changed=self.outbox.wake,
-                reached=self.outbox.try_again,
-            ),
-            policy=ConflictPolicy(
-                on_conflict=settings.on_conflict,
-                patience=settings.conflict_patience_minutes * 60,
-                alone_here=settings.machine_wide_lock,
-                host=settings.bot_name or socket.gethostname(),
-            ),
-            drop_pending=settings.drop_pending_updates,
+            self.access,
+            Commands(self.context),
+            stale_after=settings.stale_after_minutes * 60,
             now=now,
+            limited=settings.sends_per_second > 0,
         )
 
     def _make_service(self) -> None:
@@ -197,12 +173,23 @@ class Bot:
                 on_death=self._died,
             )
 
+    def serve(self) -> None:
+        """From now on what the poller brings is handled."""
+        self._listening.serve(
+            self.inbox,
+            PollerEvents(
+                connected=self._connected,
+                tell_owner=self.owner.tell,
+                changed=self.outbox.wake,
+                reached=self.outbox.try_again,
+            ),
+        )
+
     def start(self) -> None:
-        """Start every thread. Returns at once."""
+        """Start every thread; the poller's runs. Returns at once."""
         self.owner.tell_of_damage()
         self.access.sweep()
-        # The poller first: it waits for the network, and the others start meanwhile.
-        self.poller.start()
+        self.serve()
         self.outbox.start()
         self.scheduler.start()
         self.watchdog.worker.start()
@@ -245,9 +232,6 @@ class Bot:
 
     def _crash(self, words: str) -> None:
         self._end(exit_codes.CRASHED, words)
-
-    def _died(self, thread: str) -> None:
-        self._crash(f"The thread {thread} ended unexpectedly, so the bot stops. The error is in the lines above.")
 
     def _token_refused(self, words: str) -> None:
         self.refused.set()

@@ -11,9 +11,11 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from base import exit_codes, text
+from base.config import Settings
 from base.shell import bot_command
 from botapi.client import Telegram
 from botapi.errors import TelegramError, TokenRefused
@@ -34,6 +36,11 @@ READ_TIME = 20.0  # seconds within which they are read
 STALE_AFTER = 1440.0  # minutes: rounds may be rare, and what was typed meanwhile is meant for the next one
 
 Pause = Callable[[float], bool]  # rest so many seconds; True when a signal asks to stop
+
+
+def for_a_round(settings: Settings) -> Settings:
+    """The settings of a running bot as a round needs them."""
+    return replace(settings, stale_after_minutes=max(settings.stale_after_minutes, STALE_AFTER))
 
 
 def alone(

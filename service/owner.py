@@ -6,10 +6,9 @@ import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 
-from access import LINK_LIFETIME, Access, OwnerLink, link_url
+from access import LINK_LIFETIME, Access, Link, OwnerLink, link_url
 from base import exit_codes, text
 from base.console import show
 from base.shell import bot_command
@@ -25,14 +24,6 @@ EXPIRED = (
     "The owner link has expired or was opened in a group. Start the bot again for a new link, or set OWNER_ID in the "
     "settings file."
 )
-
-
-class Link(Enum):
-    """When a link is shown on the terminal that makes whoever opens it the owner."""
-
-    NEVER = "never"
-    IF_NEEDED = "when nobody could use the bot"
-    ONLY = "in any case, and the bot ends when it was opened"
 
 
 @dataclass

@@ -1,4 +1,7 @@
-"""The bot as one process: take the lock, start the parts, wait for a signal, stop in order. Or one round (--once)."""
+"""The bot as one process: take the lock, start the parts, wait for a signal, stop in order. Or one round (--once).
+
+What the first getUpdates does not need is imported where it is used, which is after it.
+"""
 
 from __future__ import annotations
 
@@ -10,26 +13,26 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from access import Link
 from base import exit_codes, logs
 from base.clock import Clock
 from base.config import Settings
 from botapi.storage import StoreError
 from lock import InstanceLock, LockError
-from machine import accounts, stop_requests, supervisor
+from machine import accounts, stop_requests
 from machine.folders import FolderError, bot_folder
 from machine.holder import Holder, refusal, stop_command
 from machine.stop_requests import Signals
-from service import once
-from service.app import Bot
-from service.owner import Link
+from service.listening import Listening
 from service.systemd import Notifier
-from service.watchdog import end_for_sure
 from store import Store
+
+if TYPE_CHECKING:
+    from service.app import Bot
 
 log = logging.getLogger(__name__)
 
@@ -64,24 +67,30 @@ def run(
         lock = InstanceLock(folder, settings.token, machine_wide=settings.machine_wide_lock)
         clock = Clock()
         if one_round:
-            settings = replace(settings, stale_after_minutes=max(settings.stale_after_minutes, once.STALE_AFTER))
-        make = partial(
-            Bot, settings, lock, clock=clock, end=lambda *end: events.put(End(*end)), env_file=env_file, link=link
-        )
+            from service import once
+
+            settings = once.for_a_round(settings)
+
+        def end(code: int, message: str) -> None:
+            events.put(End(code, message))
+
+        def load(store: Store, listening: Listening) -> Bot:
+            from service.app import Bot
+
+            return Bot(settings, lock, store, listening, clock=clock, end=end, env_file=env_file, link=link)
+
+        listen = partial(Listening, settings, clock=clock, end=end, link=link)
         opened = _store(lock, clock, env_file if settings.data_dir is None else None)
         if one_round:
-            return _one_round(
-                make,
-                lock,
-                opened,
-                events,
-                patience=once.ROUND_TIME + (settings.whale_interval_seconds or once.ROUND_TIME),
-            )
+            return _one_round(settings, lock, opened, listen, load, events)
         if not _take(lock, events, notifier, wait=wait):
             return exit_codes.STOPPED if not events.empty() else exit_codes.ALREADY_RUNNING
         with opened as store:
             logs.to_file(folder / "bot.log", settings.log_format)
-            return _run(make(store=store), lock, events, notifier)
+            stop_requests.withdraw(folder)  # left over from an earlier process
+            listening = listen(store)
+            listening.start()
+            return _run(load(store, listening), lock, events, notifier)
     except (FolderError, LockError, StoreError) as error:
         print(error, file=sys.stderr)
         return exit_codes.BAD_SETTINGS
@@ -105,6 +114,9 @@ def _take(lock: InstanceLock, events: queue.SimpleQueue[object], notifier: Notif
         return True
     if stopped():
         return False
+    from machine import supervisor
+    from service import once
+
     holder = lock.holder()
     if holder is not None and "--once" in holder.command.split():
         log.info("Waiting for a `--once` round to finish")
@@ -122,7 +134,8 @@ def _take(lock: InstanceLock, events: queue.SimpleQueue[object], notifier: Notif
 
 def _run(bot: Bot, lock: InstanceLock, events: queue.SimpleQueue[object], notifier: Notifier) -> int:
     """Start the bot, wait for a reason to stop, stop it; returns the exit code."""
-    stop_requests.withdraw(lock.folder)  # left over from an earlier process
+    from service.watchdog import end_for_sure
+
     bot.start()
     end = _wait_for_end(bot, lock, events, notifier)
     end_for_sure(end.code)
@@ -149,14 +162,15 @@ def _wait_for_end(bot: Bot, lock: InstanceLock, events: queue.SimpleQueue[object
 
 
 def _one_round(
-    make: Callable[..., Bot],
+    settings: Settings,
     lock: InstanceLock,
     opened: AbstractContextManager[Store],
+    listen: Callable[[Store], Listening],
+    load: Callable[[Store, Listening], Bot],
     events: queue.SimpleQueue[object],
-    *,
-    patience: float,
 ) -> int:
     """`--once`: a round of our own, or next to a running bot the round of that bot; returns the exit code."""
+    from service import once
 
     def pause(seconds: float) -> bool:
         try:
@@ -168,12 +182,14 @@ def _one_round(
     began = time.time()
     if lock.acquire():
         with opened as store:
-            bot = make(store=store)
+            bot = load(store, listen(store))
+            bot.serve()
             return once.alone(bot.jobs, bot.telegram, bot.poller, pause=pause, refused=bot.refused)
     if not lock.same_folder:
         print(refusal(lock.holder(), lock.bot_id, lock.name), file=sys.stderr)
         print("It uses another folder: --once needs the same DATA_DIR as the running bot.", file=sys.stderr)
         return exit_codes.ALREADY_RUNNING
+    patience = once.ROUND_TIME + (settings.whale_interval_seconds or once.ROUND_TIME)
     with closing(Store(lock.folder / "bot.db")) as store:
         return once.beside(store, lock.folder, since=began, patience=patience, pause=pause)
 

@@ -112,10 +112,9 @@ def test_a_library_enters_by_its_doors_only() -> None:
     assert {library: places - DOORS[library] for library, places in users.items() if places - DOORS[library]} == {}
 
 
-NOT_AT_A_START = {  # imported when they are needed: a start without them is quicker and smaller
+NEVER_AT_A_START = {  # imported when they are needed
     *(
         "psycopg",
-        "store.postgres",
         "psutil",
         "PIL",
         "matplotlib",
@@ -125,21 +124,26 @@ NOT_AT_A_START = {  # imported when they are needed: a start without them is qui
         "http.server",
         "asyncio",
     ),
-    *("service.web", "alerts.chart", "manage.doctor", "manage.checks", "manage.install", "manage.demo"),
+    *("store.postgres", "service.web", "alerts.chart", "manage"),
 }
+AFTER_THE_FIRST_POLL = {"schedule", "monitors", "watch", "alerts", "commands", "service.state", "service.once"}
 
 
 def test_a_start_imports_nothing_that_it_does_not_need(tmp_path: Path) -> None:
     start = (
-        "import sys, bot; from pathlib import Path; from manage import setup; from service import run; "
-        "lock = run.InstanceLock(Path(sys.argv[1]), '42:x'); lock.acquire(); lock.name = 'a_bot'; print(*sys.modules)"
+        "import sys, bot; from pathlib import Path; from service import run; "
+        "lock = run.InstanceLock(Path(sys.argv[1]), '42:x'); lock.acquire(); lock.name = 'a_bot'; "
+        "print(*sys.modules); "
+        "from service import app; print(*sys.modules)"
     )
     run = subprocess.run(
         [sys.executable, "-c", start, tmp_path], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    imported = set(run.stdout.split())
-    assert "service.app" in imported
-    assert not imported & NOT_AT_A_START
+    at_first, in_all = (set(line.split()) for line in run.stdout.splitlines())
+    assert "service.listening" in at_first
+    assert not at_first & (NEVER_AT_A_START | AFTER_THE_FIRST_POLL)
+    assert in_all >= AFTER_THE_FIRST_POLL - {"service.once"}
+    assert not in_all & NEVER_AT_A_START
 
 
 def test_nothing_sleeps_and_every_text_file_is_opened_with_a_named_encoding() -> None:
