@@ -102,8 +102,11 @@ def main(argv: list[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if (Path(__file__).parent / str(error.name).partition(".")[0]).exists():
             raise
-        print(f"The Python package {error.name} is missing, so the bot cannot run. To install it:", file=sys.stderr)
-        print("\n".join(f"    {line}" for line in shell.installing()), file=sys.stderr)
+        server = str(error.name).startswith("psycopg")
+        needs = "and DATABASE_URL needs it. To install it" if server else "so the bot cannot run. To install it"
+        print(f"The Python package {error.name} is missing, {needs}:", file=sys.stderr)
+        commands = shell.installing("requirements-postgres.txt" if server else "requirements.txt")
+        print("\n".join(f"    {line}" for line in commands), file=sys.stderr)
         return exit_codes.BAD_SETTINGS
 
 

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from base import kinds
 from base.env import Environment, Unreadable
 from base.kinds import ROOT, Setting, WhaleMin, setting
-from base.secrets import know, redact
+from base.secrets import know, passwords, redact
 from base.shell import quoted
 
 ENV_FILE = ROOT / ".env"
@@ -118,6 +118,8 @@ class Settings:
     """true: skip everything that was sent while the bot was offline"""
     data_dir: Path | None = setting("DATA_DIR", "", kinds.FOLDER)
     """folder for the bot's lock, database and log; empty: `~/.local/state/cryptosat`"""
+    database_url: str = setting("DATABASE_URL", "", kinds.DATABASE, secret=True)
+    """PostgreSQL instead of the file `bot.db`, for one bot on several machines: `postgresql://user:password@host/name`"""
     sends_per_second: float = setting("SEND_RATE", "30", kinds.number(0, 1000, "messages per second"))
     """limit on messages per second, all chats together; 0: no limit (for tests)"""
     log_level: str = setting("LOG_LEVEL", "INFO", kinds.LEVEL)
@@ -156,7 +158,7 @@ def place(env_file: Path = ENV_FILE) -> Settings:
 
     Raises ConfigError for problems with these only.
     """
-    reader, wanted = _Reader(env_file, os.environ), ("token", "data_dir", "machine_wide_lock")
+    reader, wanted = _Reader(env_file, os.environ), ("token", "data_dir", "database_url", "machine_wide_lock")
     reader.tell(line for line in reader.text.unreadable if line.names & {_FIELDS[name].name for name in wanted})
     found = Settings(**{name: reader.get(_FIELDS[name]) for name in wanted})
     if reader.problems:
@@ -250,7 +252,7 @@ class _Reader:
                 )
             return row.default
         if row.secret:
-            know(value)  # also a wrong one: it may be half of the right one
+            know(value, *passwords(value))  # also a wrong one: it may be half of the right one
         try:
             return row.kind.parse(value)
         except ValueError as error:

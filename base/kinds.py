@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from base import coins, typed
 
@@ -100,6 +100,19 @@ def url(example: str, *, path: str = ".*", note: str = "") -> Kind:
     return Kind(parse, f"a URL like {example}{note}")
 
 
+def _database(value: str) -> str:
+    parts = urlsplit(value)
+    login, _, hosts = parts.netloc.rpartition("@")
+    ports = [re.fullmatch(r"(?:[^\s:/@\[\]]+|\[[0-9a-fA-F:.]+\])?(?::(\d+))?", host) for host in hosts.split(",")]
+    written = "@" not in f"{login}{parts.path}{parts.query}" and not re.search(r"\s", value) and not parts.fragment
+    if parts.scheme not in ("postgresql", "postgres") or not written or not re.fullmatch("/[^/]+", parts.path):
+        raise ValueError(value)
+    if not all(port and 0 < int(port[1] or 5432) < 65536 for port in ports):
+        raise ValueError(value)
+    parse_qsl(parts.query, strict_parsing=bool(parts.query))
+    return value
+
+
 def is_address(value: str) -> bool:
     """Whether a URL's host and port can be a server's: no part of a name is empty or longer than 63 letters."""
     try:
@@ -178,4 +191,9 @@ LEVEL = Kind(
 )
 # The bot adds /bot and the token itself: with them in the address too, each call would be answered "Not Found".
 API_URL = url("https://api.telegram.org", path=r"(?!.*/bot(/|[\d{<%]|$)).*", note=", without /bot and the token")
+DATABASE = Kind(
+    _database,
+    "a URL like postgresql://user:password@host:5432/database, in whose password @ is written %40, / %2F and : %3A",
+    "",
+)
 SCOPE = Kind(lambda value: one_of("machine", "folder").parse(value) == "machine", "machine or folder")

@@ -6,11 +6,13 @@ They are taken out of whole texts, before anything is cut: half a key is still h
 from __future__ import annotations
 
 import re
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 # No \b in front: a token also stands in "bot<token>" of a URL, and behind an escaped colon.
 TOKEN_LIKE = re.compile(r"\d{5,}(?::|%3[Aa])[A-Za-z0-9_-]{20,}")
 _LOGIN = re.compile(r"(?<=//)[^/\s@]+:[^/\s@]+(?=@)")  # user:password before a host
+_PASSWORD, _PASSWORD_TO_THE_LAST = re.compile(r"//[^:/@]*:([^@]+)@"), re.compile(r"//[^:/@]*:(.+)@")
+_PASSWORD_GIVEN = re.compile(r"[?&](?:ssl)?password=([^&]+)")
 SHORTEST = 8  # characters: a shorter one would be found in ordinary words
 
 _known: dict[str, str] = {}  # secret -> what stands in its place
@@ -24,8 +26,14 @@ def know(*secrets: str) -> None:
         half = secret.partition(":")[2]
         for form in (secret, half, quote(secret, safe="")):
             if len(form) >= SHORTEST:
-                found[form] = "<token>" if half else "<secret>"
+                found[form] = "<token>" if half and "//" not in half else "<secret>"
     _known = _known | found
+
+
+def passwords(url: str) -> list[str]:
+    """The passwords in a URL, as written and as meant; more than one where it is not clear where it ends."""
+    found = [*_PASSWORD.findall(url), *_PASSWORD_TO_THE_LAST.findall(url), *_PASSWORD_GIVEN.findall(url)]
+    return [*dict.fromkeys([*found, *map(unquote, found)])]
 
 
 def redact(text: str) -> str:

@@ -32,9 +32,9 @@ def pip_command(*words: str) -> str:
     return quoted(*_container(), _python(), "-m", "pip", *words)
 
 
-def installing() -> list[str]:
-    """The commands, one after the other, that install the bot's packages."""
-    requirements = _short(ROOT / "requirements.txt")
+def installing(packages: str = "requirements.txt") -> list[str]:
+    """The commands, one after the other, that install the bot's packages: those that this file names."""
+    requirements = _short(ROOT / packages)
     if sys.prefix != sys.base_prefix:
         return [pip_command("install", "-r", requirements)]
     # The system's own Python may not be changed on Debian and others ("externally managed").

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PureWindowsPath
 
 _MARKS = ("monitors.py", "access.py")  # beside a bot.py these make it this project's
-_SECRETS = ("TELEGRAM_BOT_TOKEN", "COINGLASS_API_KEY")
+_SECRETS = ("TELEGRAM_BOT_TOKEN", "COINGLASS_API_KEY", "DATABASE_URL")
 _HARMLESS = frozenset({"doctor", "install", "logs", "setup", "status", "stop", "--demo", "--help", "--once", "-h"})
 # A command with one of these names the file and does not run it.
 _OTHER_USES = re.compile("cat|cp|echo|grep|kill|killall|less|mv|nano|pgrep|pkill|rm|tail|tar|vi|vim")

@@ -319,6 +319,46 @@ def meanings() -> list[str]:
     return [" ".join(text.split()) for text in texts]
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://ann:hunter22-long@db.example.org:5432/bot",
+        "postgres://ann@db.example.org/bot?sslmode=require&options=-csearch_path%3Dbot",
+        "postgresql://ann:p%40ss%2Fw%3Ard@[::1]:6432/bot",
+        "postgresql://one.example.org:5432,two.example.org:5433/bot?target_session_attrs=read-write",
+        "postgresql:///bot?host=%2Fvar%2Frun%2Fpostgresql",
+    ],
+)
+def test_the_url_of_a_database_is_taken_as_it_is(env_file: Path, url: str) -> None:
+    assert load(env_file, DATABASE_URL=url).database_url == url
+    assert url not in repr(load(env_file, DATABASE_URL=url))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "db.example.org",
+        "mysql://ann:hunter22-long@db.example.org/bot",
+        "postgresql://ann:hunter22-long@db.example.org",
+        "postgresql://ann:hunter22-long@db.example.org:port/bot",
+        "postgresql://ann:hunter22-long@db.example.org:70000/bot",
+        "postgresql://ann:hunter22@long@db.example.org/bot",
+        "postgresql://ann:hunter22/long@db.example.org/bot",
+        "postgresql://ann:hunter22?long@db.example.org/bot",
+        "postgresql://ann:hunter22#long@db.example.org/bot",
+        "postgresql://ann:hunter22 long@db.example.org/bot",
+        "postgresql://ann:hunter22-long@db.example.org/bot/more",
+        "postgresql://ann:hunter22-long@db.example.org/bot?sslmode",
+    ],
+)
+def test_the_url_of_a_database_that_cannot_be_one_is_refused_without_a_word_of_its_password(
+    env_file: Path, url: str
+) -> None:
+    (told,) = problems(env_file, **GOOD, DATABASE_URL=url)
+    assert told.startswith("DATABASE_URL=(hidden): expected a URL like postgresql://user:password@host:5432/database")
+    assert "hunter" not in told and "long" not in told
+
+
 def documentation() -> str:
     markets = len(config.SOURCE_DEFAULTS)
     about = [*meanings(), *["where this market is read"] * markets]

@@ -45,6 +45,23 @@ def test_no_secret_is_left_in_a_text(text: str) -> None:
         assert secret not in clean
 
 
+@pytest.mark.parametrize(
+    ("url", "secret"),
+    [
+        ("postgresql://ann:correct-horse@db.example.org/bot", "correct-horse"),
+        ("postgresql://ann:correct%40horse@db.example.org/bot", "correct@horse"),
+        ("postgresql://ann:correct@horse@db.example.org/bot", "correct@horse"),
+        ("postgresql://db.example.org/bot?user=ann&password=correct-horse", "correct-horse"),
+        ("postgresql://db.example.org/bot?sslpassword=correct-horse&sslmode=require", "correct-horse"),
+    ],
+)
+def test_the_password_of_a_databases_url_is_left_in_no_text(url: str, secret: str) -> None:
+    secrets.know(url, *secrets.passwords(url))
+    for text in (url, f"says: {secret}!", f"cannot resolve {url.partition('//')[2]}"):
+        assert secret not in redact(text) and "correct" not in redact(text)
+    assert secrets.passwords("postgresql://ann@db.example.org:5432/bot") == []
+
+
 def test_short_values_and_ordinary_words_stay() -> None:
     secrets.know("", "abc")
     assert redact("abc 12345:short 10:02:11 //host/path a@b") == "abc 12345:short 10:02:11 //host/path a@b"
