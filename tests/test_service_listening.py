@@ -45,7 +45,9 @@ def test_what_comes_before_the_rest_is_loaded_is_handled_afterwards(
     number = chat.send_text(chat_id=OWNER, text="/ping")
     listening.start()
     try:
-        sim.wait(lambda: chat.count("getUpdates") > 1 and not chat.polling)  # a newcomer looks twice
+        sim.wait(lambda: chat.count("getUpdates") > 1)  # a newcomer looks twice
+        asked = chat.calls[-1].at
+        sim.wait(lambda: (listening.poller.last_good_at or 0.0) > asked)
         assert not rest.taken
         listening.serve(rest, PollerEvents(connected=rest.connected.append))
         assert rest.took.wait(10)
