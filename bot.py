@@ -16,7 +16,6 @@ import io
 import os
 import re
 import signal
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -34,6 +33,8 @@ def _go_on_in_venv() -> None:
     if sys.version_info >= (3, 11) and all(importlib.util.find_spec(name) for name in _NEEDED):
         return
     if sys.platform == "win32":  # a process cannot become another one there
+        import subprocess
+
         print("This Python lacks the bot's packages. Start it with the one that has them:", file=sys.stderr)
         print("    " + subprocess.list2cmdline([str(python), *sys.argv]), file=sys.stderr)
         sys.exit(78)

@@ -7,7 +7,6 @@ from __future__ import annotations
 import os
 import shlex
 import socket
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -52,6 +51,8 @@ def quoted(*words: str) -> str:
         return shlex.join(words)
     if "MSYSTEM" in os.environ:  # Git Bash
         return shlex.join(word.replace("\\", "/") for word in words)
+    import subprocess
+
     line = subprocess.list2cmdline(words)
     # A line that begins with a quote is only a text for PowerShell, which alone adds the user's modules.
     powershell = "\\documents\\" in os.environ.get("PSMODULEPATH", "").lower()

@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from store.chats import Chats
 from store.database import Database
 from store.engine import Engine
 from store.levels import WAITS, Levels
-from store.markets import LIQUIDATIONS_KEPT, Markets
 from store.messages import HELD_BACK, Messages
 from store.readable import UNREADABLE
 from store.sqlite import File
+
+if TYPE_CHECKING:
+    from store.markets import Markets
 
 T = TypeVar("T")
 DAY = 86400.0
@@ -54,7 +57,6 @@ class Store:
         self.save_if_deleted = self._db.save_if_deleted
         self.chats = Chats(self._db)
         self.messages = Messages(self._db)
-        self.markets = Markets(self._db, now=now)
         self.levels = Levels(self._db)
         # Polling and the outbox know the store as botapi.storage.Storage, which has these without a part.
         self.pending = self.messages.pending
@@ -64,6 +66,13 @@ class Store:
         self.settle_buried = self.messages.settle_buried
         self.send_anew = self.messages.send_anew
         self.bury_answers = self.messages.bury_answers
+
+    @cached_property
+    def markets(self) -> Markets:
+        """What is known of the markets. Loaded when it is used: the first getUpdates does without the venues."""
+        from store.markets import Markets
+
+        return Markets(self._db, now=self._now)
 
     def value(self, name: str) -> str | None:
         """A small fact that was kept under this name."""
@@ -132,7 +141,7 @@ class Store:
         silent = "state = 'stranger' AND at < ? AND answered_at < ? AND asked_at < ?"
         self._db.prune("users", "user_id", silent, (older, older, older))
         self._db.prune("levels", "id", f"NOT {WAITS} AND since_ms < ? AND expires < ?", (now, older * 1000, older))
-        self._db.prune("liquidations", "venue, row", "at_ms < ?", (int((now - LIQUIDATIONS_KEPT) * 1000),))
+        self.markets.prune(now=now)
 
     def trouble(self) -> str | None:
         """Why the database cannot be used now, for people; None when all is well."""

@@ -50,6 +50,10 @@ class Markets:
         self._db = db
         self._now = now
 
+    def prune(self, *, now: float) -> None:
+        """Delete the liquidations that no venue shows any more."""
+        self._db.prune("liquidations", "venue, row", "at_ms < ?", (int((now - LIQUIDATIONS_KEPT) * 1000),))
+
     # Feeds
 
     def cursor(self, venue: str, symbol: str) -> Cursor | None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import tzinfo
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from base import zones
 from base.typed import LONGEST
-from venues.perpetuals import Position
+
+if TYPE_CHECKING:  # the first getUpdates does without them
+    from base import zones
+    from venues.perpetuals import Position
 
 MONITORS = ("whales", "liquidations", "funding", "wallets", "prices")
 CHART_THEMES = ("dark", "light")
@@ -57,11 +59,15 @@ class Chat:
     @property
     def zone(self) -> tzinfo:
         """The chat's time zone."""
+        from base import zones  # and the system's time zones, which few chats need
+
         return zones.zone(self.timezone)
 
     @property
     def quiet_hours(self) -> zones.Hours | None:
         """None also when what is stored cannot be read: alerts then come rather than vanish."""
+        from base import zones
+
         try:
             return zones.hours(self.quiet) if self.quiet else None
         except ValueError:
