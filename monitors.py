@@ -18,13 +18,13 @@ from functools import partial
 import schedule
 
 from access import Groups
-from alerts.digest import Digests
 from alerts.held_back import send_due
 from base import exit_codes
 from base.clock import Clock
 from base.config import Settings
 from base.worker import AlreadyReported, Worker, heartbeat
 from botapi.outbox import Outbox
+from commands.due import Due
 from lock import InstanceLock, LockError
 from store import Store
 from watch.watchers import Watcher, Watchers
@@ -77,7 +77,7 @@ class Jobs:
     lock: InstanceLock
     outbox: Outbox
     watchers: Watchers
-    digests: Digests
+    due: Due
     groups: Groups
     end: Callable[[int, str], None]
     owner_link: Callable[[], None]
@@ -96,7 +96,7 @@ class Jobs:
             watch("funding", contracts, watchers.funding.tick, watchers.funding),
             watch("wallets", contracts, watchers.wallets.tick, watchers.wallets),
             # What chats asked for
-            watch("digests", 15.0, self.digests.tick),
+            watch("scheduled messages", 5.0, self.due.tick),
             watch("held alerts", HELD_EVERY, self._tell_held),
             # Questions to Telegram, and a message that cannot wait in a broken database
             Job(name="group admins", every=ADMINS_EVERY, run=self.groups.tick, thread="telegram", waits=True),
@@ -111,9 +111,9 @@ class Jobs:
         )
 
     def check_spot(self) -> None:
-        """One round for `--once`: whales, and the digests and held alerts that are due."""
+        """One round for `--once`: whales, and the scheduled messages and held alerts that are due."""
         self.watchers.whales.tick()
-        self.digests.tick()
+        self.due.tick()
         self._tell_held()
 
     def _tell_held(self) -> None:

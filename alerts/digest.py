@@ -1,47 +1,25 @@
-"""Digests: a summary of the last hours or days in one message, at the times a chat chose.
-
-A chat's next time is in the store, so a restart forgets none; after an outage one digest covers all of it. The
-message and the next time are committed together: a kill neither loses nor doubles a digest.
-"""
+"""Digests: a summary of the last hours or days in one message. When they come: commands/due.py."""
 
 from __future__ import annotations
 
-import logging
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from datetime import datetime
 
 from alerts import held_back, wording
-from alerts.preferences import is_quiet, wants
-from alerts.publish import enqueue
-from base import schedules, text
-from base.typed import Unreadable
+from alerts.preferences import wants
+from base import text
 from store import Store
 from store.markets import LIQUIDATIONS_KEPT
 from store.rows import Chat
 from venues.trades import BAR_SECONDS
 
-log = logging.getLogger(__name__)
-
 TOP = 5  # orders, coins and liquidations that get a line
-RETRY = 3600.0  # seconds until a digest that could not be put together is tried again
 DAY = 86400.0
-OFF = "The time of this chat's digest can't be read any more, so the digest is off. Set it again: /digest 09:00"
 KEPT = 30 * DAY  # seconds: older alerts are deleted (store)
 
 
-def plan(chat: Chat, now: float) -> Chat:
-    """The chat with the time of its next digest; to be called when its rule or its zone changes."""
-    return replace(chat, digest_at=_next(chat, now))
-
-
-def _next(chat: Chat, now: float) -> float | None:
-    return schedules.parse(chat.digest).next(now, zone=chat.timezone) if chat.digest else None
-
-
 class Digests:
-    """Writes the digests that are due. default_min: US dollars from which an order of a coin is a whale."""
+    """Writes digests. default_min: US dollars from which an order of a coin is a whale."""
 
     def __init__(
         self,
@@ -55,59 +33,12 @@ class Digests:
         self._symbols = symbols
         self._default_min = default_min
         self._now = now
-        self._planned_at = -math.inf
 
-    def tick(self) -> bool:
-        """Enqueue every digest that is due; True when there was one. Raises StoreError."""
-        now = self._now()
-        if not 0 <= now - self._planned_at < DAY:  # at the start, once a day, and when the clock was put back
-            self._each(self._store.chats.digests_due(math.inf), self._plan_again, now)
-            self._planned_at = now
-        due = self._store.chats.digests_due(now)
-        self._each(due, self._send, now)
-        return bool(due)
-
-    def _each(self, chat_ids: Sequence[int], do: Callable[[int, float], None], now: float) -> None:
-        """Do it for each chat, in a transaction of its own: one that fails must not stop the others."""
-        for chat_id in chat_ids:
-            try:
-                with self._store.transaction():
-                    do(chat_id, now)
-            except (ArithmeticError, LookupError, TypeError, ValueError):
-                log.exception("The digest of chat %d failed; next try in %s", chat_id, text.duration(RETRY))
-                self._store.chats.set_digest_at(chat_id, now + RETRY)
-
-    def _plan_again(self, chat_id: int, now: float) -> None:
-        """Correct a next time that is beyond its rule: a clock that was ahead planned it."""
-        chat = self._store.chats.get(chat_id)
-        if chat is not None and chat.digest_at is not None:
-            try:
-                at = _next(chat, now)
-            except Unreadable:
-                at = now  # `_send` turns it off
-            if at is not None and at < chat.digest_at:
-                self._store.chats.set_digest_at(chat_id, at)
-
-    def _send(self, chat_id: int, now: float) -> None:
-        chat = self._store.chats.get(chat_id)
-        if chat is None or not chat.subscribed or chat.digest_at is None or chat.digest_at > now:
-            return  # changed since it was found to be due
-        if chat.paused(now):
-            self._store.chats.set_digest_at(chat_id, _next(chat, now))
-            return
-        try:
-            since = schedules.parse(chat.digest).previous(chat.digest_at, zone=chat.timezone)
-        except Unreadable:
-            log.error("The digest rule %r of chat %d cannot be read; its digest is off", chat.digest, chat_id)
-            self._store.chats.put(replace(chat, digest="", digest_at=None))
-            enqueue(self._store, chat, OFF, now=now, silent=is_quiet(chat, now))
-            return
+    def take(self, chat: Chat, *, since: float, now: float) -> str:
+        """The digest, and under it what was held back, which is held no longer: in the transaction that sends it."""
         digest = self.compose(chat, since=max(since, now - KEPT), until=now)
         held = held_back.take(self._store, chat, now=now, in_digest=True)
-        # A time that a person chose is kept; in quiet hours the digest comes without a sound.
-        parts = f"{digest}\n\n{held}" if held else digest
-        enqueue(self._store, chat, parts, now=now, silent=is_quiet(chat, now), html=True)
-        self._store.chats.set_digest_at(chat_id, _next(chat, now))
+        return f"{digest}\n\n{held}" if held else digest
 
     def compose(self, chat: Chat, *, since: float, until: float) -> str:
         """The digest of a time (unix seconds) with what this chat follows, in Telegram HTML."""

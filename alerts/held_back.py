@@ -40,22 +40,23 @@ def _send_if_due(store: Store, chat_id: int, *, now: float) -> bool:
     held = store.messages.held(chat_id)
     if not held:  # none of them can be read
         store.messages.settle_held(chat_id, "dropped")
-    if not is_due(chat, held, now=now):
+    if not is_due(store, chat, held, now=now):
         return False
     silent = all(chat.levels.get(entry.alert.monitor) == "silent" for entry in held)
     enqueue(store, chat, take(store, chat, now=now), now=now, silent=silent, html=True)
     return True
 
 
-def is_due(chat: Chat, held: Sequence[HistoryEntry], *, now: float) -> bool:
+def is_due(store: Store, chat: Chat, held: Sequence[HistoryEntry], *, now: float) -> bool:
     """Is it time to send them? What the next digest brings is left to it (digest.py)."""
-    return bool(held) and not _is_for_digest(chat, held) and due_at(chat, held, now=now) <= now
+    return bool(held) and _digest_at(store, chat, held) is None and due_at(store, chat, held, now=now) <= now
 
 
-def due_at(chat: Chat, held: Sequence[HistoryEntry], *, now: float) -> float:
+def due_at(store: Store, chat: Chat, held: Sequence[HistoryEntry], *, now: float) -> float:
     """When they are sent, by the settings as they are now; never in quiet hours or while everything is muted."""
-    if chat.digest_at is not None and _is_for_digest(chat, held):
-        return chat.digest_at
+    digest_at = _digest_at(store, chat, held)
+    if digest_at is not None:
+        return digest_at
     at, first = now, min(entry.at for entry in held)
     if not _any_quiet(held) and first <= now:  # else a clock that was ahead marked it
         at = hour_began(chat, first) + 3600
@@ -64,8 +65,9 @@ def due_at(chat: Chat, held: Sequence[HistoryEntry], *, now: float) -> float:
     return (quiet.until(at, chat.zone) if quiet is not None else None) or at
 
 
-def _is_for_digest(chat: Chat, held: Sequence[HistoryEntry]) -> bool:
-    return chat.digest_at is not None and not _any_quiet(held)
+def _digest_at(store: Store, chat: Chat, held: Sequence[HistoryEntry]) -> float | None:
+    """When the digest comes that brings them; None if none does."""
+    return None if _any_quiet(held) else store.schedules.next_digest(chat.chat_id)
 
 
 def _any_quiet(held: Sequence[HistoryEntry]) -> bool:

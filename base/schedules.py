@@ -41,7 +41,7 @@ class Schedule:
         return self._step(before, zone, reverse=True)
 
     def _step(self, at: float, zone: str, *, reverse: bool) -> float:
-        from cronsim import CronSim  # here, not at every start: only chats with a digest need it
+        from cronsim import CronSim  # here, not at every start: only chats that scheduled something need it
 
         moment = datetime.fromtimestamp(at, UTC).astimezone(zones.zone(self.zone or zone))
         found = [
@@ -115,7 +115,7 @@ def _daily(words: Sequence[str]) -> Schedule:
         raise Unreadable(f"I can't read “{' '.join(words)[:20]}” as a time. Write 09:00, 21:30 or 9pm.")
     minutes, days, zone = sorted(set(minutes)) or [9 * 60], sorted(set(days)), _zone(place)
     if len(minutes) > MOST_TIMES:
-        raise Unreadable(f"At most {MOST_TIMES} times a day. For more: /digest every 1h")
+        raise Unreadable(f"At most {MOST_TIMES} times a day. For more: every 1h")
     if min(later - sooner for sooner, later in itertools.pairwise([*minutes, minutes[0] + 1440])) * 60 < SHORTEST:
         raise Unreadable("That is too often. The shortest interval is 15 minutes.")
     weekdays = "*" if len(days) in (0, 7) else ",".join(map(str, days))

@@ -17,8 +17,9 @@ class Update:
     """One Bot API Update in the bot's own terms.
 
     kind: `message`, `edited` (a message was changed), `callback` (a button), `membership` (the bot's own status in a
-    chat changed), `migration` (a group became a supergroup) or `other`. `at` is Telegram's time in unix seconds, 0 if
-    unknown. Names are one line; the only @ in `user_name` is before the person's user name.
+    chat changed), `migration` (a group became a supergroup), `schedule` (a scheduled command, which nobody sent) or
+    `other`. `at` is Telegram's time in unix seconds, 0 if unknown. Names are one line; the only @ in `user_name` is
+    before the person's user name.
     """
 
     update_id: int

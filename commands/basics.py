@@ -117,7 +117,7 @@ def _kept_back(context: Context, chat: Chat) -> list[str]:
         lines.append(f"Muted in the last 24 h: {text.count(count, 'alert')} (see /history).")
     waiting = context.store.messages.held(chat.chat_id)
     if waiting:
-        due = text.clock(due_at(chat, waiting, now=now), now=now, zone=chat.zone)
+        due = text.clock(due_at(context.store, chat, waiting, now=now), now=now, zone=chat.zone)
         lines.append(
             f"Held back: {text.count(len(waiting), 'alert')} ({reasons(waiting)}); they arrive at about {due}."
         )

@@ -46,6 +46,21 @@ class Reply:
     attachment: Mapping[str, Any] | None = None
     misread: bool = False
 
+    def payloads(self) -> list[dict[str, Any]]:
+        """The parameters of its messages: a long text becomes several, and the last one has the keyboard."""
+        if self.attachment is not None:
+            return [{"caption": self.text, "attachment": dict(self.attachment)} | self.form(self.keyboard)]
+        *parts, last = text.split(self.text)
+        return [*({"text": part} | self.form() for part in parts), {"text": last} | self.form(self.keyboard)]
+
+    def form(self, keyboard: Keyboard = ()) -> dict[str, Any]:
+        """Format and keyboard, as parameters."""
+        form: dict[str, Any] = {"parse_mode": "HTML"} if self.html else {}
+        if keyboard:
+            rows = [[{"text": label, "callback_data": data} for label, data in row] for row in keyboard]
+            form["reply_markup"] = {"inline_keyboard": rows}
+        return form
+
 
 def run_button(label: str, command: str) -> Button:
     """A button that does what typing this command would do."""

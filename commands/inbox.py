@@ -18,7 +18,7 @@ from alerts import paused
 from base import text
 from botapi.storage import ANSWERS, STRANGERS, TOASTS, StoreError
 from botapi.updates import GONE, Update, parse
-from commands.context import Keyboard, Reply
+from commands.context import Reply
 from commands.dispatch import Commands
 from commands.quota import Quota, Verdict
 from store import Store
@@ -142,7 +142,7 @@ class Inbox:
         return bool(rows)
 
     def _say(self, update: Update, reply: Reply, *, lane: int = ANSWERS) -> None:
-        """Put an answer into the outbox. A long text becomes several messages; the last one has the keyboard."""
+        """Put an answer into the outbox."""
         answer = partial(self._store.messages.enqueue, now=self._now(), lane=lane, update_id=update.update_id or None)
         chat_id = reply.chat_id or update.chat_id
         if reply.misread:
@@ -152,7 +152,7 @@ class Inbox:
             answer(update.chat_id, "answerCallbackQuery", payload, lane=TOASTS)
             return
         if reply.edit and update.message_id is not None:
-            payload = {"text": reply.text, "message_id": update.message_id} | _form(reply, reply.keyboard)
+            payload = {"text": reply.text, "message_id": update.message_id} | reply.form(reply.keyboard)
             self._store.messages.bury_edits(chat_id, update.message_id, now=self._now())
             answer(chat_id, "editMessageText", payload)
             return
@@ -162,20 +162,5 @@ class Inbox:
         if not update.private and reply.chat_id is None and update.message_id is not None:
             # Bot API ReplyParameters: in a group it must be seen who is answered; a deleted question does no harm.
             address["reply_parameters"] = {"message_id": update.message_id, "allow_sending_without_reply": True}
-        if reply.attachment is not None:
-            payload = {"caption": reply.text, "attachment": dict(reply.attachment)} | _form(reply, reply.keyboard)
+        for payload in reply.payloads():
             answer(chat_id, reply.method, payload | address)
-            return
-        parts = text.split(reply.text)
-        for part in parts:
-            payload = {"text": part} | _form(reply, reply.keyboard if part is parts[-1] else ())
-            answer(chat_id, reply.method, payload | address)
-
-
-def _form(reply: Reply, keyboard: Keyboard) -> dict[str, Any]:
-    """Format and keyboard of a payload."""
-    form: dict[str, Any] = {"parse_mode": "HTML"} if reply.html else {}
-    if keyboard:
-        rows = [[{"text": label, "callback_data": data} for label, data in row] for row in keyboard]
-        form["reply_markup"] = {"inline_keyboard": rows}
-    return form

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from base.typed import Unreadable
 from botapi.updates import Update
 from commands.context import Context, Keyboard, Reply, in_rows
+from commands.schedules import digests
 from commands.settings import SIDES, UNSIZED, described, level_of
 from store.rows import LEVELS, MONITORS, Chat
 
@@ -143,7 +144,8 @@ def _cap(context: Context, chat: Chat) -> Keyboard:
 
 
 def _digest(context: Context, chat: Chat) -> Keyboard:
-    return in_rows(_choices("digest", "digest", DIGESTS, now=chat.digest or "off"), 2)
+    known = digests(context, chat)
+    return in_rows(_choices("digest", "digest", DIGESTS, now=known[0].rule if known else "off"), 2)
 
 
 _PAGES: dict[str, tuple[str, Callable[[Context, Chat], Keyboard]]] = {

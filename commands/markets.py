@@ -62,11 +62,11 @@ def chart(context: Context, update: Update, arguments: list[str]) -> list[Reply]
     symbol = symbol or context.symbols[0]
     if not SHORTEST_CHART <= seconds <= LONGEST_CHART:
         raise Usage("A chart covers 1h to 30d.")
-    waiting = context.store.messages.waiting_charts()
-    if waiting.get(update.chat_id, 0) >= CHARTS_A_CHAT or sum(waiting.values()) >= CHARTS:
+    typed_now = update.kind == "message"  # else it was scheduled (due.py)
+    if typed_now and charts_wait(context, update.chat_id):
         return [Reply(text="Other charts are still being drawn. Ask again in a minute.")]
     chat = context.store.chats.get(update.chat_id)
-    if theme and chat is not None and context.access.admits(update):  # else it is for this picture only
+    if theme and chat is not None and typed_now and context.access.admits(update):  # else it is for this picture only
         context.store.chats.put(replace(chat, chart_theme=theme))
     wanted = {
         "kind": "chart",
@@ -78,6 +78,12 @@ def chart(context: Context, update: Update, arguments: list[str]) -> list[Reply]
     }
     caption = _caption(context, symbol, seconds, context.zone(update))
     return [Reply(text=caption, method="sendPhoto", attachment=wanted)]
+
+
+def charts_wait(context: Context, chat_id: int) -> bool:
+    """Must a new chart of this chat wait for others?"""
+    waiting = context.store.messages.waiting_charts()
+    return waiting.get(chat_id, 0) >= CHARTS_A_CHAT or sum(waiting.values()) >= CHARTS
 
 
 def _caption(context: Context, symbol: str, seconds: float, zone: tzinfo) -> str:

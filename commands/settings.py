@@ -9,6 +9,7 @@ from dataclasses import replace
 from base import text, typed
 from botapi.updates import Update
 from commands.context import Context, Keyboard, Reply, Usage, as_symbol, run_button
+from commands.schedules import digests
 from commands.times import muted, zone_now
 from store.rows import LEVELS, MONITORS, Chat
 
@@ -179,7 +180,11 @@ def cap(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
         limit = typed.whole(re.sub(r"\s*(?:/|per|an)\s*h(?:our)?$", "", said), 1, HIGHEST_CAP)
     except ValueError:
         raise Usage(f"Give a number of messages per hour from 1 to {HIGHEST_CAP}, or off.") from None
-    rest = "the rest goes into the next digest" if chat.digest_at is not None else "the rest arrives after the hour"
+    rest = (
+        "the rest goes into the next digest"
+        if context.store.schedules.next_digest(chat.chat_id) is not None
+        else "the rest arrives after the hour"
+    )
     said = f"At most {text.count(limit, 'alert message')} per clock hour; {rest}."
     return context.save(replace(chat, hourly_cap=limit), said)
 
@@ -214,7 +219,10 @@ def described(context: Context, chat: Chat) -> list[str]:
     lines.append(f"Quiet hours: {chat.quiet or 'none'}")
     lines.append(f"Time zone: {zone_now(context, chat)}")
     lines.append(f"Hourly limit: {text.count(chat.hourly_cap, 'message') if chat.hourly_cap else 'none'}")
-    lines.append(f"Digest: {chat.digest or 'none'}")
+    lines.append(f"Digest: {', '.join(one.rule for one in digests(context, chat)) or 'none'}")
+    others = len(context.store.schedules.of_chat(chat.chat_id)) - len(digests(context, chat))
+    if others:
+        lines.append(f"Other scheduled messages: {others} (/schedule)")
     if chat.topics:
         lines.append(f"With a topic of their own: {', '.join(chat.topics)} (all in one topic again: /here all in it)")
     return [*lines, *muted(context, chat)]

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from botapi.updates import Update
-from commands import basics, coins, history, keyboard, levels, markets, prices, settings, times
+from commands import basics, coins, history, keyboard, levels, markets, prices, schedules, settings, times
 from commands.context import Context, Reply, Usage
 from store.rows import MONITORS
 
@@ -39,6 +39,9 @@ SYNONYMS = {
     "limit": "cap",
     "summary": "digest",
     "report": "digest",
+    "schedules": "schedule",
+    "cron": "schedule",
+    "every": "schedule",
     "liquidations": "liq",
     "graph": "chart",
     "prices": "price",
@@ -96,6 +99,19 @@ def _line(row: Command) -> str:
     return f"/{row.name} {row.arguments}".rstrip() + f" - {row.summary}"
 
 
+ALSO_SCHEDULED = ("digest", "history", "status")  # beside those that show markets
+
+
+def schedulable() -> schedules.Shown:
+    """The commands that /schedule takes, by their names and by what people type instead."""
+    may = {row.name: (row.name, row.run) for row in TABLE if row.shows or row.name in ALSO_SCHEDULED}
+    return may | {word: may[name] for word, name in SYNONYMS.items() if name in may}
+
+
+def _schedule(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
+    return schedules.schedule(context, update, arguments, schedulable())
+
+
 WALLET = "/wallet add 0x0123456789abcdef0123456789abcdef01234567 whale"
 
 # The order of /help and of Telegram's menu.
@@ -147,7 +163,15 @@ TABLE = (
         "09:00 | every 4h | off",
         "a summary at these times",
         "/digest 09:00 mon-fri",
-        times.digests,
+        schedules.digest,
+    ),
+    Command(
+        "Settings",
+        "schedule",
+        "WHEN COMMAND | pause N | remove N",
+        "an answer at these times",
+        "/schedule 09:00 chart BTC",
+        _schedule,
     ),
     Command("Groups", "here", "[KIND | COIN | all]", "alerts go to this topic", "/here liquidations", settings.here),
     Command("Groups", "members", "on | off", "may everyone look at markets?", "/members on", settings.members),
@@ -197,6 +221,8 @@ DETAILS = {
     "timezone": "A city, a country with one zone, or UTC+2. Times in alerts, quiet hours and digests follow it.",
     "cap": "Alert messages per clock hour; the rest arrives after it or in the next digest. Undo with /cap off",
     "digest": "Times with days (09:00 18:00 mon-fri), every 4h, or cron 30 8 * * 1-5. Get one now: /digest now",
+    "schedule": "Times as for /digest, up to 20 in a chat, answered in this topic; in quiet hours without a sound. "
+    "It takes commands that show something, and digest, history, status. /schedule lists them with buttons.",
     "here": "In a group with topics: these alerts come to the topic where you send this. /here all: all of them do.",
     "members": "on: everyone in this group may use the commands that show markets. Undo with /members off",
     "status": "Polling, conflicts, sources and waiting messages, and what this chat gets.",

@@ -1,20 +1,16 @@
-"""Commands about when alerts come: mutes, quiet hours, the time zone, digests."""
+"""Commands about when alerts come: mutes, quiet hours, the time zone."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime
-from functools import partial
 
-from alerts.digest import Digests, plan
 from alerts.held_back import is_due
-from base import moments, schedules, text, typed, zones
-from base.typed import Unreadable
+from base import moments, text, typed, zones
 from botapi.updates import Update
 from commands.context import Context, Reply, Usage
+from commands.schedules import replan
 from store.rows import MONITORS, Chat, mute_left
 
-DIGEST_HELP = "Set one: /digest 09:00 mon-fri, /digest every 4h. Get one now: /digest now"
 ENDLESS = ("forever", "always", "permanently", "on", "all")
 
 
@@ -29,7 +25,7 @@ def quiet(context: Context, update: Update, arguments: list[str]) -> list[Reply]
         if not chat.quiet:
             return [Reply(text="No quiet hours are set.")]
         chat = replace(chat, quiet="")
-        comes = is_due(chat, context.store.messages.held(chat.chat_id), now=context.now())
+        comes = is_due(context.store, chat, context.store.messages.held(chat.chat_id), now=context.now())
         return context.save(chat, f"Quiet hours are off.{' The alerts held back are on their way.' if comes else ''}")
     hours = zones.hours(said)
     start, end = str(hours).split("-")
@@ -40,34 +36,13 @@ def quiet(context: Context, update: Update, arguments: list[str]) -> list[Reply]
 
 
 def timezone(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
-    """Set the chat's time zone; its next digest moves with it."""
+    """Set the chat's time zone; what it scheduled moves with it."""
     chat = context.need_chat(update)
     if not arguments:
         return [Reply(text=f"Time zone: {zone_now(context, chat)}. Change it: /timezone Berlin")]
-    chat = plan(replace(chat, timezone=zones.find(" ".join(arguments))), context.now())
+    chat = replace(chat, timezone=zones.find(" ".join(arguments)))
+    replan(context, chat)
     return context.save(chat, f"Time zone set to {zone_now(context, chat)}.")
-
-
-def digests(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
-    """Set the times of the chat's digest, or send one now."""
-    chat = context.need_chat(update)
-    now = context.now()
-    word = arguments[0].lower() if len(arguments) == 1 else ""
-    if not arguments:
-        state = _digest_times(chat, now) if chat.digest else "No digest is set."
-        return [Reply(text=f"{state} {DIGEST_HELP}")]
-    if word == "off":
-        return context.save(plan(replace(chat, digest=""), now), "Digests are off.")
-    if word == "now":
-        least = partial(context.default_min, "whales")
-        summary = Digests(context.store, symbols=context.symbols, default_min=least, now=context.now)
-        return [Reply(text=summary.compose(chat, since=now - 86400, until=now), html=True)]
-    try:
-        rule = schedules.parse(" ".join(arguments))
-    except Unreadable as problem:
-        raise Usage(str(problem)) from None  # what a zone may mean is no whole rule
-    chat = plan(replace(chat, digest=rule.typed), now)
-    return context.save(chat, _digest_times(chat, now))
 
 
 def mute(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
@@ -160,13 +135,3 @@ def muted(context: Context, chat: Chat) -> list[str]:
 def zone_now(context: Context, chat: Chat) -> str:
     """`Europe/Berlin, now 14:03:07 UTC+1`."""
     return f"{chat.timezone}, now {text.clock(context.now(), zone=chat.zone)}"
-
-
-def _digest_times(chat: Chat, now: float) -> str:
-    assert chat.digest_at is not None
-    rule = schedules.parse(chat.digest)
-    zone = rule.zone or chat.timezone
-    comes = datetime.fromtimestamp(chat.digest_at, zones.zone(zone)).strftime("%a %d %b %H:%M")
-    wait = text.duration(chat.digest_at - now)
-    named = "" if rule.zone else f" ({zone})"
-    return f"Digest: {chat.digest}{named}. Next one: {comes}, in {wait}."

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from access import Groups, Link
 from alerts.attachments import makers
-from alerts.digest import Digests
 from alerts.paused import pause
 from alerts.publish import compose
 from base import exit_codes, text
@@ -24,6 +23,7 @@ from botapi.poller import LONG_POLL
 from commands import table
 from commands.context import Context
 from commands.dispatch import Commands
+from commands.due import Due
 from commands.inbox import Inbox
 from lock import InstanceLock
 from monitors import Jobs, Scheduler
@@ -102,8 +102,6 @@ class Bot:
         self.watchers = Watchers(
             settings, store, self.coins, now=now, notify_owner=self.owner.keep, published=self.outbox.wake
         )
-        whale_min = self.watchers.whales.default_threshold
-        self.digests = Digests(store, symbols=self.coins, default_min=whale_min, now=now)
 
     def _make_commands(self) -> None:
         settings, store, now = self._settings, self._store, self.clock
@@ -145,7 +143,7 @@ class Bot:
             lock=self._lock,
             outbox=self.outbox,
             watchers=self.watchers,
-            digests=self.digests,
+            due=Due(self.context, table.schedulable()),
             groups=Groups(self._store, ask=self.telegram.administrators, now=self.clock),
             end=self._end,
             owner_link=self.invitation.tick,

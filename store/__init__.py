@@ -19,6 +19,7 @@ from store.engine import Engine
 from store.levels import WAITS, Levels
 from store.messages import HELD_BACK, Messages
 from store.readable import UNREADABLE
+from store.schedules import Schedules
 from store.sqlite import File
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ _OF_CHATS = {
     "held": "alert_key",
     "watched": "address",
     "levels": "id",
+    "schedules": "id",
 }
 _RENAME_FACTS = (
     "UPDATE facts SET name = replace(name, ?, ?) WHERE name LIKE '%' || ? "
@@ -58,6 +60,7 @@ class Store:
         self.chats = Chats(self._db)
         self.messages = Messages(self._db)
         self.levels = Levels(self._db)
+        self.schedules = Schedules(self._db)
         # Polling and the outbox know the store as botapi.storage.Storage, which has these without a part.
         self.pending = self.messages.pending
         self.sent_since = self.messages.sent_since

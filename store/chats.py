@@ -13,7 +13,7 @@ from store.engine import Row
 from store.readable import settings_of
 from store.rows import Chat, StaleCommands, User
 
-_COLUMNS = ("chat_id", "kind", "title", "thread_id", "added_by", "subscribed", "since", "note", "digest_at")
+_COLUMNS = ("chat_id", "kind", "title", "thread_id", "added_by", "subscribed", "since", "note")
 _SETTINGS = tuple(field.name for field in fields(Chat) if field.name not in _COLUMNS)  # one column of JSON
 
 
@@ -45,15 +45,6 @@ class Chats:
         settings = json.dumps({name: getattr(chat, name) for name in _SETTINGS}, default=sorted)  # sets have no order
         columns = {name: getattr(chat, name) for name in _COLUMNS}
         self._db.put("chats", ("chat_id",), columns | {"subscribed": int(chat.subscribed), "settings": settings})
-
-    def digests_due(self, now: float) -> list[int]:
-        """Ids of the chats with alerts whose digest is due."""
-        rows = self._db.rows("SELECT chat_id FROM chats WHERE digest_at <= ? AND subscribed = 1", (now,))
-        return [row["chat_id"] for row in rows]
-
-    def set_digest_at(self, chat_id: int, at: float | None) -> None:
-        """When the next digest is due, None for never. No other setting changes, and no digest is turned on."""
-        self._db.write("UPDATE chats SET digest_at = ? WHERE chat_id = ? AND digest_at IS NOT NULL", (at, chat_id))
 
     def unsubscribe(self, chat_id: int, *, note: str) -> None:
         """End the chat's alerts; its settings stay."""

@@ -73,7 +73,6 @@ _USABLE: dict[str, Callable[[object], bool]] = {  # by setting (rows.Chat)
     "timezone": _text,
     "quiet": _text,
     "hourly_cap": lambda value: isinstance(value, int),
-    "digest": _text,
     "paused_until": _number,
     "topics": _each(lambda value: isinstance(value, int)),
     "members": lambda value: isinstance(value, bool),

@@ -26,10 +26,10 @@ class Chat:
     note: why alerts ended, "" when the chat stopped them. symbols: None means every coin. thresholds: by monitor and
     coin (`*` for all others). levels: monitor -> one of LEVELS, `on` by default. sides: monitor -> the only side that
     is wanted. quiet: `22:00-07:00` in `timezone` (an IANA name), "" for none. hourly_cap: messages with alerts an
-    hour, 0 for no limit. digest: when digests come, as it was typed; digest_at: the next one, None for never.
-    paused_until: the bot may not write there and does not try before; 0 if that never was so. topics: kind of alert
-    or coin -> the topic that its alerts go to instead of `thread_id`, 0 for the General topic. members: may every
-    member of the group use the commands that only show something? chart_theme: one of CHART_THEMES.
+    hour, 0 for no limit. paused_until: the bot may not write there and does not try before; 0 if that never was so.
+    topics: kind of alert or coin -> the topic that its alerts go to instead of `thread_id`, 0 for the General topic.
+    members: may every member of the group use the commands that only show something? chart_theme: one of
+    CHART_THEMES.
     """
 
     chat_id: int
@@ -49,8 +49,6 @@ class Chat:
     timezone: str = "UTC"
     quiet: str = ""
     hourly_cap: int = 0
-    digest: str = ""
-    digest_at: float | None = None
     paused_until: float = 0.0
     topics: Mapping[str, int] = field(default_factory=dict)
     members: bool = False
@@ -259,6 +257,25 @@ def level_of(alert: Alert) -> str:
     """The number of the level whose alert it is, "" for other alerts."""
     kind, _, rest = alert.key.partition(":")
     return rest.partition(":")[0] if kind == "level" else ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scheduled:
+    """A command that a chat wants answered at times of its choice.
+
+    rule: the times, as base/schedules.py keeps them. command: without its slash. thread_id: the topic for the
+    answers. user_id: who asked for it. at: the next time, unix seconds, None while it is paused. delivery: the id of
+    its last message, 0 for none.
+    """
+
+    id: int = 0
+    chat_id: int
+    thread_id: int | None = None
+    user_id: int
+    rule: str
+    command: str
+    at: float | None
+    delivery: int = 0
 
 
 class WatchedWallet(NamedTuple):

@@ -7,6 +7,7 @@ head: `application_id` tells our file from any other database, `user_version` is
 
 from __future__ import annotations
 
+import json
 import logging
 import sqlite3
 from collections.abc import Callable, Sequence
@@ -43,9 +44,36 @@ def _levels_rest(db: Connection) -> None:
         db.execute(f"ALTER TABLE levels ADD COLUMN {column}")
 
 
+def _schedules(db: Connection) -> None:
+    """Digests become scheduled commands. A chat's settings that cannot be read have no digest."""
+    db.execute(
+        "CREATE TABLE schedules (id INTEGER PRIMARY KEY AUTOINCREMENT, chat_id INTEGER NOT NULL, thread_id INTEGER, "
+        "user_id INTEGER NOT NULL, rule TEXT NOT NULL, command TEXT NOT NULL, at REAL, delivery INTEGER NOT NULL)"
+    )
+    db.execute("CREATE INDEX schedules_at ON schedules (at) WHERE at IS NOT NULL")
+    db.execute("CREATE INDEX schedules_of_chat ON schedules (chat_id)")
+    rows = db.execute(
+        "SELECT chat_id, thread_id, added_by, settings, digest_at FROM chats ORDER BY chat_id"
+    ).fetchall()
+    for chat_id, thread_id, added_by, settings, at in rows:
+        try:
+            kept = json.loads(settings)
+        except ValueError:
+            continue
+        rule = kept.pop("digest", "") if isinstance(kept, dict) else ""
+        if isinstance(rule, str) and rule and at is not None:
+            db.execute(
+                "INSERT INTO schedules (chat_id, thread_id, user_id, rule, command, at, delivery) "
+                "VALUES (?, ?, ?, ?, 'digest', ?, 0)",
+                (chat_id, thread_id, added_by, rule, at),
+            )
+    db.execute("DROP INDEX chats_digest")
+    db.execute("ALTER TABLE chats DROP COLUMN digest_at")
+
+
 # The first of them turns FIRST_VERSION into the next version, and so on. Once released, a migration is never changed,
 # and it never calls code of ours that may change: what it writes stays what it was.
-MIGRATIONS: tuple[Migration, ...] = (_answers_know_their_update, _price_levels, _levels_rest)
+MIGRATIONS: tuple[Migration, ...] = (_answers_know_their_update, _price_levels, _levels_rest, _schedules)
 NEWEST = FIRST_VERSION + len(MIGRATIONS)
 
 _TABLES = """

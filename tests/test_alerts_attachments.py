@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ from simulation.account import SimBot
 from simulation.http import Upload
 from simulation.simulator import Simulator
 from store import Store
-from store.rows import Chat
+from store.rows import Chat, Scheduled
 
 POLLING = "Polling: running"
 THIRD_TOKEN = "555000000:TEST-token-of-a-third-00000000000000"
@@ -49,9 +48,10 @@ def test_a_digest_that_fell_due_while_the_bot_was_off_comes_once(run_bot: Run, c
     folder = tmp_path / "data" / TOKEN.partition(":")[0]
     folder.mkdir(parents=True)
     store = Store(folder / "bot.db")
-    due = Chat(chat_id=OWNER, added_by=OWNER, digest="every 4h", digest_at=time.time() - 60)
-    store.chats.put(due)
-    store.chats.put(replace(due, chat_id=8, added_by=99))  # of one who may not use the bot
+    for chat_id, added_by in ((OWNER, OWNER), (8, 99)):  # the other is of one who may not use the bot
+        store.chats.put(Chat(chat_id=chat_id, added_by=added_by))
+        due = Scheduled(chat_id=chat_id, user_id=added_by, rule="every 4h", command="digest", at=time.time() - 60)
+        store.schedules.add(due)
     store.close()
     bot = run_bot()
     chat.wait_text("Digest, last", chat_id=OWNER)

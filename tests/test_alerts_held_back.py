@@ -15,7 +15,7 @@ from alerts import held_back, preferences
 from alerts.preferences import Heard
 from simulation.html import parse_html
 from store import Store
-from store.rows import Chat
+from store.rows import Chat, Scheduled
 
 # 2025-06-15 21:30:00 UTC, 23:30 in Berlin
 NIGHT = 1_750_023_000.0
@@ -125,7 +125,8 @@ def test_what_joins_a_bundle_makes_no_message_and_does_not_count(store: Store) -
 
 
 def test_with_a_digest_planned_the_overflow_waits_for_it(store: Store) -> None:
-    subscribe(store, hourly_cap=1, digest="09:00", digest_at=MORNING)
+    subscribe(store, hourly_cap=1)
+    store.schedules.add(Scheduled(chat_id=7, user_id=7, rule="09:00", command="digest", at=MORNING))
     hear(store, "a", now=NIGHT)
     hear(store, "b", now=NIGHT + 100)
     assert not held_back.send_due(store, now=NIGHT + 7200)

@@ -13,7 +13,7 @@ from botapi.storage import ALERTS
 from simulation.account import SimBot
 from simulation.simulator import Simulator
 from store import Store
-from store.rows import Alert, Chat, User
+from store.rows import Alert, Chat, Scheduled, User
 
 HOUR, YEAR = 3600.0, 365 * 86400.0
 MUTED, WAS_MUTED, QUIET, AWAKE, DIGEST, FULL = range(11, 17)
@@ -47,12 +47,14 @@ def prepare(path: Path) -> None:
         MUTED: {"muted_until": now + HOUR},
         WAS_MUTED: {"muted_until": now - 60, "symbol_mutes": {"BTC": now - 60}},
         QUIET: {"quiet": between(-HOUR, HOUR)},
-        AWAKE: {"quiet": between(2 * HOUR, 4 * HOUR), "digest": "09:00", "digest_at": now + 1000 * 86400},
-        DIGEST: {"quiet": between(-4 * HOUR, -2 * HOUR), "digest": "every 12h", "digest_at": now + 2 * HOUR},
+        AWAKE: {"quiet": between(2 * HOUR, 4 * HOUR)},
+        DIGEST: {"quiet": between(-4 * HOUR, -2 * HOUR)},
         FULL: {"hourly_cap": 1},
     }
     for chat_id, settings in chats.items():
         store.chats.put(Chat(chat_id=chat_id, added_by=OWNER, **settings))  # type: ignore[arg-type]
+    for chat_id, rule, at in ((AWAKE, "09:00", now + 1000 * 86400), (DIGEST, "every 12h", now + 2 * HOUR)):
+        store.schedules.add(Scheduled(chat_id=chat_id, user_id=OWNER, rule=rule, command="digest", at=at))
     store.messages.enqueue(FULL, "sendMessage", {"text": "."}, now=now, lane=ALERTS, bundle="whales:ETH:loud")
     for name, at in (("yesterday", now - 86400), ("ahead", now + 3 * HOUR)):
         alert = Alert(
@@ -107,8 +109,8 @@ def test_no_feature_with_a_time_goes_by_the_computers_clock(
     for chat_id in (AWAKE, DIGEST):
         assert not any("Digest" in words for words in chat.texts(chat_id))
     assert not chat.texts(99), "answered a minute ago"
-    later = [found.digest_at for found in store.chats.all() if found.digest_at is not None]
-    assert all(0 < at - time.time() < 86400 for at in later), "a plan beyond its rule was made again"
+    later = [store.schedules.next_digest(chat_id) for chat_id in (AWAKE, DIGEST)]
+    assert all(at and 0 < at - time.time() < 86400 for at in later), "a plan beyond its rule was made again"
     assert store.messages.muted_since(AWAKE, 0) == 2, "nothing was deleted by that clock"
     store.close()
     assert bot.stop()[0] == 0

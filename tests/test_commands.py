@@ -492,15 +492,15 @@ def test_digest_plans_shows_and_ends_summaries(started: Desk) -> None:
     assert said.startswith("Digest: 09:00 Europe/Berlin mon-fri. Next one: Mon 16 Jun 09:00")
     assert "Next one: Mon 16 Jun" in started.say("/digest")
     assert started.say("/digest off") == "Digests are off."
-    assert (started.chat().digest, started.chat().digest_at) == ("", None)
+    assert started.store.schedules.of_chat(FRIEND) == []
 
 
 @pytest.mark.parametrize("typed", ["25:00", "every 5h", "cron 1 2 3", "soon", "09:00 Nowhere/Else"])
 def test_a_digest_that_cannot_be_is_told_and_changes_nothing(started: Desk, typed: str) -> None:
     started.say("/digest every 4h")
-    before = started.chat()
+    before = started.store.schedules.of_chat(FRIEND)
     assert "Example: /digest 09:00 mon-fri" in started.say(f"/digest {typed}")
-    assert started.chat() == before
+    assert started.store.schedules.of_chat(FRIEND) == before
 
 
 def test_a_digest_can_be_had_at_once(started: Desk) -> None:

@@ -89,9 +89,9 @@ def test_quiet_hours_are_set_shown_and_ended(desk: Desk) -> None:
 
 def test_a_zone_changes_every_time_that_is_shown_and_when_digests_come(desk: Desk) -> None:
     desk.say("/digest 09:00")
-    before = desk.chat().digest_at
+    before = desk.store.schedules.next_digest(FRIEND)
     assert desk.say("/timezone new york").endswith("America/New_York, now 11:06:40 UTC-4.")
-    after = desk.chat().digest_at
+    after = desk.store.schedules.next_digest(FRIEND)
     assert before is not None
     assert after is not None
     assert datetime.fromtimestamp(before, UTC).hour == 9
@@ -369,7 +369,7 @@ def test_a_button_changes_the_setting_says_so_and_shows_it_in_place(desk: Desk) 
     assert ("DOGE", "s:coins:watch +DOGE") in shown.keyboard[0]
     assert desk.chat().symbols == frozenset({"BTC", "ETH"})
     desk.press("s:digest:digest 09:00 mon-fri")
-    assert desk.chat().digest == "09:00 mon-fri"
+    assert [one.rule for one in desk.store.schedules.of_chat(FRIEND)] == ["09:00 mon-fri"]
     _, done = desk.press("s:done")
     assert done.keyboard == ()
 

@@ -31,8 +31,6 @@ def test_every_setting_of_a_chat_survives(store: Store) -> None:
         timezone="Europe/Berlin",
         quiet="22:00-07:00",
         hourly_cap=20,
-        digest="09:00 mon-fri",
-        digest_at=NOW,
     )
     store.chats.put(chat)
     assert store.chats.get(-5) == chat

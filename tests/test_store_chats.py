@@ -20,19 +20,6 @@ def test_chats_are_listed_oldest_first_those_with_and_those_without_alerts(store
     assert [chat.chat_id for chat in store.chats.all(subscribed=False)] == [3]
 
 
-def test_a_digest_is_due_from_its_second_on_in_chats_with_alerts_only(store: Store) -> None:
-    for chat_id, digest_at in ((1, NOW), (2, NOW + 1), (3, None), (4, NOW)):
-        store.chats.put(Chat(chat_id=chat_id, added_by=1, digest_at=digest_at))
-    store.unsubscribe(4, note="")
-    assert store.chats.digests_due(NOW) == [1]
-    store.chats.set_digest_at(3, NOW)
-    assert store.chats.digests_due(NOW) == [1], "one that was turned off meanwhile stays off"
-    store.chats.set_digest_at(1, NOW + 5)
-    assert store.chats.digests_due(NOW) == []
-    store.chats.set_digest_at(1, None)
-    assert store.chats.digests_due(NOW + 9) == [2]
-
-
 def test_why_alerts_ended_is_the_newest_reason(store: Store) -> None:
     store.chats.put(Chat(chat_id=7, added_by=7))
     for note in ("blocked", "removed"):
@@ -110,7 +97,6 @@ def test_every_setting_of_a_chat_is_kept(store: Store) -> None:
         timezone="Europe/Berlin",
         quiet="22:00-07:00",
         hourly_cap=3,
-        digest="09:00",
         paused_until=7.0,
         topics={"BTC": 4},
         members=True,
@@ -130,7 +116,6 @@ def test_every_setting_of_a_chat_is_kept(store: Store) -> None:
         "subscribed",
         "since",
         "note",
-        "digest_at",
     }, "set each of them above"
     store.chats.put(changed)
     assert store.chats.get(9) == changed

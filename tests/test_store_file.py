@@ -14,7 +14,7 @@ from storekit import NOW, full_disk, raw, say, texts, whale
 from botapi.storage import StoreError
 from store import Store, database, salvage, schema, sqlite
 from store.engine import Connection
-from store.rows import Chat, User
+from store.rows import Chat, Scheduled, User
 from store.sqlite import File
 
 
@@ -225,6 +225,29 @@ def test_what_waited_in_a_file_of_version_7_is_still_sent(path: Path) -> None:
         assert waiting is not None
         assert (chat_id, waiting.payload, waiting.update_id) == (7, {"text": "pong"}, None)
         upgraded.settle_sent(waiting, message_id=1, now=2.0)
+
+
+def test_the_digests_of_version_10_are_scheduled_commands(path: Path) -> None:
+    older = database.Database(File(path, migrations=schema.MIGRATIONS[: 10 - schema.FIRST_VERSION]))
+    rows = [
+        (7, None, 7, '{"digest": "09:00 mon-fri", "quiet": "22:00-07:00"}', 5.0),
+        (-5, 3, 8, '{"digest": "every 4h"}', 6.0),
+        (9, None, 9, '{"digest": ""}', None),
+        (10, None, 10, "no JSON", 6.0),
+    ]
+    for chat_id, thread_id, added_by, settings, digest_at in rows:
+        older.write(
+            "INSERT INTO chats (chat_id, kind, title, thread_id, added_by, subscribed, since, settings, digest_at) "
+            "VALUES (?, 'private', '', ?, ?, 1, 0, ?, ?)",
+            (chat_id, thread_id, added_by, settings, digest_at),
+        )
+    older.close()
+    with contextlib.closing(Store(path)) as store:
+        digest = Scheduled(id=2, chat_id=7, user_id=7, rule="09:00 mon-fri", command="digest", at=5.0)
+        other = Scheduled(id=1, chat_id=-5, thread_id=3, user_id=8, rule="every 4h", command="digest", at=6.0)
+        assert [store.schedules.get(number) for number in store.schedules.due(9.0)] == [digest, other]
+        chat = store.chats.get(7)
+        assert chat is not None and chat.quiet == "22:00-07:00"
 
 
 def test_a_new_file_gets_the_newest_schema_without_a_copy(path: Path) -> None:

@@ -6,7 +6,7 @@ import json
 import logging
 
 import pytest
-from storekit import NOW, say, whale
+from storekit import DAY, NOW, say, whale
 
 from access import Access, OwnerLink, administers
 from alerts.digest import Digests
@@ -47,17 +47,17 @@ def test_an_alert_of_wrong_values_is_left_out_of_everything_and_logged_once(
     store: Store, body: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING)
-    store.chats.put(Chat(chat_id=1, added_by=1, digest="09:00", digest_at=NOW + 30))
+    chat = Chat(chat_id=1, added_by=1)
+    store.chats.put(chat)
     for key in ("good", "bad"):
         publish(store, whale(key), now=NOW, default_min=1e6)
     store._db.write("UPDATE alerts SET body = ? WHERE key = 'bad'", (body,))
-    Digests(store, symbols=("BTC",), default_min=lambda symbol: 1e6, now=lambda: NOW + 60).tick()
+    digests = Digests(store, symbols=("BTC",), default_min=lambda symbol: 1e6, now=lambda: NOW + 60)
+    assert "1 whale order" in digests.compose(chat, since=NOW - DAY, until=NOW + 60)
     delivery = store.delivery(store.pending()[0][0])
     assert delivery is not None
     message = compose(store, delivery, now=NOW)
     assert message is not None and "BTC buy" in message["text"]
-    digest = store.delivery(store.pending()[-1][0])
-    assert digest is not None and "1 whale order" in digest.payload["text"]
     assert len(store.messages.history(1, limit=10)) == 1
     assert len(store.messages.alerts("whales")) == 1
     assert [record.message.count("cannot be read") for record in caplog.records] == [1]
@@ -70,7 +70,7 @@ def test_an_alert_of_wrong_values_is_left_out_of_everything_and_logged_once(
         ('{"thresholds": {"whales": {"BTC": "much"}}}', {}),
         ('{"thresholds": {"whales": 5}, "quiet": "22:00-07:00"}', {"quiet": "22:00-07:00"}),
         ('{"symbol_mutes": ["BTC"], "muted_until": "later", "symbols": "BTC"}', {}),
-        ('{"timezone": 3, "sides": 3, "digest": null, "paused_until": NaN}', {}),
+        ('{"timezone": 3, "sides": 3, "quiet": null, "paused_until": NaN}', {}),
         ("[]", {}),
         ('"x', {}),
     ],

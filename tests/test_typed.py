@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import OWNER
+from conftest import FRIEND, OWNER
 from test_commands import NOW, Desk
 
 from commands.context import Reply
@@ -104,7 +104,7 @@ def test_quiet_hours_as_people_write_them(desk: Desk, said: str) -> None:
 def test_digest_times_as_people_write_them(desk: Desk, said: str, rule: str) -> None:
     answer = desk.say(f"/digest {said}")
     assert answer.startswith(f"Digest: {rule}")
-    assert desk.chat().digest == rule
+    assert [one.rule for one in desk.store.schedules.of_chat(FRIEND)] == [rule]
 
 
 @pytest.mark.parametrize(

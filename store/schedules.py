@@ -1,0 +1,72 @@
+"""What chats scheduled with /schedule and /digest. The part `Store.schedules`."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+from store.database import Database
+from store.engine import Row
+from store.rows import Scheduled
+
+DIGEST = "digest"  # the command whose answer also brings what was held back
+_COLUMNS = tuple(field.name for field in fields(Scheduled))
+_VALUES = ", ".join("?" * (len(_COLUMNS) - 1))
+
+
+class Schedules:
+    """See `store` for units, threads and errors."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    def add(self, scheduled: Scheduled) -> int:
+        """Keep a new one. Returns its number."""
+        values = tuple(getattr(scheduled, name) for name in _COLUMNS[1:])
+        return self._db.insert(f"INSERT INTO schedules ({', '.join(_COLUMNS[1:])}) VALUES ({_VALUES})", values)
+
+    def get(self, number: int) -> Scheduled | None:
+        """The one of this number."""
+        row = self._db.row("SELECT * FROM schedules WHERE id = ?", (number,))
+        return None if row is None else _scheduled(row)
+
+    def of_chat(self, chat_id: int) -> list[Scheduled]:
+        """What a chat scheduled, oldest first."""
+        return [
+            _scheduled(row)
+            for row in self._db.rows("SELECT * FROM schedules WHERE chat_id = ? ORDER BY id", (chat_id,))
+        ]
+
+    def due(self, now: float) -> list[int]:
+        """The numbers of those that are due, the longest due first, without those whose last message still waits."""
+        rows = self._db.rows(
+            "SELECT id FROM schedules WHERE at <= ? AND NOT EXISTS "
+            "(SELECT 1 FROM deliveries WHERE deliveries.id = schedules.delivery AND state = 'pending') "
+            "ORDER BY at, id",
+            (now,),
+        )
+        return [row["id"] for row in rows]
+
+    def planned_after(self, now: float) -> list[int]:
+        """The numbers of those whose next time is later than that."""
+        return [row["id"] for row in self._db.rows("SELECT id FROM schedules WHERE at > ?", (now,))]
+
+    def next_digest(self, chat_id: int) -> float | None:
+        """When the chat's next digest comes, None for never."""
+        row = self._db.row("SELECT min(at) AS at FROM schedules WHERE chat_id = ? AND command = ?", (chat_id, DIGEST))
+        return None if row is None else row["at"]
+
+    def set_at(self, number: int, at: float | None) -> None:
+        """When it is due next, None for paused."""
+        self._db.write("UPDATE schedules SET at = ? WHERE id = ?", (at, number))
+
+    def answered(self, number: int, *, at: float, delivery: int) -> None:
+        """It was answered by the messages up to this delivery, and is due next at that time."""
+        self._db.write("UPDATE schedules SET at = ?, delivery = ? WHERE id = ?", (at, delivery, number))
+
+    def remove(self, chat_id: int, number: int) -> None:
+        """Forget one that the chat scheduled."""
+        self._db.write("DELETE FROM schedules WHERE chat_id = ? AND id = ?", (chat_id, number))
+
+
+def _scheduled(row: Row) -> Scheduled:
+    return Scheduled(**{name: row[name] for name in _COLUMNS})
