@@ -60,7 +60,7 @@ class Chats:
     def users(self, *states: str) -> list[User]:
         """Everyone whose state is one of these, oldest first."""
         marks = ", ".join("?" * len(states))
-        rows = self._db.rows(f"SELECT * FROM users WHERE state IN ({marks}) ORDER BY at", tuple(states))
+        rows = self._db.rows(f"SELECT * FROM users WHERE state IN ({marks}) ORDER BY at, user_id", tuple(states))
         return [User(**dict(row)) for row in rows]
 
     def put_user(self, user: User) -> None:

@@ -35,10 +35,6 @@ _SET_CURSOR = (
     "WHERE cursors.text <> excluded.text OR abs(excluded.at - cursors.at) >= ?"
 )
 _FILL_BAR = "INSERT INTO bars VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
-_TRADES_FROM = (  # bars older than the bot are to come: from then on the oldest one does not tell
-    "INSERT INTO facts (name, value) SELECT 'trades:from', coalesce((SELECT min(at) FROM bars), ?) "
-    "WHERE NOT EXISTS (SELECT 1 FROM facts WHERE name = 'trades:from')"
-)
 FLAWED_KEPT = 30 * 86400  # seconds
 LIQUIDATIONS_KEPT = 2 * 86400.0  # seconds; venues show them again for a day
 
@@ -126,7 +122,10 @@ class Markets:
     def fill_bars(self, symbol: str, bars: Iterable[Bar]) -> None:
         """Keep those of a coin's bars that are missing or flawed; the other ones stay as they were built."""
         with self._db.transaction():
-            self._db.write(_TRADES_FROM, (self._now(),))
+            if (
+                self._noted("trades:from", None) is None
+            ):  # bars older than the bot are to come: the oldest will not tell
+                self._note("trades:from", repr(self.trades_from() or self._now()))
             flawed = self._flawed(symbol)
             for bar in bars:
                 if bar.at in flawed:
@@ -140,8 +139,7 @@ class Markets:
         return set() if row is None else {int(word) for word in str(row["value"]).split() if word.isdecimal()}
 
     def _set_flawed(self, symbol: str, starts: set[int]) -> None:
-        value = " ".join(map(str, sorted(starts)))
-        self._db.put("facts", ("name",), {"name": f"flawed:{symbol}", "value": value})
+        self._note(f"flawed:{symbol}", " ".join(map(str, sorted(starts))))
 
     def trades_from(self) -> float | None:
         """Since when trades have been read; None before the first one. Bars that were filled may be older."""
@@ -209,7 +207,7 @@ class Markets:
             if latest:
                 read_at = max(rate.at_ms for rate in latest.values())
                 if abs(read_at - self._noted(f"rates:{venue}", -math.inf)) >= MARK_EVERY * 1000:
-                    self._db.put("facts", ("name",), {"name": f"rates:{venue}", "value": str(read_at)})
+                    self._note(f"rates:{venue}", str(read_at))
 
     def rates(self, symbol: str | None = None) -> list[Rate]:
         """The latest known rates of every venue."""
@@ -229,6 +227,9 @@ class Markets:
         except UNREADABLE as error:
             self._db.unreadable(f"the fact {name}", error)
             return otherwise
+
+    def _note(self, name: str, value: str) -> None:
+        self._db.put("facts", ("name",), {"name": name, "value": value})
 
     # Wallets
 

@@ -85,7 +85,7 @@ class Messages:
         """(chat_id, when) of every message that Telegram has taken since then, oldest first."""
         rows = self._db.rows(
             "SELECT chat_id, settled_at FROM deliveries WHERE settled_at > ? AND state = 'sent' AND lane <> ? "
-            "ORDER BY settled_at",
+            "ORDER BY settled_at, id",
             (at, TOASTS),
         )
         return [(row["chat_id"], row["settled_at"]) for row in rows]
@@ -208,7 +208,8 @@ class Messages:
         """A monitor's newest alerts, newest first."""
         also, values = (" AND symbol = ?", [symbol]) if symbol else ("", [])
         rows = self._db.rows(
-            f"SELECT body FROM alerts WHERE monitor = ?{also} ORDER BY at DESC LIMIT ?", (monitor, *values, limit)
+            f"SELECT body FROM alerts WHERE monitor = ?{also} ORDER BY at DESC, key LIMIT ?",
+            (monitor, *values, limit),
         )
         return [alert for _, alert in self._readable(rows)]
 
@@ -285,7 +286,10 @@ class Messages:
 
     def chats_holding(self) -> list[int]:
         """Ids of the chats for which alerts are held back."""
-        return [row["chat_id"] for row in self._db.rows(f"SELECT DISTINCT chat_id FROM held WHERE {HELD_BACK}")]
+        return [
+            row["chat_id"]
+            for row in self._db.rows(f"SELECT DISTINCT chat_id FROM held WHERE {HELD_BACK} ORDER BY chat_id")
+        ]
 
     def settle_held(self, chat_id: int, state: str) -> None:
         """The alerts held back for a chat were `told`, or `dropped`."""
@@ -304,9 +308,11 @@ class Messages:
             "SELECT body, how, happened, came FROM ("
             "SELECT body, d.state AS how, a.at AS happened, d.created_at AS came FROM ("
             "SELECT id, state, created_at FROM deliveries WHERE chat_id = ? AND bundle IS NOT NULL "
-            "ORDER BY created_at DESC LIMIT ?) d JOIN bundled ON delivery_id = d.id JOIN alerts a ON key = alert_key "
+            "ORDER BY created_at DESC, id DESC LIMIT ?) d "
+            "JOIN bundled ON delivery_id = d.id JOIN alerts a ON key = alert_key "
             "UNION ALL SELECT body, why, alerts.at, h.at FROM (SELECT alert_key, why, at FROM held WHERE chat_id = ? "
-            "ORDER BY at DESC LIMIT ?) h JOIN alerts ON key = alert_key) found ORDER BY happened DESC LIMIT ?",
+            "ORDER BY at DESC, alert_key LIMIT ?) h JOIN alerts ON key = alert_key) found "
+            "ORDER BY happened DESC, came DESC, body, how LIMIT ?",
             (chat_id, 2 * limit, chat_id, limit, 2 * limit),
         )
         found: dict[str, HistoryEntry] = {}
