@@ -62,6 +62,30 @@ def test_a_digest_that_fell_due_while_the_bot_was_off_comes_once(run_bot: Run, c
     assert [words for words in chat.texts() if "Digest, last" in words] == chat.texts(OWNER)[:1]
 
 
+@pytest.mark.skipif(importlib.util.find_spec("matplotlib") is None, reason="matplotlib is optional")
+def test_what_is_scheduled_in_the_chat_comes_by_itself(
+    run_bot: Run, chat: SimBot, sim: Simulator, tmp_path: Path
+) -> None:
+    sim.market.trade("binance", "BTC", "buy", 50_000.0, 0.01)
+    run_bot().wait_output(POLLING)
+    chat.send_text(chat_id=OWNER, text="/start")
+    for when, command in (("every 1h", "chart BTC 1h"), ("cron 0 */4 * * *", "price BTC"), ("mon 08:00", "digest")):
+        chat.send_text(chat_id=OWNER, text=f"/schedule {when} {command}")
+        chat.wait_text(f" {command}: ", chat_id=OWNER)
+    store = Store(tmp_path / "data" / TOKEN.partition(":")[0] / "bot.db")
+    sim.wait(lambda: store.markets.cursor("Binance spot", "BTC"), what="the first look at the market")
+    sim.market.trade("binance", "BTC", "buy", 50_000.0, 0.01)
+    sim.wait(lambda: store.markets.one_bar("BTC", since=0), what="the price")
+    for one in store.schedules.of_chat(OWNER):
+        store.schedules.set_at(one.id, time.time() - 1)
+    chat.wait_text("BTC 50,000", chat_id=OWNER)
+    chat.wait_text("Digest, last", chat_id=OWNER)
+    sent = chat.wait_text("BTC, last ", chat_id=OWNER, timeout=30)
+    assert sent.method == "sendPhoto"
+    assert all(one.at and one.at > time.time() for one in store.schedules.of_chat(OWNER))
+    store.close()
+
+
 # The log
 
 

@@ -13,7 +13,7 @@ from service import state
 from simulation.account import SimBot
 from simulation.simulator import Simulator
 from store import Store
-from store.rows import Chat
+from store.rows import Chat, Scheduled
 
 POLLING = "Polling: running"
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the guard across folders is Linux's here")
@@ -42,6 +42,17 @@ def whale(sim: Simulator) -> None:
 
 def alerts(chat: SimBot) -> int:
     return sum("BTC sell" in words for words in chat.texts(OWNER))
+
+
+@pytest.mark.usefixtures("subscribed")
+def test_a_round_answers_what_is_due_once(run_bot: Run, chat: SimBot, tmp_path: Path) -> None:
+    store = Store(tmp_path / "data" / TOKEN.partition(":")[0] / "bot.db")
+    due = Scheduled(chat_id=OWNER, user_id=OWNER, rule="every 4h", command="price BTC", at=time.time() - 60)
+    store.schedules.add(due)
+    for _ in range(2):
+        assert once(run_bot).wait_exit() == 0
+    assert sum("BTC 50,000" in words for words in chat.texts(OWNER)) == 1
+    store.close()
 
 
 @pytest.mark.usefixtures("subscribed")

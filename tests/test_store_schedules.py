@@ -1,0 +1,52 @@
+"""What chats scheduled is kept: what is due and what waits, the next digest, and a group that moves."""
+
+from __future__ import annotations
+
+from storekit import NOW, pending, say
+
+from store import Store
+from store.rows import Chat, Scheduled
+
+LIQ = Scheduled(chat_id=7, thread_id=4, user_id=8, rule="every 4h", command="liq BTC", at=NOW)
+
+
+def add(store: Store, **changes: object) -> int:
+    return store.schedules.add(Scheduled(**vars(LIQ) | changes))
+
+
+def test_one_is_kept_as_it_is_and_removed_by_its_chat_only(store: Store) -> None:
+    number = add(store)
+    kept = Scheduled(**vars(LIQ) | {"id": number})
+    assert store.schedules.get(number) == kept
+    store.schedules.remove(8, number)
+    assert store.schedules.of_chat(7) == [kept]
+    store.schedules.remove(7, number)
+    assert store.schedules.get(number) is None
+
+
+def test_it_is_due_from_its_second_on_the_longest_due_first_and_not_while_its_message_waits(store: Store) -> None:
+    later, now, first = add(store, at=NOW + 1), add(store), add(store, at=NOW - 60)
+    add(store, at=None)
+    assert store.schedules.due(NOW) == [first, now]
+    assert store.schedules.planned_after(NOW) == [later]
+    store.schedules.answered(first, at=NOW - 1, delivery=say(store, 7, "liquidations"))
+    assert store.schedules.due(NOW) == [now]
+    store.settle_sent(pending(store)[0], message_id=1, now=NOW)
+    assert store.schedules.due(NOW) == [first, now]
+    store.schedules.set_at(first, None)
+    assert store.schedules.due(NOW) == [now]
+
+
+def test_the_next_digest_is_the_earliest_that_is_not_paused(store: Store) -> None:
+    add(store)
+    assert store.schedules.next_digest(7) is None
+    for at in (NOW + 9, NOW + 5, None):
+        add(store, command="digest", at=at)
+    assert store.schedules.next_digest(7) == NOW + 5
+
+
+def test_what_a_group_scheduled_moves_with_it(store: Store) -> None:
+    store.chats.put(Chat(chat_id=-2, added_by=7))
+    number = add(store, chat_id=-2)
+    store.migrate_chat(-2, -1002)
+    assert [one.id for one in store.schedules.of_chat(-1002)] == [number]
