@@ -21,6 +21,7 @@ class PollingState(StrEnum):
     RUNNING = "running"
     RETRYING = "retrying"
     STANDBY = "standby"
+    WAITING = "waiting"
     UNREACHABLE = "unreachable"
     WEBHOOK = "webhook"
 
@@ -31,8 +32,8 @@ class PollingState(StrEnum):
 
     @property
     def shares(self) -> bool:
-        """Another copy polls, or did a moment ago: it answers the commands, and that is no fault of this one."""
-        return self in (PollingState.STANDBY, PollingState.RETRYING)
+        """Another copy polls, did a moment ago, or may: that this one does not is no fault of its own."""
+        return self in (PollingState.STANDBY, PollingState.RETRYING, PollingState.WAITING)
 
 
 _WORDS = {
@@ -40,6 +41,7 @@ _WORDS = {
     PollingState.RUNNING: "Running",
     PollingState.RETRYING: "Polling again after a conflict",
     PollingState.STANDBY: "Standing by while another copy polls",
+    PollingState.WAITING: "Waiting for the database",
     PollingState.UNREACHABLE: "Telegram cannot be reached",
     PollingState.WEBHOOK: "Removing a webhook that another service set",
 }

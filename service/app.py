@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,6 +34,7 @@ from service.state import Snapshot, State
 from service.watchdog import PATIENCE, Watchdog
 from store import Store
 from store.coins import Coins
+from store.copies import Copy
 from watch.watchers import Watchers
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ class Bot:
     """The parts of one running bot, which polls already.
 
     end: ends the process, with an exit code and a sentence for people; from any thread, and it returns at once.
-    env_file: where an owner who opens the link is saved.
+    env_file: where an owner who opens the link is saved. copies: those that share the database, this one among them.
+    web: a status page that is there already.
     """
 
     def __init__(
@@ -60,9 +62,11 @@ class Bot:
         end: Callable[[int, str], None],
         env_file: Path,
         link: Link = Link.NEVER,
+        copies: Callable[[], Sequence[Copy]] = tuple,
+        web: HealthServer | None = None,
     ) -> None:
         self._settings, self._lock, self._store, self._end = settings, lock, store, end
-        self.clock, self._listening = clock, listening
+        self.clock, self._listening, self._copies, self.web = clock, listening, copies, web
         self.telegram, self.access, self.poller = listening.telegram, listening.access, listening.poller
         self._died = listening.died
         self.refused = threading.Event()  # Telegram does not take the token
@@ -135,6 +139,7 @@ class Bot:
             patience=patience,
             now=self.clock,
             started_at=self.clock.began,
+            copies=self._copies,
         )
         self.jobs = Jobs(
             settings=settings,
@@ -159,17 +164,10 @@ class Bot:
             give_up=self.scheduler.give_up,
             on_death=self._died,
         )
-        self.web: HealthServer | None = None
-        if port := settings.health_port:
+        if settings.health_port and self.web is None:
             from service.web import HealthServer  # and http.server: off by default
 
-            self.web = HealthServer(
-                self.state.view,
-                host=settings.health_host,
-                port=port,
-                token=settings.health_token,
-                on_death=self._died,
-            )
+            self.web = HealthServer.of(settings, self._died)
 
     def serve(self) -> None:
         """From now on what the poller brings is handled."""
@@ -192,22 +190,20 @@ class Bot:
         self.scheduler.start()
         self.watchdog.worker.start()
         if self.web is not None:
-            self.web.worker.start()
+            self.web.show(self.state.view)
 
-    def stop(self, why: str = "") -> None:
+    def stop(self, why: str = "", *, drain: float = 0.6) -> None:
         """End within the shortest limit of a supervisor (PM2: 1.6 s): cut the poll, send what can go, end threads.
 
-        why: for `status`, where the bot ends by itself.
+        why: for `status`, where the bot ends by itself. drain: seconds for answers that wait.
         """
         self.watchdog.worker.stop()
         self.watchers.stop()
         self.scheduler.stop()
         self.poller.stop(0.6)
-        self.outbox.stop(0.6)
+        self.outbox.stop(drain)
         self.scheduler.join(0.3)
         self.state.end(why)
-        if self.web is not None:
-            self.web.stop()
 
     # What the parts ask for
 

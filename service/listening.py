@@ -16,6 +16,7 @@ from botapi.conflict import ConflictPolicy
 from botapi.events import PollerEvents
 from botapi.poller import Poller
 from botapi.updates import Inbox
+from service.events import died
 from store import Store
 
 HEAD_START = 0.05  # seconds in which nothing else competes with the first calls for the processor
@@ -25,13 +26,21 @@ class Listening:
     """The connection to Telegram, the gate and the poller. Raises ConfigError when nobody could use the bot.
 
     end: ends the process, with an exit code and a sentence for people; from any thread, and it returns at once.
+    leads: may this copy call Telegram now? Asked before each call.
     """
 
     def __init__(
-        self, settings: Settings, store: Store, *, clock: Clock, end: Callable[[int, str], None], link: Link
+        self,
+        settings: Settings,
+        store: Store,
+        *,
+        clock: Clock,
+        end: Callable[[int, str], None],
+        link: Link,
+        leads: Callable[[], bool] = lambda: True,
     ) -> None:
         store.when_damaged(lambda words: end(exit_codes.CRASHED, words))
-        self.telegram = Telegram(settings.token, settings.api_url, clock=clock)
+        self.telegram = Telegram(settings.token, settings.api_url, clock=clock, leads=leads)
         self.access = Access(store, owner_id=settings.owner_id, allowed_users=settings.allowed_users, now=clock)
         self.nobody = self.access.owner_id is None and not settings.allowed_users
         if self.nobody and link is Link.NEVER:
@@ -83,8 +92,7 @@ class Listening:
 
     def died(self, thread: str) -> None:
         """End the process, because this thread ended by itself."""
-        words = f"The thread {thread} ended unexpectedly, so the bot stops. The error is in the lines above."
-        self._end(exit_codes.CRASHED, words)
+        self._end(*died(thread))
 
     def _connected(self, username: str) -> None:
         with self._lock:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from access import Link
 from base import exit_codes, logs
@@ -27,6 +27,7 @@ from machine import accounts, stop_requests
 from machine.folders import FolderError, bot_folder
 from machine.holder import Holder, refusal, stop_command
 from machine.stop_requests import Signals
+from service.events import End, Events, next_event
 from service.listening import Listening
 from service.systemd import Notifier
 from store import Store
@@ -37,13 +38,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 START_GRACE = 2.0  # seconds a start waits for a copy that is just stopping
-
-
-class End(NamedTuple):
-    """A reason to stop: the exit code and a sentence for people."""
-
-    code: int
-    message: str
 
 
 def run(
@@ -59,13 +53,12 @@ def run(
     for warning in settings.warnings:
         log.warning("%s", warning)
     notifier = Notifier()
-    events: queue.SimpleQueue[object] = queue.SimpleQueue()
+    events: Events = queue.SimpleQueue()
     signals = Signals(events)
     signals.install()
     try:
         folder = bot_folder(settings.bot_id, settings.data_dir)
         lock = InstanceLock(folder, settings.token, machine_wide=settings.machine_wide_lock)
-        clock = Clock()
         if one_round:
             from service import once
 
@@ -74,23 +67,29 @@ def run(
         def end(code: int, message: str) -> None:
             events.put(End(code, message))
 
-        def load(store: Store, listening: Listening) -> Bot:
+        def load(store: Store, listening: Listening, **how: Any) -> Bot:
             from service.app import Bot
 
-            return Bot(settings, lock, store, listening, clock=clock, end=end, env_file=env_file, link=link)
+            return Bot(settings, lock, store, listening, end=end, env_file=env_file, link=link, **how)
 
-        listen = partial(Listening, settings, clock=clock, end=end, link=link)
-        opened = _store(lock, clock, env_file if settings.data_dir is None else None)
+        listen = partial(Listening, settings, end=end, link=link)
+        held = _held(lock, env_file if settings.data_dir is None else None)
         if one_round:
-            return _one_round(settings, lock, opened, listen, load, events)
+            return _one_round(settings, lock, held, listen, load, events)
         if not _take(lock, events, notifier, wait=wait):
             return exit_codes.STOPPED if not events.empty() else exit_codes.ALREADY_RUNNING
-        with opened as store:
+        with held:
             logs.to_file(folder / "bot.log", settings.log_format)
             stop_requests.withdraw(folder)  # left over from an earlier process
-            listening = listen(store)
-            listening.start()
-            return _run(load(store, listening), lock, events, notifier)
+            if settings.database_url:
+                from service.shared import Sharing  # and the driver of the server
+
+                return Sharing(settings, lock, events, notifier, listen=listen, load=load).run()
+            clock = Clock()
+            with _file(lock, clock) as store:
+                listening = listen(store, clock=clock)
+                listening.start()
+                return _run(load(store, listening, clock=clock), lock, events, notifier)
     except (FolderError, LockError, StoreError) as error:
         print(error, file=sys.stderr)
         return exit_codes.BAD_SETTINGS
@@ -99,7 +98,7 @@ def run(
         logging.shutdown()
 
 
-def _take(lock: InstanceLock, events: queue.SimpleQueue[object], notifier: Notifier, *, wait: bool) -> bool:
+def _take(lock: InstanceLock, events: Events, notifier: Notifier, *, wait: bool) -> bool:
     """Take the lock, or say who has it. With --wait, and under a supervisor that restarts, wait for it."""
 
     def stopped() -> bool:
@@ -132,12 +131,17 @@ def _take(lock: InstanceLock, events: queue.SimpleQueue[object], notifier: Notif
     return lock.acquire(math.inf, cancelled=waiting)
 
 
-def _run(bot: Bot, lock: InstanceLock, events: queue.SimpleQueue[object], notifier: Notifier) -> int:
+def _run(bot: Bot, lock: InstanceLock, events: Events, notifier: Notifier) -> int:
     """Start the bot, wait for a reason to stop, stop it; returns the exit code."""
     from service.watchdog import end_for_sure
 
     bot.start()
-    end = _wait_for_end(bot, lock, events, notifier)
+
+    def meanwhile() -> None:
+        notifier.report(bot.poller.polling_state().state, well=bot.watchdog.well())
+
+    end = next_event(events, lock.folder, meanwhile=meanwhile)
+    assert isinstance(end, End), "nothing else is reported"
     end_for_sure(end.code)
     notifier.stopping()
     log.log(logging.ERROR if end.code else logging.INFO, "%s", end.message)
@@ -147,27 +151,13 @@ def _run(bot: Bot, lock: InstanceLock, events: queue.SimpleQueue[object], notifi
     return end.code
 
 
-def _wait_for_end(bot: Bot, lock: InstanceLock, events: queue.SimpleQueue[object], notifier: Notifier) -> End:
-    """Wait for a signal, a stop file or the bot's own end. Nothing here waits for another thread or the store."""
-    while True:
-        try:
-            # In slices: on Windows a wait without an end could not be interrupted by Ctrl-C.
-            event = events.get(timeout=0.5)
-        except queue.Empty:
-            if stop_requests.asked(lock.folder):
-                return End(exit_codes.STOPPED, "Stopping: `bot.py stop` asked for it.")
-            notifier.report(bot.poller.polling_state().state, well=bot.watchdog.well())
-        else:
-            return event if isinstance(event, End) else End(exit_codes.STOPPED, f"Stopping (signal {event})")
-
-
 def _one_round(
     settings: Settings,
     lock: InstanceLock,
-    opened: AbstractContextManager[Store],
-    listen: Callable[[Store], Listening],
-    load: Callable[[Store, Listening], Bot],
-    events: queue.SimpleQueue[object],
+    held: AbstractContextManager[None],
+    listen: Callable[..., Listening],
+    load: Callable[..., Bot],
+    events: Events,
 ) -> int:
     """`--once`: a round of our own, or next to a running bot the round of that bot; returns the exit code."""
     from service import once
@@ -179,10 +169,10 @@ def _one_round(
             return False
         return True
 
-    began = time.time()
+    began, clock = time.time(), Clock()
     if lock.acquire():
-        with opened as store:
-            bot = load(store, listen(store))
+        with held, _file(lock, clock) as store:
+            bot = load(store, listen(store, clock=clock), clock=clock)
             bot.serve()
             return once.alone(bot.jobs, bot.telegram, bot.poller, pause=pause, refused=bot.refused)
     if not lock.same_folder:
@@ -195,22 +185,28 @@ def _one_round(
 
 
 @contextmanager
-def _store(lock: InstanceLock, clock: Clock, settings_file: Path | None) -> Iterator[Store]:
-    """The bot's store while the lock is held: closed at the end, and then the lock is released.
+def _held(lock: InstanceLock, settings_file: Path | None) -> Iterator[None]:
+    """While the lock is held: may this account use the folder? At the end the lock is released.
 
     settings_file: None where DATA_DIR says which folder to use.
     """
     try:
         if settings_file is not None:
             accounts.check(lock.bot_id, lock.folder, settings_file)
-        with closing(Store(lock.folder / "bot.db", now=clock)) as store:
-            yield store
-            try:
-                words = store.save_if_deleted()  # just before the stop: the job has not noticed it
-            except StoreError:
-                pass  # the store has reported it
-            else:
-                if words is not None:
-                    log.error("%s", words)
+        yield
     finally:
         lock.release()
+
+
+@contextmanager
+def _file(lock: InstanceLock, clock: Clock) -> Iterator[Store]:
+    """The bot's own database, closed at the end."""
+    with closing(Store(lock.folder / "bot.db", now=clock)) as store:
+        yield store
+        try:
+            words = store.save_if_deleted()  # just before the stop: the job has not noticed it
+        except StoreError:
+            pass  # the store has reported it
+        else:
+            if words is not None:
+                log.error("%s", words)

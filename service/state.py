@@ -14,7 +14,7 @@ import socket
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import tzinfo
+from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from botapi.polling_state import ConflictState, PollingReport, PollingState
 from botapi.storage import StoreError
 from service.metrics import BOUNDS, Spread
 from store import Store
+from store.copies import Copy
 from venues.availability import SourceHealth
 
 log = logging.getLogger(__name__)
@@ -74,7 +75,9 @@ class Snapshot:
 class State:
     """Collects the state and writes its file. A full disk costs the file, nothing else.
 
-    host: the computer's name, for people. coins: those whose prices are shown. snapshot: asked from several threads.
+    store: None for a copy that stands by; failing_for then says for how many seconds it could not reach the database.
+    copies: those that share the database. host: the computer's name, for people. coins: those whose prices are shown.
+    snapshot: asked from several threads.
     patience: seconds without an answer from Telegram that are no problem yet.
     latest: what was last collected, empty before that.
     """
@@ -82,7 +85,7 @@ class State:
     def __init__(
         self,
         folder: Path,
-        store: Store,
+        store: Store | None,
         *,
         bot_id: int,
         snapshot: Callable[[], Snapshot],
@@ -93,11 +96,14 @@ class State:
         monotonic: Callable[[], float] = time.monotonic,
         started_at: Callable[[], float] | None = None,
         wall: Callable[[], float] = time.time,
+        copies: Callable[[], Sequence[Copy]] = tuple,
+        failing_for: Callable[[], float | None] = lambda: None,
     ) -> None:
         self.latest: dict[str, Any] = {}
         self._folder, self._path, self._host = folder, folder / FILE, host or socket.gethostname()
         self._store, self._bot_id = store, bot_id
         self._snapshot, self._patience, self._coins = snapshot, patience, coins
+        self._copies, self._failing_for = copies, failing_for
         self._now, self._monotonic, self._wall = now, monotonic, wall
         made = now()
         self._started_at = started_at or (lambda: made)
@@ -166,6 +172,7 @@ class State:
                 for worker in found.workers
             ],
             "folder": str(self._folder),
+            "copies": [asdict(copy) for copy in self._copies()],
         }
 
     def _live(self, found: Snapshot) -> dict[str, Any]:
@@ -184,7 +191,7 @@ class State:
         """
         now, polling = self._now(), found.polling
         problems = [f"The thread {name} is stuck." for name in found.stuck]
-        failing = self._store.failing_for()
+        failing = self._failing_for() if self._store is None else self._store.failing_for()
         if failing is not None:
             # Telegram answers all the same: without this a bot that can take no command would look healthy.
             problems.append(f"The database has been unusable for {text.duration(failing)}. The log says why.")
@@ -224,6 +231,9 @@ class State:
             lines.append(f"Sending: Telegram unreachable since {since}.")
         if found.polling.alerts_paused:
             lines.append("Alerts: paused while another copy is active (ON_CONFLICT=pause).")
+        if copies := self._copies():
+            lines.append(f"Copies that share the database: {shown(copies, now=now, zone=zone)}.")
+        assert self._store is not None, "a copy that stands by answers nothing"
         counts = self._store.messages.counts(since=now - 86400)
         lines.append(
             f"Messages: {counts['pending']:,} waiting; in 24 h {counts['sent']:,} sent, "
@@ -233,6 +243,8 @@ class State:
 
     def _count(self) -> None:
         """Ask the store for its figures. Raises StoreError."""
+        if self._store is None:
+            return
         self._queue["pending"] = self._store.messages.pending_count()
         began = self._monotonic()
         if began < self._count_again_at:
@@ -255,6 +267,15 @@ class State:
         # Only after a hundred times as long as it took, which is seconds with a large database.
         ended = self._monotonic()
         self._count_again_at = ended + 100 * (ended - began)
+
+
+def shown(copies: Iterable[Copy], *, now: float, zone: tzinfo = UTC) -> str:
+    """The copies in words, times in that zone."""
+    return ", ".join(
+        f"{copy.host} (pid {copy.pid}) {'leads' if copy.leads else 'stands by'} since "
+        f"{text.clock(copy.since, now=now, zone=zone)}"
+        for copy in copies
+    )
 
 
 def _of_note(told: Mapping[str, Any]) -> object:

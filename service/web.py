@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from base.config import Settings
 from base.worker import Worker
 from service import metrics
 
@@ -42,26 +43,37 @@ View = Callable[[], Mapping[str, Any]]
 
 
 class HealthServer:
-    """Serves `view` on host and port. A port that is in use is logged once and tried again.
-
-    view: may be replaced at any time; the next request is answered by the new one.
-    """
+    """Serves `view` on host and port. A port that is in use is logged once and tried again."""
 
     def __init__(
         self, view: View, *, host: str, port: int, token: str = "", on_death: Callable[[str], None] | None = None
     ) -> None:
         self.worker = Worker("web", self.step, on_death=on_death)
-        self.view = view
+        self._view = view
+        self._shows = False
         self._token = token
         self._address = host, port
         self._server: _Server | None = None
         self._refused = False
+
+    @classmethod
+    def of(cls, settings: Settings, on_death: Callable[[str], None]) -> HealthServer:
+        """The page that the settings ask for. It has nothing to show yet."""
+        host, port, token = settings.health_host, settings.health_port, settings.health_token
+        return cls(dict, host=host, port=port, token=token, on_death=on_death)
 
     @property
     def url(self) -> str:
         """The address of the page."""
         host, port = self._address
         return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
+
+    def show(self, view: View) -> None:
+        """Answer by this view from the next request on. The first call starts the thread."""
+        self._view = view
+        if not self._shows:
+            self._shows = True
+            self.worker.start()
 
     def stop(self, timeout: float = 0.0) -> None:
         """End the thread: no request is answered after LOOK seconds. If it ends in time, the port is freed."""
@@ -75,7 +87,7 @@ class HealthServer:
             self._server.handle_request()
             return 0.0
         try:
-            self._server = _Server(self._address, lambda: self.view(), self._token)  # noqa: PLW0108 - it may be replaced
+            self._server = _Server(self._address, lambda: self._view(), self._token)  # noqa: PLW0108 - it may be replaced
         except OSError as error:
             if not self._refused:
                 log.warning(

@@ -55,7 +55,7 @@ class Store:
         self._now = now
         self.set_aside, self.taken_over = engine.set_aside, engine.taken_over
         self.transaction, self.savepoint = self._db.transaction, self._db.savepoint
-        self.failing_for, self.close = self._db.failing_for, self._db.close
+        self.failing_for, self.lost, self.close = self._db.failing_for, self._db.lost, self._db.close
         self.save_if_deleted = self._db.save_if_deleted
         self.chats = Chats(self._db)
         self.messages = Messages(self._db)

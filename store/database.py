@@ -158,6 +158,11 @@ class Database:
         since = self._failing_since
         return None if since is None else time.monotonic() - since
 
+    def lost(self, why: str) -> None:
+        """The connection is lost, as someone else has logged. Never waits."""
+        if self._failing_since is None:
+            self._failing_since, self.trouble = time.monotonic(), why
+
     def close(self) -> None:
         """Close the connection."""
         with self._lock:

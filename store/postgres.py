@@ -1,14 +1,17 @@
 """The store on a PostgreSQL server that several machines share. Imported only where DATABASE_URL is set.
 
 All goes over one connection, one transaction after the other, so READ COMMITTED is as good as any level: nobody else
-writes. A statement that begins a transaction travels with its BEGIN. A lost connection stays lost, and everything
-fails at once, until `connect` is called again.
+writes. A statement that begins a transaction travels with its BEGIN. A lost connection stays lost: everything that
+is asked of it fails at once.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+import os
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,16 +22,15 @@ from psycopg.pq import TransactionStatus
 from psycopg.types.numeric import Int8BinaryDumper
 from psycopg.types.string import StrDumper
 
+from base.stopwatch import Stopwatch
 from botapi.storage import StoreError
-from store import dialect, schema, server_errors
+from store import dialect, schema, server_errors, session
 from store.engine import StoreAway, Values
 
 log = logging.getLogger(__name__)
+logging.getLogger("psycopg").setLevel(logging.ERROR)  # it warns of what is raised as well
 
 OLDEST = 14  # version of the server
-CONNECT_WITHIN = 5  # seconds
-# libpq's own: how soon a connection that has gone silent is noticed (postgresql.org/docs/current/libpq-connect.html).
-_SESSION: dict[str, Any] = {"application_name": "CryptoSat", "connect_timeout": CONNECT_WITHIN}
 # A commit that is not durable is on the server's disk within a second: the server's crash may cost it, ours does not.
 _BEGIN = (b"BEGIN",)
 _BEGIN_DURABLE = (b"BEGIN", b"SET LOCAL synchronous_commit = on")
@@ -61,7 +63,9 @@ def _rows(cursor: psycopg.Cursor[Any]) -> Callable[[Sequence[Any]], _Row]:
 class Server:
     """The database that `url` names, with the tables of this bot; an engine (engine.py).
 
-    bot_id: a database has the tables of one bot.
+    bot_id: a database has the tables of one bot. name: what the connection calls itself. answered: runs since the
+    latest question that was answered was asked. on_lost: called with the reason when the connection turns out to be
+    lost, from the thread that met it.
     """
 
     errors: tuple[type[Exception], ...] = (psycopg.Error,)
@@ -69,8 +73,19 @@ class Server:
     set_aside: Path | None = None
     taken_over = 0
 
-    def __init__(self, url: str, *, bot_id: int, migrations: Sequence[schema.Migration] = schema.MIGRATIONS) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        bot_id: int,
+        name: str = "CryptoSat",
+        migrations: Sequence[schema.Migration] = schema.MIGRATIONS,
+    ) -> None:
         self._url, self._bot_id, self._migrations = url, bot_id, migrations
+        self._called = name
+        self.answered = Stopwatch()
+        self.on_lost: Callable[[str], None] = lambda why: None
+        self._asked: Stopwatch | None = None  # since the question that waits for its answer
         known = conninfo_to_dict(url)
         self.host = str(known.get("host") or "localhost")
         port = str(known.get("port") or 5432)
@@ -82,10 +97,28 @@ class Server:
         self._failed: psycopg.Error | None = None  # why the transaction can only be rolled back
 
     def connect(self) -> None:
-        """Connect, and create the tables or bring them up to date."""
-        try:
-            self._open_session()
+        """Connect, unless `open_session` has; create the tables or bring them up to date."""
+        if self._connection is None:
+            self.open_session()
+        with self._refusing():
             self._prepare()
+
+    def open_session(self, *, limited: bool = False) -> None:
+        """Connect; the tables are left alone. Raises StoreError.
+
+        limited: for a copy of the bot that may lead. The server ends the session when it hears nothing (session.py),
+        and a pooler that lends its connections for one transaction is refused.
+        """
+        with self._refusing():
+            self._connect()
+            if limited and self._connection is not None:
+                session.refuse_pooler(self._connection, self._url)
+                session.limit(self._connection)
+
+    @contextmanager
+    def _refusing(self) -> Iterator[None]:
+        try:
+            yield
         except psycopg.Error as error:
             self.close()
             raise self._refusal(error) from None
@@ -93,12 +126,11 @@ class Server:
             self.close()
             raise
 
-    def _open_session(self) -> None:
+    def _connect(self) -> None:
         """Raises StoreError for a server that cannot hold the store; psycopg.Error."""
-        self.close()
         self._begin = ()
-        connection = psycopg.connect(
-            self._url, autocommit=True, row_factory=_rows, cursor_factory=psycopg.RawCursor, **_SESSION
+        connection = session.connect(
+            self._url, name=self._called, row_factory=_rows, cursor_factory=psycopg.RawCursor
         )
         self._connection = connection
         info = connection.info
@@ -132,11 +164,6 @@ class Server:
         version, newest = self._version(), schema.FIRST_VERSION + len(self._migrations)
         if version == newest:
             return
-        if version > newest:
-            raise StoreError(
-                f"The database {self.name} on {self.server} was written by a newer version of this bot (schema "
-                f"{version}; this version knows up to {newest}). It was left unchanged. Update the bot."
-            )
         if version:
             log.info("Upgrading the database from version %d to %d", version, newest)
         try:
@@ -147,14 +174,14 @@ class Server:
                 f"wrote it ({type(error).__name__}). It was left unchanged. Go back to the version of the bot that "
                 f"wrote it."
             ) from error
+        self.execute("CREATE TABLE IF NOT EXISTS about (application INTEGER, version INTEGER, bot_id INTEGER)")
         self.execute("DELETE FROM about")
         self.execute("INSERT INTO about VALUES (?, ?, ?)", (schema.APPLICATION_ID, newest, self._bot_id))
 
     def _version(self) -> int:
-        """The version of the tables, 0 where there are none yet. Raises StoreError for the tables of others."""
+        """The version of the tables, 0 where there are none yet. Raises StoreError for those of others, or newer."""
         found = {row[0] for row in self.execute(_OUR_TABLES).fetchall()}
         if not found:
-            self.execute("CREATE TABLE about (application INTEGER, version INTEGER, bot_id INTEGER)")
             return 0
         columns = {row[0] for row in self.execute(_ABOUT_COLUMNS).fetchall()}
         row = self.execute("SELECT * FROM about").fetchone() if columns == _ABOUT else None
@@ -168,31 +195,62 @@ class Server:
                 f"The database {self.name} on {self.server} belongs to bot {row['bot_id']}, and this is bot "
                 f"{self._bot_id}. Each bot needs its own: create one (createdb NAME) and name it in DATABASE_URL."
             )
-        return int(row["version"])
+        version, newest = int(row["version"]), schema.FIRST_VERSION + len(self._migrations)
+        if version > newest:
+            raise StoreError(
+                f"The database {self.name} on {self.server} was written by a newer version of this bot (schema "
+                f"{version}; this version knows up to {newest}). It was left unchanged. Update the bot."
+            )
+        return version
+
+    def refuse_others(self) -> None:
+        """For a copy that only waits. Raises StoreError for tables of another program, bot or newer version."""
+        with self._refusing():
+            self._version()
 
     def execute(self, sql: str, values: Any = (), /) -> psycopg.Cursor[_Row]:
         """Run one statement; the first one of a transaction travels with its BEGIN."""
         query, names = dialect.translate(sql)
         given = dialect.plain(values, names) if values else None
-        if self._connection is None:
-            raise psycopg.OperationalError("there is no connection")
+        self._asked = asked = Stopwatch()
         try:
-            if self._begin:
-                begin, self._begin = self._begin, ()
-                with self._connection.pipeline():
-                    for first in begin:
-                        self._connection.execute(first)
-                    cursor = self._connection.execute(query, given, binary=True)
-            else:
-                cursor = self._connection.execute(query, given, binary=True)
+            cursor = self._ask(query, given)
         except psycopg.errors.InFailedSqlTransaction:
             raise self._failed or StoreError("the transaction has failed") from None
         except psycopg.Error as error:
             self._failed = error
+            if self._connection is not None and self._connection.closed:
+                self.on_lost(self.explain(error) or str(error))
             raise
+        finally:
+            self._asked = None
+        self.answered = asked
         if cursor.rowcount > 0 and not (cursor.statusmessage or "").startswith("SELECT"):
             self._changes += cursor.rowcount
         return cursor
+
+    def _ask(self, query: bytes, given: list[Any] | None) -> psycopg.Cursor[_Row]:
+        if self._connection is None:
+            raise psycopg.OperationalError("there is no connection")
+        if not self._begin:
+            return self._connection.execute(query, given, binary=True)
+        begin, self._begin = self._begin, ()
+        with self._connection.pipeline():
+            for first in begin:
+                self._connection.execute(first)
+            return self._connection.execute(query, given, binary=True)
+
+    def waits_for(self) -> float:
+        """Seconds since the question was asked that is not answered yet; 0 when there is none. Any thread."""
+        asked = self._asked
+        return 0.0 if asked is None else asked.elapsed()
+
+    def cut(self) -> None:
+        """End the connection at once, whatever waits on it. Any thread; never waits."""
+        connection = self._connection
+        if connection is not None and not connection.closed:
+            with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as line:
+                line.shutdown(socket.SHUT_RDWR)
 
     def insert(self, sql: str, values: Values) -> int:
         """The id of the row that this INSERT made."""

@@ -136,6 +136,7 @@ def test_the_file_holds_the_whole_state_in_the_shape_that_others_read(tmp_path: 
         "queue": {"pending": 4, "sent_24h": 0, "buried_24h": 0},
         "threads": [{"name": "polling", "age": 10.0}],
         "folder": str(tmp_path),
+        "copies": [],
     }
 
 

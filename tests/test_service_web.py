@@ -374,7 +374,8 @@ def test_a_bot_whose_store_hangs_still_answers_and_says_what_is_stuck(run_bot: R
     def named() -> bool:
         said.add(get(port, "/healthz"))
         return any(
-            code == 503 and re.search(r"The thread (schedule|outbox-1) is stuck\.\n", words) for code, words in said
+            code == 503 and re.search(r"The thread (polling|schedule|outbox-1) is stuck\.\n", words)
+            for code, words in said
         )
 
     try:
