@@ -33,7 +33,7 @@ HELD = (Heard.QUIET, Heard.CAP, Heard.MUTED, Heard.PAUSED)
 def decide(chat: Chat, alert: Alert, *, now: float, default_min: float) -> Heard:
     """What the chat's settings say; never CAP: the hourly limit counts messages, not alerts (publish.py).
 
-    default_min: US dollars, the threshold where the chat set none.
+    default_min: the threshold where the chat set none, in US dollars or percent.
     """
     if not wants(chat, alert, default_min=default_min):
         return Heard.NO
@@ -44,7 +44,7 @@ def decide(chat: Chat, alert: Alert, *, now: float, default_min: float) -> Heard
     if is_quiet(chat, now):
         return Heard.QUIET
     level = chat.levels.get(alert.monitor, "on")
-    loud_from = LOUD_FROM * chat.threshold(alert.monitor, alert.symbol, default_min)
+    loud_from = 0.0 if alert.mark else LOUD_FROM * chat.threshold(alert.monitor, alert.symbol, default_min)
     if level == "silent" or (level == "on" and alert.usd < loud_from):
         return Heard.SILENT
     return Heard.LOUD
@@ -56,7 +56,8 @@ def wants(chat: Chat, alert: Alert, *, default_min: float) -> bool:
         return False
     if alert.side and alert.side != chat.sides.get(alert.monitor, alert.side):
         return False
-    return alert.usd >= chat.threshold(alert.monitor, alert.symbol, default_min)
+    wanted = chat.threshold(alert.monitor, alert.symbol, default_min)
+    return alert.mark == wanted if alert.mark else alert.usd >= wanted
 
 
 def is_quiet(chat: Chat, now: float) -> bool:

@@ -19,6 +19,7 @@ _NOUNS = {
     "whales": "whale order",
     "liquidations": "liquidation alert",  # it may be about a sum
     "funding": "funding alert",
+    "oi": "open interest alert",
     "wallets": "wallet alert",
     "prices": "price alert",
 }

@@ -98,11 +98,12 @@ class Settings:
     """minimum total of a coin's liquidations on one side within 5 minutes; auto: 2m for BTC and ETH, 500k for
     others"""
     funding_alert_percent: float = setting("FUNDING_ALERT", "0.05", kinds.PERCENT)
-    """alert when a funding rate goes above this many percent per 8 hours, or below minus this"""
+    """alert when a funding rate goes above this many percent per 8 hours, or below minus this, where a chat has set
+    nothing else with /threshold funding"""
     funding_flips: bool = setting("FUNDING_FLIPS", "false", kinds.YES_NO)
     """true: also alert when a funding rate changes sign"""
     derivatives_interval_seconds: float = setting("DERIVATIVES_INTERVAL", "60", kinds.INTERVAL)
-    """seconds between two checks of liquidations, funding and wallets"""
+    """seconds between two checks of liquidations, funding, open interest and wallets"""
     coinglass_key: str = setting("COINGLASS_API_KEY", "", kinds.API_KEY, secret=True)
     """optional and paid: liquidations and funding of Binance and Bybit, whale positions on Hyperliquid"""
     bot_name: str = setting("BOT_NAME", "", kinds.NAME)

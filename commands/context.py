@@ -18,7 +18,7 @@ from base.typed import Unreadable
 from botapi.updates import Update
 from store import Store
 from store.coins import Coins
-from store.rows import MONITORS, Chat
+from store.rows import MARKED, MONITORS, Chat
 
 Button = tuple[str, str]  # label, callback data of at most 64 bytes
 Keyboard = tuple[tuple[Button, ...], ...]
@@ -190,12 +190,10 @@ class Context:
             return "the wallets you add with /wallet"
         if monitor == "prices":
             return "the prices you set with /alert"
-        if monitor == "funding":
-            return "extreme funding rates"
         return f"{KINDS[monitor]} {self.sizes(chat, monitor)}"
 
     def sizes(self, chat: Chat, monitor: str) -> str:
-        """The chat's minimum: `from 500k USD`, or `from BTC 2M, all other coins 250k USD`."""
+        """The chat's minimum: `from 500k USD`, or `from BTC 2M, all other coins 250k USD`; or its mark."""
         amounts = {
             symbol: chat.threshold(monitor, symbol, self.default_min(monitor, symbol))
             for symbol in self.followed(chat)
@@ -204,19 +202,23 @@ class Context:
             return "for no coin (/watch all selects every coin)"
         if not any(amounts.values()):
             return "of any size"
+        written = "{:g} %".format if monitor in MARKED else text.usd
+        form = _MARKS.get(monitor, "from {} USD")
         common, coins = Counter(amounts.values()).most_common(1)[0]
-        named = [f"{symbol} {text.usd(usd)}" for symbol, usd in amounts.items() if usd != common or coins < 3]
+        named = [f"{symbol} {written(value)}" for symbol, value in amounts.items() if value != common or coins < 3]
         if not named or len(set(amounts.values())) == 1:
-            return f"from {text.usd(common)} USD"
+            return form.format(written(common))
         if coins >= 3:
-            named.append(f"all other coins {text.usd(common)}")
-        return f"from {', '.join(named)} USD"
+            named.append(f"all other coins {written(common)}")
+        return form.format(", ".join(named))
 
 
+_MARKS = {"funding": "beyond ±{} for 8 h", "oi": "changing by {} in 1 h"}
 KINDS = {
     "whales": "whale orders",
     "liquidations": "liquidations",
     "funding": "funding",
+    "oi": "open interest",
     "wallets": "wallets",
     "prices": "price alerts",
 }

@@ -10,7 +10,7 @@ from alerts.wording import listed
 from base import text, typed
 from botapi.updates import Update
 from commands.context import Context, Reply, Usage
-from store.rows import MONITORS, Alert, Chat
+from store.rows import MARKED, MONITORS, Alert, Chat
 
 # What happened to an alert that was not simply sent.
 _BECAME = {
@@ -47,7 +47,7 @@ def test(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
     """Send a sample alert with the present settings, and say what would happen to a real one."""
     chat = context.need_chat(update)
     word = arguments[0].lower() if len(arguments) == 1 else ""
-    named = [monitor for monitor in MONITORS if len(word) >= 3 and monitor.startswith(word)]
+    named = [monitor for monitor in MONITORS if word == monitor or (len(word) >= 3 and monitor.startswith(word))]
     if arguments and not named:
         raise Usage(f"Choose one kind: {', '.join(MONITORS)}.")
     now = context.now()
@@ -87,7 +87,9 @@ def _sample(context: Context, chat: Chat, monitor: str, now: float) -> Alert:
     # Wallets and prices are the business of the chat that follows them.
     newest = [] if monitor in ("wallets", "prices") else context.store.messages.alerts(monitor, symbol, limit=1)
     sample = newest[0] if newest else _made_up(context, chat, monitor, symbol)
-    return replace(sample, key="test", headline=f"TEST: {sample.headline}", at_ms=int(now * 1000), late=False)
+    mark = chat.threshold(monitor, symbol, context.default_min(monitor, symbol)) if monitor in MARKED else 0.0
+    sample = replace(sample, key="test", at_ms=int(now * 1000), late=False, mark=mark)
+    return replace(sample, headline=f"TEST: {sample.headline}")
 
 
 def _made_up(context: Context, chat: Chat, monitor: str, symbol: str) -> Alert:
@@ -108,6 +110,12 @@ def _made_up(context: Context, chat: Chat, monitor: str, symbol: str) -> Alert:
             "",
             f"{symbol} funding on OKX: +0.1200 % for 8 h, +131 % a year",
             "longs pay shorts, above +0.1 % · charged every 8 h",
+            "OKX",
+        ),
+        "oi": (
+            "",
+            f"{symbol} open interest on OKX: +12.4 % in 52 min",
+            f"269M USD opened, now 2.43B USD · price {text.percent(0.018)}",
             "OKX",
         ),
         "wallets": (

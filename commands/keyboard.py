@@ -12,7 +12,7 @@ from base.typed import Unreadable
 from botapi.updates import Update
 from commands.context import Context, Keyboard, Reply, in_rows
 from commands.schedules import digests
-from commands.settings import SIDES, UNSIZED, described, level_of
+from commands.settings import SIDES, UNSIZED, described, level_of, titled
 from store.rows import LEVELS, MONITORS, Chat
 
 Run = Callable[[str, list[str]], list[Reply]]  # a command's name and arguments; may raise Usage
@@ -21,6 +21,7 @@ VERB = "s"
 # The commands that a button may run.
 MAY = ("level", "side", "threshold", "watch", "unwatch", "quiet", "timezone", "cap", "digest")
 THRESHOLDS = ("auto", "100k", "250k", "500k", "1M", "2M", "5M", "10M")
+MARKS = {"funding": ("auto", "0.01%", "0.03%", "0.1%"), "oi": ("auto", "3%", "5%", "20%")}
 QUIET = ("off", "22:00-07:00", "23:00-07:00", "23:00-08:00", "00:00-08:00", "00:00-09:00")
 CAPS = ("off", "5", "10", "20", "40", "60")
 DIGESTS = ("off", "08:00", "09:00", "20:00", "09:00 mon-fri", "every 4h", "every 12h")
@@ -85,7 +86,9 @@ _ABOUT = {
     "whales": "Whales: single market orders above your minimum. For one coin only: /threshold BTC 2m",
     "liquidations": "Liquidations: positions the exchange closed by force. "
     "For one coin only: /threshold liquidations BTC 2m",
-    "funding": "Funding: rates that become unusually high or low.",
+    "funding": "Funding: rates for 8 hours that go beyond your mark. For one coin only: /threshold funding BTC 0.03",
+    "oi": "Open interest: positions that grow or shrink by your mark within an hour. "
+    "For one coin only: /threshold oi BTC 5",
     "wallets": "Wallets: when a wallet added with /wallet opens, closes or flips a position.",
     "prices": "Price alerts: when a coin comes to a price that you set. Set one: /alert BTC 100k",
 }
@@ -96,7 +99,7 @@ _LEVELS_UNSIZED = "on, loud: with sound\nsilent: without sound"
 
 
 def _main(chat: Chat) -> Keyboard:
-    monitors = [(f"{monitor.capitalize()}: {level_of(chat, monitor)}", f"{VERB}:{monitor}") for monitor in MONITORS]
+    monitors = [(f"{titled(monitor)}: {level_of(chat, monitor)}", f"{VERB}:{monitor}") for monitor in MONITORS]
     pages = [("Coins", "coins"), ("Quiet hours", "quiet"), ("Time zone", "zone"), ("Hourly limit", "cap")]
     others = [(label, f"{VERB}:{page}") for label, page in (*pages, ("Digest", "digest"), ("Done", "done"))]
     return in_rows([*monitors, *others], 2)
@@ -108,16 +111,16 @@ def _monitor(chat: Chat, monitor: str) -> Keyboard:
         words = SIDES[monitor]
         chosen = next((word for word, one in words.items() if one == chat.sides.get(monitor)), "both")
         rows.append(_choices(monitor, f"side {monitor}", ("both", *words), now=chosen))
-    if monitor not in UNSIZED:
-        amounts = chat.thresholds.get(monitor, {})
-        every = {_dollars(typed): typed for typed in THRESHOLDS}
+    if monitor not in UNSIZED or monitor in MARKS:
+        amounts, choices = chat.thresholds.get(monitor, {}), MARKS.get(monitor, THRESHOLDS)
+        every = {_value(typed): typed for typed in choices}
         chosen = every.get(amounts["*"], "") if "*" in amounts else "" if amounts else "auto"
-        return (*rows, *in_rows(_choices(monitor, f"threshold {monitor}", THRESHOLDS, now=chosen), 4))
+        return (*rows, *in_rows(_choices(monitor, f"threshold {monitor}", choices, now=chosen), 4))
     return tuple(rows)
 
 
-def _dollars(typed: str) -> float:
-    return 0.0 if typed == "auto" else float(typed[:-1]) * {"k": 1e3, "M": 1e6}[typed[-1]]
+def _value(typed: str) -> float:
+    return 0.0 if typed == "auto" else float(typed.rstrip("kM%")) * {"k": 1e3, "M": 1e6}.get(typed[-1], 1.0)
 
 
 def _coins(context: Context, chat: Chat) -> Keyboard:

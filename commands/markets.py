@@ -1,7 +1,8 @@
-"""Commands that show the markets: whale orders, charts, liquidations, funding, wallets. They read the store only."""
+"""Commands that show the markets: whale orders, charts, contracts, wallets. They read the store only."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import tzinfo
 
@@ -11,7 +12,7 @@ from botapi.updates import Update
 from commands.context import Context, Reply, Usage, as_symbol
 from store.rows import CHART_THEMES, WatchedWallet
 from venues.hyperliquid import ADDRESS, wallet_url
-from venues.perpetuals import Rate
+from venues.perpetuals import Interest, Rate
 from venues.trades import BAR_SECONDS
 
 LISTED = 8
@@ -178,6 +179,55 @@ def _of_coin(rates: list[Rate]) -> str:
 
 def _figures(rate: Rate) -> str:
     return f"{rate.eight_hours * 100:>+z8.4f}{rate.year * 100:>+z7,.0f}"
+
+
+# Open interest
+
+
+def interest(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
+    """Show the open interest of a coin by exchange, or of all coins that the chat follows."""
+    if len(arguments) > 1:
+        raise Usage("Give one coin, or none for all of them.")
+    chat, now = context.store.chats.get(update.chat_id), context.now()
+    named = context.symbol(arguments[0]) if arguments else None
+    wanted = [named] if named else (chat and context.followed(chat)) or context.symbols
+    rows: dict[str, dict[tuple[str, str], list[Interest]]] = {}  # what is in a row of the table, by venue and coin
+    for one in context.store.markets.interest(since=now - 86400 - STALE):
+        if one.symbol in wanted:
+            row = rows.setdefault(one.venue if named else one.symbol, {})
+            row.setdefault((one.venue, one.symbol), []).append(one)
+    if not rows:
+        of = f" of {named}" if named else ""
+        return [
+            Reply(text=f"No open interest{of} yet; the first check takes a minute. Is a source down? See /status.")
+        ]
+    venues = sorted({venue for row in rows.values() for venue, _ in row})
+    order = venues if named else [symbol for symbol in wanted if symbol in rows]
+    title = f"Open interest{f' of {named}' if named else ''} on {' and '.join(venues)}"
+    table = [f"{'venue' if named else 'coin':<11} {'USD':>7}{'1 h':>8}{'24 h':>8}"]
+    for name in order:
+        pasts = list(rows[name].values())
+        usd = text.usd(sum(past[-1].usd for past in pasts))
+        table.append(f"{name:<11.11} {usd:>7}{_changed(pasts, 3600):>8}{_changed(pasts, 86400):>8}")
+    lines = [f"<b>{text.escape(title)}</b>", f"<pre>{text.escape(chr(10).join(table))}</pre>"]
+    lines.append("Changes are of the positions in coins, whatever the price did.")
+    at = min(past[-1].at_ms for row in rows.values() for past in row.values()) / 1000
+    if now - at > STALE:
+        lines.append(f"Some figures are from {text.clock(at, now=now, zone=context.zone(update))}. See /status.")
+    return [Reply(text="\n".join(lines), html=True)]
+
+
+def _changed(pasts: Sequence[Sequence[Interest]], seconds: float) -> str:
+    """By how much the sum of these changed; "" when one of them was not read then."""
+    before = now = 0.0
+    for past in pasts:
+        begin = past[-1].at_ms - seconds * 1000
+        then = [one for one in past if abs(one.at_ms - begin) <= STALE * 1000 and one is not past[-1]]
+        if not then:
+            return ""
+        before += min(then, key=lambda one: abs(one.at_ms - begin)).coins
+        now += past[-1].coins
+    return text.percent(now / before - 1)
 
 
 # Wallets

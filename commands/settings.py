@@ -8,14 +8,15 @@ from dataclasses import replace
 
 from base import text, typed
 from botapi.updates import Update
-from commands.context import Context, Keyboard, Reply, Usage, as_symbol, run_button
+from commands.context import KINDS, Context, Keyboard, Reply, Usage, as_symbol, run_button
 from commands.schedules import digests
 from commands.times import muted, zone_now
-from store.rows import LEVELS, MONITORS, Chat
+from store.rows import LEVELS, MARKED, MONITORS, Chat
 
 LOWEST_THRESHOLD = 10_000.0
 HIGHEST_CAP = 1000
-UNSIZED = ("funding", "prices")  # kinds without a minimum in US dollars
+UNSIZED = (*MARKED, "prices")  # kinds without a minimum in US dollars
+MARKS = {"funding": (0.001, 10.0), "oi": (1.0, 100.0)}  # percent that may be set, from and to
 # The words for a side, by monitor; the other kinds have no sides.
 SIDES = {"whales": {"buys": "buy", "sells": "sell"}, "liquidations": {"longs": "long", "shorts": "short"}}
 
@@ -52,11 +53,11 @@ def unwatch(context: Context, update: Update, arguments: list[str]) -> list[Repl
 
 
 def threshold(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
-    """Set the minimum in US dollars of one kind of alert, for one coin or all; without an amount, show it."""
+    """Set the minimum in US dollars, or the mark in percent, of one kind, for one coin or all; or show it."""
     chat = context.need_chat(update)
     arguments = " ".join(arguments).replace("=", " ").split()  # BTC=2m, as in .env
     monitor, rest = _leading_monitor(context, arguments)
-    if monitor in UNSIZED:
+    if monitor in UNSIZED and monitor not in MARKED:
         raise Usage(f"{MONITOR_ALERTS[monitor]} have no minimum in USD. To turn them off: /level {monitor} off.")
     symbol = "*"
     if rest and rest[0].lower() not in ("auto", "off", "none") and context.is_coin(rest[0]):
@@ -73,7 +74,11 @@ def threshold(context: Context, update: Update, arguments: list[str]) -> list[Re
     if rest[-1].lower() == "auto":
         amounts.pop(symbol, None)
     else:
-        amounts[symbol] = _amount(" ".join(rest), monitor, " ".join(arguments[: -len(rest)]))
+        said = " ".join(rest)
+        marked = monitor in MARKED
+        amounts[symbol] = (
+            _mark(said, monitor) if marked else _amount(said, monitor, " ".join(arguments[: -len(rest)]))
+        )
     chat = replace(chat, thresholds={**chat.thresholds, monitor: amounts})
     return context.save(chat, _sentence(context.kind(chat, monitor)))
 
@@ -83,7 +88,7 @@ def level(context: Context, update: Update, arguments: list[str]) -> list[Reply]
     chat = context.need_chat(update)
     if len(arguments) < 2:
         asked = MONITORS if not arguments or arguments[0].lower() == "all" else (_monitor(arguments[0]),)
-        return [Reply(text=". ".join(f"{one.capitalize()}: {level_of(chat, one)}" for one in asked) + ".")]
+        return [Reply(text=". ".join(f"{titled(one)}: {level_of(chat, one)}" for one in asked) + ".")]
     if len(arguments) != 2:
         raise Usage(f"Give a kind ({_or(MONITORS)}, or all) and a level ({_or(LEVELS)}).")
     named, wanted = arguments[0].lower(), arguments[1].lower()
@@ -195,9 +200,15 @@ MONITOR_ALERTS = {
     "whales": "Whale orders",
     "liquidations": "Liquidations",
     "funding": "Funding alerts",
+    "oi": "Open interest alerts",
     "wallets": "Wallet alerts",
     "prices": "Price alerts",
 }
+
+
+def titled(monitor: str) -> str:
+    """The kind as a label: `Whales`, `Open interest`."""
+    return _sentence(KINDS[monitor])[:-1] if monitor == "oi" else monitor.capitalize()
 
 
 def level_of(chat: Chat, monitor: str) -> str:
@@ -210,10 +221,10 @@ def described(context: Context, chat: Chat) -> list[str]:
     lines = []
     for monitor in MONITORS:
         words = [level_of(chat, monitor)]
-        if words[0] != "off" and monitor not in UNSIZED:
+        if words[0] != "off" and (monitor in MARKED or monitor not in UNSIZED):
             words.append(context.sizes(chat, monitor))
         chosen = next((word for word, one in SIDES.get(monitor, {}).items() if one == chat.sides.get(monitor)), "")
-        lines.append(f"{monitor.capitalize()}: {', '.join([*words, f'only {chosen}'] if chosen else words)}")
+        lines.append(f"{titled(monitor)}: {', '.join([*words, f'only {chosen}'] if chosen else words)}")
     coins = context.followed(chat)
     lines.append(f"Coins: {', '.join(coins) if chat.symbols is not None else 'all'}" if coins else "Coins: none")
     lines.append(f"Quiet hours: {chat.quiet or 'none'}")
@@ -233,7 +244,8 @@ def described(context: Context, chat: Chat) -> list[str]:
 
 def _monitor(word: str) -> str:
     """The monitor that starts with this word: `liq`, `whale`. Raises Usage."""
-    found = [monitor for monitor in MONITORS if len(word) >= 3 and monitor.startswith(word.lower())]
+    word = word.lower()
+    found = [monitor for monitor in MONITORS if word == monitor or (len(word) >= 3 and monitor.startswith(word))]
     if not found:
         raise Usage(f"“{text.clip(word, 32)}” is not a kind of alert. Choose {_or(MONITORS)}.")
     return found[0]
@@ -247,6 +259,17 @@ def _leading_monitor(context: Context, arguments: list[str]) -> tuple[str, list[
         except Usage:
             pass  # then it is an amount or a coin
     return "whales", arguments
+
+
+def _mark(said: str, monitor: str) -> float:
+    """The percent that were typed: `0.03`, `5 %`, `5,5%`. Raises Usage."""
+    low, high = MARKS[monitor]
+    if said.lower() in ("off", "none", "never"):
+        raise Usage(f"To turn {MONITOR_ALERTS[monitor].lower()} off: /level {monitor} off.")
+    try:
+        return typed.number(said.strip("+-±% ").replace(",", "."), low, high)
+    except ValueError:
+        raise Usage(f"Give percent from {low:g} to {high:g}, like {0.03 if monitor == 'funding' else 5}.") from None
 
 
 def _amount(said: str, monitor: str, before: str) -> float:

@@ -136,6 +136,7 @@ TABLE = (
     ),
     Command("Markets", "liq", "[COIN]", "liquidations and their totals", "/liq BTC", markets.liq, shows=True),
     Command("Markets", "funding", "[COIN]", "funding rates by exchange", "/funding BTC", markets.funding, shows=True),
+    Command("Markets", "oi", "[COIN]", "open interest", "/oi BTC", markets.interest, shows=True),
     Command(
         "Markets", "wallet", "add 0x… NAME | list | remove NAME", "follow Hyperliquid wallets", WALLET, markets.wallet
     ),
@@ -209,12 +210,14 @@ DETAILS = {
     "chart": "From 1h to 30d. Bubbles are whale orders; the bars below are what takers bought minus what they sold. "
     "/chart light or /chart dark also sets the colours of later charts here.",
     "liq": "Totals of 5 minutes and 24 hours on the exchanges named in the answer, and the largest recent ones.",
-    "funding": "Rates are shown for 8 hours and a year. Positive: longs pay shorts.",
+    "funding": "Rates are shown for 8 hours and a year. Positive: longs pay shorts. Alerts: /threshold funding 0.03",
+    "oi": "Open positions on OKX and Hyperliquid, in USD. Alerts: 10 % in an hour; your own: /threshold oi 5",
     "wallet": "Alerts when a wallet opens, closes, flips or changes a position by 25 %, or nears liquidation.",
     "settings": "Every button does what the command of the same name does.",
     "watch": "From all coins: only these. Later it adds to your choice; /watch +SOL always adds.",
     "unwatch": "You get no more alerts for these coins. Undo with /watch",
-    "threshold": "Amounts are in USD: 500k, 2m. Without KIND it means whales. Back to the default: /threshold auto",
+    "threshold": "Amounts are in USD: 500k, 2m. In percent: funding 0.03 (for 8 h), oi 5 (in 1 h). Without KIND it "
+    "means whales. Back to the default: /threshold auto",
     "level": "on: silent up to twice your minimum, with sound above it. loud: always with sound. silent: never.",
     "side": "For liquidations: longs or shorts. Undo with /side both",
     "quiet": "Alerts are held back and arrive as one summary at the end. Set /timezone too. Undo with /quiet off",

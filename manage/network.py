@@ -27,9 +27,9 @@ SLOW = 2.0
 ANSWERED = (400, 401, 404, 405, 422)  # statuses that a working host gives to a question without parameters
 # The hosts without spot trades: a cheap public path of each, and what the bot gets there.
 _PROBES = {
-    "okx": ("/api/v5/public/time", "liquidations, funding"),
+    "okx": ("/api/v5/public/time", "liquidations, funding, open interest"),
     "gate": ("/api/v4/spot/time", "liquidations"),
-    "hyperliquid": ("/info", "funding, wallets"),
+    "hyperliquid": ("/info", "funding, open interest, wallets"),
     "coinglass": ("/api/futures/supported-coins", "liquidations, whale positions"),
 }
 CLOCK_OFF, CLOCK_WRONG = 5.0, 300.0  # seconds

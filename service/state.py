@@ -36,7 +36,12 @@ FRESH = 75.0  # seconds without a sign of life after which a running bot hangs
 WRITE_EVERY = 600.0  # seconds after which the file is written though nothing of note has changed
 BEHIND = 300.0  # seconds: in such steps a source that is not read is a change
 SCHEMA = 1
-SHOWN = "whales", "liquidations", "funding"  # alerts of the markets; wallets are somebody's, and stay in the chat
+SHOWN = (
+    "whales",
+    "liquidations",
+    "funding",
+    "oi",
+)  # alerts of the markets; wallets are somebody's, and stay in the chat
 LATEST = 8  # alerts on the status page
 _SOURCE_FIELDS = (
     "source",

@@ -65,7 +65,7 @@ def refusal(venue: str, status: int, wait: tuple[tuple[str, str], ...]) -> Answe
 
 
 def okx(market: Market, path: str, request: Request) -> Answer:
-    """OKX: contracts, funding rates, liquidations."""
+    """OKX: contracts, funding rates, open interest, liquidations."""
     params = request.params
     if path == "/api/v5/public/instruments":
         if params.get("instType") != "SWAP":
@@ -75,6 +75,10 @@ def okx(market: Market, path: str, request: Request) -> Answer:
         if params.get("instId") != "ANY":
             return _okx_error("51001", "Instrument ID does not exist")
         return _okx_data(_okx_rates(market))
+    if path == "/api/v5/public/open-interest":
+        if params.get("instType") != "SWAP":
+            return _okx_error("50014", "Parameter instType can not be empty", 400)
+        return _okx_data(_okx_interest(market))
     if path == "/api/v5/public/liquidation-orders":
         return _okx_liquidations(market, params)
     return refusal("okx", 404, ())
@@ -128,6 +132,18 @@ def _okx_rate(name: str, kind: str, rate: float, hours: float, now: float) -> di
         "settState": "settled",
         "ts": str(int(now * 1000)),
     }
+
+
+def _okx_interest(market: Market) -> list[dict[str, str]]:
+    rows = []
+    for (venue, coin), size in market.perpetuals.interest.items():
+        if venue == "okx":
+            unit = market.perpetuals.sizes.get(("okx", coin), 1.0)
+            row = {"instId": f"{coin}-USDT-SWAP", "instType": "SWAP", "oi": f"{size / unit:.8f}"}
+            rows.append(row | {"oiCcy": f"{size:.8f}", "oiUsd": f"{size * market.prices.get(coin, 1.0):.8f}"})
+    others = [f"{coin}-USDT-SWAP" for coin in OKX_NO_COINS] + ["BTC-USD-SWAP"]
+    rows += [{"instId": name, "instType": "SWAP", "oi": "100", "oiCcy": "5.5", "oiUsd": "9999"} for name in others]
+    return [row | {"ts": str(int(time.time() * 1000))} for row in rows]
 
 
 def _okx_liquidations(market: Market, params: Params) -> Answer:
@@ -264,9 +280,10 @@ def _hyperliquid_contexts(market: Market) -> list[Any]:
         if venue != "hyperliquid":
             continue
         price = f"{market.prices.get(coin, 1.0):g}"
+        size = f"{market.perpetuals.interest.get((venue, coin), 0.0):.8f}"
         universe.append({"szDecimals": 5, "name": coin, "maxLeverage": 40, "marginTableId": 56})
         contexts.append(
-            {"funding": f"{rate:.10f}", "openInterest": "35818.68", "premium": "0.0", "oraclePx": price}
+            {"funding": f"{rate:.10f}", "openInterest": size, "premium": "0.0", "oraclePx": price}
             | {"markPx": price, "midPx": price, "dayNtlVlm": "3571973656.44", "impactPxs": [price, price]}
         )
     universe.append({"szDecimals": 1, "name": "MATIC", "maxLeverage": 20, "marginTableId": 20, "isDelisted": True})

@@ -70,6 +70,7 @@ class Perpetuals:
     prices: dict[str, float]
     liquidations: list[Liquidation] = field(default_factory=list)  # as they happened
     rates: dict[tuple[str, str], tuple[float, float]] = field(default_factory=dict)  # (venue, coin) -> rate, hours
+    interest: dict[tuple[str, str], float] = field(default_factory=dict)  # (venue, coin) -> coins in open positions
     wallets: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     sizes: dict[tuple[str, str], float] = field(default_factory=dict)  # (venue, coin) -> coins in a contract
     without_multiplier: set[tuple[str, str]] = field(default_factory=set)  # (venue, coin) missing from its contracts
@@ -82,6 +83,8 @@ class Perpetuals:
         self.sizes |= {("okx", coin): unit for coin, unit in OKX_CONTRACTS.items()}
         self.sizes |= {("gate", coin): unit for coin, unit in GATE_CONTRACTS.items()}
         for coin in OKX_CONTRACTS:
+            self.interest["okx", coin] = 2e9 / self.prices[coin]
+            self.interest["hyperliquid", coin] = 1e9 / self.prices[coin]
             self.rates["okx", coin] = (0.0001, 4.0 if coin == "TON" else 8.0)
             self.rates["hyperliquid", coin] = (0.0000125, 1.0)
             self.rates["Binance", coin] = (0.0001, 8.0)
@@ -137,6 +140,11 @@ class Perpetuals:
         with self.hub.lock:
             known = self.rates.get((venue, coin), (0.0, 8.0))
             self.rates[venue, coin] = (rate, known[1] if hours is None else hours)
+
+    def set_interest(self, venue: str, coin: str, usd: float) -> None:
+        """The open interest of okx or hyperliquid from now on, US dollars at the present price."""
+        with self.hub.lock:
+            self.interest[venue, coin] = usd / self.prices[coin]
 
     def hold(
         self,

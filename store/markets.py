@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import astuple
 from typing import TypeVar
 
 from store.database import Database
 from store.readable import UNREADABLE, number_of
 from store.rows import Cursor, Gap, TrackedPosition, WalletSnapshot, WatchedWallet
-from venues.perpetuals import Liquidation, Position, Rate
+from venues.perpetuals import Interest, Liquidation, Position, Rate
 from venues.trades import BAR_SECONDS, Bar
 
 T = TypeVar("T")
@@ -36,6 +36,7 @@ _SET_CURSOR = (
 )
 _FILL_BAR = "INSERT INTO bars VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
 FLAWED_KEPT = 30 * 86400  # seconds
+INTEREST_EVERY, INTEREST_KEPT = 290.0, 90000.0  # seconds between two notes of open interest, and for which they stay
 LIQUIDATIONS_KEPT = 2 * 86400.0  # seconds; venues show them again for a day
 
 
@@ -230,6 +231,35 @@ class Markets:
 
     def _note(self, name: str, value: str) -> None:
         self._db.put("facts", ("name",), {"name": name, "value": value})
+
+    # Open interest
+
+    def note_interest(self, venue: str, found: Sequence[Interest]) -> None:
+        """Keep the open interest of a venue, if it was not kept in the last minutes. Inside a transaction."""
+        rows = {one.symbol: (one.coins, one.usd) for one in found}
+        at_ms = max((one.at_ms for one in found), default=0)
+        last = self._db.number("SELECT coalesce(max(at_ms), 0) FROM interest WHERE venue = ?", (venue,))
+        if rows and not 0 <= at_ms - last < INTEREST_EVERY * 1000:
+            # After a clock was put back, what is ahead of it was not read yet.
+            kept = (venue, at_ms - int(INTEREST_KEPT * 1000), at_ms)
+            self._db.write("DELETE FROM interest WHERE venue = ? AND (at_ms < ? OR at_ms >= ?)", kept)
+            self._db.write(
+                "INSERT INTO interest (venue, at_ms, body) VALUES (?, ?, ?)", (venue, at_ms, json.dumps(rows))
+            )
+
+    def interest(self, *, since: float) -> list[Interest]:
+        """The open interest of every coin that was kept since then, oldest first."""
+        found: list[Interest] = []
+        query = "SELECT venue, at_ms, body FROM interest WHERE at_ms >= ? ORDER BY at_ms, venue"
+        for row in self._db.rows(query, (int(since * 1000),)):
+            try:
+                found += [
+                    Interest(row["venue"], name, float(size), float(usd), row["at_ms"])
+                    for name, (size, usd) in json.loads(row["body"]).items()
+                ]
+            except UNREADABLE as error:
+                self._db.unreadable(f"open interest of {row['venue']} at {row['at_ms']}", error)
+        return found
 
     # Wallets
 

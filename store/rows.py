@@ -13,7 +13,8 @@ if TYPE_CHECKING:  # the first getUpdates does without them
     from base import zones
     from venues.perpetuals import Position
 
-MONITORS = ("whales", "liquidations", "funding", "wallets", "prices")
+MONITORS = ("whales", "liquidations", "funding", "oi", "wallets", "prices")
+MARKED = ("funding", "oi")  # kinds of which a chat sets how far a figure has to go, in percent, and no size
 CHART_THEMES = ("dark", "light")
 ANY_TOPIC = -1  # of an alert: whichever the chat chose
 LEVELS = ("on", "loud", "silent", "off")  # on: silent below twice the threshold, loud from there on
@@ -24,11 +25,12 @@ class Chat:
     """A chat that used /start at least once, with its settings. Amounts in US dollars, times in unix seconds.
 
     note: why alerts ended, "" when the chat stopped them. symbols: None means every coin. thresholds: by monitor and
-    coin (`*` for all others). levels: monitor -> one of LEVELS, `on` by default. sides: monitor -> the only side that
-    is wanted. quiet: `22:00-07:00` in `timezone` (an IANA name), "" for none. hourly_cap: messages with alerts an
-    hour, 0 for no limit. paused_until: the bot may not write there and does not try before; 0 if that never was so.
-    topics: kind of alert or coin -> the topic that its alerts go to instead of `thread_id`, 0 for the General topic.
-    members: may every member of the group use the commands that only show something? chart_theme: one of
+    coin (`*` for all others), in percent for MARKED kinds. levels: monitor -> one of LEVELS, `on` by default. sides:
+    monitor -> the only side that is wanted. quiet: `22:00-07:00` in `timezone` (an IANA name), "" for none.
+    hourly_cap: messages with alerts an hour, 0 for no limit. paused_until: the bot may not write there and does not
+    try before; 0 if that never was so. topics: kind of alert or coin -> the topic that its alerts go to instead of
+    `thread_id`, 0 for the General topic. members: may every member of the group use the commands that only show
+    something? chart_theme: one of
     CHART_THEMES.
     """
 
@@ -94,7 +96,7 @@ class Chat:
         return 0 < self.paused_until - now < 2 * 86400
 
     def threshold(self, monitor: str, symbol: str, default: float) -> float:
-        """The minimum size of an alert: the chat's own for this coin, its own for all coins, or the default."""
+        """The minimum size, or the mark: the chat's own for this coin, its own for all coins, or the default."""
         amounts = self.thresholds.get(monitor, {})
         return amounts.get(symbol, amounts.get("*", default))
 
@@ -113,7 +115,7 @@ class Alert:
     "" where there is none. usd: the size that is compared with thresholds. headline, facts: plain text without
     times (each chat has its own zone). at_ms: when it happened, unix ms. price: in quote dollars, 0 for none.
     late: it was found long after it happened. topic: the one in which a chat asked for it, 0 for General, ANY_TOPIC
-    for all other alerts.
+    for all other alerts. mark: the one that was reached, in percent, for an alert of chats with this mark only.
     """
 
     key: str
@@ -128,6 +130,7 @@ class Alert:
     url: str
     price: float = 0.0
     late: bool = False
+    mark: float = 0.0
     topic: int = ANY_TOPIC
 
     @property

@@ -71,9 +71,23 @@ def _schedules(db: Connection) -> None:
     db.execute("ALTER TABLE chats DROP COLUMN digest_at")
 
 
+def _open_interest(db: Connection) -> None:
+    # All coins of a venue in one row: a row for each would cost a page of the disk each time.
+    db.execute(
+        "CREATE TABLE interest (venue TEXT NOT NULL, at_ms INTEGER NOT NULL, body TEXT NOT NULL, "
+        "PRIMARY KEY (venue, at_ms))"
+    )
+
+
 # The first of them turns FIRST_VERSION into the next version, and so on. Once released, a migration is never changed,
 # and it never calls code of ours that may change: what it writes stays what it was.
-MIGRATIONS: tuple[Migration, ...] = (_answers_know_their_update, _price_levels, _levels_rest, _schedules)
+MIGRATIONS: tuple[Migration, ...] = (
+    _answers_know_their_update,
+    _price_levels,
+    _levels_rest,
+    _schedules,
+    _open_interest,
+)
 NEWEST = FIRST_VERSION + len(MIGRATIONS)
 
 _TABLES = """

@@ -37,10 +37,13 @@ def test_liquidations_funding_and_a_wallet_are_told_and_a_restart_repeats_none(
     wait_looked(sim)
     perps.liquidate("okx", "BTC", "long", usd=625_000)
     perps.set_rate("hyperliquid", "ETH", 0.0001)
+    perps.set_interest("okx", "BTC", 2.24e9)
     perps.hold(ADDRESS, "BTC", -2, liquidation=90_000)
     chat.wait_text("BTC long liquidated on OKX: 625k USD", chat_id=OWNER)
     chat.wait_text("ETH funding on Hyperliquid: +0.0800 % for 8 h", chat_id=OWNER)
     chat.wait_text("satoshi opened a BTC short", chat_id=OWNER)
+    chat.wait_text("BTC open interest on OKX: +12.0 %", chat_id=OWNER)
+    chat.wait_text("240M USD opened, now 2.24B USD · price 0.0 %", chat_id=OWNER)
     assert bot.stop()[0] == 0
 
     perps.liquidate("gate", "ETH", "short", usd=700_000, price=2500)
@@ -52,9 +55,11 @@ def test_liquidations_funding_and_a_wallet_are_told_and_a_restart_repeats_none(
     chat.wait_text("Hyperliquid", chat_id=OWNER)
     chat.send_text(OWNER, "/wallet list")
     chat.wait_text("BTC short 154k USD", chat_id=OWNER)
+    chat.send_text(OWNER, "/oi BTC")
+    chat.wait_text("Open interest of BTC on Hyperliquid and OKX", chat_id=OWNER)
     wait_looked(sim)
     texts = [sent.text for sent in chat.sent]
-    for words in ("625k USD at", "ETH funding on Hyperliquid", "satoshi opened"):
+    for words in ("625k USD at", "ETH funding on Hyperliquid", "satoshi opened", "BTC open interest on OKX: +12"):
         assert sum(words in text for text in texts) == 1, texts
 
 

@@ -39,7 +39,9 @@ class Desk:
             self.access,
             symbols=Coins(self.store, ("BTC", "ETH", "DOGE")),
             now=lambda: NOW,
-            default_min=lambda monitor, symbol: {"BTC": 1.05e6, "ETH": 6.4e5, "DOGE": 1e5}[symbol],
+            default_min=lambda monitor, symbol: (
+                {"funding": 0.05, "oi": 10.0}.get(monitor) or {"BTC": 1.05e6, "ETH": 6.4e5, "DOGE": 1e5}[symbol]
+            ),
             status=lambda zone: ["Up for 3 h."],
             username="whale_test_bot",
         )

@@ -16,7 +16,7 @@ from commands.dispatch import Commands
 from store import Store
 from store.coins import Coins
 from store.rows import WalletSnapshot, WatchedWallet
-from venues.perpetuals import Liquidation, Position, Rate
+from venues.perpetuals import Interest, Liquidation, Position, Rate
 from watch import wallets
 
 NOW = 1_750_000_000.0
@@ -213,3 +213,23 @@ def test_a_group_that_became_a_supergroup_keeps_its_wallets(desk: Desk) -> None:
 
 def test_help_names_the_commands(desk: Desk) -> None:
     assert re.findall(r"^/(?:liq|funding|wallet) .*$", desk.say("/help"), re.MULTILINE)
+
+
+# Open interest
+
+
+def test_open_interest_is_a_table_of_dollars_with_the_changes_of_positions(desk: Desk) -> None:
+    assert "No open interest yet" in desk.say("/oi")
+    for hours, coins in ((24, 40_000.0), (1, 30_000.0), (0, 31_500.0)):
+        at_ms = int((NOW - hours * 3600) * 1000)
+        with desk.store.transaction():
+            desk.store.markets.note_interest("OKX", [Interest("OKX", "BTC", coins, coins * 70_000, at_ms)])
+            if hours < 24:
+                found = [Interest("Hyperliquid", "BTC", 30_000, 2.1e9, at_ms)]
+                desk.store.markets.note_interest("Hyperliquid", found)
+    of_btc = desk.say("/oi btc")
+    assert "<b>Open interest of BTC on Hyperliquid and OKX</b>" in of_btc
+    assert re.search(r"Hyperliquid +2\.1B +0\.0 % *\nOKX +2\.2[01]B +\+5\.0 % +-21\.[23] %", of_btc)
+    assert re.search(r"BTC +4\.3[01]?B +\+2\.5 % *<", desk.say("/oi")), "Hyperliquid was not read a day ago"
+    assert "No open interest of ETH yet" in desk.say("/oi ETH")
+    assert "Give one coin" in desk.say("/oi BTC ETH")

@@ -56,7 +56,7 @@ def test_times_and_commands_as_people_write_them(desk: Desk, typed: str, rule: s
 @pytest.mark.parametrize(
     ("typed", "why"),
     [
-        ("09:00", "which of these commands: history, whales, price, top, chart, liq, funding, digest, status."),
+        ("09:00", "which of these commands: history, whales, price, top, chart, liq, funding, oi, digest, status."),
         ("09:00 mute 2h", "which of these commands"),
         ("09:00 stop", "which of these commands"),
         ("09:00 users", "which of these commands"),

@@ -246,7 +246,7 @@ def test_one_dead_market_is_a_warning_and_all_dead_are_a_problem(sim: Simulator,
     sim.fault(market="okx", kind="status", code=403)
     found, text = asked(COINGLASS_API_KEY="0123456789abcdef0123456789abcdef")
     assert found == ["warning", "ok", "ok", "ok", "warning", "ok", "ok", "ok"]
-    assert text.count("missing without it: liquidations, funding\n") == 1
+    assert text.count("missing without it: liquidations, funding, open interest\n") == 1
     for name in ("binance_api", "coinbase", "kraken"):
         sim.fault(market=name, kind="reset")
     found, text = asked()

@@ -44,13 +44,31 @@ def test_a_level_is_set_for_one_kind_of_alert_or_for_all(desk: Desk) -> None:
     assert desk.chat().levels == {"liquidations": "silent"}
     assert "All alerts are off" in desk.say("/level ALL OFF")
     assert desk.chat().levels == dict.fromkeys(MONITORS, "off")
-    assert desk.say("/level") == "Whales: off. Liquidations: off. Funding: off. Wallets: off. Prices: off."
-    assert "Off: whale orders, liquidations, funding, wallets, price alerts." in desk.say("/status")
+    assert desk.say("/level") == (
+        "Whales: off. Liquidations: off. Funding: off. Open interest: off. Wallets: off. Prices: off."
+    )
+    assert "Off: whale orders, liquidations, funding, open interest, wallets, price alerts." in desk.say("/status")
 
 
-def test_funding_has_no_threshold_and_its_level_does_not_speak_of_one(desk: Desk) -> None:
+def test_funding_and_open_interest_have_marks_in_percent_for_each_chat(desk: Desk) -> None:
     assert desk.say("/level funding on") == "Funding alerts are on, with sound."
-    assert "threshold" not in desk.press("s:funding")[1].text
+    assert desk.say("/threshold funding") == "Funding beyond ±0.05 % for 8 h."
+    assert desk.say("/threshold funding 0,03 %") == "Funding beyond ±0.03 % for 8 h."
+    assert desk.say("/threshold oi 5") == "Open interest changing by 5 % in 1 h."
+    assert desk.say("/threshold oi BTC=3%").startswith("Open interest changing by BTC 3 %, ETH 5 %")
+    assert desk.chat().thresholds == {"funding": {"*": 0.03}, "oi": {"*": 5.0, "BTC": 3.0}}
+    for said in ("oi 0.5", "oi 500", "oi 2m", "funding 0", "funding 11", "funding off"):
+        before = desk.chat()
+        assert any(words in desk.say(f"/threshold {said}") for words in ("Give percent from", "To turn")), said
+        assert desk.chat() == before
+    assert desk.say("/threshold oi auto") == "Open interest changing by 10 % in 1 h."
+    assert ("✓ 0.03%", "s:funding:threshold funding 0.03%") in desk.press("s:funding")[1].keyboard[1]
+
+
+def test_a_test_of_funding_or_open_interest_has_the_mark_of_the_chat(desk: Desk) -> None:
+    for kind in ("funding", "oi"):
+        desk.say(f"/threshold {kind} 3")
+        assert "A real alert would come with sound." in desk.say(f"/test {kind}")
 
 
 def test_a_side_is_of_whales_unless_the_word_can_only_mean_liquidations(desk: Desk) -> None:
@@ -352,6 +370,7 @@ def test_the_main_page_shows_every_setting(desk: Desk) -> None:
         "Whales: on, from BTC 1.05M, ETH 640k USD, only sells",
         "Liquidations: on, from BTC 1.05M, ETH 640k USD",
         "Funding: off",
+        "Open interest: on, changing by 10 % in 1 h",
         "Wallets: on, from BTC 1.05M, ETH 640k USD",
         "Prices: on",
         "Coins: BTC, ETH",

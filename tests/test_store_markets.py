@@ -8,7 +8,7 @@ from storekit import DAY, NOW, written
 
 from store import Store
 from store.rows import Chat, Cursor, Gap, TrackedPosition, WalletSnapshot, WatchedWallet
-from venues.perpetuals import Liquidation, Position, Rate
+from venues.perpetuals import Interest, Liquidation, Position, Rate
 from venues.trades import Bar
 
 
@@ -40,6 +40,30 @@ def liquidation(row: str, at: float) -> Liquidation:
 
 def rate(symbol: str, venue: str = "OKX") -> Rate:
     return Rate(venue, symbol, f"{symbol}-SWAP", 0.0001, 8.0, 0, 0)
+
+
+def test_open_interest_of_a_venue_is_kept_every_five_minutes_for_a_day(store: Store) -> None:
+    def note(venue: str, minutes: float) -> None:
+        found = [Interest(venue, coin, 5.5, 3e9, int((NOW + minutes * 60) * 1000)) for coin in ("BTC", "币")]
+        with store.transaction():
+            store.markets.note_interest(venue, found)
+
+    for minutes in (0, 1, 4, 5, 6):
+        note("OKX", minutes)
+    note("Hyperliquid", 5)
+    assert [
+        (one.venue, one.at_ms / 1000 - NOW) for one in store.markets.interest(since=NOW) if one.symbol == "币"
+    ] == [
+        ("OKX", 0.0),
+        ("Hyperliquid", 300.0),
+        ("OKX", 300.0),
+    ]
+    assert store.markets.interest(since=NOW + 300)[0] == Interest(
+        "Hyperliquid", "BTC", 5.5, 3e9, int(NOW + 300) * 1000
+    )
+    note("OKX", 26 * 60)
+    assert {one.venue for one in store.markets.interest(since=0)} == {"OKX", "Hyperliquid"}
+    assert len(store.markets.interest(since=0)) == 4, "a venue's own rows only"
 
 
 def test_trades_of_one_bar_that_come_in_two_parts_are_one_bar(store: Store) -> None:

@@ -496,6 +496,42 @@ def test_a_rate_that_crosses_the_mark_is_told_once_with_interval_and_venue(watch
     assert facts["ETH"].startswith("shorts pay longs, below -0.05 % · charged every hour")
 
 
+def test_a_chat_with_a_mark_of_its_own_is_told_at_this_one_only(watch: Watch) -> None:
+    watch.store.chats.put(Chat(chat_id=8, added_by=8, thresholds={"funding": {"*": 0.03}}))
+    watch.tick(watch.funding)
+
+    def told() -> list[tuple[int, float]]:
+        found = [watch.store.delivery(number) for number, _, _ in watch.store.pending()]
+        keys = [(one.chat_id, watch.store.messages.bundle(one.id)) for one in found if one is not None]
+        return sorted((chat_id, alert.mark) for chat_id, alerts in keys for alert in alerts)
+
+    watch.perps.set_rate("okx", "BTC", 0.0004)
+    for _ in range(2):
+        watch.restart()
+        watch.tick(watch.funding, after=60)
+    assert told() == [(8, 0.03)]
+    watch.perps.set_rate("okx", "BTC", 0.0006)
+    watch.tick(watch.funding, after=60)
+    assert told() == [(7, 0.05), (8, 0.03)]
+
+
+def test_a_mark_that_a_chat_sets_makes_no_alert_of_what_is_so_already(watch: Watch) -> None:
+    watch.perps.set_rate("okx", "BTC", 0.0004)
+    watch.tick(watch.funding)
+    watch.store.chats.put(Chat(chat_id=8, added_by=8, thresholds={"funding": {"*": 0.03}}))
+    watch.tick(watch.funding, after=60)
+    watch.tick(watch.funding, after=60)
+    assert watch.alerts("funding") == []
+    watch.store.chats.put(Chat(chat_id=8, added_by=8))
+    watch.perps.set_rate("okx", "BTC", 0.0001)
+    watch.tick(watch.funding, after=60)
+    watch.perps.set_rate("okx", "BTC", 0.0004)
+    watch.tick(watch.funding, after=60)
+    watch.store.chats.put(Chat(chat_id=8, added_by=8, thresholds={"funding": {"*": 0.03}}))
+    watch.tick(watch.funding, after=60)
+    assert watch.alerts("funding") == [], "a mark that was given up knows nothing of before"
+
+
 def test_a_coin_is_one_coin_by_whatever_name_a_venue_lists_it(keyed: Watch) -> None:
     perps, prices = keyed.perps, keyed.sim.market.prices
     perps.sizes["okx", "PEPE"] = perps.sizes["gate", "1000PEPE"] = 1e4
@@ -538,6 +574,16 @@ def test_a_restart_neither_repeats_a_crossing_nor_takes_it_for_a_first_sight(wat
     watch.restart()
     watch.tick(watch.funding, after=60)
     assert len(watch.alerts("funding")) == 1
+
+
+def test_open_interest_that_fails_leaves_the_rates_alone_and_is_seen(watch: Watch) -> None:
+    watch.sim.fault(market="okx", path="open-interest", kind="status", code=503)
+    watch.tick(watch.funding)
+    assert {rate.venue for rate in watch.store.markets.rates("BTC")} == {"OKX", "Hyperliquid"}
+    assert {one.venue for one in watch.store.markets.interest(since=0)} == {"Hyperliquid"}
+    health = {health.source: health.line(watch.clock) for health in watch.funding.feeds.health()}
+    assert "open interest: HTTP 503" in health["okx_funding"]
+    assert sum(call.path == "/info" for call in watch.sim.market.calls) == 1, "it comes with the rates"
 
 
 def test_the_latest_rates_of_every_coin_are_kept_and_those_of_a_silent_venue_stay(watch: Watch) -> None:

@@ -1,8 +1,8 @@
-"""Hyperliquid, without a key: the funding of every coin, and the positions of one wallet.
+"""Hyperliquid, without a key: the funding and open interest of every coin, and the positions of one wallet.
 
 Protocol facts, Hyperliquid docs, "Info endpoint": every question is a POST to /info; funding is charged each hour;
 the two lists of `metaAndAssetCtxs` are joined by their order; `szi` is negative for a short; `liquidationPx` is null
-where there is none. A wallet that was never used has no positions, which is not an error.
+where there is none; `openInterest` is in coins. A wallet that was never used has no positions, which is not an error.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from base.coins import coin
 from venues.fetch import Host, Venue
-from venues.perpetuals import Position, Rate, Reading, checked_rate, liquidation_price, name, read_rows
+from venues.perpetuals import Interest, Position, Rate, Reading, checked_rate, liquidation_price, name, read_rows
 from venues.trades import BAD_ROW, MOST_COINS, SourceError, as_list, number
 
 ADDRESS = re.compile(r"0x[0-9a-f]{40}")
@@ -43,6 +43,7 @@ class Hyperliquid(Venue):
 
     def __init__(self, base_url: str, *, deadline: float = 15.0, now: Callable[[], float] = time.time) -> None:
         super().__init__(Host(base_url, deadline=deadline), now)
+        self._listed: tuple[list[tuple[Any, Any]], int] = ([], 0)
 
     def rates(self) -> Reading[Rate]:
         """The funding of every coin that is traded."""
@@ -53,6 +54,7 @@ class Hyperliquid(Venue):
             rows = list(zip(meta["universe"], contexts, strict=True))
         except BAD_ROW:
             raise SourceError(self.host, "an answer in an unknown shape") from None
+        self._listed = rows, at_ms
 
         def read(row: tuple[Any, Any]) -> Rate | None:
             listed, context = row
@@ -65,6 +67,23 @@ class Hyperliquid(Venue):
 
         rates, unreadable = read_rows(self.host, rows, read)
         return Reading(rows=rates, unreadable=unreadable, venue_ms=venue_ms)
+
+    def interest(self) -> Reading[Interest]:
+        """The open interest of every coin, as the last answer to `rates` said. Asks nobody."""
+        rows, at_ms = self._listed
+
+        def read(row: tuple[Any, Any]) -> Interest | None:
+            listed, context = row
+            if listed.get("isDelisted") or not float(context["openInterest"]):
+                return None
+            symbol, thousands = coin(name(listed["name"]))
+            size = number(context["openInterest"], most=MOST_COINS)
+            return Interest(
+                self.venue, symbol, size * thousands, size * number(context["markPx"]), at_ms, listed["name"]
+            )
+
+        found, unreadable = read_rows(self.host, rows, read)
+        return Reading(rows=found, unreadable=unreadable, venue_ms=at_ms)
 
     def positions(self, address: str) -> Snapshot:
         """The open positions of a wallet, `0x` and 40 hex digits in lower case."""

@@ -1,10 +1,10 @@
-"""OKX swaps, without a key: the liquidations of one contract family (`BTC-USDT`), and the funding of all swaps.
+"""OKX swaps, without a key: liquidations of one contract family (`BTC-USDT`), funding and open interest of all swaps.
 
 Protocol facts, OKX v5 docs, "Public data": `code` "0" is success, and an error may come inside HTTP 200; a linear
 contract is `ctVal` x `ctMult` coins, an inverse one that many US dollars; `posSide` is the side of the liquidated
 position, in net mode a sell closes a long; rows come newest first, `after` means older than; the rate shown is
-charged at `fundingTime`, and the interval after it ends at `nextFundingTime`. `instCategory` 1 is crypto, 3 shares,
-4 metals.
+charged at `fundingTime`, and the interval after it ends at `nextFundingTime`; open interest is `oiCcy` coins, worth
+`oiUsd`. `instCategory` 1 is crypto, 3 shares, 4 metals.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from venues.fetch import Host, Venue
 from venues.perpetuals import (
     Contract,
     Contracts,
+    Interest,
     Liquidation,
     Numbered,
     Rate,
@@ -29,7 +30,7 @@ from venues.perpetuals import (
     read_rows,
     worth_nothing,
 )
-from venues.trades import BAD_ROW, LIMIT_PAUSE, SourceError, UnknownSymbol, as_list, number
+from venues.trades import BAD_ROW, LIMIT_PAUSE, MOST_COINS, SourceError, UnknownSymbol, as_list, number
 
 ROWS, PAGES = 100, 10  # of a page; walked back at most
 _UNKNOWN = ("51000", "51001", "51014")  # inside HTTP 200 or with 400
@@ -139,6 +140,22 @@ class Okx(Venue):
 
         rates, unreadable = read_rows(self.host, rows, read)
         return Reading(rows=rates, unreadable=unreadable, venue_ms=venue_ms)
+
+    def interest(self) -> Reading[Interest]:
+        """The open interest of every swap of a coin against USDT."""
+        contracts = self._contracts.get()
+        rows, venue_ms = self._get("open-interest", {"instType": "SWAP"}, "")
+        at_ms = venue_ms or int(self._now() * 1000)
+
+        def read(row: Any) -> Interest | None:
+            known = contracts.get(row["instId"])
+            if not row["instId"].endswith("-USDT-SWAP") or known is None or not known.unit or not float(row["oiCcy"]):
+                return None
+            size, usd = number(row["oiCcy"], most=MOST_COINS) * known.thousands, number(row["oiUsd"])
+            return Interest(self.venue, known.symbol, size, usd, at_ms)
+
+        found, unreadable = read_rows(self.host, rows, read)
+        return Reading(rows=found, unreadable=unreadable, venue_ms=venue_ms)
 
     def url(self, symbol: str) -> str:
         """The contract's public web page."""

@@ -68,6 +68,23 @@ class Rate(NamedTuple):
         return self.next_ms or (self.at_ms // length + 1) * length
 
 
+class Interest(NamedTuple):
+    """The open interest of a coin at a venue: all open positions. coins: their size, usd: what they are worth, in US
+    dollars; at_ms: when it was read, unix ms. contract: its name at the venue, "" where that is the coin's."""
+
+    venue: str
+    symbol: str
+    coins: float
+    usd: float
+    at_ms: int
+    contract: str = ""
+
+    @property
+    def price(self) -> float:
+        """Of one coin, US dollars."""
+        return self.usd / self.coins
+
+
 class Position(NamedTuple):
     """An open position. size: coins, negative for a short. usd: what it is worth now. entry: its average price.
 

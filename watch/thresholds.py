@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from base.config import Settings
 from store import Store
 from store.readable import number_of
+from store.rows import Chat
 from venues.spot import SpotVenue
 from venues.trades import SourceError
 from watch.orders import automatic_threshold
@@ -27,6 +28,11 @@ def smallest(store: Store, monitor: str, defaults: Mapping[str, float]) -> dict[
         symbol: min([default, *(chat.threshold(monitor, symbol, default) for chat in chats)])
         for symbol, default in defaults.items()
     }
+
+
+def marks(chats: Sequence[Chat], monitor: str, symbol: str, default: float) -> set[float]:
+    """Every mark that a chat has for this coin, in percent, and the default."""
+    return {default, *(chat.threshold(monitor, symbol, default) for chat in chats)}
 
 
 class Thresholds:

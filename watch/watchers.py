@@ -15,6 +15,7 @@ from venues.gate import Gate
 from venues.hyperliquid import Hyperliquid
 from venues.okx import Okx
 from venues.spot import spot_venues
+from watch import interest
 from watch.feeds import Context, Feeds
 from watch.funding_monitor import FundingMonitor
 from watch.liquidation_monitor import LiquidationMonitor
@@ -46,6 +47,7 @@ class Watchers:
         published: Callable[[], None] = lambda: None,
     ) -> None:
         urls = settings.source_urls
+        self._funding_mark = settings.funding_alert_percent
 
         def no_such_coin(coin: str) -> bool:
             if coin in coins.added():
@@ -78,7 +80,11 @@ class Watchers:
         self._feeds = [watcher.feeds for watcher in (self.whales, self.liquidations, self.funding, self.wallets)]
 
     def default_threshold(self, monitor: str, symbol: str) -> float:
-        """US dollars from which chats without an amount of their own get alerts of this kind; 0: all of them."""
+        """From when chats that set nothing get alerts of this kind: US dollars, or percent; 0: all of them."""
+        if monitor == "funding":
+            return self._funding_mark
+        if monitor == "oi":
+            return interest.DEFAULT
         if monitor == "whales":
             return self.whales.default_threshold(symbol)
         return self.liquidations.default_threshold(symbol) if monitor == "liquidations" else 0.0
