@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -92,6 +91,8 @@ def draw(
     environment |= {"MPLCONFIGDIR": str(cache), "MPLBACKEND": "Agg", "OPENBLAS_NUM_THREADS": "1"}
     data = chart_data(symbol, bars, orders, since=since, until=until, zone=zone) | {"theme": theme}
     question = json.dumps(data).encode()
+    import subprocess  # few bots draw at all
+
     while not _DRAWING.acquire(timeout=5):
         heartbeat()
     try:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import difflib
 import re
-import zoneinfo
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
+from types import ModuleType
 
 from base import typed
 from base.text import clip
@@ -84,17 +84,27 @@ _CITIES = {
 }
 
 
+def _database() -> ModuleType:
+    """The system's zones. Loaded when one is asked for: with them come Python's build settings, 0.7 MiB in all."""
+    import zoneinfo
+
+    return zoneinfo
+
+
 @lru_cache(maxsize=64)
 def zone(name: str) -> tzinfo:
     """The zone of an IANA name or of `UTC+5:30`; UTC if this machine does not know it."""
+    if name == "UTC":
+        return UTC
     fixed = _FIXED.fullmatch(name)
     try:
         if fixed is not None:
             offset = timedelta(hours=int(fixed[2]), minutes=int(fixed[3] or 0))
             return timezone(-offset if fixed[1] == "-" else offset)
-        return UTC if name == "UTC" else zoneinfo.ZoneInfo(name)
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):  # OSError: a name that is a folder, as "Europe"
+        found: tzinfo = _database().ZoneInfo(name)
+    except (KeyError, ValueError, OSError):  # KeyError: unknown; OSError: a name that is a folder, as "Europe"
         return UTC
+    return found
 
 
 def find(words: str) -> str:
@@ -157,7 +167,7 @@ def _names() -> dict[str, str]:
     """IANA names by their lower case, without those that only repeat others."""
     return {
         name.lower(): name
-        for name in sorted(zoneinfo.available_timezones())
+        for name in sorted(_database().available_timezones())
         if not name.startswith(("posix/", "right/", "SystemV/")) and name not in ("Factory", "localtime")
     }
 
@@ -182,7 +192,7 @@ def _countries() -> dict[str, list[str]]:
 
 def _table(name: str) -> Iterator[list[str]]:
     """The rows of a table of the zone database; none if this machine has no such file."""
-    folders = [Path(folder) for folder in zoneinfo.TZPATH]
+    folders = [Path(folder) for folder in _database().TZPATH]
     try:
         folders.append(Path(str(resources.files("tzdata") / "zoneinfo")))
     except ModuleNotFoundError:

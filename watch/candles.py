@@ -35,7 +35,7 @@ class Candles:
         now: Callable[[], float],
     ) -> None:
         self._store, self._feeds, self._read_at, self._now = store, feeds, read_at, now
-        self._missing: dict[str, set[int]] = {}  # coin -> starts of the bars to ask for
+        self._newest: dict[str, int | None] = {}  # coin -> start of the newest bar to ask for
         self._seen: dict[str, int] = {}  # coin -> up to which its bars were looked through
         self._nowhere: dict[str, set[int]] = {}  # coin -> starts of bars that Binance does not have
 
@@ -48,13 +48,13 @@ class Candles:
         for symbol, venue in venues.items():
             self._look(symbol, self._read_at(venue.venue, symbol) or 0.0)
         for _ in range(most):
-            waiting = [symbol for symbol in venues if self._missing[symbol]]
-            if not waiting or self._feeds.stopping:
+            newest = {symbol: at for symbol in venues if (at := self._newest[symbol]) is not None}
+            if not newest or self._feeds.stopping:
                 return
-            recent = [symbol for symbol in waiting if max(self._missing[symbol]) >= self._seen[symbol] - DAY]
-            symbol = (recent or waiting)[0]
+            recent = [symbol for symbol, at in newest.items() if at >= self._seen[symbol] - DAY]
+            symbol = (recent or list(newest))[0]
             if not self._ask(venues[symbol], symbol):
-                self._missing[symbol].clear()  # until the next bar is over
+                self._newest[symbol] = None  # until the next bar is over
                 return
 
     def _look(self, symbol: str, read_at: float) -> None:
@@ -64,13 +64,18 @@ class Candles:
             return
         since = until - WEEK
         nowhere = {at for at in self._nowhere.get(symbol, ()) if since <= at < until}  # a clock may be set back
-        whole = self._store.markets.whole_bars(symbol, since=since, until=until)
         self._seen[symbol], self._nowhere[symbol] = until, nowhere
-        self._missing[symbol] = set(range(since, until, BAR_SECONDS)) - whole - nowhere
+        self._newest[symbol] = max(self._missing(symbol), default=None)
+
+    def _missing(self, symbol: str) -> set[int]:
+        """Starts of the coin's bars to ask for. Not kept: of ten coins that would be a megabyte."""
+        since, until = self._seen[symbol] - WEEK, self._seen[symbol]
+        whole = self._store.markets.whole_bars(symbol, since=since, until=until)
+        return set(range(since, until, BAR_SECONDS)) - whole - self._nowhere[symbol]
 
     def _ask(self, venue: BinanceSpot, symbol: str) -> bool:
         """Fill the newest missing bars of a coin; False when the venue did not answer."""
-        missing = self._missing[symbol]
+        missing = self._missing(symbol)
         newest, day = max(missing), self._seen[symbol] - DAY
         oldest = day if newest >= day else newest - (PAGE_ROWS - 1) * BAR_SECONDS
         wanted = {at for at in missing if at >= oldest}
@@ -86,6 +91,6 @@ class Candles:
             if new:  # a price level may have been touched in an outage
                 moves.look(self._store, as_trades(new, venue.venue), venue, now)
                 moves.keep(self._store, now=now)
-        self._missing[symbol] = missing - wanted
         self._nowhere[symbol] |= wanted - {bar.at for bar in bars}
+        self._newest[symbol] = max(missing - wanted, default=None)
         return True
