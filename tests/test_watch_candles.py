@@ -208,6 +208,14 @@ def test_a_limit_of_the_host_ends_the_questions_and_the_host_rests(watch: Watch)
     assert watch.monitor.feeds.health()[0].state == "resting"
 
 
+def test_candles_that_fail_are_asked_for_again_when_the_next_bar_is_over(watch: Watch) -> None:
+    watch.sim.fault(market="binance", kind="status", code=503, path="klines")
+    watch.tick(120, times=8)
+    assert len(watch.asked) == 1
+    watch.tick(320, times=4)
+    assert len(watch.asked) == 2
+
+
 def test_trades_are_known_since_the_first_start_and_not_since_the_oldest_candle(watch: Watch) -> None:
     watch.tick(120, times=3)
     began = watch.store.markets.trades_from()

@@ -24,6 +24,7 @@ def test_a_coin_has_stopped_when_it_is_silent_five_times_as_long_as_ever_and_fiv
 
 
 def test_a_habit_must_be_known_first() -> None:
+    assert reading(0.5).longest == 0.5
     silence = reading(60.0, reads=READS - 1)
     assert silence.too_long(silence.newest + 1e6) == 0
     silence = reading(1.0, reads=int(HABIT))

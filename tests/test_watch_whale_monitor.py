@@ -25,7 +25,7 @@ from venues import kraken
 from venues.availability import SourceHealth
 from venues.kraken import Kraken
 from venues.spot import BinanceSpot, CoinbaseExchange, SpotVenue, spot_venues
-from venues.trades import Page
+from venues.trades import Page, SourceError
 from watch import spot_reader
 from watch.feeds import Context
 from watch.whale_monitor import WhaleMonitor
@@ -772,6 +772,21 @@ def test_a_stop_ends_catching_up_before_the_next_page(watch: Watch) -> None:
     before = watch.asked("binance")
     watch.tick(after=15)
     assert watch.asked("binance") - before == 1
+
+
+def test_the_place_of_a_first_run_is_kept_also_when_its_first_page_fails(watch: Watch) -> None:
+    class Failing(BinanceSpot):
+        def page(self, symbol: str, cursor: str) -> Page:
+            raise SourceError(self.host, "no page")
+
+    watch.sources = lambda: [Failing(watch.sim.market_url("binance"), deadline=2)]
+    watch.restart()
+    watch.tick()
+    watch.whale()
+    watch.sources = lambda: [BinanceSpot(watch.sim.market_url("binance"), deadline=2)]
+    watch.restart()
+    watch.tick(after=15)
+    assert len(watch.alerts) == 1
 
 
 def test_a_stop_ends_the_tick_before_the_next_request_and_keeps_what_was_read(watch: Watch) -> None:
