@@ -241,12 +241,12 @@ class Bot:
         self._store.messages.enqueue(0, "setMyCommands", {"commands": menu}, now=self.clock())
         self.outbox.wake()
         log.info(
-            "This is %s (bot %d). Folder: %s. Watching %s every %.2g s",
+            "This is %s (bot %d). Folder: %s. Watching %s every %s",
             text.handle(username),
             self._settings.bot_id,
             self._lock.folder,
             ", ".join(self.coins),
-            self.watchers.whales.interval(),
+            text.duration(self.watchers.whales.interval()),
         )
         if not self._store.chats.all():
             log.warning(

@@ -65,6 +65,10 @@ def test_429_and_retry_after_make_the_rounds_rarer_and_a_broken_answer_does_not(
     watch.tick(after=2)
     assert watch.monitor.interval() == pytest.approx(8.8)
     watch.sim.clear_faults()
+    watch.tick(after=60)
+    watch.tick(after=1)
+    assert " coins every 8.2 s, checked" in watch.health().line(watch.clock)
+    watch.sim.clear_faults()
 
 
 def test_trades_that_are_no_news_are_written_every_fifteen_seconds(watch: Watch) -> None:  # noqa: F811

@@ -69,7 +69,7 @@ class SourceHealth:
         """One line for people, times in their zone."""
         if self.state == "ok":
             covers = self.covers or text.count(len(self.symbols), "coin")
-            covers += f" every {self.every:.2g} s" if self.every else ""
+            covers += f" every {text.duration(round(self.every, 1))}" if self.every else ""
             words = [f"{self.venue}: ok, {covers}, checked {text.duration(max(0.0, self.lag))} ago"]
             if self.silent >= SILENT:
                 words.append(f", last trade of {self.quietest} {text.duration(self.silent)} ago")
