@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from alerts import export
 from base import logs, text, zones
 from base.secrets import redact
 from base.shell import pip_command
@@ -63,7 +64,15 @@ def makers(store: Store, folder: Path, *, now: Callable[[], float]) -> Mapping[s
         # Once more: what other programs or an earlier version wrote there did not pass our formatter.
         return Attachment("document", "bot-log.txt", redact(lines).encode())
 
-    return {"chart": make_chart, "log": cut_log}
+    def make_export(wish: dict[str, Any]) -> Attachment:
+        until, coins, zone = now(), list(map(str, wish["coins"])), str(wish["zone"])
+        since = until - float(wish["seconds"])
+        if wish["what"] == "candles":
+            return export.candles(store, since=since, until=until, coins=coins, zone=zone)
+        chat_id = None if wish["what"] == "all" else int(wish["chat_id"])
+        return export.alerts(store, chat_id=chat_id, since=since, until=until, coins=coins, zone=zone)
+
+    return {"chart": make_chart, "log": cut_log, "export": make_export}
 
 
 def draw(

@@ -123,7 +123,7 @@ def queries(store: Store, now: float) -> dict[str, float]:
         "counts of a day (/status)": milliseconds(lambda: store.messages.counts(since=now - DAY)),
         "the latest 5 (/whales)": milliseconds(lambda: store.messages.alerts("whales")),
         "the latest 5 of a coin": milliseconds(lambda: store.messages.alerts("whales", "BTC")),
-        "history of a chat": milliseconds(lambda: store.messages.history(1, limit=10)),
+        "history of a chat": milliseconds(lambda: store.history.newest(1, limit=10)),
         "alerts of a day (digest)": milliseconds(lambda: store.messages.alerts_between(now - DAY, now)),
         "bars of 24 h (chart)": milliseconds(lambda: store.markets.bars("BTC", since=now - DAY)),
         "messages of an hour (cap)": milliseconds(lambda: store.messages.count_between(1, now - 3600, now)),

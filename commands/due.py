@@ -21,7 +21,7 @@ from base.worker import AlreadyReported, heartbeat
 from botapi.storage import ALERTS
 from botapi.updates import Update
 from commands.context import Context, Reply, run_button
-from commands.markets import charts_wait
+from commands.markets import files_wait
 from commands.schedules import KIND, Shown, composer, following
 from store.rows import Chat, Scheduled
 from store.schedules import DIGEST
@@ -95,7 +95,7 @@ class Due:
         if not self._may(one, chat, now):
             self._store.schedules.set_at(one.id, at)
             return
-        if name == "chart" and charts_wait(self._context, chat.chat_id):
+        if name == "chart" and files_wait(self._context, chat.chat_id):
             return  # it stays due
         if name == DIGEST:
             since = rule.previous(one.at, zone=chat.timezone)

@@ -6,23 +6,11 @@ from dataclasses import replace
 
 from alerts.preferences import Heard, decide
 from alerts.publish import payload
-from alerts.wording import listed
+from alerts.wording import BECAME, listed
 from base import text, typed
 from botapi.updates import Update
 from commands.context import Context, Reply, Usage
 from store.rows import MARKED, MONITORS, Alert, Chat
-
-# What happened to an alert that was not simply sent.
-_BECAME = {
-    "pending": "being sent",
-    "buried": "could not be delivered",
-    Heard.QUIET.value: "held back: quiet hours",
-    Heard.CAP.value: "held back: hourly limit",
-    Heard.MUTED.value: "muted",
-    Heard.PAUSED.value: "not sent: the bot was not allowed to write here",
-    "told": "held back, sent later",
-    "dropped": "held back, then alerts were turned off",
-}
 
 
 def history(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
@@ -31,14 +19,14 @@ def history(context: Context, update: Update, arguments: list[str]) -> list[Repl
         limit = typed.whole(" ".join(arguments) or "10", 1, 50)
     except ValueError:
         raise Usage("Give a number from 1 to 50.") from None
-    found = context.store.messages.history(update.chat_id, limit=limit)
+    found = context.store.history.newest(update.chat_id, limit=limit)
     if not found:
         return [Reply(text="No alerts in this chat in the last 30 days.")]
     now, zone = context.now(), context.zone(update)
     title = "The last alert" if len(found) == 1 else f"The last {len(found)} alerts"
     lines = [f"<b>{title}</b>, times in {text.offset_at(now, zone)}"]
     for told in found:
-        became = f" · <i>{_BECAME[told.how]}</i>" if told.how in _BECAME else ""
+        became = f" · <i>{BECAME[told.how]}</i>" if told.how in BECAME else ""
         lines.append(f"{listed(told.alert, now=now, zone=zone)}{became}")
     return [Reply(text="\n".join(lines), html=True)]
 

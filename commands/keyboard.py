@@ -46,7 +46,7 @@ BACK = (("‹ Back", f"{VERB}:main"),)
 
 
 def settings(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
-    """Show the chat's settings with buttons."""
+    """Show the chat's settings with buttons. For export and import: table.py."""
     return [_page(context, context.need_chat(update), "main")]
 
 

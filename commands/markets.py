@@ -20,7 +20,8 @@ RECENT_MS = 300_000
 SHARE = 0.1  # of the alert threshold: smaller liquidations are not listed
 WALLETS = 10  # per chat
 WALLETS_IN_ALL = 200  # different ones: 400 of the 1,200 a minute that Hyperliquid allows one address
-CHARTS, CHARTS_A_CHAT = 5, 2  # that wait: they are drawn one after the other
+FILES, FILES_A_CHAT = 5, 2  # that wait: charts are drawn one after the other
+BUSY = "Other charts and files are still being made. Ask again in a minute."
 NAME_LENGTH = 24
 EXTREMES = 6
 STALE = 900.0  # seconds after which rates and positions are shown with their time
@@ -64,8 +65,8 @@ def chart(context: Context, update: Update, arguments: list[str]) -> list[Reply]
     if not SHORTEST_CHART <= seconds <= LONGEST_CHART:
         raise Usage("A chart covers 1h to 30d.")
     typed_now = update.kind == "message"  # else it was scheduled (due.py)
-    if typed_now and charts_wait(context, update.chat_id):
-        return [Reply(text="Other charts are still being drawn. Ask again in a minute.")]
+    if typed_now and files_wait(context, update.chat_id):
+        return [Reply(text=BUSY)]
     chat = context.store.chats.get(update.chat_id)
     if theme and chat is not None and typed_now and context.access.admits(update):  # else it is for this picture only
         context.store.chats.put(replace(chat, chart_theme=theme))
@@ -81,10 +82,10 @@ def chart(context: Context, update: Update, arguments: list[str]) -> list[Reply]
     return [Reply(text=caption, method="sendPhoto", attachment=wanted)]
 
 
-def charts_wait(context: Context, chat_id: int) -> bool:
-    """Must a new chart of this chat wait for others?"""
-    waiting = context.store.messages.waiting_charts()
-    return waiting.get(chat_id, 0) >= CHARTS_A_CHAT or sum(waiting.values()) >= CHARTS
+def files_wait(context: Context, chat_id: int) -> bool:
+    """Must a new chart or file of this chat wait for others?"""
+    waiting = context.store.messages.waiting_files()
+    return waiting.get(chat_id, 0) >= FILES_A_CHAT or sum(waiting.values()) >= FILES
 
 
 def _caption(context: Context, symbol: str, seconds: float, zone: tzinfo) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from botapi.updates import Update
-from commands import basics, coins, history, keyboard, levels, markets, prices, schedules, settings, times
+from commands import basics, coins, export, history, keyboard, levels, markets, prices, schedules, settings, times
 from commands.context import Context, Reply, Usage
 from store.rows import MONITORS
 
@@ -47,6 +47,8 @@ SYNONYMS = {
     "prices": "price",
     "movers": "top",
     "wallets": "wallet",
+    "csv": "export",
+    "download": "export",
     "commands": "help",
     "menu": "help",
     "info": "help",
@@ -112,6 +114,17 @@ def _schedule(context: Context, update: Update, arguments: list[str]) -> list[Re
     return schedules.schedule(context, update, arguments, schedulable())
 
 
+def _settings(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
+    """The page of buttons, or the settings for another chat; `arguments` has at most one text of several lines."""
+    word, *rest = arguments[0].split(None, 1) if arguments else [""]
+    if word.lower() == "import":
+        may = {row.name: row.run for row in TABLE if row.name in export.MAY}
+        return export.take_in(context, update, "".join(rest), may)
+    if word.lower() == "export":
+        return export.taken(context, update)
+    return keyboard.settings(context, update, arguments)
+
+
 WALLET = "/wallet add 0x0123456789abcdef0123456789abcdef01234567 whale"
 
 # The order of /help and of Telegram's menu.
@@ -121,6 +134,7 @@ TABLE = (
     Command("Alerts", "mute", "[COIN] 2h | off", "no alerts for a while", "/mute 2h", times.mute),
     Command("Alerts", "alert", "COIN PRICE [repeat] [for 7d]", "price alerts", "/alert BTC 100k", levels.alert),
     Command("Alerts", "history", "[N]", "recent alerts, sent or held back", "/history 10", history.history),
+    Command("Alerts", "export", "[alerts | candles] [7d] [COIN]", "a CSV file", "/export alerts 7d", export.export),
     Command("Alerts", "test", "[KIND]", "a sample alert", "/test whales", history.test),
     Command("Markets", "whales", "[COIN] [N]", "latest whale orders", "/whales BTC 5", markets.whales, shows=True),
     Command("Markets", "price", "[COIN...]", "price, range and volume", "/price BTC", prices.price, shows=True),
@@ -140,7 +154,7 @@ TABLE = (
     Command(
         "Markets", "wallet", "add 0x… NAME | list | remove NAME", "follow Hyperliquid wallets", WALLET, markets.wallet
     ),
-    Command("Settings", "settings", "", "all settings, with buttons", "/settings", keyboard.settings),
+    Command("Settings", "settings", "[export]", "all settings, with buttons", "/settings", _settings, raw=True),
     Command("Settings", "watch", "COIN... | +COIN | all", "choose coins", "/watch BTC ETH", settings.watch),
     Command("Settings", "unwatch", "COIN... | all", "remove coins", "/unwatch DOGE", settings.unwatch),
     Command(
@@ -213,7 +227,8 @@ DETAILS = {
     "funding": "Rates are shown for 8 hours and a year. Positive: longs pay shorts. Alerts: /threshold funding 0.03",
     "oi": "Open positions on OKX and Hyperliquid, in USD. Alerts: 10 % in an hour; your own: /threshold oi 5",
     "wallet": "Alerts when a wallet opens, closes, flips or changes a position by 25 %, or nears liquidation.",
-    "settings": "Every button does what the command of the same name does.",
+    "settings": "Every button does what the command of the same name does. For another chat: /settings export",
+    "export": "For spreadsheets, 1h to 30d. The settings are a text for another chat. The owner can /export all.",
     "watch": "From all coins: only these. Later it adds to your choice; /watch +SOL always adds.",
     "unwatch": "You get no more alerts for these coins. Undo with /watch",
     "threshold": "Amounts are in USD: 500k, 2m. In percent: funding 0.03 (for 8 h), oi 5 (in 1 h). Without KIND it "

@@ -10,16 +10,14 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import fields
 from typing import Any
 
-from base.text import clip
 from botapi.storage import ALERTS, ANSWERS, TOASTS, Delivery
 from store import database
 from store.database import Database
-from store.engine import Row
-from store.readable import UNREADABLE, alert_of
+from store.readable import UNREADABLE, alerts_of
 from store.rows import Alert, HistoryEntry
 
 _DELIVERY_FIELDS = tuple(field.name for field in fields(Delivery))
@@ -211,7 +209,7 @@ class Messages:
             f"SELECT body FROM alerts WHERE monitor = ?{also} ORDER BY at DESC, key LIMIT ?",
             (monitor, *values, limit),
         )
-        return [alert for _, alert in self._readable(rows)]
+        return [alert for _, alert in alerts_of(self._db, rows)]
 
     def has_alerts(self, symbol: str) -> bool:
         """Was there an alert of this coin in the last 30 days?"""
@@ -220,7 +218,7 @@ class Messages:
     def alerts_between(self, since: float, until: float) -> list[Alert]:
         """Every monitor's alerts that happened in that time, oldest first."""
         rows = self._db.rows("SELECT body FROM alerts WHERE at >= ? AND at < ? ORDER BY at, key", (since, until))
-        return [alert for _, alert in self._readable(rows)]
+        return [alert for _, alert in alerts_of(self._db, rows)]
 
     def alerts_by_hour(self, *, since: float) -> dict[int, int]:
         """How many alerts each hour had, by the unix time at which it began; hours without any are left out."""
@@ -235,7 +233,7 @@ class Messages:
             "SELECT body FROM bundled JOIN alerts ON key = alert_key WHERE delivery_id = ? ORDER BY at, key",
             (delivery_id,),
         )
-        return [alert for _, alert in self._readable(rows)]
+        return [alert for _, alert in alerts_of(self._db, rows)]
 
     def add_to_bundle(self, delivery_id: int, alert_key: str) -> None:
         """Add an alert to the message that tells of several."""
@@ -267,11 +265,11 @@ class Messages:
         """Hold an alert back: `quiet` or `cap`; `muted` and `paused` only count it."""
         self._db.write("INSERT INTO held VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", (chat_id, alert_key, why, at))
 
-    def waiting_charts(self) -> Mapping[int, int]:
-        """How many pictures each chat still waits for."""
+    def waiting_files(self) -> Mapping[int, int]:
+        """How many pictures and files each chat still waits for."""
         rows = self._db.rows(
-            "SELECT chat_id, count(*) AS n FROM deliveries WHERE state = 'pending' AND method = 'sendPhoto' "
-            "GROUP BY chat_id"
+            "SELECT chat_id, count(*) AS n FROM deliveries WHERE state = 'pending' "
+            "AND method IN ('sendPhoto', 'sendDocument') GROUP BY chat_id"
         )
         return {row["chat_id"]: row["n"] for row in rows}
 
@@ -282,7 +280,7 @@ class Messages:
             f"WHERE chat_id = ? AND {HELD_BACK} ORDER BY held.at, key",
             (chat_id,),
         )
-        return [HistoryEntry(alert, row["why"], row["at"]) for row, alert in self._readable(rows)]
+        return [HistoryEntry(alert, row["why"], row["at"]) for row, alert in alerts_of(self._db, rows)]
 
     def chats_holding(self) -> list[int]:
         """Ids of the chats for which alerts are held back."""
@@ -301,27 +299,6 @@ class Messages:
             "SELECT count(*) FROM held WHERE chat_id = ? AND why = 'muted' AND at >= ?", (chat_id, at)
         )
 
-    def history(self, chat_id: int, *, limit: int) -> list[HistoryEntry]:
-        """The newest alerts for a chat, newest first, whatever became of them."""
-        # The newest of both kinds first, by an index: to sort a month of a busy chat would take a tenth of a second.
-        rows = self._db.rows(
-            "SELECT body, how, happened, came FROM ("
-            "SELECT body, d.state AS how, a.at AS happened, d.created_at AS came FROM ("
-            "SELECT id, state, created_at FROM deliveries WHERE chat_id = ? AND bundle IS NOT NULL "
-            "ORDER BY created_at DESC, id DESC LIMIT ?) d "
-            "JOIN bundled ON delivery_id = d.id JOIN alerts a ON key = alert_key "
-            "UNION ALL SELECT body, why, alerts.at, h.at FROM (SELECT alert_key, why, at FROM held WHERE chat_id = ? "
-            "ORDER BY at DESC, alert_key LIMIT ?) h JOIN alerts ON key = alert_key) found "
-            "ORDER BY happened DESC, came DESC, body, how LIMIT ?",
-            (chat_id, 2 * limit, chat_id, limit, 2 * limit),
-        )
-        found: dict[str, HistoryEntry] = {}
-        for row, alert in self._readable(rows):
-            # A message that was sent anew leaves its alerts in two deliveries, the first of them buried.
-            if alert.key not in found or row["how"] != "buried":
-                found[alert.key] = HistoryEntry(alert, row["how"], row["came"])
-        return list(found.values())[:limit]
-
     def prune_settled(self, where: str, at: float) -> None:
         """Delete the messages settled before `at`, with their bundles, in small transactions."""
         some = f"SELECT id FROM deliveries WHERE {where} LIMIT {database.PRUNED_AT_ONCE}"
@@ -333,13 +310,3 @@ class Messages:
                 if ids:
                     marks = ", ".join("?" * len(ids))
                     self._db.write(f"DELETE FROM bundled WHERE delivery_id IN ({marks})", tuple(ids))
-
-    def _readable(self, rows: Iterable[Row]) -> Iterator[tuple[Row, Alert]]:
-        """Rows with their alerts, without those that cannot be read."""
-        for row in rows:
-            try:
-                alert = alert_of(row["body"])
-            except UNREADABLE as error:
-                self._db.unreadable(f"the alert {clip(str(row['body']), 80)!r}", error)
-            else:
-                yield row, alert

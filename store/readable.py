@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields
 from typing import Any
 
+from base.text import clip
+from store.database import Database
+from store.engine import Row
 from store.rows import Alert
 
 UNREADABLE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
@@ -28,6 +31,17 @@ def alert_of(body: str) -> Alert:
     if not (math.isfinite(alert.usd) and math.isfinite(alert.price) and 0 <= alert.at_ms < _LATEST_MS):
         raise ValueError("a number that is none")
     return alert
+
+
+def alerts_of(db: Database, rows: Iterable[Row]) -> Iterator[tuple[Row, Alert]]:
+    """Rows that have a `body`, with their alerts, without those that cannot be read."""
+    for row in rows:
+        try:
+            alert = alert_of(row["body"])
+        except UNREADABLE as error:
+            db.unreadable(f"the alert {clip(str(row['body']), 80)!r}", error)
+        else:
+            yield row, alert
 
 
 def settings_of(text: str) -> tuple[dict[str, Any], list[str]]:

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import OWNER, TOKEN, Run
+from conftest import FRIEND, OWNER, TOKEN, Run
 
 from simulation.account import SimBot
 from simulation.http import Upload
@@ -84,6 +84,35 @@ def test_what_is_scheduled_in_the_chat_comes_by_itself(
     assert sent.method == "sendPhoto"
     assert all(one.at and one.at > time.time() for one in store.schedules.of_chat(OWNER))
     store.close()
+
+
+def test_an_export_comes_as_a_file_and_settings_go_from_one_chat_to_another(
+    run_bot: Run, chat: SimBot, sim: Simulator
+) -> None:
+    sim.market.trade("binance", "BTC", "buy", 50_000.0, 0.01)
+    run_bot().wait_output(POLLING)
+    for chat_id in (OWNER, FRIEND):
+        chat.send_text(chat_id=chat_id, user_id=chat_id, text="/start")
+    chat.wait_text("alerts are on", chat_id=FRIEND)
+    sim.wait(lambda: sim.market.calls, what="the first look at the market")
+    sim.market.sweep("binance", "BTC", "sell", usd=2_500_000, fills=40, price=50_000.0)
+    chat.wait_text("BTC sell", chat_id=OWNER)
+    chat.send_text(chat_id=OWNER, text="/export 1d")
+    sent = chat.wait_text("Alerts of this chat, last 1 d", chat_id=OWNER)
+    document = sent.params["document"]
+    assert sent.method == "sendDocument"
+    assert isinstance(document, Upload)
+    head, row = document.data.decode("utf-8-sig").splitlines()
+    assert head.startswith("time (UTC),utc,kind,coin,side,usd")
+    assert ",whales,BTC,sell," in row and row.endswith(",sent")
+    chat.send_text(chat_id=OWNER, text="/export candles ETH 1h")
+    chat.wait_text("No candles in that time.", chat_id=OWNER)
+    for words in ("/cap 7", "/schedule mon 08:00 digest", "/settings export"):
+        chat.send_text(chat_id=OWNER, text=words)
+    copied = chat.wait_text("/settings import\n", chat_id=OWNER).text
+    chat.send_text(chat_id=FRIEND, user_id=FRIEND, text=copied)
+    now = chat.wait_text("Settings of this chat now:", chat_id=FRIEND).text
+    assert "Hourly limit: 7 messages\nDigest: 08:00 mon" in now
 
 
 # The log

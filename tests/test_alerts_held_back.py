@@ -191,7 +191,7 @@ def test_an_alert_that_waits_is_never_pruned(store: Store) -> None:
     store.prune(now=NIGHT + 40 * 86400)
     assert held_back.send_due(store, now=NIGHT + 40 * 86400 + 12 * 3600)
     store.prune(now=NIGHT + 41 * 86400)
-    assert store.messages.history(7, limit=5) == []
+    assert store.history.newest(7, limit=5) == []
 
 
 SETTINGS = st.fixed_dictionaries(
@@ -240,7 +240,7 @@ def test_every_alert_that_passes_the_filters_is_delivered_told_later_or_counted(
         publish(store, one, now=now)
         wanted[one.key] = preferences.decide(chat, one, now=now, default_min=1e6)
     held_back.send_due(store, now=NIGHT + 16 * 3600)
-    became = {told.alert.key: told.how for told in store.messages.history(7, limit=99)}
+    became = {told.alert.key: told.how for told in store.history.newest(7, limit=99)}
     expected = {
         Heard.LOUD: {"pending", "told"},
         Heard.SILENT: {"pending", "told"},

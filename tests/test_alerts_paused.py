@@ -35,7 +35,7 @@ def test_its_alerts_are_counted_and_whoever_started_it_is_told_once(store: Store
     publish(store, alert("a"), now=NOW)
     paused.pause(store, GROUP, now=NOW)
     publish(store, alert("b"), now=NOW + 60)
-    assert {entry.how for entry in store.messages.history(GROUP, limit=5)} == {"paused", "buried"}
+    assert {entry.how for entry in store.history.newest(GROUP, limit=5)} == {"paused", "buried"}
     assert told(store)[0].startswith(
         "I am not allowed to write in the group “\u2068Traders\u2069”, so its alerts are paused."
     )

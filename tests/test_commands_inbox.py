@@ -461,7 +461,7 @@ def test_charts_wait_in_a_short_queue_of_which_no_chat_takes_all(desk: Desk) -> 
     for number in range(10, 20):
         desk.access.allow(1000 + number)
         desk.inbox.take(message(number, "/chart BTC", user_id=1000 + number))
-    assert sum(desk.store.messages.waiting_charts().values()) == 5
+    assert sum(desk.store.messages.waiting_files().values()) == 5
 
 
 def test_the_wallets_of_all_chats_together_have_a_limit(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -158,7 +158,7 @@ def test_a_supergroup_keeps_the_history_and_the_held_alerts_of_its_group_once_ea
         store.messages.hold(chat_id, "held twice", why="quiet", at=NOW)
         store.markets.watch(WatchedWallet(chat_id, "0x1", f"by {chat_id}"), now=NOW)
     store.migrate_chat(-5, -1005)
-    assert sorted(entry.alert.key for entry in store.messages.history(-1005, limit=9)) == [
+    assert sorted(entry.alert.key for entry in store.history.newest(-1005, limit=9)) == [
         "held",
         "held twice",
         "sent",

@@ -68,7 +68,7 @@ def test_a_message_sent_anew_takes_its_alerts_along_and_the_old_one_is_buried(st
     assert (anew.method, anew.payload, anew.bundle) == ("sendMessage", {"text": "more"}, "whales:BTC:loud")
     assert [alert.key for alert in store.messages.bundle(anew.id)] == ["a", "b"]
     assert store.messages.counts(since=0) == {"pending": 1, "sent": 0, "buried": 2}
-    assert [entry.how for entry in store.messages.history(7, limit=9)] == ["pending", "pending"]
+    assert [entry.how for entry in store.history.newest(7, limit=9)] == ["pending", "pending"]
 
 
 def test_alerts_of_a_time_are_those_from_its_first_moment_until_before_its_last(store: Store) -> None:
@@ -93,7 +93,7 @@ def test_a_history_has_the_newest_of_messages_and_held_alerts_together(store: St
         else:
             made = store.messages.enqueue(7, "sendMessage", {}, now=NOW + number, lane=ALERTS, bundle="b")
             store.messages.add_to_bundle(made, key)
-    found = store.messages.history(7, limit=4)
+    found = store.history.newest(7, limit=4)
     assert [(entry.alert.key, entry.how) for entry in found] == [
         ("5", "muted"),
         ("4", "pending"),
@@ -112,5 +112,5 @@ def test_messages_that_were_sent_anew_use_up_no_place_of_a_history(store: Store)
         store.messages.revise(made, {"text": "more"}, now=NOW + number)
         store.send_anew(pending(store)[0], reason="deleted", now=NOW + number)
         deliver(store, 12)
-    found = store.messages.history(7, limit=3)
+    found = store.history.newest(7, limit=3)
     assert [(entry.alert.key, entry.how) for entry in found] == [("3", "sent"), ("2", "sent"), ("1", "sent")]

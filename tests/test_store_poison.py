@@ -58,7 +58,7 @@ def test_an_alert_of_wrong_values_is_left_out_of_everything_and_logged_once(
     assert delivery is not None
     message = compose(store, delivery, now=NOW)
     assert message is not None and "BTC buy" in message["text"]
-    assert len(store.messages.history(1, limit=10)) == 1
+    assert len(store.history.newest(1, limit=10)) == 1
     assert len(store.messages.alerts("whales")) == 1
     assert [record.message.count("cannot be read") for record in caplog.records] == [1]
 

@@ -293,7 +293,7 @@ def test_several_at_once_are_one_message_with_every_note_and_quiet_hours_hold_th
     assert "BTC: 3 price alerts" in text and all(f"step {number}" in text for number in range(3))
     chat = watch.store.chats.get(8)
     assert chat is not None and "BTC rose to 77,999: at night" in take(watch.store, chat, now=watch.clock)
-    assert [entry.how for entry in watch.store.messages.history(8, limit=5)] == ["told"]
+    assert [entry.how for entry in watch.store.history.newest(8, limit=5)] == ["told"]
 
 
 def test_what_cannot_be_stored_is_judged_again_and_told_once(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
