@@ -119,7 +119,8 @@ def parse(raw: dict[str, Any]) -> Update:
 def _present(value: Any) -> Any:
     """The same without fields that are null: some servers send them so instead of leaving them out."""
     if isinstance(value, dict):
-        return {name: _present(inner) for name, inner in value.items() if inner is not None}
+        found = ((name, inner) for name, inner in value.items() if inner is not None)
+        return {name: _present(inner) if isinstance(inner, dict | list) else inner for name, inner in found}
     return [_present(inner) for inner in value] if isinstance(value, list) else value
 
 

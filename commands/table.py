@@ -76,7 +76,8 @@ class Command:
 
 def known(context: Context, update: Update) -> list[Command]:
     """The commands that whoever sent this update may use."""
-    return [row for row in TABLE if not row.owner_only or context.is_owner(update)]
+    owner = context.is_owner(update)
+    return [row for row in TABLE if owner or not row.owner_only]
 
 
 def _help(context: Context, update: Update, arguments: list[str]) -> list[Reply]:

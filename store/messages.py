@@ -110,16 +110,14 @@ class Messages:
     def settle_sent(self, delivery: Delivery, *, message_id: int | None, now: float) -> bool:
         """Telegram took the message. True when its content was revised meanwhile and an edit follows."""
         with self._db.transaction():
-            row = self._db.row("SELECT revision, payload, state FROM deliveries WHERE id = ?", (delivery.id,))
-            if row is None or row["state"] == "sent":
-                return False
-            self._db.write(
-                "UPDATE deliveries SET state = 'sent', settled_at = ?, message_id = ? WHERE id = ?",
+            rows = self._db.rows(
+                "UPDATE deliveries SET state = 'sent', settled_at = ?, message_id = ? "
+                "WHERE id = ? AND state <> 'sent' RETURNING revision, payload",
                 (now, message_id, delivery.id),
             )
-            revised = bool(row["revision"] != delivery.revision)
+            revised = any(row["revision"] != delivery.revision for row in rows)
             if revised:
-                self._enqueue_edit(delivery.parent or delivery.id, row["payload"], now=now)
+                self._enqueue_edit(delivery.parent or delivery.id, rows[0]["payload"], now=now)
             return revised
 
     def settle_buried(self, delivery_id: int, *, reason: str, now: float) -> None:

@@ -109,7 +109,7 @@ class File:
         except BaseException:  # whatever it was, the file is not kept open
             db.close()
             raise
-        self.connection, self.execute = db, db.execute
+        self.connection, self.execute, self._durable = db, db.execute, False
 
     def insert(self, sql: str, values: Values) -> int:
         """The id of the row that this INSERT made."""
@@ -117,7 +117,9 @@ class File:
 
     def begin(self, *, durable: bool) -> None:
         """Take the file for writing."""
-        self.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+        if durable is not self._durable:
+            self.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+            self._durable = durable
         self.execute("BEGIN IMMEDIATE")
 
     def commit(self) -> None:
