@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from typing import Any
 
 from alerts.export import MOST_ALERTS, MOST_CANDLES
@@ -12,7 +13,7 @@ from botapi.updates import Update
 from commands.context import Context, Reply, Usage
 from commands.markets import BUSY, files_wait
 from commands.settings import SIDES, UNSIZED, described, level_of
-from store.rows import MONITORS, Chat
+from store.rows import MARKED, MONITORS, Chat
 from venues.trades import BAR_SECONDS
 
 Run = Callable[[Context, Update, list[str]], list[Reply]]
@@ -99,12 +100,12 @@ def lines(context: Context, chat: Chat) -> list[str]:
         if monitor in SIDES:
             sides = {side: word for word, side in SIDES[monitor].items()}
             found.append(f"side {monitor} {sides.get(chat.sides.get(monitor, ''), 'both')}")
-        if monitor not in UNSIZED:
+        if monitor not in UNSIZED or monitor in MARKED:
             amounts = chat.thresholds.get(monitor, {})
             every = amounts.get("*")
-            found.append(f"threshold {monitor} {'auto' if every is None else _dollars(every)}")
-            named = ((coin, usd) for coin, usd in sorted(amounts.items()) if coin in context.symbols)
-            found += [f"threshold {monitor} {coin} {_dollars(usd)}" for coin, usd in named]
+            found.append(f"threshold {monitor} {'auto' if every is None else _number(every)}")
+            named = ((coin, least) for coin, least in sorted(amounts.items()) if coin in context.symbols)
+            found += [f"threshold {monitor} {coin} {_number(least)}" for coin, least in named]
     found += [f"quiet {chat.quiet or 'off'}", f"cap {chat.hourly_cap or 'off'}"]
     scheduled = [one for one in context.store.schedules.of_chat(chat.chat_id) if one.at is not None]
     found += [f"schedule {one.rule} {one.command}" for one in scheduled]
@@ -130,5 +131,6 @@ def take_in(context: Context, update: Update, said: str, may: Mapping[str, Run])
     return [Reply(text="\n".join(["Settings of this chat now:", *described(context, chat)]))]
 
 
-def _dollars(usd: float) -> str:
-    return f"{usd:.2f}".rstrip("0").rstrip(".")
+def _number(value: float) -> str:
+    """All its digits, without an exponent, as `typed` reads them."""
+    return f"{Decimal(repr(value)):f}".removesuffix(".0")

@@ -160,7 +160,8 @@ TYPED = st.lists(
     st.sampled_from(
         [
             *("/watch BTC", "/watch -ETH", "/unwatch all", "/watch all"),
-            *("/threshold 500k", "/threshold BTC 1234567.89", "/threshold liquidations 2m", "/threshold auto"),
+            *("/threshold 500k", "/threshold BTC 1234567.891", "/threshold liquidations 2m", "/threshold auto"),
+            *("/threshold funding 0.03", "/threshold funding ETH 0.0012345", "/threshold oi BTC 5.5"),
             *("/level funding off", "/level whales loud", "/level all silent", "/side sells", "/side longs"),
             *("/quiet 22:00-07:00", "/quiet off", "/timezone Tokyo", "/cap 7", "/cap off"),
             *("/digest 09:00 mon-fri", "/schedule every 4h price BTC ETH", "/schedule cron 0 */6 * * 1 chart BTC 7d"),
