@@ -1,9 +1,11 @@
-"""What 10,000 price levels of 1,000 chats cost: the time of a tick with and without them, and of 5,000 at once.
+"""What 10,000 price levels or moves of 1,000 chats cost: the time of a tick with and without them, and of 5,000 at
+once.
 
-`python -m benchmarks.levels [--ticks 60] [--trades 500]` runs the real whale monitor on two real stores, one tick of
-each in turn, with ten coins whose trades come as Binance's bytes. No level is near enough to be touched, until in the
-last tick every second one is. Seconds are CPU seconds of this process. Exit code 1 when the levels cost more than 5 %
-of a tick, or when another number than 5,000 is told. No network.
+`python -m benchmarks.levels [--ticks 60] [--trades 500]` runs the real whale monitor on three real stores, one tick
+of each in turn, with ten coins whose trades come as Binance's bytes: without, with levels, with moves. No level is
+near enough to be touched, and the price moves too little, until in the last tick every second one is told. Seconds
+are CPU seconds of this process. Exit code 1 when the levels cost more than 5 % of a tick or the moves more than 10 %,
+or when another number than 5,000 is told. No network.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ from watch.whale_monitor import WhaleMonitor
 COINS = ("BTC", "ETH", "SOL", "BNB", "XRP", "DOGE", "ADA", "AVAX", "LINK", "TON")
 CHATS, LEVELS = 1000, 10  # of each chat, one for each coin
 PRICE, EVERY = 1000.0, 15.0
+SPANS = (300, 900, 3600, 4 * 3600, 86_400)  # of the moves, in seconds
 
 
 class Tape:
@@ -69,17 +72,14 @@ class Tape:
 class Bot:
     """A whale monitor on a store of its own."""
 
-    def __init__(self, folder: Path, *, trades: int, levels: int) -> None:
+    def __init__(self, folder: Path, *, trades: int, kind: str = "") -> None:
         self.tape = Tape(trades)
         self.store = Store(folder / "bot.db", now=lambda: self.tape.now)
         with self.store.transaction():
             for chat_id in range(1, CHATS + 1):
                 self.store.chats.put(Chat(chat_id=chat_id, added_by=chat_id))
-                for coin in COINS[:levels]:
-                    away = 0.02 * (1 + chat_id / CHATS)  # 2 to 4 %
-                    price = PRICE * (1 + away if chat_id % 2 else 1 - away)
-                    level = Level(chat_id=chat_id, symbol=coin, price=price).waiting(PRICE, now=0)
-                    self.store.levels.add(level)
+                for coin in COINS if kind else ():
+                    self.store.levels.add(_level(kind, chat_id, coin))
         venue = BinanceSpot("http://127.0.0.1")
         venue._http = self.tape  # type: ignore[assignment]
         settings = Settings(token="1:none", symbols=COINS, whale_min=WhaleMin(1e6))
@@ -93,32 +93,50 @@ class Bot:
         return time.process_time() - began
 
 
+def _level(kind: str, chat_id: int, coin: str) -> Level:
+    away = 0.02 * (1 + chat_id / CHATS)  # 2 to 4 %
+    rises = chat_id % 2 == 1
+    if kind == "price":
+        return Level(chat_id=chat_id, symbol=coin, price=PRICE * (1 + away if rises else 1 - away)).waiting(
+            PRICE, now=0
+        )
+    direction, span = "above" if rises else "below", SPANS[chat_id % len(SPANS)]
+    size = 0.01 * round(100 * away, 1)  # as people type it
+    return Level(chat_id=chat_id, symbol=coin, kind="move", size=size, span=span, direction=direction, state="on")
+
+
 def main(arguments: list[str]) -> int:
     """The command line; returns the exit code."""
     parser = argparse.ArgumentParser(description="What 10,000 price levels of 1,000 chats cost.")
     parser.add_argument("--ticks", type=int, default=60)
     parser.add_argument("--trades", type=int, default=500, help="of each coin in a tick")
     options = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory() as first, tempfile.TemporaryDirectory() as second:
-        bare = Bot(Path(first), trades=options.trades, levels=0)
-        full = Bot(Path(second), trades=options.trades, levels=LEVELS)
-        taken = [(bare.tick(), full.tick()) for _ in range(options.ticks + 5)][5:]
-        without, with_levels = (statistics.median(column) * 1000 for column in zip(*taken, strict=True))
-        cost = statistics.median(b - a for a, b in taken) * 1000
-        early = len(full.store.messages.alerts("prices", limit=CHATS * LEVELS))
-        full.tape.price = PRICE * 1.041
-        burst = full.tick()
-        told = len(full.store.messages.alerts("prices", limit=CHATS * LEVELS))
-        bare.store.close()
-        full.store.close()
+    with tempfile.TemporaryDirectory() as folder:
+        bots = []
+        for kind in ("", "price", "move"):
+            (Path(folder) / f"of-{kind}").mkdir()
+            bots.append(Bot(Path(folder) / f"of-{kind}", trades=options.trades, kind=kind))
+        taken = [[bot.tick() for bot in bots] for _ in range(options.ticks + 5)][5:]
+        ticks = [statistics.median(column) * 1000 for column in zip(*taken, strict=True)]
+        costs = [statistics.median(tick[place] - tick[0] for tick in taken) * 1000 for place in (1, 2)]
+        early = sum(len(bot.store.messages.alerts("prices", limit=CHATS * LEVELS)) for bot in bots)
+        for bot in bots[1:]:
+            bot.tape.price = PRICE * 1.041
+        bursts = [bot.tick() * 1000 for bot in bots[1:]]
+        told = [len(bot.store.messages.alerts("prices", limit=CHATS * LEVELS)) for bot in bots[1:]]
+        after = statistics.median(bots[2].tick() for _ in range(9)) * 1000
+        for bot in bots:
+            bot.store.close()
     print(
         f"Python {platform.python_version()}, {len(COINS)} coins, {options.trades} trades each, {options.ticks} ticks"
     )
-    print("| CPU time | ms |\n|---|--:|")
-    print(f"| a tick without levels | {without:.1f} |\n| with {CHATS * LEVELS:,} levels | {with_levels:.1f} |")
-    print(f"| their cost, median of the differences | {cost:.2f} |")
-    print(f"| a tick in which {told:,} are touched | {burst * 1000:.0f} |")
-    return 0 if cost < 0.05 * without and early == 0 and told == CHATS * LEVELS // 2 else 1
+    print(f"| CPU time in ms, {CHATS * LEVELS:,} of each | levels | moves |\n|---|--:|--:|")
+    print(f"| a tick ({ticks[0]:.1f} without) | {ticks[1]:.1f} | {ticks[2]:.1f} |")
+    print(f"| their cost, median of the differences | {costs[0]:.2f} | {costs[1]:.2f} |")
+    print(f"| a tick in which {told[0]:,} and {told[1]:,} are told | {bursts[0]:.0f} | {bursts[1]:.0f} |")
+    print(f"| a tick after it, while the moves last | | {after:.1f} |")
+    cheap = costs[0] < 0.05 * ticks[0] and costs[1] < 0.1 * ticks[0]
+    return 0 if cheap and early == 0 and told == [CHATS * LEVELS // 2] * 2 else 1
 
 
 if __name__ == "__main__":

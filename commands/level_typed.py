@@ -9,30 +9,49 @@ from base import moments, text, typed
 from base.typed import Unreadable
 from commands.context import Context, Usage
 from store.rows import Chat, Level
+from venues.trades import Bar
 
 NOTE_LENGTH = 100
 NEAR = 20.0  # times the price, up or down: of two readings the one that is not beyond it is meant
 LEAST_COOLDOWN = 60.0  # seconds
+_MOVES = ("move", "moves", "moved", "moving", "change", "changes", "swing", "swings")
 _DIRECTIONS = {
     **dict.fromkeys(("above", "over", ">", ">=", "up", "rise", "rises"), "above"),
     **dict.fromkeys(("below", "under", "<", "<=", "down", "fall", "falls", "drop", "drops"), "below"),
 }
-_FILLERS = ("at", "@", "to", "=", "crosses", "cross", "hits", "reaches", "price")
+_FILLERS = ("at", "@", "to", "by", "=", "crosses", "cross", "hits", "reaches", "price", *_MOVES)
+_IN = ("in", "within", "over", "during", "per", "/")
+SHORTEST, LONGEST = 60, 7 * 86400  # seconds of a move
 _PERCENT = re.compile(r"([+-]?)(\d{1,4}(?:[.,]\d{1,4})?)%")
 _EVERY = ("every", "each", "per", "a", "an")
 
 
 def level(context: Context, chat: Chat, symbol: str, words: list[str], *, topic: int) -> Level:
-    """The level that is meant by `above 100k repeat for 7d my note`. Raises Unreadable."""
-    last, direction, words = last_price(context, symbol), "either", list(words)
+    """The level that is meant by `above 100k repeat for 7d my note`, or the move by `5% in 1h`. Raises Unreadable."""
+    last, direction, words = last_price(context, symbol), "either", _plain(words)
     while words and words[0].lower() in (*_DIRECTIONS, *_FILLERS):
         direction = _DIRECTIONS.get(words.pop(0).lower(), direction)
     if words and words[0][0] in "<>":
         direction, words[0] = _DIRECTIONS[words[0][0]], words[0].lstrip("<>=")
-    if len(words) > 1 and words[1] == "%":
-        words[:2] = ["".join(words[:2])]
     if not words:
         raise Usage("At which price?")
+    move = _move(words, direction)
+    if move is not None:
+        size, span, direction, used = move
+        more = _more(context, chat, words[used:], repeat=True)
+        begun = Level(
+            chat_id=chat.chat_id,
+            symbol=symbol,
+            kind="move",
+            size=size,
+            span=span,
+            direction=direction,
+            state="on",
+            topic=topic,
+            **vars(more),
+        )
+        seen = since(context, symbol, span)
+        return begun.waiting(last, now=context.now()) if seen is not None and _is_over(begun, seen) else begun
     price, direction = _price(symbol, words, direction, last)
     more = _more(context, chat, words[1:])
     return Level(
@@ -40,11 +59,8 @@ def level(context: Context, chat: Chat, symbol: str, words: list[str], *, topic:
         symbol=symbol,
         price=price,
         direction=direction,
-        repeat=more.repeat,
-        cooldown=more.cooldown,
-        expires=more.expires,
-        note=more.note,
         topic=topic,
+        **vars(more),
     ).waiting(last, now=context.now())
 
 
@@ -68,7 +84,8 @@ def _price(symbol: str, words: list[str], direction: str, last: float | None) ->
     sign = percent[1] or {"above": "+", "below": "-"}.get(direction, "")
     if not sign:
         meant = [f"{symbol} {way}{word} {rest}".strip() for way in "+-"]
-        raise Usage(f"{word} up or down from now?", meant=meant)
+        meant.append(f"{symbol} {word} in 1h {rest}".strip())
+        raise Usage(f"{word} up or down from now, or a move of {word} in a time like 1h?", meant=meant)
     if last is None:
         raise Usage(f"There is no price of {symbol} yet to count from. Is a source down? See /status.")
     try:
@@ -79,7 +96,52 @@ def _price(symbol: str, words: list[str], direction: str, last: float | None) ->
     return float(price.replace(",", "")), "above" if sign == "+" else "below"
 
 
-# What comes after the price
+def _plain(words: list[str]) -> list[str]:
+    """The words with percentages in one form: `5 %`, `±5%`, `5%/1h`."""
+    said = re.sub(r"[−–]", "-", " ".join(words))
+    said = re.sub(r"(?:±|\+/?-)\s*(?=\d)", "", said)
+    return re.sub(r"(?<=%)\s*/\s*(?=[\da-z])", " / ", re.sub(r"(?<=\d)\s+%", "%", said)).split()
+
+
+def _move(words: list[str], direction: str) -> tuple[float, int, str, int] | None:
+    """The size, span and direction of the move that `5% in 1h`, `-5% 15m` or `1h 5%` means, and how many words say
+    so; None for a price. Raises Unreadable."""
+    begin = int(words[0].lower() in _IN)
+    span = _length(words[begin : begin + 2])
+    place = begin + span[1] if span else 0  # of the percentage
+    percent = _PERCENT.fullmatch(words[place]) if place < len(words) else None
+    if percent is None:
+        return None
+    used = place + 1
+    if span is None:
+        named = [word.lower() for word in words[used : used + 1] if word.lower() in (*_DIRECTIONS, *_MOVES)]
+        link = [word for word in words[used + len(named) :][:1] if word.lower() in _IN]
+        after = words[used + len(named) + len(link) :][:2]
+        span = _length(after, bare=bool(link))
+        if span is None:
+            if link and after and after[0].isdecimal():
+                raise Usage(f"In {after[0]} what? Write in {after[0]}m, in 1h or in 7d.")
+            return None
+        direction = next((_DIRECTIONS[word] for word in named if word in _DIRECTIONS), direction)
+        used += len(named) + len(link) + span[1]
+    direction = {"+": "above", "-": "below"}.get(percent[1], direction)
+    seconds = round(span[0])
+    if not SHORTEST <= seconds <= LONGEST:
+        raise Usage("The time of a move is from 1m to 7d.")
+    try:
+        size = typed.number(percent[2].replace(",", "."), 0.1, 1000 if direction == "above" else 99) / 100
+    except ValueError:
+        raise Usage("Give from 0.1 to 99 percent (up: to 1000).") from None
+    return size, seconds, direction, used
+
+
+def _is_over(level: Level, bar: Bar) -> bool:
+    """Has the move been there already, by what was traded in its span?"""
+    rose, fell = bar.close / bar.low - 1, 1 - bar.close / bar.high
+    return (level.direction != "below" and rose >= level.size) or (level.direction != "above" and fell >= level.size)
+
+
+# What comes after the price or the move
 
 
 @dataclass
@@ -90,9 +152,9 @@ class _More:
     note: str = ""
 
 
-def _more(context: Context, chat: Chat, words: list[str]) -> _More:
+def _more(context: Context, chat: Chat, words: list[str], *, repeat: bool = False) -> _More:
     """`repeat every 1h until fri my note`, in any order but for the note. Raises Unreadable."""
-    more, rest = _More(), list(words)
+    more, rest = _More(repeat=repeat), list(words)
     while rest:
         word, used = rest[0].lower(), 0
         if word in ("repeat", "repeats", "repeated", "once", "every", "each", "hourly", "daily"):
@@ -120,9 +182,7 @@ def _repeat(more: _More, word: str, rest: list[str]) -> int:
     after = [other.lower() for other in rest[used : used + 3]]
     fixed = {"hourly": 3600.0, "daily": 86400.0}.get(after[0] if after else "")
     every = bool(after) and after[0] in _EVERY
-    found = (fixed, 1) if fixed else _length(after[int(every) :])
-    if found is None and every:
-        found = _length([f"1{after[1]}"]) if len(after) > 1 else None  # every hour
+    found = (fixed, 1) if fixed else _length(after[int(every) :], bare=every)
     if found is None or (word == "once" and not (every or fixed)):
         if used:
             more.repeat, more.cooldown = word != "once", 0.0
@@ -133,10 +193,15 @@ def _repeat(more: _More, word: str, rest: list[str]) -> int:
     return used + int(every) + found[1]
 
 
-def _length(words: list[str]) -> tuple[float, int] | None:
-    """The time that the first two words mean, or the first one, with their number; None for other words."""
+def _length(words: list[str], *, bare: bool = False) -> tuple[float, int] | None:
+    """The time that the first two words mean, or the first one, with their number; None for other words.
+
+    bare: may it be a unit alone, as in `every hour`?
+    """
+    if bare and words[:1] and words[0].isalpha() and words[0] not in _EVERY:
+        words = [f"1 {words[0]}", *words[1:]]
     for number in (2, 1):
-        if words[number - 1 : number] in (["for"], ["and"]):  # what follows is another length
+        if {"for", "and"} & set(words[:number]):  # what follows is another length
             continue
         try:
             return typed.length(" ".join(words[:number])), min(number, len(words))
@@ -145,7 +210,12 @@ def _length(words: list[str]) -> tuple[float, int] | None:
     return None
 
 
+def since(context: Context, symbol: str, seconds: float) -> Bar | None:
+    """What was traded in the last so many seconds, as one bar; None when that is not known."""
+    return context.store.markets.one_bar(symbol, since=context.now() - seconds)
+
+
 def last_price(context: Context, symbol: str) -> float | None:
     """The newest price of the last day."""
-    bar = context.store.markets.one_bar(symbol, since=context.now() - 86400)
+    bar = since(context, symbol, 86400)
     return None if bar is None else bar.close

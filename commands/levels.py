@@ -138,9 +138,11 @@ def _room(context: Context, chat: Chat) -> None:
 
 
 def _said(context: Context, chat: Chat, level: Level) -> list[str]:
-    last = last_price(context, level.symbol)
     lines = [f"Price alert set: {_words(context, chat, level)}"]
-    if last is not None:
+    last = last_price(context, level.symbol)
+    if level.kind == "move":
+        lines += _so_far(context, level)
+    elif last is not None:
         lines.append(f"Now: {text.price(last)} ({text.percent(level.price / last - 1)} to go).")
     if level.state == "away" and last is not None and level.direction != "either":
         side, back = ("above", "below") if level.direction == "above" else ("below", "above")
@@ -149,18 +151,40 @@ def _said(context: Context, chat: Chat, level: Level) -> list[str]:
         lines.append("But price alerts are off in this chat. Turn them on: /level prices on")
     if level.cooldown:
         lines.append(f"After each alert it rests for {text.duration(level.cooldown)}.")
+    elif level.kind == "move" and level.repeat:
+        lines.append("Each move is told once; the next one counts from there. Remove it, or add once to end it so.")
     elif level.repeat:
         lines.append("After each alert the price has to go 0.2 % away from it before the next.")
     return lines
 
 
+def _so_far(context: Context, level: Level) -> list[str]:
+    """How far a move has come, by the bars."""
+    bar = level_typed.since(context, level.symbol, level.span)
+    if bar is None:
+        return []
+    rose, fell = text.percent(bar.close / bar.low - 1), text.percent(bar.close / bar.high - 1)
+    over = " That counts no more: it comes with the next such move." if level.since_ms else ""
+    return [f"In the last {text.duration(level.span)}: {rose} from the low, {fell} from the high.{over}"]
+
+
+def _what(level: Level) -> str:
+    """`BTC above 100,000`, `BTC 5 % up in 1 h`."""
+    if level.kind == "move":
+        way = {"above": "up", "below": "down"}.get(level.direction, "up or down")
+        return f"{level.symbol} {level.size * 100:g} % {way} in {text.duration(level.span)}"
+    return f"{level.symbol} {level.direction if level.direction != 'either' else 'at'} {text.price(level.price)}"
+
+
 def _words(context: Context, chat: Chat, level: Level) -> str:
     """`BTC above 100,000 · repeat · until 2025-06-15 18:00:00 UTC+1 · my note`"""
     now = context.now()
-    parts = [f"{level.symbol} {level.direction if level.direction != 'either' else 'at'} {text.price(level.price)}"]
+    parts = [_what(level)]
     if level.touched_ms and not level.repeat:
         parts.append(f"came {text.clock(level.touched_ms / 1000, now=now, zone=chat.zone)}")
-    if level.repeat:
+    if level.kind == "move" and not level.repeat:
+        parts.append("once")
+    if level.repeat and (level.cooldown or level.kind == "price"):
         parts.append(f"repeat every {text.duration(level.cooldown)}" if level.cooldown else "repeat")
     if level.rests(now):
         parts.append(f"rests until {text.clock(level.rests(now), now=now, zone=chat.zone)}")
@@ -197,6 +221,8 @@ def _row(level: Level, now: float, *, snoozable: bool) -> list[Button]:
 
 
 def _short(level: Level) -> str:
+    if level.kind == "move":
+        return f"{level.symbol} {level.size * 100:g} % in {text.duration(level.span)}"
     return f"{level.symbol} {text.price(level.price)}"
 
 

@@ -1,4 +1,4 @@
-"""The price levels that chats set with /alert. The part `Store.levels`."""
+"""The price levels and moves that chats set with /alert. The part `Store.levels`."""
 
 from __future__ import annotations
 
@@ -25,6 +25,15 @@ _WITHIN = " UNION ALL ".join(
 )
 
 
+# The spans of a coin's moves, each with the smallest size: one look into an index for each span, not for each move.
+_MOVES = "SELECT min({}) FROM levels WHERE symbol = :symbol AND state = 'on'"
+_SPANS = (
+    f"WITH RECURSIVE spans(span) AS (SELECT ({_MOVES.format('span')}) UNION ALL "
+    f"SELECT ({_MOVES.format('span')} AND span > spans.span) FROM spans WHERE span IS NOT NULL) "
+    f"SELECT span, ({_MOVES.format('size')} AND span = spans.span) AS least FROM spans WHERE span IS NOT NULL"
+)
+
+
 class Levels:
     """See `store` for units, threads and errors."""
 
@@ -32,18 +41,24 @@ class Levels:
         self._db = db
 
     def add(self, level: Level) -> int:
-        """Keep a new level, in place of the chat's own at the same price. Returns its number."""
+        """Keep a new level, in place of the chat's own of the same price or move. Returns its number."""
         with self._db.transaction():
-            same = (level.chat_id, level.symbol, level.price, level.direction)
+            same = (level.chat_id, level.symbol, level.kind, level.size, level.span, level.direction, level.price)
             self._db.write(
-                "DELETE FROM levels WHERE chat_id = ? AND symbol = ? AND price = ? AND direction = ?", same
+                "DELETE FROM levels WHERE chat_id = ? AND symbol = ? AND kind = ? AND size = ? AND span = ? "
+                "AND direction = ? AND (kind <> 'price' OR price = ?)",
+                same,
             )
             values = tuple(getattr(level, name) for name in _COLUMNS[1:])
             return self._db.insert(f"INSERT INTO levels ({', '.join(_COLUMNS[1:])}) VALUES ({_VALUES})", values)
 
     def of_chat(self, chat_id: int) -> list[Level]:
-        """A chat's levels by coin, the highest price first."""
-        rows = self._db.rows("SELECT * FROM levels WHERE chat_id = ? ORDER BY symbol, price DESC, id", (chat_id,))
+        """A chat's levels by coin, the highest price first, then its moves."""
+        rows = self._db.rows(
+            "SELECT * FROM levels WHERE chat_id = ? ORDER BY symbol, span, "
+            "CASE WHEN kind = 'price' THEN price ELSE 0 END DESC, size, id",
+            (chat_id,),
+        )
         return [_level(row) for row in rows]
 
     def remove(self, chat_id: int, number: int) -> None:
@@ -58,12 +73,32 @@ class Levels:
         )
         return [_level(row) for row in rows]
 
+    def spans(self, symbol: str) -> list[tuple[int, float]]:
+        """The spans in seconds of the coin's moves, each with the smallest size."""
+        return [(row["span"], row["least"]) for row in self._db.rows(_SPANS, {"symbol": symbol})]
+
+    def moves(self, symbol: str, span: int, *, most: float, rose_ms: int, fell_ms: int) -> list[Level]:
+        """The moves of chats with alerts of this span, up to this size, that count trades from that time or before.
+
+        rose_ms: for those up, fell_ms: for those down. One that was told by the trade of that time counts it, too.
+        """
+        rows = self._db.rows(
+            "SELECT levels.* FROM levels JOIN chats USING (chat_id) WHERE subscribed = 1 AND symbol = ? "
+            "AND state = 'on' AND span = ? AND size <= ? AND ((direction <> 'below' AND since_ms <= ?) "
+            "OR (direction <> 'above' AND since_ms <= ?))",
+            (symbol, span, most, rose_ms + 1, fell_ms + 1),
+        )
+        return [_level(row) for row in rows]
+
     def move(self, before: Level, after: Level) -> bool:
         """Keep what became of a level; False, and nothing is done, if it was changed or removed meanwhile."""
         changed = self._db.write(
-            "UPDATE levels SET state = ?, since_ms = ?, touched_ms = ?, expires = ? "
+            "UPDATE levels SET state = ?, price = ?, since_ms = ?, touched_ms = ?, expires = ? "
             "WHERE id = ? AND state = ? AND since_ms = ?",
-            (after.state, after.since_ms, after.touched_ms, after.expires, before.id, before.state, before.since_ms),
+            (
+                *(after.state, after.price, after.since_ms, after.touched_ms, after.expires),
+                *(before.id, before.state, before.since_ms),
+            ),
         )
         return changed == 1
 

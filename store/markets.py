@@ -70,6 +70,11 @@ class Markets:
         rows = self._db.rows("SELECT venue FROM cursors WHERE symbol = ? AND at >= ? ORDER BY venue", (symbol, since))
         return [row["venue"] for row in rows]
 
+    def read_elsewhere(self, symbol: str, venue: str) -> float:
+        """Up to when this coin was read from any other venue, 0 when it was not."""
+        row = self._db.row("SELECT max(at) AS at FROM cursors WHERE symbol = ? AND venue <> ?", (symbol, venue))
+        return 0.0 if row is None or row["at"] is None else float(row["at"])
+
     def set_cursor(self, venue: str, symbol: str, text: str, *, at: float) -> None:
         """The feed was read up to `text`, whose time is `at`; if only the time is new, it may be CURSOR_EVERY old."""
         self._db.write(_SET_CURSOR, (venue, symbol, text, at, CURSOR_EVERY))

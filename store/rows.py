@@ -209,20 +209,25 @@ class WalletSnapshot(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Level:
-    """A price of a coin that a chat wants to be told of.
+    """What a chat wants to be told of: a price of a coin, or a move of it.
 
-    direction: `above` when the price is to come to it from below, `below`, or `either`. state: `above` while it waits
-    for the price to rise to it, `below` to fall to it; `away` until the price is far enough from it; `rest` until
-    `since_ms`, then it waits again from wherever the price is; `done`. repeat: it waits again after it was told.
-    cooldown: seconds that it rests then; without any the price has to go away from it first. expires: unix seconds,
-    0 for never. since_ms: trades from before do not count, touched_ms: when it was last touched, 0 for never; unix
-    ms. topic: as in `Alert`.
+    kind: `price` or `move`. price: of a move, where it was last told, 0 for nowhere. size, span: a move is a trade at
+    least this share (0.05 for 5 %) above or below another one of so many seconds before. direction: `above` when the
+    price is to come to it from below, or to rise; `below`, or `either`. state: `above` while it waits for the price
+    to rise to it, `below` to fall to it; `away` until the price is far enough from it; `rest` until `since_ms`, then
+    it waits again from wherever the price is; `done`. A move is `on` or `done`. repeat: it waits again after it was
+    told. cooldown: seconds that it rests then; without any the price has to go away from it first. expires: unix
+    seconds, 0 for never. since_ms: trades from before do not count, touched_ms: when it was last told, 0 for never;
+    unix ms. topic: as in `Alert`.
     """
 
     id: int = 0
     chat_id: int
     symbol: str
-    price: float
+    kind: str = "price"
+    price: float = 0.0
+    size: float = 0.0
+    span: int = 0
     direction: str = "either"
     state: str = "away"
     repeat: bool = False
@@ -243,12 +248,16 @@ class Level:
 
     def waiting(self, price: float | None, *, now: float) -> Level:
         """The level as it waits from now on. price: where the market is, None when that is not known."""
+        if self.kind == "move":
+            return replace(self, state="on", price=0.0, since_ms=int(now * 1000))
         side = "away" if price is None or price == self.price else "above" if price < self.price else "below"
         state = side if self.direction in ("either", side) else "away"
         return replace(self, state=state, since_ms=int(now * 1000))
 
     def resting(self, until: float) -> Level:
         """The level as it waits from that time on; nothing that is traded until then is told."""
+        if self.kind == "move":
+            return self.waiting(None, now=until)
         return replace(self, state="rest", since_ms=int(until * 1000))
 
     def alert_key(self, venue: str, number: int) -> str:

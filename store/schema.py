@@ -79,6 +79,16 @@ def _open_interest(db: Connection) -> None:
     )
 
 
+def _moves(db: Connection) -> None:
+    for column in (
+        "kind TEXT NOT NULL DEFAULT 'price'",
+        "size REAL NOT NULL DEFAULT 0",
+        "span INTEGER NOT NULL DEFAULT 0",
+    ):
+        db.execute(f"ALTER TABLE levels ADD COLUMN {column}")
+    db.execute("CREATE INDEX levels_of_span ON levels (symbol, state, span, size, since_ms)")
+
+
 # The first of them turns FIRST_VERSION into the next version, and so on. Once released, a migration is never changed,
 # and it never calls code of ours that may change: what it writes stays what it was.
 MIGRATIONS: tuple[Migration, ...] = (
@@ -87,6 +97,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     _levels_rest,
     _schedules,
     _open_interest,
+    _moves,
 )
 NEWEST = FIRST_VERSION + len(MIGRATIONS)
 

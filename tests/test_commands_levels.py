@@ -62,6 +62,81 @@ def test_a_price_is_read_as_people_type_it(desk: Desk, typed: str, price: float,
 
 
 @pytest.mark.parametrize(
+    ("typed", "size", "span", "direction"),
+    [
+        ("BTC 5% in 1h", 5, 3600, "either"),
+        ("BTC 5% 1h", 5, 3600, "either"),
+        ("BTC +5% in 1h", 5, 3600, "above"),
+        ("BTC drops 5% in 15m", 5, 900, "below"),
+        ("BTC drops by 5% within 15 min", 5, 900, "below"),
+        ("ETH −2,5 % in an hour", 2.5, 3600, "below"),
+        ("btc ±5% 4h", 5, 14_400, "either"),
+        ("BTC +/-5% 4h", 5, 14_400, "either"),
+        ("BTC 0.5%/5m", 0.5, 300, "either"),
+        ("BTC 5% per hour", 5, 3600, "either"),
+        ("BTC moves 3% in 1 day", 3, 86_400, "either"),
+        ("BTC up 3% in 24h", 3, 86_400, "above"),
+        ("BTC 5% drop in 15m", 5, 900, "below"),
+        ("BTC 5% move 15m", 5, 900, "either"),
+        ("BTC 1h 5%", 5, 3600, "either"),
+        ("BTC in 1h 5%", 5, 3600, "either"),
+        ("BTC rises 200% in 7d", 200, 604_800, "above"),
+        ("BTC 1% in 1m", 1, 60, "either"),
+    ],
+)
+def test_a_move_is_read_as_people_type_it(desk: Desk, typed: str, size: float, span: int, direction: str) -> None:
+    said = desk.say(f"/alert {typed} repeat every 4h for 1d my note")
+    (level,) = kept(desk)
+    assert (level.kind, round(level.size * 100, 6), level.span, level.direction) == ("move", size, span, direction)
+    assert (level.state, level.since_ms, level.repeat, level.cooldown) == ("on", 0, True, 14_400)
+    assert (level.expires, level.note) == (NOW + 86_400, "my note")
+    assert said.startswith(f"Price alert set: {level.symbol} {size:g} %"), said
+
+
+@pytest.mark.parametrize(
+    "typed", ["BTC +5%", "BTC +5% repeat", "BTC +5% for 7d", "BTC -5% 2 lots", "BTC up 5% in profit"]
+)
+def test_a_percentage_without_a_time_is_a_price(desk: Desk, typed: str) -> None:
+    desk.say(f"/alert {typed}")
+    assert [(one.kind, one.price) for one in kept(desk)] == [("price", 76_000 if "-" in typed else 84_000)]
+
+
+def test_a_move_says_how_far_it_is_and_what_it_counts(desk: Desk) -> None:
+    desk.store.markets.add_bars([Bar("BTC", int(NOW) - 600, 82_000, 84_000, 79_200, 80_000, 1, 1)])
+    said = desk.say("/alert BTC 5% in 1h once")
+    assert "BTC 5 % up or down in 1 h · once" in said
+    assert "In the last 1 h: +1.0 % from the low, -4.8 % from the high." in said
+    assert "counts no more" not in said and "told once" not in said
+    assert "Each move is told once" in desk.say("/alert BTC 6% in 1h")
+    assert "That counts no more" in desk.say("/alert BTC 4% in 1h")
+    assert "That counts no more" not in desk.say("/alert BTC up 4% in 1h"), "it fell"
+    assert [(one.size, one.since_ms > 0) for one in kept(desk)] == [
+        (0.04, True),
+        (0.04, False),
+        (0.05, False),
+        (0.06, False),
+    ]
+    desk.say("/alert BTC 5% in 1h")
+    assert len(kept(desk)) == 4, "in place of the one that is there"
+
+
+def test_moves_are_listed_snoozed_woken_and_removed_like_prices(desk: Desk) -> None:
+    desk.say("/alert BTC 100k")
+    desk.say("/alert BTC 5% in 1h once")
+    move = kept(desk)[1]
+    listed = desk.say("/alert")
+    assert "2 of 50" in listed and f"#{move.id} BTC 5 % up or down in 1 h · once" in listed
+    assert f"✕ #{move.id} BTC 5 % in 1 h" in buttons(desk.replies("/alert")[0])
+    assert f"#{move.id} BTC 5 % in 1 h snoozed until 17:06:40 UTC." in desk.say(f"/alert snooze {move.id} 2h")
+    assert (kept(desk)[1].state, kept(desk)[1].since_ms) == ("on", int((NOW + 7200) * 1000))
+    desk.store.levels.move(kept(desk)[1], replace(kept(desk)[1], state="done", touched_ms=int(NOW * 1000)))
+    assert "1 of 50" in desk.say("/alert") and "came 15:06:40 UTC" in desk.say("/alert")
+    assert "2 of 50" in desk.say(f"/alert again {move.id}")
+    assert (kept(desk)[1].state, kept(desk)[1].since_ms) == ("on", int(NOW * 1000))
+    assert "1 of 50" in desk.say(f"/alert remove {move.id}")
+
+
+@pytest.mark.parametrize(
     ("more", "repeat", "days", "note"),
     [
         ("repeat", True, 0, ""),
@@ -129,7 +204,12 @@ def test_the_answer_says_how_far_it_is_and_what_has_to_happen_first(desk: Desk) 
 @pytest.mark.parametrize(
     ("typed", "words"),
     [
-        ("BTC 5%", "5% up or down from now?"),
+        ("BTC 5%", "5% up or down from now, or a move of 5% in a time like 1h?"),
+        ("BTC 5% in 30", "Write in 30m, in 1h or in 7d."),
+        ("BTC 5% in 8d", "from 1m to 7d"),
+        ("BTC 5% in 0.5m", "from 1m to 7d"),
+        ("BTC 0.05% in 1h", "from 0.1 to 99 percent"),
+        ("BTC drops 100% in 1h", "from 0.1 to 99 percent"),
         ("ETH 1.500", "can mean two prices"),
         ("BTC above", "At which price?"),
         ("BTC soon", "I can't read “soon”"),
@@ -152,7 +232,7 @@ def test_what_cannot_be_used_is_answered_with_what_to_do(desk: Desk, typed: str,
 def test_two_readings_become_two_buttons_that_work(desk: Desk) -> None:
     for typed in ("BTC 5% repeat", "ETH 1.500"):
         (reply,) = desk.replies(f"/alert {typed}")
-        assert len(reply.keyboard) == 2
+        assert len(reply.keyboard) == (3 if "%" in typed else 2)
         _, shown = desk.press(reply.keyboard[1][0][1])
         assert shown.text.startswith("Price alert set") and shown.edit
     assert [(one.symbol, round(one.price, 1), one.repeat) for one in kept(desk)] == [

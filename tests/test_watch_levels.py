@@ -21,7 +21,8 @@ from store import Store
 from store.rows import Chat, Level
 from venues.spot import BinanceSpot
 from venues.trades import Trade
-from watch.levels import Moves, Touch, judge
+from watch.judged import Judged
+from watch.levels import Touch, judge
 
 NOW = 1_750_000_000.0
 VENUE = BinanceSpot("http://127.0.0.1")
@@ -174,14 +175,14 @@ def test_any_pages_and_any_commits_tell_what_the_whole_tape_tells(
     for one in store.levels.of_chat(7):
         store.levels.remove(7, one.id)
     begun = [replace(one, id=store.levels.add(one)) for one in levels]
-    trades, moves, found = tape(*prices), Moves(), []
+    trades, moves, found = tape(*prices), Judged(), []
     places = sorted({0, *(cut for cut in cuts | commits if cut < len(trades)), len(trades)})
     for start, end in itertools.pairwise(places):
         moves.look(store, trades[start:end], VENUE, NOW)
         if end in commits or end == len(trades):
             found += [(touch.level.id, touch.trade.trade_id) for touch, _, _ in moves.touches]
             assert all(store.levels.move(before, after) for before, after in moves.levels.values())
-            moves = Moves()
+            moves = Judged()
     whole = [judge(one, trades) for one in begun]
     assert sorted(found) == sorted((touch.level.id, touch.trade.trade_id) for _, some in whole for touch in some)
     assert {one.id: one.state for one in store.levels.of_chat(7)} == {after.id: after.state for after, _ in whole}
@@ -200,7 +201,7 @@ def _kept(folders: pytest.TempPathFactory) -> Store:
 
 def test_what_was_removed_or_set_anew_before_the_commit_is_not_told(store: Store) -> None:
     gone, again = store.levels.add(level(100)), store.levels.add(level(101))
-    moves = Moves()
+    moves = Judged()
     moves.look(store, tape(102), VENUE, NOW)
     store.levels.remove(7, gone)
     (kept,) = store.levels.of_chat(7)
@@ -214,7 +215,7 @@ def test_what_another_venue_traded_before_a_level_changed_is_not_judged_again(st
     """Back at the preferred venue, its trades of an outage are read although the fallback's were."""
     store.levels.add(level(repeat=True))
     for trades in (tape(100, 99, first=10), tape(*[101] * 10, 98), tape(99, 100, first=12)):
-        moves = Moves()
+        moves = Judged()
         moves.look(store, trades, VENUE, NOW)
         moves.keep(store, now=NOW)
     assert [alert.key for alert in store.messages.alerts("prices")] == [

@@ -6,14 +6,15 @@ last day come first, of every coin.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from store import Store
 from venues.spot import PAGE_ROWS, BinanceSpot, SpotVenue
-from venues.trades import BAR_SECONDS
+from venues.trades import BAR_SECONDS, Bar
 from watch.feeds import Feeds
-from watch.levels import Moves, as_trades
+from watch.judged import Judged
+from watch.levels import as_trades
 
 DAY, WEEK = 86400, 7 * 86400
 A_TICK = 3  # requests, where ticks are rare: a week of ten coins is complete after ten of them
@@ -23,7 +24,8 @@ FINAL = 15.0  # seconds after its end in which a bar may still change
 class Candles:
     """Asks where the trades come from, a few requests in each tick. For one thread.
 
-    read_at: venue and coin to the unix seconds up to which its trades were read, None when they were not.
+    read_at: venue and coin to the unix seconds up to which its trades were read, None when they were not. filled: is
+    told the venue, the coin and its new bars.
     """
 
     def __init__(
@@ -31,11 +33,13 @@ class Candles:
         store: Store,
         feeds: Feeds[SpotVenue],
         read_at: Callable[[str, str], float | None],
+        filled: Callable[[str, str, Sequence[Bar]], None],
         *,
         now: Callable[[], float],
     ) -> None:
         self._store, self._feeds, self._read_at, self._now = store, feeds, read_at, now
         self._newest: dict[str, int | None] = {}  # coin -> start of the newest bar to ask for
+        self._filled = filled
         self._seen: dict[str, int] = {}  # coin -> up to which its bars were looked through
         self._nowhere: dict[str, set[int]] = {}  # coin -> starts of bars that Binance does not have
 
@@ -85,12 +89,13 @@ class Candles:
             return False
         bars, skipped = answer
         self._feeds.count_flaws(venue, skipped=skipped)
-        new, moves, now = [bar for bar in bars if bar.at in wanted], Moves(), self._now()
+        new, judged, now = [bar for bar in bars if bar.at in wanted], Judged(), self._now()
         with self._store.transaction():
             self._store.markets.fill_bars(symbol, new)
             if new:  # a price level may have been touched in an outage
-                moves.look(self._store, as_trades(new, venue.venue), venue, now)
-                moves.keep(self._store, now=now)
+                judged.look(self._store, as_trades(new, venue.venue), venue, now)
+                judged.keep(self._store, now=now)
+        self._filled(venue.venue, symbol, new)
         self._nowhere[symbol] |= wanted - {bar.at for bar in bars}
         self._newest[symbol] = max(missing - wanted, default=None)
         return True

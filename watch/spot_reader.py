@@ -16,7 +16,8 @@ from venues.spot import SpotVenue
 from venues.trades import BAR_SECONDS, Bar, Page, add_to_bars
 from watch.feeds import Context, Feeds
 from watch.gaps import Gap
-from watch.levels import Moves
+from watch.judged import Judged
+from watch.moves import Windows
 from watch.orders import Clusterer, Order
 from watch.silence import Silence
 
@@ -59,7 +60,7 @@ class Batch:
     bars: dict[tuple[str, int], Bar] = field(default_factory=dict)
     feeds: set[FeedState] = field(default_factory=set)
     flawed: set[tuple[str, int]] = field(default_factory=set)
-    levels: Moves = field(default_factory=Moves)
+    levels: Judged = field(default_factory=Judged)
 
     def urgent(self) -> bool:
         """Is there something to tell that has just happened?"""
@@ -80,6 +81,7 @@ class SpotReader:
         self._notify_owner = context.notify_owner
         self._states: dict[tuple[str, str], FeedState] = {}
         self._batch = Batch()
+        self.windows = Windows(context.store)
         self._behind: set[str] = set()  # coins whose feed was not read to its end yet
         self._progress = Progress()
 
@@ -97,6 +99,7 @@ class SpotReader:
         """Continue from what is stored, after what is in memory could not be stored."""
         self._states.clear()
         self._batch = Batch()
+        self.windows.forget()
 
     def keep(self, symbols: Collection[str]) -> None:
         """Forget every other coin: when it is watched again it is read from its newest trade on."""
@@ -255,7 +258,7 @@ class SpotReader:
             new = [trade for trade in page.trades if trade.trade_id >= feed.in_bars]
             add_to_bars(self._batch.bars, new)
             if new:
-                self._batch.levels.look(self._store, new, venue, page.venue_ms / 1000 or now)
+                self._batch.levels.look(self._store, new, venue, page.venue_ms / 1000 or now, self.windows)
             feed.in_bars = max(feed.in_bars, page.trades[-1].trade_id + 1)
         first = feed.clusterer.open_since()
         feed.cursor = feed.stored = page.next_cursor

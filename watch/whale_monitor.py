@@ -19,7 +19,7 @@ from venues.spot import SpotVenue
 from watch.candles import A_TICK, Candles
 from watch.feeds import Context, Feeds
 from watch.gaps import keep_gaps
-from watch.levels import LATE
+from watch.judged import LATE
 from watch.orders import Order
 from watch.pace import interval
 from watch.spot_reader import SpotReader
@@ -48,7 +48,9 @@ class WhaleMonitor:
         self._thresholds = Thresholds(context.settings, context.store, context.symbols)
         self.feeds = Feeds("whale orders", venues, context, fallbacks=True, silent_after=PATIENCE)
         self._reader = SpotReader(context, self.feeds)
-        self._candles = Candles(context.store, self.feeds, self._reader.read_at, now=self._now)
+        self._candles = Candles(
+            context.store, self.feeds, self._reader.read_at, self._reader.windows.fill, now=self._now
+        )
         self.default_threshold = self._thresholds.default
         self.unfinished = self._reader.unfinished
         self._serving: dict[str, SpotVenue] = {}  # coin -> the venue it was last read from
