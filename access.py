@@ -32,6 +32,7 @@ LINK_LIFETIME = 900.0
 ADMINISTRATORS_EVERY = 3600.0  # seconds between two questions about a group
 ADMINISTRATORS_TRUSTED = 2 * ADMINISTRATORS_EVERY  # how old an answer may be
 ADMINISTRATORS_RETRY = 60.0
+SHUT_OUT = "alerts ended: the user who started them may no longer use this bot"
 _LINK, _OWNER = "claim", "owner"  # names of two facts in the store; see OwnerLink
 
 
@@ -105,6 +106,8 @@ class Access:
 
     def admits(self, update: Update) -> bool:
         """May this update make the bot do anything? Someone must stand behind it: a user or a group's admin."""
+        if update.chat_kind == "channel" and update.kind != "membership":
+            return False  # everything about a channel is done in private, by whoever added the bot there
         known = update.user_id > 0 and self.knows(update.user_id)
         return known or ((update.user_id > 0 or update.as_group) and self._administers(update))
 
@@ -180,10 +183,9 @@ class Access:
 
     def sweep(self) -> list[Chat]:
         """End the alerts of chats whose users are no longer allowed; returns those chats."""
-        why = "alerts ended: the user who started them may no longer use this bot"
         ended = [chat for chat in self._store.chats.all() if not self.may_hear(chat)]
         for chat in ended:
-            self._store.unsubscribe(chat.chat_id, note=why)
+            self._store.unsubscribe(chat.chat_id, note=SHUT_OUT)
         return ended
 
     def _decide(self, user_id: int, state: str) -> None:
@@ -288,7 +290,7 @@ class Groups:
             now = self._now()
             recent = abs(now - _administrators(self._store, chat.chat_id)[0]) < ADMINISTRATORS_EVERY
             just_failed = abs(now - self._failed_at.get(chat.chat_id, 0.0)) < ADMINISTRATORS_RETRY
-            if recent or chat.kind == "private" or just_failed:
+            if recent or chat.kind in ("private", "channel") or just_failed:
                 continue
             try:
                 found = self._ask(chat.chat_id)

@@ -1,7 +1,7 @@
 """A chat in which the bot may not write: its alerts are paused, and whoever started them is told in private.
 
 The next alert is tried once a day, and when someone changes the bot's rights there. Until then alerts are counted
-only, and `/history` lists them. Both functions take part in the caller's transaction. Raise StoreError.
+only, and `/history` lists them. The functions take part in the caller's transaction. Raise StoreError.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ def try_again(store: Store, chat_id: int, *, now: float) -> None:
 
 def _words(chat: Chat) -> str:
     where = f"the {chat.kind} {text.quoted(chat.title, 64)}" if chat.title else f"chat {chat.chat_id}"
+    history = f"/history {chat.address}" if chat.kind == "channel" else "/history there"
     return (
         f"I am not allowed to write in {where}, so its alerts are paused. Ask an admin there to let me send "
-        f"messages: I try again when my rights change, and once a day. Then /history there lists what you missed."
+        f"messages: I try again when my rights change, and once a day. Then {history} lists what you missed."
     )

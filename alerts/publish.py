@@ -125,7 +125,7 @@ def payload(chat: Chat, bundled: Sequence[Alert], *, now: float, heard: Heard) -
     message: dict[str, Any] = {"text": wording.message(bundled, now=now, zone=chat.zone), "parse_mode": "HTML"}
     first = bundled[0]
     buttons = _snooze_buttons(bundled) or _mute_buttons(first.symbol)
-    if buttons:
+    if buttons and chat.kind != "channel":  # its readers cannot use them
         message["reply_markup"] = {"inline_keyboard": [buttons]}
     if heard is Heard.SILENT:
         message["disable_notification"] = True

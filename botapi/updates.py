@@ -19,7 +19,9 @@ class Update:
     kind: `message`, `edited` (a message was changed), `callback` (a button), `membership` (the bot's own status in a
     chat changed), `migration` (a group became a supergroup), `schedule` (a scheduled command, which nobody sent) or
     `other`. `at` is Telegram's time in unix seconds, 0 if unknown. Names are one line; the only @ in `user_name` is
-    before the person's user name.
+    before the person's user name. `chat_handle`: the chat's @name without the @, "" if it has none. `status`, of a
+    membership: one of GONE, `member` when the bot came (to a channel: also when it may post since then), else "".
+    `posts`: may the bot post in this channel?
     """
 
     update_id: int
@@ -27,6 +29,7 @@ class Update:
     chat_id: int = 0
     chat_kind: str = ""
     chat_title: str = ""
+    chat_handle: str = ""
     thread_id: int | None = None
     user_id: int = 0
     user_name: str = ""
@@ -35,6 +38,7 @@ class Update:
     message_id: int | None = None
     callback_id: str = ""
     status: str = ""
+    posts: bool = True
     migrate_to: int | None = None
     as_group: bool = False  # an administrator wrote as the group itself; Telegram lets nobody else do that
 
@@ -79,10 +83,15 @@ def parse(raw: dict[str, Any]) -> Update:
         change = raw["my_chat_member"]
         status = str(change["new_chat_member"]["status"])
         came = str(change["old_chat_member"]["status"]) in GONE and status in ("member", "administrator")
+        posts = True
+        if str(change["chat"]["type"]) == "channel":
+            posts = _may_post(change["new_chat_member"])
+            came = came or (posts and not _may_post(change["old_chat_member"]))
         return Update(
             update_id=update_id,
             kind="membership",
             status=status if status in GONE else "member" if came else "",
+            posts=posts,
             **_chat(change["chat"]),
             **_person(change["from"]),
         )
@@ -128,9 +137,15 @@ def _thread(message: dict[str, Any]) -> int | None:
     return int(message["message_thread_id"]) if message.get("is_topic_message") else None
 
 
+def _may_post(member: dict[str, Any]) -> bool:
+    """Bot API ChatMemberAdministrator.can_post_messages, in channels only: who is no administrator may not."""
+    return member["status"] == "administrator" and bool(member.get("can_post_messages", True))
+
+
 def _chat(chat: dict[str, Any]) -> dict[str, Any]:
     title = chat.get("title") or chat.get("username") or chat.get("first_name") or ""
-    return {"chat_id": _id(chat["id"]), "chat_kind": str(chat["type"]), "chat_title": text.name(_words(title))}
+    about = {"chat_id": _id(chat["id"]), "chat_kind": str(chat["type"]), "chat_title": text.name(_words(title))}
+    return about | {"chat_handle": re.sub(r"\W", "", _words(chat.get("username")), flags=re.ASCII)}
 
 
 def _person(user: dict[str, Any]) -> dict[str, Any]:

@@ -31,6 +31,7 @@ def start(context: Context, update: Update, arguments: list[str]) -> list[Reply]
         known or Chat(chat_id=update.chat_id, added_by=update.user_id, since=context.now()),
         kind=update.chat_kind,
         title=text.clip(update.chat_title, 128),
+        handle=update.chat_handle if update.chat_kind == "channel" else "",
         thread_id=update.thread_id,
         added_by=known.added_by if known is not None and owned else update.user_id,
         subscribed=True,
@@ -42,6 +43,9 @@ def start(context: Context, update: Update, arguments: list[str]) -> list[Reply]
     if known is not None and known.subscribed:
         said = "Alerts are already on."
     lines = [said, *context.kinds(chat), *muted(context, chat), ""]
+    if update.chat_kind == "channel":
+        lines.append(f"Settings: /settings {chat.address}. Stop alerts: /stop {chat.address}")
+        return [Reply(text="\n".join(lines))]
     if not update.private:
         lines.append("Allowed users and this group's admins can change these settings.")
     if chat.timezone == "UTC":

@@ -121,6 +121,8 @@ class Context:
     def need_chat(self, update: Update) -> Chat:
         """The chat of the update. Raises Usage if alerts are off there."""
         chat = self.subscribed(update)
+        if chat is None and update.chat_kind == "channel":
+            raise Usage("Alerts are off in this channel. /settings has a button that turns them on.")
         if chat is None:
             raise Usage("Alerts are off in this chat. Send /start first.")
         return chat

@@ -13,11 +13,12 @@ from dataclasses import replace
 from alerts.publish import fits
 from base.typed import Unreadable
 from botapi.updates import Update
-from commands import basics, coins, keyboard, levels, times
+from commands import basics, channels, coins, keyboard, levels, times
 from commands.context import RUN, Button, Context, Reply, UnknownCoin, run_button
 from commands.table import SYNONYMS, TABLE, known
 
 _COMMAND = re.compile(r"^/([A-Za-z0-9_]{1,32})(?:@([A-Za-z0-9_]+))?(?:\s+(.*))?$", re.DOTALL)
+OF_CHATS = ("Alerts", "Settings")  # sections whose commands may name a channel first
 AT_ONCE = 5  # commands in one message
 
 
@@ -48,8 +49,13 @@ class Commands:
         if command is None:
             # In a group an unknown command is probably meant for another bot.
             return [self._unknown(update, name, rest)] if update.private or addressee else []
-        arguments = [rest] if command.raw and rest else rest.split()
         try:
+            of_chats = command.section in OF_CHATS or command.name == "wallet"
+            channel, rest = channels.named_first(self.context, update, rest) if of_chats else (None, rest)
+            arguments = [rest] if command.raw and rest else rest.split()
+            if channel is not None:
+                said = command.run(self.context, channels.aim(update, channel), arguments)
+                return channels.aimed(said, channel)
             return command.run(self.context, update, arguments)
         except Unreadable as problem:
             if isinstance(problem, UnknownCoin) and name == "watch":
@@ -108,8 +114,7 @@ class Commands:
     def joined(self, update: Update) -> list[Reply]:
         """An allowed user added the bot to a group or a channel."""
         if update.chat_kind == "channel":
-            words = "I cannot work in a channel: commands there do not reach me. Add me to a group instead."
-            return [Reply(text=words, chat_id=update.user_id)]
+            return channels.joined(self.context, update)
         chats = self.context.store.chats
         # A group that becomes a supergroup "adds" the bot to it, perhaps before the update that tells so.
         moving = [chat for chat in chats.all() if (chat.kind, chat.title) == ("group", update.chat_title)]
@@ -123,7 +128,9 @@ class Commands:
         if verb in ("allow", "deny") and self.context.is_owner(update):
             said = basics.press(self.context, verb, rest)
         elif verb == keyboard.VERB:
-            said = keyboard.press(self.context, update, rest, lambda name, words: self._typed(update, name, words))
+            said = self._press_settings(update, rest)
+        elif verb == channels.VERB:
+            said = channels.press(self.context, update, rest)
         elif verb == RUN:
             said = self._run_button(update, rest)
         elif verb == "mute":
@@ -131,6 +138,12 @@ class Commands:
         elif verb == "snooze":
             said = levels.press_snooze(self.context, update, rest)
         return said or [Reply(text="This button has expired.", toast=True)]
+
+    def _press_settings(self, update: Update, rest: str) -> list[Reply]:
+        channel, rest = channels.button(self.context, update, rest)
+        at = update if channel is None else channels.aim(update, channel)
+        said = keyboard.press(self.context, at, rest, lambda name, words: self._typed(at, name, words))
+        return said if channel is None else channels.aimed(said, channel)
 
     def _run_button(self, update: Update, command: str) -> list[Reply]:
         said = self.run(replace(update, kind="message", text=f"/{command}"))

@@ -18,6 +18,7 @@ from alerts import paused
 from base import text
 from botapi.storage import ANSWERS, STRANGERS, TOASTS, StoreError
 from botapi.updates import GONE, Update, parse
+from commands import channels
 from commands.context import Reply
 from commands.dispatch import Commands
 from commands.quota import Quota, Verdict
@@ -83,11 +84,14 @@ class Inbox:
             self._misread.pop(update.chat_id)
             update = replace(update, kind="message")
         if update.kind == "membership" and update.status not in GONE:
-            paused.try_again(self._store, update.chat_id, now=self._now())
+            change = paused.try_again if update.posts else paused.pause
+            change(self._store, update.chat_id, now=self._now())
         if update.kind == "migration" and update.migrate_to is not None:
             self._store.migrate_chat(update.chat_id, update.migrate_to)
         elif update.kind == "membership" and update.status in GONE:
             # Anyone may remove the bot: this only ends alerts.
+            for reply in channels.removed(self._commands.context, update):
+                self._say(update, reply)
             if self._store.chats.get(update.chat_id) is not None:
                 self._store.unsubscribe(update.chat_id, note="alerts ended: the bot was removed or blocked there")
         elif self._claim(update):

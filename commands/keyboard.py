@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 
 from base.typed import Unreadable
 from botapi.updates import Update
+from commands import channels
 from commands.context import Context, Keyboard, Reply, in_rows
 from commands.schedules import digests
 from commands.settings import SIDES, UNSIZED, described, level_of, titled
@@ -47,7 +48,10 @@ BACK = (("‹ Back", f"{VERB}:main"),)
 
 def settings(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
     """Show the chat's settings with buttons. For export and import: table.py."""
-    return [_page(context, context.need_chat(update), "main")]
+    own = channels.listed(context, update)
+    if own and context.subscribed(update) is None:
+        return [Reply(text="Alerts are off in this chat; /start turns them on. Your channels:", keyboard=own)]
+    return [_page(context, update, context.need_chat(update), "main")]
 
 
 def press(context: Context, update: Update, rest: str, run: Run) -> list[Reply]:
@@ -62,17 +66,21 @@ def press(context: Context, update: Update, rest: str, run: Run) -> list[Reply]:
             toast = run(name, arguments)[0].text
     except Unreadable as problem:
         toast = str(problem)
-    chat = context.subscribed(update)
-    if chat is None:
-        return [Reply(text="Alerts are off in this chat. Send /start first.", toast=True)]
-    shown = _page(context, chat, page, edit=True)
+    try:
+        chat = context.need_chat(update)
+    except Unreadable as problem:
+        return [Reply(text=str(problem), toast=True)]
+    shown = _page(context, update, chat, page, edit=True)
     return [Reply(text=toast, toast=True), shown]
 
 
-def _page(context: Context, chat: Chat, page: str, *, edit: bool = False) -> Reply:
+def _page(context: Context, update: Update, chat: Chat, page: str, *, edit: bool = False) -> Reply:
     if page in ("main", "done"):
         words = "\n".join(["Settings of this chat", "", *described(context, chat)])
-        return Reply(text=words, keyboard=_main(chat) if page == "main" else (), edit=edit)
+        if chat.kind == "channel":
+            words = f"{words}\n\nCommands that name the channel change it, too: /threshold {chat.address} BTC 2m"
+        keys = (*_main(chat), *channels.listed(context, update)) if page == "main" else ()
+        return Reply(text=words, keyboard=keys, edit=edit)
     if page in MONITORS:
         state = described(context, chat)[MONITORS.index(page)]
         words = f"{_ABOUT[page]}\n\n{state}\n\n{_LEVELS_UNSIZED if page in UNSIZED else _LEVELS}"

@@ -219,25 +219,48 @@ class SimBot:
             return self.updates.add({"callback_query": query})
 
     def membership(
-        self, chat_id: int, status: str, *, by: int, chat_type: str = "group", old: str = "left", name: str = "Ann"
+        self,
+        chat_id: int,
+        status: str,
+        *,
+        by: int,
+        chat_type: str = "group",
+        old: str = "left",
+        name: str = "Ann",
+        username: str = "",
+        posts: bool = True,
+        old_posts: bool = True,
     ) -> int:
         """Someone (`by`) changes the bot's own status in a chat: member, administrator, left, kicked.
 
-        Sends to the chat are refused or allowed accordingly. Returns the update id.
+        username: of the chat. posts, old_posts: an administrator of a channel may post there, and might before; a bot
+        cannot be in a channel as anything else. Sends to the chat are refused or allowed accordingly. Returns the
+        update id. Raises ValueError.
         """
+        if chat_type == "channel" and "member" in (status, old):
+            raise ValueError("a bot is in a channel as its administrator or not at all")
         with self._hub.lock:
             chat = self.chats.add(chat_id, chat_type=chat_type, name=name)
+            if username:
+                chat.about["username"] = username
             refusals = {"kicked": "blocked" if chat_type == "private" else "kicked", "left": "not_member"}
-            chat.refusal = refusals.get(status)
+            chat.refusal = refusals.get(status, None if posts or chat_type != "channel" else "no_posts")
             chat.members[self.id] = status
             change = {
                 "chat": chat.about,
                 "from": self.chats.user(by, name),
                 "date": int(time.time()),
-                "old_chat_member": {"user": self.me, "status": old},
-                "new_chat_member": {"user": self.me, "status": status},
+                "old_chat_member": self.chats.status(chat, old, posts=old_posts),
+                "new_chat_member": self.chats.status(chat, status, posts=posts),
             }
             return self.updates.add({"my_chat_member": change})
+
+    def post_in_channel(self, chat_id: int, text: str, *, name: str = "News") -> int:
+        """A post of a channel, which names no person. Bots get it only if they ask for `channel_post`."""
+        with self._hub.lock:
+            chat = self.chats.add(chat_id, chat_type="channel", name=name)
+            post = {"sender_chat": chat.about, "chat": chat.about, "date": int(time.time()), "text": text}
+            return self.updates.add({"channel_post": self.chats.post(chat, post)})
 
     def migrate(self, old: int, new: int, *, by: int = 1) -> int:
         """A group becomes a supergroup, with both service messages; sends to the old id are refused from now on.
@@ -270,8 +293,8 @@ class SimBot:
             return self.chats.add(chat_id, chat_type=chat_type, name=name)
 
     def refuse(self, chat_id: int, reason: str | None) -> None:
-        """Refuse sends to a chat: blocked, deactivated, kicked, not_member, no_rights, no_photos; None allows them
-        again.
+        """Refuse sends to a chat: blocked, deactivated, kicked, not_member, no_posts, no_rights, no_photos; None
+        allows them again.
 
         not_found: the chat is forgotten. Raises ValueError for another reason.
         """

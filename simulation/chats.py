@@ -24,6 +24,7 @@ REFUSALS = {
     "deactivated": (403, "Forbidden: user is deactivated"),
     "kicked": (403, "Forbidden: bot was kicked from the {type} chat"),
     "not_member": (403, "Forbidden: bot is not a member of the {type} chat"),
+    "no_posts": (400, "Bad Request: need administrator rights in the {type} chat"),
     "no_rights": (400, "Bad Request: not enough rights to send text messages to the chat"),
     "no_photos": (400, "Bad Request: not enough rights to send photos to the chat"),
 }
@@ -93,6 +94,7 @@ class Chats:
         self._author = {key: self.me[key] for key in ("id", "is_bot", "first_name", "username")}
         self._users: dict[int, dict[str, Any]] = {}
         self._message_id = 0
+        self._posts: set[int] = set()  # the bot's messages in channels, which name no author
 
     def methods(self) -> dict[str, Callable[[Params], object]]:
         """Bot API methods by their lower-case names."""
@@ -150,7 +152,11 @@ class Chats:
             _check_upload(media, upload)
         markup = _markup(params)
         self._check_chat(chat, media=media)
-        message: dict[str, Any] = {"from": self._author, "chat": chat.about, "date": int(time.time())}
+        channel = chat.about["type"] == "channel"  # there a message is the channel's, and has no topic
+        author = {"sender_chat": chat.about} if channel else {"from": self._author}
+        message: dict[str, Any] = {**author, "chat": chat.about, "date": int(time.time())}
+        if channel and params.get("message_thread_id"):
+            raise ApiError(400, "Bad Request: message thread not found")
         if thread := integer(params, "message_thread_id"):
             _check_topic(chat, thread)
             message |= {"message_thread_id": thread, "is_topic_message": True}
@@ -163,6 +169,8 @@ class Chats:
         if media:
             message[media] = _file(media, params[media])
         message = self.post(chat, message)
+        if channel:
+            self._posts.add(message["message_id"])
         self._log(method, chat, params, message)
         return message
 
@@ -173,7 +181,7 @@ class Chats:
         old = chat.messages.get(integer(params, "message_id"))
         if old is None:
             raise ApiError(400, "Bad Request: message to edit not found")
-        if old["from"]["id"] != self.me["id"]:
+        if old.get("from", {}).get("id") != self.me["id"] and old["message_id"] not in self._posts:
             raise ApiError(400, "Bad Request: message can't be edited")
         new = {key: value for key, value in old.items() if key != "reply_markup"}
         if method == "editMessageText":
@@ -240,6 +248,11 @@ class Chats:
     def _member(self, chat: Chat, user_id: int) -> dict[str, Any]:
         user = self.me if user_id == self.me["id"] else self.user(user_id, "Ann")
         return {"user": user, "status": chat.members.get(user_id, "left")}
+
+    def status(self, chat: Chat, status: str, *, posts: bool) -> dict[str, Any]:
+        """The bot's own ChatMember. The server tells the right to post of every administrator of a channel."""
+        right = status == "administrator" and chat.about["type"] == "channel"
+        return {"user": self.me, "status": status} | ({"can_post_messages": posts} if right else {})
 
     def _leave(self, params: Params) -> bool:
         chat = self._chat(params)

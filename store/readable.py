@@ -91,4 +91,5 @@ _USABLE: dict[str, Callable[[object], bool]] = {  # by setting (rows.Chat)
     "topics": _each(lambda value: isinstance(value, int)),
     "members": lambda value: isinstance(value, bool),
     "chart_theme": _text,
+    "handle": _text,
 }

@@ -30,8 +30,7 @@ class Chat:
     hourly_cap: messages with alerts an hour, 0 for no limit. paused_until: the bot may not write there and does not
     try before; 0 if that never was so. topics: kind of alert or coin -> the topic that its alerts go to instead of
     `thread_id`, 0 for the General topic. members: may every member of the group use the commands that only show
-    something? chart_theme: one of
-    CHART_THEMES.
+    something? chart_theme: one of CHART_THEMES. handle: a channel's @name without the @, "" if it has none.
     """
 
     chat_id: int
@@ -55,6 +54,7 @@ class Chat:
     topics: Mapping[str, int] = field(default_factory=dict)
     members: bool = False
     chart_theme: str = "dark"
+    handle: str = ""
 
     @property
     def zone(self) -> tzinfo:
@@ -62,6 +62,11 @@ class Chat:
         from base import zones  # and the system's time zones, which few chats need
 
         return zones.zone(self.timezone)
+
+    @property
+    def address(self) -> str:
+        """What people type in their private chat to mean this channel."""
+        return f"@{self.handle}" if self.handle else str(self.chat_id)
 
     @property
     def quiet_hours(self) -> zones.Hours | None:

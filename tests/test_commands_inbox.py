@@ -278,13 +278,6 @@ def test_the_direct_messages_of_a_channel_are_left_alone(desk: Desk) -> None:
     assert desk.store.chats.all() == []
 
 
-def test_who_adds_the_bot_to_a_channel_is_told_in_private_that_it_cannot_work_there(desk: Desk) -> None:
-    desk.inbox.take(added(1, {"id": -1007, "type": "channel", "title": "News"}))
-    assert desk.answers() == [
-        (FRIEND, "I cannot work in a channel: commands there do not reach me. Add me to a group instead.")
-    ]
-
-
 @pytest.mark.parametrize("first", ["migrate_to", "migrate_from", "membership"])
 def test_a_group_that_became_a_supergroup_is_not_told_to_start_again(desk: Desk, first: str) -> None:
     old, new = {"id": -5, "type": "group", "title": "Desk"}, {"id": -1005, "type": "supergroup", "title": "Desk"}

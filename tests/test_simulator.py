@@ -971,3 +971,36 @@ def test_one_connection_carries_many_requests(sim: Simulator, bot: SimBot) -> No
     connection.close()
     assert len(bot.calls) == 500
     assert len({call.port for call in bot.calls}) == 1
+
+
+def test_in_a_channel_posts_name_no_author_and_only_an_administrator_who_may_post_posts(
+    bot: SimBot, client: Client
+) -> None:
+    channel = -1001234567890
+    bot.membership(channel, "administrator", by=7, chat_type="channel", name="News", username="news")
+    bot.post_in_channel(channel, "hello")
+    changed, posted = client.result("getUpdates")
+    assert changed["my_chat_member"]["new_chat_member"]["can_post_messages"]
+    assert "from" not in posted["channel_post"]
+    sent = client.result("sendMessage", chat_id=channel, text="one")
+    assert "from" not in sent
+    assert sent["sender_chat"]["username"] == "news"
+    assert (
+        client.result("editMessageText", chat_id=channel, message_id=sent["message_id"], text="two")["text"] == "two"
+    )
+    foreign = posted["channel_post"]["message_id"]
+    assert (
+        client.refused("editMessageText", chat_id=channel, message_id=foreign, text="three")
+        == "400 Bad Request: message can't be edited"
+    )
+    assert (
+        client.refused("sendMessage", chat_id=channel, text="one", message_thread_id=5)
+        == "400 Bad Request: message thread not found"
+    )
+    bot.membership(channel, "administrator", by=7, chat_type="channel", old="administrator", posts=False)
+    assert (
+        client.refused("sendMessage", chat_id=channel, text="one")
+        == "400 Bad Request: need administrator rights in the channel chat"
+    )
+    with pytest.raises(ValueError, match="administrator"):
+        bot.membership(channel, "member", by=7, chat_type="channel")
