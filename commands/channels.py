@@ -71,7 +71,7 @@ def press(context: Context, update: Update, rest: str) -> list[Reply]:
 
 
 def named_first(context: Context, update: Update, typed: str) -> tuple[Chat | None, str]:
-    """The channel that is named first (None: none is) and the rest. Raises Usage for one this person cannot change."""
+    """The channel that is named first (None: none is), and the rest. Raises Usage for one of others."""
     name, *rest = typed.split(maxsplit=1) or [""]
     if not update.private or not NAMED.fullmatch(name):
         return None, typed

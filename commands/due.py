@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from access import Role
@@ -20,6 +21,7 @@ from base.typed import Unreadable
 from base.worker import AlreadyReported, heartbeat
 from botapi.storage import ALERTS
 from botapi.updates import Update
+from commands import channels
 from commands.context import Context, Reply, run_button
 from commands.markets import files_wait
 from commands.schedules import KIND, Shown, composer, following
@@ -90,7 +92,7 @@ class Due:
             log.error("The rule %r of chat %d cannot be read; what it scheduled is removed", one.rule, chat.chat_id)
             self._store.schedules.remove(chat.chat_id, one.id)
             words = f"The times of “{one.command}” can't be read any more, so it was removed. Schedule it again:"
-            self._send(one, chat, [Reply(text=f"{words} /schedule 09:00 {one.command}")], now)
+            self._send(one, chat, [Reply(text=f"{words} /schedule 09:00 {one.command}", misread=True)], now)
             return
         if not self._may(one, chat, now):
             self._store.schedules.set_at(one.id, at)
@@ -127,16 +129,27 @@ class Due:
             return run(self._context, update, arguments)
         except (KeyError, Unreadable) as problem:
             why = str(problem) if isinstance(problem, Unreadable) else "this version has no such command."
-            button = run_button("Remove it", f"schedule remove {one.id}")
-            return [Reply(text=f"“{one.command}”, which is scheduled here: {why}", keyboard=((button,),))]
+            row = (run_button("Remove it", f"schedule remove {one.id}"),)
+            said = f"“{one.command}”, which is scheduled here: {why}"
+            return [Reply(text=said, keyboard=(row,), misread=True)]
 
     def _send(self, one: Scheduled, chat: Chat, replies: list[Reply], now: float) -> int:
         """Enqueue the messages; returns the id of the last one. In quiet hours and mutes they make no sound."""
         silent = is_quiet(chat, now) or chat.muted_for(now) > 0
         quiet: dict[str, Any] = {"disable_notification": True} if silent else {}
         made = 0
-        for reply in replies:
+        for to, reply in self._addressed(chat, replies):
             for payload in reply.payloads():
                 message = addressed(one.thread_id, payload | quiet)
-                made = self._store.messages.enqueue(chat.chat_id, reply.method, message, now=now, lane=ALERTS)
+                made = self._store.messages.enqueue(to, reply.method, message, now=now, lane=ALERTS)
         return made
+
+    def _addressed(self, chat: Chat, replies: list[Reply]) -> Iterator[tuple[int, Reply]]:
+        """Who gets them. Readers of a channel cannot use buttons; what fails is for whoever added the bot there."""
+        for reply in replies:
+            if chat.kind != "channel":
+                yield chat.chat_id, reply
+            elif reply.misread:
+                yield chat.added_by, channels.aimed([reply], chat)[0]
+            else:
+                yield chat.chat_id, replace(reply, keyboard=())

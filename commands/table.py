@@ -230,8 +230,8 @@ DETAILS = {
     "funding": "Rates are shown for 8 hours and a year. Positive: longs pay shorts. Alerts: /threshold funding 0.03",
     "oi": "Open positions on OKX and Hyperliquid, in USD. Alerts: 10 % in an hour; your own: /threshold oi 5",
     "wallet": "Alerts when a wallet opens, closes, flips or changes a position by 25 %, or nears liquidation.",
-    "settings": "Every button does what the command of the same name does. For another chat: /settings export. A channel "
-    "that you added the bot to has a button here, and most commands take it first: /watch @channel BTC",
+    "settings": "Every button does what the command of the same name does. For another chat: /settings export. Your "
+    "channels have buttons here, and most commands take a channel first: /watch @channel BTC",
     "export": "For spreadsheets, 1h to 30d. The settings are a text for another chat. The owner can /export all.",
     "watch": "From all coins: only these. Later it adds to your choice; /watch +SOL always adds.",
     "unwatch": "You get no more alerts for these coins. Undo with /watch",

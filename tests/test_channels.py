@@ -13,6 +13,8 @@ from test_commands_inbox import NOW, STRANGER, Desk, message, press
 
 from alerts.preferences import Heard
 from alerts.publish import payload
+from commands.due import Due
+from commands.table import schedulable
 from simulation.account import SimBot
 from simulation.simulator import Simulator
 from store.rows import Chat
@@ -243,6 +245,22 @@ def test_the_channels_of_a_denied_user_end(on: Private) -> None:
     ]
     assert on.member("left", "administrator") == []
     assert on.store.chats.all() == []
+
+
+def test_what_is_wrong_with_a_scheduled_message_is_told_to_whoever_added_the_bot(
+    on: Private,
+) -> None:
+    on.say("/schedule @whale_news 09:00 top")
+    on.say("/schedule @whale_news 09:00 whales BTC")
+    (top, broken) = on.store.schedules.of_chat(NEWS)
+    on.store._db.write("UPDATE schedules SET command = 'whales NOCOIN' WHERE id = ?", (broken.id,))
+    for one in (top, broken):
+        on.store.schedules.set_at(one.id, NOW - 1)
+    Due(on.desk, schedulable()).tick()
+    said = dict(on.look())
+    assert "NOCOIN" not in said[NEWS]
+    assert said[FRIEND].startswith("Channel “\u2068News\u2069”\n“whales NOCOIN”, which is scheduled here")
+    assert on.buttons() == [f"run:schedule {NEWS} remove {broken.id}"]
 
 
 def test_an_alert_in_a_channel_has_no_buttons(on: Private) -> None:
