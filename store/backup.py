@@ -35,7 +35,7 @@ def check(backup: Path) -> None:
             if schema.read_version(db)[0] != schema.APPLICATION_ID:
                 raise StoreError(f"{backup} is not a backup of this bot.")
             schema.refuse_others(db, backup, newest=schema.NEWEST)
-            if db.execute("PRAGMA integrity_check(1)").fetchone()[0] != "ok":
+            if salvage.flaw(db, deep=True) != "ok":
                 raise StoreError(f"{backup} is damaged. Take another backup.")
     except sqlite3.Error as error:
         raise StoreError(f"{backup} is not a backup of this bot ({error}).") from None

@@ -97,9 +97,9 @@ class File:
             schema.refuse_others(db, self.path, newest=schema.FIRST_VERSION + len(self._migrations))
             suspicious = self._suspicion.exists()
             if known and (suspicious or self.path.stat().st_size < CHECKED_AT_ONCE):
-                verdict = db.execute(f"PRAGMA {'integrity' if suspicious else 'quick'}_check(1)").fetchone()[0]
-                if verdict != "ok":
-                    raise sqlite3.DatabaseError(f"malformed: {verdict}")
+                found = salvage.flaw(db, deep=suspicious)
+                if found != "ok":
+                    raise sqlite3.DatabaseError(f"malformed: {found}")
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = NORMAL")
             db.execute(f"PRAGMA journal_size_limit = {LOG_SIZE}")

@@ -12,10 +12,11 @@ import pytest
 from storekit import NOW, full_disk, raw, say, texts, whale
 
 from botapi.storage import StoreError
-from store import Store, database, salvage, schema, sqlite
+from store import Store, backup, database, salvage, schema, sqlite
 from store.engine import Connection
 from store.rows import Chat, Scheduled, User
 from store.sqlite import File
+from venues.perpetuals import Liquidation, Rate
 
 
 @pytest.fixture
@@ -333,6 +334,34 @@ def test_what_sqlite_keeps_beside_a_damaged_file_goes_with_it(path: Path) -> Non
     assert {found.name: found.read_text(encoding="utf-8") for found in path.parent.iterdir()} == {
         f"{aside.name}{suffix}": f"of {suffix}" for suffix in ("", "-wal", "-shm")
     }
+
+
+def test_a_sound_file_with_something_in_every_table_is_no_damage(path: Path) -> None:
+    """SQLite 3.40 (Debian 12) finds NULLs where there are none in two of the tables."""
+    with contextlib.closing(Store(path)) as store:
+        store.markets.add_liquidations([Liquidation("OKX", "BTC", "long", 7.5, 7.5, 7, "x")])
+        store.markets.put_rates("OKX", [Rate("OKX", "BTC", "BTC-SWAP", 0.1, 8.0, 5, 6)])
+    path.with_name("bot.db.suspect").touch()  # a deep check
+    for _ in range(2):
+        with contextlib.closing(Store(path)) as store:
+            assert store.set_aside is None
+    assert salvage.inspect(path).verdict == "sound"
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        schema.copy(db, path.with_name("saved.db"))
+        sql = str(db.execute("SELECT sql FROM sqlite_master WHERE name = 'rates'").fetchone()[0])
+        db.execute("PRAGMA writable_schema = ON")
+        db.execute(
+            "UPDATE sqlite_master SET sql = ? WHERE name = 'rates'",
+            (sql.replace("hours REAL NOT NULL", "hours REAL"),),
+        )
+        db.commit()
+    backup.check(path.with_name("saved.db"))
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.execute("UPDATE rates SET hours = NULL")
+        db.execute("PRAGMA writable_schema = ON")
+        db.execute("UPDATE sqlite_master SET sql = ? WHERE name = 'rates'", (sql,))
+        db.commit()
+    assert salvage.inspect(path).verdict == "damaged", "this one is there"
 
 
 def test_nothing_is_taken_over_from_a_damaged_file_of_another_version(store: Store, path: Path) -> None:
