@@ -11,6 +11,7 @@ from base import text
 from store import Store
 from store.markets import LIQUIDATIONS_KEPT
 from store.rows import Chat
+from venues.perpetuals import INTEREST_NEAR, Interest, growth
 from venues.trades import BAR_SECONDS
 
 TOP = 5  # orders, coins and liquidations that get a line
@@ -56,6 +57,7 @@ class Digests:
         lines += self._flows(chat, since)
         lines += self._liquidations(chat, since)
         lines += self._funding(chat)
+        lines += self._interest(chat, until - since)
         lines += self._gaps(chat, since, clock)
         return "\n".join(lines)
 
@@ -105,6 +107,20 @@ class Digests:
             for rate in dict.fromkeys((followed[-1], followed[0]))
         ]
         return [f"<b>Funding per 8 h</b>, highest and lowest now: {text.escape(', '.join(extremes))}"]
+
+    def _interest(self, chat: Chat, seconds: float) -> list[str]:
+        if chat.levels.get("oi") == "off":
+            return []
+        seconds, coins = min(seconds, DAY), dict[str, dict[str, list[Interest]]]()
+        for one in self._store.markets.interest(since=self._now() - seconds - 2 * INTEREST_NEAR):
+            if chat.follows(one.symbol):
+                coins.setdefault(one.symbol, {}).setdefault(one.venue, []).append(one)
+        grown = {coin: growth(venues.values(), seconds) for coin, venues in coins.items()}
+        rows = [(share, coin) for coin, share in grown.items() if share is not None]
+        rows.sort(key=lambda row: -abs(row[0]))
+        named = [f"{coin} {text.percent(share)}" for share, coin in rows[:TOP]]
+        took = text.duration(seconds)
+        return [f"<b>Open interest</b>, most changed in {took}: {text.escape(', '.join(named))}"] if named else []
 
     def _gaps(self, chat: Chat, since: float, clock: Callable[[float], str]) -> list[str]:
         gaps = [gap for gap in self._store.markets.gaps(since=since) if chat.follows(gap.symbol)]

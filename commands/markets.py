@@ -12,7 +12,7 @@ from botapi.updates import Update
 from commands.context import Context, Reply, Usage, as_symbol
 from store.rows import CHART_THEMES, WatchedWallet
 from venues.hyperliquid import ADDRESS, wallet_url
-from venues.perpetuals import Interest, Rate
+from venues.perpetuals import INTEREST_NEAR, Interest, Rate, growth
 from venues.trades import BAR_SECONDS
 
 LISTED = 8
@@ -193,7 +193,7 @@ def interest(context: Context, update: Update, arguments: list[str]) -> list[Rep
     named = context.symbol(arguments[0]) if arguments else None
     wanted = [named] if named else (chat and context.followed(chat)) or context.symbols
     rows: dict[str, dict[tuple[str, str], list[Interest]]] = {}  # what is in a row of the table, by venue and coin
-    for one in context.store.markets.interest(since=now - 86400 - STALE):
+    for one in context.store.markets.interest(since=now - 86400 - INTEREST_NEAR):
         if one.symbol in wanted:
             row = rows.setdefault(one.venue if named else one.symbol, {})
             row.setdefault((one.venue, one.symbol), []).append(one)
@@ -209,7 +209,7 @@ def interest(context: Context, update: Update, arguments: list[str]) -> list[Rep
     for name in order:
         pasts = list(rows[name].values())
         usd = text.usd(sum(past[-1].usd for past in pasts))
-        table.append(f"{name:<11.11} {usd:>7}{_changed(pasts, 3600):>8}{_changed(pasts, 86400):>8}")
+        table.append(f"{name:<11.11} {usd:>7}{_grew(pasts, 3600):>8}{_grew(pasts, 86400):>8}")
     lines = [f"<b>{text.escape(title)}</b>", f"<pre>{text.escape(chr(10).join(table))}</pre>"]
     lines.append("Changes are of the positions in coins, whatever the price did.")
     at = min(past[-1].at_ms for row in rows.values() for past in row.values()) / 1000
@@ -218,17 +218,9 @@ def interest(context: Context, update: Update, arguments: list[str]) -> list[Rep
     return [Reply(text="\n".join(lines), html=True)]
 
 
-def _changed(pasts: Sequence[Sequence[Interest]], seconds: float) -> str:
-    """By how much the sum of these changed; "" when one of them was not read then."""
-    before = now = 0.0
-    for past in pasts:
-        begin = past[-1].at_ms - seconds * 1000
-        then = [one for one in past if abs(one.at_ms - begin) <= STALE * 1000 and one is not past[-1]]
-        if not then:
-            return ""
-        before += min(then, key=lambda one: abs(one.at_ms - begin)).coins
-        now += past[-1].coins
-    return text.percent(now / before - 1)
+def _grew(pasts: Sequence[Sequence[Interest]], seconds: float) -> str:
+    grown = growth(pasts, seconds)
+    return "" if grown is None else text.percent(grown)
 
 
 # Wallets

@@ -198,6 +198,7 @@ class _Demo:
             market.start_flow(12, seed=2, whale_every=25)
             market.perpetuals.liquidate("okx", "BTC", "long", usd=640_000)
             market.perpetuals.set_rate("hyperliquid", "ETH", 0.00009)
+            market.perpetuals.set_interest("okx", "SOL", 2.3e9)
             screen.say("Markets keep running, with a whale every 25 seconds.")
             screen.say("Try /help, /price, /alert BTC +1%, /whales, /liq, /funding or /status. Type quit to leave.")
             self._until(lambda: False)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from schedulekit import DAY, Desk, at
 
 from simulation.html import parse_html
-from venues.perpetuals import Liquidation, Rate
+from venues.perpetuals import Interest, Liquidation, Rate
 from venues.trades import Bar
 
 
@@ -123,3 +124,25 @@ def test_a_quiet_time_says_so(desk: Desk) -> None:
     desk.clock = at("2026-11-24 09:00")
     desk.tick()
     assert desk.told()[0][1].split("\n")[1:] == ["No whale orders."]
+
+
+# Open interest
+
+
+def test_a_digest_names_the_coins_whose_open_interest_changed_most_in_its_time(desk: Desk) -> None:
+    began = desk.clock
+    for hours, bitcoin in ((0, 30_000.0), (24, 33_000.0)):
+        at_ms = int((began + hours * 3600) * 1000)
+        found = [Interest("OKX", coin, size, size * 7, at_ms) for coin, size in (("BTC", bitcoin), ("ETH", 5e5))]
+        with desk.store.transaction():
+            desk.store.markets.note_interest("OKX", found)
+    desk.clock = began + 86400
+    desk.subscribe()
+    chat = desk.chat(7)
+    words = desk.digests.compose(chat, since=began, until=desk.clock)
+    assert "<b>Open interest</b>, most changed in 1 d: BTC +10.0 %, ETH 0.0 %" in words
+    assert "Open interest" not in desk.digests.compose(chat, since=desk.clock - 3600, until=desk.clock), (
+        "not read then"
+    )
+    off = replace(chat, levels={"oi": "off"})
+    assert "Open interest" not in desk.digests.compose(off, since=began, until=desk.clock)

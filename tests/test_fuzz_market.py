@@ -172,9 +172,10 @@ def questions(venues: Venues) -> dict[str, list[Callable[[], Any]]]:
             lambda: okx.liquidations("BTC-USDT", since_ms=None),
             lambda: okx.liquidations("BTC-USDT", since_ms=1),
             okx.rates,
+            okx.interest,
         ],
         "gate": [lambda: gate.liquidations(["BTC"], since_ms=None), lambda: gate.liquidations(["BTC"], since_ms=1)],
-        "hyperliquid": [hyperliquid.rates, lambda: hyperliquid.positions(ADDRESS)],
+        "hyperliquid": [hyperliquid.rates, hyperliquid.interest, lambda: hyperliquid.positions(ADDRESS)],
         "coinglass": [
             coinglass.rates,
             lambda: coinglass.whale_moves(since_ms=1),

@@ -337,6 +337,41 @@ def test_funding_in_each_venues_own_shape_is_a_fraction_of_its_interval(
         venue.close()
 
 
+def test_open_interest_in_each_venues_own_shape_is_coins_and_dollars(host: Canned) -> None:
+    swap = {"instId": "BTC-USDT-SWAP", "instType": "SWAP", "oi": "2660239.59", "oiCcy": "26602.39", "ts": f"{AT}"}
+    wrong = [swap | {"oiCcy": "-1"}, swap | {"oiUsd": "NaN"}, {name: swap[name] for name in ("instId", "oi")}, None]
+    others = [
+        swap | {"instId": "BTC-USD-SWAP"},
+        swap | {"instId": "TSLA-USDT-SWAP"},
+        swap | {"oi": "0", "oiCcy": "0"},
+    ]
+    shown = {"funding": "0.0000125", "openInterest": "35818.68", "markPx": "77748.0"}
+    thousands = shown | {"openInterest": "5000000.0", "markPx": "0.0101"}
+    host.answers = {
+        "instruments": okx_answer([instrument()]),
+        "open-interest": okx_answer([swap | {"oiUsd": "2433776053.94"}, *wrong, *others]),
+        "info": [
+            {"universe": [{"name": "BTC"}, {"name": "kPEPE"}, {"name": "OLD", "isDelisted": True}, {"name": "NEW"}]},
+            [shown, thousands, shown, shown | {"openInterest": "0.0"}],
+        ],
+    }
+    okx, hyperliquid = Okx(host.url), Hyperliquid(host.url)
+    found = okx.interest()
+    assert [(one.symbol, one.coins, one.usd) for one in found.rows] == [("BTC", 26602.39, 2433776053.94)]
+    assert len(found.unreadable) == len(wrong)
+    assert hyperliquid.interest().rows == []
+    hyperliquid.rates()
+    asked = len(host.requests)
+    rows = hyperliquid.interest().rows
+    assert [(one.symbol, one.contract, one.coins, round(one.usd)) for one in rows] == [
+        ("BTC", "BTC", 35818.68, 2784830733),
+        ("PEPE", "kPEPE", 5e9, 50500),
+    ]
+    assert len(host.requests) == asked, "it came with the rates"
+    okx.close()
+    hyperliquid.close()
+
+
 RATE = Rate("OKX", "BTC", "BTC-USDT", 0.0001, 8.0, AT, AT)
 EVENT = Liquidation("OKX", "BTC", "long", 5e5, 7e4, AT, "")
 

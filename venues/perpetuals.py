@@ -16,6 +16,7 @@ from venues.trades import BAD_ROW, MANY_ROWS, TOO_LARGE, SourceError, newest_ms,
 T = TypeVar("T")
 
 _SHORTEST_HOURS = 1 / 60  # of a funding interval; real ones are 1 to 8 hours
+INTEREST_NEAR = 900.0  # seconds from a time within which open interest may have been read to count as of that time
 CONTRACTS_KEPT = 900.0  # seconds until a venue's contracts are read again: their sizes can change
 CONTRACTS_RETRY = 300.0  # and after a failure
 
@@ -83,6 +84,21 @@ class Interest(NamedTuple):
     def price(self) -> float:
         """Of one coin, US dollars."""
         return self.usd / self.coins
+
+
+def growth(pasts: Iterable[Sequence[Interest]], seconds: float) -> float | None:
+    """By which fraction the sum of several open interests grew in that time; each as it was read, oldest first.
+
+    None when one of them was not read then.
+    """
+    before = now = 0.0
+    for past in pasts:
+        begin = past[-1].at_ms - seconds * 1000
+        then = min(past, key=lambda one: abs(one.at_ms - begin))
+        if abs(then.at_ms - begin) > INTEREST_NEAR * 1000:
+            return None
+        before, now = before + then.coins, now + past[-1].coins
+    return now / before - 1
 
 
 class Position(NamedTuple):
