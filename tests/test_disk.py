@@ -152,8 +152,8 @@ def test_a_database_that_is_damaged_in_mid_run_ends_the_bot_and_the_next_start_s
     # Pages of the big table; the subscribers stand before it.
     with database.open("r+b") as file:
         size = file.seek(0, 2)
-        file.seek(60 * 4096)
-        file.write(b"\xa5" * (size - 60 * 4096))
+        file.seek(46 * 4096)
+        file.write(b"\xa5" * (size - 46 * 4096))
     number = 0
     while bot.process.poll() is None:
         number += 1
