@@ -21,9 +21,9 @@ from botapi.polling_state import ConflictState, PastConflict
 log = logging.getLogger(__name__)
 
 RETRY_REST = 5.0
-STANDBY_REST = 2.7  # so that a take-over lasts less than 10 s also where the first look meets a dead connection
+STANDBY_REST = 0.7  # a look is 0.3 kB; with UNREAD and two looks of the long poll an answer comes within 4.5 s
 UNREAD = 3.0  # seconds updates go unread before a take-over; see longpoll.OLD_ANSWER
-UNREAD_STUBBORN = 4.0  # from a memory of STUBBORN conflicts on; the whole take-over still lasts less than 10 s
+UNREAD_STUBBORN = 4.0  # from a memory of STUBBORN conflicts on
 STUBBORN = 2.5  # about three conflicts within some minutes
 UNHARMED = 5.0  # seconds of undisturbed polling after which a first conflict counts as over
 UNHARMED_MOST = 120.0
@@ -147,7 +147,7 @@ class Rivalry:
         needed = UNREAD if self._memory.at(answered) < STUBBORN else UNREAD_STUBBORN
         left = self._unread_since + needed - asked
         if left > 0:
-            return Look(take_over=False, rest=min(left, UNREAD))
+            return Look(take_over=False, rest=min(left, STANDBY_REST))
         if self.current is not None and not self.current.taken_over:
             self.current.taken_over = True  # logged once a conflict, not at each try
             log.info("Conflict: the other copy has stopped reading, this copy takes over")

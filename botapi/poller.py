@@ -219,8 +219,9 @@ class Poller:
         if self._stopping and self.last_good_at is not None:
             self._mark(self.last_good_at)
         if trouble is None:
-            # Two copies that start together must not look in step.
-            comes = not self._bot.has_polled_alone or self._rivalry.current is not None
+            # Two copies that start together must not look in step. Looks from standby never are.
+            current = self._rivalry.current
+            comes = not current.taken_over if current is not None else not self._bot.has_polled_alone
             return self._bot.rest * (1 + self._jitter() * (1.8 if comes else 0.1))
         if isinstance(trouble, Conflict):
             return self._conflict(trouble)

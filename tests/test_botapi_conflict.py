@@ -58,14 +58,15 @@ def test_only_a_newcomer_polls_once_more_after_a_409(
         # (seconds, unread updates); conflicts before: 1
         ([(0, 0)], Look(False, STANDBY_REST)),
         ([(0, 0), (60, 0)], Look(False, STANDBY_REST)),  # nothing unread: it waits for ever
-        ([(0, 1)], Look(False, 3.0)),
-        ([(0, 1), (2, 1)], Look(False, 1.0)),  # no longer than needed
-        ([(0, 1), (2.5, 1)], Look(False, 0.5)),
+        ([(0, 1)], Look(False, STANDBY_REST)),
+        ([(0, 1), (2, 1)], Look(False, STANDBY_REST)),  # so that a rival that reads now and then is seen
+        ([(0, 1), (2.5, 1)], Look(False, 0.5)),  # no longer than needed
         ([(0, 1), (3, 1)], Look(True, 0.0)),
         ([(0, 1), (3, 9)], Look(True, 0.0)),  # more have come: nobody reads
-        ([(0, 9), (2, 8), (4, 8)], Look(False, 1.0)),  # fewer: someone reads, the wait begins anew
-        ([(0, 1), (2, 0), (4, 1)], Look(False, 3.0)),  # read in between
-        ([(0, 1), (3, 1), (4, 1)], Look(False, 3.0)),  # after a take-over the wait begins anew
+        ([(0, 9), (2, 8), (4.5, 8)], Look(False, 0.5)),  # fewer: someone reads, the wait begins anew
+        ([(0, 1), (2, 0), (4, 1), (6.5, 1)], Look(False, 0.5)),  # read in between
+        ([(0, 1), (1, 0), (2, 1), (3, 1)], Look(False, STANDBY_REST)),  # again and again
+        ([(0, 1), (3, 1), (4, 1), (6.5, 1)], Look(False, 0.5)),  # after a take-over the wait begins anew
     ],
 )
 def test_standby_takes_over_when_updates_stay_unread_for_three_seconds(
@@ -90,7 +91,7 @@ def test_an_answer_that_is_late_does_not_look_like_updates_that_waited() -> None
     rival = rivalry()
     conflicts(rival, 1)
     rival.looked(1, asked=0.0, answered=2.0)
-    assert rival.looked(1, asked=4.0, answered=6.0) == Look(take_over=False, rest=1.0)
+    assert rival.looked(1, asked=4.5, answered=6.5) == Look(take_over=False, rest=0.5)
     assert rival.looked(1, asked=5.0, answered=7.0).take_over
 
 
@@ -99,7 +100,8 @@ def test_a_409_makes_the_wait_for_unread_updates_begin_anew() -> None:
     conflicts(rival, 1)
     rival.looked(1, asked=0.0, answered=0.0)
     conflicts(rival, 1)
-    assert rival.looked(1, asked=3.0, answered=3.0) == Look(take_over=False, rest=3.0)
+    assert not rival.looked(1, asked=3.0, answered=3.0).take_over
+    assert rival.looked(1, asked=5.5, answered=5.5) == Look(take_over=False, rest=0.5)
 
 
 def test_a_409_forgets_how_many_updates_were_unread() -> None:

@@ -53,8 +53,8 @@ def copy(run_bot: Run, tmp_path: Path) -> Copy:
     return start
 
 
-# The promise is 10 s, measured by benchmarks/two_copies.py; a busy machine is given more.
-TAKEN_OVER_WITHIN = 15.0
+# The promise is 4.5 s, measured by benchmarks/two_copies.py; a busy machine is given more.
+TAKEN_OVER_WITHIN = 9.0
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def test_two_copies_started_together_settle_with_three_409s_at_most(
     assert 1 <= conflicts(chat) <= 3
 
 
-def test_of_two_copies_the_older_stands_by_and_takes_over_within_ten_seconds_when_the_newer_dies(
+def test_of_two_copies_the_older_stands_by_and_takes_over_when_the_newer_dies(
     copy: Copy, chat: SimBot, sim: Simulator, talk: Talk
 ) -> None:
     older, newer = pair(copy, chat, sim)
@@ -151,7 +151,7 @@ def test_an_answer_that_a_copy_could_not_send_in_time_is_sent_by_the_other_one_o
     freezes(newer, sim)
     if cut_off:
         looks = chat.count("getWebhookInfo")
-        sim.wait(lambda: chat.count("getWebhookInfo") > looks, what="a second or more has passed")
+        sim.wait(lambda: chat.count("getWebhookInfo") > looks + 2, what="a second or more has passed")
         route.cut(sever=True)
         newer.process.send_signal(signal.SIGCONT)
     older.wait_output(TAKES_OVER)
