@@ -74,6 +74,7 @@ COMMANDS = {
     "doctor": "check for problems and suggest fixes",
     "backup": "save a copy of the database, also while the bot runs",
     "restore": "go back to a backup (the bot must be stopped)",
+    "move-store": "move the database to a PostgreSQL server, or back (the bot must be stopped)",
     "install": "set up automatic start (systemd, PM2, cron, ...)",
 }
 _NEEDS_NO_FILE = ("setup", "doctor", "install")  # the file of --env-file may be missing
@@ -151,7 +152,8 @@ def _main(argv: list[str] | None) -> int:
         config.export_network(env_file)
     try:
         if command is not None:
-            return _into_a_pipe(lambda: int(importlib.import_module(f"manage.{command}").run(env_file, arguments)))
+            module = command.replace("-", "_")
+            return _into_a_pipe(lambda: int(importlib.import_module(f"manage.{module}").run(env_file, arguments)))
         return _run(env_file, arguments)
     except ConfigError as error:
         began = "The bot did not start: its" if command is None else "The"
@@ -229,6 +231,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     for name in ("backup", "restore"):
         commands[name].add_argument("file", type=Path, metavar="FILE", help="the file of the backup")
+    told = "postgresql://user@host/database (the password is asked for), or `file`"
+    commands["move-store"].add_argument("target", metavar="URL", help=told)
     install = commands["install"]
     install.add_argument("kind", nargs="?", choices=_SUPERVISORS, metavar="KIND", help=", ".join(_SUPERVISORS))
     install.add_argument("--write", action="store_true", help="save the file in its place instead of printing it")

@@ -22,6 +22,7 @@ from psycopg.pq import TransactionStatus
 from psycopg.types.numeric import Int8BinaryDumper
 from psycopg.types.string import StrDumper
 
+from base.secrets import redact
 from base.stopwatch import Stopwatch
 from botapi.storage import StoreError
 from store import dialect, schema, server_errors, session
@@ -32,6 +33,7 @@ logging.getLogger("psycopg").setLevel(logging.ERROR)  # it warns of what is rais
 
 OLDEST = 14  # version of the server
 # A commit that is not durable is on the server's disk within a second: the server's crash may cost it, ours does not.
+AGAIN = ": the bot tries again by itself."
 _BEGIN = (b"BEGIN",)
 _BEGIN_DURABLE = (b"BEGIN", b"SET LOCAL synchronous_commit = on")
 _IN_TRANSACTION = (TransactionStatus.INTRANS, TransactionStatus.INERROR)
@@ -86,7 +88,10 @@ class Server:
         self.answered = Stopwatch()
         self.on_lost: Callable[[str], None] = lambda why: None
         self._asked: Stopwatch | None = None  # since the question that waits for its answer
-        known = conninfo_to_dict(url)
+        try:
+            known = conninfo_to_dict(url)
+        except psycopg.ProgrammingError as error:
+            raise StoreError(f"DATABASE_URL cannot be used: {redact(str(error).strip())}. Correct it.") from None
         self.host = str(known.get("host") or "localhost")
         port = str(known.get("port") or 5432)
         self.server = self.host if port == "5432" else f"{self.host}:{port}"
@@ -203,10 +208,13 @@ class Server:
             )
         return version
 
-    def refuse_others(self) -> None:
-        """For a copy that only waits. Raises StoreError for tables of another program, bot or newer version."""
+    def refuse_others(self) -> int:
+        """For who only waits or reads: the version of the tables, 0 where there are none yet.
+
+        Raises StoreError for tables of another program, bot or newer version.
+        """
         with self._refusing():
-            self._version()
+            return self._version()
 
     def execute(self, sql: str, values: Any = (), /) -> psycopg.Cursor[_Row]:
         """Run one statement; the first one of a transaction travels with its BEGIN."""
@@ -297,19 +305,21 @@ class Server:
         found = server_errors.meaning(error)
         if isinstance(error, server_errors.BUGS) and found is server_errors.OTHER:
             return None
-        happened, remedy = self._words(error, found)
+        happened, remedy = self.words(error)
         wait = "Nothing stored is lost; new commands and alerts wait"
         return f"{happened}. {wait}. {remedy}: the bot continues by itself."
 
     def _refusal(self, error: psycopg.Error) -> StoreError:
         """The error of a start."""
         found = server_errors.meaning(error)
-        happened, remedy = self._words(error, found)
+        happened, remedy = self.words(error)
         if found.away:
-            return StoreAway(f"{happened}. {remedy}: the bot tries again by itself.")
+            return StoreAway(f"{happened}. {remedy}{AGAIN}")
         return StoreError(f"{happened}. Nothing was changed. {remedy}, then start the bot again.")
 
-    def _words(self, error: psycopg.Error, found: server_errors.Meaning) -> tuple[str, str]:
+    def words(self, error: psycopg.Error) -> tuple[str, str]:
+        """What happened, and what to do."""
+        found = server_errors.meaning(error)
         parts = {"server": self.server, "host": self.host, "name": self.name, "error": server_errors.cause(error)}
         return found.happened.format_map(parts), found.remedy.format_map(parts)
 

@@ -154,6 +154,11 @@ def _log(path: Path) -> Path:
     return path.with_name(f"{path.name}-wal")
 
 
+def read_only(path: Path) -> sqlite3.Connection:
+    """Open a database that nobody writes, and leave it and what is beside it unchanged."""
+    return _read_only(path, in_use=_log(path).exists())
+
+
 def _read_only(path: Path, *, in_use: bool) -> sqlite3.Connection:
     """Without its log the file is complete, and `immutable` makes SQLite create and change no file beside it."""
     immutable = "" if in_use else "&immutable=1"
