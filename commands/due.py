@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -47,23 +47,17 @@ class Due:
         """Enqueue the answers that are due. Raises StoreError."""
         now = self._context.now()
         if not 0 <= now - self._planned_at < PLANNED_EVERY:  # at the start, daily, and when the clock was put back
-            self._each(self._store.schedules.planned_after(now), self._plan_again, now, within=math.inf)
+            self._plan_again(now)
             self._planned_at = now
-        self._each(self._store.schedules.due(now), self._answer, now, within=AT_ONCE)
-
-    def _each(
-        self, numbers: Iterable[int], do: Callable[[Scheduled, Chat, float], None], now: float, *, within: float
-    ) -> None:
-        """Do it for each in a transaction of its own: one that fails must not stop the others."""
-        ends_at = self._monotonic() + within
-        for number in numbers:
+        ends_at = self._monotonic() + AT_ONCE
+        for number in self._store.schedules.due(now):
             heartbeat()
             try:
                 with self._store.transaction():
                     one = self._store.schedules.get(number)
                     chat = None if one is None else self._store.chats.get(one.chat_id)
-                    if one is not None and one.at is not None and chat is not None:
-                        do(one, chat, now)
+                    if one is not None and chat is not None:
+                        self._answer(one, chat, now)
             except AlreadyReported:
                 raise
             except Exception:  # a bug in one command must not stop the others
@@ -72,14 +66,22 @@ class Due:
             if self._monotonic() > ends_at:
                 return
 
-    def _plan_again(self, one: Scheduled, chat: Chat, now: float) -> None:
-        """Correct a next time that is beyond its rule: a clock that was ahead planned it."""
-        try:
-            at = following(one, chat, now)
-        except Unreadable:
-            at = now  # `_answer` removes it
-        if one.at is not None and at < one.at:
-            self._store.schedules.set_at(one.id, at)
+    def _plan_again(self, now: float) -> None:
+        """Correct next times that are beyond their rules: a clock that was ahead planned them."""
+        chats = {chat.chat_id: chat for chat in self._store.chats.all()}
+        latest: dict[tuple[str, str], float] = {}  # of a rule in a zone: many chats have the same
+        for one in self._store.schedules.planned_after(now):
+            if one.at is None or one.chat_id not in chats:
+                continue
+            rule = one.rule, chats[one.chat_id].timezone
+            if rule not in latest:
+                heartbeat()
+                try:
+                    latest[rule] = following(one, chats[one.chat_id], now)
+                except Unreadable:
+                    latest[rule] = now  # `_answer` removes it
+            if latest[rule] < one.at:
+                self._store.schedules.bring_forward(one.id, latest[rule])
 
     def _answer(self, one: Scheduled, chat: Chat, now: float) -> None:
         name, *arguments = one.command.split()
@@ -91,6 +93,8 @@ class Due:
         except Unreadable:
             log.error("The rule %r of chat %d cannot be read; what it scheduled is removed", one.rule, chat.chat_id)
             self._store.schedules.remove(chat.chat_id, one.id)
+            if not self._may(one, chat, now):
+                return
             words = f"The times of “{one.command}” can't be read any more, so it was removed. Schedule it again:"
             self._send(one, chat, [Reply(text=f"{words} /schedule 09:00 {one.command}", misread=True)], now)
             return

@@ -46,9 +46,9 @@ class Schedules:
         )
         return [row["id"] for row in rows]
 
-    def planned_after(self, now: float) -> list[int]:
-        """The numbers of those whose next time is later than that."""
-        return [row["id"] for row in self._db.rows("SELECT id FROM schedules WHERE at > ?", (now,))]
+    def planned_after(self, now: float) -> list[Scheduled]:
+        """Those whose next time is later than that."""
+        return [_scheduled(row) for row in self._db.rows("SELECT * FROM schedules WHERE at > ? ORDER BY id", (now,))]
 
     def next_digest(self, chat_id: int) -> float | None:
         """When the chat's next digest comes, None for never."""
@@ -58,6 +58,10 @@ class Schedules:
     def set_at(self, number: int, at: float | None) -> None:
         """When it is due next, None for paused."""
         self._db.write("UPDATE schedules SET at = ? WHERE id = ?", (at, number))
+
+    def bring_forward(self, number: int, at: float) -> None:
+        """It is due at that time if it was to be due later."""
+        self._db.write("UPDATE schedules SET at = ? WHERE id = ? AND at > ?", (at, number, at))
 
     def answered(self, number: int, *, at: float, delivery: int) -> None:
         """It was answered by the messages up to this delivery, and is due next at that time."""

@@ -112,7 +112,8 @@ def test_a_rule_that_cannot_be_read_stops_no_other_chat(desk: Desk) -> None:
     """A rule of an older version, a zone that this machine no longer knows, a file edited by hand."""
     desk.subscribe(1)
     desk.subscribe(2)
-    desk.store._db.write("UPDATE schedules SET rule = 'whenever' WHERE chat_id = 1")
+    desk.subscribe(3, subscribed=False)
+    desk.store._db.write("UPDATE schedules SET rule = 'whenever' WHERE chat_id IN (1, 3)")
     desk.clock = at("2026-11-24 09:00")
     assert desk.tick()
     (one, words), (two, digest) = desk.told()

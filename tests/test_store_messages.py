@@ -114,3 +114,16 @@ def test_messages_that_were_sent_anew_use_up_no_place_of_a_history(store: Store)
         deliver(store, 12)
     found = store.history.newest(7, limit=3)
     assert [(entry.alert.key, entry.how) for entry in found] == [("3", "sent"), ("2", "sent"), ("1", "sent")]
+
+
+def test_the_alerts_of_a_time_are_those_that_came_in_it_newest_first_whatever_became_of_them(store: Store) -> None:
+    for number, key in enumerate("abcd"):
+        store.messages.add_alert(whale(key), now=NOW)
+        if key in "ac":
+            made = store.messages.enqueue(7, "sendMessage", {}, now=NOW + number, bundle=key)
+            store.messages.add_to_bundle(made, key)
+        else:
+            store.messages.hold(7, key, why="muted", at=NOW + number)
+    found = store.history.between(7, NOW + 1, NOW + 3)
+    assert [(one.alert.key, one.how, one.at) for one in found] == [("c", "pending", NOW + 2), ("b", "muted", NOW + 1)]
+    assert store.history.between(8, NOW, NOW + 9) == []

@@ -28,13 +28,21 @@ def test_it_is_due_from_its_second_on_the_longest_due_first_and_not_while_its_me
     later, now, first = add(store, at=NOW + 1), add(store), add(store, at=NOW - 60)
     add(store, at=None)
     assert store.schedules.due(NOW) == [first, now]
-    assert store.schedules.planned_after(NOW) == [later]
+    assert [one.id for one in store.schedules.planned_after(NOW)] == [later]
     store.schedules.answered(first, at=NOW - 1, delivery=say(store, 7, "liquidations"))
     assert store.schedules.due(NOW) == [now]
     store.settle_sent(pending(store)[0], message_id=1, now=NOW)
     assert store.schedules.due(NOW) == [first, now]
     store.schedules.set_at(first, None)
     assert store.schedules.due(NOW) == [now]
+
+
+def test_a_time_is_brought_forward_and_never_put_off(store: Store) -> None:
+    number, paused = add(store), add(store, at=None)
+    for at, kept in ((NOW + 1, NOW), (NOW - 1, NOW - 1)):
+        for one in (number, paused):
+            store.schedules.bring_forward(one, at)
+        assert [one.at for one in store.schedules.of_chat(7)] == [kept, None]
 
 
 def test_the_next_digest_is_the_earliest_that_is_not_paused(store: Store) -> None:
