@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 
 import pytest
+from conftest import OWNER, Run
 from hypothesis import given
 from hypothesis import strategies as st
 from storekit import written
 from test_watch_whale_monitor import VENUE, Watch, watch  # noqa: F401 - a fixture
 
 from botapi.storage import StoreError
+from simulation.account import SimBot
 from store.levels import Levels
 from venues.availability import FORGIVEN_IN, SLOWEST, Health
 from venues.kraken import Kraken
@@ -69,6 +71,24 @@ def test_429_and_retry_after_make_the_rounds_rarer_and_a_broken_answer_does_not(
     watch.tick(after=1)
     assert " coins every 8.2 s, checked" in watch.health().line(watch.clock)
     watch.sim.clear_faults()
+
+
+def test_ticks_in_quick_succession_ask_for_one_candle_each_and_rare_ones_for_three(watch: Watch) -> None:  # noqa: F811
+    watch.sim.market.give_past(8)
+    watch.restart("BTC", "ETH", "SOL", "BNB", "XRP")
+
+    def asked(*, after: float) -> int:
+        before = len(watch.sim.market.calls)
+        watch.tick(after=after)
+        return sum("klines" in call.path for call in watch.sim.market.calls[before:])
+
+    assert [asked(after=after) for after in (0, 4, 4, 60, 4)] == [3, 1, 1, 3, 1]
+
+
+def test_without_a_setting_the_interval_follows_from_the_coins_and_is_shown(run_bot: Run, chat: SimBot) -> None:
+    run_bot(WHALE_INTERVAL="auto", SYMBOLS="BTC,ETH,SOL,BNB,XRP,DOGE,ADA,AVAX,LINK,TON").wait_output("every 4.4 s")
+    chat.send_text(OWNER, "/status")
+    chat.wait_text("10 coins every 4.4 s, checked", chat_id=OWNER)
 
 
 def test_trades_that_are_no_news_are_written_every_fifteen_seconds(watch: Watch) -> None:  # noqa: F811

@@ -27,7 +27,7 @@ from watch.thresholds import Thresholds, smallest
 
 log = logging.getLogger(__name__)
 
-SELDOM = 10.0  # seconds between two ticks, from which each may ask for several candles
+SELDOM = 10.0  # seconds since the last tick, after which one may ask for several candles
 WRITE_EVERY = 15.0  # seconds for which bars and cursors may wait in memory
 BEGUN_FOR = 3600.0  # seconds for which it is known that a bar was stored
 
@@ -41,7 +41,7 @@ class WhaleMonitor:
     def __init__(self, context: Context, venues: Sequence[SpotVenue], *, write_every: float = WRITE_EVERY) -> None:
         self._symbols, self._store, self._now = context.symbols, context.store, context.now
         self._published, self._write_every = context.published, write_every
-        self._written_at = 0.0
+        self._written_at = self._ticked_at = 0.0
         self._begun: set[tuple[str, int]] = set()  # bars that are stored, as far as they were built then
         self._every = context.settings.whale_interval_seconds
         self._no_such_coin = context.no_such_coin
@@ -63,7 +63,8 @@ class WhaleMonitor:
         Raises StoreError.
         """
         self.feeds.begin_tick()
-        symbols = self._symbols()
+        symbols, now = self._symbols(), self._now()
+        rested, self._ticked_at = abs(now - self._ticked_at), now
         self._forget_removed(symbols)
         thresholds = smallest(self._store, "whales", {coin: self.default_threshold(coin) for coin in symbols})
         before = dict(self._serving)
@@ -77,7 +78,7 @@ class WhaleMonitor:
         if served and not self.feeds.stopping:
             self._thresholds.refresh(next(iter(served)), now=self._now())
             serving = {symbol: venue for venue, use in served.items() for symbol in use.symbols}
-            self._candles.fill(serving, most=1 if self.interval() < SELDOM else A_TICK)
+            self._candles.fill(serving, most=A_TICK if rested >= SELDOM else 1)
 
     def look_again(self) -> None:
         """Read the coins of `unfinished` once more, sooner than the next tick. Raises StoreError."""
