@@ -12,13 +12,17 @@ from pathlib import Path
 from base import config, exit_codes, text
 from base.shell import bot_command
 from botapi.storage import StoreError
-from manage import instance
+from manage import instance, server
 from store import backup
 
 
 def run(env_file: Path, arguments: argparse.Namespace) -> int:
     """0: the copy is complete. 1: there is none, and a sentence says why."""
-    database, target = instance.look(config.place(env_file)).folder / "bot.db", arguments.file.absolute()
+    settings, target = config.place(env_file), arguments.file.absolute()
+    if settings.database_url:
+        command = server.by_hand(settings, "pg_dump", "--format=custom", f"--file={target}")
+        return _failed(f"The bot stores everything on a PostgreSQL server (DATABASE_URL). To save it: {command}")
+    database = instance.look(settings).folder / "bot.db"
     if target.exists():
         return _failed(f"{target} exists already, so nothing was written. Give another name.")
     if not database.exists():

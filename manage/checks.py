@@ -259,6 +259,11 @@ def _refusal(place: Path) -> int | None:
 
 def database(subject: Subject) -> Iterator[Finding]:
     """Whether the database is sound, damaged, or another program's or version's. Only reads it."""
+    if subject.settings is not None and subject.settings.database_url:
+        from manage import server
+
+        yield from server.findings(subject.settings)
+        return
     path = subject.folder / "bot.db" if subject.folder is not None else None
     if path is None:
         return

@@ -15,12 +15,18 @@ from base.shell import bot_command
 from botapi.storage import StoreError
 from lock import InstanceLock, LockError
 from machine.folders import FolderError, bot_folder
+from manage import server
 from store import backup
 
 
 def run(env_file: Path, arguments: argparse.Namespace) -> int:
     """0: the next start uses the backup. 1: nothing was changed, and a sentence says why."""
     settings, file = config.place(env_file), arguments.file.absolute()
+    if settings.database_url:
+        command = server.by_hand(settings, "pg_restore", "--clean", "--if-exists", str(file))
+        print("The bot stores everything on a PostgreSQL server (DATABASE_URL).", file=sys.stderr)
+        print(f"To go back to what pg_dump saved, stop every copy of the bot and run: {command}", file=sys.stderr)
+        return exit_codes.PROBLEM
     try:
         backup.check(file)
         folder = bot_folder(settings.bot_id, settings.data_dir)

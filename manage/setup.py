@@ -29,7 +29,7 @@ from machine.holder import Holder, stop_command, user_name
 from manage import instance
 from service import state
 from service.owner import invitation
-from store import Store
+from store import Store, place
 
 EVERY = 0.5  # seconds between two looks at whether the link was opened
 _LEFT = "Nothing was changed."
@@ -133,7 +133,7 @@ def _finish(env_file: Path, settings: Settings, username: str, *, link: bool, ch
     holder = running.holder
     if link:
         if holder is not None:
-            return _link_of_running(running.folder, holder, username)
+            return _link_of_running(settings, running.folder, holder, username)
         from service import run as process  # the whole bot, only to be claimed
 
         return process.run(settings, env_file=env_file, link=Link.ONLY)
@@ -146,7 +146,7 @@ def _finish(env_file: Path, settings: Settings, username: str, *, link: bool, ch
     return exit_codes.STOPPED
 
 
-def _link_of_running(folder: Path, holder: Holder, username: str) -> int:
+def _link_of_running(settings: Settings, folder: Path, holder: Holder, username: str) -> int:
     """Have the bot that runs already take the owner; this process only shows the link and waits."""
     if holder.user not in ("", user_name()):
         print(f"The bot runs as user {holder.user}. Run this as that user, or set {OWNER} and restart the bot.")
@@ -156,7 +156,7 @@ def _link_of_running(folder: Path, holder: Holder, username: str) -> int:
         print(f"The running bot is a different version: restart it first. To stop it: {stop_command(holder)}")
         return exit_codes.PROBLEM
     try:
-        store = Store(folder / "bot.db")
+        store = Store(place(settings.database_url, folder / "bot.db", bot_id=settings.bot_id))
     except StoreError as error:
         print(error, file=sys.stderr)
         return exit_codes.PROBLEM

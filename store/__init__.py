@@ -44,6 +44,15 @@ _RENAME_FACTS = (
 )
 
 
+def place(database_url: str, file: Path, *, bot_id: int) -> Path | Engine:
+    """Where a bot of these settings keeps its data. Raises StoreError for a URL that cannot be used."""
+    if not database_url:
+        return file
+    from store.postgres import Server  # with its driver, which a bot with a file does not need
+
+    return Server(database_url, bot_id=bot_id)
+
+
 class Store:
     """The bot's database: a file (its folder exists), or another engine. Raises StoreError when it cannot be used.
 

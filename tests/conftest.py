@@ -68,6 +68,7 @@ PROCESS_TESTS = {
     "test_manage_install",
     "test_manage_logs",
     "test_manage_move_store",
+    "test_manage_server",
     "test_manage_status",
     "test_manage_stop",
     "test_outage",
