@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
+from typing import TypeVar
 
 from alerts.digest import DAY, Digests
 from base import schedules, text, zones
@@ -15,6 +16,7 @@ from commands.context import Button, Context, Keyboard, Reply, Usage, run_button
 from store.rows import Chat, Scheduled
 from store.schedules import DIGEST
 
+T = TypeVar("T")
 Run = Callable[[Context, Update, list[str]], list[Reply]]
 Shown = Mapping[str, tuple[str, Run]]  # what may be scheduled: by each of its names, the command's name and function
 
@@ -39,6 +41,8 @@ def schedule(context: Context, update: Update, arguments: list[str], shown: Show
     if place is None:
         names = ", ".join(dict.fromkeys(name for name, _ in shown.values()))
         raise Usage(f"Say when, and then which of these commands: {names}.")
+    if place == 0:
+        raise Usage("Say when first, then the command.", meant=_turned(arguments))
     rule, (name, run), rest = _rule(arguments[:place]), shown[_bare(arguments[place])], arguments[place + 1 :]
     command = " ".join([name, *rest])
     if len(command) > LENGTH:
@@ -52,7 +56,7 @@ def schedule(context: Context, update: Update, arguments: list[str], shown: Show
     if name == DIGEST and rest:
         raise Usage("A digest covers the time since the one before, so nothing follows the word.")
     if name != DIGEST:
-        run(context, replace(update, kind=KIND), rest)  # raises what it would say at its time
+        _try(partial(run, context, replace(update, kind=KIND), rest))
     one = replace(one, id=context.store.schedules.add(one))
     said = [f"Scheduled: {_line(context, chat, one)}"]
     if chat.quiet:
@@ -70,13 +74,12 @@ def digest(context: Context, update: Update, arguments: list[str]) -> list[Reply
         return [Reply(text=" ".join([*states, DIGEST_HELP]))]
     if word == "now":
         return [Reply(text=composer(context).compose(chat, since=now - DAY, until=now), html=True)]
-    rule = None if word == "off" else _rule(arguments)
+    new = None if word == "off" else _new(context, update, chat, _rule(arguments), DIGEST)
     for one in known:
         kept.remove(chat.chat_id, one.id)
-    if rule is None:
+    if new is None:
         return [Reply(text="Digests are off.")]
     _room(kept.of_chat(chat.chat_id))
-    new = _new(context, update, chat, rule, DIGEST)
     kept.add(new)
     return [Reply(text=f"Digest: {_times(context, chat, new)}.")]
 
@@ -112,10 +115,26 @@ def _bare(word: str) -> str:
 
 
 def _rule(words: list[str]) -> schedules.Schedule:
+    return _try(partial(schedules.parse, " ".join(words)))
+
+
+def _try(do: Callable[[], T]) -> T:
+    """Do it. Raises Usage without what may have been meant: that is not all of what was typed."""
     try:
-        return schedules.parse(" ".join(words))
+        return do()
     except Unreadable as problem:
-        raise Usage(str(problem)) from None  # what a zone may mean is no whole rule
+        raise Usage(str(problem)) from None
+
+
+def _turned(words: list[str]) -> list[str]:
+    """What is meant by `chart BTC every 4h`: the times at the end go to the front."""
+    for place in range(1, len(words)):
+        try:
+            schedules.parse(" ".join(words[place:]))
+        except Unreadable:
+            continue
+        return [" ".join([*words[place:], *words[:place]])]
+    return []
 
 
 def _new(context: Context, update: Update, chat: Chat, rule: schedules.Schedule, command: str) -> Scheduled:

@@ -60,7 +60,7 @@ def test_times_and_commands_as_people_write_them(desk: Desk, typed: str, rule: s
         ("09:00 mute 2h", "which of these commands"),
         ("09:00 stop", "which of these commands"),
         ("09:00 users", "which of these commands"),
-        ("chart BTC", "Give a time (09:00), an interval (every 4h) or a cron expression."),
+        ("chart BTC", "Say when first, then the command."),
         ("25:00 chart BTC", "I can't read “25:00” as a time"),
         ("every 5m chart BTC", "I can't read “5m” as a time"),
         ("cron * * * * * chart BTC", "The shortest interval is 15 minutes"),
@@ -78,6 +78,22 @@ def test_what_cannot_be_scheduled_is_said_and_changes_nothing(desk: Desk, typed:
     assert why in said
     assert "Example: /schedule 09:00 chart BTC" in said
     assert kept(desk) == []
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("chart BTC every 4h", "every 4h chart BTC"),
+        ("chart BTC 7d 09:00 mon-fri", "09:00 mon-fri chart BTC 7d"),
+        ("price BTC ETH cron 0 8 * * 1", "cron 0 8 * * 1 price BTC ETH"),
+        ("digest mon", "mon digest"),
+    ],
+)
+def test_with_the_times_at_the_end_a_button_has_them_in_front(desk: Desk, typed: str, meant: str) -> None:
+    (reply,) = desk.replies(f"/schedule {typed}")
+    assert reply.keyboard == (((meant, f"run:schedule {meant}"),),)
+    desk.press(reply.keyboard[0][0][1])
+    assert len(kept(desk)) == 1
 
 
 @given(st.text(alphabet=st.sampled_from("0123456789: everyhmonpricechartBTC*/-,#"), max_size=40))
