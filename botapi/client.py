@@ -47,7 +47,7 @@ CONNECT_TIMEOUT = 4.0  # a lost SYN is repeated after 1 and 3 s; after that a ne
 CALL_TIMEOUT = 20.0  # seconds for a call that sends something
 ASK_TIMEOUT = 5.0  # seconds for a call that only asks, or may be made twice
 NOT_BOT_API = "an answer that is not from the Bot API"
-ALLOWED_UPDATES = ("message", "edited_message", "callback_query", "my_chat_member")
+ALLOWED_UPDATES = ("message", "edited_message", "callback_query", "my_chat_member", "inline_query")
 
 apihelper: Any = telebot.apihelper  # the module has no type hints
 

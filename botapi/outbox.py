@@ -345,6 +345,6 @@ class Outbox:
             log.warning("Chat %d can no longer be reached (%s); its alerts are off", delivery.chat_id, reason)
         elif lost:
             log.info("A message in chat %d could not be edited: %s", delivery.chat_id, reason)
-        elif delivery.method != "answerCallbackQuery":
+        elif not delivery.method.startswith("answer"):  # of a button or an inline query, which comes too late
             log.error("A message to chat %d was refused for good: %s", delivery.chat_id, reason)
         return 0.0

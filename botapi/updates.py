@@ -17,11 +17,11 @@ class Update:
     """One Bot API Update in the bot's own terms.
 
     kind: `message`, `edited` (a message was changed), `callback` (a button), `membership` (the bot's own status in a
-    chat changed), `migration` (a group became a supergroup), `schedule` (a scheduled command, which nobody sent) or
-    `other`. `at` is Telegram's time in unix seconds, 0 if unknown. Names are one line; the only @ in `user_name` is
-    before the person's user name. `chat_handle`: the chat's @name without the @, "" if it has none. `status`, of a
-    membership: one of GONE, `member` when the bot came (to a channel: also when it may post since then), else "".
-    `posts`: may the bot post in this channel?
+    chat changed), `inline` (someone types `@bot btc` in some chat), `migration` (a group became a supergroup),
+    `schedule` (a scheduled command, which nobody sent) or `other`. `at` is Telegram's time in unix seconds, 0 if
+    unknown. Names are one line; the only @ in `user_name` is before the person's user name. `chat_handle`: the chat's
+    @name without the @, "" if it has none. `status`, of a membership: one of GONE, `member` when the bot came (to a
+    channel: also when it may post since then), else "". `posts`: may the bot post in this channel?
     """
 
     update_id: int
@@ -78,6 +78,17 @@ def parse(raw: dict[str, Any]) -> Update:
             thread_id=_thread(message),
             **_chat(message["chat"]),
             **_person(query["from"]),
+        )
+    if "inline_query" in raw:
+        query, person = raw["inline_query"], _person(raw["inline_query"]["from"])
+        return Update(
+            update_id=update_id,
+            kind="inline",
+            callback_id=str(query["id"]),
+            text=_words(query.get("query")),
+            chat_id=person["user_id"],
+            chat_kind="private",
+            **person,
         )
     if "my_chat_member" in raw:
         change = raw["my_chat_member"]

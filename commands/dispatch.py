@@ -13,7 +13,7 @@ from dataclasses import replace
 from alerts.publish import fits
 from base.typed import Unreadable
 from botapi.updates import Update
-from commands import basics, channels, coins, keyboard, levels, times
+from commands import basics, channels, coins, keyboard, levels, prices, times
 from commands.context import RUN, Button, Context, Reply, UnknownCoin, run_button
 from commands.table import SYNONYMS, TABLE, known
 
@@ -78,6 +78,10 @@ class Commands:
         buttons = _buttons([(f"/{whole}", whole)])
         words = f"Unknown command /{name}. Did you mean /{meant}? All commands: /help"
         return Reply(text=words, keyboard=(tuple(buttons),) if buttons else (), misread=True)
+
+    def inline(self, update: Update) -> list[dict[str, object]]:
+        """What someone who is allowed may choose from (Bot API InlineQueryResult)."""
+        return prices.inline(self.context, update)
 
     def shows(self, update: Update) -> bool:
         """Is this one of the commands that only show something?"""

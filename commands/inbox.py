@@ -96,6 +96,9 @@ class Inbox:
                 self._store.unsubscribe(update.chat_id, note="alerts ended: the bot was removed or blocked there")
         elif self._claim(update):
             pass
+        elif update.kind == "inline":
+            if self._judge(update) is Verdict.RUN:
+                self._answer_inline(update)
         elif update.kind in ("message", "callback") and (verdict := self._judge(update)) is not Verdict.RUN:
             if verdict is Verdict.TELL and self._access.admits(update):
                 self._say(update, Reply(text=TOO_MANY, toast=update.kind == "callback"))
@@ -111,6 +114,13 @@ class Inbox:
         elif update.kind in ("message", "callback"):
             for reply in self._commands.run(update):
                 self._say(update, reply)
+
+    def _answer_inline(self, update: Update) -> None:
+        """Prices, and nothing for people who are not allowed."""
+        found = self._commands.inline(update) if self._access.admits(update) else []
+        answer = {"inline_query_id": update.callback_id, "results": found, "cache_time": 5, "is_personal": True}
+        enqueue, number = self._store.messages.enqueue, update.update_id or None
+        enqueue(update.chat_id, "answerInlineQuery", answer, now=self._now(), lane=TOASTS, update_id=number)
 
     def _judge(self, update: Update) -> Verdict:
         """May this run now? A flood of one person or group must not hold up the others. The owner's always may."""

@@ -1,4 +1,4 @@
-"""Prices on demand, from the five-minute bars that the bot keeps: /price and /top."""
+"""Prices on demand, from the five-minute bars that the bot keeps: /price, /top, and `@bot btc` in any chat."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from collections.abc import Iterable
 
 from base import text, typed
 from botapi.updates import Update
-from commands.context import Context, Reply, Usage
+from commands.context import Context, Reply, Usage, as_symbol
 from venues.trades import BAR_SECONDS, Bar
 
 DAY, WEEK = 86400.0, 7 * 86400.0
 SHORTEST = 3600.0
 STALE = 900.0  # seconds without a look, from which it is said
+INLINE = 20  # coins that are offered; Telegram takes up to 50
 FULL = 5  # coins with two lines each; more of them are a table
 NONE_YET = "No price{} yet; the first look takes a minute. Is a source down? See /status."
 
@@ -28,6 +29,22 @@ def price(context: Context, update: Update, arguments: list[str]) -> list[Reply]
     table = len(symbols) > FULL
     lines = [_table(bars)] if table else [_described(context, bar) for bar in bars]
     return [Reply(text="\n".join([*lines, *_notes(context, symbols, bars, DAY if table else 0.0)]), html=True)]
+
+
+def inline(context: Context, update: Update) -> list[dict[str, object]]:
+    """The prices of the coins whose names begin with what is typed, each as a message that may be sent."""
+    words = tuple(as_symbol(word, context.symbols) for word in update.text.split())
+    named = [symbol for symbol in context.symbols if not words or symbol.startswith(words)]
+    return [
+        {
+            "type": "article",
+            "id": bar.symbol,
+            "title": f"{bar.symbol} {text.price(bar.close)}",
+            "description": f"{text.percent(_change(bar))} · {text.usd(bar.buy_usd + bar.sell_usd)} USD traded",
+            "input_message_content": {"message_text": _described(context, bar), "parse_mode": "HTML"},
+        }
+        for bar in _bars(context, named[:INLINE], DAY)
+    ]
 
 
 def top(context: Context, update: Update, arguments: list[str]) -> list[Reply]:

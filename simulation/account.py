@@ -218,6 +218,15 @@ class SimBot:
             }
             return self.updates.add({"callback_query": query})
 
+    def type_inline(self, user_id: int, text: str) -> int:
+        """A person types `@bot text` in some chat. Returns the update id."""
+        with self._hub.lock:
+            self._callback_number += 1
+            query_id = f"{self.id}{self._callback_number:09d}"
+            self.chats.callbacks.add(query_id)
+            asked = {"id": query_id, "from": self.chats.user(user_id, "Ann"), "query": text, "offset": ""}
+            return self.updates.add({"inline_query": asked})
+
     def membership(
         self,
         chat_id: int,

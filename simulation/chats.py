@@ -107,6 +107,7 @@ class Chats:
             "editmessagereplymarkup": lambda params: self._edit("editMessageReplyMarkup", params),
             "deletemessage": self._delete,
             "answercallbackquery": self._answer_callback,
+            "answerinlinequery": self._answer_inline,
             "setmycommands": self._set_commands,
             "getmycommands": lambda _: self.commands,
             "getchat": lambda params: self._chat(params).about,
@@ -219,6 +220,13 @@ class Chats:
             raise ApiError(400, "Bad Request: query is too old and response timeout expired or query ID is invalid")
         text = str(params.get("text", ""))
         self._deliver(Sent("answerCallbackQuery", 0, text, params, 0, time.time()))
+        return True
+
+    def _answer_inline(self, params: Params) -> bool:
+        if str(params.get("inline_query_id", "")) not in self.callbacks:
+            raise ApiError(400, "Bad Request: query is too old and response timeout expired or query ID is invalid")
+        results = _json(params, "results", "Bad Request: can't parse inline query results JSON object")
+        self._deliver(Sent("answerInlineQuery", 0, " ".join(row["title"] for row in results), params, 0, time.time()))
         return True
 
     def _set_commands(self, params: Params) -> bool:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from conftest import OWNER, TOKEN, Run
 from test_commands import NOW, Desk
 
+from simulation.account import SimBot
+from simulation.simulator import Simulator
 from store import Store
 from store.coins import Coins
 from venues.trades import Bar
@@ -87,3 +92,29 @@ def test_a_made_up_test_alert_has_the_price_of_its_coin(desk: Desk) -> None:
     keep(desk.store, "BTC", 76_000, 77_000)
     assert "USD at 77,000" in desk.say("/test liquidations")
     assert "price 77,000 → 77,038" in desk.say("/test whales")
+
+
+def test_prices_are_offered_in_any_chat_to_allowed_people_only(
+    sim: Simulator, chat: SimBot, run_bot: Run, tmp_path: Path
+) -> None:
+    folder = tmp_path / "data" / TOKEN.partition(":")[0]
+    folder.mkdir(parents=True)
+    store = Store(folder / "bot.db")
+    store.markets.add_bars([Bar(coin, int(time.time() - 600), 40, 44, 40, 44, 1e6, 1e6) for coin in ("BTC", "ETH")])
+    store.close()
+    run_bot().wait_output("Polling: running")
+
+    def offered(user_id: int, typed: str) -> str:
+        before = chat.delivered
+        chat.type_inline(user_id, typed)
+        sim.wait(lambda: chat.delivered > before, 10, what="an answer")
+        answer = chat.sent[-1]
+        assert (answer.method, str(answer.params["cache_time"])) == ("answerInlineQuery", "5")
+        assert str(answer.params["is_personal"]).lower() == "true"
+        return answer.text
+
+    assert offered(OWNER, "b") == offered(OWNER, "bitcoin") == "BTC 44"
+    assert offered(OWNER, "") == offered(OWNER, "btcusdt eth") == "BTC 44 ETH 44"
+    first = json.loads(str(chat.sent[-1].params["results"]))[0]
+    assert first["input_message_content"]["message_text"].startswith("<b>BTC 44</b> · +10.0 %")
+    assert [offered(OWNER, "xyz"), offered(4711, "btc"), offered(4711, "")] == ["", "", ""]
