@@ -101,12 +101,14 @@ def main(argv: list[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")  # a Windows pipe is cp1252: no character may cost the line
     try:
         return _main(argv)
-    except ModuleNotFoundError as error:
-        if (Path(__file__).parent / str(error.name).partition(".")[0]).exists():
+    except ImportError as error:
+        server = "psycopg" in f"{error.name} {error}"  # it may also be there without what it stands on
+        missing = isinstance(error, ModuleNotFoundError)
+        if not server and (not missing or (Path(__file__).parent / str(error.name).partition(".")[0]).exists()):
             raise
-        server = str(error.name).startswith("psycopg")
         needs = "and DATABASE_URL needs it. To install it" if server else "so the bot cannot run. To install it"
-        print(f"The Python package {error.name} is missing, {needs}:", file=sys.stderr)
+        package = "psycopg" if server else error.name
+        print(f"The Python package {package} is missing, {needs}:", file=sys.stderr)
         commands = shell.installing("requirements-postgres.txt" if server else "requirements.txt")
         print("\n".join(f"    {line}" for line in commands), file=sys.stderr)
         return exit_codes.BAD_SETTINGS

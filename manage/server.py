@@ -27,9 +27,9 @@ def findings(settings: Settings) -> Iterator[Finding]:
     try:
         from store import leader, schema
         from store.postgres import Server
-    except ModuleNotFoundError as error:
+    except ImportError:
         fix = ", then: ".join(installing("requirements-postgres.txt"))
-        yield Finding("database", "problem", f"DATABASE_URL needs the package {error.name}", fix)
+        yield Finding("database", "problem", "DATABASE_URL needs the package psycopg", fix)
         return
     try:
         with closing(Server(settings.database_url, bot_id=settings.bot_id, name="CryptoSat doctor")) as server:

@@ -75,6 +75,7 @@ PROCESS_TESTS = {
     "test_relay",
     "test_service_watchdog",
     "test_service_web",
+    "test_store_server",
     "test_stopping",
     "test_supervisors",
     "test_two_copies",

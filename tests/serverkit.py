@@ -25,7 +25,7 @@ DO $$ DECLARE found text; BEGIN
         LOOP EXECUTE format('ALTER SEQUENCE %I RESTART', found); END LOOP;
 END $$
 """
-_OTHERS = (
+OTHERS = (
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
     "WHERE datname = current_database() AND pid <> pg_backend_pid()"
 )
@@ -67,4 +67,4 @@ def own_database() -> Iterator[str]:
 
 def empty(url: str, *, anew: bool = False) -> None:
     """End all sessions and leave no row; anew: no table either."""
-    execute(url, "SET synchronous_commit = off", _OTHERS, _ANEW if anew else _EMPTY)
+    execute(url, "SET synchronous_commit = off", OTHERS, _ANEW if anew else _EMPTY)
