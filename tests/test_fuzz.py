@@ -435,6 +435,11 @@ def complaints() -> Iterator[list[str]]:
 
 def check_payload(method: str, payload: dict[str, Any]) -> None:
     """Would Telegram take it, and is all markup in it ours? (Bot API, sendMessage and the like.)"""
+    if method == "answerInlineQuery":
+        for found in payload["results"]:
+            content = found["input_message_content"]
+            check_payload("sendMessage", content | {"text": content["message_text"]})
+        return
     said = payload.get("caption" if "attachment" in payload else "text", "")
     if payload.get("parse_mode") == "HTML":
         said, entities = parse_html(said)
@@ -489,6 +494,9 @@ def check_no_effect(desk: Desk, content: dict[str, Any], before: dict[str, Any],
     for chat, method, payload in said:
         if "callback_query" in content:
             assert (method, payload["text"][:11]) == ("answerCallbackQuery", "Only people")
+            continue
+        if "inline_query" in content:
+            assert (method, payload["results"]) == ("answerInlineQuery", [])
             continue
         assert method == "sendMessage"
         asks = payload["text"].endswith("wants to use this bot.")
