@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 from base.text import duration
 from botapi.storage import StoreError
@@ -21,6 +21,7 @@ from store.fifo_lock import FifoLock
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
 PRUNED_AT_ONCE = 500  # rows in one transaction
 
 
@@ -77,7 +78,7 @@ class Database:
     def savepoint(self) -> Iterator[None]:
         """Inside a transaction: undo what is inside when an exception leaves it, and nothing else."""
         with self._lock:
-            self.engine.execute("SAVEPOINT inside")
+            self.engine.post("SAVEPOINT inside")
             try:
                 yield
             except BaseException:  # as above
@@ -87,25 +88,25 @@ class Database:
                 raise
             self.engine.execute("RELEASE inside")
 
-    def write(self, sql: str, values: tuple[Any, ...] = ()) -> int:
-        """One statement, as a transaction of its own or as a part of the one around it. Returns the rows changed."""
-        with self._lock:
-            if self._depth == 0:
-                with self.transaction():
-                    return self.engine.execute(sql, values).rowcount
-            try:
-                return self.engine.execute(sql, values).rowcount
-            except self.engine.errors as error:
-                raise self._known(error) from error
+    def write(self, sql: str, values: tuple[Any, ...] = ()) -> None:
+        """One statement, as a transaction of its own or as a part of the one around it; its end may raise for it."""
+        self._run(self.engine.post, sql, values)
+
+    def change(self, sql: str, values: tuple[Any, ...] = ()) -> int:
+        """As `write`, at once. Returns the rows changed."""
+        return self._run(self.engine.execute, sql, values).rowcount
 
     def insert(self, sql: str, values: tuple[Any, ...] = ()) -> int:
-        """An INSERT of one row into a table with the column `id`, as `write`. Returns the id that it was given."""
+        """An INSERT of one row into a table with the column `id`, at once. Returns the id that it was given."""
+        return self._run(self.engine.insert, sql, values)
+
+    def _run(self, statement: Callable[[str, tuple[Any, ...]], T], sql: str, values: tuple[Any, ...]) -> T:
         with self._lock:
             if self._depth == 0:
                 with self.transaction():
-                    return self.engine.insert(sql, values)
+                    return statement(sql, values)
             try:
-                return self.engine.insert(sql, values)
+                return statement(sql, values)
             except self.engine.errors as error:
                 raise self._known(error) from error
 
@@ -133,7 +134,7 @@ class Database:
     def prune(self, table: str, key: str, where: str, values: tuple[Any, ...]) -> None:
         """Delete the rows of a table in small transactions, so that commands get their turn between them."""
         some = f"SELECT {key} FROM {table} WHERE {where} LIMIT {PRUNED_AT_ONCE}"
-        while self.write(f"DELETE FROM {table} WHERE ({key}) IN ({some})", values) == PRUNED_AT_ONCE:
+        while self.change(f"DELETE FROM {table} WHERE ({key}) IN ({some})", values) == PRUNED_AT_ONCE:
             pass
 
     def unreadable(self, what: str, why: object) -> None:

@@ -54,9 +54,17 @@ def plain(values: Values, names: tuple[str, ...]) -> list[Any]:
     return [_plain(value) for value in found]
 
 
+def ready(sql: str, values: Values) -> tuple[bytes, list[Any] | None]:
+    """The statement and its values, as the driver takes them. Raises OverflowError, UnicodeEncodeError."""
+    query, names = translate(sql)
+    return query, plain(values, names) if values else None
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, int):  # True and False are
         if not -_FITS <= value < _FITS:
             raise OverflowError(f"{value} is too large for an integer of the database")
         return int(value)
+    if isinstance(value, str) and not value.isascii():
+        value.encode()  # raises for half of a surrogate pair: here, and not when the statement travels
     return None if value != value else value  # a float that is no number

@@ -68,6 +68,12 @@ class Engine(Protocol):
     def execute(self, sql: str, values: Any = (), /) -> Cursor:
         """Run one statement: alone it is a transaction, after `begin` a part of that one."""
 
+    def post(self, sql: str, values: Any = (), /) -> object:
+        """Run one statement of a transaction, whose answer nobody needs, at the latest with the next one.
+
+        What it raises, that one raises, or `commit`.
+        """
+
     def insert(self, sql: str, values: Values) -> int:
         """An INSERT of one row into a table with the column `id`; returns that of the new row."""
 

@@ -92,7 +92,7 @@ class Levels:
 
     def move(self, before: Level, after: Level) -> bool:
         """Keep what became of a level; False, and nothing is done, if it was changed or removed meanwhile."""
-        changed = self._db.write(
+        changed = self._db.change(
             "UPDATE levels SET state = ?, price = ?, since_ms = ?, touched_ms = ?, expires = ? "
             "WHERE id = ? AND state = ? AND since_ms = ?",
             (

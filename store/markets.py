@@ -84,7 +84,7 @@ class Markets:
 
         False when it is noted already: the feed was read again from the same place.
         """
-        added = self._db.write(
+        added = self._db.change(
             "INSERT INTO gaps (venue, symbol, missed, began, ended, noted_at) VALUES (?, ?, ?, ?, ?, ?) "
             "ON CONFLICT DO NOTHING",
             (venue, symbol, missed, start, end, self._now()),
@@ -175,8 +175,17 @@ class Markets:
     def add_liquidations(self, events: Iterable[Liquidation]) -> list[Liquidation]:
         """Keep these; returns those that were not known yet, in their order."""
         insert = "INSERT INTO liquidations VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+        events, new = list(events), []
         with self._db.transaction():
-            return [event for event in events if self._db.write(insert, tuple(event))]
+            oldest = min((event.at_ms for event in events), default=0)
+            rows = self._db.rows("SELECT venue, row FROM liquidations WHERE at_ms >= ?", (oldest,))
+            known = {(row["venue"], row["row"]) for row in rows}
+            for event in events:
+                if (event.venue, event.row) not in known:
+                    known.add((event.venue, event.row))
+                    self._db.write(insert, tuple(event))
+                    new.append(event)
+        return new
 
     def liquidations(self, *, since: float, symbol: str | None = None) -> list[Liquidation]:
         """Those that happened since then, newest first."""

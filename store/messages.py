@@ -57,7 +57,7 @@ class Messages:
         """Replace a message's content: in place until it is sent, then by one edit that follows it."""
         with self._db.transaction():
             for where in ("id = ?", "parent = ?"):
-                changed = self._db.write(
+                changed = self._db.change(
                     f"UPDATE deliveries SET payload = ?, revision = revision + 1 WHERE {where} AND state = 'pending'",
                     (json.dumps(payload), delivery_id),
                 )
@@ -122,21 +122,14 @@ class Messages:
 
     def settle_buried(self, delivery_id: int, *, reason: str, now: float) -> None:
         """The message can never be delivered: keep why."""
-        self._bury("id = ?", (delivery_id,), reason=reason, now=now)
-
-    def _bury(self, where: str, values: tuple[Any, ...], *, reason: str, now: float) -> int:
-        """Returns how many were buried."""
-        return self._db.write(
-            f"UPDATE deliveries SET state = 'buried', reason = ?, settled_at = ? WHERE {where}",
-            (reason, now, *values),
-        )
+        self._db.write(*_buried("id = ?", (delivery_id,), reason=reason, now=now))
 
     def bury_answers(self, update_ids: Collection[int], *, reason: str, now: float) -> int:
         """The answers to these updates that were not sent yet are not to be sent any more. Returns how many."""
         if not update_ids:
             return 0
         answers = f"state = 'pending' AND update_id IN ({', '.join('?' * len(update_ids))})"
-        return self._bury(answers, tuple(update_ids), reason=reason, now=now)
+        return self._db.change(*_buried(answers, tuple(update_ids), reason=reason, now=now))
 
     def send_anew(self, edit: Delivery, *, reason: str, now: float) -> None:
         """The message that an edit was for was deleted in its chat: its whole content goes out as a new message."""
@@ -160,11 +153,12 @@ class Messages:
 
     def bury_alerts(self, chat_id: int, *, reason: str, now: float) -> None:
         """Bury the alerts not sent to a chat yet."""
-        self._bury("chat_id = ? AND lane = ? AND state = 'pending'", (chat_id, ALERTS), reason=reason, now=now)
+        waiting = "chat_id = ? AND lane = ? AND state = 'pending'"
+        self._db.write(*_buried(waiting, (chat_id, ALERTS), reason=reason, now=now))
 
     def bury_all(self, chat_id: int, *, reason: str, now: float) -> None:
         """Bury everything not sent to a chat yet."""
-        self._bury("chat_id = ? AND state = 'pending'", (chat_id,), reason=reason, now=now)
+        self._db.write(*_buried("chat_id = ? AND state = 'pending'", (chat_id,), reason=reason, now=now))
 
     def bury_edits(self, chat_id: int, message_id: int, *, now: float) -> None:
         """Bury earlier edits of a message not made yet: a newer one follows."""
@@ -193,7 +187,7 @@ class Messages:
 
     def add_alert(self, alert: Alert, *, now: float) -> bool:
         """Keep an alert; False when its key was known already."""
-        added = self._db.write(
+        added = self._db.change(
             "INSERT INTO alerts (key, monitor, symbol, at, body, created_at) VALUES (?, ?, ?, ?, ?, ?) "
             "ON CONFLICT DO NOTHING",
             (alert.key, alert.monitor, alert.symbol, alert.at, json.dumps(vars(alert)), now),
@@ -308,3 +302,11 @@ class Messages:
                 if ids:
                     marks = ", ".join("?" * len(ids))
                     self._db.write(f"DELETE FROM bundled WHERE delivery_id IN ({marks})", tuple(ids))
+
+
+def _buried(where: str, values: tuple[Any, ...], *, reason: str, now: float) -> tuple[str, tuple[Any, ...]]:
+    """The statement that buries these, and its values."""
+    return (
+        f"UPDATE deliveries SET state = 'buried', reason = ?, settled_at = ? WHERE {where}",
+        (reason, now, *values),
+    )

@@ -1,7 +1,8 @@
 """The store on a PostgreSQL server that several machines share. Imported only where DATABASE_URL is set.
 
 All goes over one connection, one transaction after the other, so READ COMMITTED is as good as any level: nobody else
-writes. A statement that begins a transaction travels with its BEGIN. A lost connection stays lost: everything that
+writes. A statement whose answer nobody needs travels with the next one: each question takes a way to the server and
+back, which may be 20 ms. A lost connection stays lost: everything that
 is asked of it fails at once.
 """
 
@@ -12,9 +13,8 @@ import os
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
@@ -27,39 +27,18 @@ from base.stopwatch import Stopwatch
 from botapi.storage import StoreError
 from store import dialect, schema, server_errors, session
 from store.engine import StoreAway, Values
+from store.server_rows import Row, rows_by_name
 
 log = logging.getLogger(__name__)
 logging.getLogger("psycopg").setLevel(logging.ERROR)  # it warns of what is raised as well
 
 OLDEST = 14  # version of the server
 # A commit that is not durable is on the server's disk within a second: the server's crash may cost it, ours does not.
+_BEGIN = [(b"BEGIN", None)]
+_BEGIN_DURABLE = [(b"BEGIN", None), (b"SET LOCAL synchronous_commit = on", None)]
+AT_ONCE = 1000  # statements that wait to travel together
 AGAIN = ": the bot tries again by itself."
-_BEGIN = (b"BEGIN",)
-_BEGIN_DURABLE = (b"BEGIN", b"SET LOCAL synchronous_commit = on")
 _IN_TRANSACTION = (TransactionStatus.INTRANS, TransactionStatus.INERROR)
-
-
-class _Row(tuple[Any, ...]):
-    """A row whose values are also known by name."""
-
-    names: ClassVar[tuple[str, ...]] = ()
-    places: ClassVar[dict[str, int]] = {}
-
-    def __getitem__(self, key: Any) -> Any:
-        return tuple.__getitem__(self, self.places[key] if isinstance(key, str) else key)
-
-    def keys(self) -> list[str]:
-        return list(self.names)
-
-
-@cache  # one for each query of the store
-def _row_type(names: tuple[str, ...]) -> type[_Row]:
-    places = {name: place for place, name in reversed([*enumerate(names)])}
-    return type("Row", (_Row,), {"names": names, "places": places})
-
-
-def _rows(cursor: psycopg.Cursor[Any]) -> Callable[[Sequence[Any]], _Row]:
-    return _row_type(tuple(column.name for column in cursor.description or ()))
 
 
 class Server:
@@ -96,8 +75,8 @@ class Server:
         port = str(known.get("port") or 5432)
         self.server = self.host if port == "5432" else f"{self.host}:{port}"
         self.name = str(known.get("dbname") or known.get("user") or "")
-        self._connection: psycopg.Connection[_Row] | None = None
-        self._begin: tuple[bytes, ...] = ()  # to be sent with the next statement
+        self._connection: psycopg.Connection[Row] | None = None
+        self._waiting: list[tuple[bytes, list[Any] | None]] = []  # statements that travel with the next one
         self._changes = 0
         self._failed: psycopg.Error | None = None  # why the transaction can only be rolled back
 
@@ -133,9 +112,9 @@ class Server:
 
     def _connect(self) -> None:
         """Raises StoreError for a server that cannot hold the store; psycopg.Error."""
-        self._begin = ()
+        self._waiting = []
         connection = session.connect(
-            self._url, name=self._called, row_factory=_rows, cursor_factory=psycopg.RawCursor
+            self._url, name=self._called, row_factory=rows_by_name, cursor_factory=psycopg.RawCursor
         )
         self._connection = connection
         info = connection.info
@@ -216,13 +195,19 @@ class Server:
         with self._refusing():
             return self._version()
 
-    def execute(self, sql: str, values: Any = (), /) -> psycopg.Cursor[_Row]:
-        """Run one statement; the first one of a transaction travels with its BEGIN."""
-        query, names = dialect.translate(sql)
-        given = dialect.plain(values, names) if values else None
+    def post(self, sql: str, values: Any = (), /) -> None:
+        """Run one statement of a transaction, whose answer nobody needs: it travels with the next one."""
+        self._waiting.append(dialect.ready(sql, values))
+        if len(self._waiting) >= AT_ONCE:
+            self.execute("SELECT 1")
+
+    def execute(self, sql: str, values: Any = (), /) -> psycopg.Cursor[Row]:
+        """Run one statement, and before it those that wait. Raises what the first of them raises."""
+        query, given = dialect.ready(sql, values)
+        waiting, self._waiting = self._waiting, []
         self._asked = asked = Stopwatch()
         try:
-            cursor = self._ask(query, given)
+            cursors = self._ask([*waiting, (query, given)])
         except psycopg.errors.InFailedSqlTransaction:
             raise self._failed or StoreError("the transaction has failed") from None
         except psycopg.Error as error:
@@ -233,20 +218,18 @@ class Server:
         finally:
             self._asked = None
         self.answered = asked
-        if cursor.rowcount > 0 and not (cursor.statusmessage or "").startswith("SELECT"):
-            self._changes += cursor.rowcount
-        return cursor
+        for cursor in cursors:
+            if cursor.rowcount > 0 and not (cursor.statusmessage or "").startswith("SELECT"):
+                self._changes += cursor.rowcount
+        return cursors[-1]
 
-    def _ask(self, query: bytes, given: list[Any] | None) -> psycopg.Cursor[_Row]:
+    def _ask(self, statements: list[tuple[bytes, list[Any] | None]]) -> list[psycopg.Cursor[Row]]:
         if self._connection is None:
             raise psycopg.OperationalError("there is no connection")
-        if not self._begin:
-            return self._connection.execute(query, given, binary=True)
-        begin, self._begin = self._begin, ()
+        if len(statements) == 1:
+            return [self._connection.execute(*statements[0], binary=True)]
         with self._connection.pipeline():
-            for first in begin:
-                self._connection.execute(first)
-            return self._connection.execute(query, given, binary=True)
+            return [self._connection.execute(*statement, binary=True) for statement in statements]
 
     def waits_for(self) -> float:
         """Seconds since the question was asked that is not answered yet; 0 when there is none. Any thread."""
@@ -267,12 +250,12 @@ class Server:
 
     def begin(self, *, durable: bool) -> None:
         """Begin with the next statement."""
-        self._begin, self._failed = _BEGIN_DURABLE if durable else _BEGIN, None
+        self._waiting, self._failed = [*(_BEGIN_DURABLE if durable else _BEGIN)], None
 
     def commit(self) -> None:
         """Raises what a statement of the transaction raised, also where its caller took no notice."""
-        if self._begin:  # nothing was asked
-            self._begin = ()
+        if self._waiting in (_BEGIN, _BEGIN_DURABLE):  # nothing was asked
+            self._waiting = []
             return
         if self._failed is not None and not self._is(TransactionStatus.INTRANS):
             raise self._failed
@@ -284,14 +267,14 @@ class Server:
 
     def in_transaction(self) -> bool:
         """False also when the connection is lost."""
-        return bool(self._begin) or self._is(*_IN_TRANSACTION)
+        return bool(self._waiting) or self._is(*_IN_TRANSACTION)
 
     def _is(self, *status: TransactionStatus) -> bool:
         return self._connection is not None and self._connection.info.transaction_status in status
 
     def roll_back(self) -> None:
         """Undo the transaction, if there is one."""
-        self._begin = ()
+        self._waiting = []
         if self._connection is not None and self._is(*_IN_TRANSACTION):
             try:
                 self._connection.execute("ROLLBACK")

@@ -56,6 +56,7 @@ class File:
     errors: tuple[type[Exception], ...] = (sqlite3.Error,)
     differs = "IS NOT"  # IS DISTINCT FROM came with SQLite 3.39
     execute: Callable[..., sqlite3.Cursor]
+    post: Callable[..., sqlite3.Cursor]
 
     def __init__(self, path: Path, *, migrations: Sequence[schema.Migration] = schema.MIGRATIONS) -> None:
         self.path = path
@@ -109,7 +110,7 @@ class File:
         except BaseException:  # whatever it was, the file is not kept open
             db.close()
             raise
-        self.connection, self.execute, self._durable = db, db.execute, False
+        self.connection, self.execute, self.post, self._durable = db, db.execute, db.execute, False
 
     def insert(self, sql: str, values: Values) -> int:
         """The id of the row that this INSERT made."""

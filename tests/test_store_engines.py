@@ -219,7 +219,10 @@ ERRORS = (Exception,)  # whatever it is, both engines have to raise it
 
 
 def outcome(store: Store, how: str, group: list[Call]) -> list[object]:
-    """What the calls return, and the kind of error that ended them."""
+    """What the calls return, or the kind of error that ended them.
+
+    A server tells what is wrong with a write together with the next answer, or at the end of the transaction.
+    """
     answers: list[object] = []
 
     def run() -> None:
@@ -238,12 +241,12 @@ def outcome(store: Store, how: str, group: list[Call]) -> list[object]:
                     with store.savepoint():
                         run()
                 except ERRORS as error:
-                    answers.append(kind(store, error))
+                    answers = [kind(store, error)]
         else:
             with store.transaction(durable=how == "durable"):
                 run()
     except ERRORS as error:
-        answers.append(kind(store, error))
+        return [kind(store, error) if how != "undone" else how]
     return answers
 
 
