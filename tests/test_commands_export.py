@@ -209,7 +209,7 @@ def test_the_text_of_an_export_reads_like_what_is_typed(desk: Desk) -> None:
     desk.say("/threshold BTC 2.5m")
     desk.say("/schedule 09:00 chart BTC")
     said, part = desk.replies("/settings export")
-    assert said.text == "Send this in the other chat. Price alerts, mutes and topics are not in it."
+    assert said.text.startswith("Send this in the other chat. For a channel put its @name behind /settings. ")
     lines = part.text.removesuffix("</pre>").split("\n")
     assert lines[:5] == [
         "<pre>/settings import",
@@ -264,6 +264,15 @@ def test_after_an_import_the_settings_are_shown(desk: Desk) -> None:
     assert said.startswith("Settings of this chat now:\nWhales: on")
     assert "Hourly limit: 5 messages" in said
     assert "Quiet hours: 22:00-07:00" in said
+
+
+def test_a_channel_takes_in_settings_that_are_sent_in_private(desk: Desk) -> None:
+    news = Chat(chat_id=-100500, kind="channel", title="News", handle="news", added_by=FRIEND)
+    desk.store.chats.put(news)
+    desk.say("/settings @news import\ncap 5\nschedule 09:00 chart BTC")
+    assert desk.chat(news.chat_id).hourly_cap == 5
+    assert [one.command for one in desk.store.schedules.of_chat(news.chat_id)] == ["chart BTC"]
+    assert desk.chat().hourly_cap == 0
 
 
 def test_whoever_has_no_alerts_here_takes_nothing_in(desk: Desk) -> None:

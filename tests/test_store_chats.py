@@ -101,6 +101,7 @@ def test_every_setting_of_a_chat_is_kept(store: Store) -> None:
         topics={"BTC": 4},
         members=True,
         chart_theme="light",
+        handle="desk",
     )
     same = {
         field.name
