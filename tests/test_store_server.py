@@ -6,17 +6,20 @@ import contextlib
 import math
 import socket
 import struct
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
 import serverkit
-from conftest import BOT_ID, Run
+from conftest import BOT_ID, OWNER, Run
 from storekit import NOW, say, texts
 
 from botapi.storage import StoreError
+from simulation.account import SimBot
 from store import Store, dialect, schema
 from store.engine import StoreAway
 
@@ -366,3 +369,24 @@ def test_without_its_driver_the_command_that_installs_it_is_printed(
     assert bot.wait_exit() == 78
     assert "psycopg is missing" in bot.output and "install -r " in bot.output
     assert "requirements-postgres.txt" in bot.output and "Traceback" not in bot.output
+
+
+def test_the_password_of_the_database_is_in_nothing_that_a_running_bot_shows(
+    run_bot: Run, chat: SimBot, database_url: str
+) -> None:
+    password = "correct-horse-battery"
+    url = database_url.replace("postgres@", f"postgres:{password}@")
+    bot = run_bot(DATABASE_URL=url, LOG_LEVEL="DEBUG")
+    bot.wait_output("Polling: running")
+    for text in ("/status", f"/price {url}", "/start"):
+        chat.send_text(OWNER, text)
+    chat.wait_text("Whale", chat_id=OWNER)
+    serverkit.execute(database_url, serverkit.OTHERS)
+    bot.wait_output("Polling: running", times=2)
+    if sys.platform == "linux":
+        assert password.encode() not in Path(f"/proc/{bot.pid}/cmdline").read_bytes()
+    assert bot.stop()[0] == 0
+    files = b"".join(path.read_bytes() for path in bot.folder.rglob("*") if path.is_file())
+    rows = serverkit.execute(database_url, "SELECT payload FROM deliveries")
+    for shown in (bot.output, files.decode("utf-8", "replace"), " ".join(chat.texts()), str(rows)):
+        assert password not in shown
