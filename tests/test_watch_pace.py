@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 from storekit import written
 from test_watch_whale_monitor import VENUE, Watch, watch  # noqa: F401 - a fixture
 
+from base.worker import GivenUp
 from botapi.storage import StoreError
 from simulation.account import SimBot
 from store.levels import Levels
 from venues.availability import FORGIVEN_IN, SLOWEST, Health
 from venues.kraken import Kraken
 from venues.spot import BinanceSpot, CoinbaseExchange, SpotVenue
-from venues.trades import BAR_SECONDS, Bar, SourceError
+from venues.trades import BAR_SECONDS, Bar, Page, SourceError
 from watch.pace import FASTEST, interval
 
 BINANCE: SpotVenue = BinanceSpot("http://127.0.0.1:1")
@@ -139,6 +140,42 @@ def test_when_a_search_of_the_store_fails_the_page_is_counted_once(
         watch.tick(after=4)
     watch.tick(after=4)
     assert _bar(watch).buy_usd == pytest.approx(77.0)
+
+
+def test_what_a_thread_read_that_was_given_up_is_written_by_the_next(
+    watch: Watch,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    watch.restart("BTC", "ETH")
+    watch.tick()
+    watch.whale(ago=40)
+    ask = BinanceSpot.page
+
+    def hangs(venue: BinanceSpot, symbol: str, cursor: str) -> Page:
+        if symbol == "ETH":
+            raise GivenUp
+        return ask(venue, symbol, cursor)
+
+    with monkeypatch.context() as broken, pytest.raises(GivenUp):
+        broken.setattr(BinanceSpot, "page", hangs)
+        watch.tick(after=4)
+    assert (len(watch.monitor._reader.batch.orders), watch.alerts) == (1, [])
+    watch.monitor._read_all({})
+    assert len(watch.alerts) == 1
+
+
+def test_a_coin_that_always_fails_has_nothing_written_more_often(watch: Watch) -> None:  # noqa: F811
+    watch.clock = BAR + 100
+    watch.write_every = 15
+    watch.restart("BTC", "ETH")
+    watch.fail("binance", path="ETHUSDT", code=500)
+    changes = []
+    for _ in range(8):
+        before = written(watch.store)
+        watch.sim.market.trade("binance", "BTC", "buy", 77_000, 0.001, at_ms=int(watch.clock * 1000))
+        watch.tick(after=4)
+        changes.append(written(watch.store) > before)
+    assert sum(changes[2:]) <= 2, changes
 
 
 def test_a_fresh_alert_is_stored_and_sent_before_the_next_coin_is_read(watch: Watch) -> None:  # noqa: F811

@@ -101,12 +101,16 @@ class WhaleMonitor:
                 self._read(symbol, threshold)
                 if self._reader.batch.urgent():  # the next coins may take seconds
                     self._commit()
-            waited = self._now() - self._written_at
-            if not self._reader.batch.may_wait(self._begun) or not 0 <= waited < self._write_every:
+            if not 0 <= self._now() - self._written_at < self._write_every:
                 self._commit()
-        except BaseException:  # whatever it was, what was read is not stored
+            self._commit_news()
+        except Exception:  # not GivenUp: another thread goes on with what this one read
             self._reader.forget()
             raise
+
+    def _commit_news(self) -> None:
+        if not self._reader.batch.may_wait(self._begun):
+            self._commit()
 
     def _forget_removed(self, symbols: Sequence[str]) -> None:
         """What is known of coins that are not watched any more."""
@@ -122,7 +126,7 @@ class WhaleMonitor:
                 self._serving[symbol] = venue
                 self._unserved.discard(symbol)
                 return
-            self._commit()  # a failure may have taken its time: what was found must not wait any longer
+            self._commit_news()  # a failure may have taken its time: what was found must not wait any longer
         if not self.feeds.stopping:
             self._unserved.add(symbol)
 
