@@ -91,7 +91,7 @@ class BoundedAdapter(HTTPAdapter):
 
     def build_response(self, req: Any, resp: Any) -> requests.Response:
         """What `whole` reads. Its own form looks for cookies and an encoding, in a tenth of a call's time."""
-        response = requests.Response()
+        response = _Whole()
         response.status_code, response.headers, response.raw = resp.status, CaseInsensitiveDict(resp.headers), resp
         return response
 
@@ -112,6 +112,10 @@ def _connection(base: type[HTTPConnection], *mixins: type) -> type[HTTPConnectio
             super().send(data)
 
     return Bounded
+
+
+class _Whole(requests.Response):
+    is_redirect = False  # else `requests` looks where one leads, and fails at some addresses, though none is followed
 
 
 class _Response(http.client.HTTPResponse):

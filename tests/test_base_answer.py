@@ -73,6 +73,25 @@ def test_an_answer_without_measure_costs_little_time_and_memory(ask: Ask, sim: S
     goes_on(ask, sim)
 
 
+@pytest.mark.parametrize("where", ["http://127.0.0.1:1/", "/other", "http://[", "", "\xff"])
+def test_a_redirect_is_not_followed_wherever_it_leads(where: str) -> None:
+    answer = f"HTTP/1.1 302 Found\r\nLocation: {where}\r\nContent-Length: 0\r\n\r\n".encode("latin-1")
+    with socket.create_server(("127.0.0.1", 0)) as server, requests.Session() as session:
+        session.mount("http://", BoundedAdapter())
+
+        def serve() -> None:
+            line, _ = server.accept()
+            line.recv(65536)
+            line.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/"
+        found = whole(lambda: session.get(url, stream=True, allow_redirects=False), seconds=5)
+        thread.join(5)
+    assert found.status == 302
+
+
 def test_a_server_that_takes_an_upload_byte_by_byte_is_left_at_the_deadline() -> None:
     ended = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as listener:
