@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import OWNER, SECRETS, TOKEN, Run
@@ -153,6 +155,25 @@ def test_a_file_of_certificates_renamed_in_mid_run_is_said(tmp_path: Path, monke
     bundle.rename(bundle.with_suffix(".old"))
     with pytest.raises(Unreachable, match="-m pip install --force-reinstall certifi"):
         bot.webhook(within=1)
+
+
+def test_the_certificates_are_read_once_for_all_connections(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: str
+) -> None:
+    bundle = tmp_path / "ca.pem"
+    bundle.write_bytes(Path(__import__("certifi").where()).read_bytes())
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
+    read: list[object] = []
+    load = ssl.SSLContext.load_verify_locations
+
+    def counted(context: ssl.SSLContext, *files: Any) -> None:
+        read.append(files)
+        load(context, *files)
+
+    monkeypatch.setattr(ssl.SSLContext, "load_verify_locations", counted)
+    for ask in (telegram, market, market):
+        assert "wrong version number" in ask(f"https://{server}")
+    assert read == [(bundle,)]
 
 
 @pytest.mark.parametrize(
