@@ -76,6 +76,7 @@ PROCESS_TESTS = {
     "test_service_watchdog",
     "test_service_web",
     "test_store_server",
+    "test_store_upgrade",
     "test_stopping",
     "test_supervisors",
     "test_two_copies",

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, NewStore
+from conftest import BOT_ID, ROOT, NewStore
 from storekit import NOW, file_only, full_disk, pending, raw, say, texts
 
 from botapi.storage import StoreError
@@ -164,8 +164,8 @@ def test_threads_do_not_mix_their_transactions(store: Store) -> None:
 WRITER = """
 import sys
 from pathlib import Path
-from store import Store
-store = Store(Path(sys.argv[1]))
+from store import Store, place
+store = Store(place(sys.argv[1], Path(sys.argv[2]), bot_id=int(sys.argv[3])))
 number = 0
 while True:
     number += 1
@@ -177,9 +177,16 @@ while True:
 """
 
 
-def test_kill_9_loses_nothing_that_was_committed_and_keeps_nothing_half(path: Path) -> None:
+def test_kill_9_loses_nothing_that_was_committed_and_keeps_nothing_half(
+    new_store: NewStore, path: Path, request: pytest.FixtureRequest
+) -> None:
+    server = request.node.callspec.params["new_store"] == "server"
+    url = request.getfixturevalue("database_url") if server else ""
     writer = subprocess.Popen(
-        [sys.executable, "-c", WRITER, str(path)], cwd=ROOT, stdout=subprocess.PIPE, encoding="utf-8"
+        [sys.executable, "-c", WRITER, url, str(path), str(BOT_ID)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
     )
     assert writer.stdout is not None
     try:
@@ -190,14 +197,13 @@ def test_kill_9_loses_nothing_that_was_committed_and_keeps_nothing_half(path: Pa
         writer.kill()
     told = [int(line) for line in writer.stdout.read().split("\n")[:-1]] or [100]
     writer.wait(10)
-    store = Store(path)
+    store = new_store()
     last = int(store.value("last") or 0)
     assert last >= told[-1] >= 100
     assert texts(store) == [str(number) for number in range(1, last + 1)]
     assert store.chats.handled(last)
     assert not store.chats.handled(last + 1)
     assert store.set_aside is None
-    store.close()
 
 
 # Trouble with the disk

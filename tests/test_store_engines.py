@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import serverkit
 from conftest import BOT_ID
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -166,8 +167,6 @@ class Two:
 
 @pytest.fixture(scope="module")
 def two(own_database: str) -> Iterator[Two]:
-    import serverkit
-
     from store.postgres import Server
 
     serverkit.empty(own_database)
