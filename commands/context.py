@@ -191,7 +191,7 @@ class Context:
         if monitor == "wallets":
             return "the wallets you add with /wallet"
         if monitor == "prices":
-            return "the prices you set with /alert"
+            return "the prices, moves and volumes you set with /alert"
         return f"{KINDS[monitor]} {self.sizes(chat, monitor)}"
 
     def sizes(self, chat: Chat, monitor: str) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from base import moments, text, typed
 from base.typed import Unreadable
 from commands.context import Context, Usage
+from store.levels import HOUR
 from store.rows import Chat, Level
 from venues.trades import Bar
 
@@ -20,6 +21,13 @@ _DIRECTIONS = {
     **dict.fromkeys(("below", "under", "<", "<=", "down", "fall", "falls", "drop", "drops"), "below"),
 }
 _FILLERS = ("at", "@", "to", "by", "=", "crosses", "cross", "hits", "reaches", "price", *_MOVES)
+_NUMBER = r"\d{1,4}(?:[.,]\d{1,2})?"
+_FACTOR = rf"(?:[x×*] ?{_NUMBER}|{_NUMBER} ?(?:x|×|times|%))"
+_VOLUME = re.compile(
+    rf"(?:(?P<before>{_FACTOR}) )?(?:volume|vol|turnover)\b(?: (?:above|over|>=?|at|is|of|more|than|spikes?)\b)*"
+    rf"(?: ?[>=]* ?(?P<after>{_FACTOR}))?(?= |$)"
+)
+LEAST_TIMES, MOST_TIMES = 1.2, 100.0  # of a volume
 _IN = ("in", "within", "over", "during", "per", "/")
 SHORTEST, LONGEST = 60, 7 * 86400  # seconds of a move
 _PERCENT = re.compile(r"([+-]?)(\d{1,4}(?:[.,]\d{1,4})?)%")
@@ -35,6 +43,21 @@ def level(context: Context, chat: Chat, symbol: str, words: list[str], *, topic:
         direction, words[0] = _DIRECTIONS[words[0][0]], words[0].lstrip("<>=")
     if not words:
         raise Usage("At which price?")
+    times = _times(words)
+    if times is not None:
+        size, used = times
+        more = _more(context, chat, words[used:], repeat=True)
+        volume = context.store.volume(symbol, now=context.now())
+        return Level(
+            chat_id=chat.chat_id,
+            symbol=symbol,
+            kind="volume",
+            size=size,
+            span=HOUR,
+            state="busy" if volume is not None and volume.times >= size else "calm",
+            topic=topic,
+            **vars(more),
+        )
     move = _move(words, direction)
     if move is not None:
         size, span, direction, used = move
@@ -133,6 +156,22 @@ def _move(words: list[str], direction: str) -> tuple[float, int, str, int] | Non
     except ValueError:
         raise Usage("Give from 0.1 to 99 percent (up: to 1000).") from None
     return size, seconds, direction, used
+
+
+def _times(words: list[str]) -> tuple[float, int] | None:
+    """How many times the usual volume `volume x3`, `3x volume` or `vol spike` means, and how many words say so; None
+    for anything else. Raises Unreadable."""
+    found = _VOLUME.match(" ".join(words).lower())
+    if found is None:
+        return None
+    used = len(found[0].split())
+    said = found["before"] or found["after"] or "x3"
+    if not (found["before"] or found["after"]) and words[used : used + 1] and words[used][0].isdecimal():
+        raise Usage("Give how many times the usual volume, like volume x3.")
+    size = float(re.sub(r"[^\d.]", "", said.replace(",", "."))) / (100 if said.endswith("%") else 1)
+    if not LEAST_TIMES <= size <= MOST_TIMES:
+        raise Usage(f"Give from {LEAST_TIMES:g} to {MOST_TIMES:g} times the usual volume.")
+    return size, used
 
 
 def _is_over(level: Level, bar: Bar) -> bool:

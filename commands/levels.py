@@ -142,6 +142,8 @@ def _said(context: Context, chat: Chat, level: Level) -> list[str]:
     last = last_price(context, level.symbol)
     if level.kind == "move":
         lines += _so_far(context, level)
+    elif level.kind == "volume":
+        lines += _volume(context, level)
     elif last is not None:
         lines.append(f"Now: {text.price(last)} ({text.percent(level.price / last - 1)} to go).")
     if level.state == "away" and last is not None and level.direction != "either":
@@ -151,6 +153,8 @@ def _said(context: Context, chat: Chat, level: Level) -> list[str]:
         lines.append("But price alerts are off in this chat. Turn them on: /level prices on")
     if level.cooldown:
         lines.append(f"After each alert it rests for {text.duration(level.cooldown)}.")
+    elif level.kind == "volume" and level.repeat:
+        lines.append("After each alert the volume has to fall half of the way back before the next.")
     elif level.kind == "move" and level.repeat:
         lines.append("Each move is told once; the next one counts from there. Remove it, or add once to end it so.")
     elif level.repeat:
@@ -168,8 +172,19 @@ def _so_far(context: Context, level: Level) -> list[str]:
     return [f"In the last {text.duration(level.span)}: {rose} from the low, {fell} from the high.{over}"]
 
 
+def _volume(context: Context, level: Level) -> list[str]:
+    """How the volume is now, and what it is compared with."""
+    volume = context.store.volume(level.symbol, now=context.now())
+    if volume is None:
+        return ["What is usual is not known yet: three days of this hour are needed."]
+    of = f"{text.usd(volume.usual)} USD, the median of this hour on {text.count(volume.days, 'day')}"
+    return [f"The last hour: {text.usd(volume.usd)} USD, {volume.times:.1f} times the usual ({of})."]
+
+
 def _what(level: Level) -> str:
     """`BTC above 100,000`, `BTC 5 % up in 1 h`."""
+    if level.kind == "volume":
+        return f"{level.symbol} volume {level.size:g} times the usual"
     if level.kind == "move":
         way = {"above": "up", "below": "down"}.get(level.direction, "up or down")
         return f"{level.symbol} {level.size * 100:g} % {way} in {text.duration(level.span)}"
@@ -182,7 +197,10 @@ def _words(context: Context, chat: Chat, level: Level) -> str:
     parts = [_what(level)]
     if level.touched_ms and not level.repeat:
         parts.append(f"came {text.clock(level.touched_ms / 1000, now=now, zone=chat.zone)}")
-    if level.kind == "move" and not level.repeat:
+    if level.state == "busy":
+        told = f"told {text.clock(level.touched_ms / 1000, now=now, zone=chat.zone)}, " if level.touched_ms else ""
+        parts.append(f"{told}waits until it is lower")
+    if level.kind != "price" and not level.repeat:
         parts.append("once")
     if level.repeat and (level.cooldown or level.kind == "price"):
         parts.append(f"repeat every {text.duration(level.cooldown)}" if level.cooldown else "repeat")
@@ -221,6 +239,8 @@ def _row(level: Level, now: float, *, snoozable: bool) -> list[Button]:
 
 
 def _short(level: Level) -> str:
+    if level.kind == "volume":
+        return f"{level.symbol} volume x{level.size:g}"
     if level.kind == "move":
         return f"{level.symbol} {level.size * 100:g} % in {text.duration(level.span)}"
     return f"{level.symbol} {text.price(level.price)}"

@@ -133,7 +133,7 @@ TABLE = (
     Command("Alerts", "start", "", "turn alerts on in this chat", "/start", basics.start),
     Command("Alerts", "stop", "", "turn alerts off", "/stop", basics.stop),
     Command("Alerts", "mute", "[COIN] 2h | off", "no alerts for a while", "/mute 2h", times.mute),
-    Command("Alerts", "alert", "COIN PRICE | 5% in 1h", "price alerts", "/alert BTC 100k", levels.alert),
+    Command("Alerts", "alert", "COIN PRICE | 5% in 1h | volume x3", "price alerts", "/alert BTC 100k", levels.alert),
     Command("Alerts", "history", "[N]", "recent alerts, sent or held back", "/history 10", history.history),
     Command("Alerts", "export", "[alerts | candles] [7d] [COIN]", "a CSV file", "/export alerts 7d", export.export),
     Command("Alerts", "test", "[KIND]", "a sample alert", "/test whales", history.test),
@@ -218,7 +218,8 @@ DETAILS = {
     "stop": "Alerts end here, your settings are kept. /start turns them on again.",
     "mute": "Muted alerts are not sent; /history lists them. Without a coin it mutes everything. Undo with /mute off",
     "alert": "BTC 100k, BTC above 2m, BTC -5% from now; then repeat or repeat every 1h, for 7d or until fri, a note. "
-    "Moves: BTC 5% in 1h, BTC drops 5% 15m; each is told once. /alert lists, snoozes and removes them.",
+    "Moves: BTC 5% in 1h, BTC drops 5% 15m; each is told once. BTC volume x3: three times what is usual "
+    "at this hour. /alert lists, snoozes and removes them.",
     "history": "Alerts of the last 30 days in this chat, newest first.",
     "test": "Looks and sounds like a real alert with your present settings.",
     "price": "Without a coin: all that this chat follows. The volume is that of the exchange the bot reads.",

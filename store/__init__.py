@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from store import volume
 from store.chats import Chats
 from store.database import Database
 from store.engine import Engine
@@ -22,6 +23,7 @@ from store.messages import HELD_BACK, Messages
 from store.readable import UNREADABLE
 from store.schedules import Schedules
 from store.sqlite import File
+from store.volume import Volume
 
 if TYPE_CHECKING:
     from store.markets import Markets
@@ -87,6 +89,10 @@ class Store:
         from store.markets import Markets
 
         return Markets(self._db, now=self._now)
+
+    def volume(self, symbol: str, *, now: float) -> Volume | None:
+        """A coin's volume of the last hour; None when it is not being read, or what is usual is not known yet."""
+        return volume.read(self._db, self.markets, symbol, now=now)
 
     def value(self, name: str) -> str | None:
         """A small fact that was kept under this name."""

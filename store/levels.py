@@ -1,4 +1,4 @@
-"""The price levels and moves that chats set with /alert. The part `Store.levels`."""
+"""The prices, moves and volumes that chats set with /alert. The part `Store.levels`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from store.database import Database
 from store.engine import Row
 from store.rows import Level
 
+HOUR = 3600  # seconds: the span of every volume
 REARM = 0.002  # of a level's price: how far the price has to go from it before it waits again
 WAITS = "(state <> 'done' AND (expires = 0 OR expires > ?))"
 _COLUMNS = tuple(field.name for field in fields(Level))
@@ -87,6 +88,25 @@ class Levels:
             "AND state = 'on' AND span = ? AND size <= ? AND ((direction <> 'below' AND since_ms <= ?) "
             "OR (direction <> 'above' AND since_ms <= ?))",
             (symbol, span, most, rose_ms + 1, fell_ms + 1),
+        )
+        return [_level(row) for row in rows]
+
+    def volume_marks(self, symbol: str, *, now: float) -> tuple[float, float]:
+        """The smallest size of the coin's volumes that wait, and the largest of those that were told; 0 for none."""
+        row = self._db.row(
+            "SELECT (SELECT min(size) FROM levels WHERE symbol = ? AND state = 'calm' AND span = ? "
+            "AND since_ms <= ?) AS least, "
+            "(SELECT max(size) FROM levels WHERE symbol = ? AND state = 'busy' AND span = ?) AS most",
+            (symbol, HOUR, int(now * 1000), symbol, HOUR),
+        )
+        return (0.0, 0.0) if row is None else (float(row["least"] or 0), float(row["most"] or 0))
+
+    def volumes(self, symbol: str) -> list[Level]:
+        """The volumes of this coin that chats with alerts asked for and that are not over."""
+        rows = self._db.rows(
+            "SELECT levels.* FROM levels JOIN chats USING (chat_id) WHERE subscribed = 1 AND symbol = ? "
+            "AND state IN ('calm', 'busy')",
+            (symbol,),
         )
         return [_level(row) for row in rows]
 

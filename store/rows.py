@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # the first getUpdates does without them
 MONITORS = ("whales", "liquidations", "funding", "oi", "wallets", "prices")
 MARKED = ("funding", "oi")  # kinds of which a chat sets how far a figure has to go, in percent, and no size
 CHART_THEMES = ("dark", "light")
+BEGINS = {"move": "on", "volume": "calm"}  # the state of a `Level` that waits, by its kind
 ANY_TOPIC = -1  # of an alert: whichever the chat chose
 LEVELS = ("on", "loud", "silent", "off")  # on: silent below twice the threshold, loud from there on
 
@@ -214,16 +215,17 @@ class WalletSnapshot(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Level:
-    """What a chat wants to be told of: a price of a coin, or a move of it.
+    """What a chat wants to be told of: a price of a coin, a move of it, or its volume.
 
-    kind: `price` or `move`. price: of a move, where it was last told, 0 for nowhere. size, span: a move is a trade at
-    least this share (0.05 for 5 %) above or below another one of so many seconds before. direction: `above` when the
-    price is to come to it from below, or to rise; `below`, or `either`. state: `above` while it waits for the price
-    to rise to it, `below` to fall to it; `away` until the price is far enough from it; `rest` until `since_ms`, then
-    it waits again from wherever the price is; `done`. A move is `on` or `done`. repeat: it waits again after it was
-    told. cooldown: seconds that it rests then; without any the price has to go away from it first. expires: unix
-    seconds, 0 for never. since_ms: trades from before do not count, touched_ms: when it was last told, 0 for never;
-    unix ms. topic: as in `Alert`.
+    kind: `price`, `move` or `volume`. price: of a move, where it was last told, 0 for nowhere. size, span: a move is
+    a trade at least this share (0.05 for 5 %) above or below another one of so many seconds before; a volume is of so
+    many seconds and at least this many times the usual one. direction: `above` when the price is to come to it from
+    below, or to rise; `below`, or `either`. state: `above` while it waits for the price to rise to it, `below` to
+    fall to it; `away` until the price is far enough from it; `rest` until `since_ms`, then it waits again from
+    wherever the price is; `done`. A move is `on` or `done`, a volume `calm`, `busy` from when it was told until there
+    is less of it, or `done`. repeat: it waits again after it was told. cooldown: seconds that it rests then; without
+    any the price has to go away from it first. expires: unix seconds, 0 for never. since_ms: trades from before do
+    not count, touched_ms: when it was last told, 0 for never; unix ms. topic: as in `Alert`.
     """
 
     id: int = 0
@@ -253,15 +255,15 @@ class Level:
 
     def waiting(self, price: float | None, *, now: float) -> Level:
         """The level as it waits from now on. price: where the market is, None when that is not known."""
-        if self.kind == "move":
-            return replace(self, state="on", price=0.0, since_ms=int(now * 1000))
+        if self.kind != "price":
+            return replace(self, state=BEGINS[self.kind], price=0.0, since_ms=int(now * 1000))
         side = "away" if price is None or price == self.price else "above" if price < self.price else "below"
         state = side if self.direction in ("either", side) else "away"
         return replace(self, state=state, since_ms=int(now * 1000))
 
     def resting(self, until: float) -> Level:
         """The level as it waits from that time on; nothing that is traded until then is told."""
-        if self.kind == "move":
+        if self.kind != "price":
             return self.waiting(None, now=until)
         return replace(self, state="rest", since_ms=int(until * 1000))
 

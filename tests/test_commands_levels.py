@@ -120,6 +120,76 @@ def test_a_move_says_how_far_it_is_and_what_it_counts(desk: Desk) -> None:
     assert len(kept(desk)) == 4, "in place of the one that is there"
 
 
+def hour(desk: Desk, days: int, usd: float, *, symbol: str = "BTC") -> None:
+    """Bars of the last hour, so many days ago."""
+    newest = int(NOW) // 300 * 300 - days * 86_400
+    bars = [Bar(symbol, newest - 300 * back, 1, 1, 1, 1, usd / 24, usd / 24) for back in range(12)]
+    desk.store.markets.add_bars(bars)
+
+
+@pytest.mark.parametrize(
+    ("typed", "size"),
+    [
+        ("BTC volume x3", 3),
+        ("BTC vol 3x", 3),
+        ("btc Volume 2.5x", 2.5),
+        ("BTC 3x volume", 3),
+        ("BTC x5 volume", 5),
+        ("BTC volume 3 times", 3),
+        ("BTC volume > 2,5x", 2.5),
+        ("BTC volume x 4", 4),
+        ("BTC volume 300%", 3),
+        ("BTC volume spike", 3),
+        ("BTC volume spike x10", 10),
+        ("BTC turnover is more than 3x", 3),
+        ("BTC volume", 3),
+    ],
+)
+def test_a_volume_is_read_as_people_type_it(desk: Desk, typed: str, size: float) -> None:
+    said = desk.say(f"/alert {typed} repeat every 4h for 1d My note")
+    (level,) = kept(desk)
+    assert (level.kind, level.size, level.span, level.state, level.since_ms) == ("volume", size, 3600, "calm", 0)
+    assert (level.repeat, level.cooldown, level.expires, level.note) == (True, 14_400, NOW + 86_400, "My note")
+    assert said.startswith(f"Price alert set: BTC volume {size:g} times the usual · repeat every 4 h"), said
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        ("BTC volume 500m", "like volume x3"),
+        ("BTC volume 3", "like volume x3"),
+        ("BTC volume x1", "from 1.2 to 100 times"),
+        ("BTC volume 101x", "from 1.2 to 100 times"),
+    ],
+)
+def test_a_volume_that_cannot_be_used_is_answered_with_what_to_do(desk: Desk, typed: str, words: str) -> None:
+    assert words in desk.say(f"/alert {typed}")
+    assert kept(desk) == []
+
+
+def test_a_volume_says_how_it_is_now_against_what_and_is_listed_like_the_others(desk: Desk) -> None:
+    assert "three days of this hour are needed" in desk.say("/alert BTC volume x3")
+    for days, usd in ((0, 1.5e6), (1, 9e6), (2, 1e6), (3, 2e6)):
+        hour(desk, days, usd)
+    said = desk.say("/alert BTC volume x3 once")
+    assert "The last hour: 1.5M USD, 0.8 times the usual (2M USD, the median of this hour on 3 days)." in said
+    (level,) = kept(desk)
+    listed = desk.say("/alert")
+    assert "1 of 50" in listed and f"#{level.id} BTC volume 3 times the usual · once" in listed
+    desk.say("/alert BTC volume x3")
+    assert "half of the way back" in desk.say("/alert BTC volume x3") and len(kept(desk)) == 1
+    stored = kept(desk)[0]
+    desk.store.levels.move(stored, replace(stored, state="busy", touched_ms=int(NOW * 1000)))
+    assert "told 15:06:40 UTC, waits until it is lower" in desk.say("/alert")
+    hour(desk, 0, 20e6)
+    assert "10.8 times the usual" in desk.say("/alert BTC volume x4"), "it is that high already"
+    assert [one.state for one in kept(desk)] == ["busy", "busy"] and "4 times the usual · waits" in desk.say("/alert")
+    desk.say(f"/alert remove {kept(desk)[1].id}")
+    desk.say(f"/alert snooze {stored.id} 2h")
+    assert (kept(desk)[0].state, kept(desk)[0].since_ms) == ("calm", int((NOW + 7200) * 1000))
+    assert "rests until 17:06:40 UTC" in desk.say("/alert")
+
+
 def test_moves_are_listed_snoozed_woken_and_removed_like_prices(desk: Desk) -> None:
     desk.say("/alert BTC 100k")
     desk.say("/alert BTC 5% in 1h once")

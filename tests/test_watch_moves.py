@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from conftest import FRIEND, OWNER, Run
@@ -326,7 +328,9 @@ def test_a_move_seen_by_the_monitor_is_told_and_survives_a_restart(watch: Watch)
 # End to end
 
 
-def test_moves_set_by_typing_are_told_once_each_over_kills(sim: Simulator, chat: SimBot, run_bot: Run) -> None:
+def test_moves_set_by_typing_are_told_once_each_over_kills(
+    sim: Simulator, chat: SimBot, run_bot: Run, tmp_path: Path
+) -> None:
     chat.add_chat(FRIEND)
     bot = run_bot(SEND_RATE="0")
     bot.wait_output("Watching BTC, ETH")
@@ -344,6 +348,10 @@ def test_moves_set_by_typing_are_told_once_each_over_kills(sim: Simulator, chat:
         if number % 2:
             bot.kill()
             bot = run_bot(SEND_RATE="0")
-    sim.wait(lambda: sum("BTC rose 1.0 %" in sent.text for sent in chat.sent) >= 1, 10, what="the moves are told")
-    wait_asked(sim, 6)
-    assert bot.stop()[0] == 0
+    with contextlib.closing(Store(next(tmp_path.glob("data/*/bot.db")))) as store:
+        sim.wait(lambda: len(store.messages.alerts("prices", limit=99)) >= 6, 10, what="all are told")
+        wait_asked(sim, 6)
+        assert bot.stop()[0] == 0
+        assert len({alert.price for alert in store.messages.alerts("prices", limit=99)}) == 6
+        assert len(store.messages.alerts("prices", limit=99)) == 6
+    assert not [sent for sent in chat.sent if sent.chat_id == FRIEND and "rose" in sent.text]

@@ -24,6 +24,7 @@ from watch.orders import Order
 from watch.pace import interval
 from watch.spot_reader import SpotReader
 from watch.thresholds import Thresholds, smallest
+from watch.volume import Volumes
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +52,7 @@ class WhaleMonitor:
         self._candles = Candles(
             context.store, self.feeds, self._reader.read_at, self._reader.windows.fill, now=self._now
         )
+        self._volumes = Volumes(context.store, now=self._now)
         self.default_threshold = self._thresholds.default
         self.unfinished = self._reader.unfinished
         self._serving: dict[str, SpotVenue] = {}  # coin -> the venue it was last read from
@@ -78,6 +80,8 @@ class WhaleMonitor:
         if served and not self.feeds.stopping:
             self._thresholds.refresh(next(iter(served)), now=self._now())
             serving = {symbol: venue for venue, use in served.items() for symbol in use.symbols}
+            if self._volumes.look(serving):
+                self._published()
             self._candles.fill(serving, most=A_TICK if rested >= SELDOM else 1)
 
     def look_again(self) -> None:
