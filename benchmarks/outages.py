@@ -3,7 +3,7 @@
 `python -m benchmarks.outages [--rounds 3] [--longest 60]`. In each round the simulator's port swallows everything for
 some seconds (on Linux new connections, too), with commands sent before, during and at the end of it. Severed: open
 connections stay dead for good, as after a change of Wi-Fi. Kept: they work afterwards. Exit code 1 when a command was
-lost or took more than 5 s; answers that came twice are counted.
+lost or took more than 3.5 s; answers that came twice are counted.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 from benchmarks.rig import OWNER, Failed, Rig, rest, rig
 
 LENGTHS = (0.5, 2.0, 5.0, 10.0, 30.0, 60.0)
-LIMIT = 5.0
+LIMIT = 3.5
 
 
 def outage(made: Rig, number: int, *, seconds: float, sever: bool) -> float:

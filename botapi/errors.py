@@ -19,11 +19,14 @@ class TelegramError(Exception):
 
 
 class Unreachable(TelegramError):
-    """No usable answer: network, TLS, a proxy's page, a 5xx, or a refusal of anything. `status`: the HTTP status."""
+    """No usable answer: network, TLS, a proxy's page, a 5xx, or a refusal of anything.
 
-    def __init__(self, reason: str, *, status: int | None = None) -> None:
+    status: the HTTP status. took: seconds until the network failed.
+    """
+
+    def __init__(self, reason: str, *, status: int | None = None, took: float = 0.0) -> None:
         super().__init__(reason)
-        self.status = status
+        self.status, self.took = status, took
 
 
 class NoAnswer(Unreachable):

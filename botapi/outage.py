@@ -11,7 +11,7 @@ from botapi.failing import backoff
 
 log = logging.getLogger(__name__)
 
-LOST_REST = 2.0  # seconds between tries while there is no network
+LOST_REST = 2.0  # seconds between the beginnings of two tries while there is no network
 FAILED_REST = 60.0  # at most, while the server answers with errors
 REFUSED_REST = 3.0  # seconds between two questions whether the token is refused
 REFUSALS = 3  # of the token by getMe in a row that end a start,
@@ -45,9 +45,10 @@ class Outage:
         if isinstance(error, NoAnswer) and self._failures == 1:
             return 0.0  # one silent connection is no outage: try a new one
         self.begins(error)
-        lost = isinstance(error, Unreachable) and error.status is None
-        most = LOST_REST if lost else FAILED_REST
-        return backoff(self._failures - 1, self._jitter(), most=most)
+        rest = self._failures - 1, self._jitter()
+        if isinstance(error, Unreachable) and error.status is None:
+            return max(0.0, backoff(*rest, most=LOST_REST) - error.took)
+        return backoff(*rest, most=FAILED_REST)
 
     def refused(self, error: TokenRefused, *, worked: bool) -> float | None:
         """401 or 404: seconds to rest, None if it is final. worked: getMe has answered well since the start.

@@ -608,8 +608,8 @@ def test_an_unusable_answer_is_retried_after_growing_rests_and_logged_once(
     rig.connect()
     fault = rig.sim.fault(method="getUpdates", kind=kind)
     rests = [rig.poller.step() for _ in range(9)]
-    assert rests[:4] == first
-    assert rests[-1] == last
+    assert rests[:4] == pytest.approx(first, abs=0.1)  # less what a lost try took
+    assert rests[-1] == pytest.approx(last, abs=0.1)
     assert caplog.text.count("Trying again") == 1
     fault.clear()
     rig.chat.send_text(chat_id=OWNER, text="/ping")

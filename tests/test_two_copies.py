@@ -185,7 +185,8 @@ def test_where_answers_are_two_seconds_late_a_second_copy_doubles_nothing(
     copy: Copy, chat: SimBot, sim: Simulator, talk: Talk
 ) -> None:
     copy("one", before=AS_IT_IS).wait_output(POLLING)
-    sim.fault(method="getUpdates", kind="slow_first_byte", seconds=2.0, after=True)
+    for method in ("getUpdates", "getWebhookInfo", "getMe"):
+        sim.fault(method=method, kind="slow_first_byte", seconds=2.0, after=True)
     with talk.stream(every=0.3):
         talk.heard()
         copy("two", before=AS_IT_IS)
