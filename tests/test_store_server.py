@@ -19,9 +19,11 @@ from conftest import BOT_ID, OWNER, Run
 from storekit import NOW, say, texts
 
 from botapi.storage import StoreError
+from botapi.updates import parse
 from simulation.account import SimBot
 from store import Store, dialect, schema
 from store.engine import StoreAway
+from venues import perpetuals
 
 psycopg = pytest.importorskip("psycopg")
 
@@ -90,6 +92,26 @@ def test_text_is_sorted_by_its_code_points_whatever_the_servers_language(shared:
 
 def shared_url(store: Store) -> str:
     return str(store._db.engine._url)  # type: ignore[attr-defined]
+
+
+def test_text_that_postgresql_cannot_keep_does_not_come_as_far_as_the_store() -> None:
+    """SQLite keeps U+0000; PostgreSQL does not."""
+    sender = {"id": 7, "first_name": "A\0b"}
+    update = parse(
+        {
+            "update_id": 1,
+            "message": {
+                "message_id": 1,
+                "date": 1,
+                "chat": {"id": -5, "type": "group", "title": "T\0"},
+                "from": sender,
+                "text": "/ping \0",
+            },
+        }
+    )
+    assert update is not None and "\0" not in repr(update) and "\\x00" not in repr(update)
+    with pytest.raises(ValueError):
+        perpetuals.name("BTC\0")
 
 
 # Transactions
