@@ -119,6 +119,7 @@ def polling(subject: Subject) -> Iterator[Finding]:
     if subject.folder is None:
         return
     from service import state
+    from store.copies import Copy
 
     status, now = state.read(subject.folder), time.time()
     if subject.holder is None:
@@ -138,6 +139,9 @@ def polling(subject: Subject) -> Iterator[Finding]:
         return
     now = float(status["written_at"])  # by the bot's clock; what has changed since is written at once
     yield _how(status["polling"], now)
+    if copies := status.get("copies"):
+        words = state.shown([Copy(**copy) for copy in copies], now=now)
+        yield Finding("copies", "ok", f"that share the database: {words}")
     conflict = status["conflict"]
     recent = [episode for episode in conflict["episodes"] if (episode["until"] or now) > now - RECENT]
     if conflict["since"] is not None:
@@ -164,6 +168,8 @@ def _how(polling: dict[str, Any], now: float) -> Finding:
     if polling["state"] == PollingState.UNREACHABLE:
         words = f"the running bot does not reach Telegram ({ago})"
         return Finding("polling", "problem", words, "it keeps trying; see the Telegram line below")
+    if polling["state"] == PollingState.WAITING:
+        return Finding("polling", "problem", "the running bot waits for the database", "see the database line below")
     if polling["state"] == PollingState.WEBHOOK:
         return Finding("polling", "warning", f"the running bot is removing a webhook ({ago})")
     return Finding("polling", "ok", f"{words_of(polling['state'])}, {ago}")

@@ -19,10 +19,11 @@ from botapi.polling_state import words_of
 from machine.holder import Holder, described, stop_command
 from manage import instance
 from manage.instance import Instance
-from service.state import FRESH
+from service.state import FRESH, shown
+from store.copies import Copy
 from venues.availability import SourceHealth
 
-_STATE = ("version", "polling", "conflict", "sources", "queue", "threads", "problems", "alerts_paused")
+_STATE = ("version", "polling", "conflict", "sources", "queue", "threads", "problems", "alerts_paused", "copies")
 
 
 def run(env_file: Path, arguments: argparse.Namespace) -> int:
@@ -105,6 +106,8 @@ def _told(found: Instance, now: float) -> Iterator[str]:
     yield text.row("version", str(status["version"]))
     yield text.row("polling", _polling(status["polling"], now))
     yield text.row("conflict", _conflict(status["conflict"], now))
+    if copies := status.get("copies"):
+        yield text.row("copies", shown([Copy(**copy) for copy in copies], now=now))
     if status["alerts_paused"]:
         yield text.row("alerts", "paused while another copy is active (ON_CONFLICT=pause)")
     elif status["conflict"]["since"] is not None:

@@ -31,6 +31,7 @@ from service.events import End, Events, next_event
 from service.listening import Listening
 from service.systemd import Notifier
 from store import Store
+from store.engine import Engine
 
 if TYPE_CHECKING:
     from service.app import Bot
@@ -171,17 +172,36 @@ def _one_round(
 
     began, clock = time.time(), Clock()
     if lock.acquire():
-        with held, _file(lock, clock) as store:
-            bot = load(store, listen(store, clock=clock), clock=clock)
-            bot.serve()
-            return once.alone(bot.jobs, bot.telegram, bot.poller, pause=pause, refused=bot.refused)
-    if not lock.same_folder:
+        with held, _mine(settings, lock, clock) as store:
+            if store is not None:
+                bot = load(store, listen(store, clock=clock), clock=clock)
+                bot.serve()
+                return once.alone(bot.jobs, bot.telegram, bot.poller, pause=pause, refused=bot.refused)
+    elif not lock.same_folder:
         print(refusal(lock.holder(), lock.bot_id, lock.name), file=sys.stderr)
         print("It uses another folder: --once needs the same DATA_DIR as the running bot.", file=sys.stderr)
         return exit_codes.ALREADY_RUNNING
+    place: Path | Engine = lock.folder / "bot.db"
+    if settings.database_url:
+        from store.postgres import Server
+
+        place = Server(settings.database_url, bot_id=settings.bot_id)
     patience = once.ROUND_TIME + (settings.whale_interval_seconds or once.ROUND_TIME)
-    with closing(Store(lock.folder / "bot.db")) as store:
+    with closing(Store(place)) as store:
         return once.beside(store, lock.folder, since=began, patience=patience, pause=pause)
+
+
+@contextmanager
+def _mine(settings: Settings, lock: InstanceLock, clock: Clock) -> Iterator[Store | None]:
+    """For `--once`: the database, None where another copy that shares it leads."""
+    if not settings.database_url:
+        with _file(lock, clock) as store:
+            yield store
+        return
+    from store.leader import lead_once
+
+    with lead_once(settings.database_url, settings.bot_id, now=clock) as found:
+        yield found
 
 
 @contextmanager

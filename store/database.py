@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -83,8 +83,10 @@ class Database:
                 yield
             except BaseException:  # as above
                 if self.engine.in_transaction():  # SQLite gives it up by itself on a full disk
-                    self.engine.execute("ROLLBACK TO inside")
-                    self.engine.execute("RELEASE inside")
+                    # An earlier statement may be what failed: then there is no savepoint, and the whole is undone.
+                    with suppress(*self.engine.errors):
+                        self.engine.execute("ROLLBACK TO inside")
+                        self.engine.execute("RELEASE inside")
                 raise
             self.engine.execute("RELEASE inside")
 

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import Enum
 from typing import Any
 
@@ -82,6 +84,7 @@ class Election:
         self._mutex = threading.Lock()  # of the loss, which several threads may meet
         self._rest = TRY_EVERY
         self._tries = 0
+        self._looked_at = 0.0
 
     def leads(self) -> bool:
         """May this copy act as the leader now? Never waits; any thread."""
@@ -91,7 +94,8 @@ class Election:
     def lead(self) -> None:
         """From now on this copy acts."""
         if self.role is Role.CHOSEN:
-            self.role = Role.LEADER
+            self.role, self._looked_at = Role.LEADER, 0.0
+            self.worker.wake()
 
     def stand(self, why: str) -> None:
         """All that this copy did as the leader has ended, for this reason: it may be chosen again."""
@@ -130,7 +134,8 @@ class Election:
             if self.role is Role.STANDBY and self._server is not None:
                 return self._try(self._server)
             server, store = self._server, self._store
-            if self.role is Role.LEADER and server and store and server.answered.elapsed() > BEAT_EVERY / 2:
+            if self.role is Role.LEADER and server and store and self._is_due(server):
+                self._looked_at = time.monotonic()
                 with store.transaction():  # in turn with what else is asked
                     self.copies = look(server, self._bot_id)
         except StoreError as error:
@@ -138,6 +143,10 @@ class Election:
                 return self._fails(str(error))
             # Of a leader: `on_lost` was called if its connection is lost.
         return BEAT_EVERY / 2
+
+    def _is_due(self, server: Server) -> bool:
+        """Is a question of its own due to a server that hears from the leader often, or not at all?"""
+        return server.answered.elapsed() > BEAT_EVERY / 2 or time.monotonic() - self._looked_at > LOOK_EVERY
 
     def _connect(self) -> float:
         self._server = server = self._make(copies.called(self._bot_id, self._host, leads=False))
@@ -170,7 +179,7 @@ class Election:
         return LONGEST_REST
 
     def _try(self, server: Server) -> float:
-        if _ask(server, "SELECT pg_try_advisory_lock(?)", lock_key(self._bot_id))[0][0]:
+        if _takes_lock(server, self._bot_id):
             return self._begin(server)
         if self._tries % round(LOOK_EVERY / TRY_EVERY) == 0:
             try:
@@ -212,6 +221,21 @@ class Election:
         if self._server is not None:
             self._server.cut()
         self._lost(why)
+
+
+@contextmanager
+def lead_once(url: str, bot_id: int, *, now: Callable[[], float]) -> Iterator[Store | None]:
+    """The store as the leader's, without a standby; None where another copy leads. Raises StoreError."""
+    server = Server(url, bot_id=bot_id, name=copies.called(bot_id, socket.gethostname(), leads=True))
+    server.open_session()
+    try:
+        yield Store(server, now=now) if _takes_lock(server, bot_id) else None
+    finally:
+        server.close()
+
+
+def _takes_lock(server: Server, bot_id: int) -> bool:
+    return bool(_ask(server, "SELECT pg_try_advisory_lock(?)", lock_key(bot_id))[0][0])
 
 
 def lock_key(bot_id: int) -> int:

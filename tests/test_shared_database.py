@@ -6,17 +6,25 @@ benchmarks/take_over.py measures the times; here a busy machine is given more.
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
 import signal
+import socket
+import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import serverkit
 from conftest import OWNER, BotProcess, Run
 from talk import Talk
 
+from base import config
 from simulation.account import SimBot
 from simulation.relay import Relay
 from simulation.simulator import Simulator
@@ -188,3 +196,222 @@ def test_a_frozen_leader_is_replaced_and_does_nothing_more_when_it_wakes_up(
         assert chat.texts(OWNER).count("pong now") == 1
     assert conflicts(chat) == 0
     assert LEADS not in one.output.partition(NO_LONGER)[2].replace(NO_LONGER, "")
+
+
+def test_an_alert_comes_once_to_each_chat_though_the_leader_is_killed(
+    machine: Machine, chat: SimBot, sim: Simulator, url: str
+) -> None:
+    sim.market.trade("binance", "BTC", "buy", 50_000.0, 0.01)
+    one, two = pair(machine, chat, sim)
+    chat.send_text(chat_id=OWNER, text="/start")
+    chat.wait_text("alerts are on", chat_id=OWNER)
+    settled(url, sim)
+    read = "SELECT text FROM cursors WHERE symbol = 'BTC'"
+    sim.wait(lambda: serverkit.execute(url, read), 25, what="the market is read")
+    sim.market.sweep("binance", "BTC", "sell", usd=2_000_000, fills=10, price=50_000.0)
+    one.kill()
+    two.wait_output(LEADS)
+    chat.wait_text("BTC sell", chat_id=OWNER, timeout=20)
+    sim.market.sweep("binance", "BTC", "buy", usd=3_000_000, fills=10, price=50_000.0)
+    chat.wait_text("BTC buy", chat_id=OWNER, timeout=20)
+    settled(url, sim)
+    alerts = [sent for sent in chat.sent if "BTC sell" in sent.text and sent.method == "sendMessage"]
+    assert len({sent.text for sent in alerts}) == 1
+    assert len(alerts) <= 2, "once, and again only if it was on its way when the leader was killed"
+    assert serverkit.execute(url, "SELECT count(*) FROM alerts WHERE monitor = 'whales'") == [(2,)]
+
+
+# What a copy that stands by does, and says
+
+# It would log what it cannot reach.
+NO_NETWORK = {"TELEGRAM_API_URL": "http://127.0.0.1:1"} | {
+    f"{name.upper()}_URL": "http://127.0.0.1:1" for name in config.SOURCE_DEFAULTS
+}
+
+
+def test_a_copy_that_stands_by_does_nothing_and_says_so_everywhere(
+    machine: Machine, chat: SimBot, sim: Simulator
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    one = machine("one", HEALTH_PORT="0")
+    one.wait_output(POLLING)
+    two = machine("two", HEALTH_PORT=str(port), **NO_NETWORK)
+    two.wait_output(f"{WAITS} one (pid {one.pid})")
+    two.wait_output("Status page")
+    assert healthz(port) == "ok\nStanding by while another copy polls\n"
+    sim.wait(lambda: "Standing by" in run(machine, "status"), what="a status that says so")
+    status = run(machine, "status")
+    assert f"one (pid {one.pid}) leads since" in status
+    assert f"two (pid {two.pid}) stands by since" in status
+    assert json.loads(run(machine, "status", "--json"))["copies"][0]["host"] == "one"
+    assert "Standing by while another copy polls" in run(machine, "doctor")
+    assert not [line for line in two.output.splitlines() if "reached" in line or "Polling" in line]
+
+
+def test_the_page_and_the_status_go_on_with_the_copy_that_takes_over(
+    machine: Machine, chat: SimBot, sim: Simulator
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    one, two = machine("one"), machine("two", HEALTH_PORT=str(port))
+    for bot in (one, two):
+        sim.wait(lambda bot=bot: POLLING in bot.output or WAITS in bot.output, what="one leads")  # type: ignore[misc]
+    if POLLING in one.output:
+        one.kill()
+    two.wait_output(POLLING)
+    sim.wait(lambda: healthz(port) == "ok\nRunning\n", what="the page of the one that leads")
+    chat.send_text(chat_id=OWNER, text="/status")
+    assert f"two (pid {two.pid}) leads since" in chat.wait_text("Copies that share", chat_id=OWNER).text
+
+
+def healthz(port: int) -> str:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=5) as answer:
+        return str(answer.read(), "utf-8")
+
+
+def run(machine: Machine, *arguments: str) -> str:
+    asked = machine("two", *arguments)
+    asked.wait_exit()
+    return asked.output
+
+
+def test_once_next_to_a_leader_on_another_machine_leaves_the_work_to_it(
+    machine: Machine, chat: SimBot, sim: Simulator
+) -> None:
+    one = machine("one")
+    one.wait_output(POLLING)
+    beside = machine("two", "--once")
+    assert beside.wait_exit(30) == 0
+    assert "Nothing was left to do" in beside.output
+    assert one.stop()[0] == 0
+    alone = machine("two", "--once")
+    assert alone.wait_exit(30) == 0
+    assert "Checked and delivered" in alone.output
+
+
+# The database away
+
+
+QUICKLY = (
+    "import monitors; from botapi import outbox, poller; from service import shared; monitors.TROUBLE_EVERY = 0.3; "
+    "outbox.AFTER_FAILURE = poller.STORE_REST = 0.3; shared.TELL_AFTER = 0.5"
+)
+
+
+def test_while_the_database_is_away_commands_wait_and_the_owner_is_told_once_and_then_all_is_done(
+    machine: Machine, chat: SimBot, sim: Simulator, talk: Talk, relay: Relay
+) -> None:
+    bot = machine("one", relay=relay, before=QUICKLY)
+    bot.wait_output(POLLING)
+    with talk.stream():
+        talk.heard()
+        relay.refuse()
+        chat.wait_text("cannot be reached", chat_id=OWNER, timeout=20)
+        waiting = chat.pending
+        sim.wait(lambda: chat.pending > waiting + 10, what="ten more commands wait")
+        relay.restore()
+        back = time.time()
+        bot.wait_output(POLLING, times=2)
+        talk.heard()
+    assert polls(chat, since=back)[0] - back < 5.0 + BUSY
+    talk.all_answered_once()
+    told = [words for words in chat.texts(OWNER) if "database" in words]
+    chat.wait_text("The database can be written again", chat_id=OWNER)
+    assert len(told) <= 2
+    assert bot.output.count("cannot be reached") == 1
+
+
+BROKEN = {
+    "the disk is full": "53100",
+    "a deadlock": "40P01",
+    "a serialization failure": "40001",
+    "a statement time-out": "57014",
+    "a read-only replica": "25006",
+}
+
+
+@pytest.mark.parametrize("how", BROKEN)
+def test_what_cannot_be_stored_is_asked_for_again_until_it_can_and_the_owner_knows(
+    machine: Machine, chat: SimBot, sim: Simulator, talk: Talk, url: str, how: str
+) -> None:
+    bot = machine("one", before=QUICKLY)
+    bot.wait_output(POLLING)
+    talk.heard()
+    settled(url, sim)
+    serverkit.execute(
+        url,
+        f"CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = "
+        f"'{BROKEN[how]}'; END $$",
+        "CREATE TRIGGER fails BEFORE INSERT ON inbox EXECUTE FUNCTION fail()",
+    )
+    talk.say()
+    chat.wait_text("new commands and alerts wait", chat_id=OWNER)
+    talk.say()
+    serverkit.execute(url, "DROP TRIGGER fails ON inbox")
+    talk.heard()
+    talk.all_answered_once()
+    chat.wait_text("The database can be written again", chat_id=OWNER)
+    assert bot.output.count("commands and alerts wait") == 1
+    assert NO_LONGER not in bot.output, "the connection is well"
+
+
+def test_a_server_that_takes_no_more_connections_is_waited_for(machine: Machine, url: str) -> None:
+    role = f"cryptosat_test_{os.getpid()}"
+    serverkit.execute(url, f"CREATE ROLE {role} LOGIN CONNECTION LIMIT 1", f"ALTER SCHEMA public OWNER TO {role}")
+    try:
+        as_role = url.replace("//postgres@", f"//{role}@")
+        one = machine("one", DATABASE_URL=as_role)
+        one.wait_output(POLLING)
+        two = machine("two", DATABASE_URL=as_role)
+        two.wait_output("takes no more connections")
+        one.kill()
+        two.wait_output(POLLING)
+        assert two.output.count("takes no more connections") == 1
+        two.kill()
+    finally:
+        serverkit.empty(url, anew=True)
+        serverkit.execute(url, f"DROP OWNED BY {role} CASCADE", f"DROP ROLE {role}")
+
+
+# A pooler
+
+
+POOLER = """
+[databases]
+{name} = host=127.0.0.1 port={port}
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {listen}
+auth_type = any
+pool_mode = {mode}
+user = nobody
+"""
+
+
+@pytest.mark.skipif(shutil.which("pgbouncer") is None, reason="PgBouncer is not installed")
+@pytest.mark.parametrize("mode", ["transaction", "session"])
+def test_a_pooler_that_lends_its_connections_for_one_transaction_is_refused_in_words(
+    machine: Machine, url: str, tmp_path: Path, mode: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        listen = free.getsockname()[1]
+    parts = urlsplit(url)
+    config = tmp_path / "pgbouncer.ini"
+    name, port = parts.path[1:], parts.port or 5432
+    words = POOLER.format(name=f"{name}", port=f"{port} user={parts.username}", listen=listen, mode=mode)
+    config.write_text(words, encoding="utf-8")
+    pooler = subprocess.Popen(["pgbouncer", str(config)], stderr=subprocess.PIPE, encoding="utf-8")
+    try:
+        assert pooler.stderr is not None
+        assert any("process up" in line for line in pooler.stderr)
+        bot = machine("one", DATABASE_URL=f"postgresql://postgres@127.0.0.1:{listen}/{name}")
+        if mode == "session":
+            bot.wait_output(POLLING)
+        else:
+            assert bot.wait_exit() == 78
+            assert "pooler in transaction mode" in bot.output
+            assert "Traceback" not in bot.output
+    finally:
+        pooler.kill()
+        pooler.wait(10)
