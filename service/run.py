@@ -74,7 +74,8 @@ def run(
             return Bot(settings, lock, store, listening, end=end, env_file=env_file, link=link, **how)
 
         listen = partial(Listening, settings, end=end, link=link)
-        held = _held(lock, env_file if settings.data_dir is None else None)
+        here = settings.data_dir is None and not settings.database_url  # another account's data may be meant
+        held = _held(lock, env_file if here else None)
         if one_round:
             return _one_round(settings, lock, held, listen, load, events)
         if not _take(lock, events, notifier, wait=wait):
@@ -208,7 +209,7 @@ def _mine(settings: Settings, lock: InstanceLock, clock: Clock) -> Iterator[Stor
 def _held(lock: InstanceLock, settings_file: Path | None) -> Iterator[None]:
     """While the lock is held: may this account use the folder? At the end the lock is released.
 
-    settings_file: None where DATA_DIR says which folder to use.
+    settings_file: None where the settings say where the data is.
     """
     try:
         if settings_file is not None:

@@ -102,6 +102,8 @@ def finish(server: Server) -> None:
     """The setting is written: from now on the server has the bot's data. Raises StoreError."""
     with _explained(Path(), server):
         server.execute("DELETE FROM facts WHERE name = ?", (UNFINISHED,))
+        for table in tables():  # the server's planner knows of rows only later by itself
+            server.execute(f"ANALYZE {table.name}")
 
 
 def to_file(server: Server, file: Path, *, bot_id: int, progress: Progress) -> tuple[int, Path | None]:

@@ -50,7 +50,7 @@ WINE = sys.platform == "win32" and hasattr(ctypes.windll.ntdll, "wine_get_versio
 
 
 # Everything that starts a process, kills one, or waits for a network; the rest is `pytest -m quick`.
-PROCESS_FIXTURES = {"run_bot", "demo", "sim", "terminal", "doctor"}
+PROCESS_FIXTURES = {"run_bot", "demo", "sim", "terminal", "doctor", "own_database"}
 PROCESS_TESTS = {
     "test_alerts_chart",
     "test_alerts_held_back",

@@ -67,6 +67,12 @@ def test_where_data_dir_says_so_the_folder_in_anothers_home_is_used(
     assert not (folder_of("me", tmp_path) / "bot.db").exists()
 
 
+def test_where_the_data_is_on_a_server_any_account_may_start(
+    run_bot: Run, anns: Path, tmp_path: Path, database_url: str
+) -> None:
+    run_bot(DATA_DIR="", DATABASE_URL=database_url, before=start_by("me", tmp_path)).wait_output(POLLING)
+
+
 def test_who_has_data_of_the_bot_may_go_on_and_is_told_of_the_other(run_bot: Run, anns: Path, tmp_path: Path) -> None:
     mine = folder_of("me", tmp_path)
     mine.mkdir(parents=True)
