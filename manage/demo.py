@@ -188,6 +188,11 @@ class _Demo:
         self._until(lambda: self._heard(before, "BTC"), "the whale was not reported", within=15)
         self._tell("Too many alerts? You raise the minimum for Bitcoin.")
         self._ask("/threshold BTC 2m")
+        self._tell("You want to be told when Bitcoin is up 1 %. Moves work, too: /alert BTC 3% in 1h")
+        self._ask("/alert BTC +1%")
+        before = self._bot.delivered
+        market.trade("binance", "BTC", "buy", market.prices["BTC"] * 1.02, 0.001)
+        self._until(lambda: self._heard(before, "BTC rose to"), "the price alert did not come", within=15)
         self._tell("You ask for a summary. It can come every morning: /digest 09:00")
         self._ask("/digest now")
         self._show_a_chart()
@@ -200,7 +205,9 @@ class _Demo:
             market.perpetuals.set_rate("hyperliquid", "ETH", 0.00009)
             market.perpetuals.set_interest("okx", "SOL", 2.3e9)
             screen.say("Markets keep running, with a whale every 25 seconds.")
-            screen.say("Try /help, /price, /alert BTC +1%, /whales, /liq, /funding or /status. Type quit to leave.")
+            screen.say(
+                "Try /help, /price, /alert BTC 1% in 5m, /whales, /liq, /funding or /status. Type quit to leave."
+            )
             self._until(lambda: False)
 
     def _ask(self, text: str, *, within: float = 15) -> None:

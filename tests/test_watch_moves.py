@@ -27,6 +27,7 @@ from watch.moves import Seen, Trail, Windows
 __all__ = ["store", "watch"]  # fixtures
 START_MS = int(NOW * 1000)
 DAY = 86_400
+GROUP = -1001
 
 
 def move(percent: float = 5.0, seconds: int = 3600, **more: object) -> Level:
@@ -289,6 +290,10 @@ def test_a_coin_without_moves_has_no_window(store: Store) -> None:
     store.levels.remove(7, number)
     look(store, windows, tape((1, 100), first=2))
     assert not windows._windows
+    store.levels.add(move())
+    look(store, windows, tape((2, 100), first=3))
+    windows.keep({"ETH"})
+    assert not windows._windows
 
 
 def test_a_chat_without_alerts_and_a_move_removed_before_the_commit_are_told_nothing(store: Store) -> None:
@@ -326,6 +331,29 @@ def test_a_move_seen_by_the_monitor_is_told_and_survives_a_restart(watch: Watch)
 
 
 # End to end
+
+
+def test_a_move_set_in_a_topic_is_told_there_and_snoozed_by_its_button(
+    sim: Simulator, chat: SimBot, run_bot: Run
+) -> None:
+    bot = run_bot(SEND_RATE="0")
+    bot.wait_output("Watching BTC, ETH")
+    chat.send_text(GROUP, "/start", user_id=OWNER, chat_type="supergroup", thread_id=5)
+    chat.wait_text("Alerts are on", chat_id=GROUP)
+    sim.market.trade("binance", "BTC", "buy", 77_000, 0.001)
+    chat.send_text(GROUP, "/alert BTC up 1% in 1h", user_id=OWNER, chat_type="supergroup", thread_id=9)
+    assert chat.wait_text("BTC 1 % up in 1 h", chat_id=GROUP).params["message_thread_id"] == "9"
+    wait_asked(sim, 6)
+    for price in (77_000, 77_800):
+        sim.market.trade("binance", "BTC", "buy", price, 0.001)
+    told = chat.wait_text("BTC rose 1.0 %", chat_id=GROUP)
+    assert told.params["message_thread_id"] == "9"
+    label, data = told.buttons[0]
+    assert label == "Snooze 1 h"
+    before = chat.delivered
+    chat.press(told.message_id, data, chat_id=GROUP, user_id=OWNER)
+    assert "snoozed until" in chat.wait_text("snoozed until", after=before).text
+    assert bot.stop()[0] == 0
 
 
 def test_moves_set_by_typing_are_told_once_each_over_kills(

@@ -12,7 +12,7 @@ by that and never too long. Each exchange has its own windows, because their pri
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from operator import itemgetter
 from typing import NamedTuple
@@ -216,7 +216,10 @@ class Windows:
         if (venue, symbol) in self._windows:
             self._windows[venue, symbol].merge(bars)
 
-    def forget(self, symbol: str | None = None) -> None:
-        """Forget a coin, or all: the bars tell what is stored."""
-        for key in [key for key in self._windows if symbol in (None, key[1])]:
-            del self._windows[key]
+    def forget(self, symbol: str) -> None:
+        """Forget a coin: what is known of it when it comes back, the bars tell."""
+        self.keep({key[1] for key in self._windows} - {symbol})
+
+    def keep(self, symbols: Collection[str]) -> None:
+        """Forget all other coins."""
+        self._windows = {key: window for key, window in self._windows.items() if key[1] in symbols}

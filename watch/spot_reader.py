@@ -99,12 +99,13 @@ class SpotReader:
         """Continue from what is stored, after what is in memory could not be stored."""
         self._states.clear()
         self._batch = Batch()
-        self.windows.forget()
+        self.windows.keep(())
 
     def keep(self, symbols: Collection[str]) -> None:
         """Forget every other coin: when it is watched again it is read from its newest trade on."""
         self._states = {key: state for key, state in self._states.items() if key[1] in symbols}
         self._behind &= set(symbols)
+        self.windows.keep(symbols)
         gone = {feed for feed in self._batch.feeds if feed.symbol not in symbols}
         if gone:
             self._batch.feeds -= gone
