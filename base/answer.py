@@ -23,7 +23,6 @@ from typing import Any
 import requests
 import urllib3.exceptions
 from requests.adapters import DEFAULT_CA_BUNDLE_PATH, HTTPAdapter
-from requests.structures import CaseInsensitiveDict
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.util.ssl_ import create_urllib3_context
@@ -53,7 +52,7 @@ class Answer:
         return self._told
 
 
-def whole(send: Callable[[], requests.Response], *, seconds: float, size: int = SIZE) -> Answer:
+def whole(send: Callable[[], Any], *, seconds: float, size: int = SIZE) -> Answer:
     """The answer to a request. Raises what `send` raises, ReadTimeout after so many seconds, TooLarge.
 
     send: sends it through a `BoundedAdapter` with stream=True, from this thread. size: bytes as they come, headers
@@ -63,14 +62,14 @@ def whole(send: Callable[[], requests.Response], *, seconds: float, size: int = 
     try:
         with send() as response:
             # read1 returns what has arrived, still packed: a small packed answer cannot grow without limit.
-            body = b"".join(iter(lambda: response.raw.read1(65536, decode_content=False), b""))
+            body = b"".join(iter(lambda: response.read1(65536, decode_content=False), b""))
             headers = response.headers
         if headers.get("Content-Encoding", "").lower() == "gzip":
             unpacked = zlib.decompressobj(wbits=31)
             body = unpacked.decompress(body, size)
             if unpacked.unconsumed_tail:
                 raise TooLarge
-        return Answer(response.status_code, headers, redact_body(body))
+        return Answer(response.status, headers, redact_body(body))
     except urllib3.exceptions.TimeoutError as error:
         raise requests.ReadTimeout from error
     except zlib.error as error:
@@ -87,17 +86,26 @@ class BoundedAdapter(HTTPAdapter):
             "http": type("Pool", (HTTPConnectionPool,), {"ConnectionCls": _connection(HTTPConnection, *mixins)}),
             "https": type("Pool", (HTTPSConnectionPool,), {"ConnectionCls": _connection(HTTPSConnection, *mixins)}),
         }
+        self._servers: dict[str, Any] = {}
         super().__init__(pool_maxsize=16)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
         self.poolmanager.pool_classes_by_scheme = self._pools
 
-    def build_response(self, req: Any, resp: Any) -> requests.Response:
-        """What `whole` reads. Its own form looks for cookies and an encoding, in a tenth of a call's time."""
-        response = _Whole()
-        response.status_code, response.headers, response.raw = resp.status, CaseInsensitiveDict(resp.headers), resp
-        return response
+    def build_response(self, req: Any, resp: Any) -> Any:
+        """urllib3's own response: `requests` would look for cookies and an encoding, a tenth of a call's time."""
+        return resp
+
+    def get_connection_with_tls_context(
+        self, request: Any, verify: Any, proxies: Any = None, cert: Any = None
+    ) -> Any:
+        """The connections to the request's server, found once: neither proxies nor certificates change."""
+        server = "/".join(request.url.split("/", 3)[:3])
+        if server not in self._servers:
+            found = super().get_connection_with_tls_context(request, verify, proxies, cert)
+            self._servers[server] = found
+        return self._servers[server]
 
     def build_connection_pool_key_attributes(self, request: Any, verify: Any, cert: Any = None) -> Any:
         host, pool = super().build_connection_pool_key_attributes(request, verify, cert)

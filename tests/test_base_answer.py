@@ -76,8 +76,7 @@ def test_an_answer_without_measure_costs_little_time_and_memory(ask: Ask, sim: S
 @pytest.mark.parametrize("where", ["http://127.0.0.1:1/", "/other", "http://[", "", "\xff"])
 def test_a_redirect_is_not_followed_wherever_it_leads(where: str) -> None:
     answer = f"HTTP/1.1 302 Found\r\nLocation: {where}\r\nContent-Length: 0\r\n\r\n".encode("latin-1")
-    with socket.create_server(("127.0.0.1", 0)) as server, requests.Session() as session:
-        session.mount("http://", BoundedAdapter())
+    with socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve() -> None:
             line, _ = server.accept()
@@ -86,8 +85,8 @@ def test_a_redirect_is_not_followed_wherever_it_leads(where: str) -> None:
 
         thread = threading.Thread(target=serve)
         thread.start()
-        url = f"http://127.0.0.1:{server.getsockname()[1]}/"
-        found = whole(lambda: session.get(url, stream=True, allow_redirects=False), seconds=5)
+        question = requests.Request("GET", f"http://127.0.0.1:{server.getsockname()[1]}/").prepare()
+        found = whole(lambda: BoundedAdapter().send(question, stream=True), seconds=5)
         thread.join(5)
     assert found.status == 302
 
