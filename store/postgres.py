@@ -290,6 +290,8 @@ class Server:
             return None
         happened, remedy = self.words(error)
         wait = "Nothing stored is lost; new commands and alerts wait"
+        if found is server_errors.DAMAGED:
+            wait = "What is on the broken pages cannot be used; all else goes on"
         return f"{happened}. {wait}. {remedy}: the bot continues by itself."
 
     def _refusal(self, error: psycopg.Error) -> StoreError:
@@ -307,11 +309,11 @@ class Server:
         return found.happened.format_map(parts), found.remedy.format_map(parts)
 
     def is_damage(self, error: Exception) -> bool:
-        """Does the server say that a page or an index is broken?"""
-        return isinstance(error, psycopg.Error) and server_errors.meaning(error) is server_errors.DAMAGED
+        """Never of a kind that a new start would end: the server looks after its files."""
+        return False
 
     def suspect(self) -> None:
-        """The server looks after its files itself."""
+        """Not here, as above."""
 
     def save_if_deleted(self, report: Callable[[str], None]) -> str | None:
         """Nobody can take a database away from an open connection."""

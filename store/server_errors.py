@@ -66,7 +66,9 @@ _IN_THE_WAY = Meaning(
 _TOO_SLOW = Meaning(
     "The database server {server} ended a statement that took too long", "Look at what else keeps it busy", away=True
 )
-DAMAGED = Meaning("The database {name} on {server} is damaged ({error})", "Check that server's disk")
+DAMAGED = Meaning(
+    "The database {name} on {server} is damaged ({error})", "Check that server's disk; perhaps a backup is needed"
+)
 OTHER = Meaning("The database {name} on {server} cannot be used ({error})", "Look at the log of that server")
 
 # By SQLSTATE, or its first two characters (postgresql.org/docs/current/errcodes-appendix.html).

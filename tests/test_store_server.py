@@ -178,6 +178,25 @@ def test_what_a_server_refuses_for_a_while_is_a_store_error_in_words_and_ends(
     assert shared.trouble() is None
 
 
+def test_a_page_that_the_server_cannot_read_ends_no_bot_and_is_told(shared: Store, database_url: str) -> None:
+    ended: list[str] = []
+    shared.when_damaged(ended.append)
+    serverkit.execute(
+        database_url,
+        "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN RAISE EXCEPTION 'invalid page' USING ERRCODE = 'XX001'; END $$",
+        "CREATE TRIGGER fails BEFORE INSERT ON facts EXECUTE FUNCTION fail()",
+    )
+    try:
+        with pytest.raises(StoreError, match=r"is damaged \(invalid page\).*Check that server's disk"):
+            shared.set_value("name", "1")
+        assert "damaged" in str(shared.trouble()) and not ended, "a new start would not help"
+    finally:
+        serverkit.execute(database_url, "DROP FUNCTION fail CASCADE")
+    say(shared, 7, "goes on")
+    assert shared.trouble() is None
+
+
 # A start
 
 
