@@ -17,20 +17,38 @@ NEAR = 20.0  # times the price, up or down: of two readings the one that is not 
 LEAST_COOLDOWN = 60.0  # seconds
 _MOVES = ("move", "moves", "moved", "moving", "change", "changes", "swing", "swings")
 _DIRECTIONS = {
-    **dict.fromkeys(("above", "over", ">", ">=", "up", "rise", "rises"), "above"),
+    **dict.fromkeys(("above", "over", ">", ">=", "up", "rise", "rises", "gain", "gains", "pump", "pumps"), "above"),
     **dict.fromkeys(("below", "under", "<", "<=", "down", "fall", "falls", "drop", "drops"), "below"),
+    **dict.fromkeys(("dump", "dumps", "crash", "crashes", "lose", "loses"), "below"),
 }
-_FILLERS = ("at", "@", "to", "by", "=", "crosses", "cross", "hits", "reaches", "price", *_MOVES)
+_FILLERS = (
+    "at",
+    "@",
+    "to",
+    "by",
+    "=",
+    "goes",
+    "more",
+    "than",
+    "crosses",
+    "cross",
+    "hits",
+    "reaches",
+    "price",
+    *_MOVES,
+)
 _NUMBER = r"\d{1,4}(?:[.,]\d{1,2})?"
 _FACTOR = rf"(?:[x×*] ?{_NUMBER}|{_NUMBER} ?(?:x|×|times|%))"
 _VOLUME = re.compile(
-    rf"(?:(?P<before>{_FACTOR}) )?(?:volume|vol|turnover)\b(?: (?:above|over|>=?|at|is|of|more|than|spikes?)\b)*"
-    rf"(?: ?[>=]* ?(?P<after>{_FACTOR}))?(?= |$)"
+    rf"(?:(?P<before>{_FACTOR}) )?(?:volume|vol|turnover)\b(?: (?:above|goes|over|>=?|at|is|of|more|than|spikes?)\b)*"
+    rf"(?: ?[>=]* ?(?:(?P<after>{_FACTOR})|(?:up (?:by )?|\+)(?P<more>{_NUMBER})%))?(?= |$)"
 )
 LEAST_TIMES, MOST_TIMES = 1.2, 100.0  # of a volume
 _IN = ("in", "within", "over", "during", "per", "/")
 SHORTEST, LONGEST = 60, 7 * 86400  # seconds of a move
 _PERCENT = re.compile(r"([+-]?)(\d{1,4}(?:[.,]\d{1,4})?)%")
+_REPEATS = ("repeat", "repeats", "repeated", "once", "every", "each", "cooldown", "hourly", "daily")
+_ENDS = ("for", "until", "till", "til", "expires")
 _EVERY = ("every", "each", "per", "a", "an")
 
 
@@ -120,10 +138,15 @@ def _price(symbol: str, words: list[str], direction: str, last: float | None) ->
 
 
 def _plain(words: list[str]) -> list[str]:
-    """The words with percentages in one form: `5 %`, `±5%`, `5%/1h`."""
-    said = re.sub(r"[−–]", "-", " ".join(words))
+    """The words with percentages in one form: `5 %`, `%5`, `±5%`, `5 percent`, `5%/1h`, `5%in1h`. A note stays."""
+    end = next((place for place, word in enumerate(words) if word.lower() in (*_REPEATS, *_ENDS)), 8)
+    said = re.sub(r"[−–]", "-", " ".join(words[:end]))
     said = re.sub(r"(?:±|\+/?-)\s*(?=\d)", "", said)
-    return re.sub(r"(?<=%)\s*/\s*(?=[\da-z])", " / ", re.sub(r"(?<=\d)\s+%", "%", said)).split()
+    said = re.sub(r"(?<!\S)%(\d\S*)", r"\1%", said)
+    said = re.sub(r"(?<=\d)\s*(?:%|per ?cent\b|pct\b)", "%", said, flags=re.IGNORECASE)
+    said = re.sub(r"(?<=%)\s*(/|in(?=\d))\s*(?=[\da-z])", r" \1 ", said)
+    said = re.sub(r"\b(in|over|within) (?:the )?(?:last|past) (?=[\da-z])", r"\1 ", said)
+    return [*said.split(), *words[end:]]
 
 
 def _move(words: list[str], direction: str) -> tuple[float, int, str, int] | None:
@@ -165,10 +188,11 @@ def _times(words: list[str]) -> tuple[float, int] | None:
     if found is None:
         return None
     used = len(found[0].split())
-    said = found["before"] or found["after"] or "x3"
-    if not (found["before"] or found["after"]) and words[used : used + 1] and words[used][0].isdecimal():
+    said = found["before"] or found["after"] or (f"{found['more']}%" if found["more"] else "")
+    if not said and words[used : used + 1] and words[used][0].isdecimal():
         raise Usage("Give how many times the usual volume, like volume x3.")
-    size = float(re.sub(r"[^\d.]", "", said.replace(",", "."))) / (100 if said.endswith("%") else 1)
+    size = float(re.sub(r"[^\d.]", "", said.replace(",", ".")) or 3) / (100 if said.endswith("%") else 1)
+    size += 1 if found["more"] else 0
     if not LEAST_TIMES <= size <= MOST_TIMES:
         raise Usage(f"Give from {LEAST_TIMES:g} to {MOST_TIMES:g} times the usual volume.")
     return size, used
@@ -196,11 +220,19 @@ def _more(context: Context, chat: Chat, words: list[str], *, repeat: bool = Fals
     more, rest = _More(repeat=repeat), list(words)
     while rest:
         word, used = rest[0].lower(), 0
-        if word in ("repeat", "repeats", "repeated", "once", "every", "each", "hourly", "daily"):
+        if word in ("max", "maximum", "most") and rest[1:2] and rest[1].lower() in (*_EVERY, "once"):
+            rest = rest[1:]
+            continue
+        if word in _REPEATS:
             used = _repeat(more, word, rest)
-        elif word == "for" and (found := _length(rest[1:3])):
-            more.expires, used = context.now() + found[0], 1 + found[1]
-        elif word in ("until", "till", "til"):
+        elif word == "expires" and rest[1:2] == ["in"]:
+            rest[:2] = ["for"]
+            continue
+        elif word == "for":
+            found = _length(rest[1:3])
+            if found is not None:
+                more.expires, used = context.now() + found[0], 1 + found[1]
+        elif word in _ENDS[1:]:
             moment = moments.until(rest[1:], now=context.now(), where=chat.zone)
             if moment is None:
                 said = text.clip(" ".join(rest[1:3]), 32)

@@ -17,6 +17,11 @@ MOST = 50  # that wait, in a chat
 LISTED = 10  # of those that wait no more
 OFFERED = 8  # coins with a button
 STEPS = ("+1%", "+2%", "+5%", "+10%", "-1%", "-2%", "-5%", "-10%")
+_SAME = {
+    **dict.fromkeys(("delete", "del", "rm", "cancel", "clear"), "remove"),
+    **dict.fromkeys(("wake", "unsnooze", "resume", "rearm", "re-arm"), "again"),
+    "pause": "snooze",
+}
 SNOOZABLE = 30  # that wait, in a list with a button to snooze each: a keyboard has up to 100 buttons
 MORNING = "tomorrow 09:00"  # until when a snooze until tomorrow lasts
 
@@ -26,8 +31,9 @@ def alert(context: Context, update: Update, arguments: list[str]) -> list[Reply]
     chat = context.need_chat(update)
     arguments = [*" ".join(arguments[:1]).replace("=", " ").split(), *arguments[1:]]  # BTC=90k
     word = arguments[0].lower() if arguments else "list"
-    if word == "list" and len(arguments) < 2:
+    if word in ("list", "snooze") and len(arguments) < 2:
         return [_listed(context, chat)]
+    word = _SAME.get(word, word) if len(arguments) > 1 else word
     if word in ("remove", "again") and len(arguments) == 2:
         return [_change(context, chat, word, arguments[1])]
     if word == "snooze" and len(arguments) > 1:

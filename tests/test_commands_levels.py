@@ -82,6 +82,14 @@ def test_a_price_is_read_as_people_type_it(desk: Desk, typed: str, price: float,
         ("BTC in 1h 5%", 5, 3600, "either"),
         ("BTC rises 200% in 7d", 200, 604_800, "above"),
         ("BTC 1% in 1m", 1, 60, "either"),
+        ("BTC 5%in1h", 5, 3600, "either"),
+        ("BTC %5 1h", 5, 3600, "either"),
+        ("BTC 5 percent in 1h", 5, 3600, "either"),
+        ("BTC +5pct 1h", 5, 3600, "above"),
+        ("BTC moves more than 5% in 1h", 5, 3600, "either"),
+        ("BTC goes down by 5% in the last hour", 5, 3600, "below"),
+        ("BTC dumps 5% 10m", 5, 600, "below"),
+        ("BTC pumps 5% 10m", 5, 600, "above"),
     ],
 )
 def test_a_move_is_read_as_people_type_it(desk: Desk, typed: str, size: float, span: int, direction: str) -> None:
@@ -142,6 +150,9 @@ def hour(desk: Desk, days: int, usd: float, *, symbol: str = "BTC") -> None:
         ("BTC volume spike", 3),
         ("BTC volume spike x10", 10),
         ("BTC turnover is more than 3x", 3),
+        ("BTC volume +300%", 4),
+        ("BTC volume up by 300%", 4),
+        ("BTC vol>3x", 3),
         ("BTC volume", 3),
     ],
 )
@@ -238,6 +249,11 @@ def test_after_the_price_come_repeat_an_end_and_a_note(
         ("repeat hourly", 3600, ""),
         ("repeat daily until fri", 86_400, ""),
         ("repeat every time", 0, ""),
+        ("max once per hour", 3600, ""),
+        ("repeat max every 2h for 7d", 7200, ""),
+        ("cooldown 1h", 3600, ""),
+        ("every 1h expires in 7d", 3600, ""),
+        ("every 1h expires fri 5 % here", 3600, "5 % here"),
         ("repeat a lot", 0, "a lot"),
         ("repeat 2 lots", 0, "2 lots"),
         ("each lot", 0, "each lot"),
@@ -392,6 +408,9 @@ def test_an_end_that_has_passed_does_not_end_what_is_set_again(desk: Desk) -> No
     assert "expired" in desk.say("/alert")
     desk.say(f"/alert again {number}")
     assert kept(desk)[0].waits(NOW + 1e6)
+    assert "there is no price alert #99" in desk.say("/alert wake 99").lower()
+    assert "for how long?" in desk.say(f"/alert pause {number}") and "1 of 50" in desk.say("/alert snooze")
+    assert "0 of 50" in desk.say(f"/alert delete {number}")
 
 
 def test_a_chat_has_up_to_fifty_that_wait_and_the_list_fits_a_message(desk: Desk) -> None:
