@@ -28,6 +28,7 @@ PAUSE = 0.5  # seconds between two polls where the server answers them at once w
 LOOK_AGAIN = 0.5  # seconds after which an update that is still unconfirmed has no other reader
 OLD_ANSWER = 0.3  # seconds after the end of its poll; with SHORTEST less than conflict.UNREAD and LOOK_AGAIN
 PROMPT = 1.0  # seconds after an answer in which the next poll finds the line as it was
+FINISH = 0.3  # seconds in which a stop finishes the batch that is in hand
 FORGOTTEN = 6 * 86400.0  # seconds: after a week without updates Telegram may renumber them (Bot API, Update)
 
 
@@ -64,7 +65,7 @@ class PollingBot(telebot.TeleBot):
         self._on_poll = on_poll
         self._on_handled = on_handled
         self._now, self._stopwatch = now, stopwatch
-        self._ended = False
+        self._ended: Stopwatch | None = None  # since `end`
         self._alone = False  # no other copy can be working on updates
         self._seen: int | None = None  # the first update at the last look
         self._in_hand: frozenset[int] = frozenset()  # handled, and not known to be confirmed
@@ -75,9 +76,9 @@ class PollingBot(telebot.TeleBot):
         )  # seconds after asking in which no other copy takes an answer's updates
         try:
             mark, at = (store.value("inbox") or "").split(" ")
-            self.handled_id, self._last_at = int(mark), float(at)
+            self._durable_id, self._last_at = int(mark), float(at)
         except ValueError:  # none yet; or unreadable, and Telegram sends what was not confirmed
-            self.handled_id, self._last_at = -1, 0.0
+            self._durable_id, self._last_at = -1, 0.0
 
     def run_until_trouble(self) -> Exception | None:
         """Poll until `end()`, a look that must be repeated (both None), or until something goes wrong (the error).
@@ -92,19 +93,37 @@ class PollingBot(telebot.TeleBot):
         return self.trouble
 
     def end(self) -> None:
-        """Leave infinity_polling for good, at once. Safe from any thread."""
-        self._ended = True
+        """Leave infinity_polling for good, at once; a batch in hand is finished first. Safe from any thread."""
+        self._ended = self._stopwatch()
         self.stop_polling()  # type: ignore[no-untyped-call]
         self._telegram.cut()
 
     def next_offset(self) -> int:
-        """The offset of the next getUpdates; 0 if the last known id is too old.
+        """The offset of the next getUpdates, which confirms what is durable; 0 if the last known id is too old.
 
         After trouble what is in hand is asked for again: does another copy have it?
         """
         if self._now() - self._last_at > FORGOTTEN:
             return 0
-        return min(self._in_hand) if self._in_hand and not self._alone else self.handled_id + 1
+        return min(self._in_hand) if self._in_hand and not self._alone else self._durable_id + 1
+
+    def confirm(self, *, within: float) -> None:
+        """After `end`: confirm what is handled and durable, in so many seconds, unless the last poll did, or another
+        copy may have taken over. Raises TelegramError.
+
+        The offset is a new one, so the server's 3 s rule (the same offset again becomes a long poll) cannot give a
+        successor a 409.
+        """
+        self._notice_a_freeze()
+        offset = self.next_offset()
+        if self._alone and offset > self.offset_sent:
+            self.offset_sent = offset  # only once
+            self._telegram.updates(offset, timeout=0, limit=1, within=within)
+            self._keep_unconfirmed()
+
+    def _notice_a_freeze(self) -> None:
+        if self._answered.elapsed() > SHORTEST + OLD_ANSWER:
+            self._alone = False
 
     def is_ours(self, update_id: int) -> bool:
         """May the answer to this handled update be sent? False: another copy may have answered it. Any thread.
@@ -118,8 +137,7 @@ class PollingBot(telebot.TeleBot):
         heartbeat()  # one step lasts as long as polling works
         if self._ended:
             return self._leave(None)
-        if self._answered.elapsed() > SHORTEST + OLD_ANSWER:
-            self._alone = False  # perhaps this process was frozen
+        self._notice_a_freeze()
         length = self._poll_length()
         self._fresh_for = max(SHORTEST, length) + OLD_ANSWER
         self._asked = self._stopwatch()
@@ -202,8 +220,9 @@ class PollingBot(telebot.TeleBot):
         If the process was frozen with updates in hand, the rest of them is asked for again.
         """
         try:
+            handled_id = self._durable_id
             for raw in updates:
-                if self._ended:
+                if self._ended is not None and self._ended.elapsed() > FINISH:
                     break
                 update_id = raw.get("update_id")
                 if not isinstance(update_id, int):
@@ -213,11 +232,12 @@ class PollingBot(telebot.TeleBot):
                     self._alone = False
                     break
                 self._take(raw, update_id)
-                self.handled_id = update_id
+                handled_id = update_id
                 self._last_at = self._now()
             if updates:
                 with self._store.transaction(durable=True):
-                    self._store.set_value("inbox", f"{self.handled_id} {self._last_at}")
+                    self._store.set_value("inbox", f"{handled_id} {self._last_at}")
+                self._durable_id = handled_id
                 self._on_handled(self._more)
         except Exception as error:  # the poller decides what it means
             self._leave(error)

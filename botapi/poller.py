@@ -98,20 +98,16 @@ class Poller:
         self.worker.start()
 
     def stop(self, timeout: float) -> None:
-        """End the poll in flight, wait for the thread, confirm what was handled; at most `timeout` seconds."""
+        """End the poll in flight, finish the batch in hand, confirm what was handled; at most `timeout` seconds."""
         deadline = self._monotonic() + timeout
         self._stopping = True
         self._bot.end()
         self.worker.stop()
         self.worker.join(timeout)
         left = deadline - self._monotonic()
-        handled = self._bot.next_offset()
-        # Needed only if updates were handled after the last poll was sent. The offset is then a new one, so the
-        # server's 3 s rule (the same offset again becomes a long poll) cannot give a successor a 409.
-        if self._running and handled > self._bot.offset_sent and left > 0.1:
+        if self._running and left > 0.1:
             try:
-                self._bot.offset_sent = handled  # only once: a second time it would be the same offset
-                self._telegram.updates(handled, timeout=0, limit=1, within=left)
+                self._bot.confirm(within=left)
             except TelegramError:
                 log.info("The last updates could not be confirmed; Telegram sends them again and they are skipped")
 

@@ -108,4 +108,4 @@ def test_a_try_without_a_network_begins_two_seconds_after_the_last_one_however_l
     outage.failed(Unreachable("refused"))
     rests = [outage.failed(Unreachable("no connection", took=took)) for took in (0.0, 0.5, 2.5)]
     assert rests == [2.0, 1.5, 0.0]
-    assert outage.failed(Unreachable("HTTP 502", status=502, took=0.5)) == 16.0
+    assert outage.failed(Unreachable("HTTP 502", status=502, took=0.5)) == 32.0

@@ -23,8 +23,10 @@ class Server:
         self.offsets: list[int] = []
         self.answers: list[tuple[float, list[int] | Exception]] = []
 
-    def updates(self, offset: int, *, timeout: int) -> list[dict[str, Any]]:
+    def updates(self, offset: int, *, timeout: int, **_: Any) -> list[dict[str, Any]]:
         self.offsets.append(offset)
+        if not timeout:
+            return []
         waited, found = self.answers.pop(0)
         self.now += waited
         if isinstance(found, Exception):
@@ -318,3 +320,83 @@ def test_an_update_that_could_not_be_stored_is_taken_when_it_comes_again(copy: C
     copy.inbox.during = lambda: None
     copy.poll(7)
     assert copy.poll(7) == [7]
+
+
+# A stop
+
+
+def test_a_stop_finishes_the_batch_in_hand_and_confirms_it(copy: Copy) -> None:
+    copy.alone().answer_each()
+    answer = copy.inbox.during
+
+    def stop() -> None:
+        answer()
+        copy.bot.end()
+
+    copy.inbox.during = stop
+    assert copy.poll(7, 8, 9) == [7, 8, 9]
+    copy.bot.confirm(within=1.0)
+    assert copy.server.offsets[-1] == 10
+    copy.server.now += 60
+    assert all(copy.bot.is_ours(update) for update in (7, 8, 9)), "nobody else is given them"
+    asked = len(copy.server.offsets)
+    copy.bot.confirm(within=1.0)
+    assert len(copy.server.offsets) == asked, "the same offset again would be a long poll"
+
+
+def test_a_stop_leaves_what_of_a_batch_it_has_no_time_for(copy: Copy) -> None:
+    copy.alone()
+
+    def stop() -> None:
+        copy.bot.end()
+        copy.server.now += longpoll.FINISH + 0.01
+
+    copy.inbox.during = stop
+    assert copy.poll(7, 8, 9) == [7]
+    copy.bot.confirm(within=1.0)
+    assert copy.server.offsets[-1] == 8
+
+
+def test_a_stop_confirms_nothing_that_is_not_durable(copy: Copy, monkeypatch: pytest.MonkeyPatch) -> None:
+    copy.alone()
+
+    def full(*, durable: bool = False) -> Any:
+        raise StoreError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(copy.store, "transaction", full)
+        copy.poll(7, 8)
+        asked = len(copy.server.offsets)
+        copy.bot.confirm(within=1.0)
+        assert len(copy.server.offsets) == asked
+    assert copy.bot.next_offset() == 7
+
+
+@pytest.mark.parametrize("frozen", [3.4, 60.0])
+def test_a_stop_after_a_freeze_confirms_nothing_because_another_copy_may_have_it_in_hand(
+    copy: Copy, frozen: float
+) -> None:
+    copy.alone().answer_each()
+    copy.poll(7, 8)
+    copy.server.now += frozen
+    asked = len(copy.server.offsets)
+    copy.bot.confirm(within=1.0)
+    assert len(copy.server.offsets) == asked
+    assert not copy.bot.is_ours(7)
+
+
+def test_a_stop_whose_confirmation_is_cut_keeps_its_answers_for_the_next_start(
+    copy: Copy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy.alone().answer_each()
+    copy.poll(7)
+
+    def cut(offset: int, **_: Any) -> list[dict[str, Any]]:
+        raise Unreachable("cut")
+
+    monkeypatch.setattr(copy.server, "updates", cut)
+    with pytest.raises(Unreachable):
+        copy.bot.confirm(within=1.0)
+    copy.server.now += 60
+    assert not copy.bot.is_ours(7)
+    assert copy.answers() == [7]

@@ -114,7 +114,7 @@ def test_a_restart_in_the_middle_of_many_answers_keeps_telegrams_limits(
     assert chat.flood_refused == 0
 
 
-def test_a_stop_with_a_batch_in_hand_finishes_the_command_it_is_at_and_leaves_the_rest(
+def test_a_stop_in_a_batch_of_slow_commands_ends_in_time_and_leaves_the_rest(
     run_bot: Run, chat: SimBot, sim: Simulator
 ) -> None:
     for number in range(400):
@@ -123,10 +123,36 @@ def test_a_stop_with_a_batch_in_hand_finishes_the_command_it_is_at_and_leaves_th
     slow += "inbox.Inbox.take = lambda self, raw: (rest(0.01), take(self, raw))[1]"
     bot = run_bot(SEND_RATE="0", before=slow)
     chat.wait_text("pong 20", chat_id=OWNER)
-    assert bot.stop()[0] == 0
+    code, seconds = bot.stop()
+    assert (code, seconds < LIMIT) == (0, True), seconds
     assert 20 < sum(text.startswith("pong") for text in chat.texts(OWNER)) < 300
     run_bot(SEND_RATE="0")
-    wanted = {f"pong {number}" for number in range(400)}
+    all_answered_once(chat, sim, 400)
+
+
+def all_answered_once(chat: SimBot, sim: Simulator, count: int) -> None:
+    wanted = {f"pong {number}" for number in range(count)}
     sim.wait(lambda: wanted <= set(chat.texts(OWNER)), what="an answer to each", timeout=20)
     answers = Counter(text for text in chat.texts(OWNER) if text.startswith("pong"))
     assert [text for text, count in answers.items() if count > 1] == []
+
+
+def test_a_stop_in_a_burst_finishes_the_batch_in_hand_so_that_nothing_is_handed_out_twice(
+    run_bot: Run, chat: SimBot, sim: Simulator
+) -> None:
+    # Prints how far each long poll went, and asks for the stop in the middle of the second batch of 100.
+    tells = (
+        "import os; from commands import inbox; from botapi import client; "
+        "take, ask, taken = inbox.Inbox.take, client.Telegram.updates, []; "
+        "inbox.Inbox.take = lambda self, raw: "
+        "(take(self, raw), taken.append(1), len(taken) == 150 and os.kill(os.getpid(), 15))[0]; "
+        "told = lambda timeout, found: (timeout and found and print('up to', found[-1]['update_id']), found)[1]; "
+        "client.Telegram.updates = lambda self, offset, **how: told(how['timeout'], ask(self, offset, **how))"
+    )
+    last = [chat.send_text(chat_id=OWNER, text=f"/ping {number}") for number in range(400)][-1]
+    bot = run_bot(SEND_RATE="0", before=tells)
+    assert bot.wait_exit() == 0
+    handed = max(int(line.split()[2]) for line in bot.output.splitlines() if line.startswith("up to"))
+    assert 0 < chat.pending == last - handed
+    run_bot(SEND_RATE="0")
+    all_answered_once(chat, sim, 400)
