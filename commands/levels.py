@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from alerts.publish import SNOOZES
+from alerts.publish import SNOOZES, fits
 from base import moments, text, typed
 from base.typed import Unreadable
 from botapi.updates import Update
@@ -16,6 +16,7 @@ from store.rows import Chat, Level
 MOST = 50  # that wait, in a chat
 LISTED = 10  # of those that wait no more
 OFFERED = 8  # coins with a button
+OTHERS = ("2% in 15m", "5% in 1h", "volume x3")
 STEPS = ("+1%", "+2%", "+5%", "+10%", "-1%", "-2%", "-5%", "-10%")
 _SAME = {
     **dict.fromkeys(("delete", "del", "rm", "cancel", "clear"), "remove"),
@@ -258,9 +259,13 @@ def _steps(context: Context, symbol: str) -> Reply:
         return Reply(text=f"At which price? Type it: /alert {symbol} 100k")
     example = text.price(last * 1.05)
     words = (
-        f"{symbol} is at {text.price(last)}. Tell you at which price? Choose, or type it: /alert {symbol} {example}"
+        f"{symbol} is at {text.price(last)}. Tell you at which price, move or volume? Choose, or type it: "
+        f"/alert {symbol} {example}"
     )
-    return Reply(text=words, keyboard=in_rows([_step(symbol, last, step) for step in STEPS], 4))
+    others = [run_button(label, f"alert {symbol} {label}") for label in OTHERS]
+    rows = (*in_rows([_step(symbol, last, step) for step in STEPS], 4), tuple(others))
+    keyboard = tuple(tuple(button for button in row if fits(button[1])) for row in rows)
+    return Reply(text=words, keyboard=tuple(filter(None, keyboard)))
 
 
 def _step(symbol: str, last: float, step: str) -> Button:

@@ -13,6 +13,7 @@ from test_commands import GROUP, NOW, Desk
 from botapi.updates import Update
 from commands import context, levels
 from commands.context import Reply
+from store.coins import Coins
 from store.rows import Level
 from venues.trades import Bar
 
@@ -401,6 +402,21 @@ def test_an_alert_set_in_a_topic_is_to_come_there(desk: Desk) -> None:
     desk.commands.run(replace(update, text="/alert BTC 100k", thread_id=9))
     desk.commands.run(replace(update, text="/alert BTC 99k"))
     assert [one.topic for one in kept(desk, GROUP)] == [9, 0]
+
+
+def test_by_buttons_moves_and_volumes_are_set_too(desk: Desk) -> None:
+    steps = buttons(desk.replies("/alert BTC")[0])
+    for label, said in (("5% in 1h", "BTC 5 % up or down in 1 h"), ("volume x3", "BTC volume 3 times the usual")):
+        _, done = desk.press(steps[label])
+        assert said in done.text
+
+
+def test_no_button_is_longer_than_telegram_allows(desk: Desk) -> None:
+    coin = "币" * 15
+    desk.desk.symbols = Coins(desk.store, ("BTC", coin))
+    desk.store.markets.add_bars([Bar(coin, int(NOW) - 100, 2, 2, 2, 2, 1, 1)])
+    (steps,) = desk.replies(f"/alert {coin}")
+    assert steps.keyboard and all(len(data.encode()) <= 64 for row in steps.keyboard for _, data in row)
 
 
 def test_an_end_that_has_passed_does_not_end_what_is_set_again(desk: Desk) -> None:
