@@ -769,14 +769,17 @@ def test_a_stop_sends_the_answers_that_are_ready_and_leaves_the_alerts_for_later
     put(store, "in flight")
     outbox.start()
     assert telegram.entered.wait(5)
+    stopped = threading.Thread(target=outbox.stop, args=(10.0,))
+    stopped.start()
+    until(lambda: outbox._draining)
     for n in range(5):
         put(store, f"answer {n}", chat_id=10 + n)
     put(store, "alert", chat_id=99, lane=ALERTS)
     outbox.wake()
     telegram.gate.set()
-    outbox.stop(2.0)
-    assert {f"answer {n}" for n in range(5)} <= set(telegram.texts())
-    assert len(store.pending()) <= 1
+    stopped.join(20)
+    assert set(telegram.texts()) == {"in flight", *(f"answer {n}" for n in range(5))}
+    assert [chat_id for _, chat_id, _ in store.pending()] == [99]
 
 
 def test_a_stop_waits_for_the_answer_to_a_send_so_that_it_is_not_sent_again(
