@@ -48,7 +48,8 @@ class Markets:
         self._now = now
 
     def prune(self, *, now: float) -> None:
-        """Delete the liquidations that no venue shows any more."""
+        """Delete open interest of before the last day, and the liquidations that no venue shows any more."""
+        self._db.prune("interest", "venue, at_ms", "at_ms < ?", (int((now - INTEREST_KEPT) * 1000),))
         self._db.prune("liquidations", "venue, row", "at_ms < ?", (int((now - LIQUIDATIONS_KEPT) * 1000),))
 
     # Feeds
@@ -254,9 +255,8 @@ class Markets:
         at_ms = max((one.at_ms for one in found), default=0)
         last = self._db.number("SELECT coalesce(max(at_ms), 0) FROM interest WHERE venue = ?", (venue,))
         if rows and not 0 <= at_ms - last < INTEREST_EVERY * 1000:
-            # After a clock was put back, what is ahead of it was not read yet.
-            kept = (venue, at_ms - int(INTEREST_KEPT * 1000), at_ms)
-            self._db.write("DELETE FROM interest WHERE venue = ? AND (at_ms < ? OR at_ms >= ?)", kept)
+            if at_ms < last:  # a clock was put back: what is ahead of it was not read yet
+                self._db.write("DELETE FROM interest WHERE venue = ? AND at_ms >= ?", (venue, at_ms))
             self._db.write(
                 "INSERT INTO interest (venue, at_ms, body) VALUES (?, ?, ?)", (venue, at_ms, json.dumps(rows))
             )

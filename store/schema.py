@@ -75,7 +75,7 @@ def _open_interest(db: Connection) -> None:
     # All coins of a venue in one row: a row for each would cost a page of the disk each time.
     db.execute(
         "CREATE TABLE interest (venue TEXT NOT NULL, at_ms INTEGER NOT NULL, body TEXT NOT NULL, "
-        "PRIMARY KEY (venue, at_ms))"
+        "PRIMARY KEY (venue, at_ms)) WITHOUT ROWID"
     )
 
 

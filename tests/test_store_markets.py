@@ -62,8 +62,10 @@ def test_open_interest_of_a_venue_is_kept_every_five_minutes_for_a_day(store: St
         "Hyperliquid", "BTC", 5.5, 3e9, int(NOW + 300) * 1000
     )
     note("OKX", 26 * 60)
-    assert {one.venue for one in store.markets.interest(since=0)} == {"OKX", "Hyperliquid"}
-    assert len(store.markets.interest(since=0)) == 4, "a venue's own rows only"
+    store.prune(now=NOW + 25 * 3600 + 250)
+    assert [int(one.at_ms / 1000 - NOW) for one in store.markets.interest(since=0)] == [300] * 4 + [26 * 3600] * 2
+    note("OKX", 4)
+    assert {one.at_ms / 1000 - NOW for one in store.markets.interest(since=0)} == {240, 300}, "a clock was put back"
 
 
 def test_trades_of_one_bar_that_come_in_two_parts_are_one_bar(store: Store) -> None:
