@@ -13,7 +13,7 @@ from datetime import tzinfo
 from typing import Any
 
 from alerts import wording
-from alerts.preferences import HELD, Heard, decide, hour_began, is_quiet
+from alerts.preferences import HELD, Heard, decide, hour_began, is_quiet, wants
 from base import text
 from botapi.storage import ALERTS, Delivery
 from store import Store
@@ -28,7 +28,7 @@ SOUND = "alerts"  # in a delivery's payload: it is about the alerts bundled unde
 
 
 def publish(store: Store, alert: Alert, *, now: float, default_min: float, only: int | None = None) -> bool:
-    """Keep an alert and enqueue it for every chat that wants it. False, and nothing is done, if it was known.
+    """Keep an alert and enqueue it for the chats and places that want it. False if it was known: nothing is done.
 
     default_min: US dollars, the threshold of chats that set none. only: the one chat whose alert it is; it asked for
     this, whatever coins it follows. Raises StoreError.
@@ -46,6 +46,10 @@ def publish(store: Store, alert: Alert, *, now: float, default_min: float, only:
             heard = _deliver(store, chat, alert, now=now, heard=heard)
         if heard in HELD:
             store.messages.hold(chat.chat_id, alert.key, why=heard.value, at=now)
+    for place in store.places.all():
+        owners = [chat for chat in chats if chat.chat_id == place.chat_id]
+        if place.state == "on" and any(wants(chat, alert, default_min=default_min) for chat in owners):
+            store.places.enqueue(place.id, alert)
     return True
 
 

@@ -145,10 +145,6 @@ def _connection(base: type[HTTPConnection], *mixins: type) -> type[HTTPConnectio
     return Bounded
 
 
-class _Whole(requests.Response):
-    is_redirect = False  # else `requests` looks where one leads, and fails at some addresses, though none is followed
-
-
 class _Response(http.client.HTTPResponse):
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)

@@ -133,6 +133,8 @@ class Settings:
     """who can open that port: only this machine, or with `0.0.0.0` everyone who can reach the machine"""
     health_token: str = setting("HEALTH_TOKEN", "", kinds.PASSWORD, secret=True)
     """if set, the page and `/metrics` open only with it: `http://127.0.0.1:8080/?token=...`"""
+    out_private: bool = setting("OUT_PRIVATE", "false", kinds.YES_NO)
+    """true: `/out` may also send alerts to addresses of this machine and of private networks"""
     machine_wide_lock: bool = setting("LOCK_SCOPE", "machine", kinds.SCOPE)
     """`folder`: only copies with the same `DATA_DIR` exclude each other"""
     api_url: str = setting("TELEGRAM_API_URL", "https://api.telegram.org", kinds.API_URL)

@@ -91,7 +91,7 @@ class Telegram:
     ) -> None:
         self.token = token
         know(token)
-        self._leads = leads
+        self.leads = leads
         self._call_timeout, self._ask_timeout, self._connect_timeout = call_timeout, ask_timeout, connect_timeout
         self._delay = Delay()
         self._addresses = Addresses()
@@ -220,7 +220,7 @@ class Telegram:
         how = self._transport | {"stream": True, "timeout": (min(self._connect_timeout, timeout), timeout)}
         began, watch = time.monotonic(), Stopwatch()
         heartbeat()
-        if not self._leads():
+        if not self.leads():
             raise NotLeading("another copy of this bot may lead by now")
         try:
             request = _form(url, params, files) if files else _json(url, params or {})

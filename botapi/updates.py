@@ -10,6 +10,7 @@ from base import text
 from base.secrets import redact
 
 GONE = ("left", "kicked")
+_OUT = re.compile(r"/out(@\w+)?\s+add\s+\S+(\s+\S+)?\s*$", re.ASCII | re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +127,7 @@ def parse(raw: dict[str, Any]) -> Update:
     return Update(
         update_id=update_id,
         kind=("edited" if edited else "message") if typed and isinstance(message.get("text"), str) else "other",
-        text=_words(message.get("text")),
+        text=_typed(message.get("text")),
         at=float(message.get("edit_date") or message["date"]),
         message_id=int(message["message_id"]),
         thread_id=_thread(message),
@@ -166,11 +167,20 @@ def _person(user: dict[str, Any]) -> dict[str, Any]:
     return {"user_id": 0 if user.get("is_bot") else _id(user["id"]), "user_name": shown}
 
 
+def _typed(value: Any) -> str:
+    """What was typed. /out gets addresses with their secrets; it keeps them, and no answer repeats them."""
+    return _clean(value) if _OUT.match(str(value or "")) else _words(value)
+
+
 def _words(value: Any) -> str:
-    # Half of a surrogate pair can stand in JSON, but in no database and no answer; U+0000 stands in no PostgreSQL.
     # A token that someone pastes into a chat goes no further than here: answers repeat what was typed.
+    return redact(_clean(value))
+
+
+def _clean(value: Any) -> str:
+    # Half of a surrogate pair can stand in JSON, but in no database and no answer; U+0000 stands in no PostgreSQL.
     words = str(value or "").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return redact(words.replace("\0", "\ufffd"))
+    return words.replace("\0", "\ufffd")
 
 
 def _id(value: Any) -> int:

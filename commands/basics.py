@@ -8,6 +8,7 @@ from access import Knock, Role
 from alerts.held_back import due_at, reasons
 from base import text, typed
 from botapi.updates import Update
+from commands import out
 from commands.context import Context, Reply, Usage, run_button
 from commands.times import muted
 from store.rows import Chat
@@ -78,8 +79,8 @@ def status(context: Context, update: Update, arguments: list[str]) -> list[Reply
     # The bot's own state names the machine and other chats: private chats only.
     if not update.private or not context.access.knows(update.user_id):
         return [Reply(text="\n".join(_chat_status(context, update)))]
-    lost = _lost(context) if context.is_owner(update) else []
-    return [Reply(text="\n".join([*context.status(context.zone(update)), *_chat_status(context, update), *lost]))]
+    more = [*_lost(context), *out.lines(context, update)] if context.is_owner(update) else []
+    return [Reply(text="\n".join([*context.status(context.zone(update)), *_chat_status(context, update), *more]))]
 
 
 def logs(context: Context, update: Update, arguments: list[str]) -> list[Reply]:

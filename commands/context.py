@@ -93,7 +93,8 @@ class Context:
 
     symbols: the coins that the bot watches. now: unix seconds by Telegram's clock. default_min: monitor and symbol
     to the default threshold in US dollars. status: the bot's own lines of /status, times in a zone. username: the
-    bot's own, "" until Telegram has told it.
+    bot's own, "" until Telegram has told it. out_private: may alerts go to addresses of private networks (/out)?
+    places_changed: there is a new place, or a test for one.
     """
 
     store: Store
@@ -103,6 +104,8 @@ class Context:
     default_min: Callable[[str, str], float]
     status: Callable[[tzinfo], list[str]] = lambda zone: []
     username: str = ""
+    out_private: bool = False
+    places_changed: Callable[[], None] = lambda: None
 
     def is_owner(self, update: Update) -> bool:
         """Was this sent by the owner?"""

@@ -9,7 +9,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from botapi.updates import Update
-from commands import basics, coins, export, history, keyboard, levels, markets, prices, schedules, settings, times
+from commands import (
+    basics,
+    coins,
+    export,
+    history,
+    keyboard,
+    levels,
+    markets,
+    out,
+    prices,
+    schedules,
+    settings,
+    times,
+)
 from commands.context import Context, Reply, Usage
 from store.rows import MONITORS
 
@@ -209,6 +222,15 @@ TABLE = (
     Command("Owner", "users", "", "list allowed users", "/users", basics.users, owner_only=True),
     Command("Owner", "allow", "ID", "let someone use the bot", "/allow 123456789", basics.allow, owner_only=True),
     Command("Owner", "deny", "ID", "remove someone", "/deny 123456789", basics.deny, owner_only=True),
+    Command(
+        "Owner",
+        "out",
+        "[add ADDRESS | remove N | test N]",
+        "alerts to a webhook, Discord, e-mail ...",
+        "/out add https://example.com/hook",
+        out.out,
+        owner_only=True,
+    ),
     Command("Owner", "logs", "[N]", "the last lines of the log as a file", "/logs 500", basics.logs, owner_only=True),
 )
 
@@ -256,6 +278,8 @@ DETAILS = {
     "users": "Shows the owner and everyone allowed or denied, with their user ids.",
     "allow": "They can then use every command that is not the owner's. Undo with /deny ID",
     "deny": "Their chats and the groups they started get no more alerts. Undo with /allow ID",
+    "out": "A webhook gets JSON with a signature (a secret of your own: /out add URL SECRET); discord://, ntfy://, "
+    "mailto:// and others go through the package apprise. All of them: github.com/caronc/apprise",
     "logs": "The file is sent to your private chat only, because it names chats and people.",
 }
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from access import Groups, Link
 from alerts.attachments import makers
 from alerts.paused import pause
+from alerts.places import Places
 from alerts.publish import compose
 from base import exit_codes, text
 from base.clock import Clock
@@ -103,8 +104,17 @@ class Bot:
         )
         self.owner = OwnerMessages(store, self.access, self.outbox, self.telegram, now)
         self.coins = Coins(store, settings.symbols)
+        self.places = Places(
+            store,
+            now=now,
+            tell_owner=self.owner.keep,
+            told=self.outbox.wake,
+            may_send=lambda: self.telegram.leads() and not self.poller.polling_state().alerts_paused,
+            private=settings.out_private,
+            on_death=self._died,
+        )
         self.watchers = Watchers(
-            settings, store, self.coins, now=now, notify_owner=self.owner.keep, published=self.outbox.wake
+            settings, store, self.coins, now=now, notify_owner=self.owner.keep, published=self._published
         )
 
     def _make_commands(self) -> None:
@@ -116,6 +126,8 @@ class Bot:
             now=now,
             default_min=self.watchers.default_threshold,
             status=lambda zone: self.state.lines(zone, polling=self.poller.status(zone)),
+            out_private=settings.out_private,
+            places_changed=self.places.wake,
         )
         self.inbox = Inbox(
             store,
@@ -187,6 +199,7 @@ class Bot:
         self.access.sweep()
         self.serve()
         self.outbox.start()
+        self.places.start()
         self.scheduler.start()
         self.watchdog.worker.start()
         if self.web is not None:
@@ -202,6 +215,7 @@ class Bot:
         self.scheduler.stop()
         self.poller.stop(0.6)
         self.outbox.stop(drain)
+        self.places.stop(0.1)
         self.scheduler.join(0.3)
         self.state.end(why)
 
@@ -223,6 +237,10 @@ class Bot:
         )
 
     # What the parts report
+
+    def _published(self) -> None:
+        self.outbox.wake()
+        self.places.published()
 
     def _crash(self, words: str) -> None:
         self._end(exit_codes.CRASHED, words)

@@ -20,6 +20,7 @@ from store.engine import Engine
 from store.history import History
 from store.levels import WAITS, Levels
 from store.messages import HELD_BACK, Messages
+from store.places import Places
 from store.readable import UNREADABLE
 from store.schedules import Schedules
 from store.sqlite import File
@@ -74,6 +75,7 @@ class Store:
         self.history = History(self._db)
         self.levels = Levels(self._db)
         self.schedules = Schedules(self._db)
+        self.places = Places(self._db)
         # Polling and the outbox know the store as botapi.storage.Storage, which has these without a part.
         self.pending = self.messages.pending
         self.sent_since = self.messages.sent_since

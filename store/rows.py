@@ -303,3 +303,27 @@ class WatchedWallet(NamedTuple):
     chat_id: int
     address: str
     name: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Somewhere other than Telegram to which alerts go.
+
+    chat_id: the private chat of the owner, whose settings choose the alerts. url, secret: never shown. state: `on`,
+    or `off` once it was given up. problem: why the last try failed, "" when it did not. failing_since, next_at (not
+    tried before), sent_at: unix seconds, 0 for never. tries: failures in a row. told: 1 once the owner knows of them.
+    sent: alerts that it took.
+    """
+
+    id: int = 0
+    chat_id: int
+    url: str
+    secret: str = ""
+    state: str = "on"
+    problem: str = ""
+    failing_since: float = 0.0
+    tries: int = 0
+    next_at: float = 0.0
+    told: int = 0
+    sent: int = 0
+    sent_at: float = 0.0

@@ -89,6 +89,20 @@ def _moves(db: Connection) -> None:
     db.execute("CREATE INDEX levels_of_span ON levels (symbol, state, span, size, since_ms)")
 
 
+def _places(db: Connection) -> None:
+    db.execute(
+        "CREATE TABLE places (id INTEGER PRIMARY KEY AUTOINCREMENT, chat_id INTEGER NOT NULL, url TEXT NOT NULL, "
+        "secret TEXT NOT NULL, state TEXT NOT NULL, problem TEXT NOT NULL, failing_since REAL NOT NULL, "
+        "tries INTEGER NOT NULL, next_at REAL NOT NULL, told INTEGER NOT NULL, sent INTEGER NOT NULL, "
+        "sent_at REAL NOT NULL)"
+    )
+    db.execute(
+        "CREATE TABLE outgoing (id INTEGER PRIMARY KEY AUTOINCREMENT, place_id INTEGER NOT NULL, body TEXT NOT NULL, "
+        "test INTEGER NOT NULL)"
+    )
+    db.execute("CREATE INDEX outgoing_of_place ON outgoing (place_id, test, id)")
+
+
 # The first of them turns FIRST_VERSION into the next version, and so on. Once released, a migration is never changed,
 # and it never calls code of ours that may change: what it writes stays what it was.
 MIGRATIONS: tuple[Migration, ...] = (
@@ -98,6 +112,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     _schedules,
     _open_interest,
     _moves,
+    _places,
 )
 NEWEST = FIRST_VERSION + len(MIGRATIONS)
 

@@ -150,7 +150,7 @@ def test_the_table_has_every_command_that_is_promised() -> None:
     promised = "start stop help ping status whales watch unwatch threshold mute id allow deny users chart digest "
     promised += "settings level side quiet timezone cap history test"
     assert set(promised.split()) <= {row.name for row in TABLE}
-    assert {row.name for row in OWNERS} == {"allow", "coins", "deny", "users", "logs"}
+    assert {row.name for row in OWNERS} == {"allow", "coins", "deny", "users", "logs", "out"}
 
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row.name)

@@ -41,6 +41,7 @@ DOORS = {  # library: the places that may import it
     "dotenv": {"base", "machine"},
     "cronsim": {"base"},
     "matplotlib": {"alerts"},
+    "apprise": {"alerts"},
     "prometheus_client": {"service"},
     "http": {"service", "base"},  # base: the client half
 }
@@ -118,6 +119,7 @@ NEVER_AT_A_START = {  # imported when they are needed
         "psutil",
         "PIL",
         "matplotlib",
+        "apprise",
         "prometheus_client",
         "cronsim",
         "webbrowser",
