@@ -23,7 +23,7 @@ from venues.trades import Bar, Trade
 from watch.levels import Point, Touch
 
 WEEK_MS = 7 * 86_400_000  # the longest span
-MOST_POINTS = 4000  # of a trail: a random price has some hundred in a week
+MOST_POINTS = 4000  # of a trail: a random price has about a thousand in a week
 IN_A_PAGE = 8  # extremes of a page that are looked for at the speed of C
 NEARLY = 1e-9  # of a price, so that 102.3 is 2.3 % above 100
 NEVER = -2  # a time before all others, and not the millisecond before one
