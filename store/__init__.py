@@ -13,7 +13,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from store import volume
 from store.chats import Chats
 from store.database import Database
 from store.engine import Engine
@@ -22,9 +21,9 @@ from store.levels import WAITS, Levels
 from store.messages import HELD_BACK, Messages
 from store.places import Places
 from store.readable import UNREADABLE
+from store.rows import Volume
 from store.schedules import Schedules
 from store.sqlite import File
-from store.volume import Volume
 
 if TYPE_CHECKING:
     from store.markets import Markets
@@ -94,6 +93,8 @@ class Store:
 
     def volume(self, symbol: str, *, now: float) -> Volume | None:
         """A coin's volume of the last hour; None when it is not being read, or what is usual is not known yet."""
+        from store import volume  # as `markets`
+
         return volume.read(self._db, self.markets, symbol, now=now)
 
     def value(self, name: str) -> str | None:

@@ -327,3 +327,23 @@ class Place:
     told: int = 0
     sent: int = 0
     sent_at: float = 0.0
+
+
+class Volume(NamedTuple):
+    """What was traded of a coin in the last hour, and usually in this hour of the day.
+
+    usd, usual: US dollars. bought: the share of it that takers bought. open, close: the price then and now. days: of
+    how many days the usual one is the median.
+    """
+
+    usd: float
+    usual: float
+    bought: float
+    open: float
+    close: float
+    days: int
+
+    @property
+    def times(self) -> float:
+        """How many times the usual one it is."""
+        return self.usd / self.usual

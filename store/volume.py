@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import statistics
-from typing import NamedTuple
-
 from store.database import Database
 from store.markets import Markets
+from store.rows import Volume
 from venues.trades import BAR_SECONDS
 
 HOUR, DAY = 3600, 86400
@@ -16,26 +14,6 @@ _DAYS = " UNION ALL ".join(  # each a search of the bars' own index
     f"AND at > :newest - {day * DAY + HOUR} AND at <= :newest - {day * DAY}"
     for day in range(1, 8)
 )
-
-
-class Volume(NamedTuple):
-    """What was traded of a coin in the last hour, and usually in this hour of the day.
-
-    usd, usual: US dollars. bought: the share of it that takers bought. open, close: the price then and now. days: of
-    how many days the usual one is the median.
-    """
-
-    usd: float
-    usual: float
-    bought: float
-    open: float
-    close: float
-    days: int
-
-    @property
-    def times(self) -> float:
-        """How many times the usual one it is."""
-        return self.usd / self.usual
 
 
 def read(db: Database, markets: Markets, symbol: str, *, now: float) -> Volume | None:
@@ -51,8 +29,9 @@ def read(db: Database, markets: Markets, symbol: str, *, now: float) -> Volume |
     whole = markets.whole_bars(symbol, since=since, until=until)
     hour = [bar for bar in markets.bars(symbol, since=since) if bar.at in whole]
     days = db.rows(_DAYS, {"symbol": symbol, "newest": newest})
-    known = [float(row["usd"]) for row in days if row["bars"] >= LEAST_BARS]
-    usual = statistics.median(known) if len(known) >= LEAST_DAYS else 0.0
+    known = sorted(float(row["usd"]) for row in days if row["bars"] >= LEAST_BARS)
+    middle = len(known) // 2  # for a median, `statistics` would bring a quarter of a megabyte
+    usual = (known[middle] + known[~middle]) / 2 if len(known) >= LEAST_DAYS else 0.0
     usd = sum(bar.buy_usd + bar.sell_usd for bar in hour)
     if not (usual and hour):
         return None

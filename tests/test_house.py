@@ -117,6 +117,9 @@ NEVER_AT_A_START = {  # imported when they are needed
     *(
         "psycopg",
         "psutil",
+        "zoneinfo",
+        "subprocess",
+        "statistics",
         "PIL",
         "matplotlib",
         "apprise",
@@ -128,7 +131,16 @@ NEVER_AT_A_START = {  # imported when they are needed
     ),
     *("store.postgres", "service.web", "alerts.chart", "manage"),
 }
-AFTER_THE_FIRST_POLL = {"schedule", "monitors", "watch", "alerts", "commands", "service.state", "service.once"}
+AFTER_THE_FIRST_POLL = {
+    "schedule",
+    "monitors",
+    "watch",
+    "venues",
+    "alerts",
+    "commands",
+    "service.state",
+    "service.once",
+}
 
 
 def test_a_start_imports_nothing_that_it_does_not_need(tmp_path: Path) -> None:

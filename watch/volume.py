@@ -14,8 +14,7 @@ from dataclasses import replace
 from alerts.publish import publish
 from base import text
 from store import Store
-from store.rows import Alert, Level
-from store.volume import Volume
+from store.rows import Alert, Level, Volume
 from venues.spot import SpotVenue
 
 LOOK_EVERY = 10.0  # seconds
