@@ -51,7 +51,11 @@ def own_database() -> Iterator[str]:
     """Make this process's database; those of processes that were killed are dropped, too."""
     try:
         left = execute(URL, f"SELECT datname FROM pg_database WHERE datname LIKE '{OURS}%'")
-        dead = [str(name) for (name,) in left if not psutil.pid_exists(int(str(name).removeprefix(OURS)))]
+        dead = [
+            str(name)
+            for (name,) in left
+            if not psutil.pid_exists(int(str(name).removeprefix(OURS).partition("_")[0]))
+        ]
         name = f"{OURS}{os.getpid()}"
         execute(
             URL, *(f"DROP DATABASE IF EXISTS {one} WITH (FORCE)" for one in (*dead, name)), f"CREATE DATABASE {name}"
