@@ -17,6 +17,7 @@ from store import Store
 from store.rows import Chat, Level
 from venues.spot import BinanceSpot, CoinbaseExchange
 from venues.trades import Bar, SourceError
+from watch import whale_monitor
 from watch.candles import A_TICK
 from watch.feeds import Context
 from watch.whale_monitor import WhaleMonitor
@@ -161,6 +162,24 @@ def test_a_quiet_coin_has_a_bar_without_volume_where_nothing_was_traded(watch: W
     watch.tick(120, times=4)
     watch.tick(620, times=2)
     assert [bar.buy_usd + bar.sell_usd for bar in watch.bars(300)] == [0.0]
+
+
+def test_bars_of_many_quiet_coins_are_asked_for_one_by_one_and_stored_together(
+    watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch.coins[:] = list(COINS)[:3]
+    watch.tick(120, times=6)
+    monkeypatch.setattr(whale_monitor, "SELDOM", 1e9)
+    found = []
+    for number in range(4):
+        watch.tick(620 + number * 15)
+        found.append(sum(len(watch.bars(300, coin)) for coin in watch.coins))
+    assert found == [0, 0, 3, 3]
+    watch.restart()
+    watch.tick(920)
+    watch.restart()  # what was not stored is asked for again
+    watch.tick(935, times=3)
+    assert [len(watch.bars(600, coin)) for coin in watch.coins] == [1, 1, 1]
 
 
 def test_a_coin_that_is_added_gets_its_week(watch: Watch) -> None:

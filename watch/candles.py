@@ -19,6 +19,7 @@ from watch.levels import as_trades
 DAY, WEEK = 86400, 7 * 86400
 A_TICK = 3  # requests, where ticks are rare: a week of ten coins is complete after ten of them
 FINAL = 15.0  # seconds after its end in which a bar may still change
+AT_ONCE = 500  # bars in one transaction: fewer wait until every coin was asked for
 
 
 class Candles:
@@ -40,26 +41,32 @@ class Candles:
         self._store, self._feeds, self._read_at, self._now = store, feeds, read_at, now
         self._newest: dict[str, int | None] = {}  # coin -> start of the newest bar to ask for
         self._filled = filled
+        self._waiting: list[tuple[BinanceSpot, str, list[Bar]]] = []  # answers that are not stored yet
         self._seen: dict[str, int] = {}  # coin -> up to which its bars were looked through
         self._nowhere: dict[str, set[int]] = {}  # coin -> starts of bars that Binance does not have
 
-    def fill(self, serving: Mapping[str, SpotVenue], *, most: int = A_TICK) -> None:
-        """Ask for missing bars. serving: coins with the venue that has just answered for them. most: requests.
+    def fill(self, serving: Mapping[str, SpotVenue], *, rare: bool) -> None:
+        """Ask for missing bars. serving: coins with the venue that has just answered for them. rare: seldom called.
 
         Raises StoreError.
         """
         venues = {symbol: venue for symbol, venue in serving.items() if isinstance(venue, BinanceSpot)}
         for symbol, venue in venues.items():
             self._look(symbol, self._read_at(venue.venue, symbol) or 0.0)
-        for _ in range(most):
+        for _ in range(A_TICK if rare else 1):
             newest = {symbol: at for symbol in venues if (at := self._newest[symbol]) is not None}
             if not newest or self._feeds.stopping:
-                return
+                break
             recent = [symbol for symbol, at in newest.items() if at >= self._seen[symbol] - DAY]
             symbol = (recent or list(newest))[0]
+            if any(coin == symbol for _, coin, _ in self._waiting):
+                self._keep()
             if not self._ask(venues[symbol], symbol):
                 self._newest[symbol] = None  # until the next bar is over
-                return
+                break
+        more = any(self._newest[symbol] is not None for symbol in venues)
+        if rare or not more or sum(len(bars) for _, _, bars in self._waiting) >= AT_ONCE:
+            self._keep()
 
     def _look(self, symbol: str, read_at: float) -> None:
         """Find what is missing, once for each bar that is over."""
@@ -89,13 +96,27 @@ class Candles:
             return False
         bars, skipped = answer
         self._feeds.count_flaws(venue, skipped=skipped)
-        new, judged, now = [bar for bar in bars if bar.at in wanted], Judged(), self._now()
-        with self._store.transaction():
-            self._store.markets.fill_bars(symbol, new)
-            if new:  # a price level may have been touched in an outage
-                judged.look(self._store, as_trades(new, venue.venue), venue, now)
-                judged.keep(self._store, now=now)
-        self._filled(venue.venue, symbol, new)
+        self._waiting.append((venue, symbol, [bar for bar in bars if bar.at in wanted]))
         self._nowhere[symbol] |= wanted - {bar.at for bar in bars}
         self._newest[symbol] = max(missing - wanted, default=None)
         return True
+
+    def _keep(self) -> None:
+        """Store what was answered. What a bar of an outage did to a price level is an alert."""
+        answers, self._waiting = self._waiting, []
+        if not answers:
+            return
+        judged, now = Judged(), self._now()
+        try:
+            with self._store.transaction():
+                for venue, symbol, bars in answers:
+                    self._store.markets.fill_bars(symbol, bars)
+                    if bars:
+                        judged.look(self._store, as_trades(bars, venue.venue), venue, now)
+                judged.keep(self._store, now=now)
+        except BaseException:  # whatever it was, they are asked for again
+            for _, symbol, _ in answers:
+                self._seen.pop(symbol, None)
+            raise
+        for venue, symbol, bars in answers:
+            self._filled(venue.venue, symbol, bars)

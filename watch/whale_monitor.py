@@ -16,7 +16,7 @@ from base import text
 from store.rows import Alert
 from venues.availability import PATIENCE, Use
 from venues.spot import SpotVenue
-from watch.candles import A_TICK, Candles
+from watch.candles import Candles
 from watch.feeds import Context, Feeds
 from watch.gaps import keep_gaps
 from watch.judged import LATE
@@ -82,7 +82,7 @@ class WhaleMonitor:
             serving = {symbol: venue for venue, use in served.items() for symbol in use.symbols}
             if self._volumes.look(serving):
                 self._published()
-            self._candles.fill(serving, most=A_TICK if rested >= SELDOM else 1)
+            self._candles.fill(serving, rare=rested >= SELDOM)
 
     def look_again(self) -> None:
         """Read the coins of `unfinished` once more, sooner than the next tick. Raises StoreError."""
