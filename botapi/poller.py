@@ -105,7 +105,7 @@ class Poller:
         self.worker.stop()
         self.worker.join(timeout)
         left = deadline - self._monotonic()
-        if self._running and left > 0.1:
+        if left > 0.1:
             try:
                 self._bot.confirm(within=left)
             except TelegramError:

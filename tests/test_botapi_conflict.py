@@ -180,6 +180,16 @@ def test_the_state_counts_conflicts_and_409s_and_lists_the_one_that_is_on_last()
     assert rival.state() == ConflictState(since=200.0, count=1, episodes=(over, on), begun=2, answers=3)
 
 
+def test_the_last_hundred_conflicts_are_kept_and_all_are_counted() -> None:
+    rival = rivalry()
+    for number in range(150):
+        conflicts(rival, 1, at=number * 3600.0)
+        rival.unharmed(UNHARMED_MOST, now=number * 3600.0, monotonic=number * 3600.0)
+    state = rival.state()
+    assert (len(state.episodes), state.begun, state.answers) == (100, 150, 150)
+    assert state.episodes[-1].since == 149 * 3600.0
+
+
 @pytest.mark.parametrize(
     ("policy", "next_step", "parts"),
     [
@@ -223,7 +233,7 @@ def test_the_owner_is_told_of_the_first_webhook_and_of_a_war_once_each() -> None
     assert all("hook.example.net" in str(removal.message) for removal in told if removal.message)
 
 
-@pytest.mark.parametrize(("quiet", "over"), [(WEBHOOK_QUIET - 1, False), (WEBHOOK_QUIET, True)])
+@pytest.mark.parametrize(("quiet", "over"), [(599.0, False), (600.0, True)])
 def test_after_ten_quiet_minutes_a_webhook_war_is_over_and_the_next_one_is_told_again(
     quiet: float, over: bool
 ) -> None:

@@ -57,13 +57,14 @@ class Copy:
 
     def __init__(self) -> None:
         self.server, self.inbox, self.store = Server(), Desk(), MemoryStorage()
+        self.more: list[bool] = []
         self.bot = PollingBot(
             self.server,  # type: ignore[arg-type]
             self.store,
             self.inbox,
             poll_length=lambda: 3,
             on_poll=lambda count: None,
-            on_handled=lambda more: None,
+            on_handled=self.more.append,
             now=lambda: self.server.now,
             stopwatch=lambda: Stopwatch((lambda: self.server.now,)),
         )
@@ -149,6 +150,30 @@ def test_an_answer_that_waited_for_a_frozen_process_is_asked_for_again(copy: Cop
 def test_an_empty_answer_that_a_frozen_process_read_late_proves_nothing(copy: Copy) -> None:
     assert copy.poll(waited=6.4) == []
     assert copy.poll(1, 2) == []
+
+
+def test_only_a_server_that_answers_at_once_without_updates_is_given_a_pause(copy: Copy) -> None:
+    copy.alone()
+    copy.poll(7)
+    copy.poll(waited=longpoll.PAUSE)
+    assert copy.bot.rest == 0
+    copy.poll(waited=longpoll.PAUSE - 0.1)
+    assert copy.bot.rest == longpoll.PAUSE
+
+
+def test_it_is_known_whether_more_updates_wait_than_were_taken(copy: Copy) -> None:
+    copy.poll(1, 2)
+    copy.poll(1, 2)
+    copy.poll(*range(2, 102))
+    copy.poll(*range(102, 201))
+    assert copy.more == [True, True, False]
+
+
+def test_a_copy_is_no_newcomer_once_it_has_polled_alone(copy: Copy) -> None:
+    copy.poll(1)
+    assert not copy.bot.has_polled_alone
+    copy.poll(1)
+    assert copy.bot.has_polled_alone
 
 
 def test_a_slow_line_that_answers_late_each_time_still_gets_its_updates(copy: Copy) -> None:
@@ -341,6 +366,7 @@ def test_a_stop_finishes_the_batch_in_hand_and_confirms_it(copy: Copy) -> None:
     assert all(copy.bot.is_ours(update) for update in (7, 8, 9)), "nobody else is given them"
     asked = len(copy.server.offsets)
     copy.bot.confirm(within=1.0)
+    copy.bot.run_until_trouble()
     assert len(copy.server.offsets) == asked, "the same offset again would be a long poll"
 
 

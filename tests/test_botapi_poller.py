@@ -15,6 +15,7 @@ from conftest import OWNER, TOKEN, WINE
 
 import base.clock
 from access import Access
+from base import text
 from botapi import conflict, longpoll
 from botapi.client import Telegram
 from botapi.conflict import ConflictPolicy
@@ -678,6 +679,78 @@ def test_commands_older_than_the_limit_are_not_run_but_told_of_once(rig: Rig) ->
     assert "3 old commands" in rig.answers()[1]
     rig.poller.stop(1.0)
     finish()
+
+
+def test_the_line_about_old_commands_says_since_when_the_bot_was_away(make: Callable[..., Rig]) -> None:
+    rig = make()
+    now = rig.clock.now()
+    rig.store.set_value("last_poll", str(now - 7200))
+    away = make()
+    away.connect()
+    away.chat.send_text(chat_id=OWNER, text="/ping", date=int(now - 3600))
+    away.begin()
+    away.sim.wait(away.answers, what="the line")
+    assert f"offline from {text.clock(now - 7200, now=now)}" in away.answers()[0]
+
+
+def test_old_commands_that_fill_a_whole_batch_are_told_of_when_nothing_more_comes(
+    make: Callable[..., Rig],
+) -> None:
+    rig = make(long_poll=1)
+    for n in range(101):  # the first one is taken alone
+        rig.chat.send_text(chat_id=OWNER, text=f"/ping {n}", date=int(rig.clock.now() - 3600))
+    rig.connect()
+    rig.begin()
+    rig.sim.wait(lambda: "101 old commands" in "".join(rig.answers()), what="the line")
+
+
+def test_a_stop_notes_when_the_bot_last_polled_and_trouble_does_not(rig: Rig) -> None:
+    """Each note is a write to the disk."""
+    rig.connect()
+    finish = rig.polling_for_long()
+    first = rig.store.value("last_poll")
+    rig.clock.ahead = 50.0
+    rig.chat.raw_update({"message": {}})
+    rig.sim.wait(lambda: rig.chat.polling and not rig.chat.pending, what="a poll after another update")
+    rival_polls_once(rig)
+    finish()
+    assert rig.store.value("last_poll") == first
+    rig.poller._state = rig.poller._poll
+    finish = rig.polling()
+    rig.poller.stop(1.0)
+    finish()
+    assert float(rig.store.value("last_poll") or 0) >= float(first or 0) + 50
+
+
+def test_the_end_of_a_conflict_that_the_owner_was_not_told_of_is_not_told_either(rig: Rig) -> None:
+    rig.connect()
+    for _ in range(2):
+        stands_by(rig)
+        rig.chat.send_text(chat_id=OWNER, text="/ping")
+        takes_over(rig)
+        rig.clock.mono += conflict.UNHARMED_MOST
+        rig.poller._polling_since = 0.0
+        rig.poller._polled(0)
+        assert rig.poller.conflict_state().since is None
+    assert [words.partition(" ")[0] for words in rig.told] == ["Two", "The"]
+
+
+def test_a_start_that_cannot_ask_for_a_webhook_does_not_say_that_there_is_one(rig: Rig) -> None:
+    rig.sim.fault("getWebhookInfo", kind="html502", times=1)
+    assert rig.poller.step() == 0
+    assert rig.poller.polling_state().state == "connecting"
+
+
+def test_a_409_ends_an_outage(rig: Rig) -> None:
+    rig.connect()
+    rig.sim.fault(method="getUpdates", kind="reset", times=1)
+    rig.poller.step()
+    assert rig.poller.polling_state().failing_since is not None
+    finish = rig.polling()
+    rival_polls_once(rig)
+    finish()
+    assert rig.poller.polling_state().failing_since is None
+    assert rig.reached == 1
 
 
 def test_a_wrong_clock_makes_no_command_look_old(rig: Rig) -> None:
