@@ -81,14 +81,15 @@ class Database:
             self.engine.post("SAVEPOINT inside")
             try:
                 yield
-            except BaseException:  # as above
+                self.engine.execute("RELEASE inside")  # what was written inside may fail now
+            except BaseException as error:  # as above
                 if self.engine.in_transaction():  # SQLite gives it up by itself on a full disk
                     # An earlier statement may be what failed: then there is no savepoint, and the whole is undone.
                     with suppress(*self.engine.errors):
-                        self.engine.execute("ROLLBACK TO inside")
-                        self.engine.execute("RELEASE inside")
+                        self.engine.undo_inside()
+                if isinstance(error, self.engine.errors):
+                    raise self._known(error) from error
                 raise
-            self.engine.execute("RELEASE inside")
 
     def write(self, sql: str, values: tuple[Any, ...] = ()) -> None:
         """One statement, as a transaction of its own or as a part of the one around it; its end may raise for it."""

@@ -83,6 +83,9 @@ class Engine(Protocol):
     def commit(self) -> None:
         """End the transaction."""
 
+    def undo_inside(self) -> None:
+        """Undo what came after the last `SAVEPOINT inside`, and forget that."""
+
     def changes(self) -> int:
         """How many rows were written over this connection. Changes that were undone count, too."""
 

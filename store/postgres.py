@@ -37,6 +37,7 @@ OLDEST = 14  # version of the server
 _BEGIN = [(b"BEGIN", None)]
 _BEGIN_DURABLE = [(b"BEGIN", None), (b"SET LOCAL synchronous_commit = on", None)]
 AT_ONCE = 1000  # statements that wait to travel together
+_INSIDE = dialect.ready("SAVEPOINT inside", ())
 AGAIN = ": the bot tries again by itself."
 _IN_TRANSACTION = (TransactionStatus.INTRANS, TransactionStatus.INERROR)
 
@@ -78,6 +79,7 @@ class Server:
         self._connection: psycopg.Connection[Row] | None = None
         self._waiting: list[tuple[bytes, list[Any] | None]] = []  # statements that travel with the next one
         self._changes = 0
+        self._stale, self._forgotten = False, 0  # about prepared statements
         self._failed: psycopg.Error | None = None  # why the transaction can only be rolled back
 
     def connect(self) -> None:
@@ -211,7 +213,7 @@ class Server:
         except psycopg.errors.InFailedSqlTransaction:
             raise self._failed or StoreError("the transaction has failed") from None
         except psycopg.Error as error:
-            self._failed = error
+            self._failed, self._stale = error, self._stale or bool(waiting)
             if self._connection is not None and self._connection.closed:
                 self.on_lost(self.explain(error) or str(error))
             raise
@@ -226,6 +228,10 @@ class Server:
     def _ask(self, statements: list[tuple[bytes, list[Any] | None]]) -> list[psycopg.Cursor[Row]]:
         if self._connection is None:
             raise psycopg.OperationalError("there is no connection")
+        if self._stale and not self._is(TransactionStatus.INERROR):
+            # The driver takes one as prepared that an error kept from the server. By this, in new words, it forgets.
+            self._stale, self._forgotten = False, self._forgotten + 1
+            self._connection.execute(f"DEALLOCATE ALL -- {self._forgotten}".encode())
         if len(statements) == 1:
             return [self._connection.execute(*statements[0], binary=True)]
         with self._connection.pipeline():
@@ -260,6 +266,14 @@ class Server:
         if self._failed is not None and not self._is(TransactionStatus.INTRANS):
             raise self._failed
         self.execute("COMMIT")
+
+    def undo_inside(self) -> None:
+        """Undo what came after the savepoint; what was not sent yet is not sent at all."""
+        while self._waiting:
+            if self._waiting.pop() == _INSIDE:
+                return
+        self.execute("ROLLBACK TO inside")
+        self.execute("RELEASE inside")
 
     def changes(self) -> int:
         """How many rows were written."""
@@ -327,10 +341,8 @@ class Server:
 
 
 _ABOUT = {"application", "version", "bot_id"}
-_ABOUT_COLUMNS = (
-    "SELECT column_name FROM information_schema.columns "
-    "WHERE table_schema = current_schema() AND table_name = 'about'"
-)
+_ABOUT_PLACE = "information_schema.columns WHERE table_schema = current_schema() AND table_name = 'about'"
+_ABOUT_COLUMNS = f"SELECT column_name FROM {_ABOUT_PLACE}"
 # Without those of extensions, which a new database may have.
 _OUR_TABLES = (
     "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = current_schema()::regnamespace "

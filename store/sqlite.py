@@ -127,6 +127,11 @@ class File:
         """End the transaction."""
         self.execute("COMMIT")
 
+    def undo_inside(self) -> None:
+        """Undo what came after the savepoint."""
+        self.execute("ROLLBACK TO inside")
+        self.execute("RELEASE inside")
+
     def changes(self) -> int:
         """How many rows were written."""
         return self.connection.total_changes

@@ -102,6 +102,27 @@ def test_a_savepoint_undoes_only_what_is_inside(store: Store) -> None:
     assert store.value("inside") is None
 
 
+def test_a_statement_that_fails_in_a_savepoint_undoes_only_what_is_inside(store: Store) -> None:
+    with store.transaction():
+        store.set_value("before", "kept")
+        with pytest.raises(store._db.engine.errors), store.savepoint():
+            store.set_value("inside", "undone")
+            store.chats.mark_handled(1, now=float("nan"))
+        store.set_value("after", "kept")
+    assert (store.value("before"), store.value("inside"), store.value("after")) == ("kept", None, "kept")
+
+
+def test_an_error_in_a_savepoint_after_a_write_undoes_only_what_is_inside(store: Store) -> None:
+    with store.transaction():
+        store.set_value("before", "kept")
+        for refused in (1.0, float("nan")):
+            with pytest.raises((RuntimeError, *store._db.engine.errors)), store.savepoint():
+                store.chats.mark_handled(1, now=refused)  # a server may not have been asked yet
+                raise RuntimeError("a bug")
+    assert store.value("before") == "kept"
+    assert not store.chats.handled(1)
+
+
 @file_only
 def test_the_cause_is_told_when_sqlite_gave_up_the_whole_transaction_by_itself(store: Store) -> None:
     """It does so on a full disk; the savepoint is gone then, and that must not hide the first error."""

@@ -250,9 +250,9 @@ def outcome(store: Store, how: str, group: list[Call]) -> list[object]:
 
 
 def kind(store: Store, error: BaseException) -> str:
-    if isinstance(error, OverflowError | UnicodeEncodeError):
-        return "no value of a column"  # where two are wrong, one engine may meet the other one first
-    return "a bug" if isinstance(error, store._db.engine.errors) else type(error).__name__
+    """Of several values that are wrong, one engine may meet another one first."""
+    values = (OverflowError, UnicodeEncodeError, *store._db.engine.errors)
+    return "a bug" if isinstance(error, values) else type(error).__name__
 
 
 def test_the_tables_of_both_engines_have_the_same_columns(two: Two) -> None:

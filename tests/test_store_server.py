@@ -136,6 +136,30 @@ def test_a_savepoint_takes_back_a_statement_that_failed(shared: Store) -> None:
     assert (shared.value("before"), shared.value("after")) == ("1", "1")
 
 
+def test_statements_that_an_error_kept_from_being_prepared_are_not_thought_to_be(shared: Store) -> None:
+    """The driver prepares what comes again; an error on the way to the server keeps what is behind it from that."""
+    for number in range(30):
+        with shared.transaction():
+            shared.set_value("around", str(number))
+            with contextlib.suppress(psycopg.Error), shared.savepoint():
+                shared.chats.add_stale(7, thread_id=None, at=NOW)
+                shared.chats.mark_handled(number, now=math.nan)
+        assert shared.value("around") == str(number)
+        with contextlib.suppress(psycopg.Error), shared.transaction():
+            shared.chats.mark_handled(number, now=math.nan)
+            shared.set_value("undone", str(number))
+        assert shared.value("undone") is None
+
+
+def test_a_connection_that_is_lost_in_a_savepoint_is_no_faulty_command(shared: Store, database_url: str) -> None:
+    """Who skips a faulty command and goes on must see a difference."""
+    with pytest.raises(StoreError, match="outside"), shared.transaction():
+        with pytest.raises(StoreError, match="cannot be reached"), shared.savepoint():
+            shared.set_value("name", "1")
+            serverkit.execute(database_url, serverkit.OTHERS)
+        raise StoreError("outside")
+
+
 def test_only_a_durable_transaction_waits_for_the_servers_disk(shared: Store) -> None:
     found = []
     for durable in (False, True, False):
