@@ -69,8 +69,7 @@ class Bench:
         return self.store.places.add(Place(chat_id=OWNER, url=url, secret="s" * 20))
 
     def all_due(self) -> None:
-        while self.places.step() == 0:
-            pass
+        assert any(self.places.step() > 0 for _ in range(50)), "it sends the same again and again"
 
     def place(self, number: int) -> Place:
         found = self.store.places.get(number)
