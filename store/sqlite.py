@@ -50,6 +50,11 @@ _MEANINGS = {
 }
 
 
+def _text(stored: bytes) -> str:
+    # A damaged page can hold what is no text: its row is then one that cannot be read, and the others can.
+    return stored.decode(errors="replace")
+
+
 class File:
     """The file at `path`, whose folder exists; an engine (engine.py)."""
 
@@ -95,6 +100,7 @@ class File:
         db = sqlite3.connect(self.path, timeout=BUSY_PATIENCE, isolation_level=None, check_same_thread=False)
         try:
             db.row_factory = sqlite3.Row
+            db.text_factory = _text
             schema.refuse_others(db, self.path, newest=schema.FIRST_VERSION + len(self._migrations))
             suspicious = self._suspicion.exists()
             if known and (suspicious or self.path.stat().st_size < CHECKED_AT_ONCE):

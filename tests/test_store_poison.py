@@ -6,7 +6,7 @@ import json
 import logging
 
 import pytest
-from storekit import DAY, NOW, say, whale
+from storekit import DAY, NOW, file_only, say, whale
 
 from access import Access, OwnerLink, administers
 from alerts.digest import Digests
@@ -20,6 +20,14 @@ from store.rows import Chat
 from watch.thresholds import Thresholds
 
 BODY = vars(whale("bad"))
+
+
+@file_only
+def test_text_on_a_damaged_page_costs_its_row_alone(store: Store) -> None:
+    store.set_value("good", "1")
+    store._db.write("INSERT INTO facts VALUES ('bad', CAST(x'ff31' AS TEXT))")
+    assert store.read_value("bad", int, 7) == 7
+    assert store.read_value("good", int, 7) == 1
 
 
 @pytest.mark.parametrize(
