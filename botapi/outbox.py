@@ -20,6 +20,7 @@ from base.worker import Worker
 from botapi.errors import LineRenewed, NotLeading, Rejected, TelegramError, TokenRefused, TooManyRequests, Unreachable
 from botapi.events import OutboxEvents
 from botapi.failing import GIVE_UP_AFTER, FailingMessages, backoff
+from botapi.marks import Marks
 from botapi.pacing import LIMITS_LAST, Queues
 from botapi.refusals import About, edit_is_lost
 from botapi.sending import Maker, MakersBusyError, Sender, Sending
@@ -41,7 +42,7 @@ class Outbox:
     compose: a delivery's parameters at the moment of sending; None if there is nothing left to send.
     attachments: for each `kind` of attachment, how it is made. alerts_paused: while true, answers
     are sent and alerts wait; call `wake` when it changes. is_ours: may the answer to this update be sent? While it
-    is false the answer waits: another copy may have given it. unmarked: sent, but the store could not be told yet.
+    is false the answer waits: another copy may have given it.
     """
 
     def __init__(
@@ -77,7 +78,7 @@ class Outbox:
         self._failing_since: float | None = None
         self._failing = FailingMessages()
         self._flooded: tuple[int, float] = (0, 0.0)  # the chat of the last 429 and its end
-        self.unmarked: dict[int, tuple[Delivery, int | None]] = {}
+        self.marks = Marks(store, now=now, sent=self._events.sent)
         self._idle: set[Worker] = set()
         self._workers = [
             Worker(f"outbox-{n}", partial(self.step, n), on_death=self._events.died) for n in range(1, SENDERS + 1)
@@ -148,7 +149,8 @@ class Outbox:
     def step(self, number: int = 1) -> float:
         """Sender `number` (from 1) sends at most one message. Returns the seconds until there may be one more."""
         try:
-            self._mark()
+            if self.marks.failed:
+                self._mark()
             return self._send_one(self._workers[number - 1])
         except StoreError:
             return AFTER_FAILURE  # the store has reported it
@@ -195,17 +197,10 @@ class Outbox:
         self._news = False
 
     def _mark(self) -> None:
-        """Write marks that failed before. Raises StoreError while the store still cannot be written."""
-        for delivery, message_id in tuple(self.unmarked.values()):
-            self._settle(delivery, message_id)
-
-    def _settle(self, delivery: Delivery, message_id: int | None) -> None:
-        now = self._now()
-        revised = self._store.settle_sent(delivery, message_id=message_id, now=now)
-        self._events.sent(now - delivery.created_at)
-        with self._lock:
-            self.unmarked.pop(delivery.id, None)
-            self._news = self._news or revised  # the edit that follows
+        """Tell the store what was sent. Raises StoreError while it cannot be written."""
+        if self.marks.write():
+            with self._lock:
+                self._news = True  # the edit that follows
 
     # One message
 
@@ -214,7 +209,7 @@ class Outbox:
 
         failures: how many there were in a row when the message was claimed.
         """
-        if delivery_id in self.unmarked:
+        if delivery_id in self.marks.waiting:
             return AFTER_FAILURE
         delivery = self._store.delivery(delivery_id)
         if delivery is None:
@@ -246,8 +241,8 @@ class Outbox:
         self._failing.got_through()
         self._failing.settled(delivery.id)
         self._reached()
-        self.unmarked[delivery.id] = (delivery, message_id)
-        self._settle(delivery, message_id)
+        self.marks.waiting[delivery.id] = (delivery, message_id)
+        self._mark()
         return 0.0
 
     # What can go wrong

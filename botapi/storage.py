@@ -7,7 +7,7 @@ a bot without one: it forgets what was not sent when the process ends.
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -62,8 +62,8 @@ class Storage(Protocol):
     def delivery(self, delivery_id: int) -> Delivery | None:
         """The message if it is still to be sent."""
 
-    def settle_sent(self, delivery: Delivery, *, message_id: int | None, now: float) -> bool:
-        """Telegram took the message. True when its content was revised meanwhile and an edit follows."""
+    def settle_all(self, sent: Sequence[tuple[Delivery, int | None]], *, now: float) -> bool:
+        """Telegram took these messages, with these ids. True when one was revised meanwhile and an edit follows."""
 
     def settle_buried(self, delivery_id: int, *, reason: str, now: float) -> None:
         """The message can never be delivered: keep why."""
@@ -140,8 +140,9 @@ class MemoryStorage:
     def delivery(self, delivery_id: int) -> Delivery | None:
         return self._waiting.get(delivery_id)
 
-    def settle_sent(self, delivery: Delivery, *, message_id: int | None, now: float) -> bool:
-        self._waiting.pop(delivery.id, None)
+    def settle_all(self, sent: Sequence[tuple[Delivery, int | None]], *, now: float) -> bool:
+        for delivery, _ in sent:
+            self._waiting.pop(delivery.id, None)
         return False
 
     def settle_buried(self, delivery_id: int, *, reason: str, now: float) -> None:

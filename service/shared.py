@@ -138,7 +138,8 @@ class Sharing:
             listening.start()
             try:
                 bot = self._load(store, listening, clock=self._clock, copies=lambda: election.copies, web=self._web)
-                bot.outbox.unmarked.update(self._unmarked)
+                bot.outbox.marks.waiting.update(self._unmarked)
+                bot.outbox.marks.failed = bool(self._unmarked)
                 bot.owner.told_of_trouble = self._told
                 bot.start()
             except StoreError as error:
@@ -165,7 +166,7 @@ class Sharing:
             log.warning("This copy leads no longer. %s", event.why)
             bot.stop(drain=0.0)
             self._owner, self._told = bot.access.owner_id, bot.owner.told_of_trouble
-            self._unmarked = dict(bot.outbox.unmarked)
+            self._unmarked = dict(bot.outbox.marks.waiting)
         return event
 
     def _ends(self, end: End) -> None:

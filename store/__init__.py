@@ -79,7 +79,7 @@ class Store:
         self.pending = self.messages.pending
         self.sent_since = self.messages.sent_since
         self.delivery = self.messages.delivery
-        self.settle_sent = self.messages.settle_sent
+        self.settle_all = self.messages.settle_all
         self.settle_buried = self.messages.settle_buried
         self.send_anew = self.messages.send_anew
         self.bury_answers = self.messages.bury_answers

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -108,17 +108,27 @@ class Messages:
         return Delivery(**{name: row[name] for name in _DELIVERY_FIELDS} | {"payload": payload})
 
     def settle_sent(self, delivery: Delivery, *, message_id: int | None, now: float) -> bool:
-        """Telegram took the message. True when its content was revised meanwhile and an edit follows."""
+        """`settle_all` of one."""
+        return self.settle_all([(delivery, message_id)], now=now)
+
+    def settle_all(self, sent: Sequence[tuple[Delivery, int | None]], *, now: float) -> bool:
+        """Telegram took these messages, with these ids. True when one was revised meanwhile and an edit follows."""
+        if not sent:
+            return False
+        known = {delivery.id: delivery for delivery, _ in sent}
+        ids = f"CASE id {'WHEN ? THEN CAST(? AS INTEGER) ' * len(sent)}END"
+        pairs = (value for delivery, message_id in sent for value in (delivery.id, message_id))
         with self._db.transaction():
             rows = self._db.rows(
-                "UPDATE deliveries SET state = 'sent', settled_at = ?, message_id = ? "
-                "WHERE id = ? AND state <> 'sent' RETURNING revision, payload",
-                (now, message_id, delivery.id),
+                f"UPDATE deliveries SET state = 'sent', settled_at = ?, message_id = {ids} "
+                f"WHERE id IN ({', '.join('?' * len(known))}) AND state <> 'sent' RETURNING id, revision, payload",
+                (now, *pairs, *known),
             )
-            revised = any(row["revision"] != delivery.revision for row in rows)
-            if revised:
-                self._enqueue_edit(delivery.parent or delivery.id, rows[0]["payload"], now=now)
-            return revised
+            revised = [row for row in rows if row["revision"] != known[row["id"]].revision]
+            for row in revised:
+                delivery = known[row["id"]]
+                self._enqueue_edit(delivery.parent or delivery.id, row["payload"], now=now)
+            return bool(revised)
 
     def settle_buried(self, delivery_id: int, *, reason: str, now: float) -> None:
         """The message can never be delivered: keep why."""

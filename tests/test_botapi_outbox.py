@@ -613,7 +613,7 @@ def test_a_sent_message_that_cannot_be_marked_is_not_sent_again(
     outbox = make(monotonic=clock)
     put(store, "once")
     with monkeypatch.context() as patch:
-        patch.setattr(store, "settle_sent", _disk_full)
+        patch.setattr(store, "settle_all", _disk_full)
         outbox.step()
     drive(outbox, clock, 30, telegram)
     assert telegram.texts() == ["once"]
@@ -627,9 +627,10 @@ def test_what_an_earlier_outbox_sent_and_could_not_mark_is_not_sent_again_by_the
     earlier, later = make(monotonic=clock), make(monotonic=clock)
     put(store, "once")
     with monkeypatch.context() as patch:
-        patch.setattr(store, "settle_sent", _disk_full)
+        patch.setattr(store, "settle_all", _disk_full)
         earlier.step()
-    later.unmarked.update(earlier.unmarked)
+    later.marks.waiting.update(earlier.marks.waiting)
+    later.marks.failed = True
     drive(later, clock, 30, telegram)
     assert telegram.texts() == ["once"]
     assert store.pending() == []
@@ -644,7 +645,7 @@ def test_while_the_store_cannot_be_written_nothing_more_is_sent(
     for n in range(20):
         put(store, str(n), chat_id=n + 1)
     with monkeypatch.context() as patch:
-        patch.setattr(store, "settle_sent", _disk_full)
+        patch.setattr(store, "settle_all", _disk_full)
         drive(outbox, clock, 600, telegram)
         assert telegram.texts() == ["0"]
     drive(outbox, clock, 30, telegram)
@@ -659,7 +660,7 @@ def test_a_message_revised_before_its_late_mark_still_gets_its_edit(
     outbox = make(monotonic=clock)
     made = put(store, "1 order", lane=ALERTS)
     with monkeypatch.context() as patch:
-        patch.setattr(store, "settle_sent", _disk_full)
+        patch.setattr(store, "settle_all", _disk_full)
         outbox.step()
     store.messages.revise(made, {"text": "2 orders"}, now=1.0)
     drive(outbox, clock, 60, telegram)

@@ -402,3 +402,13 @@ def test_a_network_disk_is_known_by_the_mount_that_is_nearest_and_on_top(
         encoding="utf-8",
     )
     assert network_disk(Path(place), root=tmp_path) == kind
+
+
+def test_a_write_that_fails_in_a_savepoint_undoes_what_is_inside_and_nothing_else(store: Store) -> None:
+    with store.transaction():
+        store.set_value("before", "1")
+        with pytest.raises(store._db.engine.errors), store.savepoint():
+            store.set_value("inside", "2")
+            store._db.write("INSERT INTO facts (name, value) VALUES ('none', NULL)")  # told at the end on a server
+        store.set_value("after", "3")
+    assert [store.value(name) for name in ("before", "inside", "none", "after")] == ["1", None, None, "3"]
