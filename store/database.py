@@ -115,11 +115,15 @@ class Database:
 
     def rows(self, sql: str, values: Values = ()) -> list[Row]:
         """All rows of a query. One that also writes (RETURNING) is to be called inside a transaction."""
-        with self._lock:
-            try:
+        try:
+            if self.engine.reads_beside and not self._lock.is_mine():
+                found = self.engine.read(sql, values)
+                if found is not None:
+                    return found
+            with self._lock:
                 return self.engine.execute(sql, values).fetchall()
-            except self.engine.errors as error:
-                raise self._known(error) from error
+        except self.engine.errors as error:
+            raise self._known(error) from error
 
     def row(self, sql: str, values: tuple[Any, ...] = ()) -> Row | None:
         """The first row of a query."""

@@ -53,11 +53,13 @@ class Connection(Protocol):
 class Engine(Protocol):
     """One connection. `Database` calls it from one thread at a time, and explains what it raises.
 
-    errors: what it raises when a statement fails. differs: the operator for "not the same", where NULL is a value.
-    set_aside: the new name of a damaged file, None when there was none. taken_over: how many of its rows were saved.
+    errors: what it raises when a statement fails. reads_beside: does `read` answer? differs: the operator for "not
+    the same", where NULL is a value. set_aside: the new name of a damaged file, None when there was none. taken_over:
+    how many of its rows were saved.
     """
 
     errors: tuple[type[Exception], ...]
+    reads_beside: bool
     differs: str
     set_aside: Path | None
     taken_over: int
@@ -73,6 +75,9 @@ class Engine(Protocol):
 
         What it raises, that one raises, or `commit`.
         """
+
+    def read(self, sql: str, values: Any = (), /) -> list[Any] | None:
+        """The rows of a query outside of transactions, without a turn among what is asked; None: not this way."""
 
     def insert(self, sql: str, values: Values) -> int:
         """An INSERT of one row into a table with the column `id`; returns that of the new row."""

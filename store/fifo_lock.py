@@ -19,6 +19,10 @@ class FifoLock:
         self._depth = 0
         self._waiting: deque[tuple[int, threading.Lock]] = deque()
 
+    def is_mine(self) -> bool:
+        """Does this thread hold it?"""
+        return self._owner == threading.get_ident()
+
     def __enter__(self) -> None:
         me = threading.get_ident()
         if self._owner == me:  # only this thread can see itself here, and every statement of a transaction does

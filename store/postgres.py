@@ -9,10 +9,8 @@ is asked of it fails at once.
 from __future__ import annotations
 
 import logging
-import os
-import socket
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +25,7 @@ from base.stopwatch import Stopwatch
 from botapi.storage import StoreError
 from store import dialect, schema, server_errors, session
 from store.engine import StoreAway, Values
+from store.readers import Readers
 from store.server_rows import Row, rows_by_name
 
 log = logging.getLogger(__name__)
@@ -51,6 +50,7 @@ class Server:
     """
 
     errors: tuple[type[Exception], ...] = (psycopg.Error,)
+    reads_beside = True
     differs = "IS DISTINCT FROM"
     set_aside: Path | None = None
     taken_over = 0
@@ -67,6 +67,7 @@ class Server:
         self._called = name
         self.answered = Stopwatch()
         self.on_lost: Callable[[str], None] = lambda why: None
+        self._readers: Readers | None = None
         self._asked: Stopwatch | None = None  # since the question that waits for its answer
         try:
             known = conninfo_to_dict(url)
@@ -100,6 +101,7 @@ class Server:
             if limited and self._connection is not None:
                 session.refuse_pooler(self._connection, self._url)
                 session.limit(self._connection)
+                self._readers = Readers(lambda: self._open("CryptoSat reads"))
 
     @contextmanager
     def _refusing(self) -> Iterator[None]:
@@ -115,9 +117,7 @@ class Server:
     def _connect(self) -> None:
         """Raises StoreError for a server that cannot hold the store; psycopg.Error."""
         self._waiting = []
-        connection = session.connect(
-            self._url, name=self._called, row_factory=rows_by_name, cursor_factory=psycopg.RawCursor
-        )
+        connection = self._open(self._called)
         self._connection = connection
         info = connection.info
         if info.server_version < OLDEST * 10_000:
@@ -130,9 +130,13 @@ class Server:
                 f"The database {self.name} on {self.server} cannot hold every language: its encoding is "
                 f"{info.parameter_status('server_encoding')}. Create one with: createdb -E UTF8 -T template0 NAME"
             )
+        connection.execute("SET synchronous_commit = off")
+
+    def _open(self, name: str) -> session.Connection:
+        connection = session.connect(self._url, name=name, row_factory=rows_by_name, cursor_factory=psycopg.RawCursor)
         connection.adapters.register_dumper(int, Int8BinaryDumper)
         connection.adapters.register_dumper(str, StrDumper)
-        connection.execute("SET synchronous_commit = off")
+        return connection
 
     def _prepare(self) -> None:
         """Create the tables, or bring them up to date, in one transaction. Raises StoreError, psycopg.Error."""
@@ -244,10 +248,16 @@ class Server:
 
     def cut(self) -> None:
         """End the connection at once, whatever waits on it. Any thread; never waits."""
-        connection = self._connection
-        if connection is not None and not connection.closed:
-            with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as line:
-                line.shutdown(socket.SHUT_RDWR)
+        if self._connection is not None:
+            session.cut(self._connection)
+        if self._readers is not None:
+            self._readers.cut()
+
+    def read(self, sql: str, values: Any = (), /) -> list[Any] | None:
+        """The rows of a query outside of transactions, in any thread; None where `execute` must be asked."""
+        if self._readers is None or self._connection is None or self._connection.closed:
+            return None
+        return self._readers.rows(*dialect.ready(sql, values))
 
     def insert(self, sql: str, values: Values) -> int:
         """The id of the row that this INSERT made."""
@@ -335,6 +345,8 @@ class Server:
 
     def close(self) -> None:
         """Close the connection."""
+        if self._readers is not None:
+            self._readers.close()
         if self._connection is not None:
             self._connection.close()
             self._connection = None

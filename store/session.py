@@ -6,8 +6,11 @@ protocol-flow (BackendKeyData) in postgresql.org/docs/current.
 
 from __future__ import annotations
 
+import os
 import select
+import socket
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import psycopg
@@ -51,6 +54,13 @@ def connect(url: str, *, name: str, **how: Any) -> Connection:
     said = conninfo_to_dict(url)
     options = {option: value for option, value in _OPTIONS.items() if option not in said}
     return psycopg.connect(url, autocommit=True, application_name=name, **options, **how)
+
+
+def cut(connection: Connection) -> None:
+    """End the connection at once, whatever waits on it. Any thread; never waits."""
+    if not connection.closed:
+        with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as line:
+            line.shutdown(socket.SHUT_RDWR)
 
 
 def limit(connection: Connection) -> None:

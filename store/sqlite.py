@@ -59,6 +59,7 @@ class File:
     """The file at `path`, whose folder exists; an engine (engine.py)."""
 
     errors: tuple[type[Exception], ...] = (sqlite3.Error,)
+    reads_beside = False
     differs = "IS NOT"  # IS DISTINCT FROM came with SQLite 3.39
     execute: Callable[..., sqlite3.Cursor]
     post: Callable[..., sqlite3.Cursor]
@@ -117,6 +118,9 @@ class File:
             db.close()
             raise
         self.connection, self.execute, self.post, self._durable = db, db.execute, db.execute, False
+
+    def read(self, sql: str, values: Values = (), /) -> None:
+        """A file is asked in turn."""
 
     def insert(self, sql: str, values: Values) -> int:
         """The id of the row that this INSERT made."""

@@ -78,6 +78,7 @@ PROCESS_TESTS = {
     "test_store_server",
     "test_store_upgrade",
     "test_stopping",
+    "test_store_readers",
     "test_supervisors",
     "test_two_copies",
 }
