@@ -23,7 +23,7 @@ from psycopg.types.string import StrDumper
 from base.secrets import redact
 from base.stopwatch import Stopwatch
 from botapi.storage import StoreError
-from store import dialect, schema, server_errors, session
+from store import dialect, schema, server_errors, server_tables, session
 from store.engine import StoreAway, Values
 from store.readers import Readers
 from store.server_rows import Row, rows_by_name
@@ -169,29 +169,9 @@ class Server:
         self.execute("INSERT INTO about VALUES (?, ?, ?)", (schema.APPLICATION_ID, newest, self._bot_id))
 
     def _version(self) -> int:
-        """The version of the tables, 0 where there are none yet. Raises StoreError for those of others, or newer."""
-        found = {row[0] for row in self.execute(_OUR_TABLES).fetchall()}
-        if not found:
-            return 0
-        columns = {row[0] for row in self.execute(_ABOUT_COLUMNS).fetchall()}
-        row = self.execute("SELECT * FROM about").fetchone() if columns == _ABOUT else None
-        if row is None or row["application"] != schema.APPLICATION_ID:
-            raise StoreError(
-                f"The database {self.name} on {self.server} holds tables of another program, so the bot leaves it "
-                f"alone. Create one for the bot (createdb NAME) and name it in DATABASE_URL."
-            )
-        if row["bot_id"] != self._bot_id:
-            raise StoreError(
-                f"The database {self.name} on {self.server} belongs to bot {row['bot_id']}, and this is bot "
-                f"{self._bot_id}. Each bot needs its own: create one (createdb NAME) and name it in DATABASE_URL."
-            )
-        version, newest = int(row["version"]), schema.FIRST_VERSION + len(self._migrations)
-        if version > newest:
-            raise StoreError(
-                f"The database {self.name} on {self.server} was written by a newer version of this bot (schema "
-                f"{version}; this version knows up to {newest}). It was left unchanged. Update the bot."
-            )
-        return version
+        where = f"{self.name} on {self.server}"
+        newest = schema.FIRST_VERSION + len(self._migrations)
+        return server_tables.version(self.execute, where, bot_id=self._bot_id, newest=newest)
 
     def refuse_others(self) -> int:
         """For who only waits or reads: the version of the tables, 0 where there are none yet.
@@ -350,13 +330,3 @@ class Server:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
-
-
-_ABOUT = {"application", "version", "bot_id"}
-_ABOUT_PLACE = "information_schema.columns WHERE table_schema = current_schema() AND table_name = 'about'"
-_ABOUT_COLUMNS = f"SELECT column_name FROM {_ABOUT_PLACE}"
-# Without those of extensions, which a new database may have.
-_OUR_TABLES = (
-    "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = current_schema()::regnamespace "
-    "AND NOT EXISTS (SELECT 1 FROM pg_depend WHERE objid = pg_class.oid AND deptype = 'e')"
-)
