@@ -280,6 +280,9 @@ def test_two_copies_that_begin_with_an_empty_database_make_its_tables_once(datab
     assert serverkit.execute(database_url, "SELECT count(*) FROM about") == [(1,)]
 
 
+NO_ENCRYPTION = (80877103, 80877104)  # the questions for TLS and for GSSAPI, which are answered with N
+
+
 class Refusing:
     """A server that answers each start of a session with one error, or with a version of its own."""
 
@@ -308,8 +311,9 @@ class Refusing:
             while True:
                 line, _ = self._socket.accept()
                 with line, contextlib.suppress(OSError, struct.error):
-                    while struct.unpack("!ii", line.recv(8, socket.MSG_WAITALL))[1] in (80877103, 80877104):
-                        line.sendall(b"N")  # no encryption here
+                    while (start := struct.unpack("!ii", line.recv(8, socket.MSG_WAITALL)))[1] in NO_ENCRYPTION:
+                        line.sendall(b"N")
+                    line.recv(start[0] - 8, socket.MSG_WAITALL)
                     line.sendall(self._answer)
                     while asked := line.recv(4096):
                         if asked[:1] == b"Q":  # an old server is asked whether it can be written
