@@ -258,12 +258,14 @@ def know(place: Place) -> None:
 
 
 def _secrets(url: str) -> Iterable[str]:
-    """The address as a whole and in parts; a short part without a digit may be an ordinary word."""
+    """The address as a whole and in parts. A short part without a digit may be an ordinary word, a number an id that
+    is also a chat's: neither is taken out of texts."""
     bare = url.partition("://")[2]
-    yield from (url, unquote(url), bare, bare.partition("/")[2])
-    yield from secrets.passwords(url)
     parts = urlsplit(url)
     host = "" if parts.scheme.lower() in WEBHOOK else parts.netloc
-    for part in re.split(r"[/?&=#@:]", f"{host}/{parts.netloc.rpartition('@')[0]}/{parts.path}/{parts.query}"):
-        if len(part) >= 16 or (len(part) >= secrets.SHORTEST and any(map(str.isdigit, part))):
+    split = re.split(r"[/?&=#@:]", f"{host}/{parts.netloc.rpartition('@')[0]}/{parts.path}/{parts.query}")
+    telling = [part for part in split if len(part) >= 16 or any(map(str.isdigit, part))]
+    for part in (url, unquote(url), bare, bare.partition("/")[2], *telling):
+        if not part.lstrip("-").isdecimal():
             yield part
+    yield from secrets.passwords(url)

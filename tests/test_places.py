@@ -41,6 +41,12 @@ def hook() -> Iterator[Receiver]:
         yield one
 
 
+@pytest.fixture(autouse=True)
+def own_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is known here is no secret of other tests."""
+    monkeypatch.setattr(secrets, "_known", dict(secrets._known))
+
+
 class Bench:
     """Places with a sender that does what it is told, and a clock that moves when it is told."""
 
@@ -415,6 +421,16 @@ def test_an_address_is_shown_without_its_secrets_and_they_are_taken_out_of_any_t
         left = secrets.redact(text)
         for secret in (HIDDEN, "p0Secret1234", "passw0rd1", "Abcdefg123456789", "hunter2hunter2", "AAHdq", "my-own"):
             assert secret not in left
+
+
+def test_an_id_in_an_address_is_no_secret() -> None:
+    for url in (
+        "tgram://123456789:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw/987654321",
+        "discord://174059000000000000/Abcdefg12",
+    ):
+        places.know(Place(chat_id=1, url=url))
+    for text in ("allow:987654321", "s:-100987654321:main", "/allow 123456789"):
+        assert secrets.redact(text) == text
 
 
 def test_only_the_owner_sees_or_changes_places_and_in_private_only(desk: Desk) -> None:
