@@ -44,7 +44,7 @@ def measure(bot: Rig, chats: list[int]) -> tuple[dict[str, float], list[str]]:
     subscribe(bot.folder / "bot.db", account, chats)
     account.limits()
     bot.start()
-    bot.wait(lambda: len(bot.sim.market.calls) >= 3 * len(COINS), 20, what="the markets are read")
+    bot.wait_reading(len(COINS))
     memory = [resident_mib(bot.pid)]
     began = time.time()
     for coin in COINS:

@@ -65,7 +65,7 @@ def measure(bot: Rig, flood: Callable[[SimBot], None]) -> dict[str, float]:
     account.send_text(OWNER, "/start")
     account.send_text(GROUP, "/start", user_id=OWNER, chat_type="supergroup")
     account.wait_text("Alerts are on", chat_id=GROUP, timeout=10)
-    bot.wait(lambda: len(bot.sim.market.calls) >= 3, 20, what="the markets are read")
+    bot.wait_reading(1)
     before = resident_mib(bot.pid)
     flood(account)
     rest(1.0)

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -123,6 +124,15 @@ class Rig:
             self.sim.wait(done, timeout, what=what)
         except AssertionError as error:
             raise self._failed(str(error)) from None
+
+    def wait_reading(self, coins: int) -> None:
+        """Wait until so many coins are read: what was traded before the first time is no news. Raises Failed."""
+
+        def reading() -> bool:
+            asked = Counter(call.params.get("symbol") for call in self.sim.market.calls if "Trades" in call.path)
+            return len(asked) == coins and min(asked.values()) > 2
+
+        self.wait(reading, 20, what="the trades of every coin are read")
 
     def check_log(self) -> None:
         """Raises Failed when the bot logged a traceback."""
