@@ -19,6 +19,7 @@ import schedule
 
 from access import Groups
 from alerts.held_back import send_due
+from alerts.publish import go_on
 from base import exit_codes
 from base.clock import Clock
 from base.config import Settings
@@ -33,6 +34,7 @@ log = logging.getLogger(__name__)
 
 SCHEDULE = "schedule"  # the thread of every job that needs none of its own
 HELD_EVERY = 30.0  # seconds: how soon after quiet hours the alerts held back are sent
+MANY_EVERY = 5.0  # seconds: how soon an alert for many chats goes on; until then the first of them get theirs
 STATUS_EVERY = 5.0  # seconds
 ADMINS_EVERY = 10.0  # seconds: how soon a new group's admins are known
 TROUBLE_EVERY = 10.0  # seconds: how soon the owner knows that the database cannot be written
@@ -98,6 +100,7 @@ class Jobs:
             # What chats asked for
             watch("scheduled messages", 5.0, self.due.tick),
             watch("held alerts", HELD_EVERY, self._tell_held),
+            self._many(),
             # Questions to Telegram, and a message that cannot wait in a broken database
             Job(name="group admins", every=ADMINS_EVERY, run=self.groups.tick, thread="telegram", waits=True),
             Job(name="database trouble", every=TROUBLE_EVERY, run=self.database_trouble, thread="telegram"),
@@ -115,9 +118,27 @@ class Jobs:
         self.watchers.whales.tick()
         self.due.tick()
         self._tell_held()
+        while go_on(self.store, now=self.clock()):
+            pass
 
     def _tell_held(self) -> None:
         send_due(self.store, now=self.clock())
+
+    def _many(self) -> Job:
+        """Alerts for more chats than one transaction takes: a thousand chats at a time, one after the other."""
+        due_at = 0.0
+
+        def run() -> None:
+            nonlocal due_at
+            due_at = time.monotonic() + MANY_EVERY
+            if go_on(self.store, now=self.clock()):
+                due_at = 0.0
+                self.outbox.wake()
+
+        def rest() -> float:
+            return max(0.0, due_at - time.monotonic())
+
+        return Job(name="alerts for many chats", every=MANY_EVERY, run=run, rest=rest, waits=True)
 
     def _prune(self) -> None:
         if self.clock.may_delete():

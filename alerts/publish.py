@@ -6,8 +6,10 @@ flood a phone, and no alert is left out. `publish` and `announce` run inside the
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Callable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import tzinfo
 from typing import Any
@@ -23,6 +25,7 @@ from store.rows import ANY_TOPIC, Alert, Chat, level_of
 log = logging.getLogger(__name__)
 
 BUNDLE_SECONDS = 60.0
+AT_ONCE = 1000  # chats in one transaction
 SNOOZES = {"Snooze 1 h": "1h", "4 h": "4h", "Tomorrow": "tomorrow"}  # a button's words -> what is typed for it
 SOUND = "alerts"  # in a delivery's payload: it is about the alerts bundled under it, and as loud as the value says
 
@@ -36,42 +39,22 @@ def publish(store: Store, alert: Alert, *, now: float, default_min: float, only:
     if not store.messages.add_alert(alert, now=now):
         return False
     if only is None:
-        chats = store.chats.all()
-    else:
-        chat = store.chats.get(only)
-        chats = [replace(chat, symbols=None)] if chat is not None and chat.subscribed else []
-    for chat in chats:
-        heard = decide(chat, alert, now=now, default_min=default_min)
-        if heard in (Heard.LOUD, Heard.SILENT):
-            heard = _deliver(store, chat, alert, now=now, heard=heard)
-        if heard in HELD:
-            store.messages.hold(chat.chat_id, alert.key, why=heard.value, at=now)
+        _spread(store, {"alert": vars(alert), "default_min": default_min}, now=now)
+    elif (asked := _one(store, only, asked=True)) is not None:
+        _tell(store, [asked], alert, now=now, default_min=default_min)
     for place in store.places.all():
-        owners = [chat for chat in chats if chat.chat_id == place.chat_id]
-        if place.state == "on" and any(wants(chat, alert, default_min=default_min) for chat in owners):
+        chat = _one(store, place.chat_id, asked=only is not None) if only in (None, place.chat_id) else None
+        if place.state == "on" and chat is not None and wants(chat, alert, default_min=default_min):
             store.places.enqueue(place.id, alert)
     return True
 
 
-def _deliver(store: Store, chat: Chat, alert: Alert, *, now: float, heard: Heard) -> Heard:
-    """Put the alert into the chat's open bundle or a new message; CAP, and nothing is done, over the hourly limit.
-
-    An edit makes no sound: a loud alert never hides in a silent message. A silent one joins either.
-    """
-    for sound in (Heard.LOUD, heard):
-        topic = "" if alert.topic == ANY_TOPIC else f":{alert.topic}"
-        bundle = f"{alert.monitor}:{alert.symbol}:{sound.value}{topic}"
-        open_id = store.messages.open_bundle(chat.chat_id, bundle, since=now - BUNDLE_SECONDS, until=now)
-        if open_id is not None:
-            store.messages.add_to_bundle(open_id, alert.key)
-            store.messages.revise(open_id, {SOUND: sound.value}, now=now)
-            return sound
-    if chat.hourly_cap and store.messages.count_between(chat.chat_id, hour_began(chat, now), now) >= chat.hourly_cap:
-        return Heard.CAP
-    message = {SOUND: heard.value}
-    made = store.messages.enqueue(chat.chat_id, "sendMessage", message, now=now, lane=ALERTS, bundle=bundle)
-    store.messages.add_to_bundle(made, alert.key)
-    return heard
+def _one(store: Store, chat_id: int, *, asked: bool) -> Chat | None:
+    """The chat, if it gets alerts; of what it asked for those of every coin."""
+    chat = store.chats.get(chat_id)
+    if chat is None or not chat.subscribed:
+        return None
+    return replace(chat, symbols=None) if asked else chat
 
 
 def announce(
@@ -86,11 +69,100 @@ def announce(
 
     Raises StoreError.
     """
-    for chat in store.chats.all():
+    lines = {chat.timezone: line(chat.zone) for chat in store.chats.kinds()}
+    _spread(store, {"lines": lines, "symbol": symbol, "monitor": monitor}, now=now)
+
+
+# To many chats
+
+
+def _spread(store: Store, what: Mapping[str, Any], *, now: float) -> None:
+    """Enqueue this for the chats that are first in turn; `go_on` does it for the others, so that commands get theirs.
+
+    what: for `_enqueue_for`. Whatever came before it is finished first: each chat gets all in order.
+    """
+    chats = store.chats.some(limit=AT_ONCE)
+    if len(chats) == AT_ONCE and store.fan_out.unfinished() is not None:
+        store.fan_out.go_on_later(json.dumps(what))
+        return
+    _enqueue_for(store, chats, what, now=now)
+    if len(chats) == AT_ONCE:
+        store.fan_out.go_on_later(json.dumps(what), last=_turn(chats[-1]))
+
+
+def go_on(store: Store, *, now: float) -> bool:
+    """Enqueue what is not finished for the next chats, in one transaction. True if there may be more to do.
+
+    Raises StoreError.
+    """
+    with store.transaction():
+        found = store.fan_out.unfinished()
+        if found is None:
+            return False
+        chats = store.chats.some(after=found.last, limit=AT_ONCE)
+        try:
+            _enqueue_for(store, chats, json.loads(found.what), now=now)
+        except UNREADABLE:  # it would be tried for ever
+            log.exception("What waits for %d chats or more cannot be read and is dropped", len(chats))
+            chats = []
+        if len(chats) < AT_ONCE:
+            store.fan_out.done(found.id)
+        else:
+            store.fan_out.came_to(found.id, _turn(chats[-1]))
+    return True
+
+
+def _turn(chat: Chat) -> tuple[float, int]:
+    return chat.since, chat.chat_id
+
+
+def _enqueue_for(store: Store, chats: Sequence[Chat], what: Mapping[str, Any], *, now: float) -> None:
+    if "alert" in what:
+        _tell(store, chats, Alert(**what["alert"]), now=now, default_min=what["default_min"])
+        return
+    lines, symbol, monitor = what["lines"], what["symbol"], what["monitor"]
+    for chat in chats:
         if chat.levels.get(monitor) == "off" or (symbol and (not chat.follows(symbol) or chat.muted(symbol, now))):
             continue
         silent = is_quiet(chat, now) or chat.muted_for(now) > 0
-        enqueue(store, chat, line(chat.zone), now=now, silent=silent)
+        words = lines.get(chat.timezone) or next(iter(lines.values()))
+        enqueue(store, chat, words, now=now, silent=silent)
+
+
+def _tell(store: Store, chats: Sequence[Chat], alert: Alert, *, now: float, default_min: float) -> None:
+    """Put the alert into the chats' open bundles or new messages, or hold it back, as each chat wants it.
+
+    An edit makes no sound: a loud alert never hides in a silent message. A silent one joins either.
+    """
+    heard: dict[Heard, list[Chat]] = defaultdict(list)
+    for chat in chats:
+        heard[decide(chat, alert, now=now, default_min=default_min)].append(chat)
+    topic = "" if alert.topic == ANY_TOPIC else f":{alert.topic}"
+    bundles = {sound: f"{alert.monitor}:{alert.symbol}:{sound.value}{topic}" for sound in (Heard.LOUD, Heard.SILENT)}
+    messages: list[int] = []
+    for sound in bundles:
+        left = heard[sound]
+        for other in dict.fromkeys((Heard.LOUD, sound)):
+            ids = [chat.chat_id for chat in left]
+            found = store.fan_out.open_bundles(ids, bundles[other], since=now - BUNDLE_SECONDS, until=now)
+            store.messages.revise(found.values(), {SOUND: other.value}, now=now)
+            messages += found.values()
+            left = [chat for chat in left if chat.chat_id not in found]
+        full = _over_limit(store, left, now=now)
+        heard[Heard.CAP] += [chat for chat in left if chat.chat_id in full]
+        ids = [chat.chat_id for chat in left if chat.chat_id not in full]
+        messages += store.fan_out.enqueue(ids, {SOUND: sound.value}, bundle=bundles[sound], now=now)
+    store.fan_out.add_to_bundles(messages, alert.key)
+    for why in HELD:
+        store.fan_out.hold([chat.chat_id for chat in heard[why]], alert.key, why=why.value, at=now)
+
+
+def _over_limit(store: Store, chats: Sequence[Chat], *, now: float) -> set[int]:
+    """Those of the chats that have had all messages of this hour."""
+    began = {chat.chat_id: hour_began(chat, now) for chat in chats if chat.hourly_cap}
+    made = store.fan_out.made_between(began, min(began.values(), default=now), now)
+    of_hour = Counter(chat_id for chat_id, at in made if at >= began[chat_id])
+    return {chat.chat_id for chat in chats if chat.chat_id in began and of_hour[chat.chat_id] >= chat.hourly_cap}
 
 
 def enqueue(store: Store, chat: Chat, words: str, *, now: float, silent: bool, html: bool = False) -> None:

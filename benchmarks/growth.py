@@ -126,7 +126,7 @@ def queries(store: Store, now: float) -> dict[str, float]:
         "history of a chat": milliseconds(lambda: store.history.newest(1, limit=10)),
         "alerts of a day (digest)": milliseconds(lambda: store.messages.alerts_between(now - DAY, now)),
         "bars of 24 h (chart)": milliseconds(lambda: store.markets.bars("BTC", since=now - DAY)),
-        "messages of an hour (cap)": milliseconds(lambda: store.messages.count_between(1, now - 3600, now)),
+        "messages of an hour (cap)": milliseconds(lambda: store.fan_out.made_between([1], now - 3600, now)),
         "an update is marked": milliseconds(lambda: store.chats.mark_handled(next(number), now=now)),
     }
 

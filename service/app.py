@@ -266,7 +266,7 @@ class Bot:
             ", ".join(self.coins),
             text.duration(self.watchers.whales.interval()),
         )
-        if not self._store.chats.all():
+        if not self._store.chats.count():
             log.warning(
                 "No chat gets alerts from this folder's database yet. Send /start to %s.", text.handle(username)
             )

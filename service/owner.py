@@ -56,7 +56,7 @@ class OwnerMessages:
         words = f"The bot's database was damaged. It was moved to {aside.name} and a new one was started. "
         if self.store.taken_over:
             rows = text.count(self.store.taken_over, "row")
-            chats = text.count(len(self.store.chats.all()), "chat")
+            chats = text.count(self.store.chats.count(), "chat")
             words += f"{rows} could be saved, {chats} with alerts among them. /status shows what is set for a chat."
         else:
             words += "Nothing could be saved: each chat has to send /start and make its settings again."

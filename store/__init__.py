@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 from store.chats import Chats
 from store.database import Database
 from store.engine import Engine
+from store.fan_out import FanOut
 from store.history import History
 from store.levels import WAITS, Levels
 from store.messages import HELD_BACK, Messages
@@ -71,6 +72,7 @@ class Store:
         self.save_if_deleted = self._db.save_if_deleted
         self.chats = Chats(self._db)
         self.messages = Messages(self._db)
+        self.fan_out = FanOut(self._db)
         self.history = History(self._db)
         self.levels = Levels(self._db)
         self.schedules = Schedules(self._db)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import fields
 from functools import lru_cache
 from typing import Any
@@ -15,6 +16,8 @@ from store.rows import Chat, StaleCommands, User
 
 _COLUMNS = ("chat_id", "kind", "title", "thread_id", "added_by", "subscribed", "since", "note")
 _SETTINGS = tuple(field.name for field in fields(Chat) if field.name not in _COLUMNS)  # one column of JSON
+
+FIRST = (-math.inf, 0)  # before every chat, by when it began and its id
 
 
 class Chats:
@@ -32,6 +35,26 @@ class Chats:
         """Every chat that gets alerts (or, if False, no longer gets them), oldest first."""
         rows = self._db.rows("SELECT * FROM chats WHERE subscribed = ? ORDER BY since, chat_id", (int(subscribed),))
         return [self._chat(row) for row in rows]
+
+    def some(self, *, after: tuple[float, int] = FIRST, limit: int) -> list[Chat]:
+        """The next chats that get alerts after the one with this `since` and id, oldest first."""
+        rows = self._db.rows(
+            "SELECT * FROM chats WHERE subscribed = 1 AND (since, chat_id) > (?, ?) ORDER BY since, chat_id LIMIT ?",
+            (*after, limit),
+        )
+        return [self._chat(row) for row in rows]
+
+    def kinds(self) -> list[Chat]:
+        """One chat for each set of settings that chats with alerts have: far fewer than chats."""
+        rows = self._db.rows(
+            "SELECT * FROM chats WHERE chat_id IN "
+            "(SELECT max(chat_id) FROM chats WHERE subscribed = 1 GROUP BY settings) ORDER BY chat_id"
+        )
+        return [self._chat(row) for row in rows]
+
+    def count(self) -> int:
+        """How many chats get alerts."""
+        return self._db.number("SELECT count(*) FROM chats WHERE subscribed = 1")
 
     def _chat(self, row: Row) -> Chat:
         """The chat; a setting that cannot be read is as it is for a new chat."""

@@ -8,7 +8,6 @@ they are `told`; only counted (`muted`, or `paused`: the bot may not write there
 from __future__ import annotations
 
 import json
-import math
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields
@@ -53,24 +52,30 @@ class Messages:
             (chat_id, lane, method, json.dumps(payload), now, bundle, update_id),
         )
 
-    def revise(self, delivery_id: int, payload: dict[str, Any], *, now: float) -> None:
-        """Replace a message's content: in place until it is sent, then by one edit that follows it."""
+    def revise(self, ids: Collection[int], payload: dict[str, Any], *, now: float) -> None:
+        """Replace the content of these messages: in place until one is sent, then by one edit that follows it."""
+        left, content = list(ids), json.dumps(payload)
         with self._db.transaction():
-            for where in ("id = ?", "parent = ?"):
-                changed = self._db.change(
-                    f"UPDATE deliveries SET payload = ?, revision = revision + 1 WHERE {where} AND state = 'pending'",
-                    (json.dumps(payload), delivery_id),
-                )
-                if changed:
+            for column in ("id", "parent"):
+                if not left:
                     return
-            self._enqueue_edit(delivery_id, json.dumps(payload), now=now)
+                rows = self._db.rows(
+                    "UPDATE deliveries SET payload = ?, revision = revision + 1 WHERE state = 'pending' "
+                    f"AND {column} IN ({', '.join('?' * len(left))}) RETURNING {column} AS done",
+                    (content, *left),
+                )
+                done = {row["done"] for row in rows}
+                left = [delivery_id for delivery_id in left if delivery_id not in done]
+            self._enqueue_edits(left, content, now=now)
 
-    def _enqueue_edit(self, parent: int, payload: str, *, now: float) -> None:
-        self._db.write(
-            "INSERT INTO deliveries (chat_id, lane, method, payload, created_at, state, parent) "
-            "SELECT chat_id, lane, 'editMessageText', ?, ?, 'pending', id FROM deliveries WHERE id = ?",
-            (payload, now, parent),
-        )
+    def _enqueue_edits(self, parents: Collection[int], payload: str, *, now: float) -> None:
+        if parents:
+            self._db.write(
+                "INSERT INTO deliveries (chat_id, lane, method, payload, created_at, state, parent) "
+                "SELECT chat_id, lane, 'editMessageText', ?, ?, 'pending', id FROM deliveries "
+                f"WHERE id IN ({', '.join('?' * len(parents))}) ORDER BY id",
+                (payload, now, *parents),
+            )
 
     def pending(self, *, after: int = 0) -> list[tuple[int, int, int]]:
         """(id, chat_id, lane) of every message still to be sent with an id above `after`, in order."""
@@ -127,7 +132,7 @@ class Messages:
             revised = [row for row in rows if row["revision"] != known[row["id"]].revision]
             for row in revised:
                 delivery = known[row["id"]]
-                self._enqueue_edit(delivery.parent or delivery.id, row["payload"], now=now)
+                self._enqueue_edits([delivery.parent or delivery.id], row["payload"], now=now)
             return bool(revised)
 
     def settle_buried(self, delivery_id: int, *, reason: str, now: float) -> None:
@@ -227,8 +232,6 @@ class Messages:
         rows = self._db.rows("SELECT at FROM alerts WHERE at >= ?", (since,))
         return dict(Counter(int(row["at"] // 3600) * 3600 for row in rows))
 
-    # Bundles: the alerts of one delivery
-
     def bundle(self, delivery_id: int) -> list[Alert]:
         """The alerts of one delivery, in the order they happened."""
         rows = self._db.rows(
@@ -237,35 +240,7 @@ class Messages:
         )
         return [alert for _, alert in alerts_of(self._db, rows)]
 
-    def add_to_bundle(self, delivery_id: int, alert_key: str) -> None:
-        """Add an alert to the message that tells of several."""
-        self._db.write("INSERT INTO bundled VALUES (?, ?) ON CONFLICT DO NOTHING", (delivery_id, alert_key))
-
-    def open_bundle(self, chat_id: int, bundle: str, *, since: float, until: float = math.inf) -> int | None:
-        """Id of the chat's bundle of that name begun after `since` whose message was or may yet be sent.
-
-        until: now, so that a bundle begun before the clock was put back does not stay open for an hour.
-        """
-        row = self._db.row(
-            "SELECT id FROM deliveries WHERE chat_id = ? AND bundle = ? AND created_at > ? AND created_at <= ? "
-            "AND state != 'buried' ORDER BY id DESC LIMIT 1",
-            (chat_id, bundle, since, until),
-        )
-        return None if row is None else int(row["id"])
-
-    def count_between(self, chat_id: int, since: float, until: float) -> int:
-        """How many messages with alerts were made for the chat in that time. Edits and buried ones do not count."""
-        return self._db.number(
-            "SELECT count(*) FROM deliveries WHERE chat_id = ? AND bundle IS NOT NULL AND created_at >= ? "
-            "AND created_at <= ? AND state != 'buried'",
-            (chat_id, since, until),
-        )
-
     # Alerts held back for a chat
-
-    def hold(self, chat_id: int, alert_key: str, *, why: str, at: float) -> None:
-        """Hold an alert back: `quiet` or `cap`; `muted` and `paused` only count it."""
-        self._db.write("INSERT INTO held VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", (chat_id, alert_key, why, at))
 
     def waiting_files(self) -> Mapping[int, int]:
         """How many pictures and files each chat still waits for."""

@@ -103,6 +103,14 @@ def _places(db: Connection) -> None:
     db.execute("CREATE INDEX outgoing_of_place ON outgoing (place_id, test, id)")
 
 
+def _fan_out(db: Connection) -> None:
+    db.execute(
+        "CREATE TABLE unfinished (id INTEGER PRIMARY KEY AUTOINCREMENT, what TEXT NOT NULL, since REAL NOT NULL, "
+        "chat_id INTEGER NOT NULL)"
+    )
+    db.execute("CREATE INDEX chats_in_turn ON chats (since, chat_id) WHERE subscribed = 1")
+
+
 # The first of them turns FIRST_VERSION into the next version, and so on. Once released, a migration is never changed,
 # and it never calls code of ours that may change: what it writes stays what it was.
 MIGRATIONS: tuple[Migration, ...] = (
@@ -113,6 +121,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     _open_interest,
     _moves,
     _places,
+    _fan_out,
 )
 NEWEST = FIRST_VERSION + len(MIGRATIONS)
 

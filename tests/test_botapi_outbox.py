@@ -465,7 +465,7 @@ def test_a_refusal_of_every_call_buries_nothing_however_long_it_lasts(
     outbox = make(monotonic=clock)
     made = put(store, "1 order", lane=ALERTS)
     drive(outbox, clock, 1, telegram)
-    store.messages.revise(made, {"text": "2 orders"}, now=1.0)
+    store.messages.revise([made], {"text": "2 orders"}, now=1.0)
     put(store, "answer", chat_id=2)
     outbox.wake()
     telegram.dead = error
@@ -525,7 +525,7 @@ def test_an_update_of_an_alert_in_a_closed_topic_comes_as_a_new_message(
     outbox = make(events=OutboxEvents(no_rights=paused.append))
     made = put(store, "1 order", chat_id=GROUP, lane=ALERTS)
     outbox.step()
-    store.messages.revise(made, {"text": "2 orders"}, now=1.0)
+    store.messages.revise([made], {"text": "2 orders"}, now=1.0)
     telegram.fail = [refused(400, "Bad Request: TOPIC_CLOSED")]
     outbox.wake()
     for _ in range(3):
@@ -662,7 +662,7 @@ def test_a_message_revised_before_its_late_mark_still_gets_its_edit(
     with monkeypatch.context() as patch:
         patch.setattr(store, "settle_all", _disk_full)
         outbox.step()
-    store.messages.revise(made, {"text": "2 orders"}, now=1.0)
+    store.messages.revise([made], {"text": "2 orders"}, now=1.0)
     drive(outbox, clock, 60, telegram)
     assert [(method, payload["text"]) for _, method, payload in telegram.sent] == [
         ("sendMessage", "1 order"),
@@ -681,7 +681,7 @@ def test_a_message_revised_while_in_flight_is_followed_by_one_edit(
     telegram.gate.clear()
     make().start()
     assert telegram.entered.wait(5)
-    store.messages.revise(made, {"text": "2 orders"}, now=1.0)
+    store.messages.revise([made], {"text": "2 orders"}, now=1.0)
     telegram.gate.set()
     telegram.wait(2)
     drain(store)
@@ -842,7 +842,7 @@ def test_what_was_to_be_added_to_a_deleted_message_comes_as_a_new_one(
     telegram.wait(1)
     drain(store)
     telegram.fail = [Rejected(400, words)]
-    store.messages.revise(made, {"text": "2 orders"}, now=1.0)
+    store.messages.revise([made], {"text": "2 orders"}, now=1.0)
     outbox.wake()
     telegram.wait(2)
     drain(store)
@@ -851,8 +851,7 @@ def test_what_was_to_be_added_to_a_deleted_message_comes_as_a_new_one(
         ("sendMessage", "2 orders"),
     ]
     assert "message_id" not in telegram.sent[1][2]
-    anew = store.messages.open_bundle(1, "whales:BTC", since=-1.0)
-    assert anew is not None
+    anew = store.fan_out.open_bundles([1], "whales:BTC", since=-1.0)[1]
     assert anew > made, "the next order is added to the new message"
 
 

@@ -58,7 +58,7 @@ def test_messages_of_a_clock_that_was_ahead_use_up_no_later_hour(store: Store, o
 @pytest.mark.parametrize("off", OFF)
 def test_alerts_held_by_a_clock_that_was_ahead_are_sent_now(store: Store, off: float) -> None:
     store.messages.add_alert(whale("then"), now=NOW)
-    store.messages.hold(1, "then", why="cap", at=NOW + off)
+    store.fan_out.hold([1], "then", why="cap", at=NOW + off)
     assert held_back.send_due(store, now=NOW)
 
 

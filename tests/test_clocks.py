@@ -62,9 +62,9 @@ def prepare(path: Path) -> None:
             venue="", url="",
         )  # fmt: skip
         store.messages.add_alert(alert, now=at)
-        store.messages.hold(AWAKE, name, why="muted", at=at)
+        store.fan_out.hold([AWAKE], name, why="muted", at=at)
     # A clock that was ahead has marked this: its hour would never be over.
-    store.messages.hold(WAS_MUTED, "ahead", why="cap", at=now + 3 * HOUR)
+    store.fan_out.hold([WAS_MUTED], "ahead", why="cap", at=now + 3 * HOUR)
     store.chats.put_user(User(user_id=99, at=now, answered_at=now - 60))
     store.close()
 

@@ -144,7 +144,7 @@ def test_a_message_sent_anew_is_one_row_and_the_month_is_whole(desk: Desk) -> No
     (row,) = desk.store._db.rows("SELECT delivery_id FROM bundled WHERE alert_key = '29'")
     desk.store.settle_buried(row["delivery_id"], reason="deleted", now=NOW)
     again = desk.store.messages.enqueue(FRIEND, "sendMessage", {}, now=NOW - 60, bundle="again")
-    desk.store.messages.add_to_bundle(again, "29")
+    desk.store.fan_out.add_to_bundles([again], "29")
     rows = made(desk, desk.replies("/export 30d")[0])[1:]
     assert sorted((row[0][:10], row[-1]) for row in rows) == [
         ("2025-05-17", "being sent"),

@@ -60,10 +60,10 @@ def fill(store: Store) -> None:
     for number in range(2500):
         store.messages.add_alert(whale(f"k{number}", at=NOW + number / 7), now=NOW)
     first = say(store, 7, "told", bundle="b")
-    store.messages.add_to_bundle(first, "k1")
+    store.fan_out.add_to_bundles([first], "k1")
     deliver(store, 11)
     say(store, 7, "waits")
-    store.messages.hold(7, "k2", why="quiet", at=NOW)
+    store.fan_out.hold([7], "k2", why="quiet", at=NOW)
     store.markets.set_cursor("OKX", "BTC", "a\0b", at=NOW)
     store.markets.add_gap("OKX", "BTC", missed=None, start=NOW - 60, end=float("inf"))
     store.markets.add_bars([Bar("BTC", 300, 1.0, 3.0, 0.5, 2.0, 10.0, 1e-300)])

@@ -89,7 +89,7 @@ def test_an_id_is_never_used_twice_even_after_the_newest_row_is_gone(store: Stor
 
 def test_a_message_revised_before_it_is_sent_is_sent_once_in_its_new_form(store: Store) -> None:
     made = say(store, 7, "one", lane=ALERTS)
-    store.messages.revise(made, {"text": "one and two"}, now=NOW)
+    store.messages.revise([made], {"text": "one and two"}, now=NOW)
     assert deliver(store, 11).payload["text"] == "one and two"
     assert store.pending() == []
 
@@ -97,8 +97,8 @@ def test_a_message_revised_before_it_is_sent_is_sent_once_in_its_new_form(store:
 def test_a_message_revised_after_it_was_sent_gets_exactly_one_edit_with_the_newest_content(store: Store) -> None:
     made = say(store, 7, "one", lane=ALERTS)
     deliver(store, 11)
-    store.messages.revise(made, {"text": "two"}, now=NOW)
-    store.messages.revise(made, {"text": "three"}, now=NOW)
+    store.messages.revise([made], {"text": "two"}, now=NOW)
+    store.messages.revise([made], {"text": "three"}, now=NOW)
     (edit,) = pending(store)
     assert (edit.method, edit.payload) == ("editMessageText", {"text": "three", "message_id": 11})
     assert edit.lane == ALERTS
@@ -109,11 +109,11 @@ def test_a_message_revised_after_it_was_sent_gets_exactly_one_edit_with_the_newe
 def test_a_message_revised_while_it_is_being_sent_gets_exactly_one_edit(store: Store) -> None:
     made = say(store, 7, "one", lane=ALERTS)
     in_flight = pending(store)[0]
-    store.messages.revise(made, {"text": "two"}, now=NOW)
+    store.messages.revise([made], {"text": "two"}, now=NOW)
     store.messages.settle_sent(in_flight, message_id=11, now=NOW)
     in_flight = pending(store)[0]
     assert in_flight.payload == {"text": "two", "message_id": 11}
-    store.messages.revise(made, {"text": "three"}, now=NOW)  # now the edit is in flight
+    store.messages.revise([made], {"text": "three"}, now=NOW)  # now the edit is in flight
     store.messages.settle_sent(in_flight, message_id=11, now=NOW)
     (edit,) = pending(store)
     assert edit.payload == {"text": "three", "message_id": 11}
@@ -150,12 +150,12 @@ def test_a_group_that_became_a_supergroup_keeps_settings_and_waiting_messages(st
 def test_a_supergroup_keeps_the_history_and_the_held_alerts_of_its_group_once_each(store: Store) -> None:
     for key in ("sent", "held", "held twice"):
         store.messages.add_alert(whale(key), now=NOW)
-    store.messages.add_to_bundle(say(store, -5, "whale", lane=ALERTS, bundle="whales:BTC"), "sent")
+    store.fan_out.add_to_bundles([say(store, -5, "whale", lane=ALERTS, bundle="whales:BTC")], "sent")
     deliver(store, 11)
-    store.messages.hold(-5, "held", why="quiet", at=NOW)
+    store.fan_out.hold([-5], "held", why="quiet", at=NOW)
     for chat_id in (-5, -1005):
         store.chats.put(Chat(chat_id=chat_id, kind="group", added_by=chat_id))
-        store.messages.hold(chat_id, "held twice", why="quiet", at=NOW)
+        store.fan_out.hold([chat_id], "held twice", why="quiet", at=NOW)
         store.markets.watch(WatchedWallet(chat_id, "0x1", f"by {chat_id}"), now=NOW)
     store.migrate_chat(-5, -1005)
     assert sorted(entry.alert.key for entry in store.history.newest(-1005, limit=9)) == [
@@ -175,7 +175,7 @@ def test_what_is_added_to_a_message_of_the_former_group_names_no_message_of_the_
     made = say(store, -5, "1 order", lane=ALERTS, bundle="whales:BTC")
     deliver(store, 11)
     store.migrate_chat(-5, -1005)
-    store.messages.revise(made, {"text": "2 orders"}, now=NOW)
+    store.messages.revise([made], {"text": "2 orders"}, now=NOW)
     (edit,) = pending(store)
     assert (edit.chat_id, edit.payload) == (-1005, {"text": "2 orders"})
 
@@ -199,14 +199,14 @@ def test_what_a_newer_version_added_to_an_alert_is_left_out(store: Store) -> Non
 
 def test_a_bundle_stays_open_from_its_beginning_unless_it_was_buried(store: Store) -> None:
     made = say(store, 7, "whale", lane=ALERTS, bundle="whale:BTC")
-    assert store.messages.open_bundle(7, "whale:BTC", since=NOW - 1) == made
-    assert store.messages.open_bundle(7, "whale:BTC", since=NOW) is None
-    assert store.messages.open_bundle(7, "whale:ETH", since=NOW - 1) is None
-    assert store.messages.open_bundle(8, "whale:BTC", since=NOW - 1) is None
+    assert store.fan_out.open_bundles([7], "whale:BTC", since=NOW - 1) == {7: made}
+    assert store.fan_out.open_bundles([7], "whale:BTC", since=NOW) == {}
+    assert store.fan_out.open_bundles([7], "whale:ETH", since=NOW - 1) == {}
+    assert store.fan_out.open_bundles([8], "whale:BTC", since=NOW - 1) == {}
     deliver(store, 11)
-    assert store.messages.open_bundle(7, "whale:BTC", since=NOW - 1) == made
+    assert store.fan_out.open_bundles([7], "whale:BTC", since=NOW - 1) == {7: made}
     store.settle_buried(made, reason="refused", now=NOW)
-    assert store.messages.open_bundle(7, "whale:BTC", since=NOW - 1) is None
+    assert store.fan_out.open_bundles([7], "whale:BTC", since=NOW - 1) == {}
 
 
 def test_alerts_are_counted_by_the_hour_they_happened_in(store: Store) -> None:
@@ -262,9 +262,9 @@ def test_pruning_in_small_steps_forgets_all_of_it_in_every_table(
         at = NOW + number
         store.messages.add_alert(whale(f"k{number}", at=at), now=at)
         for chat_id, bundle in ((7, "whales:BTC:loud"), (8, None)):
-            store.messages.add_to_bundle(say(store, chat_id, "x", bundle=bundle), f"k{number}")
-        store.messages.hold(9, f"k{number}", why="muted", at=at)
-        store.messages.hold(10, f"k{number}", why="quiet", at=at)
+            store.fan_out.add_to_bundles([say(store, chat_id, "x", bundle=bundle)], f"k{number}")
+        store.fan_out.hold([9], f"k{number}", why="muted", at=at)
+        store.fan_out.hold([10], f"k{number}", why="quiet", at=at)
         store.chats.mark_handled(number, now=at)
         store.markets.add_gap("Kraken", "BTC", missed=number, start=at, end=at)
         store.markets.add_bars([Bar("BTC", int(NOW) + 300 * number, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)])
@@ -298,9 +298,8 @@ def test_a_file_does_not_grow_while_as_much_goes_as_comes(store: Store) -> None:
             for number in range(50):
                 key = f"{day}:{number}"
                 store.messages.add_alert(whale(key, at=now, facts="x" * 300), now=now)
-                store.messages.add_to_bundle(
-                    store.messages.enqueue(7, "sendMessage", {"text": "x" * 300}, now=now, bundle=key), key
-                )
+                made = store.messages.enqueue(7, "sendMessage", {"text": "x" * 300}, now=now, bundle=key)
+                store.fan_out.add_to_bundles([made], key)
         for delivery in pending(store):
             store.messages.settle_sent(delivery, message_id=1, now=now)
         store.prune(now=now)

@@ -202,7 +202,7 @@ def test_an_alert_that_cannot_be_stored_is_told_by_the_next_look(
     store.levels.add(volume())
     hour(store, 0, 5e6)
     with monkeypatch.context() as broken:
-        broken.setattr(store.messages, "enqueue", lambda *args, **more: 1 / 0)
+        broken.setattr(store.fan_out, "enqueue", lambda *args, **more: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             told(watching)
     assert store.messages.alerts("prices") == [] and store.levels.of_chat(7)[0].state == "calm"

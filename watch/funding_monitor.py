@@ -64,7 +64,7 @@ class FundingMonitor:
         with self._store.transaction():
             for venue in {rate.venue for rate in rates}:
                 self._store.markets.put_rates(venue, [rate for rate in rates if rate.venue == venue])
-            chats, default = self._store.chats.all(), self._settings.funding_alert_percent
+            chats, default = self._store.chats.kinds(), self._settings.funding_alert_percent
             wanted = {coin: marks(chats, "funding", coin, default) for coin in self._symbols()}
             kept: dict[float, Crossings] = {}
             marked = self._known()

@@ -33,7 +33,7 @@ class InterestMonitor:
         now, symbols = self._now(), self._symbols()
         newest = [one for one in found if one.symbol in symbols]
         with self._store.transaction():
-            chats, told = self._store.chats.all(), self._store.read_value(TOLD, _told, Told())
+            chats, told = self._store.chats.kinds(), self._store.read_value(TOLD, _told, Told())
             since = min((one.at_ms for one in newest), default=0) - SPAN_MS
             past = defaultdict(list)
             for one in self._store.markets.interest(since=since / 1000):

@@ -23,7 +23,7 @@ FIRST_OTHERS = 250e3
 
 def smallest(store: Store, monitor: str, defaults: Mapping[str, float]) -> dict[str, float]:
     """US dollars for each coin: the smallest of the default and all chats' thresholds."""
-    chats = store.chats.all()
+    chats = store.chats.kinds()
     return {
         symbol: min([default, *(chat.threshold(monitor, symbol, default) for chat in chats)])
         for symbol, default in defaults.items()
