@@ -1,6 +1,8 @@
 """One whale alert to a thousand chats, in real time: the whole bot against the simulator with Telegram's limits on.
 
-`python -m benchmarks.fan_out [--chats 1000] [--groups 50]` takes about 75 s. The simulator refuses with 429 more than
+`python -m benchmarks.fan_out [--chats 1000] [--groups 50] [--database URL [--round-trip 20]]` takes about 75 s. With
+`--database` the bot keeps its data on that PostgreSQL server, in a database of its own that is dropped afterwards,
+`--round-trip` milliseconds away. The simulator refuses with 429 more than
 30 messages a second overall, 1 a second in a chat, 20 a minute in a group. Two coins have a whale within a second, so
 each chat gets two messages, in this order; meanwhile the owner sends `/ping`. Exit code 1 when a chat got too few,
 too many or in another order, when a message was refused, or when the pace was below 95 %.
@@ -14,11 +16,12 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks.rig import OWNER, Failed, Rig, resident_mib, rest, rig
 from simulation.account import SimBot
-from store import Store
+from store import Store, place
 from store.rows import Chat
 
 ALLOWED = 30.0  # messages a second (Bot API FAQ)
@@ -26,10 +29,10 @@ COINS = ("BTC", "ETH")
 SETTINGS = {"SYMBOLS": ",".join(COINS), "WHALE_MIN_USD": "1m", "WHALE_INTERVAL": "0.5", "SEND_RATE": "30"}
 
 
-def subscribe(database: Path, sim: SimBot, chats: list[int]) -> None:
+def subscribe(url: str, file: Path, sim: SimBot, chats: list[int]) -> None:
     """Make everybody known to the bot, as after /start."""
-    database.parent.mkdir(parents=True)
-    store = Store(database)
+    file.parent.mkdir(parents=True)
+    store = Store(place(url, file, bot_id=sim.id))
     with store.transaction():
         for number, chat_id in enumerate(chats):
             kind = "private" if chat_id > 0 else "group"
@@ -38,10 +41,10 @@ def subscribe(database: Path, sim: SimBot, chats: list[int]) -> None:
     store.close()
 
 
-def measure(bot: Rig, chats: list[int]) -> tuple[dict[str, float], list[str]]:
+def measure(bot: Rig, chats: list[int], url: str) -> tuple[dict[str, float], list[str]]:
     """One run: its figures, and what was wrong. Raises Failed when it does not come to its end."""
     account = bot.account
-    subscribe(bot.folder / "bot.db", account, chats)
+    subscribe(url, bot.folder / "bot.db", account, chats)
     account.limits()
     bot.start()
     bot.wait_reading(len(COINS))
@@ -103,12 +106,21 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="One whale alert to many chats, with Telegram's limits on.")
     parser.add_argument("--chats", type=int, default=1000)
     parser.add_argument("--groups", type=int, default=50, help="how many of them are groups")
+    parser.add_argument("--database", help="a PostgreSQL server, by the URL of any database there; without: a file")
+    parser.add_argument("--round-trip", type=float, default=0.0, help="milliseconds to that server and back")
     options = parser.parse_args()
     chats = [-number if number <= options.groups else 10_000 + number for number in range(1, options.chats + 1)]
-    with tempfile.TemporaryDirectory(prefix="cryptosat-benchmark-") as folder:
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="cryptosat-benchmark-"))
+        url, settings = "", SETTINGS
+        if options.database:
+            from benchmarks.own_database import far, own_database  # and the driver
+
+            url = stack.enter_context(own_database(options.database))
+            settings = SETTINGS | {"DATABASE_URL": stack.enter_context(far(url, options.round_trip / 1000))}
         try:
-            with rig(Path(folder), conflict_hold=3.0, **SETTINGS) as bot:
-                figures, problems = measure(bot, chats)
+            with rig(Path(folder), conflict_hold=3.0, **settings) as bot:
+                figures, problems = measure(bot, chats, url)
         except (AssertionError, Failed) as error:
             print(error, file=sys.stderr)
             return 1

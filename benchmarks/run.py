@@ -1,8 +1,9 @@
 """CryptoSat as a whole process, side by side with bare bots of other libraries, against the simulator on loopback.
 
-`python benchmarks/run.py [--runs 5] [--quick] [--bot PATH]` prints a Markdown table of medians; each run's figures go
-to stderr. A run has a fresh simulator, a fresh folder and one bot; the bots take turns, and so does the one that goes
-first. The column of python-telegram-bot needs requirements-bench.txt. An uncounted start compiles the bytecode.
+`python benchmarks/run.py [--runs 5] [--quick] [--bot PATH] [--database URL]` prints a Markdown table of medians; each
+run's figures go to stderr. A run has a fresh simulator, a fresh folder and one bot; the bots take turns, and so does
+the one that goes first. `--database` adds the same bot with its data on that PostgreSQL server, in a database of its
+own. The column of python-telegram-bot needs requirements-bench.txt. An uncounted start compiles the bytecode.
 Answers are checked, not only counted: a bot that loses, doubles or changes one ends the benchmark. It never leaves
 loopback, never needs a token, never touches a real bot's folder, and imports nothing of the bot, so `--bot` may name
 the bot.py of any checkout. Exit code 1 when a bot failed, with the end of its output.
@@ -25,7 +26,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,7 +34,7 @@ from urllib.parse import urlsplit
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
-OURS, ECHO, PTB = "CryptoSat", "echo bot", "python-telegram-bot"
+OURS, SERVER, ECHO, PTB = "CryptoSat", "CryptoSat, PostgreSQL", "echo bot", "python-telegram-bot"
 BARE = {ECHO: HERE / "echo_bot.py", PTB: HERE / "ptb_bot.py"}
 HAS_PTB = importlib.util.find_spec("telegram") is not None
 OWNER = 7
@@ -51,6 +52,16 @@ ROWS = (  # key, title, format
     ("stop", "SIGTERM to exit in an idle poll, s", ".3f"),
 )
 Figures = dict[str, float]
+
+
+@contextmanager
+def own_database(server: str) -> Iterator[str]:
+    """An empty database on that server, which is dropped afterwards. Its URL."""
+    sys.path.insert(0, str(ROOT))
+    from benchmarks.own_database import own_database as own  # with the driver
+
+    with own(server) as url:
+        yield url
 
 
 class Sizes(NamedTuple):
@@ -128,18 +139,20 @@ def deadline(process: subprocess.Popen[str]) -> Iterator[None]:
         timer.cancel()
 
 
-def measure(script: Path, sizes: Sizes) -> Figures:
-    """One run of one bot. Raises Failed, with the end of the bot's output."""
+def measure(script: Path, sizes: Sizes, database: str = "") -> Figures:
+    """One run of one bot. database: any URL of a server. Raises Failed, with the end of the bot's output."""
     # A token of its own each time: the machine-wide lock would refuse a second run with a common one.
     token = f"{random.randrange(10**9, 10**10)}:TEST-token-of-nobody"
     clean = {name: os.environ[name] for name in KEPT if name in os.environ}
     with (
+        ExitStack() as stack,
         tempfile.TemporaryDirectory(prefix="cryptosat-benchmark-") as folder,
         (Path(folder) / "output.txt").open("w+", encoding="utf-8", errors="replace") as output,
         child(
             "-m", "simulation", "--port", 0, "--token", token, env=clean, cwd=ROOT, stdout=subprocess.PIPE
         ) as server,
     ):
+        url = stack.enter_context(own_database(database)) if database else ""
         with deadline(server):
             line = server.stdout.readline() if server.stdout else ""
         if not line:
@@ -151,6 +164,7 @@ def measure(script: Path, sizes: Sizes) -> Figures:
             "OWNER_ID": str(OWNER),
             "DATA_DIR": str(Path(folder) / "data"),
             "SEND_RATE": "0",
+            **({"DATABASE_URL": url} if url else {}),
             **{f"{name.upper()}_URL": url for name, url in sim.markets.items()},
         }
         env_file = Path(folder) / "empty.env"
@@ -209,8 +223,8 @@ def _of_proc(pid: int) -> Figures:
 
 def table(results: dict[str, list[Figures]], sizes: Sizes) -> str:
     """A Markdown table of medians, each with its ratio to the echo bot's, and notes on the machine and the others."""
-    others = [name for name in results if name not in (OURS, ECHO)]
-    names = [OURS, ECHO, *others]
+    others = [name for name in results if name not in (OURS, SERVER, ECHO)]
+    names = [*(name for name in (OURS, SERVER, ECHO) if name in results), *others]
     lines = [f"| Measured | {' | '.join(names)} | {OURS} / {ECHO} |", f"|---|{'--:|' * (len(names) + 1)}"]
     for key, template, form in ROWS:
         title = template.format(commands=sizes.commands)
@@ -239,17 +253,23 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=5, help="runs of each bot (default: %(default)s)")
     parser.add_argument("--quick", action="store_true", help="one small run: does everything work?")
     parser.add_argument("--bot", type=Path, default=ROOT / "bot.py", help="measure the bot.py of another checkout")
+    parser.add_argument("--database", help="a PostgreSQL server, by the URL of any database there: a column more")
     options = parser.parse_args()
     sizes = Sizes(1, idle=1.0, round_trips=50, commands=500) if options.quick else Sizes(max(1, options.runs))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the children are ended then too
-    order = [(OURS, options.bot.resolve()), *((name, bot) for name, bot in BARE.items() if name != PTB or HAS_PTB)]
+    order = [
+        (OURS, options.bot.resolve()),
+        *([(SERVER, options.bot.resolve())] if options.database else []),
+        *((name, bot) for name, bot in BARE.items() if name != PTB or HAS_PTB),
+    ]
+    database = options.database or ""
     results: dict[str, list[Figures]] = {name: [] for name, _ in order}
     try:
-        for _, script in order:
-            measure(script, Sizes(1, idle=0, round_trips=2, commands=10))
+        for name, script in order:
+            measure(script, Sizes(1, idle=0, round_trips=2, commands=10), database if name == SERVER else "")
         for number in range(sizes.runs):
             for name, script in order:
-                figures = measure(script, sizes)
+                figures = measure(script, sizes, database if name == SERVER else "")
                 results[name].append(figures)
                 words = ", ".join(f"{key} {value:.4g}" for key, value in figures.items())
                 print(f"{number + 1}/{sizes.runs} {name}: {words}", file=sys.stderr, flush=True)
