@@ -254,7 +254,7 @@ def shown(url: str) -> str:
 
 def know(place: Place) -> None:
     """Keep the secrets of a place out of every text from now on."""
-    secrets.know(*_secrets(place.url), *([place.secret] if place.secret else []))
+    secrets.know(*_secrets(place.url), *([place.secret] if place.secret else []), typed=True)
 
 
 def _secrets(url: str) -> Iterable[str]:

@@ -16,10 +16,14 @@ _PASSWORD_GIVEN = re.compile(r"[?&](?:ssl)?password=([^&]+)")
 SHORTEST = 8  # characters: a shorter one would be found in ordinary words
 
 _known: dict[str, str] = {}  # secret -> what stands in its place
+_typed: set[str] = set()  # those of them that people type in a chat
 
 
-def know(*secrets: str) -> None:
-    """Take these out from now on, also as they stand in a URL, and of a token the half after the colon."""
+def know(*secrets: str, typed: bool = False) -> None:
+    """Take these out from now on, also as they stand in a URL, and of a token the half after the colon.
+
+    typed: people type them in a chat, perhaps again, so they stay in what a server sends.
+    """
     global _known
     found = {}
     for secret in secrets:
@@ -27,6 +31,10 @@ def know(*secrets: str) -> None:
         for form in (secret, half, quote(secret, safe="")):
             if len(form) >= SHORTEST:
                 found[form] = "<token>" if half and "//" not in half else "<secret>"
+    if typed:
+        _typed.update(found.keys() - _known.keys())
+    else:
+        _typed.difference_update(found)
     _known = _known | found
 
 
@@ -45,7 +53,9 @@ def redact(text: str) -> str:
 
 
 def redact_body(body: bytes) -> bytes:
-    """What a server sent, without known secrets: some echo the request."""
+    """What a server sent, without known secrets, for some echo the request; but with what people type."""
     for secret, instead in _known.items():
+        if secret in _typed:
+            continue
         body = body.replace(secret.encode(), instead.encode())
     return body

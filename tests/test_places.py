@@ -45,6 +45,7 @@ def hook() -> Iterator[Receiver]:
 def own_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is known here is no secret of other tests."""
     monkeypatch.setattr(secrets, "_known", dict(secrets._known))
+    monkeypatch.setattr(secrets, "_typed", set(secrets._typed))
 
 
 class Bench:
@@ -421,6 +422,15 @@ def test_an_address_is_shown_without_its_secrets_and_they_are_taken_out_of_any_t
         left = secrets.redact(text)
         for secret in (HIDDEN, "p0Secret1234", "passw0rd1", "Abcdefg123456789", "hunter2hunter2", "AAHdq", "my-own"):
             assert secret not in left
+
+
+def test_an_address_that_is_typed_again_arrives_as_it_was_typed() -> None:
+    """Telegram's answers are what people typed: an address known from before, or removed, can be added again."""
+    places.know(Place(chat_id=1, url=URL, secret="my-own-secret-1"))
+    body = f"/out add {URL} my-own-secret-1".encode()
+    assert secrets.redact_body(body) == body
+    secrets.know("p4ss-of-the-settings")
+    assert secrets.redact_body(b"p4ss-of-the-settings") == b"<secret>"
 
 
 def test_an_id_in_an_address_is_no_secret() -> None:
