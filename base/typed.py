@@ -29,6 +29,8 @@ _SECONDS = {
         3600.0: ("h", "hr", "hrs", "hour", "hours"),
         86400.0: ("d", "day", "days"),
         604800.0: ("w", "week", "weeks"),
+        30 * 86400.0: ("mo", "month", "months"),
+        LONGEST: ("y", "yr", "year", "years"),
     }.items()
     for word in words
 }

@@ -35,6 +35,8 @@ _FILLERS = (
     "hits",
     "reaches",
     "price",
+    "when",
+    "if",
     *_MOVES,
 )
 _NUMBER = r"\d{1,4}(?:[.,]\d{1,2})?"
@@ -46,10 +48,13 @@ _VOLUME = re.compile(
 LEAST_TIMES, MOST_TIMES = 1.2, 100.0  # of a volume
 _IN = ("in", "within", "over", "during", "per", "/")
 SHORTEST, LONGEST = 60, 7 * 86400  # seconds of a move
+MOVE_TIME = "The time of a move is from 1m to 7d."
 _PERCENT = re.compile(r"([+-]?)(\d{1,4}(?:[.,]\d{1,4})?)%")
 _REPEATS = ("repeat", "repeats", "repeated", "once", "every", "each", "cooldown", "hourly", "daily")
 _ENDS = ("for", "until", "till", "til", "expires")
 _EVERY = ("every", "each", "per", "a", "an")
+_UNITS = r"s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?|w|weeks?|mo|months?|y|yrs?|years?"
+_ANY_LENGTH = re.compile(rf"[+-]?\d[\d.,]* ?(?:{_UNITS})(?= |$)")
 
 
 def level(context: Context, chat: Chat, symbol: str, words: list[str], *, topic: int) -> Level:
@@ -123,16 +128,16 @@ def _price(symbol: str, words: list[str], direction: str, last: float | None) ->
             raise Usage(f"“{text.clip(word, 32)}” can mean two prices. Which one?", meant=meant)
         return values[0], direction
     sign = percent[1] or {"above": "+", "below": "-"}.get(direction, "")
+    try:
+        share = typed.number(percent[2].replace(",", "."), 0.01, 99 if sign == "-" else 1000) / 100
+    except ValueError:
+        raise Usage("Give from 0.01 to 1000 percent, at most 99 down.") from None
     if not sign:
         meant = [f"{symbol} {way}{word} {rest}".strip() for way in "+-"]
         meant.append(f"{symbol} {word} in 1h {rest}".strip())
         raise Usage(f"{word} up or down from now, or a move of {word} in a time like 1h?", meant=meant)
     if last is None:
         raise Usage(f"There is no price of {symbol} yet to count from. Is a source down? See /status.")
-    try:
-        share = typed.number(percent[2].replace(",", "."), 0.01, 1000 if sign == "+" else 99) / 100
-    except ValueError:
-        raise Usage("Give from 0.01 to 1000 percent, at most 99 down.") from None
     price = text.price(last * (1 + share if sign == "+" else 1 - share))  # as it is shown
     return float(price.replace(",", "")), "above" if sign == "+" else "below"
 
@@ -167,13 +172,15 @@ def _move(words: list[str], direction: str) -> tuple[float, int, str, int] | Non
         if span is None:
             if link and after and after[0].isdecimal():
                 raise Usage(f"In {after[0]} what? Write in {after[0]}m, in 1h or in 7d.")
+            if _ANY_LENGTH.match(" ".join(after).lower()):
+                raise Usage(MOVE_TIME)
             return None
         direction = next((_DIRECTIONS[word] for word in named if word in _DIRECTIONS), direction)
         used += len(named) + len(link) + span[1]
     direction = {"+": "above", "-": "below"}.get(percent[1], direction)
     seconds = round(span[0])
     if not SHORTEST <= seconds <= LONGEST:
-        raise Usage("The time of a move is from 1m to 7d.")
+        raise Usage(MOVE_TIME)
     try:
         size = typed.number(percent[2].replace(",", "."), 0.1, 1000 if direction == "above" else 99) / 100
     except ValueError:
@@ -189,7 +196,7 @@ def _times(words: list[str]) -> tuple[float, int] | None:
         return None
     used = len(found[0].split())
     said = found["before"] or found["after"] or (f"{found['more']}%" if found["more"] else "")
-    if not said and words[used : used + 1] and words[used][0].isdecimal():
+    if not said and words[used : used + 1] and words[used].lstrip("x×*")[:1].isdecimal():
         raise Usage("Give how many times the usual volume, like volume x3.")
     size = float(re.sub(r"[^\d.]", "", said.replace(",", ".")) or 3) / (100 if said.endswith("%") else 1)
     size += 1 if found["more"] else 0
@@ -232,6 +239,8 @@ def _more(context: Context, chat: Chat, words: list[str], *, repeat: bool = Fals
             found = _length(rest[1:3])
             if found is not None:
                 more.expires, used = context.now() + found[0], 1 + found[1]
+            else:
+                _no_length(rest[1:3])
         elif word in _ENDS[1:]:
             moment = moments.until(rest[1:], now=context.now(), where=chat.zone)
             if moment is None:
@@ -254,6 +263,8 @@ def _repeat(more: _More, word: str, rest: list[str]) -> int:
     fixed = {"hourly": 3600.0, "daily": 86400.0}.get(after[0] if after else "")
     every = bool(after) and after[0] in _EVERY
     found = (fixed, 1) if fixed else _length(after[int(every) :], bare=every)
+    if found is None:
+        _no_length(after[int(every) :])
     if found is None or (word == "once" and not (every or fixed)):
         if used:
             more.repeat, more.cooldown = word != "once", 0.0
@@ -262,6 +273,15 @@ def _repeat(more: _More, word: str, rest: list[str]) -> int:
         raise Usage("The shortest time between two alerts is a minute.")
     more.repeat, more.cooldown = True, found[0]
     return used + int(every) + found[1]
+
+
+def _no_length(words: list[str]) -> None:
+    """Raises Usage where words that cannot be used are meant as a time or a number of times, not as a note."""
+    said = " ".join(words).lower()
+    if re.match(r"\d+ ?(?:x|×|times)(?= |$)", said):
+        raise Usage("Repeat has no number. Give an end, like repeat for 7d.")
+    if found := _ANY_LENGTH.match(re.sub("[−–]", "-", said)):
+        raise Usage(f"“{text.clip(found[0], 32)}” cannot be used here. Write for 7d or every 1h, at most a year.")
 
 
 def _length(words: list[str], *, bare: bool = False) -> tuple[float, int] | None:

@@ -172,6 +172,8 @@ def test_a_volume_is_read_as_people_type_it(desk: Desk, typed: str, size: float)
         ("BTC volume 3", "like volume x3"),
         ("BTC volume x1", "from 1.2 to 100 times"),
         ("BTC volume 101x", "from 1.2 to 100 times"),
+        ("BTC volume x1000000", "like volume x3"),
+        ("BTC volume x0.001", "like volume x3"),
     ],
 )
 def test_a_volume_that_cannot_be_used_is_answered_with_what_to_do(desk: Desk, typed: str, words: str) -> None:
@@ -224,6 +226,9 @@ def test_moves_are_listed_snoozed_woken_and_removed_like_prices(desk: Desk) -> N
         ("repeat", True, 0, ""),
         ("for 7d", False, 7, ""),
         ("repeat for 2 weeks sell half", True, 14, "sell half"),
+        ("for 12 months", False, 360, ""),
+        ("for a year sell", False, 365, "sell"),
+        ("for 3 friends", False, 0, "for 3 friends"),
         ("for 1d repeat “sell half”", True, 1, "sell half"),
         ("for my short", False, 0, "for my short"),
         ("once sell @half", False, 0, "sell @half"),
@@ -257,6 +262,7 @@ def test_after_the_price_come_repeat_an_end_and_a_note(
         ("every 1h expires fri 5 % here", 3600, "5 % here"),
         ("repeat a lot", 0, "a lot"),
         ("repeat 2 lots", 0, "2 lots"),
+        ("every month", 30 * 86_400, ""),
         ("each lot", 0, "each lot"),
     ],
 )
@@ -309,6 +315,15 @@ def test_the_answer_says_how_far_it_is_and_what_has_to_happen_first(desk: Desk) 
         ("100k", "Which coin? “100k” is an amount."),
         ("BTC soon", "as a price in US dollars. Write 100k, 0.052 or +5%."),
         ("BTC -5", "as a price in US dollars"),
+        ("BTC 100k for 5y", "“5y” cannot be used here. Write for 7d or every 1h, at most a year."),
+        ("BTC 100k for 0h", "“0h” cannot be used here"),
+        ("BTC 100k for -1 h", "“-1 h” cannot be used here"),
+        ("BTC 100k for 366d", "“366d” cannot be used here"),
+        ("BTC 100k every 2s", "“2s” cannot be used here"),
+        ("BTC 100k repeat every 400d", "“400d” cannot be used here"),
+        ("BTC 100k repeat 3 times", "Repeat has no number. Give an end, like repeat for 7d."),
+        ("BTC 5% in 30s", "from 1m to 7d"),
+        ("BTC 0%", "from 0.01 to 1000 percent"),
     ],
 )
 def test_what_cannot_be_used_is_answered_with_what_to_do(desk: Desk, typed: str, words: str) -> None:
