@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from base import moments, text, typed
 from base.typed import Unreadable
-from commands.context import Context, Usage
+from commands.context import Context, Usage, as_symbol
 from store.levels import HOUR
 from store.rows import Chat, Level
 from venues.trades import Bar
@@ -48,6 +48,9 @@ _VOLUME = re.compile(
 LEAST_TIMES, MOST_TIMES = 1.2, 100.0  # of a volume
 _IN = ("in", "within", "over", "during", "per", "/")
 SHORTEST, LONGEST = 60, 7 * 86400  # seconds of a move
+_BEFORE_COIN = (*_DIRECTIONS, *_FILLERS, "me", "volume", "vol")
+_MONEY = ("usd", "usdt", "usdc", "$", "dollar", "dollars", "k", "thousand", "million", "billion", "€", "eur", "euro")
+ONE = "One price alert at a time: /alert BTC 100k, then /alert ETH 5k"
 MOVE_TIME = "The time of a move is from 1m to 7d."
 _PERCENT = re.compile(r"([+-]?)(\d{1,4}(?:[.,]\d{1,4})?)%")
 _REPEATS = ("repeat", "repeats", "repeated", "once", "every", "each", "cooldown", "hourly", "daily")
@@ -55,6 +58,31 @@ _ENDS = ("for", "until", "till", "til", "expires")
 _EVERY = ("every", "each", "per", "a", "an")
 _UNITS = r"s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?|w|weeks?|mo|months?|y|yrs?|years?"
 _ANY_LENGTH = re.compile(rf"[+-]?\d[\d.,]* ?(?:{_UNITS})(?= |$)")
+
+
+def coin_first(context: Context, words: list[str]) -> list[str]:
+    """The words with the coin first, for people also type `100k BTC`, `when BTC hits 90k` and `btc>90k`. Raises Usage
+    for two coins."""
+    words = [*re.sub(r"(?<=[^\W\d_])([<>]=?|=)", r" \1 ", "".join(words[:1])).split(), *words[1:]]
+    first = words[0].lower() if words else ""
+    swapped = first in _BEFORE_COIN or _PERCENT.fullmatch(first) or _is_amount(first)
+    if swapped and len(words) > 1 and not _is_coin(context, first) and _is_coin(context, words[1]):
+        words[:2] = words[1::-1]
+    named = [part for word in words[:2] for part in word.split(",") if part]
+    if len(named) > 1 and all(_is_coin(context, part) for part in named[:2]):
+        raise Usage(ONE)
+    return words
+
+
+def _is_coin(context: Context, word: str) -> bool:
+    return as_symbol(word, context.symbols) in context.symbols
+
+
+def _is_amount(word: str) -> bool:
+    try:
+        return bool(typed.amounts(word))
+    except Unreadable:
+        return False
 
 
 def level(context: Context, chat: Chat, symbol: str, words: list[str], *, topic: int) -> Level:
@@ -98,8 +126,8 @@ def level(context: Context, chat: Chat, symbol: str, words: list[str], *, topic:
         )
         seen = since(context, symbol, span)
         return begun.waiting(last, now=context.now()) if seen is not None and _is_over(begun, seen) else begun
-    price, direction = _price(symbol, words, direction, last)
-    more = _more(context, chat, words[1:])
+    price, direction, used = _price(symbol, words, direction, last)
+    more = _more(context, chat, words[used:])
     return Level(
         chat_id=chat.chat_id,
         symbol=symbol,
@@ -110,23 +138,24 @@ def level(context: Context, chat: Chat, symbol: str, words: list[str], *, topic:
     ).waiting(last, now=context.now())
 
 
-def _price(symbol: str, words: list[str], direction: str, last: float | None) -> tuple[float, str]:
-    """The price that the first word means, and its direction. Raises Unreadable."""
-    word, rest = re.sub("[−–]", "-", words[0]), " ".join(words[1:])
+def _price(symbol: str, words: list[str], direction: str, last: float | None) -> tuple[float, str, int]:
+    """The price that the first words mean, its direction, and how many words say so. Raises Unreadable."""
+    used = _in_amount(words, last)
+    word, rest = re.sub("[−–]", "-", " ".join(words[:used])), " ".join(words[used:])
     percent = _PERCENT.fullmatch(word)
     if percent is None:
         try:
-            values = typed.amounts(word)
+            values = typed.amounts(re.sub(r"^[.,](?=\d)", "0.", word))
         except Unreadable:
             said = f"I can't read “{text.clip(word, 32)}” as a price in US dollars. Write 100k, 0.052 or +5%."
             raise Usage(said) from None
         if last is not None:
-            values = [value for value in values if last / NEAR < value < last * NEAR] or values
+            values = [value for value in values if _is_near(value, last)] or values
         if len(values) > 1:
             begins = f"{symbol} {'' if direction == 'either' else f'{direction} '}"
             meant = [f"{begins}{text.price(value).replace(',', '')} {rest}".strip() for value in values]
             raise Usage(f"“{text.clip(word, 32)}” can mean two prices. Which one?", meant=meant)
-        return values[0], direction
+        return values[0], direction, used
     sign = percent[1] or {"above": "+", "below": "-"}.get(direction, "")
     try:
         share = typed.number(percent[2].replace(",", "."), 0.01, 99 if sign == "-" else 1000) / 100
@@ -139,7 +168,22 @@ def _price(symbol: str, words: list[str], direction: str, last: float | None) ->
     if last is None:
         raise Usage(f"There is no price of {symbol} yet to count from. Is a source down? See /status.")
     price = text.price(last * (1 + share if sign == "+" else 1 - share))  # as it is shown
-    return float(price.replace(",", "")), "above" if sign == "+" else "below"
+    return float(price.replace(",", "")), "above" if sign == "+" else "below", used
+
+
+def _in_amount(words: list[str], last: float | None) -> int:
+    """How many of the first words are one amount: `100 000`, `2 million`, `100k usd`."""
+    used = 1
+    if re.fullmatch(r"\d{1,3}", words[0], re.ASCII) and not (last and _is_near(float(words[0]), last)):
+        while used < len(words) and re.fullmatch(r"\d{3}", words[used], re.ASCII):
+            used += 1
+    while used < len(words) and words[used].lower() in _MONEY and not words[0].endswith("%"):
+        used += 1
+    return used
+
+
+def _is_near(value: float, last: float) -> bool:
+    return last / NEAR < value < last * NEAR
 
 
 def _plain(words: list[str]) -> list[str]:
@@ -250,6 +294,9 @@ def _more(context: Context, chat: Chat, words: list[str], *, repeat: bool = Fals
         if not used:
             break
         rest = rest[used:]
+    named = [word for word in rest[:3] if word.lower() not in ("and", "&", "+", ",")]
+    if len(named) > 1 and _is_coin(context, named[0]) and _is_amount(named[1]):
+        raise Usage(ONE)
     more.note = text.one_line(" ".join(rest)).strip('"“”')
     if len(more.note) > NOTE_LENGTH:
         raise Usage(f"A note can have up to {NOTE_LENGTH} characters.")

@@ -30,17 +30,17 @@ MORNING = "tomorrow 09:00"  # until when a snooze until tomorrow lasts
 def alert(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
     """Set a price level, or list, remove and wake those of the chat."""
     chat = context.need_chat(update)
-    arguments = [*" ".join(arguments[:1]).replace("=", " ").split(), *arguments[1:]]  # BTC=90k
     word = arguments[0].lower() if arguments else "list"
     if word in ("list", "snooze") and len(arguments) < 2:
         return [_listed(context, chat)]
     word = _SAME.get(word, word) if len(arguments) > 1 else word
-    if word in ("remove", "again") and len(arguments) == 2:
-        return [_change(context, chat, word, arguments[1])]
+    if word in ("remove", "again") and len(arguments) > 1:
+        return [_change(context, chat, word, ",".join(arguments[1:]))]
     if word == "snooze" and len(arguments) > 1:
         return [_snooze(context, chat, arguments[1], arguments[2:])]
-    if word in ("off", "remove", "none"):
+    if word in ("off", "remove", "none", "stop") or _SAME.get(word) == "remove":
         raise Usage("Remove one with its number, like /alert remove 3, or all: /alert remove all.")
+    arguments = level_typed.coin_first(context, arguments)
     symbol = context.symbol(arguments[0])
     if len(arguments) == 1:
         return [_steps(context, symbol)]
@@ -56,7 +56,9 @@ def alert(context: Context, update: Update, arguments: list[str]) -> list[Reply]
 
 def _change(context: Context, chat: Chat, word: str, which: str) -> Reply:
     """Remove a level (or all), or let one wait again; the answer is the list, also for a second press."""
-    found = _meant(context, chat, which, all_too=word == "remove")
+    found = _meant(context, chat, which)
+    if word == "again" and which.lower() == "all":
+        found = [level for level in found if level.rests(context.now())]
     if not found and which.lower() != "all":  # perhaps a second press
         listed = _listed(context, chat)
         return replace(listed, text=f"{_none(which)}\n{listed.text}")
@@ -74,7 +76,7 @@ def _change(context: Context, chat: Chat, word: str, which: str) -> Reply:
 
 def _snooze(context: Context, chat: Chat, which: str, words: list[str]) -> Reply:
     """Let a level rest for a while, or ask for how long."""
-    found = _meant(context, chat, which, all_too=True)
+    found = _meant(context, chat, which)
     if not found:
         raise Usage(_none(which))
     everything = run_button("All price alerts", "alert")
@@ -118,11 +120,11 @@ def _until(context: Context, chat: Chat, words: list[str]) -> float:
     return moment[0]
 
 
-def _meant(context: Context, chat: Chat, which: str, *, all_too: bool) -> list[Level]:
+def _meant(context: Context, chat: Chat, which: str) -> list[Level]:
     """The chat's levels of these numbers (`3`, `#3`, `3,4`), or all of them."""
     found = context.store.levels.of_chat(chat.chat_id)
     numbers = [number.lstrip("#") for number in which.split(",")]
-    return [level for level in found if (all_too and which.lower() == "all") or str(level.id) in numbers]
+    return [level for level in found if which.lower() == "all" or str(level.id) in numbers]
 
 
 def _none(which: str) -> str:

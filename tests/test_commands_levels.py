@@ -52,6 +52,18 @@ def kept(desk: Desk, chat_id: int = FRIEND) -> list[Level]:
         ("BTC drops to 70k", 70_000, "below", "below"),
         ("BTC −2,5 %", 78_000, "below", "below"),
         ("BTC up 10%", 88_000, "above", "above"),
+        ("BTC 100 000", 100_000, "either", "above"),
+        ("BTC 100 000 usd", 100_000, "either", "above"),
+        ("BTC above 100k USD", 100_000, "above", "above"),
+        ("BTC 0.1 million", 100_000, "either", "above"),
+        ("doge .1875", 0.1875, "either", "below"),
+        ("100k BTC", 100_000, "either", "above"),
+        ("+5% btc", 84_000, "above", "above"),
+        ("above BTC 90k", 90_000, "above", "above"),
+        ("when BTC hits 90k", 90_000, "either", "above"),
+        ("if btc > 90k", 90_000, "above", "above"),
+        ("btc>90k", 90_000, "above", "above"),
+        ("BTC<=70k", 70_000, "below", "below"),
     ],
 )
 def test_a_price_is_read_as_people_type_it(desk: Desk, typed: str, price: float, direction: str, state: str) -> None:
@@ -315,6 +327,13 @@ def test_the_answer_says_how_far_it_is_and_what_has_to_happen_first(desk: Desk) 
         ("100k", "Which coin? “100k” is an amount."),
         ("BTC soon", "as a price in US dollars. Write 100k, 0.052 or +5%."),
         ("BTC -5", "as a price in US dollars"),
+        ("BTC 100k €", "as a price in US dollars"),
+        ("BTC ETH 5% in 1h", "One price alert at a time"),
+        ("BTC,ETH 5%", "One price alert at a time"),
+        ("BTC 100k ETH 5k", "One price alert at a time"),
+        ("ETH 5k and BTC 100k", "One price alert at a time"),
+        ("clear", "/alert remove all"),
+        ("stop", "/alert remove all"),
         ("BTC 100k for 5y", "“5y” cannot be used here. Write for 7d or every 1h, at most a year."),
         ("BTC 100k for 0h", "“0h” cannot be used here"),
         ("BTC 100k for -1 h", "“-1 h” cannot be used here"),
@@ -495,3 +514,28 @@ def test_prices_have_no_minimum_and_a_sample(desk: Desk) -> None:
     assert context.KINDS["prices"] in desk.say("/level prices off").lower()
     (page,) = desk.replies("/settings")
     assert ("Prices: off", "s:prices") in [button for row in page.keyboard for button in row]
+
+
+def test_a_note_may_name_a_coin_and_a_number(desk: Desk) -> None:
+    for typed, note in (("BTC 100k sell ETH 5k", "sell ETH 5k"), ("doge 0.21 500 coins", "500 coins")):
+        desk.say(f"/alert {typed}")
+        assert note in [one.note for one in kept(desk)]
+
+
+def test_all_that_rest_are_woken_at_once_and_what_is_over_stays_over(desk: Desk) -> None:
+    for price in ("100k", "101k", "102k"):
+        desk.say(f"/alert BTC {price}")
+    over = kept(desk)[0]
+    desk.store.levels.move(over, replace(over, state="done", touched_ms=int(NOW * 1000)))
+    desk.say("/alert snooze 1,2 4h")
+    assert "rests until" in desk.say("/alert")
+    said = desk.say("/alert wake all")
+    assert "rests until" not in said
+    assert said.startswith("Price alerts: 2 of 50.")
+
+
+def test_several_are_removed_by_their_numbers(desk: Desk) -> None:
+    for price in ("100k", "101k", "102k"):
+        desk.say(f"/alert BTC {price}")
+    assert desk.say("/alert remove #1 #3").startswith("Price alerts: 1 of 50.")
+    assert [one.id for one in kept(desk)] == [2]
