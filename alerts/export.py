@@ -61,7 +61,8 @@ def cell(raw: str) -> str:
 def _of_chat(store: Store, chat_id: int, since: float, until: float) -> Iterator[HistoryEntry]:
     seen: set[str] = set()
     for start, end in _days(since, until):
-        for one in store.history.between(chat_id, start, end):
+        # One look may bring several, which the history has in no order.
+        for one in sorted(store.history.between(chat_id, start, end), key=lambda one: -one.alert.at):
             if one.alert.key not in seen:
                 seen.add(one.alert.key)
                 yield one

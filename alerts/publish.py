@@ -1,7 +1,8 @@
 """An alert becomes messages: bundled when several come at once, worded for each chat, or held back.
 
 Several alerts of one monitor and coin within a minute share one message in a chat, which is edited: a storm cannot
-flood a phone, and no alert is left out. `publish` and `announce` run inside the caller's store transaction.
+flood a phone, and no alert is left out. Price alerts, which a chat asked for, share one for seconds only, because an
+edit makes no sound. `publish` and `announce` run inside the caller's store transaction.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from store.rows import ANY_TOPIC, Alert, Chat, level_of
 
 log = logging.getLogger(__name__)
 
-BUNDLE_SECONDS = 60.0
+BUNDLE_SECONDS, PRICES_SECONDS = 60.0, 5.0
 AT_ONCE = 1000  # chats in one transaction
 SNOOZES = {"Snooze 1 h": "1h", "4 h": "4h", "Tomorrow": "tomorrow"}  # a button's words -> what is typed for it
 SOUND = "alerts"  # in a delivery's payload: it is about the alerts bundled under it, and as loud as the value says
@@ -139,12 +140,13 @@ def _tell(store: Store, chats: Sequence[Chat], alert: Alert, *, now: float, defa
         heard[decide(chat, alert, now=now, default_min=default_min)].append(chat)
     topic = "" if alert.topic == ANY_TOPIC else f":{alert.topic}"
     bundles = {sound: f"{alert.monitor}:{alert.symbol}:{sound.value}{topic}" for sound in (Heard.LOUD, Heard.SILENT)}
+    since = now - (PRICES_SECONDS if alert.monitor == "prices" else BUNDLE_SECONDS)
     messages: list[int] = []
     for sound in bundles:
         left = heard[sound]
         for other in dict.fromkeys((Heard.LOUD, sound)):
             ids = [chat.chat_id for chat in left]
-            found = store.fan_out.open_bundles(ids, bundles[other], since=now - BUNDLE_SECONDS, until=now)
+            found = store.fan_out.open_bundles(ids, bundles[other], since=since, until=now)
             store.messages.revise(found.values(), {SOUND: other.value}, now=now)
             messages += found.values()
             left = [chat for chat in left if chat.chat_id not in found]

@@ -58,14 +58,15 @@ def _several(bundled: Sequence[Alert], now: float, zone: tzinfo) -> str:
         f"{_link(bundled[0])} · in {text.duration(max(0.01, span))}, last at {last}",
     ]
     # The newest and the largest must both be seen: the list keeps time order and drops the smallest first.
-    by_size = sorted(bundled, key=lambda alert: alert.usd, reverse=True)
+    by_size = sorted(bundled, key=lambda alert: (alert.usd, alert.at), reverse=True)
     for most in (LISTED, 12, 6, 3, 1):
         listed = {alert.key for alert in by_size[:most]}
         lines = [*head, *(_line(alert, now, zone) for alert in bundled if alert.key in listed)]
         rest = by_size[most:]
         if rest:
             sum_of_them = f", {text.usd(sum(alert.usd for alert in rest))} USD in total"
-            lines.append(f"and {len(rest):,} smaller{sum_of_them if rest[0].monitor == 'whales' else ''}")
+            word = "more" if rest[0].monitor == "prices" else "smaller"
+            lines.append(f"and {len(rest):,} {word}{sum_of_them if rest[0].monitor == 'whales' else ''}")
         if len(text.split("\n".join(lines))) == 1:
             break
     return "\n".join(lines)

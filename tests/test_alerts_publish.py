@@ -147,6 +147,19 @@ def test_orders_of_one_coin_within_a_minute_share_one_message(store: Store) -> N
     assert "whale orders" not in later, "a minute after its beginning a bundle takes no more"
 
 
+def test_a_price_alert_rings_again_a_few_seconds_after_another_one(store: Store) -> None:
+    """Each was asked for, and an edit makes no sound: only those of the same moment share a message."""
+    subscribe(store)
+    for number, seconds in enumerate((0, 3, 6, 30)):
+        publish(store, alert(f"p{number}", monitor="prices"), now=NOW + seconds)
+    assert ["2 price alerts" in told for _, told in waiting(store)] == [True, False, False]
+
+
+def test_price_alerts_that_are_not_listed_are_not_called_smaller() -> None:
+    many = [alert(f"p{n}", monitor="prices", usd=0.0, at_ms=int(NOW * 1000) + n) for n in range(30)]
+    assert shown(*many)[-1] == "and 5 more"
+
+
 def test_after_the_clock_was_put_back_an_hour_the_next_order_is_a_message_of_its_own(store: Store) -> None:
     """Else all orders of that hour would be silent edits of one old message."""
     subscribe(store)
