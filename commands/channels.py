@@ -20,6 +20,11 @@ from store.rows import Chat
 VERB = "channel"
 NAMED = re.compile(r"@\w{1,64}|-100\d{6,}", re.ASCII)
 MOST_LISTED = 20
+# Commands in an answer that would change the private chat. An exported text is for another chat.
+_COMMANDS = re.compile(
+    r"(?<![\w/>])/(alert|cap|digest|level|mute|quiet|schedule|settings|side|start|stop|threshold|timezone|unwatch|watch)"
+    r"\b(?! (?:@|-100|export\b|import\b))"
+)
 
 
 def joined(context: Context, update: Update) -> list[Reply]:
@@ -127,7 +132,8 @@ def _aimed(reply: Reply, chat: Chat) -> Reply:
     rows = [[(label, _about(data, chat)) for label, data in row] for row in reply.keyboard]
     keyboard = tuple(tuple(one for one in row if one[1] and fits(one[1])) for row in rows)
     name = text.escape(_named(chat)) if reply.html else _named(chat)
-    return replace(reply, text=f"{name}\n{reply.text}", keyboard=tuple(row for row in keyboard if row))
+    words = _COMMANDS.sub(rf"/\1 {chat.address}", reply.text)
+    return replace(reply, text=f"{name}\n{words}", keyboard=tuple(row for row in keyboard if row))
 
 
 def _about(data: str, chat: Chat) -> str:

@@ -49,6 +49,7 @@ class Commands:
         if command is None:
             # In a group an unknown command is probably meant for another bot.
             return [self._unknown(update, name, rest)] if update.private or addressee else []
+        channel = None
         try:
             of_chats = command.section in OF_CHATS or command.name == "wallet"
             channel, rest = channels.named_first(self.context, update, rest) if of_chats else (None, rest)
@@ -65,7 +66,8 @@ class Commands:
             buttons = _buttons((words, f"{command.name} {words}") for words in problem.meant)
             sentence = f"{problem}" if str(problem)[-1:] in ".?!" else f"{problem}."
             words = sentence if buttons else f"{sentence} Example: {command.example}"
-            return [Reply(text=words, keyboard=tuple((button,) for button in buttons), misread=True)]
+            said = [Reply(text=words, keyboard=tuple((button,) for button in buttons), misread=True)]
+            return said if channel is None else channels.aimed(said, channel)
 
     def _unknown(self, update: Update, name: str, rest: str) -> Reply:
         if any(row.name == name for row in TABLE):

@@ -160,7 +160,13 @@ def test_commands_that_name_the_channel_change_it_and_not_the_private_chat(on: P
     assert f"run:alert {NEWS} remove 1" in on.buttons(), "its buttons are about the channel"
     on.press(f"run:alert {NEWS} remove 1")
     assert on.store.levels.of_chat(NEWS) == []
-    assert "off" in on.say("/stop @whale_news")
+    assert "type /alert @whale_news BTC 100k" in on.say("/alert @whale_news")
+    asked = on.say("/alert @whale_news BTC above")
+    assert asked.startswith("Channel") and asked.endswith("Example: /alert @whale_news BTC 100k")
+    assert "Send /settings export in" in on.say("/settings @whale_news import")
+    on.say("/alert @whale_news ETH 1.500")
+    assert on.buttons()[0] == f"run:alert {NEWS} ETH 1.5", "a choice is about the channel, too"
+    assert "/start @whale_news turns alerts on" in on.say("/stop @whale_news")
     assert [one.chat_id for one in on.store.chats.all()] == [FRIEND]
 
 
