@@ -21,6 +21,9 @@ MOST_TIMES = 6  # times of day in one rule
 CHECKED = 366 * 86400.0  # seconds of a cron expression's times that are looked through
 _DAYS = ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday")
 _NAMED = {"weekday": range(1, 6), "workday": range(1, 6), "weekend": (0, 6), "day": range(7), "daily": range(7)}
+_OTHER = re.compile(
+    r"(?:every|each) ?-?\d[\d.,]* ?(?:m|mins?|minutes?|h|hrs?|hours?|d|days?|w|weeks?)\b", re.IGNORECASE
+)
 _FILLERS = ("at", "on", "and", "every", "each", "the")
 
 
@@ -64,6 +67,8 @@ def parse(said: str) -> Schedule:
     hourly = re.match(r"(?:every|each)\s*(\d{0,2})\s*(?:hours?|hrs?|h)\b|hourly\b", " ".join(words), re.IGNORECASE)
     if hourly is not None:
         return _every(int(hourly[1] or 1), " ".join(words)[hourly.end() :].split())
+    if _OTHER.match(" ".join(words)):
+        return _every(0, [])
     return _daily(words)
 
 

@@ -207,7 +207,8 @@ class Context:
             return "for no coin (/watch all selects every coin)"
         if not any(amounts.values()):
             return "of any size"
-        written = "{:g} %".format if monitor in MARKED else text.usd
+        sign = "±" if monitor == "funding" else ""
+        written = f"{sign}{{:g}} %".format if monitor in MARKED else text.usd
         form = _MARKS.get(monitor, "from {} USD")
         common, coins = Counter(amounts.values()).most_common(1)[0]
         named = [f"{symbol} {written(value)}" for symbol, value in amounts.items() if value != common or coins < 3]
@@ -218,7 +219,7 @@ class Context:
         return form.format(", ".join(named))
 
 
-_MARKS = {"funding": "beyond ±{} for 8 h", "oi": "changing by {} in 1 h"}
+_MARKS = {"funding": "beyond {} for 8 h", "oi": "changing by {} in 1 h"}
 KINDS = {
     "whales": "whale orders",
     "liquidations": "liquidations",

@@ -269,7 +269,9 @@ def _mark(said: str, monitor: str) -> float:
     try:
         return typed.number(said.strip("+-±% ").replace(",", "."), low, high)
     except ValueError:
-        raise Usage(f"Give percent from {low:g} to {high:g}, like {0.03 if monitor == 'funding' else 5}.") from None
+        raise Usage(
+            f"Give a percentage from {low:g} to {high:g}, like {0.03 if monitor == 'funding' else 5}."
+        ) from None
 
 
 def _amount(said: str, monitor: str, before: str) -> float:

@@ -37,7 +37,7 @@ SYNONYMS = {
     "resume": "start",
     "subscribe": "start",
     "unsubscribe": "stop",
-    "alerts": "history",
+    "alerts": "alert",
     "config": "settings",
     "options": "settings",
     "add": "watch",

@@ -127,6 +127,14 @@ def test_files_wait_in_a_short_queue(desk: Desk) -> None:
     assert "still being made" in desk.say("/export")
 
 
+def test_rows_are_the_newest_first_also_of_alerts_that_came_together(desk: Desk) -> None:
+    for key, ago in (("b", 30), ("a", 20), ("c", 10)):
+        publish(desk.store, whale(key, at=NOW - ago), now=NOW - 5, default_min=1e6)
+    times = [row[1] for row in made(desk, desk.replies("/export")[0])[1:]]
+    assert times == sorted(times, reverse=True)
+    assert len(set(times)) == 3
+
+
 @given(st.text(alphabet=st.sampled_from("=+-@;,\"' \t\r\nA1|!＝\u202e"), max_size=20))
 def test_no_cell_of_text_is_a_formula_whatever_separates_them(raw: str) -> None:
     file = io.StringIO(newline="")
