@@ -2,8 +2,9 @@
 
 The lock belongs to the connection, and everything the bot stores goes over that connection: who has lost it can store
 nothing more. What goes to Telegram no server can hold back, so a copy acts only for LEASE seconds after it asked
-something that the server has answered. A session that asks nothing for longer is ended by the server, and only then
-another copy can lead (the times are in session.py). So a copy that was frozen, or cut off, has stopped before.
+something that the server has answered. A session that asks nothing for longer is ended by the server, or by a copy
+that waits, and only then another copy can lead (the times are in session.py). So a copy that was frozen, or cut off,
+has stopped before.
 """
 
 from __future__ import annotations
@@ -25,17 +26,25 @@ from store import Store, copies
 from store.copies import Copy
 from store.engine import Row, StoreAway
 from store.postgres import Server
-from store.session import LEASE
+from store.session import LEASE, SILENT
 
 log = logging.getLogger(__name__)
 
 TRY_EVERY = 0.25  # seconds between two tries for the lock
 BEAT_EVERY = 2.0  # seconds: how long the leader leaves the server without a question, at most
 LOOK_EVERY = 5.0  # seconds between two looks at who else is there
+LOOK_FOR_SILENT = 1.0  # seconds between two looks whether the leader's connection is silent
 LONGEST_REST = 2.0  # seconds between two tries to connect
 _NAMES = (
     "SELECT application_name AS name FROM pg_stat_activity WHERE datname = current_database() "
     "AND application_name LIKE ? ORDER BY backend_start"
+)
+# The server counts neither time limit between two parts of one pipeline: who is frozen there would keep the lock.
+_END_SILENT = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity JOIN pg_locks USING (pid) WHERE locktype = 'advisory' "
+    "AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND objsubid = 1 "
+    "AND (CAST(classid AS BIGINT) << 32) | CAST(objid AS BIGINT) = ? "
+    "AND state_change < clock_timestamp() - make_interval(secs => ?)"
 )
 
 
@@ -193,6 +202,8 @@ class Election:
             if self._tries == 0 and leader is not None:
                 log.info("Standing by: the copy on %s (pid %d) leads", leader.host, leader.pid)
         self._tries += 1
+        if self._tries % round(LOOK_FOR_SILENT / TRY_EVERY) == 0:
+            _ask(server, _END_SILENT, lock_key(self._bot_id), SILENT + LOOK_FOR_SILENT)
         return TRY_EVERY
 
     def _begin(self, server: Server) -> float:

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import serverkit
-from conftest import OWNER, BotProcess, Run
+from conftest import OWNER, TOKEN, BotProcess, Run
 from talk import Talk
 
 from base import config
@@ -197,6 +197,22 @@ def test_a_frozen_leader_is_replaced_and_does_nothing_more_when_it_wakes_up(
         assert chat.texts(OWNER).count("pong now") == 1
     assert conflicts(chat, since=began) == 0
     assert LEADS not in one.output.partition(NO_LONGER)[2].replace(NO_LONGER, "")
+
+
+def test_a_leader_that_is_frozen_between_two_parts_of_a_pipeline_is_replaced(machine: Machine, url: str) -> None:
+    from store import leader, session
+
+    frozen = session.connect(url, name="a leader")
+    session.limit(frozen)
+    frozen.execute("SELECT pg_advisory_lock(%s)", (leader.lock_key(int(TOKEN.partition(":")[0])),))
+    frozen.pgconn.enter_pipeline_mode()
+    frozen.pgconn.send_query_params(b"SELECT 1", None)
+    frozen.pgconn.send_flush_request()
+    began = time.time()
+    assert frozen.pgconn.flush() == 0
+    machine("two").wait_output(POLLING, timeout=12 + BUSY)
+    assert time.time() - began > session.LEASE, "the old leader has stopped by itself before"
+    frozen.close()
 
 
 def test_an_alert_comes_once_to_each_chat_though_the_leader_is_killed(
