@@ -86,8 +86,8 @@ def taken(context: Context, update: Update) -> list[Reply]:
             parts.append(IMPORT)
         parts[-1] += f"\n{line}"
     each = "this" if len(parts) == 1 else "each of these, in this order,"
-    said = f"Send {each} in the other chat. For a channel put its @name behind /settings. Price alerts, mutes and "
-    said += "topics are not in it."
+    said = f"Send {each} in the other chat. For a channel put its @name after the word settings. Price "
+    said += "alerts, mutes and topics are not in it."
     return [Reply(text=said), *(Reply(text=f"<pre>{text.escape(part)}</pre>", html=True) for part in parts)]
 
 

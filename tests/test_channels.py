@@ -163,6 +163,10 @@ def test_commands_that_name_the_channel_change_it_and_not_the_private_chat(on: P
     assert "type /alert @whale_news BTC 100k" in on.say("/alert @whale_news")
     asked = on.say("/alert @whale_news BTC above")
     assert asked.startswith("Channel") and asked.endswith("Example: /alert @whale_news BTC 100k")
+    on.inbox.take(message(99, "/settings @whale_news export", FRIEND))
+    asked, exported = (words for _, words in on.look())
+    assert "put its @name after the word settings. Price" in asked
+    assert "/settings import\ntimezone" in exported
     assert "Send /settings export in" in on.say("/settings @whale_news import")
     on.say("/alert @whale_news ETH 1.500")
     assert on.buttons()[0] == f"run:alert {NEWS} ETH 1.5", "a choice is about the channel, too"

@@ -217,7 +217,7 @@ def test_the_text_of_an_export_reads_like_what_is_typed(desk: Desk) -> None:
     desk.say("/threshold BTC 2.5m")
     desk.say("/schedule 09:00 chart BTC")
     said, part = desk.replies("/settings export")
-    assert said.text.startswith("Send this in the other chat. For a channel put its @name behind /settings. ")
+    assert said.text.startswith("Send this in the other chat. For a channel put its @name after the word settings. ")
     lines = part.text.removesuffix("</pre>").split("\n")
     assert lines[:5] == [
         "<pre>/settings import",
