@@ -97,12 +97,12 @@ class Access:
         """The user's role. The owner's /deny also applies to users listed in the settings."""
         if user_id and user_id == self.owner_id:
             return Role.OWNER
-        user = self._store.chats.user(user_id)
-        if user is not None and user.state == "denied":
+        return self._decided(self._store.chats.user(user_id) or User(user_id=user_id))
+
+    def _decided(self, user: User) -> Role:
+        if user.state == "denied":
             return Role.DENIED
-        if user_id in self._allowed_users or (user is not None and user.state == "allowed"):
-            return Role.ALLOWED
-        return Role.STRANGER
+        return Role.ALLOWED if user.state == "allowed" or user.user_id in self._allowed_users else Role.STRANGER
 
     def admits(self, update: Update) -> bool:
         """May this update make the bot do anything? Someone must stand behind it: a user or a group's admin."""
@@ -183,7 +183,8 @@ class Access:
 
     def sweep(self) -> list[Chat]:
         """End the alerts of chats whose users are no longer allowed; returns those chats."""
-        ended = [chat for chat in self._store.chats.all() if not self.may_hear(chat)]
+        known = {user.user_id for role, user in self.users() if role in (Role.OWNER, Role.ALLOWED)}
+        ended = [chat for chat in self._store.chats.all() if chat.added_by not in known]
         for chat in ended:
             self._store.unsubscribe(chat.chat_id, note=SHUT_OUT)
         return ended
@@ -198,7 +199,7 @@ class Access:
         owner = self.owner_id
         for user_id in self._allowed_users | ({owner} if owner else set()):
             decided.setdefault(user_id, self._store.chats.user(user_id) or User(user_id=user_id))
-        rows = [(self.role(user_id), user) for user_id, user in decided.items()]
+        rows = [(Role.OWNER if user.user_id == owner else self._decided(user), user) for user in decided.values()]
         return sorted(rows, key=lambda row: (list(Role).index(row[0]), row[1].user_id))
 
 
@@ -287,10 +288,12 @@ class Groups:
     def tick(self) -> None:
         """Refresh the lists that are an hour old. A refusal or a network error is never raised."""
         for chat in self._store.chats.all():
+            if chat.kind in ("private", "channel"):
+                continue
             now = self._now()
             recent = abs(now - _administrators(self._store, chat.chat_id)[0]) < ADMINISTRATORS_EVERY
             just_failed = abs(now - self._failed_at.get(chat.chat_id, 0.0)) < ADMINISTRATORS_RETRY
-            if recent or chat.kind in ("private", "channel") or just_failed:
+            if recent or just_failed:
                 continue
             try:
                 found = self._ask(chat.chat_id)
