@@ -211,7 +211,8 @@ def interest(context: Context, update: Update, arguments: list[str]) -> list[Rep
         usd = text.usd(sum(past[-1].usd for past in pasts))
         table.append(f"{name:<11.11} {usd:>7}{_grew(pasts, 3600):>8}{_grew(pasts, 86400):>8}")
     lines = [f"<b>{text.escape(title)}</b>", f"<pre>{text.escape(chr(10).join(table))}</pre>"]
-    lines.append("Changes are of the positions in coins, whatever the price did.")
+    unknown = " –: not known yet." if any("–" in row for row in table) else ""
+    lines.append(f"Changes are of the positions in coins, whatever the price did.{unknown}")
     at = min(past[-1].at_ms for row in rows.values() for past in row.values()) / 1000
     if now - at > STALE:
         lines.append(f"Some figures are from {text.clock(at, now=now, zone=context.zone(update))}. See /status.")
@@ -220,7 +221,7 @@ def interest(context: Context, update: Update, arguments: list[str]) -> list[Rep
 
 def _grew(pasts: Sequence[Sequence[Interest]], seconds: float) -> str:
     grown = growth(pasts, seconds)
-    return "" if grown is None else text.percent(grown)
+    return "–" if grown is None else text.percent(grown)
 
 
 # Wallets

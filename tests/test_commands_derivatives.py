@@ -229,7 +229,7 @@ def test_open_interest_is_a_table_of_dollars_with_the_changes_of_positions(desk:
                 desk.store.markets.note_interest("Hyperliquid", found)
     of_btc = desk.say("/oi btc")
     assert "<b>Open interest of BTC on Hyperliquid and OKX</b>" in of_btc
-    assert re.search(r"Hyperliquid +2\.1B +0\.0 % *\nOKX +2\.2[01]B +\+5\.0 % +-21\.[23] %", of_btc)
-    assert re.search(r"BTC +4\.3[01]?B +\+2\.5 % *<", desk.say("/oi")), "Hyperliquid was not read a day ago"
+    assert re.search(r"Hyperliquid +2\.1B +0\.0 % +–\nOKX +2\.2[01]B +\+5\.0 % +-21\.[23] %", of_btc)
+    assert re.search(r"BTC +4\.3[01]?B +\+2\.5 % +–<", desk.say("/oi")), "Hyperliquid was not read a day ago"
     assert "No open interest of ETH yet" in desk.say("/oi ETH")
     assert "Give one coin" in desk.say("/oi BTC ETH")
