@@ -101,6 +101,7 @@ def test_of_two_copies_the_older_stands_by_and_takes_over_when_the_newer_dies(
     chat.wait_text("takes over when it stops", chat_id=OWNER)
     for _ in range(5):
         talk.heard()
+    sim.wait(lambda: chat.pending == 0, what="the last one is confirmed")
     newer.kill()
     assert talk.heard() < TAKEN_OVER_WITHIN
     older.wait_output("Conflict: over", timeout=15)
