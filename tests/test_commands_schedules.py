@@ -62,7 +62,7 @@ def test_times_and_commands_as_people_write_them(desk: Desk, typed: str, rule: s
         ("09:00 users", "which of these commands"),
         ("chart BTC", "Say when first, then the command."),
         ("25:00 chart BTC", "I can't read “25:00” as a time"),
-        ("every 5m chart BTC", "I can't read “5m” as a time"),
+        ("every 5m chart BTC", "Intervals: every 1h"),
         ("cron * * * * * chart BTC", "The shortest interval is 15 minutes"),
         ("09:00 chart PEPE", "PEPE is not on this bot's list"),
         ("09:00 chart BTC 60d", "A chart covers 1h to 30d"),

@@ -113,17 +113,16 @@ def tell(store: Store, *numbers: int, at: float = NOW) -> None:
 
 def test_an_alert_for_100_000_chats_holds_no_command_up(store: Store) -> None:
     subscribe_many(store, 100_000)
-    over, waits = threading.Event(), list[float]()
+    over, between = threading.Event(), [0]
 
     def commands() -> None:
         number = 0
         while not over.is_set():
             number += 1
-            asked = time.perf_counter()
             with store.transaction(durable=True):
                 store.chats.mark_handled(number, now=NOW)
                 store.messages.enqueue(7, "sendMessage", {"text": "pong"}, now=NOW)
-            waits.append(time.perf_counter() - asked)
+            between[-1] += 1
 
     thread = threading.Thread(target=commands)
     thread.start()
@@ -132,13 +131,13 @@ def test_an_alert_for_100_000_chats_holds_no_command_up(store: Store) -> None:
         first = store.messages.pending_count()
         for _ in range(20):
             assert publish.go_on(store, now=NOW)
+            between.append(0)
     finally:
         over.set()
         thread.join(10)
     assert first >= publish.AT_ONCE, "the first chats get the alert at once"
     assert len(told(store)) >= 20 * publish.AT_ONCE
-    assert len(waits) >= 10
-    assert max(waits) < 0.5
+    assert sum(commands > 0 for commands in between) >= 10, "commands have their turn between the parts"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a process kills itself with a signal")
