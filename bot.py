@@ -28,7 +28,8 @@ def _go_on_in_venv() -> None:
     """Where this Python is too old or lacks packages: go on with the one of the `.venv` beside this file."""
     venv = Path(__file__).resolve().parent / ".venv"
     python = venv / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
-    if Path(sys.prefix) == venv or not python.exists():
+    is_it = Path(sys.prefix) == venv or Path(sys.executable) == python  # with -S the prefix is another one
+    if is_it or not python.exists():
         return
     if sys.version_info >= (3, 11) and all(importlib.util.find_spec(name) for name in _NEEDED):
         return

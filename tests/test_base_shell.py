@@ -85,6 +85,15 @@ def test_so_does_a_python_that_is_too_old(project: Path) -> None:
 
 
 @posix
+def test_the_venv_s_own_python_does_not_go_on_with_itself_again_and_again(project: Path) -> None:
+    python = project / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.symlink_to(sys.executable)
+    done = start(sys.executable, "-S", str(project / "bot.py"), "status", cwd=project)
+    assert (done.returncode, "is missing, so the bot cannot run" in done.stderr) == (78, True)
+
+
+@posix
 def test_without_a_venv_the_commands_that_make_one_run_as_printed(project: Path) -> None:
     done = start(sys.executable, "-S", project / "bot.py", cwd=project.parent)
     assert done.returncode == 78
