@@ -22,10 +22,7 @@ SHORTEST, LONGEST = 3600.0, 30 * 86400.0  # seconds; alerts and candles are kept
 PART = 3500  # characters of one message with settings
 IMPORT = "/settings import"
 # The commands that a text to import may have.
-MAY = (
-    *("watch", "unwatch", "level", "threshold", "side", "quiet", "timezone", "cap"),
-    *("digest", "schedule", "wallet"),
-)
+MAY = ("watch", "unwatch", "level", "threshold", "side", "quiet", "timezone", "cap", "digest", "schedule", "wallet")
 
 
 def export(context: Context, update: Update, arguments: list[str]) -> list[Reply]:

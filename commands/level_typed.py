@@ -1,20 +1,18 @@
-"""What people type after `/alert BTC`, read as the level that they mean."""
+"""What people type after `/alert BTC`, read as the level that they mean. What comes after it is level_options.py."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
-from base import moments, text, typed
+from base import text, typed
 from base.typed import Unreadable
-from commands.context import Context, Usage, as_symbol
+from commands.context import Context, Usage
+from commands.level_options import ANY_LENGTH, ENDS, ONE, REPEATS, is_amount, is_coin, length, options
 from store.levels import HOUR
 from store.rows import Chat, Level
 from venues.trades import Bar
 
-NOTE_LENGTH = 100
 NEAR = 20.0  # times the price, up or down: of two readings the one that is not beyond it is meant
-LEAST_COOLDOWN = 60.0  # seconds
 _MOVES = ("move", "moves", "moved", "moving", "change", "changes", "swing", "swings")
 _DIRECTIONS = {
     **dict.fromkeys(("above", "over", ">", ">=", "up", "rise", "rises", "gain", "gains", "pump", "pumps"), "above"),
@@ -50,14 +48,8 @@ _IN = ("in", "within", "over", "during", "per", "/")
 SHORTEST, LONGEST = 60, 7 * 86400  # seconds of a move
 _BEFORE_COIN = (*_DIRECTIONS, *_FILLERS, "me", "volume", "vol")
 _MONEY = ("usd", "usdt", "usdc", "$", "dollar", "dollars", "k", "thousand", "million", "billion", "€", "eur", "euro")
-ONE = "One price alert at a time: /alert BTC 100k, then /alert ETH 5k"
 MOVE_TIME = "The time of a move is from 1m to 7d."
 _PERCENT = re.compile(r"([+-]?)(\d{1,4}(?:[.,]\d{1,4})?)%")
-_REPEATS = ("repeat", "repeats", "repeated", "once", "every", "each", "cooldown", "hourly", "daily")
-_ENDS = ("for", "until", "till", "til", "expires")
-_EVERY = ("every", "each", "per", "a", "an")
-_UNITS = r"s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?|w|weeks?|mo|months?|y|yrs?|years?"
-_ANY_LENGTH = re.compile(rf"[+-]?\d[\d.,]* ?(?:{_UNITS})(?= |$)")
 
 
 def coin_first(context: Context, words: list[str]) -> list[str]:
@@ -65,24 +57,13 @@ def coin_first(context: Context, words: list[str]) -> list[str]:
     for two coins."""
     words = [*re.sub(r"(?<=[^\W\d_])([<>]=?|=)", r" \1 ", "".join(words[:1])).split(), *words[1:]]
     first = words[0].lower() if words else ""
-    swapped = first in _BEFORE_COIN or _PERCENT.fullmatch(first) or _is_amount(first)
-    if swapped and len(words) > 1 and not _is_coin(context, first) and _is_coin(context, words[1]):
+    swapped = first in _BEFORE_COIN or _PERCENT.fullmatch(first) or is_amount(first)
+    if swapped and len(words) > 1 and not is_coin(context, first) and is_coin(context, words[1]):
         words[:2] = words[1::-1]
     named = [part for word in words[:2] for part in word.split(",") if part]
-    if len(named) > 1 and all(_is_coin(context, part) for part in named[:2]):
+    if len(named) > 1 and all(is_coin(context, part) for part in named[:2]):
         raise Usage(ONE)
     return words
-
-
-def _is_coin(context: Context, word: str) -> bool:
-    return as_symbol(word, context.symbols) in context.symbols
-
-
-def _is_amount(word: str) -> bool:
-    try:
-        return bool(typed.amounts(word))
-    except Unreadable:
-        return False
 
 
 def level(context: Context, chat: Chat, symbol: str, words: list[str], *, topic: int) -> Level:
@@ -97,7 +78,7 @@ def level(context: Context, chat: Chat, symbol: str, words: list[str], *, topic:
     times = _times(words)
     if times is not None:
         size, used = times
-        more = _more(context, chat, words[used:], repeat=True)
+        more = options(context, chat, words[used:], repeat=True)
         volume = context.store.volume(symbol, now=context.now())
         return Level(
             chat_id=chat.chat_id,
@@ -112,7 +93,7 @@ def level(context: Context, chat: Chat, symbol: str, words: list[str], *, topic:
     move = _move(words, direction)
     if move is not None:
         size, span, direction, used = move
-        more = _more(context, chat, words[used:], repeat=True)
+        more = options(context, chat, words[used:], repeat=True)
         begun = Level(
             chat_id=chat.chat_id,
             symbol=symbol,
@@ -127,7 +108,7 @@ def level(context: Context, chat: Chat, symbol: str, words: list[str], *, topic:
         seen = since(context, symbol, span)
         return begun.waiting(last, now=context.now()) if seen is not None and _is_over(begun, seen) else begun
     price, direction, used = _price(symbol, words, direction, last)
-    more = _more(context, chat, words[used:])
+    more = options(context, chat, words[used:])
     return Level(
         chat_id=chat.chat_id,
         symbol=symbol,
@@ -188,7 +169,7 @@ def _is_near(value: float, last: float) -> bool:
 
 def _plain(words: list[str]) -> list[str]:
     """The words with percentages in one form: `5 %`, `%5`, `±5%`, `5 percent`, `5%/1h`, `5%in1h`. A note stays."""
-    end = next((place for place, word in enumerate(words) if word.lower() in (*_REPEATS, *_ENDS)), 8)
+    end = next((place for place, word in enumerate(words) if word.lower() in (*REPEATS, *ENDS)), 8)
     said = re.sub(r"[−–]", "-", " ".join(words[:end]))
     said = re.sub(r"(?:±|\+/?-)\s*(?=\d)", "", said)
     said = re.sub(r"(?<!\S)%(\d\S*)", r"\1%", said)
@@ -202,7 +183,7 @@ def _move(words: list[str], direction: str) -> tuple[float, int, str, int] | Non
     """The size, span and direction of the move that `5% in 1h`, `-5% 15m` or `1h 5%` means, and how many words say
     so; None for a price. Raises Unreadable."""
     begin = int(words[0].lower() in _IN)
-    span = _length(words[begin : begin + 2])
+    span = length(words[begin : begin + 2])
     place = begin + span[1] if span else 0  # of the percentage
     percent = _PERCENT.fullmatch(words[place]) if place < len(words) else None
     if percent is None:
@@ -212,11 +193,11 @@ def _move(words: list[str], direction: str) -> tuple[float, int, str, int] | Non
         named = [word.lower() for word in words[used : used + 1] if word.lower() in (*_DIRECTIONS, *_MOVES)]
         link = [word for word in words[used + len(named) :][:1] if word.lower() in _IN]
         after = words[used + len(named) + len(link) :][:2]
-        span = _length(after, bare=bool(link))
+        span = length(after, bare=bool(link))
         if span is None:
             if link and after and after[0].isdecimal():
                 raise Usage(f"In {after[0]} what? Write in {after[0]}m, in 1h or in 7d.")
-            if _ANY_LENGTH.match(" ".join(after).lower()):
+            if ANY_LENGTH.match(" ".join(after).lower()):
                 raise Usage(MOVE_TIME)
             return None
         direction = next((_DIRECTIONS[word] for word in named if word in _DIRECTIONS), direction)
@@ -253,99 +234,6 @@ def _is_over(level: Level, bar: Bar) -> bool:
     """Has the move been there already, by what was traded in its span?"""
     rose, fell = bar.close / bar.low - 1, 1 - bar.close / bar.high
     return (level.direction != "below" and rose >= level.size) or (level.direction != "above" and fell >= level.size)
-
-
-# What comes after the price or the move
-
-
-@dataclass
-class _More:
-    repeat: bool = False
-    cooldown: float = 0.0
-    expires: float = 0.0
-    note: str = ""
-
-
-def _more(context: Context, chat: Chat, words: list[str], *, repeat: bool = False) -> _More:
-    """`repeat every 1h until fri my note`, in any order but for the note. Raises Unreadable."""
-    more, rest = _More(repeat=repeat), list(words)
-    while rest:
-        word, used = rest[0].lower(), 0
-        if word in ("max", "maximum", "most") and rest[1:2] and rest[1].lower() in (*_EVERY, "once"):
-            rest = rest[1:]
-            continue
-        if word in _REPEATS:
-            used = _repeat(more, word, rest)
-        elif word == "expires" and rest[1:2] == ["in"]:
-            rest[:2] = ["for"]
-            continue
-        elif word == "for":
-            found = _length(rest[1:3])
-            if found is not None:
-                more.expires, used = context.now() + found[0], 1 + found[1]
-            else:
-                _no_length(rest[1:3])
-        elif word in _ENDS[1:]:
-            moment = moments.until(rest[1:], now=context.now(), where=chat.zone)
-            if moment is None:
-                said = text.clip(" ".join(rest[1:3]), 32)
-                raise Usage(f"I can't read “{said}” as a time. Write until 18:00, until fri or for 7d.")
-            more.expires, used = moment[0], 1 + moment[1]
-        if not used:
-            break
-        rest = rest[used:]
-    named = [word for word in rest[:3] if word.lower() not in ("and", "&", "+", ",")]
-    if len(named) > 1 and _is_coin(context, named[0]) and _is_amount(named[1]):
-        raise Usage(ONE)
-    more.note = text.one_line(" ".join(rest)).strip('"“”')
-    if len(more.note) > NOTE_LENGTH:
-        raise Usage(f"A note can have up to {NOTE_LENGTH} characters.")
-    return more
-
-
-def _repeat(more: _More, word: str, rest: list[str]) -> int:
-    """Note what `repeat`, `repeat every 1h`, `every 4h`, `once`, `once a day` or `daily` asks for; how many words."""
-    used = 0 if word in ("every", "each", "hourly", "daily") else 1
-    after = [other.lower() for other in rest[used : used + 3]]
-    fixed = {"hourly": 3600.0, "daily": 86400.0}.get(after[0] if after else "")
-    every = bool(after) and after[0] in _EVERY
-    found = (fixed, 1) if fixed else _length(after[int(every) :], bare=every)
-    if found is None:
-        _no_length(after[int(every) :])
-    if found is None or (word == "once" and not (every or fixed)):
-        if used:
-            more.repeat, more.cooldown = word != "once", 0.0
-        return 3 if used and after[:2] == ["every", "time"] else used
-    if found[0] < LEAST_COOLDOWN:
-        raise Usage("The shortest time between two alerts is a minute.")
-    more.repeat, more.cooldown = True, found[0]
-    return used + int(every) + found[1]
-
-
-def _no_length(words: list[str]) -> None:
-    """Raises Usage where words that cannot be used are meant as a time or a number of times, not as a note."""
-    said = " ".join(words).lower()
-    if re.match(r"\d+ ?(?:x|×|times)(?= |$)", said):
-        raise Usage("Repeat has no number. Give an end, like repeat for 7d.")
-    if found := _ANY_LENGTH.match(re.sub("[−–]", "-", said)):
-        raise Usage(f"“{text.clip(found[0], 32)}” cannot be used here. Write for 7d or every 1h, at most a year.")
-
-
-def _length(words: list[str], *, bare: bool = False) -> tuple[float, int] | None:
-    """The time that the first two words mean, or the first one, with their number; None for other words.
-
-    bare: may it be a unit alone, as in `every hour`?
-    """
-    if bare and words[:1] and words[0].isalpha() and words[0] not in _EVERY:
-        words = [f"1 {words[0]}", *words[1:]]
-    for number in (2, 1):
-        if {"for", "and"} & set(words[:number]):  # what follows is another length
-            continue
-        try:
-            return typed.length(" ".join(words[:number])), min(number, len(words))
-        except Unreadable:
-            continue
-    return None
 
 
 def since(context: Context, symbol: str, seconds: float) -> Bar | None:

@@ -116,8 +116,14 @@ class Levels:
             "UPDATE levels SET state = ?, price = ?, since_ms = ?, touched_ms = ?, expires = ? "
             "WHERE id = ? AND state = ? AND since_ms = ?",
             (
-                *(after.state, after.price, after.since_ms, after.touched_ms, after.expires),
-                *(before.id, before.state, before.since_ms),
+                after.state,
+                after.price,
+                after.since_ms,
+                after.touched_ms,
+                after.expires,
+                before.id,
+                before.state,
+                before.since_ms,
             ),
         )
         return changed == 1
