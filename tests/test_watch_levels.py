@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import FRIEND, OWNER, NewStore, Run, outgoing
+from conftest import FRIEND, OWNER, BotProcess, NewStore, Run, outgoing
 from hypothesis import given
 from hypothesis import strategies as st
 from test_watch_whale_monitor import Watch
@@ -354,10 +354,8 @@ def said(chat: SimBot, command: str, part: str) -> str:
     return chat.wait_text(part, chat_id=OWNER, after=before).text
 
 
-def test_prices_set_by_typing_are_told_once_each_over_kills_to_the_chat_that_set_them(
-    sim: Simulator, chat: SimBot, run_bot: Run, tmp_path: Path
-) -> None:
-    ladder = [77_100 + 100 * number for number in range(12)]
+def reading_bot(sim: Simulator, chat: SimBot, run_bot: Run) -> BotProcess:
+    """A bot with two chats, which has read that BTC is at 77,000."""
     chat.add_chat(FRIEND)
     bot = run_bot(SEND_RATE="0")
     bot.wait_output("Watching BTC, ETH")
@@ -366,6 +364,14 @@ def test_prices_set_by_typing_are_told_once_each_over_kills_to_the_chat_that_set
         chat.wait_text("Alerts are on", chat_id=person)
     sim.market.trade("binance", "BTC", "buy", 77_000, 0.001)
     sim.wait(lambda: "BTC 77,000" in said(chat, "/price BTC", "BTC"), 10, what="the price is known")
+    return bot
+
+
+def test_prices_set_by_typing_are_told_once_each_over_kills_to_the_chat_that_set_them(
+    sim: Simulator, chat: SimBot, run_bot: Run, tmp_path: Path
+) -> None:
+    ladder = [77_100 + 100 * number for number in range(12)]
+    bot = reading_bot(sim, chat, run_bot)
     for price in ladder:
         assert "Now: 77,000" in said(chat, f"/alert BTC {price} note {price}", f"BTC at {price:,}")
     for number, price in enumerate(ladder):

@@ -12,7 +12,7 @@ import pytest
 from conftest import FRIEND, OWNER, Run
 from hypothesis import given
 from hypothesis import strategies as st
-from test_watch_levels import NOW, VENUE, _kept, said, store, trade, wait_asked, watch
+from test_watch_levels import NOW, VENUE, _kept, reading_bot, said, store, trade, wait_asked, watch
 from test_watch_whale_monitor import Watch
 
 from simulation.account import SimBot
@@ -359,14 +359,7 @@ def test_a_move_set_in_a_topic_is_told_there_and_snoozed_by_its_button(
 def test_moves_set_by_typing_are_told_once_each_over_kills(
     sim: Simulator, chat: SimBot, run_bot: Run, tmp_path: Path
 ) -> None:
-    chat.add_chat(FRIEND)
-    bot = run_bot(SEND_RATE="0")
-    bot.wait_output("Watching BTC, ETH")
-    for person in (OWNER, FRIEND):
-        chat.send_text(person, "/start")
-        chat.wait_text("Alerts are on", chat_id=person)
-    sim.market.trade("binance", "BTC", "buy", 77_000, 0.001)
-    sim.wait(lambda: "BTC 77,000" in said(chat, "/price BTC", "BTC"), 10, what="the price is known")
+    bot = reading_bot(sim, chat, run_bot)
     said(chat, "/alert BTC up 1% in 1h", "BTC 1 % up in 1 h")
     price = 77_000.0
     for number in range(6):
