@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +13,7 @@ from typing import Any
 
 from alerts import export
 from base import logs, text, zones
+from base.env import passed_on
 from base.secrets import redact
 from base.shell import pip_command
 from base.worker import heartbeat
@@ -27,7 +27,6 @@ LENGTHS = (300, 900, 1800, 3600, 7200, 10800, 14400, 21600, 43200, 86400)  # sec
 FEWEST_CANDLES, MOST_CANDLES = 12, 60  # more would be too thin for a phone
 TIMEOUT = 60.0  # seconds for one picture; the first one on a machine builds a font cache
 _DRAWING = threading.Lock()  # matplotlib takes 100 MB: on a small server one picture at a time
-_PASSED_ON = ("PATH", "HOME", "LANG", "SYSTEMROOT", "TEMP", "TMP", "TMPDIR", "USERPROFILE", "LD_LIBRARY_PATH")
 
 
 class NotInstalledError(Exception):
@@ -96,8 +95,7 @@ def draw(
         raise AttachmentError(f"No {symbol} trades in that time yet. Try again in a few minutes, or a longer time.")
     if importlib.util.find_spec("matplotlib") is None:
         raise NotInstalledError
-    environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-    environment |= {"MPLCONFIGDIR": str(cache), "MPLBACKEND": "Agg", "OPENBLAS_NUM_THREADS": "1"}
+    environment = passed_on() | {"MPLCONFIGDIR": str(cache), "MPLBACKEND": "Agg", "OPENBLAS_NUM_THREADS": "1"}
     data = chart_data(symbol, bars, orders, since=since, until=until, zone=zone) | {"theme": theme}
     question = json.dumps(data).encode()
     import subprocess  # few bots draw at all

@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import logging
-import os
 import re
 import sys
 from collections.abc import Callable, Iterable
@@ -19,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 
 from base import secrets, text
 from base.config import NETWORK
+from base.env import passed_on
 from base.kinds import ROOT
 from base.shell import pip_command
 from base.webhook import PRIVATE, NotTaken, Then, post
@@ -33,7 +33,6 @@ FIRST_PAUSE, LONGEST_PAUSE = 5.0, 600.0  # seconds between two tries
 TOLD_AFTER, GIVEN_UP_AFTER = 600.0, 86400.0  # seconds of failures
 TEST = "test"  # the key of a test alert
 TIMEOUT = 40.0  # seconds for one alert through apprise
-_PASSED_ON = ("PATH", "HOME", "LANG", "SYSTEMROOT", "TEMP", "TMP", "TMPDIR", "USERPROFILE", "LD_LIBRARY_PATH")
 WEBHOOK = ("http", "https")
 # Addresses that a browser shows and apprise understands; what they want is not our JSON.
 _APPRISES = ("discord.com", "discordapp.com", "hooks.slack.com", "ntfy.sh")
@@ -220,14 +219,13 @@ def _by_apprise(url: str, alert: Alert, *, private: bool) -> None:
     wish = {"url": url, "title": alert.headline, "body": words, "private": private}
     import subprocess  # few bots need it
 
-    names = (*_PASSED_ON, *NETWORK, *map(str.lower, NETWORK))
     try:
         done = subprocess.run(
             [sys.executable, "-m", "alerts.notify"],
             input=json.dumps(wish).encode(),
             capture_output=True,
             cwd=ROOT,
-            env={name: os.environ[name] for name in names if name in os.environ},
+            env=passed_on(*NETWORK, *map(str.lower, NETWORK)),
             timeout=TIMEOUT,
             check=False,
         )

@@ -6,6 +6,7 @@ The form of `.env` is python-dotenv's, without interpolation: a `$` in a value i
 from __future__ import annotations
 
 import io
+import os
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -16,6 +17,12 @@ if TYPE_CHECKING:
     from dotenv.parser import Binding
 
 _NAME = re.compile(r"^\s*(?:export\s+)?([A-Za-z_]\w*)", re.MULTILINE)
+_PASSED_ON = ("PATH", "HOME", "LANG", "SYSTEMROOT", "TEMP", "TMP", "TMPDIR", "USERPROFILE", "LD_LIBRARY_PATH")
+
+
+def passed_on(*more: str) -> dict[str, str]:
+    """The environment of a process that helps the bot: none of its settings, and so no secret. more: other names."""
+    return {name: os.environ[name] for name in (*_PASSED_ON, *more) if name in os.environ}
 
 
 @dataclass(frozen=True)
