@@ -103,6 +103,12 @@ class Database:
         """An INSERT of one row into a table with the column `id`, at once. Returns the id that it was given."""
         return self._run(self.engine.insert, sql, values)
 
+    def add(self, table: str, row: Any) -> int:
+        """Insert a dataclass whose fields are the table's columns; it gets a new `id`, which is returned."""
+        columns = {name: value for name, value in vars(row).items() if name != "id"}
+        marks = ", ".join("?" * len(columns))
+        return self.insert(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})", tuple(columns.values()))
+
     def _run(self, statement: Callable[[str, tuple[Any, ...]], T], sql: str, values: tuple[Any, ...]) -> T:
         with self._lock:
             if self._depth == 0:

@@ -12,7 +12,6 @@ HOUR = 3600  # seconds: the span of every volume
 REARM = 0.002  # of a level's price: how far the price has to go from it before it waits again
 WAITS = "(state <> 'done' AND (expires = 0 OR expires > ?))"
 _COLUMNS = tuple(field.name for field in fields(Level))
-_VALUES = ", ".join("?" * (len(_COLUMNS) - 1))
 # Written as five searches of an index: with 10,000 levels a look at them costs microseconds.
 _WITHIN = " UNION ALL ".join(
     f"SELECT id FROM levels WHERE symbol = :symbol AND state = {state}"
@@ -50,8 +49,7 @@ class Levels:
                 "AND direction = ? AND (kind <> 'price' OR price = ?)",
                 same,
             )
-            values = tuple(getattr(level, name) for name in _COLUMNS[1:])
-            return self._db.insert(f"INSERT INTO levels ({', '.join(_COLUMNS[1:])}) VALUES ({_VALUES})", values)
+            return self._db.add("levels", level)
 
     def of_chat(self, chat_id: int) -> list[Level]:
         """A chat's levels by coin, the highest price first, then its moves."""

@@ -20,9 +20,7 @@ class Places:
 
     def add(self, place: Place) -> int:
         """Keep a new place. Returns its number."""
-        values = tuple(getattr(place, name) for name in _COLUMNS)
-        marks = ", ".join("?" * len(_COLUMNS))
-        return self._db.insert(f"INSERT INTO places ({', '.join(_COLUMNS)}) VALUES ({marks})", values)
+        return self._db.add("places", place)
 
     def all(self) -> list[Place]:
         """Every place, oldest first."""

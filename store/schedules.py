@@ -10,7 +10,6 @@ from store.rows import Scheduled
 
 DIGEST = "digest"  # the command whose answer also brings what was held back
 _COLUMNS = tuple(field.name for field in fields(Scheduled))
-_VALUES = ", ".join("?" * (len(_COLUMNS) - 1))
 
 
 class Schedules:
@@ -21,8 +20,7 @@ class Schedules:
 
     def add(self, scheduled: Scheduled) -> int:
         """Keep a new one. Returns its number."""
-        values = tuple(getattr(scheduled, name) for name in _COLUMNS[1:])
-        return self._db.insert(f"INSERT INTO schedules ({', '.join(_COLUMNS[1:])}) VALUES ({_VALUES})", values)
+        return self._db.add("schedules", scheduled)
 
     def get(self, number: int) -> Scheduled | None:
         """The one of this number."""
