@@ -11,6 +11,7 @@ import dataclasses
 import difflib
 import os
 import re
+import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -146,6 +147,11 @@ class Settings:
     def bot_id(self) -> int:
         """The public, numeric half of the token: the key of everything kept for this bot."""
         return int(self.token.split(":", 1)[0])
+
+    @property
+    def host(self) -> str:
+        """What people are told where this copy runs: `BOT_NAME`, or the computer's name."""
+        return self.bot_name or socket.gethostname()
 
 
 _FIELDS: dict[str, Setting] = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import socket
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -145,7 +144,7 @@ class Bot:
             folder,
             self._store,
             bot_id=settings.bot_id,
-            host=settings.bot_name or socket.gethostname(),
+            host=settings.host,
             coins=lambda: self.coins,
             snapshot=self._snapshot,
             patience=patience,

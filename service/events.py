@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,9 @@ from typing import NamedTuple
 
 from base import exit_codes
 from machine import stop_requests
+from service.systemd import Notifier
+
+log = logging.getLogger(__name__)
 
 LOOK = 0.5  # seconds: how soon a stop file is noticed
 
@@ -43,3 +47,12 @@ def next_event(events: Events, folder: Path, *, meanwhile: Callable[[], object])
             meanwhile()
         else:
             return End(exit_codes.STOPPED, f"Stopping (signal {event})") if isinstance(event, int) else event
+
+
+def begin_end(end: End, notifier: Notifier) -> None:
+    """The process ends now, whatever hangs: to the log, to the service manager, and to the watch over the end."""
+    from service.watchdog import end_for_sure  # not needed before
+
+    end_for_sure(end.code)
+    notifier.stopping()
+    log.log(logging.ERROR if end.code else logging.INFO, "%s", end.message)

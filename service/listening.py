@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -68,7 +67,7 @@ class Listening:
                 on_conflict=settings.on_conflict,
                 patience=settings.conflict_patience_minutes * 60,
                 alone_here=settings.machine_wide_lock,
-                host=settings.bot_name or socket.gethostname(),
+                host=settings.host,
             ),
             drop_pending=settings.drop_pending_updates,
             now=clock,

@@ -27,7 +27,7 @@ from machine import accounts, stop_requests
 from machine.folders import FolderError, bot_folder
 from machine.holder import Holder, refusal, stop_command
 from machine.stop_requests import Signals
-from service.events import End, Events, next_event
+from service.events import End, Events, begin_end, next_event
 from service.listening import Listening
 from service.systemd import Notifier
 from store import Store
@@ -135,8 +135,6 @@ def _take(lock: InstanceLock, events: Events, notifier: Notifier, *, wait: bool)
 
 def _run(bot: Bot, lock: InstanceLock, events: Events, notifier: Notifier) -> int:
     """Start the bot, wait for a reason to stop, stop it; returns the exit code."""
-    from service.watchdog import end_for_sure
-
     bot.start()
 
     def meanwhile() -> None:
@@ -144,9 +142,7 @@ def _run(bot: Bot, lock: InstanceLock, events: Events, notifier: Notifier) -> in
 
     end = next_event(events, lock.folder, meanwhile=meanwhile)
     assert isinstance(end, End), "nothing else is reported"
-    end_for_sure(end.code)
-    notifier.stopping()
-    log.log(logging.ERROR if end.code else logging.INFO, "%s", end.message)
+    begin_end(end, notifier)
     started = time.monotonic()
     bot.stop(end.message if end.code else "")
     log.info("Stopped in %.2f s", time.monotonic() - started)

@@ -7,7 +7,6 @@ database says: another copy may have led meanwhile.
 from __future__ import annotations
 
 import logging
-import socket
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -23,12 +22,11 @@ from botapi.polling_state import ConflictState, PollingReport, PollingState
 from botapi.storage import Delivery, StoreError
 from lock import InstanceLock, LockError
 from service.app import Bot
-from service.events import End, Events, died, next_event
+from service.events import End, Events, begin_end, died, next_event
 from service.listening import Listening
 from service.metrics import Latency
 from service.state import Snapshot, State
 from service.systemd import Notifier
-from service.watchdog import end_for_sure
 from service.web import HealthServer
 from store import Store
 from store.leader import Election, Role
@@ -73,7 +71,7 @@ class Sharing:
         self._clock = Clock()
         self._owner, self._told = settings.owner_id, False
         self._unmarked: dict[int, tuple[Delivery, int | None]] = {}  # sent by an earlier leader here, and not marked
-        host = settings.bot_name or socket.gethostname()
+        host = settings.host
         self._election = Election(
             lambda name: Server(settings.database_url, bot_id=settings.bot_id, name=name),
             self._open,
@@ -123,7 +121,7 @@ class Sharing:
             event = next_event(self._events, self._lock.folder, meanwhile=meanwhile)
         standby.worker.stop()
         if isinstance(event, End):
-            self._ends(event)
+            begin_end(event, self._notifier)
             standby.state.end(event.message if event.code else "")
         self._told = standby.told
         return event
@@ -160,7 +158,7 @@ class Sharing:
         while not isinstance(event, Lost | End):
             event = next_event(self._events, self._lock.folder, meanwhile=meanwhile)
         if isinstance(event, End):
-            self._ends(event)
+            begin_end(event, self._notifier)
             bot.stop(event.message if event.code else "")
         else:
             log.warning("This copy leads no longer. %s", event.why)
@@ -168,11 +166,6 @@ class Sharing:
             self._owner, self._told = bot.access.owner_id, bot.owner.told_of_trouble
             self._unmarked = dict(bot.outbox.marks.waiting)
         return event
-
-    def _ends(self, end: End) -> None:
-        end_for_sure(end.code)
-        self._notifier.stopping()
-        log.log(logging.ERROR if end.code else logging.INFO, "%s", end.message)
 
 
 class Standby:
@@ -191,7 +184,7 @@ class Standby:
         self.worker = Worker("standby", self.step)
         self.told, self.may_tell = told, False
         self._lock, self._election, self._events, self._owner = lock, election, events, owner
-        self._host = settings.bot_name or socket.gethostname()
+        self._host = settings.host
         self._telegram = Telegram(settings.token, settings.api_url)
         self._check_lock_at = time.monotonic() + CHECK_LOCK_EVERY
         self._tell_at = 0.0  # not before, by the monotonic clock
