@@ -40,10 +40,11 @@ Machine = Callable[..., BotProcess]
 
 
 @pytest.fixture
-def url(own_database: str) -> str:
-    """A database without a table."""
+def url(own_database: str) -> Iterator[str]:
+    """A database without a table, also afterwards: what a test made there would disturb the next ones."""
     serverkit.empty(own_database, anew=True)
-    return own_database
+    yield own_database
+    serverkit.empty(own_database, anew=True)
 
 
 @pytest.fixture
