@@ -245,3 +245,6 @@ def _is_amount(word: str) -> bool:
     except Unreadable:
         return False
     return True
+
+
+Run = Callable[[Context, Update, list[str]], list[Reply]]  # a command; may raise Unreadable

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -10,13 +10,12 @@ from alerts.export import MOST_ALERTS, MOST_CANDLES
 from base import text, typed
 from base.typed import Unreadable
 from botapi.updates import Update
-from commands.context import Context, Reply, Usage
+from commands.context import Context, Reply, Run, Usage
 from commands.markets import BUSY, files_wait
 from commands.settings import SIDES, UNSIZED, described, level_of
 from store.rows import MARKED, MONITORS, Chat
 from venues.trades import BAR_SECONDS
 
-Run = Callable[[Context, Update, list[str]], list[Reply]]
 WHAT = ("alerts", "candles", "settings", "all")
 SHORTEST, LONGEST = 3600.0, 30 * 86400.0  # seconds; alerts and candles are kept for 30 days
 PART = 3500  # characters of one message with settings

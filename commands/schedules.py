@@ -12,12 +12,11 @@ from alerts.digest import DAY, Digests
 from base import schedules, text, zones
 from base.typed import Unreadable
 from botapi.updates import Update
-from commands.context import Button, Context, Keyboard, Reply, Usage, run_button
+from commands.context import Button, Context, Keyboard, Reply, Run, Usage, run_button
 from store.rows import Chat, Scheduled
 from store.schedules import DIGEST
 
 T = TypeVar("T")
-Run = Callable[[Context, Update, list[str]], list[Reply]]
 Shown = Mapping[str, tuple[str, Run]]  # what may be scheduled: by each of its names, the command's name and function
 
 MOST = 20  # in a chat

@@ -5,7 +5,6 @@ The commands are functions in the modules beside this one; dispatch.py finds the
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from botapi.updates import Update
@@ -23,10 +22,8 @@ from commands import (
     settings,
     times,
 )
-from commands.context import Context, Reply, Usage
+from commands.context import Context, Reply, Run, Usage
 from store.rows import MONITORS
-
-Run = Callable[[Context, Update, list[str]], list[Reply]]
 
 # What people type for something that has another name here.
 SYNONYMS = {

@@ -95,11 +95,7 @@ class Bot:
                 no_rights=lambda chat_id: pause(store, chat_id, now=now()),
             ),
             compose=lambda delivery: compose(store, delivery, now=now()),
-            attachments=makers(
-                store,
-                self._lock.folder,
-                now=now,
-            ),
+            attachments=makers(store, self._lock.folder, now=now),
         )
         self.owner = OwnerMessages(store, self.access, self.outbox, self.telegram, now)
         self.coins = Coins(store, settings.symbols)
