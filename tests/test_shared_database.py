@@ -258,8 +258,9 @@ def test_a_copy_that_stands_by_does_nothing_and_says_so_everywhere(
     two.wait_output(f"{WAITS} one (pid {one.pid})")
     two.wait_output("Status page")
     assert healthz(port) == "ok\nStanding by while another copy polls\n"
-    sim.wait(lambda: "Standing by" in run(machine, "status"), what="a status that says so")
+    sim.wait(lambda: "leads since" in run(machine, "status"), what="a status with the copies")
     status = run(machine, "status")
+    assert "Standing by" in status
     assert f"one (pid {one.pid}) leads since" in status
     assert f"two (pid {two.pid}) stands by since" in status
     assert json.loads(run(machine, "status", "--json"))["copies"][0]["host"] == "one"
