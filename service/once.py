@@ -8,11 +8,11 @@ sent twice.
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from base import exit_codes, text
 from base.config import Settings
@@ -22,9 +22,12 @@ from botapi.errors import TelegramError, TokenRefused
 from botapi.outage import REFUSALS, REFUSED_REST
 from botapi.poller import Poller
 from botapi.polling_state import PollingState
-from monitors import ROUND_BEGAN, ROUND_WANTED, Jobs
+from monitors import ROUND_BEGAN, ROUND_WANTED
 from service import state
 from store import Store
+
+if TYPE_CHECKING:
+    from service.app import Bot
 
 log = logging.getLogger(__name__)
 
@@ -43,67 +46,61 @@ def for_a_round(settings: Settings) -> Settings:
     return replace(settings, stale_after_minutes=max(settings.stale_after_minutes, STALE_AFTER))
 
 
-def alone(
-    jobs: Jobs,
-    telegram: Telegram,
-    poller: Poller,
-    *,
-    pause: Pause,
-    refused: threading.Event,
-    send_elsewhere: Callable[[], float] = lambda: 1.0,
-    monotonic: Callable[[], float] = time.monotonic,
-) -> int:
+def alone(bot: Bot, *, pause: Pause) -> int:
     """Check the markets and read commands once, then deliver all that waits; returns the exit code.
-
-    refused: the token is refused. send_elsewhere: sends one alert to each other place; 0 when there may be more.
 
     What cannot be delivered in time stays in the store for the next round.
     """
-    began, store, outbox, watchers = monotonic(), jobs.store, jobs.outbox, jobs.watchers
-    error = _refusal(telegram, pause)  # this also tells the time, and cron must not hide a revoked token
+    began, store, jobs, watchers = time.monotonic(), bot.jobs.store, bot.jobs, bot.watchers
+    error = _refusal(bot.telegram, pause)  # this also tells the time, and cron must not hide a revoked token
     if error:
-        refused.set()
+        bot.refused.set()
         log.error("%s. %s.", error.says, error.remedy)
-    reading = not error and _unread(telegram, pause)
+    reading = not error and _unread(bot.telegram, pause)
     if reading:
-        poller.start()
+        bot.poller.start()
     for watcher in (watchers.liquidations, watchers.funding, watchers.wallets):
         watcher.tick()
     jobs.check_spot()
-    settled = monotonic() + SETTLE
-    while watchers.whales.unfinished() and monotonic() < settled and not pause(LOOK_AGAIN):
+    settled = time.monotonic() + SETTLE
+    while watchers.whales.unfinished() and time.monotonic() < settled and not pause(LOOK_AGAIN):
         jobs.check_spot()
-    while reading and _reads(poller) and monotonic() - began < READ_TIME and not pause(0.05):
+    while reading and _reads(bot.poller) and time.monotonic() - began < READ_TIME and not pause(0.05):
         pass
     if reading:
-        poller.stop(2.0)
+        bot.poller.stop(2.0)
     before = len(store.pending())
     if not error:
-        outbox.start()
-    while not error and store.pending() and monotonic() - began < ROUND_TIME and not pause(0.05):
-        if refused.is_set():
-            refused.clear()
-            if _refusal(telegram, pause):
-                refused.set()
-                break
-            outbox.try_again()
-            pause(LOOK_AGAIN)
-        elif outbox.unreachable_since() is not None:
-            break
-    while send_elsewhere() == 0 and monotonic() - began < ROUND_TIME:
+        _deliver(bot, pause, until=began + ROUND_TIME)
+    while bot.places.step() == 0 and time.monotonic() - began < ROUND_TIME:
         pass
     left = len(store.pending())
-    outbox.stop(1.0)
-    took = text.duration(monotonic() - began)
+    bot.outbox.stop(1.0)
+    took = text.duration(time.monotonic() - began)
     if left:
         why, code = "Telegram cannot be reached. Check the internet connection", exit_codes.UNAVAILABLE
-        if refused.is_set():
+        if bot.refused.is_set():
             why, code = "the token in .env is not valid", exit_codes.TOKEN_REFUSED
         waiting = text.count(left, "message")
         log.error("Checked in %s, but %s. Not delivered: %s, kept for the next round.", took, why, waiting)
         return code
     log.info("Checked and delivered in %s: %s", took, text.count(before, "message"))
-    return exit_codes.TOKEN_REFUSED if refused.is_set() else exit_codes.STOPPED
+    return exit_codes.TOKEN_REFUSED if bot.refused.is_set() else exit_codes.STOPPED
+
+
+def _deliver(bot: Bot, pause: Pause, *, until: float) -> None:
+    """Send all that waits, until that time, or until Telegram is away or refuses the token."""
+    bot.outbox.start()
+    while bot.jobs.store.pending() and time.monotonic() < until and not pause(0.05):
+        if bot.refused.is_set():
+            bot.refused.clear()
+            if _refusal(bot.telegram, pause):
+                bot.refused.set()
+                return
+            bot.outbox.try_again()
+            pause(LOOK_AGAIN)
+        elif bot.outbox.unreachable_since() is not None:
+            return
 
 
 def _unread(telegram: Telegram, pause: Pause) -> bool:
@@ -140,7 +137,6 @@ def beside(
     since: float,
     patience: float,
     pause: Pause,
-    monotonic: Callable[[], float] = time.monotonic,
 ) -> int:
     """Wait until the running bot has finished a round that began after `since` and sent its alerts.
 
@@ -148,8 +144,8 @@ def beside(
     """
     log.info("The bot is already running: waiting for its next round")
     store.set_value(ROUND_WANTED, str(since))
-    ends_at = monotonic() + patience
-    while monotonic() < ends_at:
+    ends_at = time.monotonic() + patience
+    while time.monotonic() < ends_at:
         if float(store.value(ROUND_BEGAN) or 0) > since and not store.pending():
             log.info("It has just checked and delivered. Nothing was left to do.")
             return exit_codes.STOPPED

@@ -173,10 +173,7 @@ def _one_round(
             if store is not None:
                 bot = load(store, listen(store, clock=clock), clock=clock)
                 bot.serve()
-                elsewhere = bot.places.step
-                return once.alone(
-                    bot.jobs, bot.telegram, bot.poller, pause=pause, refused=bot.refused, send_elsewhere=elsewhere
-                )
+                return once.alone(bot, pause=pause)
     elif not lock.same_folder:
         print(refusal(lock.holder(), lock.bot_id, lock.name), file=sys.stderr)
         print("It uses another folder: --once needs the same DATA_DIR as the running bot.", file=sys.stderr)
