@@ -110,10 +110,10 @@ class Outbox:
             self._queues.hold_until = 0.0
         self.wake()
 
-    def stop(self, timeout: float, *, last_answers: float = LAST_ANSWERS) -> None:
+    def stop(self, timeout: float) -> None:
         """Send the answers that are due, for at most `timeout` seconds; then begin nothing more.
 
-        A send in flight gets `last_answers` seconds: what Telegram took and nobody marked would be sent again.
+        A send in flight gets LAST_ANSWERS seconds: what Telegram took and nobody marked would be sent again.
         """
         self._draining = True
         started = self._workers[: self._started]
@@ -123,7 +123,7 @@ class Outbox:
             self._given_back.wait_for(lambda: not self._busy(), timeout)
         for worker in started:
             worker.stop()
-        deadline = self._monotonic() + last_answers
+        deadline = self._monotonic() + LAST_ANSWERS
         for worker in started:
             worker.join(max(0.0, deadline - self._monotonic()))
 

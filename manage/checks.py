@@ -62,8 +62,9 @@ def python() -> list[Finding]:
     return [Finding("Python", "ok", f"{version}, {sys.executable}{where}")]
 
 
-def packages(requirements: Path = ROOT / "requirements.txt") -> Iterator[Finding]:
+def packages() -> Iterator[Finding]:
     """Installed versions against requirements.txt; an optional package that is missing is only named."""
+    requirements = ROOT / "requirements.txt"
     wanted = re.findall(r"^([\w.-]+)\s*~=\s*([\d.]+)", read(requirements), re.MULTILINE)
     install = ", then: ".join(installing())
     good, missing = [], []

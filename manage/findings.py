@@ -35,12 +35,7 @@ class Finding:
 Check = Callable[[], Iterable[Finding]]
 
 
-def at_once(
-    questions: Mapping[str, Callable[[], T]],
-    *,
-    deadline: float,
-    monotonic: Callable[[], float] = time.monotonic,
-) -> dict[str, T | Exception]:
+def at_once(questions: Mapping[str, Callable[[], T]], *, deadline: float) -> dict[str, T | Exception]:
     """Ask all questions at the same time: name -> answer, or the exception it ended with.
 
     One that has not ended after `deadline` seconds is left alone (its thread ends with the process) and counts as
@@ -56,11 +51,11 @@ def at_once(
 
     for name, question in questions.items():
         threading.Thread(target=ask, args=(name, question), name=name, daemon=True).start()
-    ends_at = monotonic() + deadline
+    ends_at = time.monotonic() + deadline
     got: dict[str, T | Exception] = {}
     while len(got) < len(questions):
         try:
-            name, answer = answers.get(timeout=max(0.0, ends_at - monotonic()))
+            name, answer = answers.get(timeout=max(0.0, ends_at - time.monotonic()))
         except queue.Empty:
             break
         got[name] = answer

@@ -57,9 +57,8 @@ class Instance:
         )
 
 
-def look(settings: Settings, *, now: float | None = None) -> Instance:
+def look(settings: Settings) -> Instance:
     """See who runs this bot. Never tries the lock, so no start can fail by it, and makes no folder."""
-    now = time.time() if now is None else now
     folder = find_folder(settings.bot_id, settings.data_dir)
     holder = _holder(settings, folder)
     # The process knows best: it may have other settings, or see other folders than this one does.
@@ -70,7 +69,7 @@ def look(settings: Settings, *, now: float | None = None) -> Instance:
     if theirs is not None and theirs != folder and str(theirs).isprintable():
         folder, holder = theirs, _holder(settings, theirs) or holder
     written, seen_at = state.read(folder) or {}, state.seen_at(folder)
-    current = holder is not None and _is_its_own(written, holder, seen_at, now=now)
+    current = holder is not None and _is_its_own(written, holder, seen_at)
     return Instance(
         bot_id=settings.bot_id,
         holder=holder,
@@ -86,10 +85,10 @@ def _holder(settings: Settings, folder: Path) -> Holder | None:
     return InstanceLock(folder, settings.token, machine_wide=settings.machine_wide_lock).holder()
 
 
-def _is_its_own(status: Mapping[str, Any], holder: Holder, seen_at: float, *, now: float) -> bool:
+def _is_its_own(status: Mapping[str, Any], holder: Holder, seen_at: float) -> bool:
     """Whether the running bot wrote this, and not a killed one before it, which had the same pid in a container."""
     if not isinstance(status.get("written_at"), int | float):
         return False
     if holder.pid is None:  # in another container: only the time shows it
-        return now - seen_at < state.FRESH
+        return time.time() - seen_at < state.FRESH
     return status.get("pid") == holder.pid and seen_at >= (holder.since or 0) - 2

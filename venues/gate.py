@@ -35,7 +35,7 @@ GOLD_COINS = ("PAXG", "XAUT")  # coins among the metals
 
 
 class Gate(Venue):
-    """Gate perpetuals. clock: monotonic seconds."""
+    """Gate perpetuals."""
 
     name = "gate"
     venue = "Gate"
@@ -45,11 +45,10 @@ class Gate(Venue):
         base_url: str,
         *,
         deadline: float = 15.0,
-        clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
     ) -> None:
         super().__init__(Host(base_url, deadline=deadline, words=_words), now)
-        self._contracts = Contracts(self._read_contracts, clock)
+        self._contracts = Contracts(self._read_contracts)
 
     def liquidations(
         self, symbols: Collection[str], *, since_ms: int | None, worth: Worth = worth_nothing

@@ -35,13 +35,13 @@ class Kraken(Venue):
     the ids show what is new (id 0: not known yet).
     """
 
+    name = "kraken"
     venue = "Kraken"
     request_seconds = 1.5  # two thirds of the limit: with a tenth of it ten coins would take longer than a minute
     _NAMES = {"BTC": "XBT", "DOGE": "XDG"}
 
-    def __init__(self, base_url: str, *, name: str = "kraken", deadline: float = 15.0, spacing: float = 0.0) -> None:
+    def __init__(self, base_url: str, *, deadline: float = 15.0, spacing: float = 0.0) -> None:
         super().__init__(Host(base_url, deadline=deadline, spacing=spacing))
-        self.name = name
         self._parser = TradeParser(self.host, self.venue, _kraken_fields, id_at=6, overlaps=True)
 
     def head(self, symbol: str) -> str:

@@ -6,6 +6,7 @@ of a contract without a known multiplier are unreadable, never guessed at.
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -175,7 +176,9 @@ class Contracts:
     read: asks the venue for them and the time, unix ms; raises SourceError. clock: monotonic seconds.
     """
 
-    def __init__(self, read: Callable[[], tuple[dict[str, Contract], int]], clock: Callable[[], float]) -> None:
+    def __init__(
+        self, read: Callable[[], tuple[dict[str, Contract], int]], clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._read = read
         self._clock = clock
         self._known: dict[str, Contract] = {}

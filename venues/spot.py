@@ -252,12 +252,12 @@ class CoinbaseExchange(_CountedTrades):
     product is 404, a delisted one 400. "REST rate limits": 10 requests a second.
     """
 
+    name = "coinbase"
     venue = "Coinbase"
     request_seconds = 1.0
 
-    def __init__(self, base_url: str, *, name: str = "coinbase", deadline: float = 15.0) -> None:
+    def __init__(self, base_url: str, *, deadline: float = 15.0) -> None:
         super().__init__(Host(base_url, deadline=deadline))
-        self.name = name
         self._parser = TradeParser(self.host, self.venue, _coinbase_fields, id_at="trade_id", overlaps=True)
 
     def page(self, symbol: str, cursor: str) -> Page:

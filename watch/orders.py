@@ -5,7 +5,7 @@ afterwards. The tape does not say which fills belong together: what is added up 
 several of the same side and moment. The rule, for one coin at one venue, by the venue's own times only:
 
 - A fill of at least `threshold / 1000` US dollars matters. Only a fill that matters opens a cluster for its side.
-- The cluster's window ends `gap_ms` after its last fill that matters, and at most `span_ms` after its first.
+- The cluster's window ends GAP_MS after its last fill that matters, and at most SPAN_MS after its first.
 - Every fill of the same side inside the window is counted. One that matters also extends the window; a smaller one
   does not, so a flow of small fills alone never makes an alert, however dense it is.
 - Fills of the other side neither count nor end anything: each side has its own cluster.
@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from venues.trades import Trade
 
 MATTERS = 1 / 1000  # share of the threshold: a fill of this size opens or extends a cluster
+GAP_MS, SPAN_MS = 100, 1000  # see above
 SETTLE_MS = 1000  # how far the venue's clock must be past the last fill at the head of a feed
 SHARE_OF_DAY = 0.0005
 LEAST, MOST = 100_000.0, 5_000_000.0  # US dollars
@@ -64,10 +65,8 @@ class Order:
 class Clusterer:
     """Puts the fills of one coin at one venue together. Feed them in the venue's order, each once."""
 
-    def __init__(self, *, threshold: float, gap_ms: int = 100, span_ms: int = 1000) -> None:
+    def __init__(self, *, threshold: float) -> None:
         self.threshold = threshold  # US dollars; a change applies to the trades fed after it
-        self._gap = gap_ms
-        self._span = span_ms
         self._open: dict[str, Order] = {}
         self._next_id = 0
         self._from: dict[str, int] = {}
@@ -84,7 +83,7 @@ class Clusterer:
         if self._from:
             trades = self._not_counted_before(trades)
         matters = self.threshold * MATTERS
-        gap, span, clusters = self._gap, self._span, self._open
+        gap, span, clusters = GAP_MS, SPAN_MS, self._open
         closed: list[Order] = []
         earliest, latest = self._window()
         for trade in trades:
@@ -137,7 +136,7 @@ class Clusterer:
         silent = [
             cluster
             for cluster in self._open.values()
-            if cluster.settled and venue_ms >= cluster.last.at_ms + max(SETTLE_MS, self._gap)
+            if cluster.settled and venue_ms >= cluster.last.at_ms + max(SETTLE_MS, GAP_MS)
         ]
         for cluster in self._open.values():
             cluster.settled = True
@@ -174,7 +173,7 @@ class Clusterer:
         clusters = self._open.values()
         if not clusters:
             return float("-inf"), float("inf")
-        return max(c.first.at_ms for c in clusters) - self._gap, min(c.close_at for c in clusters)
+        return max(c.first.at_ms for c in clusters) - GAP_MS, min(c.close_at for c in clusters)
 
     def _close(self, clusters: Iterable[Order]) -> list[Order]:
         closed = sorted(clusters, key=lambda cluster: cluster.first.trade_id)
