@@ -55,8 +55,10 @@ def _binance(market: Market, path: str, request: Request) -> Answer:
         return _binance_trades(market, params)
     if path == "/api/v3/klines":
         return _binance_klines(market, params)
-    if path not in ("/api/v3/ticker/24hr", "/api/v3/exchangeInfo"):
+    if path not in ("/api/v3/ticker/24hr", "/api/v3/ticker/bookTicker", "/api/v3/exchangeInfo"):
         return html_answer(404)
+    if "symbol" in params and "symbols" in params:
+        return _binance_error(-1128, "Combination of optional parameters invalid.")
     try:
         names = json.loads(str(params["symbols"])) if "symbols" in params else None
     except ValueError:
@@ -74,8 +76,11 @@ def _binance(market: Market, path: str, request: Request) -> Answer:
         limit = {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": _WEIGHT}
         now = int(time.time() * 1000)
         return json_answer({"timezone": "UTC", "serverTime": now, "rateLimits": [limit], "symbols": rows})
-    tickers = [_binance_ticker(market, symbol) for symbol in symbols]
-    return _weighed(market, 2, tickers[0] if "symbol" in params else tickers)
+    ticker, weight = _binance_ticker, 2
+    if path == "/api/v3/ticker/bookTicker":
+        ticker, weight = _binance_book, 2 if "symbol" in params else 4
+    tickers = [ticker(market, symbol) for symbol in symbols]
+    return _weighed(market, weight, tickers[0] if "symbol" in params else tickers)
 
 
 def _weighed(market: Market, weight: int, body: Any) -> Answer:
@@ -165,6 +170,12 @@ def _binance_ticker(market: Market, symbol: str) -> dict[str, Any]:
     }
 
 
+def _binance_book(market: Market, symbol: str) -> dict[str, Any]:
+    bid, ask = market.book("binance", symbol)
+    book = {"bidPrice": bid, "bidQty": 1.5, "askPrice": ask, "askQty": 2.5}
+    return {"symbol": f"{symbol}USDT"} | {name: f"{number:.8f}" for name, number in book.items()}
+
+
 def _binance_error(code: int, words: str) -> Answer:
     return json_answer({"code": code, "msg": words}, status=400)
 
@@ -181,6 +192,8 @@ def _coinbase(market: Market, path: str, request: Request) -> Answer:
         price, volume = market.prices[symbol], market.volumes[symbol] / 4
         numbers = {"open": price, "high": price, "low": price, "last": price, "volume": volume / price}
         return json_answer({name: f"{number:.8f}" for name, number in numbers.items()})
+    if parts[2] == "ticker":
+        return json_answer(_coinbase_ticker(market, symbol))
     if parts[2] != "trades":
         return error_answer("coinbase", 404)
     try:
@@ -212,20 +225,30 @@ def _coinbase(market: Market, path: str, request: Request) -> Answer:
     return json_answer(rows, headers=pages)
 
 
+def _coinbase_ticker(market: Market, symbol: str) -> dict[str, Any]:
+    bid, ask = market.book("coinbase", symbol)
+    price, newest = market.prices[symbol], market.newest("coinbase", symbol, 1)
+    numbers = {"ask": ask, "bid": bid, "volume": market.volumes[symbol] / 4 / price, "price": price, "size": 0.01}
+    at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    ticker: dict[str, Any] = {"trade_id": newest[-1].id if newest else 1, "time": at}
+    return ticker | {name: f"{number:.8f}".rstrip("0").rstrip(".") for name, number in numbers.items()}
+
+
 def _kraken(market: Market, path: str, request: Request) -> Answer:
     params = request.params
     if path not in ("/0/public/Trades", "/0/public/Ticker"):
         return json_answer({"error": ["EGeneral:Unknown method"]})
     pairs = {symbol: _KRAKEN.get(symbol, (f"{symbol}USD",) * 2) for symbol in market.volumes}
-    asked = str(params.get("pair", ""))
-    found = next((symbol for symbol, names in pairs.items() if asked in names), None)
-    if found is None or not market.knows("kraken", found):
+    asked = str(params.get("pair", "")).split(",")
+    named = [next((symbol for symbol, names in pairs.items() if pair in names), None) for pair in asked]
+    known = [symbol for symbol in named if symbol is not None and market.knows("kraken", symbol)]
+    if len(known) < len(asked) or (len(asked) > 1 and path != "/0/public/Ticker"):
         return error_answer("kraken", 404)
-    key = pairs[found][1]
     if path == "/0/public/Ticker":
-        price, volume = f"{market.prices[found]:.5f}", f"{market.volumes[found] / 20 / market.prices[found]:.8f}"
-        ticker = {"c": [price, "0.01"], "v": [volume, volume], "p": [price, price], "t": [9000, 9000], "o": price}
-        return json_answer({"error": [], "result": {key: ticker}})
+        tickers = {pairs[symbol][1]: _kraken_ticker(market, symbol) for symbol in known}
+        return json_answer({"error": [], "result": tickers})
+    (found,) = known
+    key = pairs[found][1]
     try:
         count = min(max(int(str(params.get("count", "1000"))), 1), 1000)
         since = int(str(params["since"])) if "since" in params else None
@@ -255,6 +278,13 @@ def _kraken(market: Market, path: str, request: Request) -> Answer:
     ]
     last = _ns(trades[-1]) if trades else since or 0
     return json_answer({"error": [], "result": {key: rows, "last": str(last)}})
+
+
+def _kraken_ticker(market: Market, symbol: str) -> dict[str, Any]:
+    price, volume = f"{market.prices[symbol]:.5f}", f"{market.volumes[symbol] / 20 / market.prices[symbol]:.8f}"
+    bid, ask = (f"{number:.5f}" for number in market.book("kraken", symbol))
+    ticker: dict[str, Any] = {"a": [ask, "2", "2.000"], "b": [bid, "1", "1.000"], "c": [price, "0.01"]}
+    return ticker | {"v": [volume, volume], "p": [price, price], "t": [9000, 9000], "o": price}
 
 
 def _ns(trade: Trade) -> int:

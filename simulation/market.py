@@ -87,6 +87,7 @@ class Market:
         self._calls: deque[MarketCall] = deque(maxlen=50_000)
         self._tapes: dict[tuple[str, str], _Tape] = {}
         self._weight = (0, 0)
+        self.books: dict[tuple[str, str], tuple[float, float]] = {}  # (venue, symbol): best bid and ask, where set
         self.past: dict[str, list[Past]] = {}  # by symbol: Binance's candles from before the simulator
 
     @property
@@ -205,6 +206,11 @@ class Market:
     def knows(self, venue: str, symbol: str | None) -> bool:
         """Whether the venue has a market for the coin."""
         return symbol in self.volumes and (venue, symbol) not in self.delisted
+
+    def book(self, venue: str, symbol: str) -> tuple[float, float]:
+        """The best bid and the best ask; 0.01 % apart where a test sets nothing else."""
+        venue, price = "binance" if venue == "binance_api" else venue, self.prices[symbol]
+        return self.books.get((venue, symbol), (price * 0.99995, price * 1.00005))
 
     def weigh(self, weight: int) -> int:
         """Add to Binance's request weight; returns the sum of this minute."""

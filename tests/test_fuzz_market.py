@@ -154,6 +154,7 @@ def pages(source: SpotVenue) -> list[Callable[[], Any]]:
         lambda: source.page("BTC", source.head("BTC")),
         lambda: source.at("BTC", 1_790_000_000_000),
         lambda: source.volume_usd(["BTC", "ETH"]),
+        lambda: source.quotes(["BTC", "ETH"]),
     ]
 
 

@@ -831,6 +831,8 @@ def test_binance_pages_by_an_inclusive_id_and_shows_gaps(sim: Simulator) -> None
         ("/api/v3/aggTrades", {"symbol": "BTCUSDT", "fromId": "x"}, -1100),
         ("/api/v3/aggTrades", {}, -1102),
         ("/api/v3/ticker/24hr", {"symbols": '["BTCUSDT","NOPEUSDT"]'}, -1121),
+        ("/api/v3/ticker/bookTicker", {"symbols": '["NOPEUSDT"]'}, -1121),
+        ("/api/v3/ticker/bookTicker", {"symbol": "BTCUSDT", "symbols": '["BTCUSDT"]'}, -1128),
     ],
 )
 def test_binance_words_its_refusals(sim: Simulator, path: str, params: dict[str, object], code: int) -> None:
@@ -846,6 +848,29 @@ def test_binance_gives_volume_and_symbols(sim: Simulator) -> None:
     assert info["symbols"][0]["baseAsset"] == "SOL"
     assert market(sim, "binance", "/api/v3/ping")[:2] == (200, {})
     assert abs(market(sim, "binance", "/api/v3/time")[1]["serverTime"] / 1000 - time.time()) < 5
+
+
+def test_each_spot_venue_shows_its_best_bid_and_ask_in_its_own_form(sim: Simulator) -> None:
+    for venue in ("binance", "coinbase", "kraken"):
+        sim.market.books[venue, "BTC"] = (77_000.0, 77_000.01)
+    path = "/api/v3/ticker/bookTicker"
+    _, one, headers = market(sim, "binance", path, symbol="BTCUSDT")
+    assert (one["bidPrice"], one["askPrice"], headers["X-MBX-USED-WEIGHT-1M"]) == (
+        "77000.00000000",
+        "77000.01000000",
+        "2",
+    )
+    _, two, headers = market(sim, "binance", path, symbols='["BTCUSDT","ETHUSDT"]')
+    assert [row["symbol"] for row in two] == ["BTCUSDT", "ETHUSDT"]
+    assert headers["X-MBX-USED-WEIGHT-1M"] == "6", "several have a weight of 4"
+    ticker = market(sim, "coinbase", "/products/BTC-USD/ticker")[1]
+    assert (ticker["bid"], ticker["ask"]) == ("77000", "77000.01")
+    assert market(sim, "coinbase", "/products/NOPE-USD/ticker")[:2] == (404, {"message": "NotFound"})
+    result = market(sim, "kraken", "/0/public/Ticker", pair="XBTUSD,ETHUSD")[1]["result"]
+    assert list(result) == ["XXBTZUSD", "XETHZUSD"]
+    assert (result["XXBTZUSD"]["b"][0], result["XXBTZUSD"]["a"][0]) == ("77000.00000", "77000.01000")
+    unknown = market(sim, "kraken", "/0/public/Ticker", pair="XBTUSD,NOPEUSD")[1]
+    assert unknown == {"error": ["EQuery:Unknown asset pair"]}, "one unknown pair spoils the answer"
 
 
 def test_coinbase_is_newest_first_pages_down_and_names_the_makers_side(sim: Simulator) -> None:

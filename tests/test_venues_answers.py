@@ -20,7 +20,7 @@ from venues.kraken import Kraken
 from venues.okx import Okx
 from venues.perpetuals import Liquidation, Rate, Reading, checked_liquidation, checked_rate
 from venues.spot import PAGE_ROWS, BinanceSpot, CoinbaseExchange
-from venues.trades import SourceError, number
+from venues.trades import Quote, SourceError, number
 
 MANY = max(10, settings().max_examples // 4)
 WALLET = "0x" + "12" * 20
@@ -171,6 +171,46 @@ def test_a_volume_is_that_of_the_quote_currency(host: Canned) -> None:
     assert BinanceSpot(host.url).volume_usd(["BTC"]) == {"BTC": 2500.5}
     assert CoinbaseExchange(host.url).volume_usd(["BTC"]) == {"BTC": 70.0}
     assert Kraken(host.url).volume_usd(["BTC"]) == {"BTC": 70.0}
+
+
+def test_a_quote_is_the_best_bid_and_ask_of_each_coin(host: Canned) -> None:
+    host.answers = {
+        "bookTicker": [
+            {"symbol": "BTCUSDT", "bidPrice": "70000.10000000", "bidQty": "1", "askPrice": "70000.2", "askQty": "2"},
+            {"symbol": "1000SATSUSDT", "bidPrice": "0.0002", "bidQty": "1", "askPrice": "0.0003", "askQty": "2"},
+            {"symbol": "OTHER", "bidPrice": "1", "askPrice": "2"},
+        ],
+        "ticker": {"ask": "70000.2", "bid": "70000.1", "price": "70000", "size": "1", "volume": "9", "trade_id": 5},
+        "Ticker": {
+            "error": [],
+            "result": {
+                "XXBTZUSD": {"a": ["70000.2", "1", "1.0"], "b": ["70000.1", "2", "2.0"]},
+                "XDGUSD": {"a": ["0.2", "1", "1.0"], "b": ["0.1", "2", "2.0"]},
+            },
+        },
+    }
+    bitcoin = Quote(70_000.1, 70_000.2)
+    assert BinanceSpot(host.url).quotes(["BTC", "SATS"]) == {
+        "BTC": bitcoin,
+        "SATS": Quote(0.0002 / 1000, 0.0003 / 1000),
+    }
+    assert host.requests[-1].params == {"symbols": '["BTCUSDT","1000SATSUSDT"]'}
+    assert CoinbaseExchange(host.url).quotes(["BTC"]) == {"BTC": bitcoin}
+    assert Kraken(host.url).quotes(["BTC", "DOGE", "ETH"]) == {"BTC": bitcoin, "DOGE": Quote(0.1, 0.2)}
+    assert host.requests[-1].params == {"pair": "XBTUSD,XDGUSD,ETHUSD"}
+
+
+@pytest.mark.parametrize(
+    ("bid", "ask"), [("0.00000000", "1"), ("1", "0.0"), ("2", "1"), ("x", "1"), (1, 2), (None, "1")]
+)
+def test_an_empty_or_impossible_book_has_no_quote(host: Canned, bid: Any, ask: Any) -> None:
+    host.answers = {
+        "bookTicker": [{"symbol": "BTCUSDT", "bidPrice": bid, "askPrice": ask}],
+        "ticker": {"bid": bid, "ask": ask},
+        "Ticker": {"error": [], "result": {"XXBTZUSD": {"b": [bid, "1", "1"], "a": [ask, "1", "1"]}}},
+    }
+    for venue in (BinanceSpot(host.url), CoinbaseExchange(host.url), Kraken(host.url)):
+        assert venue.quotes(["BTC"]) == {}
 
 
 # Liquidations

@@ -212,6 +212,29 @@ def test_volumes_leave_out_coins_the_venue_does_not_know(sim: Simulator, feed: s
     assert volumes["BTC"] > 1e7
 
 
+@pytest.mark.parametrize("feed", FEEDS)
+def test_quotes_of_several_coins_are_asked_for_where_trades_are_read(sim: Simulator, feed: str) -> None:
+    sim.market.books[feed, "DOGE"] = (0.1699, 0.1701)
+    quotes = FEEDS[feed](sim.market_url(feed)).quotes(["BTC", "ETH", "DOGE", "SOL"])
+    assert set(quotes) == {"BTC", "ETH", "DOGE", "SOL"}
+    assert quotes["DOGE"] == (0.1699, 0.1701)
+    sim.market.delisted.add((feed, "DOGE"))
+    with pytest.raises(UnknownSymbol):
+        FEEDS[feed](sim.market_url(feed)).quotes(["DOGE"])
+
+
+def test_two_threads_keep_krakens_distance_between_two_requests(sim: Simulator) -> None:
+    kraken = Kraken(sim.market_url("kraken"), spacing=0.2)
+    asking = [threading.Thread(target=kraken.quotes, args=(["BTC"],)) for _ in range(4)]
+    for thread in asking:
+        thread.start()
+    for thread in asking:
+        thread.join(10)
+    at = [call.at for call in sim.market.calls if call.venue == "kraken"]
+    assert len(at) == 4
+    assert at[-1] - at[0] >= 0.5
+
+
 @pytest.mark.parametrize("feed", ["binance", "kraken"])
 def test_a_time_can_be_looked_up(sim: Simulator, feed: str) -> None:
     now = int(time.time() * 1000)

@@ -35,7 +35,8 @@ def _no_words(answer: Any) -> str:
 
 
 class Host:
-    """Asks one host for JSON over kept-alive connections. An answer may take `deadline` seconds, never longer.
+    """Asks one host for JSON over kept-alive connections, from any thread. An answer may take `deadline` seconds,
+    never longer.
 
     name: the host's name and port. words: a few words from the body of a refusal, "" for none. headers: sent each
     time. spacing: seconds from one request to the next at least, waited for until `hurry` is set.
@@ -63,7 +64,7 @@ class Host:
         self._headers = {"User-Agent": default_user_agent()} | accepted | dict(headers or {})
         self._words = words
         self._spacing, self._clock = spacing, clock
-        self._next_at = 0.0
+        self._next_at, self._turn = 0.0, threading.Lock()
         self.hurry = threading.Event()
 
     def close(self) -> None:
@@ -85,8 +86,9 @@ class Host:
 
     def _ask(self, method: str, path: str, explain: Explain, **question: Any) -> tuple[Any, int]:
         if self._spacing:
-            self.hurry.wait(max(0.0, self._next_at - self._clock()))
-            self._next_at = self._clock() + self._spacing
+            with self._turn:
+                self.hurry.wait(max(0.0, self._next_at - self._clock()))
+                self._next_at = self._clock() + self._spacing
         try:
             request = requests.Request(method, self._base + path, headers=self._headers, **question).prepare()
             found = whole(

@@ -8,16 +8,19 @@ from urllib.parse import quote
 
 from venues.fetch import Host, Venue
 from venues.trades import (
+    BAD_ROW,
     LIMIT_PAUSE,
     MOST_COINS,
     Fields,
     Page,
     ParsedTrades,
+    Quote,
     SourceError,
     Trade,
     TradeParser,
     UnknownSymbol,
     as_list,
+    as_quote,
     number,
     volume_of_each,
 )
@@ -87,6 +90,19 @@ class Kraken(Venue):
 
         return volume_of_each(symbols, ask)
 
+    def quotes(self, symbols: Sequence[str]) -> dict[str, Quote]:
+        """The best bid and ask of these coins, in one request. Several pairs are separated by commas."""
+        result, _ = self._get("Ticker", ",".join(symbols))
+        found = {}
+        for symbol in symbols:
+            name = self._NAMES.get(symbol, symbol)
+            try:
+                ticker = result.get(f"{name}USD") or result[f"X{name}ZUSD"]  # the older coins have longer names
+                found[symbol] = as_quote(ticker["b"][0], ticker["a"][0])
+            except BAD_ROW:
+                continue
+        return found
+
     def url(self, symbol: str) -> str:
         """The market's public web page."""
         return f"https://pro.kraken.com/app/trade/{quote(symbol.lower())}-usd"
@@ -105,7 +121,8 @@ class Kraken(Venue):
         return found, len(rows), int(last), venue_ms
 
     def _get(self, name: str, symbol: str, **params: int) -> tuple[Any, int]:
-        query = {"pair": f"{self._NAMES.get(symbol, symbol)}USD"} | params
+        pairs = (f"{self._NAMES.get(one, one)}USD" for one in symbol.split(","))
+        query = {"pair": ",".join(pairs)} | params
         answer, venue_ms = self._http.get(f"/0/public/{name}", query)
         if not isinstance(answer, dict) or not isinstance(answer.get("error"), list):
             raise SourceError(self.host, "an answer in an unknown shape")

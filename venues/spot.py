@@ -24,11 +24,13 @@ from venues.trades import (
     Bar,
     Fields,
     Page,
+    Quote,
     SourceError,
     Trade,
     TradeParser,
     UnknownSymbol,
     as_list,
+    as_quote,
     number,
     possible_ms,
     volume_of_each,
@@ -70,6 +72,9 @@ class SpotVenue(Protocol):
 
     def volume_usd(self, symbols: Sequence[str]) -> dict[str, float]:
         """US dollars traded in the last 24 hours, by coin; coins that the venue does not know are left out."""
+
+    def quotes(self, symbols: Sequence[str]) -> dict[str, Quote]:
+        """The best bid and ask of these coins, as far as they can be read. For any thread."""
 
     def url(self, symbol: str) -> str:
         """The market's public web page."""
@@ -125,9 +130,10 @@ class BinanceSpot(_CountedTrades):
     """Binance spot against USDT.
 
     Binance spot API docs, "Compressed/Aggregate trades list" (weight 4 of 6,000 a minute), "24hr ticker" and
-    "Kline/Candlestick data" (weight 2): `fromId` is inclusive, ids have no holes, `m` says that the buyer was the
-    maker, so the taker sold; code -1121 is an unknown symbol, -1100 with "symbol" one that its pattern does not
-    allow. A few cheap coins are listed by the thousand or million.
+    "Kline/Candlestick data" (weight 2), "Symbol order book ticker" (weight 4 for several symbols): `fromId` is
+    inclusive, ids have no holes, `m` says that the buyer was the maker, so the taker sold; code -1121 is an unknown
+    symbol, -1100 with "symbol" one that its pattern does not allow. A few cheap coins are listed by the thousand or
+    million.
     """
 
     venue = "Binance spot"
@@ -206,6 +212,19 @@ class BinanceSpot(_CountedTrades):
             except BAD_ROW:
                 continue
         return volumes
+
+    def quotes(self, symbols: Sequence[str]) -> dict[str, Quote]:
+        """The best bid and ask of these coins, in one request."""
+        names = {f"{self._name(symbol)}USDT": symbol for symbol in symbols}
+        rows, _ = self._get("ticker/bookTicker", "", symbols=json.dumps(list(names), separators=(",", ":")))
+        found = {}
+        for row in as_list(self.host, rows):
+            try:
+                symbol = names[row["symbol"]]
+                found[symbol] = as_quote(row["bidPrice"], row["askPrice"], units=coin(self._name(symbol))[1])
+            except BAD_ROW:
+                continue
+        return found
 
     def url(self, symbol: str) -> str:
         """The market's public web page."""
@@ -287,6 +306,17 @@ class CoinbaseExchange(_CountedTrades):
             return number(stats["volume"], most=MOST_COINS) * number(stats["last"])
 
         return volume_of_each(symbols, ask)
+
+    def quotes(self, symbols: Sequence[str]) -> dict[str, Quote]:
+        """The best bid and ask of these coins, a request for each ("Get product ticker")."""
+        found = {}
+        for symbol in symbols:
+            ticker, _ = self._get("ticker", symbol)
+            try:
+                found[symbol] = as_quote(ticker["bid"], ticker["ask"])
+            except BAD_ROW:
+                continue
+        return found
 
     def url(self, symbol: str) -> str:
         """The market's public web page."""

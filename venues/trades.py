@@ -67,6 +67,13 @@ class Trade(NamedTuple):
     at_ms: int
 
 
+class Quote(NamedTuple):
+    """The best bid and the best ask, in US dollars."""
+
+    bid: float
+    ask: float
+
+
 @dataclass(frozen=True, kw_only=True)
 class Page:
     """Trades in the order of their ids, none from before the cursor asked for.
@@ -260,6 +267,14 @@ def _count(trades: list[Trade], skipped: set[int], wanted: int) -> ParsedTrades:
         return ParsedTrades([], wanted, 0, 0)
     first, last = wanted or min(seen), max(seen)
     return ParsedTrades(list(by_id.values()), last + 1, last - first + 1 - len(seen), len(skipped))
+
+
+def as_quote(bid: Any, ask: Any, *, units: int = 1) -> Quote:
+    """A venue's best bid and ask for so many coins as one. Raises one of BAD_ROW."""
+    found = Quote(number(bid) / units, number(ask) / units)
+    if found.bid > found.ask:
+        raise ValueError("a bid above the ask")
+    return found
 
 
 def volume_of_each(symbols: Sequence[str], ask: Callable[[str], float]) -> dict[str, float]:
