@@ -23,6 +23,7 @@ from store.rows import MARKED, MONITORS, Chat
 Button = tuple[str, str]  # label, callback data of at most 64 bytes
 Keyboard = tuple[tuple[Button, ...], ...]
 RUN = "run"
+SPREAD = "spread"  # in a delivery's payload: the coins whose spread is added when it is sent (watch/quotes.py)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +34,7 @@ class Reply:
     to a button press (Bot API answerCallbackQuery). edit: replace text and keyboard of the message whose button was
     pressed. silent: no sound. method: `sendPhoto` or `sendDocument` when an `attachment` ({"kind": ..., ...}) is sent
     with it (alerts/attachments.py). misread: what was sent was not understood; when it is edited it counts as new.
+    spread: coins whose spread is added at the moment of sending, if it is known in time.
     """
 
     text: str
@@ -45,6 +47,7 @@ class Reply:
     method: str = "sendMessage"
     attachment: Mapping[str, Any] | None = None
     misread: bool = False
+    spread: tuple[str, ...] = ()
 
     def payloads(self) -> list[dict[str, Any]]:
         """The parameters of its messages: a long text becomes several, and the last one has the keyboard."""
@@ -54,8 +57,10 @@ class Reply:
         return [*({"text": part} | self.form() for part in parts), {"text": last} | self.form(self.keyboard)]
 
     def form(self, keyboard: Keyboard = ()) -> dict[str, Any]:
-        """Format and keyboard, as parameters."""
+        """Format, keyboard and what is added, as parameters."""
         form: dict[str, Any] = {"parse_mode": "HTML"} if self.html else {}
+        if self.spread:
+            form[SPREAD] = list(self.spread)
         if keyboard:
             rows = [[{"text": label, "callback_data": data} for label, data in row] for row in keyboard]
             form["reply_markup"] = {"inline_keyboard": rows}

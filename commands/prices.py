@@ -28,7 +28,8 @@ def price(context: Context, update: Update, arguments: list[str]) -> list[Reply]
         return [Reply(text=NONE_YET.format(f" of {', '.join(symbols)}" if arguments else ""))]
     table = len(symbols) > FULL
     lines = [_table(bars)] if table else [_described(context, bar) for bar in bars]
-    return [Reply(text="\n".join([*lines, *_notes(context, symbols, bars, DAY if table else 0.0)]), html=True)]
+    said = "\n".join([*lines, *_notes(context, symbols, bars, DAY if table else 0.0)])
+    return [Reply(text=said, html=True, spread=() if table else tuple(bar.symbol for bar in bars))]
 
 
 def inline(context: Context, update: Update) -> list[dict[str, object]]:

@@ -148,7 +148,7 @@ TABLE = (
     Command("Alerts", "export", "[alerts | candles] [7d] [COIN]", "a CSV file", "/export alerts 7d", export.export),
     Command("Alerts", "test", "[KIND]", "a sample alert", "/test whales", history.test),
     Command("Markets", "whales", "[COIN] [N]", "latest whale orders", "/whales BTC 5", markets.whales, shows=True),
-    Command("Markets", "price", "[COIN...]", "price, range and volume", "/price BTC", prices.price, shows=True),
+    Command("Markets", "price", "[COIN...]", "price, range, spread", "/price BTC", prices.price, shows=True),
     Command("Markets", "top", "[24h]", "which coins moved most", "/top 1h", prices.top, shows=True),
     Command(
         "Markets",
@@ -241,7 +241,7 @@ DETAILS = {
     "at this hour. /alert lists, snoozes and removes them.",
     "history": "Alerts of the last 30 days in this chat, newest first.",
     "test": "Looks and sounds like a real alert with your present settings.",
-    "price": "Without a coin: all that this chat follows. The volume is that of the exchange the bot reads.",
+    "price": "Without a coin: all that this chat follows. Volume and spread are those of the exchange the bot reads.",
     "top": "The coins of this bot by how far their price moved, from 1h to 7d.",
     "whales": "Market orders above the alert size that the bot has seen.",
     "chart": "From 1h to 30d. Bubbles are whale orders; the bars below are what takers bought minus what they sold. "

@@ -35,6 +35,7 @@ from service.watchdog import PATIENCE, Watchdog
 from store import Store
 from store.coins import Coins
 from store.copies import Copy
+from watch.quotes import Quotes
 from watch.watchers import Watchers
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ class Bot:
                 tell_owner=lambda words: self.owner.keep(words),  # noqa: PLW0108 - made below
                 no_rights=lambda chat_id: pause(store, chat_id, now=now()),
             ),
-            compose=lambda delivery: compose(store, delivery, now=now()),
+            compose=lambda delivery: self.quotes.filled(compose(store, delivery, now=now())),
             attachments=makers(store, self._lock.folder, now=now),
         )
         self.owner = OwnerMessages(store, self.access, self.outbox, self.telegram, now)
@@ -111,6 +112,7 @@ class Bot:
         self.watchers = Watchers(
             settings, store, self.coins, now=now, notify_owner=self.owner.keep, published=self._published
         )
+        self.quotes = Quotes(self.watchers.whales.venue_of, on_death=self._died)
 
     def _make_commands(self) -> None:
         settings, store, now = self._settings, self._store, self.clock
@@ -207,6 +209,7 @@ class Bot:
         """
         self.watchdog.worker.stop()
         self.watchers.stop()
+        self.quotes.stop()
         self.scheduler.stop()
         self.poller.stop(0.6)
         self.outbox.stop(drain)

@@ -117,6 +117,11 @@ class Feeds(Generic[V]):
         """How many times as rarely as usual this venue wants to be asked."""
         return self._health[venue.name].slowness(self._now())
 
+    def rests(self, venue: V) -> bool:
+        """Does this venue fail, or is it not to be asked now? For any thread."""
+        seen = self._health[venue.name].seen
+        return seen.failing or self._now() < seen.retry_at
+
     def health(self) -> list[SourceHealth]:
         """Every venue in order of preference, for /status."""
         now, uses = self._now(), self._uses

@@ -88,6 +88,11 @@ class WhaleMonitor:
         """Read the coins of `unfinished` once more, sooner than the next tick. Raises StoreError."""
         self._read_all(self.unfinished())
 
+    def venue_of(self, symbol: str) -> SpotVenue | None:
+        """Where this coin is read now; None while that fails. For any thread."""
+        venue = self._serving.get(symbol)
+        return None if venue is None or symbol in self._unserved or self.feeds.rests(venue) else venue
+
     def interval(self) -> float:
         """Seconds from one tick to the next."""
         if self._every is not None:
