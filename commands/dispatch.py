@@ -13,12 +13,11 @@ from dataclasses import replace
 from alerts.publish import fits
 from base.typed import Unreadable
 from botapi.updates import Update
-from commands import basics, channels, coins, keyboard, levels, prices, times
+from commands import basics, channels, coins, keyboard, levels, prices, targets, times
 from commands.context import RUN, Button, Context, Reply, UnknownCoin, run_button
 from commands.table import SYNONYMS, TABLE, known
 
 _COMMAND = re.compile(r"^/([A-Za-z0-9_]{1,32})(?:@([A-Za-z0-9_]+))?(?:\s+(.*))?$", re.DOTALL)
-OF_CHATS = ("Alerts", "Settings")  # sections whose commands may name a channel first
 AT_ONCE = 5  # commands in one message
 
 
@@ -51,11 +50,11 @@ class Commands:
             return [self._unknown(update, name, rest)] if update.private or addressee else []
         channel = None
         try:
-            of_chats = command.section in OF_CHATS or command.name == "wallet"
-            channel, rest = channels.named_first(self.context, update, rest) if of_chats else (None, rest)
+            if command.of_chat:
+                channel, rest = targets.named_first(self.context, update, rest)
             arguments = [rest] if command.raw and rest else rest.split()
             if channel is not None:
-                said = command.run(self.context, channels.aim(update, channel), arguments)
+                said = command.run(self.context, targets.aim(update, channel), arguments)
                 return channels.aimed(said, channel)
             return command.run(self.context, update, arguments)
         except Unreadable as problem:
@@ -146,8 +145,8 @@ class Commands:
         return said or [Reply(text="This button has expired.", toast=True)]
 
     def _press_settings(self, update: Update, rest: str) -> list[Reply]:
-        channel, rest = channels.button(self.context, update, rest)
-        at = update if channel is None else channels.aim(update, channel)
+        channel, rest = targets.button(self.context, update, rest)
+        at = update if channel is None else targets.aim(update, channel)
         said = keyboard.press(self.context, at, rest, lambda name, words: self._typed(at, name, words))
         return said if channel is None else channels.aimed(said, channel)
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 
 from base.typed import Unreadable
 from botapi.updates import Update
-from commands import channels
+from commands import targets
 from commands.context import Context, Keyboard, Reply, in_rows
 from commands.schedules import digests
 from commands.settings import SIDES, UNSIZED, described, level_of, titled
@@ -48,7 +48,7 @@ BACK = (("‹ Back", f"{VERB}:main"),)
 
 def settings(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
     """Show the chat's settings with buttons. For export and import: table.py."""
-    own = channels.listed(context, update)
+    own = targets.listed(context, update)
     if own and context.subscribed(update) is None:
         return [Reply(text="Alerts are off in this chat; /start turns them on. Your channels:", keyboard=own)]
     return [_page(context, update, context.need_chat(update), "main")]
@@ -79,7 +79,7 @@ def _page(context: Context, update: Update, chat: Chat, page: str, *, edit: bool
         words = "\n".join(["Settings of this chat", "", *described(context, chat)])
         if chat.kind == "channel":
             words = f"{words}\n\nCommands that name the channel change it, too: /threshold {chat.address} BTC 2m"
-        keys = (*_main(chat), *channels.listed(context, update)) if page == "main" else ()
+        keys = (*_main(chat), *targets.listed(context, update)) if page == "main" else ()
         return Reply(text=words, keyboard=keys, edit=edit)
     if page in MONITORS:
         state = described(context, chat)[MONITORS.index(page)]

@@ -83,6 +83,11 @@ class Command:
     raw: bool = False
     shows: bool = False
 
+    @property
+    def of_chat(self) -> bool:
+        """Is it about a chat: may it name a channel first?"""
+        return self.section in ("Alerts", "Settings") or self.name == "wallet"
+
 
 def known(context: Context, update: Update) -> list[Command]:
     """The commands that whoever sent this update may use."""

@@ -174,6 +174,13 @@ def test_commands_that_name_the_channel_change_it_and_not_the_private_chat(on: P
     assert [one.chat_id for one in on.store.chats.all()] == [FRIEND]
 
 
+def test_an_answer_about_the_channel_names_commands_that_are_about_it(on: Private) -> None:
+    said = on.say(f"/wallet @whale_news add 0x{'0' * 40} whale")
+    assert said.endswith("See them with /wallet @whale_news list")
+    on.say("/mute @whale_news 1d")
+    assert "/history @whale_news would list it" in on.say("/test @whale_news")
+
+
 def test_the_buttons_of_settings_act_on_the_channel_also_on_one_without_a_name(on: Private) -> None:
     on.member("left", "administrator", channel=SECRET)
     on.press(f"channel:yes:{SECRET}")
