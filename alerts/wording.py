@@ -101,6 +101,11 @@ def count(number: int, monitor: str) -> str:
     return text.count(number, _NOUNS.get(monitor, "alert"))
 
 
+def plural(monitor: str) -> str:
+    """The alerts of a kind: `whale orders`, `funding alerts`."""
+    return f"{_NOUNS[monitor]}s"
+
+
 def totals(found: Sequence[Alert]) -> str:
     """`3 whale orders, 8.2M USD, net -1.2M`: the sums of alerts of one monitor."""
     monitor = found[0].monitor

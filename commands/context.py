@@ -13,6 +13,7 @@ from datetime import UTC, tzinfo
 from typing import Any
 
 from access import Access, Role
+from alerts.wording import plural
 from base import coins, kinds, text, typed
 from base.typed import Unreadable
 from botapi.updates import Update
@@ -195,7 +196,7 @@ class Context:
     def kind(self, chat: Chat, monitor: str) -> str:
         """`whale orders from 500k USD`: one kind of alert with the chat's minimum."""
         if chat.levels.get(monitor) == "off":
-            return f"{KINDS[monitor]} are off (turn on: /level {monitor} on)"
+            return f"{plural(monitor)} are off (turn on: /level {monitor} on)"
         if monitor == "wallets":
             return "the wallets you add with /wallet"
         if monitor == "prices":

@@ -12,8 +12,8 @@ from base.typed import Unreadable
 from botapi.updates import Update
 from commands.context import Context, Reply, Run, Usage
 from commands.markets import BUSY, files_wait
-from commands.settings import SIDES, UNSIZED, described, level_of
-from store.rows import MARKED, MONITORS, Chat
+from commands.settings import NO_MINIMUM, SIDES, described, level_of, side_of
+from store.rows import MONITORS, Chat
 from venues.trades import BAR_SECONDS
 
 WHAT = ("alerts", "candles", "settings", "all")
@@ -95,9 +95,8 @@ def lines(context: Context, chat: Chat) -> list[str]:
     for monitor in MONITORS:
         found.append(f"level {monitor} {level_of(chat, monitor)}")
         if monitor in SIDES:
-            sides = {side: word for word, side in SIDES[monitor].items()}
-            found.append(f"side {monitor} {sides.get(chat.sides.get(monitor, ''), 'both')}")
-        if monitor not in UNSIZED or monitor in MARKED:
+            found.append(f"side {monitor} {side_of(chat, monitor)}")
+        if monitor != NO_MINIMUM:
             amounts = chat.thresholds.get(monitor, {})
             every = amounts.get("*")
             found.append(f"threshold {monitor} {'auto' if every is None else _number(every)}")

@@ -10,7 +10,8 @@ from alerts.wording import BECAME, listed
 from base import text, typed
 from botapi.updates import Update
 from commands.context import Context, Reply, Usage
-from store.rows import MARKED, MONITORS, Alert, Chat
+from commands.settings import monitor_of
+from store.rows import MARKED, Alert, Chat
 
 
 def history(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
@@ -34,12 +35,8 @@ def history(context: Context, update: Update, arguments: list[str]) -> list[Repl
 def test(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
     """Send a sample alert with the present settings, and say what would happen to a real one."""
     chat = context.need_chat(update)
-    word = arguments[0].lower() if len(arguments) == 1 else ""
-    named = [monitor for monitor in MONITORS if word == monitor or (len(word) >= 3 and monitor.startswith(word))]
-    if arguments and not named:
-        raise Usage(f"Choose one kind: {', '.join(MONITORS)}.")
     now = context.now()
-    alert = _sample(context, chat, named[0] if named else "whales", now)
+    alert = _sample(context, chat, monitor_of(" ".join(arguments) or "whales"), now)
     least = context.default_min(alert.monitor, alert.symbol)
     heard = decide(chat, alert, now=now, default_min=least)
     # With the sound of its level, even if it would be held back now.

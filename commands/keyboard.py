@@ -13,7 +13,7 @@ from botapi.updates import Update
 from commands import targets
 from commands.context import Context, Keyboard, Reply, in_rows
 from commands.schedules import digests
-from commands.settings import SIDES, UNSIZED, described, level_of, titled
+from commands.settings import BOTH, NO_MINIMUM, SIDES, UNSIZED, described, level_of, side_of, titled
 from store.rows import LEVELS, MONITORS, Chat
 
 Run = Callable[[str, list[str]], list[Reply]]  # a command's name and arguments; may raise Usage
@@ -85,9 +85,9 @@ def _page(context: Context, update: Update, chat: Chat, page: str, *, edit: bool
         state = described(context, chat)[MONITORS.index(page)]
         words = f"{_ABOUT[page]}\n\n{state}\n\n{_LEVELS_UNSIZED if page in UNSIZED else _LEVELS}"
         return Reply(text=words, keyboard=(*_monitor(chat, page), BACK), edit=edit)
-    words, rows = _PAGES[page]
-    state = next((line for line in described(context, chat) if line.startswith(_STATES[page])), "")
-    return Reply(text=f"{words}\n\n{state}", keyboard=(*rows(context, chat), BACK), edit=edit)
+    label, words = _PAGES[page]
+    state = next((line for line in described(context, chat) if line.startswith(label)), "")
+    return Reply(text=f"{words}\n\n{state}", keyboard=(*_rows(context, chat, page), BACK), edit=edit)
 
 
 _ABOUT = {
@@ -108,18 +108,15 @@ _LEVELS_UNSIZED = "on, loud: with sound\nsilent: without sound"
 
 def _main(chat: Chat) -> Keyboard:
     monitors = [(f"{titled(monitor)}: {level_of(chat, monitor)}", f"{VERB}:{monitor}") for monitor in MONITORS]
-    pages = [("Coins", "coins"), ("Quiet hours", "quiet"), ("Time zone", "zone"), ("Hourly limit", "cap")]
-    others = [(label, f"{VERB}:{page}") for label, page in (*pages, ("Digest", "digest"), ("Done", "done"))]
-    return in_rows([*monitors, *others], 2)
+    pages = [(label, f"{VERB}:{page}") for page, (label, _) in _PAGES.items()]
+    return in_rows([*monitors, *pages, ("Done", f"{VERB}:done")], 2)
 
 
 def _monitor(chat: Chat, monitor: str) -> Keyboard:
     rows = [_choices(monitor, f"level {monitor}", LEVELS, now=level_of(chat, monitor))]
     if monitor in SIDES:
-        words = SIDES[monitor]
-        chosen = next((word for word, one in words.items() if one == chat.sides.get(monitor)), "both")
-        rows.append(_choices(monitor, f"side {monitor}", ("both", *words), now=chosen))
-    if monitor not in UNSIZED or monitor in MARKS:
+        rows.append(_choices(monitor, f"side {monitor}", (BOTH, *SIDES[monitor]), now=side_of(chat, monitor)))
+    if monitor != NO_MINIMUM:
         amounts, choices = chat.thresholds.get(monitor, {}), MARKS.get(monitor, THRESHOLDS)
         every = {_value(typed): typed for typed in choices}
         chosen = every.get(amounts["*"], "") if "*" in amounts else "" if amounts else "auto"
@@ -142,41 +139,28 @@ def _coins(context: Context, chat: Chat) -> Keyboard:
     return (*in_rows(toggles, 4), (("All", f"{VERB}:coins:watch all"), ("None", f"{VERB}:coins:unwatch all")))
 
 
-def _quiet(context: Context, chat: Chat) -> Keyboard:
-    return in_rows(_choices("quiet", "quiet", QUIET, now=chat.quiet or "off"), 2)
+def _rows(context: Context, chat: Chat, page: str) -> Keyboard:
+    if page == "coins":
+        return _coins(context, chat)
+    command, values, width, now = {
+        "quiet": ("quiet", QUIET, 2, chat.quiet or "off"),
+        "zone": ("timezone", ZONES, 2, chat.timezone),
+        "cap": ("cap", CAPS, 3, str(chat.hourly_cap or "off")),
+        "digest": ("digest", DIGESTS, 2, next((one.rule for one in digests(context, chat)), "off")),
+    }[page]
+    return in_rows(_choices(page, command, values, now=now), width)
 
 
-def _zone(context: Context, chat: Chat) -> Keyboard:
-    return in_rows(_choices("zone", "timezone", ZONES, now=chat.timezone), 2)
-
-
-def _cap(context: Context, chat: Chat) -> Keyboard:
-    return in_rows(_choices("cap", "cap", CAPS, now=str(chat.hourly_cap or "off")), 3)
-
-
-def _digest(context: Context, chat: Chat) -> Keyboard:
-    known = digests(context, chat)
-    return in_rows(_choices("digest", "digest", DIGESTS, now=known[0].rule if known else "off"), 2)
-
-
-_PAGES: dict[str, tuple[str, Callable[[Context, Chat], Keyboard]]] = {
-    "coins": ("The coins this chat follows.", _coins),
+# Pages by name: the label, which begins the line of `described` that shows the present setting; and words.
+_PAGES = {
+    "coins": ("Coins", "The coins this chat follows."),
     "quiet": (
+        "Quiet hours",
         "Quiet hours: alerts are held back and arrive as one summary at the end. Other times: /quiet 21:30-06:00",
-        _quiet,
     ),
-    "zone": ("The time zone of this chat. Other zones: /timezone Helsinki", _zone),
-    "cap": ("Limit of alert messages per hour. The rest arrives together afterwards.", _cap),
-    "digest": ("When the digest comes. Other times: /digest 07:30 mon-fri", _digest),
-}
-
-
-_STATES = {  # how the line of `described` begins that shows the present setting
-    "coins": "Coins",
-    "quiet": "Quiet",
-    "zone": "Time zone",
-    "cap": "Hourly limit",
-    "digest": "Digest",
+    "zone": ("Time zone", "The time zone of this chat. Other zones: /timezone Helsinki"),
+    "cap": ("Hourly limit", "Limit of alert messages per hour. The rest arrives together afterwards."),
+    "digest": ("Digest", "When the digest comes. Other times: /digest 07:30 mon-fri"),
 }
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
+from alerts.wording import plural
 from base import text, typed
 from botapi.updates import Update
 from commands.context import KINDS, Context, Keyboard, Reply, Usage, as_symbol, run_button
@@ -15,10 +16,12 @@ from store.rows import LEVELS, MARKED, MONITORS, Chat
 
 LOWEST_THRESHOLD = 10_000.0
 HIGHEST_CAP = 1000
-UNSIZED = (*MARKED, "prices")  # kinds without a minimum in US dollars
+NO_MINIMUM = "prices"  # the one kind without
+UNSIZED = (*MARKED, NO_MINIMUM)  # kinds without a minimum in US dollars
 MARKS = {"funding": (0.001, 10.0), "oi": (1.0, 100.0)}  # percent that may be set, from and to
 # The words for a side, by monitor; the other kinds have no sides.
 SIDES = {"whales": {"buys": "buy", "sells": "sell"}, "liquidations": {"longs": "long", "shorts": "short"}}
+BOTH = "both"
 
 
 def watch(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
@@ -57,8 +60,8 @@ def threshold(context: Context, update: Update, arguments: list[str]) -> list[Re
     chat = context.need_chat(update)
     arguments = " ".join(arguments).replace("=", " ").split()  # BTC=2m, as in .env
     monitor, rest = _leading_monitor(context, arguments)
-    if monitor in UNSIZED and monitor not in MARKED:
-        raise Usage(f"{MONITOR_ALERTS[monitor]} have no minimum in USD. To turn them off: /level {monitor} off.")
+    if monitor == NO_MINIMUM:
+        raise Usage("Price alerts have no minimum in USD. To turn them off: /level prices off.")
     symbol = "*"
     if rest and rest[0].lower() not in ("auto", "off", "none") and context.is_coin(rest[0]):
         symbol, rest = context.symbol(rest[0]), rest[1:]
@@ -87,12 +90,12 @@ def level(context: Context, update: Update, arguments: list[str]) -> list[Reply]
     """Set the sound of one kind of alert, or turn it off."""
     chat = context.need_chat(update)
     if len(arguments) < 2:
-        asked = MONITORS if not arguments or arguments[0].lower() == "all" else (_monitor(arguments[0]),)
+        asked = MONITORS if not arguments or arguments[0].lower() == "all" else (monitor_of(arguments[0]),)
         return [Reply(text=". ".join(f"{titled(one)}: {level_of(chat, one)}" for one in asked) + ".")]
     if len(arguments) != 2:
         raise Usage(f"Give a kind ({_or(MONITORS)}, or all) and a level ({_or(LEVELS)}).")
     named, wanted = arguments[0].lower(), arguments[1].lower()
-    chosen = MONITORS if named == "all" else (_monitor(named),)
+    chosen = MONITORS if named == "all" else (monitor_of(named),)
     if wanted not in LEVELS:
         raise Usage(f"“{text.clip(wanted, 32)}” is not a level. Choose {_or(LEVELS)}.")
     what = {
@@ -104,7 +107,7 @@ def level(context: Context, update: Update, arguments: list[str]) -> list[Reply]
     if chosen[0] in UNSIZED and wanted == "on":
         what = "are on, with sound"
     chat = replace(chat, levels={**chat.levels, **dict.fromkeys(chosen, wanted)})
-    return context.save(chat, f"{'All alerts' if named == 'all' else MONITOR_ALERTS[chosen[0]]} {what}.")
+    return context.save(chat, f"{'All alerts' if named == 'all' else _alerts(chosen[0])} {what}.")
 
 
 def side(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
@@ -117,18 +120,18 @@ def side(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
         raise Usage(f"Only {' and '.join(SIDES)} have sides.")
     wanted = rest[0].lower() if len(rest) == 1 else ""
     wanted = next((word for known in SIDES.values() for word in known if word == f"{wanted}s"), wanted)
-    if wanted == "both":
+    if wanted == BOTH:
         ended = tuple(SIDES) if len(arguments) == 1 else (monitor,)
         sides = {name: one for name, one in chat.sides.items() if name not in ended}
-        what = " and ".join(MONITOR_ALERTS[name] for name in ended).capitalize()
+        what = " and ".join(plural(name) for name in ended).capitalize()
         return context.save(replace(chat, sides=sides), f"{what}: both sides.")
     if len(arguments) == 1:  # "longs" can only mean liquidations
         monitor = next((name for name, known in SIDES.items() if wanted in known), monitor)
         words = SIDES[monitor]
     if wanted not in words:
-        raise Usage(f"Choose {_or((*words, 'both'))}.")
+        raise Usage(f"Choose {_or((*words, BOTH))}.")
     chat = replace(chat, sides={**chat.sides, monitor: words[wanted]})
-    return context.save(chat, f"{MONITOR_ALERTS[monitor]}: {wanted} only. Undo with /side {monitor} both")
+    return context.save(chat, f"{_alerts(monitor)}: {wanted} only. Undo with /side {monitor} both")
 
 
 def here(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
@@ -142,13 +145,13 @@ def here(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
     if not word:
         raise Usage(f"Give one kind ({_or(MONITORS)}), one coin, or all.")
     try:
-        what = _monitor(word)
+        what = monitor_of(word)
     except Usage:
         what = context.alerted_symbol(word)
     chat = replace(chat, topics={**chat.topics, what: update.thread_id or 0})
     return context.save(
         chat,
-        f"{MONITOR_ALERTS.get(what, f'{what} alerts')} will come here. "
+        f"{_alerts(what) if what in MONITORS else f'{what} alerts'} will come here. "
         "For all alerts in one topic again, send /here all there.",
     )
 
@@ -196,15 +199,6 @@ def cap(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
 
 # Wording of settings
 
-MONITOR_ALERTS = {
-    "whales": "Whale orders",
-    "liquidations": "Liquidations",
-    "funding": "Funding alerts",
-    "oi": "Open interest alerts",
-    "wallets": "Wallet alerts",
-    "prices": "Price alerts",
-}
-
 
 def titled(monitor: str) -> str:
     """The kind as a label: `Whales`, `Open interest`."""
@@ -216,15 +210,20 @@ def level_of(chat: Chat, monitor: str) -> str:
     return chat.levels.get(monitor, "on")
 
 
+def side_of(chat: Chat, monitor: str) -> str:
+    """The side that the chat wants of this kind, as people type it."""
+    return next((word for word, side in SIDES.get(monitor, {}).items() if side == chat.sides.get(monitor)), BOTH)
+
+
 def described(context: Context, chat: Chat) -> list[str]:
     """All settings of the chat as plain text, one a line."""
     lines = []
     for monitor in MONITORS:
         words = [level_of(chat, monitor)]
-        if words[0] != "off" and (monitor in MARKED or monitor not in UNSIZED):
+        if words[0] != "off" and monitor != NO_MINIMUM:
             words.append(context.sizes(chat, monitor))
-        chosen = next((word for word, one in SIDES.get(monitor, {}).items() if one == chat.sides.get(monitor)), "")
-        lines.append(f"{titled(monitor)}: {', '.join([*words, f'only {chosen}'] if chosen else words)}")
+        chosen = side_of(chat, monitor)
+        lines.append(f"{titled(monitor)}: {', '.join([*words, f'only {chosen}'] if chosen != BOTH else words)}")
     coins = context.followed(chat)
     lines.append(f"Coins: {', '.join(coins) if chat.symbols is not None else 'all'}" if coins else "Coins: none")
     lines.append(f"Quiet hours: {chat.quiet or 'none'}")
@@ -242,7 +241,7 @@ def described(context: Context, chat: Chat) -> list[str]:
 # What was typed
 
 
-def _monitor(word: str) -> str:
+def monitor_of(word: str) -> str:
     """The monitor that starts with this word: `liq`, `whale`. Raises Usage."""
     word = word.lower()
     found = [monitor for monitor in MONITORS if word == monitor or (len(word) >= 3 and monitor.startswith(word))]
@@ -255,7 +254,7 @@ def _leading_monitor(context: Context, arguments: list[str]) -> tuple[str, list[
     """The monitor named first (whales if none is) and the arguments after it."""
     if arguments and arguments[0].upper() not in context.symbols:
         try:
-            return _monitor(arguments[0]), arguments[1:]
+            return monitor_of(arguments[0]), arguments[1:]
         except Usage:
             pass  # then it is an amount or a coin
     return "whales", arguments
@@ -265,7 +264,7 @@ def _mark(said: str, monitor: str) -> float:
     """The percent that were typed: `0.03`, `5 %`, `5,5%`. Raises Usage."""
     low, high = MARKS[monitor]
     if said.lower() in ("off", "none", "never"):
-        raise Usage(f"To turn {MONITOR_ALERTS[monitor].lower()} off: /level {monitor} off.")
+        raise Usage(f"To turn {plural(monitor)} off: /level {monitor} off.")
     try:
         return typed.number(said.strip("+-±% ").replace(",", "."), low, high)
     except ValueError:
@@ -277,7 +276,7 @@ def _mark(said: str, monitor: str) -> float:
 def _amount(said: str, monitor: str, before: str) -> float:
     """The amount that was typed. before: the arguments in front of it. Raises Usage, also if it means two things."""
     if said.lower() in ("off", "none", "never"):
-        raise Usage(f"To turn {MONITOR_ALERTS[monitor].lower()} off: /level {monitor} off.")
+        raise Usage(f"To turn {plural(monitor)} off: /level {monitor} off.")
     values = [0.0] if said.strip("-$").strip() in ("0", "") else typed.amounts(said)
     values = [value for value in values if value >= LOWEST_THRESHOLD]
     if not values:
@@ -302,6 +301,10 @@ def _coins(context: Context, symbols: frozenset[str]) -> str:
     if len(symbols) == len(context.symbols):
         return f"all coins: {', '.join(context.symbols)}"
     return ", ".join(symbol for symbol in context.symbols if symbol in symbols) or "no coins"
+
+
+def _alerts(monitor: str) -> str:
+    return plural(monitor).capitalize()
 
 
 def _sentence(words: str) -> str:

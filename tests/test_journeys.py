@@ -204,7 +204,9 @@ def test_the_admin_of_a_group(computer: Computer, chat: SimBot, sim: Simulator) 
     alert = chat.wait_text("BTC buy 2.4M USD", chat_id=GROUP)
     assert int(str(alert.params["message_thread_id"])) == 5, "alerts go to the topic of /start"
     # The second step
-    say(chat, readme("/here liquidations"), "Liquidations will come here", user_id=ADMIN, chat_id=GROUP, topic=6)
+    say(
+        chat, readme("/here liquidations"), "Liquidation alerts will come here", user_id=ADMIN, chat_id=GROUP, topic=6
+    )
     sim.market.perpetuals.liquidate("okx", "BTC", "long", usd=2_000_000)
     wave = chat.wait_text("BTC long liquidated", chat_id=GROUP)
     assert int(str(wave.params["message_thread_id"])) == 6

@@ -40,7 +40,7 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
 
 
 def test_a_level_is_set_for_one_kind_of_alert_or_for_all(desk: Desk) -> None:
-    assert "Liquidations always come without sound" in desk.say("/level liq silent")
+    assert "Liquidation alerts always come without sound" in desk.say("/level liq silent")
     assert desk.chat().levels == {"liquidations": "silent"}
     assert "All alerts are off" in desk.say("/level ALL OFF")
     assert desk.chat().levels == dict.fromkeys(MONITORS, "off")
@@ -81,7 +81,7 @@ def test_a_side_is_of_whales_unless_the_word_can_only_mean_liquidations(desk: De
     assert "both sides" in desk.say("/side whales both")
     assert desk.chat().sides == {"liquidations": "long"}
     assert desk.say("/side sell") == "Whale orders: sells only. Undo with /side whales both"
-    assert desk.say("/side both") == "Whale orders and liquidations: both sides."
+    assert desk.say("/side both") == "Whale orders and liquidation alerts: both sides."
     assert desk.chat().sides == {}
 
 
@@ -177,7 +177,7 @@ def test_start_in_another_topic_asks_before_it_moves_the_alerts(desk: Desk) -> N
 def test_alerts_of_a_kind_or_a_coin_go_to_a_topic_of_their_own(desk: Desk) -> None:
     in_topic(desk, "/start", 5)
     assert in_topic(desk, "/here liq", 6) == (
-        "Liquidations will come here. For all alerts in one topic again, send /here all there."
+        "Liquidation alerts will come here. For all alerts in one topic again, send /here all there."
     )
     assert in_topic(desk, "/here eth", None).startswith("ETH alerts will come here. ")
     chat = desk.chat(-9)
