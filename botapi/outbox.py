@@ -149,8 +149,8 @@ class Outbox:
     def step(self, number: int = 1) -> float:
         """Sender `number` (from 1) sends at most one message. Returns the seconds until there may be one more."""
         try:
-            if self.marks.failed:
-                self._mark()
+            if self.marks.failed and self.marks.write():
+                self._expect_edits()
             return self._send_one(self._workers[number - 1])
         except StoreError:
             return AFTER_FAILURE  # the store has reported it
@@ -196,11 +196,9 @@ class Outbox:
             self._last_id = delivery_id
         self._news = False
 
-    def _mark(self) -> None:
-        """Tell the store what was sent. Raises StoreError while it cannot be written."""
-        if self.marks.write():
-            with self._lock:
-                self._news = True  # the edit that follows
+    def _expect_edits(self) -> None:
+        with self._lock:
+            self._news = True
 
     # One message
 
@@ -241,8 +239,8 @@ class Outbox:
         self._failing.got_through()
         self._failing.settled(delivery.id)
         self._reached()
-        self.marks.waiting[delivery.id] = (delivery, message_id)
-        self._mark()
+        if self.marks.sent(delivery, message_id):
+            self._expect_edits()
         return 0.0
 
     # What can go wrong
