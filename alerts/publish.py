@@ -184,9 +184,8 @@ def compose(store: Store, delivery: Delivery, *, now: float) -> dict[str, Any] |
     """
     if SOUND not in delivery.payload:
         return delivery.payload
-    chat = store.chats.get(delivery.chat_id)
-    bundled = store.messages.bundle(delivery.parent or delivery.id)
-    if chat is None or not bundled:
+    chat, bundled = store.messages.bundle(delivery)
+    if chat is None:
         return None  # the chat is gone, or the alerts are older than what is kept
     try:
         message = payload(chat, bundled, now=now, heard=Heard(delivery.payload[SOUND]))

@@ -17,6 +17,8 @@ from store.rows import Chat, StaleCommands, User
 _COLUMNS = ("chat_id", "kind", "title", "thread_id", "added_by", "subscribed", "since", "note")
 _SETTINGS = tuple(field.name for field in fields(Chat) if field.name not in _COLUMNS)  # one column of JSON
 
+_STORED = ("settings", *_COLUMNS)
+
 FIRST = (-math.inf, 0)  # before every chat, by when it began and its id
 
 
@@ -29,12 +31,12 @@ class Chats:
     def get(self, chat_id: int) -> Chat | None:
         """The chat, None when it never used /start."""
         row = self._db.row("SELECT * FROM chats WHERE chat_id = ?", (chat_id,))
-        return None if row is None else self._chat(row)
+        return None if row is None else chat_of(self._db, row)
 
     def all(self, *, subscribed: bool = True) -> list[Chat]:
         """Every chat that gets alerts (or, if False, no longer gets them), oldest first."""
         rows = self._db.rows("SELECT * FROM chats WHERE subscribed = ? ORDER BY since, chat_id", (int(subscribed),))
-        return [self._chat(row) for row in rows]
+        return [chat_of(self._db, row) for row in rows]
 
     def some(self, *, after: tuple[float, int] = FIRST, limit: int) -> list[Chat]:
         """The next chats that get alerts after the one with this `since` and id, oldest first."""
@@ -42,7 +44,7 @@ class Chats:
             "SELECT * FROM chats WHERE subscribed = 1 AND (since, chat_id) > (?, ?) ORDER BY since, chat_id LIMIT ?",
             (*after, limit),
         )
-        return [self._chat(row) for row in rows]
+        return [chat_of(self._db, row) for row in rows]
 
     def kinds(self) -> list[Chat]:
         """One chat for each set of settings that chats with alerts have: far fewer than chats."""
@@ -50,18 +52,11 @@ class Chats:
             "SELECT * FROM chats WHERE chat_id IN "
             "(SELECT max(chat_id) FROM chats WHERE subscribed = 1 GROUP BY settings) ORDER BY chat_id"
         )
-        return [self._chat(row) for row in rows]
+        return [chat_of(self._db, row) for row in rows]
 
     def count(self) -> int:
         """How many chats get alerts."""
         return self._db.number("SELECT count(*) FROM chats WHERE subscribed = 1")
-
-    def _chat(self, row: Row) -> Chat:
-        """The chat; a setting that cannot be read is as it is for a new chat."""
-        chat, bad = _chat_of(tuple(row.keys()), tuple(row))
-        for name in bad:
-            self._db.unreadable(f"a setting of chat {chat.chat_id} ({name})", "it has its default again")
-        return chat
 
     def put(self, chat: Chat) -> None:
         """Write the whole chat. Read it in the same transaction, or settings changed meanwhile are lost."""
@@ -129,11 +124,18 @@ class Chats:
         return [StaleCommands(**dict(row)) for row in rows]
 
 
+def chat_of(db: Database, row: Row) -> Chat:
+    """The chat of a row that has its columns; a setting that cannot be read is as it is for a new chat."""
+    chat, bad = _chat_of(*(row[name] for name in _STORED))
+    for name in bad:
+        db.unreadable(f"a setting of chat {chat.chat_id} ({name})", "it has its default again")
+    return chat
+
+
 @lru_cache(maxsize=4096)  # a thousand chats are read with every alert, and seldom has one of them changed
-def _chat_of(names: tuple[str, ...], values: tuple[Any, ...]) -> tuple[Chat, list[str]]:
-    row = dict(zip(names, values, strict=True))
-    settings, bad = settings_of(row["settings"])
+def _chat_of(stored: str, *values: Any) -> tuple[Chat, list[str]]:
+    settings, bad = settings_of(stored)
     if settings.get("symbols") is not None:
         settings["symbols"] = frozenset(coins.typed(symbol) for symbol in settings["symbols"])
-    columns = {name: row[name] for name in _COLUMNS} | {"subscribed": bool(row["subscribed"])}
-    return Chat(**columns, **settings), bad
+    columns = dict(zip(_COLUMNS, values, strict=True))
+    return Chat(**columns | {"subscribed": bool(columns["subscribed"])}, **settings), bad

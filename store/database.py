@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from base.text import duration
 from botapi.storage import StoreError
-from store.engine import Engine, Row, Values
+from store.engine import Engine, Posted, Row, Values
 from store.fifo_lock import FifoLock
 
 log = logging.getLogger(__name__)
@@ -91,9 +91,12 @@ class Database:
                     raise self._known(error) from error
                 raise
 
-    def write(self, sql: str, values: tuple[Any, ...] = ()) -> None:
-        """One statement, as a transaction of its own or as a part of the one around it; its end may raise for it."""
-        self._run(self.engine.post, sql, values)
+    def write(self, sql: str, values: tuple[Any, ...] = ()) -> Posted:
+        """One statement, as a transaction of its own or as a part of the one around it; its end may raise for it.
+
+        What it returns is known after that end.
+        """
+        return self._run(self.engine.post, sql, values)
 
     def change(self, sql: str, values: tuple[Any, ...] = ()) -> int:
         """As `write`, at once. Returns the rows changed."""

@@ -29,12 +29,16 @@ class Row(Protocol):
         """The names of its columns."""
 
 
-class Cursor(Protocol):
-    """What a statement gave."""
+class Posted(Protocol):
+    """What a statement did that is run with the next one, or with the end of its transaction: known after that."""
 
     @property
     def rowcount(self) -> int:
         """How many rows it changed."""
+
+
+class Cursor(Posted, Protocol):
+    """What a statement gave."""
 
     def fetchone(self) -> Any:
         """The next row, None when there is none."""
@@ -70,8 +74,8 @@ class Engine(Protocol):
     def execute(self, sql: str, values: Any = (), /) -> Cursor:
         """Run one statement: alone it is a transaction, after `begin` a part of that one."""
 
-    def post(self, sql: str, values: Any = (), /) -> object:
-        """Run one statement of a transaction, whose answer nobody needs, at the latest with the next one.
+    def post(self, sql: str, values: Any = (), /) -> Posted:
+        """Run one statement of a transaction, whose rows nobody needs, at the latest with the next one.
 
         What it raises, that one raises, or `commit`.
         """

@@ -15,9 +15,10 @@ from typing import Any
 
 from botapi.storage import ALERTS, ANSWERS, TOASTS, Delivery
 from store import database
+from store.chats import chat_of
 from store.database import Database
 from store.readable import UNREADABLE, alerts_of
-from store.rows import Alert, HistoryEntry
+from store.rows import Alert, Chat, HistoryEntry
 
 _DELIVERY_FIELDS = tuple(field.name for field in fields(Delivery))
 HELD_BACK = "why IN ('quiet', 'cap')"  # held alerts still to be sent. Written out: an index of just these serves it
@@ -120,20 +121,23 @@ class Messages:
         """Telegram took these messages, with these ids. True when one was revised meanwhile and an edit follows."""
         if not sent:
             return False
-        known = {delivery.id: delivery for delivery, _ in sent}
-        ids = f"CASE id {'WHEN ? THEN CAST(? AS INTEGER) ' * len(sent)}END"
-        pairs = (value for delivery, message_id in sent for value in (delivery.id, message_id))
-        with self._db.transaction():
-            rows = self._db.rows(
-                f"UPDATE deliveries SET state = 'sent', settled_at = ?, message_id = {ids} "
-                f"WHERE id IN ({', '.join('?' * len(known))}) AND state <> 'sent' RETURNING id, revision, payload",
-                (now, *pairs, *known),
+        ids = tuple(delivery.id for delivery, _ in sent)
+        each = f"CASE id {'WHEN ? THEN CAST(? AS INTEGER) ' * len(ids)}END"
+        of_these = f"id IN ({', '.join('?' * len(ids))}) AND state <> 'sent'"
+        revisions = (value for delivery, _ in sent for value in (delivery.id, delivery.revision))
+        messages = (value for delivery, message_id in sent for value in (delivery.id, message_id))
+        with self._db.transaction():  # of statements that need no answer: they travel together
+            edits = self._db.write(
+                "INSERT INTO deliveries (chat_id, lane, method, payload, created_at, state, parent) "
+                "SELECT chat_id, lane, 'editMessageText', payload, ?, 'pending', coalesce(parent, id) "
+                f"FROM deliveries WHERE {of_these} AND revision <> {each} ORDER BY id",
+                (now, *ids, *revisions),
             )
-            revised = [row for row in rows if row["revision"] != known[row["id"]].revision]
-            for row in revised:
-                delivery = known[row["id"]]
-                self._enqueue_edits([delivery.parent or delivery.id], row["payload"], now=now)
-            return bool(revised)
+            self._db.write(
+                f"UPDATE deliveries SET state = 'sent', settled_at = ?, message_id = {each} WHERE {of_these}",
+                (now, *messages, *ids),
+            )
+        return edits.rowcount > 0
 
     def settle_buried(self, delivery_id: int, *, reason: str, now: float) -> None:
         """The message can never be delivered: keep why."""
@@ -232,13 +236,15 @@ class Messages:
         rows = self._db.rows("SELECT at FROM alerts WHERE at >= ?", (since,))
         return dict(Counter(int(row["at"] // 3600) * 3600 for row in rows))
 
-    def bundle(self, delivery_id: int) -> list[Alert]:
-        """The alerts of one delivery, in the order they happened."""
+    def bundle(self, delivery: Delivery) -> tuple[Chat | None, list[Alert]]:
+        """The chat of a message, and the alerts that it tells of in the order they happened; both, or none."""
         rows = self._db.rows(
-            "SELECT body FROM bundled JOIN alerts ON key = alert_key WHERE delivery_id = ? ORDER BY at, key",
-            (delivery_id,),
+            "SELECT chats.*, body FROM bundled JOIN alerts ON key = alert_key JOIN chats ON chat_id = ? "
+            "WHERE delivery_id = ? ORDER BY at, key",
+            (delivery.chat_id, delivery.parent or delivery.id),
         )
-        return [alert for _, alert in alerts_of(self._db, rows)]
+        alerts = [alert for _, alert in alerts_of(self._db, rows)]
+        return chat_of(self._db, rows[0]) if alerts else None, alerts
 
     # Alerts held back for a chat
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +34,21 @@ logging.getLogger("psycopg").setLevel(logging.ERROR)  # it warns of what is rais
 
 OLDEST = 14  # version of the server
 # A commit that is not durable is on the server's disk within a second: the server's crash may cost it, ours does not.
-_BEGIN = [(b"BEGIN", None)]
-_BEGIN_DURABLE = [(b"BEGIN", None), (b"SET LOCAL synchronous_commit = on", None)]
+_BEGIN = [b"BEGIN"]
+_BEGIN_DURABLE = [b"BEGIN", b"SET LOCAL synchronous_commit = on"]
 AT_ONCE = 1000  # statements that wait to travel together
-_INSIDE = dialect.ready("SAVEPOINT inside", ())
+_INSIDE = b"SAVEPOINT inside"
 AGAIN = ": the bot tries again by itself."
 _IN_TRANSACTION = (TransactionStatus.INTRANS, TransactionStatus.INERROR)
+
+
+@dataclass(eq=False)
+class Posted:
+    """A statement that travels with the next one. rowcount: how many rows it changed, once that is answered."""
+
+    query: bytes
+    values: list[Any] | None = None
+    rowcount: int = -1
 
 
 class Server:
@@ -78,7 +88,7 @@ class Server:
         self.server = self.host if port == "5432" else f"{self.host}:{port}"
         self.name = str(known.get("dbname") or known.get("user") or "")
         self._connection: psycopg.Connection[Row] | None = None
-        self._waiting: list[tuple[bytes, list[Any] | None]] = []  # statements that travel with the next one
+        self._waiting: list[Posted] = []
         self._changes = 0
         self._stale, self._forgotten = False, 0  # about prepared statements
         self._failed: psycopg.Error | None = None  # why the transaction can only be rolled back
@@ -181,19 +191,21 @@ class Server:
         with self._refusing():
             return self._version()
 
-    def post(self, sql: str, values: Any = (), /) -> None:
-        """Run one statement of a transaction, whose answer nobody needs: it travels with the next one."""
-        self._waiting.append(dialect.ready(sql, values))
+    def post(self, sql: str, values: Any = (), /) -> Posted:
+        """Run one statement of a transaction, whose rows nobody needs: it travels with the next one."""
+        posted = Posted(*dialect.ready(sql, values))
+        self._waiting.append(posted)
         if len(self._waiting) >= AT_ONCE:
             self.execute("SELECT 1")
+        return posted
 
     def execute(self, sql: str, values: Any = (), /) -> psycopg.Cursor[Row]:
         """Run one statement, and before it those that wait. Raises what the first of them raises."""
-        query, given = dialect.ready(sql, values)
+        last = Posted(*dialect.ready(sql, values))
         waiting, self._waiting = self._waiting, []
         self._asked = asked = Stopwatch()
         try:
-            cursors = self._ask([*waiting, (query, given)])
+            cursors = self._ask([*waiting, last])
         except psycopg.errors.InFailedSqlTransaction:
             raise self._failed or StoreError("the transaction has failed") from None
         except psycopg.Error as error:
@@ -204,12 +216,13 @@ class Server:
         finally:
             self._asked = None
         self.answered = asked
-        for cursor in cursors:
+        for posted, cursor in zip([*waiting, last], cursors, strict=True):
+            posted.rowcount = cursor.rowcount
             if cursor.rowcount > 0 and not (cursor.statusmessage or "").startswith("SELECT"):
                 self._changes += cursor.rowcount
         return cursors[-1]
 
-    def _ask(self, statements: list[tuple[bytes, list[Any] | None]]) -> list[psycopg.Cursor[Row]]:
+    def _ask(self, statements: list[Posted]) -> list[psycopg.Cursor[Row]]:
         if self._connection is None:
             raise psycopg.OperationalError("there is no connection")
         if self._stale and not self._is(TransactionStatus.INERROR):
@@ -217,9 +230,9 @@ class Server:
             self._stale, self._forgotten = False, self._forgotten + 1
             self._connection.execute(f"DEALLOCATE ALL -- {self._forgotten}".encode())
         if len(statements) == 1:
-            return [self._connection.execute(*statements[0], binary=True)]
+            return [self._connection.execute(statements[0].query, statements[0].values, binary=True)]
         with self._connection.pipeline():
-            return [self._connection.execute(*statement, binary=True) for statement in statements]
+            return [self._connection.execute(one.query, one.values, binary=True) for one in statements]
 
     def waits_for(self) -> float:
         """Seconds since the question was asked that is not answered yet; 0 when there is none. Any thread."""
@@ -246,11 +259,11 @@ class Server:
 
     def begin(self, *, durable: bool) -> None:
         """Begin with the next statement."""
-        self._waiting, self._failed = [*(_BEGIN_DURABLE if durable else _BEGIN)], None
+        self._waiting, self._failed = [Posted(query) for query in (_BEGIN_DURABLE if durable else _BEGIN)], None
 
     def commit(self) -> None:
         """Raises what a statement of the transaction raised, also where its caller took no notice."""
-        if self._waiting in (_BEGIN, _BEGIN_DURABLE):  # nothing was asked
+        if [posted.query for posted in self._waiting] in (_BEGIN, _BEGIN_DURABLE):  # nothing was asked
             self._waiting = []
             return
         if self._failed is not None and not self._is(TransactionStatus.INTRANS):
@@ -260,7 +273,7 @@ class Server:
     def undo_inside(self) -> None:
         """Undo what came after the savepoint; what was not sent yet is not sent at all."""
         while self._waiting:
-            if self._waiting.pop() == _INSIDE:
+            if self._waiting.pop().query == _INSIDE:
                 return
         self.execute("ROLLBACK TO inside")
         self.execute("RELEASE inside")

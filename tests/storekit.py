@@ -46,6 +46,12 @@ def texts(store: Store) -> list[str]:
     return [delivery.payload["text"] for delivery in pending(store)]
 
 
+def alerts_in(store: Store, delivery_id: int) -> list[str]:
+    """The keys of the alerts that a message tells of, whatever became of it."""
+    rows = store._db.rows("SELECT alert_key FROM bundled WHERE delivery_id = ? ORDER BY alert_key", (delivery_id,))
+    return [row["alert_key"] for row in rows]
+
+
 def raw(store: Store) -> sqlite3.Connection:
     """SQLite's own connection of a store in a file."""
     return cast(File, store._db.engine).connection

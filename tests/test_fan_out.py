@@ -161,7 +161,7 @@ def test_every_chat_gets_each_alert_once_and_in_order_after_kills_within_a_part(
     assert told(store) == Counter({(chat, f"k{number}"): 1 for chat in range(1, 301) for number in (1, 2, 3)})
     for chat in (1, 7, 8, 299, 300):
         rows = store._db.rows("SELECT id FROM deliveries WHERE chat_id = ? ORDER BY id", (chat,))
-        keys = [one.key for row in rows for one in store.messages.bundle(row["id"])]
+        keys = [key for row in rows for key in storekit.alerts_in(store, row["id"])]
         assert keys == ["k1", "k2", "k3"]
 
 
@@ -206,7 +206,7 @@ def test_a_later_alert_overtakes_none_where_chats_before_it_have_gone(
     finish(store)
     for chat in range(3, 6):
         ids = [one.id for one in storekit.pending(store) if one.chat_id == chat]
-        assert [one.key for number in ids for one in store.messages.bundle(number)] == ["k1", "k2"]
+        assert [key for number in ids for key in storekit.alerts_in(store, number)] == ["k1", "k2"]
     assert told(store)[1, "k2"] == 0
 
 

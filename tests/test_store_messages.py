@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from storekit import NOW, deliver, pending, say, whale
+from storekit import NOW, alerts_in, deliver, pending, say, whale
 
 from botapi.storage import ALERTS
 from store import Store
@@ -66,7 +66,7 @@ def test_a_message_sent_anew_takes_its_alerts_along_and_the_old_one_is_buried(st
     store.send_anew(pending(store)[0], reason="deleted", now=NOW - 3600)  # the clock was put back meanwhile
     (anew,) = pending(store)
     assert (anew.method, anew.payload, anew.bundle) == ("sendMessage", {"text": "more"}, "whales:BTC:loud")
-    assert [alert.key for alert in store.messages.bundle(anew.id)] == ["a", "b"]
+    assert alerts_in(store, anew.id) == ["a", "b"]
     assert store.messages.counts(since=0) == {"pending": 1, "sent": 0, "buried": 2}
     assert [entry.how for entry in store.history.newest(7, limit=9)] == ["pending", "pending"]
 

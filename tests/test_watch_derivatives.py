@@ -502,7 +502,7 @@ def test_a_chat_with_a_mark_of_its_own_is_told_at_this_one_only(watch: Watch) ->
 
     def told() -> list[tuple[int, float]]:
         found = [watch.store.delivery(number) for number, _, _ in watch.store.pending()]
-        keys = [(one.chat_id, watch.store.messages.bundle(one.id)) for one in found if one is not None]
+        keys = [(one.chat_id, watch.store.messages.bundle(one)[1]) for one in found if one is not None]
         return sorted((chat_id, alert.mark) for chat_id, alerts in keys for alert in alerts)
 
     watch.perps.set_rate("okx", "BTC", 0.0004)

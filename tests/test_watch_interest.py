@@ -87,7 +87,7 @@ class Watch:
     def told(self) -> list[tuple[int, str]]:
         found = [self.store.delivery(number) for number, _, _ in self.store.pending()]
         return sorted(
-            (one.chat_id, alert.headline) for one in found if one for alert in self.store.messages.bundle(one.id)
+            (one.chat_id, alert.headline) for one in found if one for alert in self.store.messages.bundle(one)[1]
         )
 
 
