@@ -253,7 +253,6 @@ class Server:
         return self._readers.rows(*dialect.ready(sql, values))
 
     def insert(self, sql: str, values: Values) -> int:
-        """The id of the row that this INSERT made."""
         row = self.execute(f"{sql} RETURNING id", values).fetchone()
         return 0 if row is None else int(row[0])
 
@@ -279,7 +278,6 @@ class Server:
         self.execute("RELEASE inside")
 
     def changes(self) -> int:
-        """How many rows were written."""
         return self._changes
 
     def in_transaction(self) -> bool:
@@ -290,7 +288,6 @@ class Server:
         return self._connection is not None and self._connection.info.transaction_status in status
 
     def roll_back(self) -> None:
-        """Undo the transaction, if there is one."""
         self._waiting = []
         if self._connection is not None and self._is(*_IN_TRANSACTION):
             try:
@@ -299,7 +296,6 @@ class Server:
                 log.debug("Rolling back: %s", error)  # the server undoes what was not committed
 
     def explain(self, error: Exception) -> str | None:
-        """What happened, what it means and what to do; None for a mistake in our own SQL or values."""
         if not isinstance(error, psycopg.Error):
             return None
         found = server_errors.meaning(error)
@@ -337,7 +333,6 @@ class Server:
         return None
 
     def close(self) -> None:
-        """Close the connection."""
         if self._readers is not None:
             self._readers.close()
         if self._connection is not None:

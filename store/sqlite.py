@@ -123,27 +123,22 @@ class File:
         """A file is asked in turn."""
 
     def insert(self, sql: str, values: Values) -> int:
-        """The id of the row that this INSERT made."""
         return self.execute(sql, values).lastrowid or 0
 
     def begin(self, *, durable: bool) -> None:
-        """Take the file for writing."""
         if durable is not self._durable:
             self.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             self._durable = durable
         self.execute("BEGIN IMMEDIATE")
 
     def commit(self) -> None:
-        """End the transaction."""
         self.execute("COMMIT")
 
     def undo_inside(self) -> None:
-        """Undo what came after the savepoint."""
         self.execute("ROLLBACK TO inside")
         self.execute("RELEASE inside")
 
     def changes(self) -> int:
-        """How many rows were written."""
         return self.connection.total_changes
 
     def in_transaction(self) -> bool:
@@ -151,7 +146,6 @@ class File:
         return self.connection.in_transaction
 
     def roll_back(self) -> None:
-        """Undo the transaction, if there is one."""
         try:
             if self.connection.in_transaction:
                 self.execute("ROLLBACK")
@@ -185,7 +179,6 @@ class File:
         )
 
     def explain(self, error: Exception) -> str | None:
-        """What happened, what it means and what to do; None for a mistake in our own SQL or values."""
         return None if isinstance(error, _BUGS) else _explain(self.path, error)
 
     def is_damage(self, error: Exception) -> bool:
@@ -193,7 +186,6 @@ class File:
         return is_damage(error)
 
     def close(self) -> None:
-        """Close the connection."""
         self.connection.close()
 
     @property

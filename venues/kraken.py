@@ -48,16 +48,13 @@ class Kraken(Venue):
         self._parser = TradeParser(self.host, self.venue, _kraken_fields, id_at=6, overlaps=True)
 
     def head(self, symbol: str) -> str:
-        """The cursor just after the newest trade."""
         return self.newest(symbol)[0]
 
     def newest(self, symbol: str) -> tuple[str, int]:
-        """The same, and when that trade was, unix ms; 0 when there is none."""
         found, _, last, _ = self._trades(symbol, wanted=0)
         return f"{max(0, last - 1)}:{found.next_id}", found.trades[-1].at_ms if found.trades else 0
 
     def page(self, symbol: str, cursor: str) -> Page:
-        """The next trades from the cursor on."""
         since, wanted = (int(part) for part in cursor.split(":"))
         found, rows, last, venue_ms = self._trades(symbol, wanted=wanted, since=since, count=ROWS)
         head = rows < ROWS
@@ -67,21 +64,17 @@ class Kraken(Venue):
         return found.page(f"{following}:{found.next_id}", head=head, venue_ms=venue_ms)
 
     def at(self, symbol: str, at_ms: int) -> str | None:
-        """The cursor of the first trade at or after a time, unix ms."""
         return f"{at_ms * 1_000_000 - 1}:0"
 
     def cursor_at(self, trade: Trade) -> str:
-        """The cursor whose page begins with this trade. Asks nobody."""
         # at_ms is cut to the millisecond, so the trade itself lies after this instant.
         return f"{trade.at_ms * 1_000_000 - 1}:{trade.trade_id}"
 
     def is_beyond(self, cursor: str, head: str) -> bool:
-        """Is the cursor beyond the head, where no trade will ever be? Asks nobody."""
         # Two more are no proof: full pages of a single instant leave the cursor up to two nanoseconds ahead.
         return any(int(a) > int(b) + 2 for a, b in zip(cursor.split(":"), head.split(":"), strict=True))
 
     def volume_usd(self, symbols: Sequence[str]) -> dict[str, float]:
-        """US dollars traded in the last 24 hours, by coin."""
 
         def ask(symbol: str) -> float:
             result, _ = self._get("Ticker", symbol)
@@ -104,7 +97,6 @@ class Kraken(Venue):
         return found
 
     def url(self, symbol: str) -> str:
-        """The market's public web page."""
         return f"https://pro.kraken.com/app/trade/{quote(symbol.lower())}-usd"
 
     def _trades(self, symbol: str, *, wanted: int, **params: int) -> tuple[ParsedTrades, int, int, int]:

@@ -1,7 +1,7 @@
 """Spot venues: public trades, page by page from a cursor. `fetch` asks, `trades` parses.
 
 A page is free of gaps, or says how many trades the ids prove missing. An empty page means no news; a venue that is
-down always raises SourceError. Protocol facts are with each class.
+down always raises SourceError. `SpotVenue` describes the methods; protocol facts are with each class.
 """
 
 from __future__ import annotations
@@ -102,11 +102,9 @@ class _CountedTrades(Venue):
     _parser: TradeParser
 
     def head(self, symbol: str) -> str:
-        """The cursor just after the newest trade."""
         return self.newest(symbol)[0]
 
     def newest(self, symbol: str) -> tuple[str, int]:
-        """The same, and when that trade was, unix ms; 0 when there is none."""
         rows, venue_ms = self._trades(symbol, limit=1)
         newest = self._parser.parse(rows, symbol, wanted=0, venue_ms=venue_ms)
         if rows and not newest.trades:
@@ -114,11 +112,9 @@ class _CountedTrades(Venue):
         return str(newest.next_id), newest.trades[-1].at_ms if newest.trades else 0
 
     def cursor_at(self, trade: Trade) -> str:
-        """The cursor whose page begins with this trade. Asks nobody."""
         return str(trade.trade_id)
 
     def is_beyond(self, cursor: str, head: str) -> bool:
-        """Is the cursor beyond the head, where no trade will ever be? Asks nobody."""
         return int(cursor) > int(head)
 
     def _trades(self, symbol: str, **params: int) -> tuple[list[Any], int]:
@@ -146,7 +142,6 @@ class BinanceSpot(_CountedTrades):
         self._parser = TradeParser(self.host, self.venue, _binance_fields, id_at="a")
 
     def page(self, symbol: str, cursor: str) -> Page:
-        """The next trades from the cursor on."""
         wanted = int(cursor)
         rows, venue_ms = self._trades(symbol, fromId=wanted, limit=PAGE_ROWS)
         found = self._parser.parse(rows, symbol, wanted=wanted, venue_ms=venue_ms)
@@ -160,7 +155,6 @@ class BinanceSpot(_CountedTrades):
         return found.page(str(found.next_id), head=head, venue_ms=venue_ms)
 
     def at(self, symbol: str, at_ms: int) -> str | None:
-        """The cursor of the first trade at or after a time, unix ms."""
         rows, venue_ms = self._trades(symbol, startTime=at_ms, limit=1)
         if not rows:  # no trade since then: the next one is the first
             return self.head(symbol)
@@ -190,7 +184,6 @@ class BinanceSpot(_CountedTrades):
         return found, skipped
 
     def volume_usd(self, symbols: Sequence[str]) -> dict[str, float]:
-        """US dollars traded in the last 24 hours, by coin."""
         volumes: dict[str, float] = {}
         for start in range(0, len(symbols), 20):  # up to 20 symbols cost the weight of one
             volumes |= self._volumes(symbols[start : start + 20])
@@ -227,7 +220,6 @@ class BinanceSpot(_CountedTrades):
         return found
 
     def url(self, symbol: str) -> str:
-        """The market's public web page."""
         return f"https://www.binance.com/en/trade/{quote(self._name(symbol))}_USDT?type=spot"
 
     def _name(self, symbol: str) -> str:
@@ -280,7 +272,6 @@ class CoinbaseExchange(_CountedTrades):
         self._parser = TradeParser(self.host, self.venue, _coinbase_fields, id_at="trade_id", overlaps=True)
 
     def page(self, symbol: str, cursor: str) -> Page:
-        """The next trades from the cursor on."""
         wanted = int(cursor)
         rows, venue_ms = self._trades(symbol, limit=PAGE_ROWS)
         found = self._parser.parse(rows, symbol, wanted=wanted, venue_ms=venue_ms)
@@ -299,7 +290,6 @@ class CoinbaseExchange(_CountedTrades):
         return None
 
     def volume_usd(self, symbols: Sequence[str]) -> dict[str, float]:
-        """US dollars traded in the last 24 hours, by coin."""
 
         def ask(symbol: str) -> float:
             stats, _ = self._get("stats", symbol)
@@ -319,7 +309,6 @@ class CoinbaseExchange(_CountedTrades):
         return found
 
     def url(self, symbol: str) -> str:
-        """The market's public web page."""
         return f"https://www.coinbase.com/advanced-trade/spot/{quote(symbol)}-USD"
 
     def _trades(self, symbol: str, **params: int) -> tuple[list[Any], int]:
