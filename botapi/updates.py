@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from base import text
@@ -65,76 +67,74 @@ def parse(raw: dict[str, Any]) -> Update:
     Only commands that a person typed count: forwarded and inline-bot messages and captions are `other`.
     """
     raw = _present(raw)
-    update_id = int(raw["update_id"])
-    if "callback_query" in raw:
-        query = raw["callback_query"]
-        message = query.get("message") or {}
-        within_reach = message.get("date") != 0  # Bot API InaccessibleMessage: it can be answered, not edited
-        return Update(
-            update_id=update_id,
-            kind="callback",
-            callback_id=str(query["id"]),
-            text=_words(query.get("data")),
-            message_id=message.get("message_id") if within_reach else None,
-            thread_id=_thread(message),
-            **_chat(message["chat"]),
-            **_person(query["from"]),
-        )
-    if "inline_query" in raw:
-        query, person = raw["inline_query"], _person(raw["inline_query"]["from"])
-        return Update(
-            update_id=update_id,
-            kind="inline",
-            callback_id=str(query["id"]),
-            text=_words(query.get("query")),
-            chat_id=person["user_id"],
-            chat_kind="private",
-            **person,
-        )
-    if "my_chat_member" in raw:
-        change = raw["my_chat_member"]
-        status = str(change["new_chat_member"]["status"])
-        came = str(change["old_chat_member"]["status"]) in GONE and status in ("member", "administrator")
-        posts = True
-        if str(change["chat"]["type"]) == "channel":
-            posts = _may_post(change["new_chat_member"])
-            came = came or (posts and not _may_post(change["old_chat_member"]))
-        return Update(
-            update_id=update_id,
-            kind="membership",
-            status=status if status in GONE else "member" if came else "",
-            posts=posts,
-            **_chat(change["chat"]),
-            **_person(change["from"]),
-        )
-    edited = "edited_message" in raw
-    message = raw.get("edited_message") if edited else raw.get("message")
-    if message is None:
-        return Update(update_id=update_id)
+    fields = next((read(raw[part]) for part, read in _PARTS.items() if part in raw), {})
+    return Update(update_id=int(raw["update_id"]), **fields)
+
+
+def _callback(query: dict[str, Any]) -> dict[str, Any]:
+    message = query.get("message") or {}
+    within_reach = message.get("date") != 0  # Bot API InaccessibleMessage: it can be answered, not edited
+    return {
+        "kind": "callback",
+        "callback_id": str(query["id"]),
+        "text": _words(query.get("data")),
+        "message_id": message.get("message_id") if within_reach else None,
+        "thread_id": _thread(message),
+        **_chat(message["chat"]),
+        **_person(query["from"]),
+    }
+
+
+def _inline(query: dict[str, Any]) -> dict[str, Any]:
+    person, words = _person(query["from"]), _words(query.get("query"))
+    there = {"chat_id": person["user_id"], "chat_kind": "private"}
+    return {"kind": "inline", "callback_id": str(query["id"]), "text": words, **there, **person}
+
+
+def _membership(change: dict[str, Any]) -> dict[str, Any]:
+    status = str(change["new_chat_member"]["status"])
+    came = str(change["old_chat_member"]["status"]) in GONE and status in ("member", "administrator")
+    posts = True
+    if str(change["chat"]["type"]) == "channel":
+        posts = _may_post(change["new_chat_member"])
+        came = came or (posts and not _may_post(change["old_chat_member"]))
+    status = status if status in GONE else "member" if came else ""
+    about = _chat(change["chat"]) | _person(change["from"])
+    return {"kind": "membership", "status": status, "posts": posts, **about}
+
+
+def _message(message: dict[str, Any], kind: str = "message") -> dict[str, Any]:
     if message["chat"].get("is_direct_messages"):
-        return Update(update_id=update_id)  # of a channel: an answer there would need more than the chat's id
+        return {}  # of a channel: an answer there would need more than the chat's id
     chat = _chat(message["chat"])
     if "migrate_to_chat_id" in message:
-        return Update(update_id=update_id, kind="migration", migrate_to=int(message["migrate_to_chat_id"]), **chat)
-    if "migrate_from_chat_id" in message:  # the same, told in the new group
+        return {"kind": "migration", "migrate_to": int(message["migrate_to_chat_id"]), **chat}
+    if "migrate_from_chat_id" in message:  # the same news in the new group
         old = _id(message["migrate_from_chat_id"])
-        return Update(update_id=update_id, kind="migration", migrate_to=chat["chat_id"], **chat | {"chat_id": old})
-    person = _person(message.get("from") or {"id": 0})
+        return {"kind": "migration", "migrate_to": chat["chat_id"], **chat, "chat_id": old}
     # Bot API Message.sender_chat: the group itself for its anonymous administrators, else a channel.
     as_group = "sender_chat" in message and _id(message["sender_chat"]["id"]) == chat["chat_id"]
     typed = not any(name in message for name in ("forward_origin", "forward_date", "via_bot"))
     typed = typed and (as_group or "sender_chat" not in message)
-    return Update(
-        update_id=update_id,
-        kind=("edited" if edited else "message") if typed and isinstance(message.get("text"), str) else "other",
-        text=_typed(message.get("text")),
-        at=float(message.get("edit_date") or message["date"]),
-        message_id=int(message["message_id"]),
-        thread_id=_thread(message),
-        as_group=as_group,
+    return {
+        "kind": kind if typed and isinstance(message.get("text"), str) else "other",
+        "text": _typed(message.get("text")),
+        "at": float(message.get("edit_date") or message["date"]),
+        "message_id": int(message["message_id"]),
+        "thread_id": _thread(message),
+        "as_group": as_group,
         **chat,
-        **person,
-    )
+        **_person(message.get("from") or {"id": 0}),
+    }
+
+
+_PARTS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "callback_query": _callback,
+    "inline_query": _inline,
+    "my_chat_member": _membership,
+    "edited_message": partial(_message, kind="edited"),
+    "message": _message,
+}
 
 
 def _present(value: Any) -> Any:
@@ -157,14 +157,18 @@ def _may_post(member: dict[str, Any]) -> bool:
 def _chat(chat: dict[str, Any]) -> dict[str, Any]:
     title = chat.get("title") or chat.get("username") or chat.get("first_name") or ""
     about = {"chat_id": _id(chat["id"]), "chat_kind": str(chat["type"]), "chat_title": text.name(_words(title))}
-    return about | {"chat_handle": re.sub(r"\W", "", _words(chat.get("username")), flags=re.ASCII)}
+    return about | {"chat_handle": _handle(chat)}
 
 
 def _person(user: dict[str, Any]) -> dict[str, Any]:
     names = [user.get("first_name"), user.get("last_name")]
-    handle = re.sub(r"\W", "", _words(user.get("username")), flags=re.ASCII)
+    handle = _handle(user)
     shown = " ".join([text.name(_words(name)) for name in names if name] + ([f"@{handle}"] if handle else []))
     return {"user_id": 0 if user.get("is_bot") else _id(user["id"]), "user_name": shown}
+
+
+def _handle(about: dict[str, Any]) -> str:
+    return re.sub(r"\W", "", _words(about.get("username")), flags=re.ASCII)
 
 
 def _typed(value: Any) -> str:
