@@ -45,13 +45,32 @@ def alert(context: Context, update: Update, arguments: list[str]) -> list[Reply]
     if len(arguments) == 1:
         return [_steps(context, symbol)]
     level = level_typed.level(context, chat, symbol, arguments[1:], topic=update.thread_id or 0)
-    _room(context, chat)
-    number = context.store.levels.add(level)
-    buttons = (run_button("Remove", f"alert remove {number}"), run_button("All price alerts", "alert"))
-    return [Reply(text="\n".join(_said(context, chat, level)), keyboard=(buttons,))]
+    return [_set(context, chat, level)]
 
 
 # Changes
+
+
+def _set(context: Context, chat: Chat, level: Level) -> Reply:
+    """Keep a new level; the one of the same price gives way to it, and stays if it is the same in all."""
+    now, old = context.now(), context.store.levels.like(level)
+    waits = old is not None and old.waits(now)
+    if old is not None and waits and not old.rests(now) and _options(old) == _options(level):
+        level, number, said = old, old.id, [f"Set already: #{old.id} {_words(context, chat, old)}"]
+    else:
+        if not waits:
+            _room(context, chat)
+        number, said = context.store.levels.add(level), [f"Price alert set: {_words(context, chat, level)}"]
+        if old is not None and waits:
+            said.append(f"It replaces #{old.id}: {_words(context, chat, old)}")
+    said += _more(context, chat, level)
+    buttons = (run_button("Remove", f"alert remove {number}"), run_button("All price alerts", "alert"))
+    return Reply(text="\n".join(said), keyboard=(buttons,))
+
+
+def _options(level: Level) -> tuple[bool, float, float, str, int]:
+    """What may differ in two levels of the same price."""
+    return level.repeat, level.cooldown, level.expires, level.note, level.topic
 
 
 def _change(context: Context, chat: Chat, word: str, which: str) -> Reply:
@@ -146,9 +165,9 @@ def _room(context: Context, chat: Chat) -> None:
 # Words
 
 
-def _said(context: Context, chat: Chat, level: Level) -> list[str]:
-    lines = [f"Price alert set: {_words(context, chat, level)}"]
-    last = last_price(context, level.symbol)
+def _more(context: Context, chat: Chat, level: Level) -> list[str]:
+    """How far it is from the market, and what happens after it was told."""
+    lines, last = list[str](), last_price(context, level.symbol)
     if level.kind == "move":
         lines += _so_far(context, level)
     elif level.kind == "volume":

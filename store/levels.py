@@ -11,6 +11,10 @@ from store.rows import Level
 HOUR = 3600  # seconds: the span of every volume
 REARM = 0.002  # of a level's price: how far the price has to go from it before it waits again
 WAITS = "(state <> 'done' AND (expires = 0 OR expires > ?))"
+_LIKE = (
+    "chat_id = ? AND symbol = ? AND kind = ? AND size = ? AND span = ? AND direction = ? "
+    "AND (kind <> 'price' OR price = ?)"
+)
 _COLUMNS = tuple(field.name for field in fields(Level))
 # Written as five searches of an index: with 10,000 levels a look at them costs microseconds.
 _WITHIN = " UNION ALL ".join(
@@ -43,13 +47,13 @@ class Levels:
     def add(self, level: Level) -> int:
         """Keep a new level, in place of the chat's own of the same price or move. Returns its number."""
         with self._db.transaction():
-            same = (level.chat_id, level.symbol, level.kind, level.size, level.span, level.direction, level.price)
-            self._db.write(
-                "DELETE FROM levels WHERE chat_id = ? AND symbol = ? AND kind = ? AND size = ? AND span = ? "
-                "AND direction = ? AND (kind <> 'price' OR price = ?)",
-                same,
-            )
+            self._db.write(f"DELETE FROM levels WHERE {_LIKE}", _like(level))
             return self._db.add("levels", level)
+
+    def like(self, level: Level) -> Level | None:
+        """The chat's own of the same price or move, which a new one takes the place of."""
+        row = self._db.row(f"SELECT * FROM levels WHERE {_LIKE}", _like(level))
+        return None if row is None else _level(row)
 
     def of_chat(self, chat_id: int) -> list[Level]:
         """A chat's levels by coin, the highest price first, then its moves."""
@@ -125,6 +129,11 @@ class Levels:
             ),
         )
         return changed == 1
+
+
+def _like(level: Level) -> tuple[int | float | str, ...]:
+    """The values of _LIKE."""
+    return level.chat_id, level.symbol, level.kind, level.size, level.span, level.direction, level.price
 
 
 def _level(row: Row) -> Level:

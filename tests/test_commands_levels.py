@@ -202,7 +202,7 @@ def test_a_volume_says_how_it_is_now_against_what_and_is_listed_like_the_others(
     (level,) = kept(desk)
     listed = desk.say("/alert")
     assert "1 of 50" in listed and f"#{level.id} BTC volume 3 times the usual · once" in listed
-    desk.say("/alert BTC volume x3")
+    assert "It replaces #" in desk.say("/alert BTC volume x3")
     assert "half of the way back" in desk.say("/alert BTC volume x3") and len(kept(desk)) == 1
     stored = kept(desk)[0]
     desk.store.levels.move(stored, replace(stored, state="busy", touched_ms=int(NOW * 1000)))
@@ -474,11 +474,50 @@ def test_a_chat_has_up_to_fifty_that_wait_and_the_list_fits_a_message(desk: Desk
     assert desk.say("/alert remove all").startswith("Price alerts: 0 of 50.")
 
 
-def test_the_same_price_again_changes_the_one_that_is_there(desk: Desk) -> None:
-    desk.say("/alert BTC 100k")
-    desk.say("/alert BTC 100k repeat now and then")
+def test_the_same_price_again_changes_the_one_that_is_there_and_says_so(desk: Desk) -> None:
+    desk.say("/alert BTC 100k sell a tenth")
+    (first,) = kept(desk)
+    said = desk.say("/alert BTC 100k repeat now and then")
     (level,) = kept(desk)
     assert (level.repeat, level.note) == (True, "now and then")
+    assert said.startswith("Price alert set: BTC at 100,000 · repeat · now and then\n")
+    assert f"It replaces #{first.id}: BTC at 100,000 · sell a tenth" in said
+    assert "replaces" not in desk.say("/alert BTC above 100k"), "another direction is another alert"
+    assert len(kept(desk)) == 2
+    desk.store.levels.move(level, replace(level, state="done", touched_ms=int(NOW * 1000)))
+    assert "replaces" not in desk.say("/alert BTC 100k"), "what was over is not missed"
+
+
+@pytest.mark.parametrize(
+    "typed", ["BTC 100k", "btc 100000 repeat every 1h until 18:00 look", "BTC 5% in 1h", "BTC volume x3"]
+)
+def test_what_is_set_already_stays_as_it_is(desk: Desk, typed: str) -> None:
+    desk.say(f"/alert {typed}")
+    (level,) = kept(desk)
+    told = replace(level, touched_ms=int(NOW * 1000) - 5)
+    desk.store.levels.move(level, told)
+    (reply,) = desk.replies(f"/alert {typed}")
+    assert reply.text.startswith(f"Set already: #{level.id} BTC ")
+    assert "replaces" not in reply.text
+    assert buttons(reply)["Remove"] == f"run:alert remove {level.id}"
+    assert kept(desk) == [told]
+
+
+def test_one_that_is_snoozed_is_set_anew(desk: Desk) -> None:
+    desk.say("/alert BTC 100k")
+    (level,) = kept(desk)
+    desk.say(f"/alert snooze {level.id} 4h")
+    said = desk.say("/alert BTC 100k")
+    assert f"It replaces #{level.id}: BTC at 100,000 · rests until " in said
+    assert [one.rests(NOW) for one in kept(desk)] == [0]
+
+
+def test_at_the_limit_one_may_still_be_replaced(desk: Desk) -> None:
+    for number in range(levels.MOST):
+        desk.say(f"/alert BTC {100_000 + number}")
+    assert "Remove one" in desk.say("/alert BTC 90k")
+    assert "It replaces #" in desk.say("/alert BTC 100000 repeat")
+    assert len(kept(desk)) == levels.MOST
 
 
 def test_a_button_pressed_again_does_nothing_more(desk: Desk) -> None:
