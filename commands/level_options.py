@@ -53,7 +53,7 @@ def options(context: Context, chat: Chat, words: list[str], *, repeat: bool = Fa
             moment = moments.until(rest[1:], now=context.now(), where=chat.zone)
             if moment is None:
                 said = text.clip(" ".join(rest[1:3]), 32)
-                raise Usage(f"I can't read “{said}” as a time. Write until 18:00, until fri or for 7d.")
+                raise Usage(f"I can't read “{said}” as a time. Write until 18:00, until fri, until 31 Dec or for 7d.")
             more.expires, used = moment[0], 1 + moment[1]
         if not used:
             break

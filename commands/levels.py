@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 from alerts.publish import SNOOZES, fits
@@ -128,14 +129,17 @@ def press_snooze(context: Context, update: Update, rest: str) -> list[Reply]:
 
 def _until(context: Context, chat: Chat, words: list[str]) -> float:
     """When a snooze of `4h`, `tomorrow` or `until 18:00` ends."""
-    said = " ".join(words).lower()
-    now, bare = context.now(), MORNING if said == "tomorrow" else said.removeprefix("until ")
+    said, now = " ".join(words).lower(), context.now()
+    bare = re.sub("^(?:until|till?) ", "", said)
+    bare = MORNING if bare == "tomorrow" else bare
     try:
         return now + typed.length(bare.removeprefix("for "))
     except Unreadable:
         moment = moments.until(bare.split(), now=now, where=chat.zone)
     if moment is None or moment[1] < len(bare.split()):
-        raise Usage(f"I can't read “{text.clip(said, 32)}” as a time. Write 4h, tomorrow or until 18:00.")
+        raise Usage(
+            f"I can't read “{text.clip(said, 32)}” as a time. Write 4h, tomorrow, until 18:00 or until 31 Dec."
+        )
     return moment[0]
 
 

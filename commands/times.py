@@ -11,6 +11,7 @@ from commands.context import Context, Reply, Usage
 from commands.schedules import replan
 from store.rows import MONITORS, Chat, mute_left
 
+UNTIL = ("until", "till", "til")
 ENDLESS = ("forever", "always", "permanently", "on", "all")
 
 
@@ -59,7 +60,7 @@ def mute(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
     if words[-1] in ENDLESS:
         raise Usage("A mute has an end. To turn alerts off until /start: /stop. For one coin: /unwatch BTC.")
     symbol = None
-    if context.is_coin(words[0]) and words[0] not in ("until", "for", "a", "an", "one"):
+    if context.is_coin(words[0]) and words[0] not in (*UNTIL, "for", "a", "an", "one"):
         try:
             symbol = context.alerted_symbol(arguments[0])
         except Usage:
@@ -76,12 +77,12 @@ def mute(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
 
 def _seconds(context: Context, chat: Chat, said: str) -> float:
     """How long a mute lasts: `2h`, `30` (minutes), `until 18:00` or `until fri`."""
-    if said.startswith("until "):
-        words = said.split()[1:]
+    first, *words = said.split()
+    if first in UNTIL and words:
         moment = moments.until(words, now=context.now(), where=chat.zone)
         if moment is None or moment[1] < len(words):
             said = text.clip(" ".join(words), 32)
-            raise Usage(f"I can't read “{said}” as a time. Write until 18:00, until fri or 2h.")
+            raise Usage(f"I can't read “{said}” as a time. Write until 18:00, until fri, until 31 Dec or 2h.")
         return moment[0] - context.now()
     return typed.length(f"{said} minutes" if said.isdecimal() else said)
 

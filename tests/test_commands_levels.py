@@ -287,13 +287,37 @@ def test_a_time_between_two_alerts_is_read_as_people_type_it(
     assert ("repeat every" in desk.say("/alert")) is (cooldown > 0)
 
 
+@pytest.mark.parametrize(
+    ("typed", "until", "note"),
+    [
+        ("until 31 Dec", "2025-12-31 23:59:00 UTC+1", ""),
+        ("until 31.12.2025 tax day", "2025-12-31 23:59:00 UTC+1", "tax day"),
+        ("until 2025-12-31 18:00 sell", "2025-12-31 18:00:00 UTC+1", "sell"),
+        ("until 31 December at 6 pm repeat sell", "2025-12-31 18:00:00 UTC+1", "sell"),
+        ("until tomorrow 9am", "2025-06-16 09:00:00 UTC+2", ""),
+        ("until friday 16:30 close it", "2025-06-20 16:30:00 UTC+2", "close it"),
+        ("till Jan 2", "2026-01-02 23:59:00 UTC+1", ""),
+    ],
+)
+def test_an_end_may_be_a_date(desk: Desk, typed: str, until: str, note: str) -> None:
+    desk.say("/timezone Berlin")
+    assert f" · until {until}" in desk.say(f"/alert BTC 100k {typed}")
+    assert [one.note for one in kept(desk)] == [note]
+    number = kept(desk)[0].id
+    said = " ".join(word for word in typed.split() if word not in ("repeat", *note.split()))
+    assert f"All alerts muted until {until}." in desk.say(f"/mute {said}")
+    assert f"snoozed until {until}." in desk.say(f"/alert snooze {number} {said}")
+
+
 def test_an_end_is_read_in_the_zone_of_the_chat(desk: Desk) -> None:
     desk.say("/timezone Berlin")  # Sunday, 15 June 2025, 17:06
     assert "until 18:00:00 UTC+2" in desk.say("/alert BTC 100k until 18:00 sell half")
     assert "until 2025-06-20 23:59:00 UTC+2" in desk.say("/alert BTC 101k until fri repeat")
     assert [(one.note, one.repeat) for one in kept(desk)] == [("", True), ("sell half", False)]
-    assert "Write until 18:00, until fri or for 7d" in desk.say("/alert BTC 102k until later")
-    assert "That time has passed" in desk.say("/alert BTC 102k until 2025-06-14")
+    assert "Write until 18:00, until fri, until 31 Dec or for 7d" in desk.say("/alert BTC 102k until later")
+    assert "“14.6.2025” has passed. " in desk.say("/alert BTC 102k until 14.6.2025 sell half")
+    assert "“14 Jun 2025” has passed. " in desk.say("/alert BTC 102k until 14 Jun 2025")
+    assert "“2028-01-01” is more than a year away. " in desk.say("/alert BTC 102k until 2028-01-01")
     assert "a minute" in desk.say("/alert BTC 102k repeat 0.5m")
     assert len(kept(desk)) == 2
 
@@ -412,7 +436,7 @@ def test_by_buttons_an_alert_is_snoozed_and_woken(desk: Desk) -> None:
 def test_a_snooze_is_typed_in_many_ways(desk: Desk, typed: str, until: str) -> None:
     desk.say("/alert BTC 100k")
     assert f"snoozed until {until}." in desk.say(f"/alert snooze {kept(desk)[0].id} {typed}")
-    assert "Write 4h, tomorrow or until 18:00." in desk.say("/alert snooze all soon")
+    assert "Write 4h, tomorrow, until 18:00 or until 31 Dec." in desk.say("/alert snooze all soon")
 
 
 def test_the_buttons_under_an_alert_answer_with_a_toast_and_wake_what_was_told(desk: Desk) -> None:
