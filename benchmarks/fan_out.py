@@ -81,7 +81,7 @@ def judge(
         "messages/s": rate,
         "share of the allowed 30/s, %": 100 * rate / ALLOWED,
         "median of a second": statistics.median(full_seconds or [rate]),
-        "refused with 429": account.flood_refused,
+        "refused with 429": account.chats.flood_refused,
         "/ping in the middle, s": pong,
         "memory before, MiB": memory[0],
         "memory in the middle, MiB": memory[1],
@@ -92,7 +92,7 @@ def judge(
         got = [next(coin for coin in COINS if coin in sent.text) for sent in alerts if sent.chat_id == chat_id]
         if got != list(COINS):
             problems.append(f"chat {chat_id} got {got}")
-    if account.flood_refused:
+    if account.chats.flood_refused:
         problems.append("the limits were hit")
     if rate < 0.95 * ALLOWED:
         problems.append("slower than 95 % of what is allowed")

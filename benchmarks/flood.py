@@ -79,7 +79,7 @@ def measure(bot: Rig, flood: Callable[[SimBot], None]) -> dict[str, float]:
         "owner's alert, s": owners.at - began,
         "group's alert, s": groups.at - began,
         "owner's answer, s": answer.at - began,
-        "refused with 429": account.flood_refused,
+        "refused with 429": account.chats.flood_refused,
         "memory grew by, MiB": resident_mib(bot.pid) - before,
     }
 

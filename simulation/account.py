@@ -10,24 +10,24 @@ from typing import Any
 
 from simulation.chats import Chat, Chats, Limits, Sent
 from simulation.html import commands
-from simulation.http import Hub, Params
+from simulation.http import Hub
+from simulation.request import Params
 from simulation.updates import ApiError, Rival, Updates
 
-_NO_EFFECT = frozenset(  # accepted with `true`, without an effect here
-    {
-        "close",
-        "deletemycommands",
-        "pinchatmessage",
-        "sendchataction",
-        "setchatmenubutton",
-        "setmessagereaction",
-        "setmydefaultadministratorrights",
-        "setmydescription",
-        "setmyname",
-        "setmyshortdescription",
-        "unpinchatmessage",
-    }
-)
+# Accepted with `true`, without an effect here.
+_NO_EFFECT = [
+    "close",
+    "deletemycommands",
+    "pinchatmessage",
+    "sendchataction",
+    "setchatmenubutton",
+    "setmessagereaction",
+    "setmydescription",
+    "setmydefaultadministratorrights",
+    "setmyname",
+    "setmyshortdescription",
+    "unpinchatmessage",
+]
 
 
 @dataclass
@@ -70,11 +70,6 @@ class SimBot:
     # What tests and the demo ask
 
     @property
-    def me(self) -> dict[str, Any]:
-        """Its User object."""
-        return self.chats.me
-
-    @property
     def sent(self) -> list[Sent]:
         """The deliveries since `forget`, oldest first."""
         with self._hub.lock:
@@ -115,16 +110,6 @@ class SimBot:
     def webhook_url(self) -> str:
         """The webhook that is set, "" for none."""
         return self.updates.webhook_url
-
-    @property
-    def commands(self) -> list[dict[str, str]]:
-        """The bot's command menu."""
-        return self.chats.commands
-
-    @property
-    def flood_refused(self) -> int:
-        """Sends and edits refused with 429 by `limits`."""
-        return self.chats.flood_refused
 
     def texts(self, chat_id: int | None = None) -> list[str]:
         """The texts delivered since `forget`, to one chat or to all."""
@@ -206,9 +191,7 @@ class SimBot:
         with self._hub.lock:
             chat = self.chats.add(chat_id)
             gone = {"chat": chat.about, "message_id": message_id, "date": 0}
-            self._callback_number += 1
-            query_id = f"{self.id}{self._callback_number:09d}"
-            self.chats.callbacks.add(query_id)
+            query_id = self._query_id()
             query = {
                 "id": query_id,
                 "from": self.chats.user(chat_id if user_id is None else user_id, name),
@@ -221,11 +204,15 @@ class SimBot:
     def type_inline(self, user_id: int, text: str) -> int:
         """A person types `@bot text` in some chat. Returns the update id."""
         with self._hub.lock:
-            self._callback_number += 1
-            query_id = f"{self.id}{self._callback_number:09d}"
-            self.chats.callbacks.add(query_id)
+            query_id = self._query_id()
             asked = {"id": query_id, "from": self.chats.user(user_id, "Ann"), "query": text, "offset": ""}
             return self.updates.add({"inline_query": asked})
+
+    def _query_id(self) -> str:
+        self._callback_number += 1
+        query_id = f"{self.id}{self._callback_number:09d}"
+        self.chats.callbacks.add(query_id)
+        return query_id
 
     def membership(
         self,
@@ -284,10 +271,6 @@ class SimBot:
             self.send_text(new, None, user_id=by, migrate_from_chat_id=old)
             return update_id
 
-    def raw_update(self, update: dict[str, Any]) -> int:
-        """Queue any update, valid or not. Returns the update_id that it gets."""
-        return self.updates.add(update)
-
     def set_webhook_as_foreigner(self, url: str, *, consumes: bool = False) -> None:
         """Someone else with the token sets a webhook, or with "" removes it. consumes: it takes the updates."""
         self.updates.set_webhook({"url": url}, foreign=True, consumes=consumes)
@@ -323,10 +306,6 @@ class SimBot:
         self.logged_out = True
         self.updates.refuse_poll(ApiError(400, "Logged out"))
         return True
-
-    def block(self, chat_id: int) -> None:
-        """The person of a private chat blocks the bot."""
-        self.refuse(chat_id, "blocked")
 
     def set_member(self, chat_id: int, user_id: int, status: str, *, chat_type: str = "group") -> None:
         """Set someone's status in a chat: creator, administrator, member, left, kicked."""

@@ -6,7 +6,6 @@ Call everything with the simulator's lock held.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import time
@@ -15,8 +14,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from simulation.html import commands, parse_html, utf16
-from simulation.http import Hub, Params, Upload
+from simulation.content import check_upload, decoded, file_of, formatted, markup
+from simulation.html import utf16
+from simulation.http import Hub
+from simulation.request import Params, Upload
 from simulation.updates import ApiError, integer
 
 REFUSALS = {
@@ -29,8 +30,6 @@ REFUSALS = {
     "no_photos": (400, "Bad Request: not enough rights to send photos to the chat"),
 }
 _KEEP = 5_000  # messages kept in a chat
-_UPLOAD_MAX, _PHOTO_MAX = 50 << 20, 10 << 20  # bytes (Bot API, "Sending files")
-_IMAGES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF", b"BM")
 _NOT_MODIFIED = (
     "Bad Request: message is not modified: specified new message content and reply markup are exactly the same "
     "as a current content and reply markup of the message"
@@ -142,7 +141,7 @@ class Chats:
     def _send(self, method: str, params: Params, *, media: str = "") -> dict[str, Any]:
         chat = self._chat(params)
         name, limit = ("caption", 1024) if media else ("text", 4096)
-        text, entities = _formatted(params, name)
+        text, entities = formatted(params, name)
         if not media and not text:
             raise ApiError(400, "Bad Request: message text is empty")
         if utf16(text) > limit:
@@ -150,8 +149,8 @@ class Chats:
         if media and not params.get(media):
             raise ApiError(400, f"Bad Request: there is no {media} in the request")
         if media and isinstance(upload := params[media], Upload):
-            _check_upload(media, upload)
-        markup = _markup(params)
+            check_upload(media, upload)
+        keyboard = markup(params)
         self._check_chat(chat, media=media)
         channel = chat.about["type"] == "channel"  # there a message is the channel's, and has no topic
         author = {"sender_chat": chat.about} if channel else {"from": self._author}
@@ -165,10 +164,10 @@ class Chats:
             message[name] = text
         if entities:
             message["caption_entities" if media else "entities"] = entities
-        if markup is not None:
-            message["reply_markup"] = markup
+        if keyboard is not None:
+            message["reply_markup"] = keyboard
         if media:
-            message[media] = _file(media, params[media])
+            message[media] = file_of(media, params[media])
         message = self.post(chat, message)
         if channel:
             self._posts.add(message["message_id"])
@@ -186,7 +185,7 @@ class Chats:
             raise ApiError(400, "Bad Request: message can't be edited")
         new = {key: value for key, value in old.items() if key != "reply_markup"}
         if method == "editMessageText":
-            text, entities = _formatted(params, "text")
+            text, entities = formatted(params, "text")
             if not text:
                 raise ApiError(400, "Bad Request: message text is empty")
             if utf16(text) > 4096:
@@ -195,9 +194,9 @@ class Chats:
             new.pop("entities", None)
             if entities:
                 new["entities"] = entities
-        markup = _markup(params)
-        if markup is not None and markup.get("inline_keyboard"):
-            new["reply_markup"] = markup
+        keyboard = markup(params)
+        if keyboard is not None and keyboard.get("inline_keyboard"):
+            new["reply_markup"] = keyboard
         if {**new, "edit_date": 0} == {**old, "edit_date": 0}:
             raise ApiError(400, _NOT_MODIFIED)
         self._check_chat(chat)
@@ -225,12 +224,12 @@ class Chats:
     def _answer_inline(self, params: Params) -> bool:
         if str(params.get("inline_query_id", "")) not in self.callbacks:
             raise ApiError(400, "Bad Request: query is too old and response timeout expired or query ID is invalid")
-        results = _json(params, "results", "Bad Request: can't parse inline query results JSON object")
+        results = decoded(params, "results", "Bad Request: can't parse inline query results JSON object")
         self._deliver(Sent("answerInlineQuery", 0, " ".join(row["title"] for row in results), params, 0, time.time()))
         return True
 
     def _set_commands(self, params: Params) -> bool:
-        given = _json(params, "commands", "Bad Request: can't parse commands JSON object")
+        given = decoded(params, "commands", "Bad Request: can't parse commands JSON object")
         for command in given if isinstance(given, list) else []:
             if not re.fullmatch(r"[a-z0-9_]{1,32}", str(command.get("command", ""))):
                 raise ApiError(400, "Bad Request: BOT_COMMAND_INVALID")
@@ -338,57 +337,3 @@ class Limits:
 def _check_topic(chat: Chat, thread: int) -> None:
     if thread in chat.closed_topics:
         raise ApiError(400, f"Bad Request: {chat.closed_topics[thread]}")
-
-
-def _formatted(params: Params, name: str) -> tuple[str, list[dict[str, Any]]]:
-    raw = str(params.get(name, ""))
-    mode = str(params.get("parse_mode", "")).lower()
-    if mode == "html":
-        try:
-            text, entities = parse_html(raw)
-        except ValueError as error:
-            raise ApiError(400, f"Bad Request: can't parse entities: {error}") from None
-        return text.rstrip(), entities
-    if mode not in ("", "none", "markdown", "markdownv2"):
-        raise ApiError(400, "Bad Request: unsupported parse_mode")
-    return raw.rstrip(), commands(raw)
-
-
-def _markup(params: Params) -> dict[str, Any] | None:
-    if not params.get("reply_markup"):
-        return None
-    markup = _json(params, "reply_markup", "Bad Request: can't parse reply keyboard markup JSON object")
-    if not isinstance(markup, dict):
-        raise ApiError(400, "Bad Request: object expected as reply markup")
-    for row in markup.get("inline_keyboard", []):
-        for button in row:
-            if "callback_data" in button and not 1 <= len(button["callback_data"].encode()) <= 64:
-                raise ApiError(400, "Bad Request: BUTTON_DATA_INVALID")
-    return markup if "inline_keyboard" in markup else {}
-
-
-def _json(params: Params, name: str, complaint: str) -> Any:
-    try:
-        return json.loads(str(params.get(name, "")))
-    except ValueError:
-        raise ApiError(400, complaint) from None
-
-
-def _check_upload(media: str, upload: Upload) -> None:
-    if upload.size == 0:
-        raise ApiError(400, "Bad Request: file must be non-empty")
-    if upload.size > _UPLOAD_MAX:
-        raise ApiError(413, "Request Entity Too Large")
-    if media == "photo" and upload.size > _PHOTO_MAX:
-        words = f"file of size {upload.size} bytes is too big for a photo; the maximum size is {_PHOTO_MAX} bytes"
-        raise ApiError(400, f"Bad Request: {words}")
-    if media == "photo" and not upload.data.startswith(_IMAGES):
-        raise ApiError(400, "Bad Request: IMAGE_PROCESS_FAILED")
-
-
-def _file(media: str, given: str | Upload) -> Any:
-    size = given.size if isinstance(given, Upload) else 0
-    about: dict[str, Any] = {"file_id": f"{media}-{size}", "file_unique_id": f"u{size}", "file_size": size}
-    if media == "photo":
-        return [about | {"width": 800, "height": 400}]
-    return about | {"file_name": given.name if isinstance(given, Upload) else "file"}

@@ -10,7 +10,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from simulation.account import SimBot
-from simulation.http import Answer, Params, json_answer
+from simulation.http import Answer, json_answer
+from simulation.request import Params
 
 if TYPE_CHECKING:
     from simulation.simulator import Simulator
@@ -41,7 +42,7 @@ def _do(sim: Simulator, name: str, given: dict[str, Any]) -> Any:
         sim.market.start_flow(given.pop("rate"), tuple(given.pop("symbols", ("BTC", "ETH", "SOL"))), **given)
         return True
     if name == "bot":
-        return sim.bot(given["token"], username=given.get("username", "whale_test_bot")).me
+        return sim.bot(given["token"], username=given.get("username", "whale_test_bot")).chats.me
     token = given.pop("token", None) or next(iter(sim.bots))
     if name == "revoke":
         return sim.revoke(token)

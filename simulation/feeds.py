@@ -12,10 +12,12 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from simulation.http import Answer, Params, Request, html_answer, json_answer
+from simulation.coinglass_feed import coinglass
+from simulation.http import Answer, html_answer, json_answer
 from simulation.klines import LENGTHS, klines
 from simulation.market import Market, Trade
-from simulation.perpetual_feeds import coinglass, gate, hyperliquid, okx, refusal, spoilt
+from simulation.perpetual_feeds import gate, hyperliquid, okx, refusal, spoilt
+from simulation.request import Params, Request
 
 _KRAKEN = {"BTC": ("XBTUSD", "XXBTZUSD"), "ETH": ("ETHUSD", "XETHZUSD"), "XRP": ("XRPUSD", "XXRPZUSD")} | {
     "DOGE": ("XDGUSD", "XDGUSD")

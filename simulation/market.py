@@ -13,8 +13,9 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from simulation.http import Hub, Params
+from simulation.http import Hub
 from simulation.perpetuals import Perpetuals
+from simulation.request import Params
 
 # Price and 24-hour volume in US dollars, in the right order of magnitude.
 COINS = {

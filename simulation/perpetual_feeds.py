@@ -1,4 +1,4 @@
-"""How the simulated venues of perpetual contracts answer: OKX, Gate, Hyperliquid and CoinGlass.
+"""How the simulated venues of perpetual contracts answer: OKX, Gate and Hyperliquid.
 
 A venue is one function `(market, path, request) -> Answer`, plus its refusals in `refusal`. Shapes, cursors and error
 codes follow the venues' public API docs.
@@ -12,20 +12,15 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from simulation.http import Answer, Params, Request, html_answer, json_answer
+from simulation.http import Answer, html_answer, json_answer
 from simulation.market import Market
-from simulation.perpetuals import OKX_INVERSE, PLANS, Liquidation
+from simulation.perpetuals import OKX_INVERSE, Liquidation
+from simulation.request import Params, Request
 
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
-_KEY = re.compile(rb"\r\ncg-api-key:\s*([^\r]*)", re.IGNORECASE)
 _GATE_ROWS = 1000
 OKX_NO_COINS = {"TSLA": "3", "XAU": "4"}  # shares and metals: their category
 GATE_TYPES = {"PAXG": "metals", "XAU": "metals", "USDC": "stablecoins"}
-_PLAN_NEEDED = {
-    "/api/futures/funding-rate/exchange-list": "HOBBYIST",
-    "/api/hyperliquid/whale-alert": "STARTUP",
-    "/api/futures/liquidation/order": "STANDARD",
-}
 
 
 def refusal(venue: str, status: int, wait: tuple[tuple[str, str], ...]) -> Answer:
@@ -318,64 +313,6 @@ def _hyperliquid_wallet(market: Market, address: str) -> dict[str, Any]:
         "withdrawable": "1010.5",
         "time": int(time.time() * 1000),
     }
-
-
-# CoinGlass
-
-
-def coinglass(market: Market, path: str, request: Request) -> Answer:
-    """CoinGlass: whale moves, liquidations and funding rates, by the key's plan."""
-    perpetuals = market.perpetuals
-    key = match[1].decode("latin-1").strip() if (match := _KEY.search(request.head)) else ""
-    if not key:
-        return json_answer({"code": "400", "msg": "API key missing."})
-    if key != perpetuals.coinglass_key:
-        return refusal("coinglass", 400, ())
-    needed = _PLAN_NEEDED.get(path)
-    if needed is None:
-        return json_answer({"code": "404", "msg": "Not Found"}, status=404)
-    if PLANS.index(perpetuals.coinglass_plan) < PLANS.index(needed):
-        return refusal("coinglass", 401, ())
-    if path.endswith("/whale-alert"):
-        return _coinglass_data(perpetuals.coinglass_moves[:200])
-    if path.endswith("/order"):
-        return _coinglass_orders(market, request.params)
-    return _coinglass_data(_coinglass_rates(market))
-
-
-def _coinglass_orders(market: Market, params: Params) -> Answer:
-    if not all(params.get(name) for name in ("exchange", "symbol", "min_liquidation_amount")):
-        return json_answer({"code": "400", "msg": "Required parameter is missing"}, status=400)
-    least = float(str(params["min_liquidation_amount"]))
-    start = int(str(params.get("start_time", "0")))
-    end = int(str(params.get("end_time", "9" * 15)))
-    rows = [
-        row
-        for row in market.perpetuals.coinglass_orders
-        if row["exchange_name"] == str(params["exchange"]).upper()
-        and row["base_asset"] == params["symbol"]
-        and row["usd_value"] >= least
-        and start <= row["time"] <= end
-    ]
-    rows.sort(key=lambda row: int(row["time"]))
-    return _coinglass_data(rows[:200] if start else rows[-200:])
-
-
-def _coinglass_rates(market: Market) -> list[dict[str, Any]]:
-    following = int((time.time() // 28800 + 1) * 28_800_000)
-    coins: dict[str, list[dict[str, Any]]] = {}
-    for (venue, coin), (rate, hours) in market.perpetuals.rates.items():
-        if venue in ("Binance", "Bybit"):
-            entry = {"exchange": venue, "funding_rate_interval": int(hours), "funding_rate": rate * 100}
-            coins.setdefault(coin, []).append(entry | {"next_funding_time": following})
-    return [
-        {"symbol": coin, "stablecoin_margin_list": entries, "token_margin_list": []}
-        for coin, entries in coins.items()
-    ]
-
-
-def _coinglass_data(data: Any) -> Answer:
-    return json_answer({"code": "0", "msg": "success", "data": data})
 
 
 def _text(value: float) -> str:

@@ -36,8 +36,9 @@ from simulation import endless
 from simulation.account import Call, SimBot
 from simulation.control import control
 from simulation.feeds import FEEDS, VENUES, error_answer
-from simulation.http import Answer, Drop, HttpServer, Hub, Params, Request, html_answer, json_answer, json_text
+from simulation.http import Answer, Drop, HttpServer, Hub, html_answer, json_answer, json_text
 from simulation.market import Market, MarketCall
+from simulation.request import Params, Request
 from simulation.updates import ApiError, Described, RawJson, Rival
 
 T = TypeVar("T")

@@ -15,7 +15,8 @@ from collections import deque
 from itertools import islice
 from typing import Any
 
-from simulation.http import Drop, Hub, Params, json_text
+from simulation.http import Drop, Hub, json_text
+from simulation.request import Params
 
 OTHER_POLLER = "Conflict: terminated by other getUpdates request; make sure that only one bot instance is running"
 WEBHOOK_SET = "Conflict: terminated by setWebhook request"

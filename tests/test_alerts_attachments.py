@@ -10,7 +10,7 @@ import pytest
 from conftest import FRIEND, OWNER, TOKEN, Run
 
 from simulation.account import SimBot
-from simulation.http import Upload
+from simulation.request import Upload
 from simulation.simulator import Simulator
 from store import Store
 from store.rows import Chat, Scheduled

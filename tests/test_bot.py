@@ -33,8 +33,8 @@ def test_the_bot_starts_fills_the_command_menu_answers_and_stops_in_order(
 ) -> None:
     bot = run_bot()
     bot.wait_output(POLLING)
-    sim.wait(lambda: chat.commands, what="the menu")
-    assert [row["command"] for row in chat.commands] == [name for name, _ in table.menu()]
+    sim.wait(lambda: chat.chats.commands, what="the menu")
+    assert [row["command"] for row in chat.chats.commands] == [name for name, _ in table.menu()]
     line = next(line for line in bot.output.splitlines() if "This is @whale_test_bot" in line)
     assert str(folder(tmp_path)) in line
     assert "BTC, ETH" in line

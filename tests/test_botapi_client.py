@@ -99,7 +99,7 @@ def test_a_webhooks_409_is_told_from_a_pollers(telegram: Telegram, chat: SimBot)
 
 
 def test_a_blocked_chat_is_rejected_with_403(telegram: Telegram, chat: SimBot) -> None:
-    chat.block(OWNER)
+    chat.refuse(OWNER, "blocked")
     error = failure(lambda: telegram.send("sendMessage", {"chat_id": OWNER, "text": "x"}))
     assert isinstance(error, Rejected)
     assert error.code == 403

@@ -136,7 +136,7 @@ class Rig:
 
     def polling_for_long(self) -> Callable[[], float]:
         """Begin to poll, have an update answered, and wait until the next poll lies at the server."""
-        self.chat.raw_update({"message": {}})
+        self.chat.updates.add({"message": {}})
         finish = self.begin()
         self.sim.wait(lambda: self.chat.polling and not self.chat.pending, what="a long poll after an update")
         return finish
@@ -205,7 +205,7 @@ def test_a_bot_is_told_to_be_connected_once_however_often_its_updates_could_not_
 
 def test_a_server_whose_bot_has_no_user_name_is_no_trouble(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    del rig.chat.me["username"]
+    del rig.chat.chats.me["username"]
     rig.connect()
     assert rig.connected == [""]
     rig.chat.send_text(chat_id=OWNER, text="/ping")
@@ -354,7 +354,7 @@ def test_standby_takes_over_when_updates_lie_unread_for_three_seconds(rig: Rig) 
     finish = rig.begin()
     rig.sim.wait(lambda: rig.answers() == ["pong again"], what="the answer")
     rig.clock.mono += conflict.UNHARMED
-    rig.chat.raw_update({"message": {}})
+    rig.chat.updates.add({"message": {}})
     rig.sim.wait(lambda: len(rig.told) == 2, what="the all-clear")
     assert "The other copy has stopped" in rig.told[1]
     rig.poller.stop(1.0)
@@ -449,7 +449,7 @@ def test_ten_webhooks_are_removed_and_then_commands_are_answered(rig: Rig, caplo
     finish = rig.begin()
     rig.sim.wait(lambda: rig.answers() == ["pong"], what="the answer")
     rig.clock.mono += conflict.WEBHOOK_QUIET
-    rig.chat.raw_update({"message": {}})
+    rig.chat.updates.add({"message": {}})
     rig.sim.wait(lambda: "min; 10 removals before that" in caplog.text, what="the line of the end")
     rig.poller.stop(1.0)
     finish()
@@ -630,7 +630,7 @@ def test_a_429_is_obeyed_to_the_second(rig: Rig) -> None:
 
 def test_an_update_that_cannot_be_read_costs_no_neighbour(rig: Rig) -> None:
     rig.chat.send_text(chat_id=OWNER, text="/ping before")
-    rig.chat.raw_update({"message": {"message_id": "?", "date": None, "chat": []}})
+    rig.chat.updates.add({"message": {"message_id": "?", "date": None, "chat": []}})
     rig.chat.send_text(chat_id=OWNER, text="/ping after")
     rig.connect()
     finish = rig.begin()
@@ -710,7 +710,7 @@ def test_a_stop_notes_when_the_bot_last_polled_and_trouble_does_not(rig: Rig) ->
     finish = rig.polling_for_long()
     first = rig.store.value("last_poll")
     rig.clock.ahead = 50.0
-    rig.chat.raw_update({"message": {}})
+    rig.chat.updates.add({"message": {}})
     rig.sim.wait(lambda: rig.chat.polling and not rig.chat.pending, what="a poll after another update")
     rival_polls_once(rig)
     finish()

@@ -21,9 +21,10 @@ from base.config import Settings
 from base.kinds import WhaleMin
 from simulation.feeds import FEEDS
 from simulation.html import parse_html
-from simulation.http import Answer, HttpServer, Hub, Request, json_answer
+from simulation.http import Answer, HttpServer, Hub, json_answer
 from simulation.market import Market
 from simulation.perpetuals import ADDRESS
+from simulation.request import Request
 from store import Store
 from venues.coinglass import CoinGlass
 from venues.gate import Gate

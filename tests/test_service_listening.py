@@ -52,7 +52,7 @@ def test_what_comes_before_the_rest_is_loaded_is_handled_afterwards(
         listening.serve(rest, PollerEvents(connected=rest.connected.append))
         assert rest.took.wait(10)
         assert rest.taken == [number]
-        assert rest.connected == [chat.me["username"]]
+        assert rest.connected == [chat.chats.me["username"]]
     finally:
         listening.poller.stop(5.0)
         store.close()

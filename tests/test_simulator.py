@@ -178,10 +178,10 @@ def test_allowed_updates_are_remembered_and_filter_what_is_queued(bot: SimBot, c
 
 
 def test_member_updates_come_only_when_they_are_asked_for(bot: SimBot, client: Client) -> None:
-    bot.raw_update({"chat_member": {}})
+    bot.updates.add({"chat_member": {}})
     assert bot.pending == 0
     client.result("getUpdates", allowed_updates='["chat_member"]')
-    bot.raw_update({"chat_member": {}})
+    bot.updates.add({"chat_member": {}})
     assert bot.pending == 1
 
 
@@ -587,7 +587,7 @@ def test_being_kicked_is_told_and_ends_sending(bot: SimBot, client: Client) -> N
 def test_the_command_menu_is_checked_and_kept(bot: SimBot, client: Client) -> None:
     menu = [{"command": "start", "description": "Begin"}]
     client.result("setMyCommands", commands=json.dumps(menu))
-    assert client.result("getMyCommands") == bot.commands == menu
+    assert client.result("getMyCommands") == bot.chats.commands == menu
     bad = json.dumps([{"command": "Start!", "description": "x"}])
     assert client.refused("setMyCommands", commands=bad) == "400 Bad Request: BOT_COMMAND_INVALID"
 
@@ -610,7 +610,7 @@ def test_limits_refuse_with_a_time_and_count_it(bot: SimBot, client: Client) -> 
     assert [status for status, _ in answers] == [200, 200, 200, 429]
     assert answers[-1][1]["parameters"] == {"retry_after": 1}
     assert answers[-1][1]["description"] == "Too Many Requests: retry after 1"
-    assert bot.flood_refused == 1
+    assert bot.chats.flood_refused == 1
     bot.limits(on=False)
     client.result("sendMessage", chat_id=7, text="x")
 

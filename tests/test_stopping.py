@@ -111,7 +111,7 @@ def test_a_restart_in_the_middle_of_many_answers_keeps_telegrams_limits(
     bot.stop()
     run_bot()
     chat.wait_text("pong 7", chat_id=OWNER)
-    assert chat.flood_refused == 0
+    assert chat.chats.flood_refused == 0
 
 
 def test_a_stop_in_a_batch_of_slow_commands_ends_in_time_and_leaves_the_rest(

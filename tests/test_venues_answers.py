@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simulation.http import Answer, HttpServer, Hub, Request, json_answer
+from simulation.http import Answer, HttpServer, Hub, json_answer
+from simulation.request import Request
 from venues.coinglass import CoinGlass
 from venues.gate import Gate
 from venues.hyperliquid import Hyperliquid
