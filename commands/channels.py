@@ -19,6 +19,9 @@ from commands.targets import aim, find, named
 from store.rows import Chat
 
 VERB = "channel"
+# What is said to a chat about itself, where it is about a channel.
+_WORDS = {"this chat": "this channel", "This chat": "This channel", "You get:": "It gets:"}
+_WORDS |= {"Your settings are kept": "Its settings are kept"}
 # Commands in an answer that would change or show the private chat. An exported text is for another chat.
 _COMMANDS = re.compile(
     rf"(?<![\w/>])/({'|'.join(row.name for row in TABLE if row.of_chat)})\b(?! (?:@|-100|export\b|import\b))"
@@ -83,6 +86,7 @@ def _aimed(reply: Reply, chat: Chat) -> Reply:
     keyboard = tuple(tuple(one for one in row if one[1] and fits(one[1])) for row in rows)
     name = text.escape(named(chat)) if reply.html else named(chat)
     words = _COMMANDS.sub(rf"/\1 {chat.address}", reply.text)
+    words = re.sub("|".join(_WORDS), lambda found: _WORDS[found[0]], words)
     return replace(reply, text=f"{name}\n{words}", keyboard=tuple(row for row in keyboard if row))
 
 

@@ -145,6 +145,8 @@ class Context:
         """A coin as people type it: `btc`, `$BTC`, `BTCUSDT`. Raises Usage if this bot does not watch it."""
         symbol = as_symbol(word, self.symbols)
         if symbol not in self.symbols:
+            if word.startswith("@"):
+                raise Usage(f"“{text.clip(word, 32)}” is not a coin. A channel comes first: /settings @channel")
             if word[0].isdecimal() and _is_amount(word):
                 raise Usage(f"Which coin? “{text.clip(word, 32)}” is an amount.")
             said = f"{text.clip(symbol, 16)} is not on this bot's list ({', '.join(self.symbols)})."

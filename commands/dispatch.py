@@ -52,6 +52,8 @@ class Commands:
         try:
             if command.of_chat:
                 channel, rest = targets.named_first(self.context, update, rest)
+            elif command.shows and (said_of := targets.of_no_chat(self.context, update, command.name, rest)):
+                return [Reply(text=said_of, misread=True)]
             arguments = [rest] if command.raw and rest else rest.split()
             if channel is not None:
                 said = command.run(self.context, targets.aim(update, channel), arguments)

@@ -16,9 +16,13 @@ MOST_LISTED = 20
 
 
 def named_first(context: Context, update: Update, typed: str) -> tuple[Chat | None, str]:
-    """The channel that is named first (None: none is), and the rest. Raises Usage for one of others."""
+    """The channel that is named first (None: none is), and the rest. Raises Usage for one of others, and for one of
+    one's own that is named last."""
     name, *rest = typed.split(maxsplit=1) or [""]
     if not update.private or not NAMED.fullmatch(name):
+        *before, last = typed.rsplit(maxsplit=1) or [""]
+        if before and NAMED.fullmatch(last) and find(context, update, last) is not None:
+            raise Usage("The channel comes first.", meant=[f"{last} {before[0]}"])
         return None, typed
     chat = find(context, update, name)
     if chat is None:
@@ -27,6 +31,19 @@ def named_first(context: Context, update: Update, typed: str) -> tuple[Chat | No
             "messages; /settings lists your channels"
         )
     return chat, "".join(rest)
+
+
+def of_no_chat(context: Context, update: Update, command: str, typed: str) -> str:
+    """What is said where a channel is named for a command that shows markets; "" where none is."""
+    words = typed.split()
+    name = next((word for word in words if NAMED.fullmatch(word) and find(context, update, word)), None)
+    if name is None:
+        return ""
+    bare = " ".join([command, *(word for word in words if word != name)])
+    return (
+        f"/{command} is the same for every chat, so leave {name} out: /{bare}\n"
+        f"To have it posted there: /schedule {name} 09:00 {bare}"
+    )
 
 
 def button(context: Context, update: Update, rest: str) -> tuple[Chat | None, str]:

@@ -101,7 +101,7 @@ def test_who_adds_the_bot_is_asked_in_private_and_a_yes_turns_alerts_on(desk: Pr
     assert desk.store.chats.all() == [], "nothing goes there before the answer"
     (_, toast), (to, said) = desk.press(desk.buttons()[0])
     assert (toast, to) == ("", FRIEND)
-    assert said.startswith("Channel “\u2068News\u2069”\nAlerts are on in this chat.")
+    assert said.startswith("Channel “\u2068News\u2069”\nAlerts are on in this channel.")
     assert "Settings: /settings @whale_news. Stop alerts: /stop @whale_news" in said
     (chat,) = desk.store.chats.all()
     assert (chat.chat_id, chat.kind, chat.title, chat.added_by) == (NEWS, "channel", "News", FRIEND)
@@ -191,7 +191,7 @@ def test_the_buttons_of_settings_act_on_the_channel_also_on_one_without_a_name(o
     assert on.buttons()[-2:] == [f"s:{SECRET}:main", f"s:{NEWS}:main"]
     _, (to, said) = on.press(f"s:{SECRET}:main")
     assert to == FRIEND
-    assert said.startswith("Channel “\u2068Inner circle\u2069”\nSettings of this chat")
+    assert said.startswith("Channel “\u2068Inner circle\u2069”\nSettings of this channel")
     assert f"/threshold {SECRET} BTC 2m" in said
     shown = on.buttons()
     assert f"s:{SECRET}:whales" in shown
@@ -313,3 +313,40 @@ def test_a_channel_end_to_end(run_bot: Run, chat: SimBot, sim: Simulator) -> Non
     chat.wait_text("BTC sell", chat_id=NEWS, after=before)
     assert all("BTC" in words for words in chat.texts(NEWS)), "no word of set-up there"
     assert chat.count("getChatAdministrators") == 0
+
+
+def test_what_is_said_about_a_channel_calls_it_one(on: Private) -> None:
+    assert "It gets: whale orders" in on.say("/start @whale_news")
+    assert "Settings of this channel" in on.say("/settings @whale_news")
+    assert "No alerts in this channel" in on.say("/history @whale_news")
+    assert "Alerts are off in this channel. Its settings are kept" in on.say("/stop @whale_news")
+    assert "Alerts are on in this channel." in on.say("/start @whale_news")
+    assert "Settings of this chat" in on.say("/start") + on.say("/settings"), "what is about a chat stays"
+
+
+@pytest.mark.parametrize(
+    ("typed", "bare"),
+    [
+        ("/price @whale_news BTC", "price BTC"),
+        ("/chart BTC 7d @Whale_News", "chart BTC 7d"),
+        ("/top @whale_news", "top"),
+    ],
+)
+def test_a_command_that_shows_markets_says_how_to_have_it_in_a_channel(on: Private, typed: str, bare: str) -> None:
+    said = on.say(typed)
+    name = next(word for word in typed.split() if word[0] == "@")
+    assert said == (
+        f"/{bare.split()[0]} is the same for every chat, so leave {name} out: /{bare}\n"
+        f"To have it posted there: /schedule {name} 09:00 {bare}"
+    )
+    assert "Scheduled: #1" in on.say(f"/schedule {name} 09:00 {bare}")
+    assert "is not a coin" in on.say("/price @somebody BTC"), "a channel of others is not told about"
+
+
+def test_a_channel_that_is_named_last_is_offered_first(on: Private) -> None:
+    on.say("/start")
+    for typed in ("/alert BTC 100k", "/watch BTC"):
+        assert on.say(f"{typed} @whale_news") == "The channel comes first."
+        name, _, rest = typed[1:].partition(" ")
+        assert on.buttons() == [f"run:{name} @whale_news {rest}"]
+    assert "tell @bob" in on.say("/alert BTC 100k tell @bob"), "others than one's own channels are words of a note"
