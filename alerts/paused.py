@@ -24,7 +24,7 @@ def pause(store: Store, chat_id: int, *, now: float) -> None:
         store.chats.put(replace(chat, paused_until=now + TRY_EVERY))
         store.messages.bury_alerts(chat_id, reason="the bot may not write in this chat", now=now)
         if now - chat.paused_until > TRY_EVERY:  # else it is the same trouble, which is known
-            store.messages.enqueue(chat.added_by, "sendMessage", {"text": _words(chat)}, now=now)
+            store.messages.post(chat.added_by, "sendMessage", {"text": _words(chat)}, now=now)
 
 
 def try_again(store: Store, chat_id: int, *, now: float) -> None:

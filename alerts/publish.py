@@ -96,6 +96,8 @@ def go_on(store: Store, *, now: float) -> bool:
 
     Raises StoreError.
     """
+    if store.fan_out.unfinished() is None:
+        return False
     with store.transaction():
         found = store.fan_out.unfinished()
         if found is None:
@@ -174,7 +176,7 @@ def enqueue(store: Store, chat: Chat, words: str, *, now: float, silent: bool, h
         form["disable_notification"] = True
     for part in text.split(words):
         message = addressed(chat.thread_id, {"text": part, **form})
-        store.messages.enqueue(chat.chat_id, "sendMessage", message, now=now, lane=ALERTS)
+        store.messages.post(chat.chat_id, "sendMessage", message, now=now, lane=ALERTS)
 
 
 def compose(store: Store, delivery: Delivery, *, now: float) -> dict[str, Any] | None:

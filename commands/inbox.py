@@ -119,8 +119,8 @@ class Inbox:
         """Prices, and nothing for people who are not allowed."""
         found = self._commands.inline(update) if self._access.admits(update) else []
         answer = {"inline_query_id": update.callback_id, "results": found, "cache_time": 5, "is_personal": True}
-        enqueue, number = self._store.messages.enqueue, update.update_id or None
-        enqueue(update.chat_id, "answerInlineQuery", answer, now=self._now(), lane=TOASTS, update_id=number)
+        post, number = self._store.messages.post, update.update_id or None
+        post(update.chat_id, "answerInlineQuery", answer, now=self._now(), lane=TOASTS, update_id=number)
 
     def _judge(self, update: Update) -> Verdict:
         """May this run now? A flood of one person or group must not hold up the others. The owner's always may."""
@@ -138,6 +138,8 @@ class Inbox:
 
     def tell_stale(self, *, away_since: float | None) -> bool:
         """Tell each chat of its commands that were too old to run. True if there were any."""
+        if not self._store.chats.has_stale():
+            return False
         with self._store.transaction():
             rows = self._store.chats.take_stale()
             now = self._now()
@@ -157,7 +159,7 @@ class Inbox:
 
     def _say(self, update: Update, reply: Reply, *, lane: int = ANSWERS) -> None:
         """Put an answer into the outbox."""
-        answer = partial(self._store.messages.enqueue, now=self._now(), lane=lane, update_id=update.update_id or None)
+        answer = partial(self._store.messages.post, now=self._now(), lane=lane, update_id=update.update_id or None)
         chat_id = reply.chat_id or update.chat_id
         if reply.misread:
             self._misread[update.chat_id] = update.message_id

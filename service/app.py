@@ -254,7 +254,7 @@ class Bot:
         self.invitation.connected(username)
         menu = [{"command": name, "description": words} for name, words in table.menu()]
         # Through the outbox, which tries until Telegram takes it: the first poll need not wait for it.
-        self._store.messages.enqueue(0, "setMyCommands", {"commands": menu}, now=self.clock())
+        self._store.messages.post(0, "setMyCommands", {"commands": menu}, now=self.clock())
         self.outbox.wake()
         log.info(
             "This is %s (bot %d). Folder: %s. Watching %s every %s",

@@ -46,7 +46,7 @@ class OwnerMessages:
         """The same without waking the outbox: inside a transaction the wait for its lock could hang both."""
         owner = self.access.owner_id
         if owner is not None:
-            self.store.messages.enqueue(owner, "sendMessage", {"text": words}, now=self.now())
+            self.store.messages.post(owner, "sendMessage", {"text": words}, now=self.now())
 
     def tell_of_damage(self) -> None:
         """At the start: log and tell when the database was damaged and a new one was begun."""

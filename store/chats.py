@@ -115,6 +115,10 @@ class Chats:
             (chat_id, thread_id, at, at),
         )
 
+    def has_stale(self) -> bool:
+        """Was a command skipped that its chat was not told of yet?"""
+        return self._db.row("SELECT 1 FROM stale LIMIT 1") is not None
+
     def take_stale(self) -> list[StaleCommands]:
         """The skipped commands of each chat, removed by this call."""
         with self._db.transaction():

@@ -43,6 +43,7 @@ class Database:
         self._lock = FifoLock()
         self._depth = 0
         self._changes = 0  # of the engine in all, when the transaction began
+        self._answers: dict[tuple[str, tuple[Any, ...]], list[Row]] = {}  # since the transaction wrote something
         self._errors: tuple[type[Exception], ...] = (OSError, *engine.errors)  # outside of transactions
         engine.connect()
 
@@ -63,6 +64,8 @@ class Database:
                     yield
                 finally:
                     self._depth -= 1
+                    if self._depth == 0:
+                        self._answers.clear()
                 if self._depth == 0:
                     engine.commit()
                     if engine.changes() > self._changes:  # else nothing had to be written
@@ -83,6 +86,7 @@ class Database:
                 yield
                 self.engine.execute("RELEASE inside")  # what was written inside may fail now
             except BaseException as error:  # as above
+                self._answers.clear()
                 if self.engine.in_transaction():  # SQLite gives it up by itself on a full disk
                     # An earlier statement may be what failed: then there is no savepoint, and the whole is undone.
                     with suppress(*self.engine.errors):
@@ -117,19 +121,31 @@ class Database:
             if self._depth == 0:
                 with self.transaction():
                     return statement(sql, values)
+            self._answers.clear()
             try:
                 return statement(sql, values)
             except self.engine.errors as error:
                 raise self._known(error) from error
 
     def rows(self, sql: str, values: Values = ()) -> list[Row]:
-        """All rows of a query. One that also writes (RETURNING) is to be called inside a transaction."""
+        """All rows of a query. One that also writes (RETURNING) is to be called inside a transaction.
+
+        What a transaction has asked, and has written nothing since, is not asked again: each question may take a way
+        to a server and back.
+        """
         try:
             if self.engine.reads_beside and not self._lock.is_mine():
                 found = self.engine.read(sql, values)
                 if found is not None:
                     return found
             with self._lock:
+                if not sql.startswith("SELECT"):
+                    self._answers.clear()
+                elif self._depth and isinstance(values, tuple):
+                    found = self._answers.get((sql, values))
+                    if found is None:
+                        found = self._answers[sql, values] = self.engine.execute(sql, values).fetchall()
+                    return found
                 return self.engine.execute(sql, values).fetchall()
         except self.engine.errors as error:
             raise self._known(error) from error

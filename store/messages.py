@@ -21,6 +21,10 @@ from store.readable import UNREADABLE, alerts_of
 from store.rows import Alert, Chat, HistoryEntry
 
 _DELIVERY_FIELDS = tuple(field.name for field in fields(Delivery))
+_ENQUEUE = (
+    "INSERT INTO deliveries (chat_id, lane, method, payload, created_at, state, bundle, update_id) "
+    "VALUES (?, ?, ?, ?, ?, 'pending', ?, ?)"
+)
 HELD_BACK = "why IN ('quiet', 'cap')"  # held alerts still to be sent. Written out: an index of just these serves it
 
 
@@ -47,11 +51,20 @@ class Messages:
 
         bundle: the name under which a message with alerts takes further ones. update_id: what it is the answer to.
         """
-        return self._db.insert(
-            "INSERT INTO deliveries (chat_id, lane, method, payload, created_at, state, bundle, update_id) "
-            "VALUES (?, ?, ?, ?, ?, 'pending', ?, ?)",
-            (chat_id, lane, method, json.dumps(payload), now, bundle, update_id),
-        )
+        return self._db.insert(_ENQUEUE, (chat_id, lane, method, json.dumps(payload), now, bundle, update_id))
+
+    def post(
+        self,
+        chat_id: int,
+        method: str,
+        payload: dict[str, Any],
+        *,
+        now: float,
+        lane: int = ANSWERS,
+        update_id: int | None = None,
+    ) -> None:
+        """`enqueue` where nobody asks for the id: many of them take one way to a server."""
+        self._db.write(_ENQUEUE, (chat_id, lane, method, json.dumps(payload), now, None, update_id))
 
     def revise(self, ids: Collection[int], payload: dict[str, Any], *, now: float) -> None:
         """Replace the content of these messages: in place until one is sent, then by one edit that follows it."""

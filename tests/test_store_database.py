@@ -43,6 +43,30 @@ def test_what_is_in_one_transaction_is_kept_together_or_not_at_all(store: Store,
     assert texts(other) == ["pong"]
 
 
+def test_a_transaction_sees_what_it_wrote_and_not_what_it_took_back(store: Store) -> None:
+    """Though it asks the same again, which is not asked twice where nothing was written between."""
+    store.set_value("name", "old")
+    with store.transaction():
+        assert store.value("name") == "old"
+        store.set_value("name", "new")
+        assert store.value("name") == store.value("name") == "new"
+        with contextlib.suppress(RuntimeError), store.savepoint():
+            store.set_value("name", "newest")
+            assert store.value("name") == "newest"
+            raise RuntimeError("a bug")
+        assert store.value("name") == "new"
+        number = say(store, 7, "pong")
+        assert texts(store) == ["pong"]
+        store.messages.revise([number], {"text": "ping"}, now=NOW)
+        assert texts(store) == ["ping"]
+    with contextlib.suppress(RuntimeError), store.transaction():
+        store.set_value("name", "undone")
+        assert store.value("name") == "undone"
+        raise RuntimeError("a bug")
+    with store.transaction():
+        assert store.value("name") == "new"
+
+
 def test_a_transaction_inside_another_is_undone_with_it(store: Store) -> None:
     with pytest.raises(RuntimeError), store.transaction():
         with store.transaction():

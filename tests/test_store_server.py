@@ -16,20 +16,18 @@ from typing import Any
 import pytest
 import serverkit
 from conftest import BOT_ID, OWNER, Run
-from storekit import NOW, say, texts, whale
+from storekit import NOW, say, texts
 
-from alerts.publish import compose
-from botapi.storage import ALERTS, StoreError
+from botapi.storage import StoreError
 from botapi.updates import parse
 from simulation.account import SimBot
 from store import Store, dialect, schema
 from store.engine import StoreAway
-from store.rows import Chat
 from venues import perpetuals
 
 psycopg = pytest.importorskip("psycopg")
 
-from store.postgres import Posted, Server  # noqa: E402 - only with its driver
+from store.postgres import Server  # noqa: E402 - only with its driver
 
 
 def server(url: str, bot_id: int = BOT_ID, **how: Any) -> Server:
@@ -151,29 +149,6 @@ def test_statements_that_an_error_kept_from_being_prepared_are_not_thought_to_be
             shared.chats.mark_handled(number, now=math.nan)
             shared.set_value("undone", str(number))
         assert shared.value("undone") is None
-
-
-def test_a_message_takes_three_ways_to_the_server_and_back(shared: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of eight senders, with 40 ms to the server: 30 messages a second need fewer than six."""
-    engine = shared._db.engine
-    assert isinstance(engine, Server)
-    shared.chats.put(Chat(chat_id=7, added_by=OWNER))
-    made = say(shared, 7, "", lane=ALERTS)
-    shared.messages.add_alert(whale("a"), now=NOW)
-    shared.fan_out.add_to_bundles([made], "a")
-    shared.messages.revise([made], {"alerts": "loud"}, now=NOW)
-    ways: list[object] = []
-    original = engine._ask
-
-    def ask(statements: list[Posted]) -> Any:
-        ways.append(statements)
-        return original(statements)
-
-    monkeypatch.setattr(engine, "_ask", ask)
-    delivery = shared.delivery(made)
-    assert delivery is not None and compose(shared, delivery, now=NOW) is not None
-    assert not shared.settle_all([(delivery, 11)], now=NOW)
-    assert len(ways) == 3
 
 
 def test_a_connection_that_is_lost_in_a_savepoint_is_no_faulty_command(shared: Store, database_url: str) -> None:
