@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from base import coins, typed
+from base import coins, text, typed
 
 ROOT = Path(__file__).resolve().parent.parent
 TOKEN_FORM = re.compile(r"^\d{3,}:[A-Za-z0-9_-]{3,}$")
@@ -72,7 +72,7 @@ def one_of(*words: str) -> Kind:
             raise ValueError(value)
         return value.lower()
 
-    return Kind(parse, f"{', '.join(words[:-1])} or {words[-1]}")
+    return Kind(parse, text.enumerated(words, "or"))
 
 
 def matching(form: re.Pattern[str], expected: str, *, unset: str) -> Kind:

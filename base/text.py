@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import math
 import unicodedata
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 
 MESSAGE_LIMIT = 4096
@@ -93,6 +94,11 @@ def offset_at(at: float, zone: tzinfo) -> str:
 def count(number: int, noun: str) -> str:
     """`1 order`, `7 orders`."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def enumerated(words: Sequence[str], word: str) -> str:
+    """`one, two or three`; `word` stands before the last one."""
+    return f" {word} ".join([*filter(None, [", ".join(words[:-1])]), *words[-1:]])
 
 
 def row(name: str, words: str) -> str:

@@ -25,6 +25,7 @@ BUSY = "Other charts and files are still being made. Ask again in a minute."
 NAME_LENGTH = 24
 EXTREMES = 6
 STALE = 900.0  # seconds after which rates and positions are shown with their time
+NOT_YET = "No {} yet; the first check takes a minute. Is a source down? See /status."
 SHORTEST_CHART, LONGEST_CHART = 3600.0, 30 * 86400.0  # seconds; candles are kept for 30 days
 
 
@@ -105,14 +106,19 @@ def _caption(context: Context, symbol: str, seconds: float, zone: tzinfo) -> str
     )
 
 
+def _one_coin(context: Context, arguments: list[str]) -> str | None:
+    """The coin that was named, None for all of them. Raises Usage."""
+    if len(arguments) > 1:
+        raise Usage("Give one coin, or none for all of them.")
+    return context.symbol(arguments[0]) if arguments else None
+
+
 # Liquidations
 
 
 def liq(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
     """Show totals of liquidations for 5 minutes and 24 hours, and the largest recent ones."""
-    if len(arguments) > 1:
-        raise Usage("Give one coin, or none for all of them.")
-    symbol = context.symbol(arguments[0]) if arguments else None
+    symbol = _one_coin(context, arguments)
     now, zone = context.now(), context.zone(update)
     day = context.store.markets.liquidations(since=now - 86400, symbol=symbol)
     began = context.store.markets.liquidations_from()
@@ -146,7 +152,7 @@ def funding(context: Context, update: Update, arguments: list[str]) -> list[Repl
         raise Usage("Give one coin, or none for the extremes.")
     rates = context.store.markets.rates()
     if not rates:
-        return [Reply(text="No funding rates yet; the first check takes a minute. Is a source down? See /status.")]
+        return [Reply(text=NOT_YET.format("funding rates"))]
     if arguments:
         coin = as_symbol(arguments[0], {rate.symbol.upper() for rate in rates})
         rates = [rate for rate in rates if rate.symbol.upper() == coin]
@@ -187,10 +193,8 @@ def _figures(rate: Rate) -> str:
 
 def interest(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
     """Show the open interest of a coin by exchange, or of all coins that the chat follows."""
-    if len(arguments) > 1:
-        raise Usage("Give one coin, or none for all of them.")
     chat, now = context.store.chats.get(update.chat_id), context.now()
-    named = context.symbol(arguments[0]) if arguments else None
+    named = _one_coin(context, arguments)
     wanted = [named] if named else (chat and context.followed(chat)) or context.symbols
     rows: dict[str, dict[tuple[str, str], list[Interest]]] = {}  # what is in a row of the table, by venue and coin
     for one in context.store.markets.interest(since=now - 86400 - INTEREST_NEAR):
@@ -198,10 +202,7 @@ def interest(context: Context, update: Update, arguments: list[str]) -> list[Rep
             row = rows.setdefault(one.venue if named else one.symbol, {})
             row.setdefault((one.venue, one.symbol), []).append(one)
     if not rows:
-        of = f" of {named}" if named else ""
-        return [
-            Reply(text=f"No open interest{of} yet; the first check takes a minute. Is a source down? See /status.")
-        ]
+        return [Reply(text=NOT_YET.format(f"open interest{f' of {named}' if named else ''}"))]
     venues = sorted({venue for row in rows.values() for venue, _ in row})
     order = venues if named else [symbol for symbol in wanted if symbol in rows]
     title = f"Open interest{f' of {named}' if named else ''} on {' and '.join(venues)}"

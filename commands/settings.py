@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import replace
 
 from alerts.wording import plural
@@ -93,11 +92,13 @@ def level(context: Context, update: Update, arguments: list[str]) -> list[Reply]
         asked = MONITORS if not arguments or arguments[0].lower() == "all" else (monitor_of(arguments[0]),)
         return [Reply(text=". ".join(f"{titled(one)}: {level_of(chat, one)}" for one in asked) + ".")]
     if len(arguments) != 2:
-        raise Usage(f"Give a kind ({_or(MONITORS)}, or all) and a level ({_or(LEVELS)}).")
+        raise Usage(
+            f"Give a kind ({text.enumerated(MONITORS, 'or')}, or all) and a level ({text.enumerated(LEVELS, 'or')})."
+        )
     named, wanted = arguments[0].lower(), arguments[1].lower()
     chosen = MONITORS if named == "all" else (monitor_of(named),)
     if wanted not in LEVELS:
-        raise Usage(f"“{text.clip(wanted, 32)}” is not a level. Choose {_or(LEVELS)}.")
+        raise Usage(f"“{text.clip(wanted, 32)}” is not a level. Choose {text.enumerated(LEVELS, 'or')}.")
     what = {
         "on": "are on: silent up to twice your minimum, with sound above it",
         "loud": "always come with sound",
@@ -129,7 +130,7 @@ def side(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
         monitor = next((name for name, known in SIDES.items() if wanted in known), monitor)
         words = SIDES[monitor]
     if wanted not in words:
-        raise Usage(f"Choose {_or((*words, BOTH))}.")
+        raise Usage(f"Choose {text.enumerated((*words, BOTH), 'or')}.")
     chat = replace(chat, sides={**chat.sides, monitor: words[wanted]})
     return context.save(chat, f"{_alerts(monitor)}: {wanted} only. Undo with /side {monitor} both")
 
@@ -143,7 +144,7 @@ def here(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
     if word.lower() == "all":
         return context.save(replace(chat, thread_id=update.thread_id, topics={}), "All alerts will come here.")
     if not word:
-        raise Usage(f"Give one kind ({_or(MONITORS)}), one coin, or all.")
+        raise Usage(f"Give one kind ({text.enumerated(MONITORS, 'or')}), one coin, or all.")
     try:
         what = monitor_of(word)
     except Usage:
@@ -246,7 +247,7 @@ def monitor_of(word: str) -> str:
     word = word.lower()
     found = [monitor for monitor in MONITORS if word == monitor or (len(word) >= 3 and monitor.startswith(word))]
     if not found:
-        raise Usage(f"“{text.clip(word, 32)}” is not a kind of alert. Choose {_or(MONITORS)}.")
+        raise Usage(f"“{text.clip(word, 32)}” is not a kind of alert. Choose {text.enumerated(MONITORS, 'or')}.")
     return found[0]
 
 
@@ -309,7 +310,3 @@ def _alerts(monitor: str) -> str:
 
 def _sentence(words: str) -> str:
     return f"{words[0].upper()}{words[1:]}."
-
-
-def _or(words: Sequence[str]) -> str:
-    return f"{', '.join(words[:-1])} or {words[-1]}"

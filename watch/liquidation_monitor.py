@@ -236,19 +236,17 @@ class LiquidationMonitor:
             facts.append(", ".join(f"{venue} {text.usd(wave.venues[venue])}" for venue in venues))
         if wave.before:
             facts.append(f"up from {text.usd(wave.before)}")
+        where, grows = text.enumerated(venues, "and"), ", and growing" if wave.before else ""
         return Alert(
             key=f"wave:{wave.key}",
             monitor="liquidations",
             symbol=wave.symbol,
             side=wave.side,
             usd=wave.usd,
-            headline=(
-                f"{wave.symbol} {wave.side}s liquidated on {_and(venues)}: {text.usd(wave.usd)} USD in {lasted}"
-                f"{', and growing' if wave.before else ''}"
-            ),
+            headline=f"{wave.symbol} {wave.side}s liquidated on {where}: {text.usd(wave.usd)} USD in {lasted}{grows}",
             facts=" · ".join(facts),
             at_ms=wave.last_ms,
-            venue=_and(venues),
+            venue=where,
             url=self._url(venues[0], wave.symbol),
             late=late,
         )
@@ -290,7 +288,3 @@ def _ages(looks: Sequence[Look]) -> dict[Liquidation, Age]:
             else:
                 ages[event] = Age.LATE if seconds > LATE else Age.NEW
     return ages
-
-
-def _and(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
