@@ -280,7 +280,21 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
         process.wait(10)
     except subprocess.TimeoutExpired:
         process.kill()
-        process.wait(10)
+        process.wait(30)
+
+
+def first_look(sim: Simulator, *symbols: str, since: float = 0.0) -> None:
+    """Wait until a bot reads on from its first look at these coins: what was traded before that look is no news.
+
+    since: unix seconds; what was asked before is not its.
+    """
+
+    def reads(symbol: str) -> bool:
+        asked = [call for call in sim.market.calls if call.at > since and "fromId" in call.params]
+        return any(call.venue == "binance" and call.params["symbol"] == f"{symbol}USDT" for call in asked)
+
+    for symbol in symbols:
+        sim.wait(lambda symbol=symbol: reads(symbol), what=f"a bot that reads {symbol}")  # type: ignore[misc]
 
 
 def clean_environment() -> dict[str, str]:

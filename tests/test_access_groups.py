@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import FRIEND, OWNER, Run
+from conftest import FRIEND, OWNER, Run, first_look
 from test_commands import NOW, Desk
 
 import access
@@ -205,7 +205,7 @@ def test_a_group_with_topics_end_to_end(run_bot: Run, chat: SimBot, sim: Simulat
     say(ADMIN, "/level whales loud", thread_id=9)
     answer = chat.wait_text("Whale orders always come with sound", chat_id=GROUP)
     assert int(str(answer.params["message_thread_id"])) == 9
-    sim.wait(lambda: sim.market.calls, what="the first look at the market")
+    first_look(sim, "BTC")
     sim.market.sweep("binance", "BTC", "buy", usd=1_100_000, fills=9, price=50_000.0)
     alert = chat.wait_text("BTC buy", chat_id=GROUP)
     assert int(str(alert.params["message_thread_id"])) == 7, "alerts go to the topic where it was started"

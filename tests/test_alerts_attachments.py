@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import FRIEND, OWNER, TOKEN, Run
+from conftest import FRIEND, OWNER, TOKEN, Run, first_look
 
 from simulation.account import SimBot
 from simulation.request import Upload
@@ -25,7 +25,7 @@ def test_a_chart_comes_as_a_picture_and_no_command_waits_for_it(run_bot: Run, ch
     run_bot().wait_output(POLLING)
     chat.send_text(chat_id=OWNER, text="/start")
     chat.wait_text("alerts are on")
-    sim.wait(lambda: sim.market.calls, what="the first look at the market")
+    first_look(sim, "BTC")
     sim.market.sweep("binance", "BTC", "sell", usd=2_500_000, fills=40, price=50_000.0)
     chat.wait_text("BTC sell", chat_id=OWNER)
     chat.send_text(chat_id=OWNER, text="/chart BTC 1h")
@@ -94,7 +94,7 @@ def test_an_export_comes_as_a_file_and_settings_go_from_one_chat_to_another(
     for chat_id in (OWNER, FRIEND):
         chat.send_text(chat_id=chat_id, user_id=chat_id, text="/start")
     chat.wait_text("alerts are on", chat_id=FRIEND)
-    sim.wait(lambda: sim.market.calls, what="the first look at the market")
+    first_look(sim, "BTC")
     sim.market.sweep("binance", "BTC", "sell", usd=2_500_000, fills=40, price=50_000.0)
     chat.wait_text("BTC sell", chat_id=OWNER)
     chat.send_text(chat_id=OWNER, text="/export 1d")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from conftest import FRIEND, OWNER, Run
+from conftest import FRIEND, OWNER, Run, first_look
 from storekit import NOW, texts
 from test_alerts_publish import alert, publish, subscribe
 
@@ -81,7 +81,7 @@ def test_a_group_that_forbids_messages_end_to_end(run_bot: Run, chat: SimBot, si
     run_bot(SEND_RATE="0").wait_output("Polling: running")
     chat.send_text(GROUP, "/start@whale_test_bot", user_id=FRIEND, chat_type="group", name="Traders")
     chat.wait_text("Alerts are on", chat_id=GROUP)
-    sim.wait(lambda: sim.market.calls, what="the first look at the market")
+    first_look(sim, "BTC")
     chat.refuse(GROUP, "no_rights")
     sim.market.sweep("binance", "BTC", "buy", usd=1_100_000, fills=9, price=50_000.0)
     chat.wait_text("I am not allowed to write in", chat_id=FRIEND)

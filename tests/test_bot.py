@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import FRIEND, OTHER_TOKEN, OWNER, SECRETS, TOKEN, Demo, Run
+from conftest import FRIEND, OTHER_TOKEN, OWNER, SECRETS, TOKEN, Demo, Run, first_look
 
 from commands import table
 from simulation.account import SimBot
@@ -277,7 +277,7 @@ def test_a_whale_reaches_its_subscriber_once_with_side_size_and_price(
     run_bot().wait_output(POLLING)
     chat.send_text(chat_id=OWNER, text="/start")
     chat.wait_text("alerts are on")
-    sim.wait(lambda: sim.market.calls, what="the first look at the market")
+    first_look(sim, "BTC")
     sim.market.sweep("binance", "BTC", "sell", usd=2_500_000, fills=40, price=50_000.0)
     alert = chat.wait_text("BTC sell", chat_id=OWNER)
     first = alert.text.splitlines()[0]
@@ -296,6 +296,7 @@ def test_an_alert_can_be_muted_from_its_button(run_bot: Run, chat: SimBot, sim: 
     run_bot().wait_output(POLLING)
     chat.send_text(chat_id=OWNER, text="/start")
     chat.wait_text("alerts are on")
+    first_look(sim, "ETH")
     sim.market.sweep("binance", "ETH", "buy", usd=2_000_000, fills=5, price=3_000.0)
     alert = chat.wait_text("ETH buy", chat_id=OWNER)
     assert alert.message_id is not None

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import FRIEND, OWNER, Run
+from conftest import FRIEND, OWNER, Run, first_look
 from test_alerts_publish import alert, publish
 from test_commands_inbox import NOW, STRANGER, Desk, message, press
 
@@ -298,7 +298,7 @@ def test_a_channel_end_to_end(run_bot: Run, chat: SimBot, sim: Simulator) -> Non
     chat.post_in_channel(NEWS, "/stop")
     chat.send_text(OWNER, f"/level {NEWS} whales loud")
     chat.wait_text("always come with sound", chat_id=OWNER)
-    sim.wait(lambda: sim.market.calls, what="the first look at the market")
+    first_look(sim, "BTC")
     sim.market.sweep("binance", "BTC", "buy", usd=1_100_000, fills=9, price=50_000.0)
     posted = chat.wait_text("BTC buy", chat_id=NEWS)
     assert "disable_notification" not in posted.params

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import FRIEND, OWNER, Run
+from conftest import FRIEND, OWNER, Run, first_look
 from test_commands import Desk
 
 from simulation.account import SimBot
@@ -88,6 +88,7 @@ def test_end_to_end_a_whale_in_an_added_coin_is_told_and_a_coin_of_nobody_is_tak
         chat.send_text(chat_id=OWNER, text=words)
     chat.wait_text("Added: SOL, NOPE", chat_id=OWNER)
     chat.wait_text("No exchange that I read has NOPE", chat_id=OWNER)
+    first_look(sim, "SOL")
     sim.market.sweep("binance", "SOL", "buy", usd=2_000_000, fills=5, price=150.0)
     chat.wait_text("SOL buy 2M USD", chat_id=OWNER)
     bot.stop()

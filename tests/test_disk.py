@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import OWNER, Run
+from conftest import OWNER, Run, first_look
 
 from simulation.account import SimBot
 from simulation.simulator import Simulator
@@ -77,7 +77,7 @@ def test_on_a_full_disk_nothing_is_lost_and_all_goes_on_when_there_is_room(
 ) -> None:
     bot = run_bot(before=IMPATIENT)
     bot.wait_output(POLLING)
-    sim.wait(lambda: len(sim.market.calls) >= 4, what="the markets are read")
+    first_look(sim, "BTC")
     limit_files(bot.pid, 1)
     chat.send_text(OWNER, "/ping kept")
     sim.market.sweep("binance", "BTC", "buy", usd=2_500_000)
@@ -109,7 +109,7 @@ def test_a_message_that_was_sent_while_the_disk_was_full_is_not_sent_twice(
     """The disk fills between the sending and the mark: the hardest instant."""
     bot = run_bot(before=IMPATIENT)
     bot.wait_output(POLLING)
-    sim.wait(lambda: len(sim.market.calls) >= 4, what="the markets are read")
+    first_look(sim, "BTC")
     slow = sim.fault(method="sendMessage", kind="slow_first_byte", seconds=0.5)
     chat.send_text(OWNER, "/ping once")
     sim.wait(lambda: slow.hits == 1, what="the answer is on its way")
@@ -171,6 +171,7 @@ def test_a_database_that_is_damaged_in_mid_run_ends_the_bot_and_the_next_start_s
     assert told in again.output, "what the owner is told is in the log, too"
     assert [path for path in database.parent.iterdir() if "corrupt" in path.name]
     sim.market.sweep("binance", "ETH", "buy", usd=2_500_000)
+    first_look(sim, "ETH", since=began)
     for chat_id in SUBSCRIBERS:
         chat.wait_text("ETH buy 2.5M", chat_id=chat_id)
     assert again.stop()[0] == 0

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 import storekit
-from conftest import BOT_ID, OWNER, ROOT, Run
+from conftest import BOT_ID, OWNER, ROOT, Run, first_look
 
 from access import Access, Groups
 from alerts import publish
@@ -176,7 +176,7 @@ def test_a_running_bot_tells_more_chats_than_one_transaction_takes(
     for chat_id in range(1, count + 1):
         chat.add_chat(chat_id)
     run_bot(SEND_RATE="0", SYMBOLS="BTC", DERIVATIVES_INTERVAL="3600")
-    sim.wait(lambda: len(sim.market.calls) >= 10, 20, what="the market is read again")
+    first_look(sim, "BTC")
     sim.market.sweep("binance", "BTC", "buy", usd=3_000_000)
     sim.wait(lambda: chat.delivered >= count and len({sent.chat_id for sent in chat.sent}) == count, 60, what="all")
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import OWNER, ROOT, SECRETS, TOKEN, clean_environment
+from conftest import OWNER, ROOT, SECRETS, TOKEN, clean_environment, first_look
 from test_manage_setup import CTRL_C, PASTE, POLLING, Terminal
 
 from base import config
@@ -110,11 +110,7 @@ def say(chat: SimBot, words: str, answer: str, *, user_id: int = OWNER, chat_id:
 
 
 def whale(sim: Simulator, symbol: str, usd: float, side: str = "buy") -> None:
-    def reads() -> bool:  # what was traded before the bot's first look is no news; doctor looks, too
-        calls = [call.params for call in sim.market.calls if call.venue == "binance" and "fromId" in call.params]
-        return any(params["symbol"] == f"{symbol}USDT" for params in calls)
-
-    sim.wait(reads, timeout=20, what=f"a bot that reads {symbol}")
+    first_look(sim, symbol)
     sim.market.sweep("binance", symbol, side, usd=usd)
 
 

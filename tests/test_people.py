@@ -8,7 +8,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
-from conftest import OWNER, BotProcess, Run
+from conftest import OWNER, BotProcess, Run, first_look
 
 from simulation.account import SimBot
 from simulation.simulator import Simulator
@@ -24,7 +24,7 @@ def start(run_bot: Run, chat: SimBot, sim: Simulator, before: str = "") -> BotPr
     bot = run_bot(before=before, SEND_RATE="0")  # a press is answered at once
     bot.wait_output(POLLING)
     say(chat, "/start", "alerts are on")
-    sim.wait(lambda: sim.market.calls, what="the first look at the market")
+    first_look(sim, "BTC", "ETH")
     return bot
 
 

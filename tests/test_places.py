@@ -15,7 +15,7 @@ from dataclasses import fields
 from typing import Any
 
 import pytest
-from conftest import OWNER, Run
+from conftest import OWNER, Run, first_look
 from receiver import Receiver, receiver
 from test_alerts_publish import alert, publish
 from test_commands import NOW, Desk
@@ -534,7 +534,7 @@ def test_an_alert_at_a_webhook_survives_a_kill_and_its_address_is_nowhere(
     chat.send_text(OWNER, f"/out add {hook.url}/{HIDDEN} my-own-secret-99")
     chat.wait_text("took the test alert", chat_id=OWNER)
     assert hook.alerts()[0]["monitor"] == "test"
-    sim.wait(lambda: sim.market.calls, what="the first look at the market")
+    first_look(sim, "BTC")
     hook.status = 500
     whale(sim, 1_100_000)
     chat.wait_text("BTC buy", chat_id=OWNER)
@@ -563,7 +563,7 @@ def test_a_receiver_that_hangs_delays_nothing_at_telegram_nor_a_stop(
     hook.status = 0
     chat.send_text(OWNER, f"/out add {hook.url}/{HIDDEN}")
     hook.wait(asked=1)
-    sim.wait(lambda: sim.market.calls, what="the first look at the market")
+    first_look(sim, "BTC")
     began = time.monotonic()
     whale(sim, 1_100_000)
     chat.wait_text("BTC buy", chat_id=OWNER)

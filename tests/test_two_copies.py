@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import OWNER, BotProcess, Run
+from conftest import OWNER, BotProcess, Run, first_look
 from talk import Talk
 
 from base import files
@@ -286,7 +286,7 @@ def test_with_pause_a_waiting_copy_sends_no_alerts_says_so_and_sends_them_when_i
     bot.wait_output(POLLING)
     chat.send_text(chat_id=OWNER, text="/start")
     chat.wait_text("alerts are on", chat_id=OWNER)
-    sim.wait(lambda: sim.market.calls, what="the first look at the market")
+    first_look(sim, "BTC")
     sim.wait(lambda: chat.polling, what="a long poll")
     with chat.rival(timeout=30) as rival:
         bot.wait_output("Conflict: another program")

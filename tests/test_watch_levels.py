@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import FRIEND, OWNER, BotProcess, NewStore, Run, outgoing
+from conftest import FRIEND, OWNER, BotProcess, NewStore, Run, first_look, outgoing
 from hypothesis import given
 from hypothesis import strategies as st
 from test_watch_whale_monitor import Watch
@@ -362,6 +362,7 @@ def reading_bot(sim: Simulator, chat: SimBot, run_bot: Run) -> BotProcess:
     for person in (OWNER, FRIEND):
         chat.send_text(person, "/start")
         chat.wait_text("Alerts are on", chat_id=person)
+    first_look(sim, "BTC")
     sim.market.trade("binance", "BTC", "buy", 77_000, 0.001)
     sim.wait(lambda: "BTC 77,000" in said(chat, "/price BTC", "BTC"), 10, what="the price is known")
     return bot

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import FRIEND, OWNER, Run
+from conftest import FRIEND, OWNER, Run, first_look
 from hypothesis import given
 from hypothesis import strategies as st
 from test_watch_levels import NOW, VENUE, _kept, reading_bot, said, store, trade, wait_asked, watch
@@ -340,6 +340,7 @@ def test_a_move_set_in_a_topic_is_told_there_and_snoozed_by_its_button(
     bot.wait_output("Watching BTC, ETH")
     chat.send_text(GROUP, "/start", user_id=OWNER, chat_type="supergroup", thread_id=5)
     chat.wait_text("Alerts are on", chat_id=GROUP)
+    first_look(sim, "BTC")
     sim.market.trade("binance", "BTC", "buy", 77_000, 0.001)
     chat.send_text(GROUP, "/alert BTC up 1% in 1h", user_id=OWNER, chat_type="supergroup", thread_id=9)
     assert chat.wait_text("BTC 1 % up in 1 h", chat_id=GROUP).params["message_thread_id"] == "9"

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import OWNER, Run
+from conftest import OWNER, Run, first_look
 from hypothesis import given
 from hypothesis import strategies as st
 from test_watch_levels import NOW, VENUE, _kept, said, store
@@ -226,6 +226,7 @@ def test_a_spike_is_told_by_a_running_bot_against_the_candles_and_not_again_afte
     bot.wait_output("Watching BTC, ETH")
     chat.send_text(OWNER, "/start")
     chat.wait_text("Alerts are on", chat_id=OWNER)
+    first_look(sim, "BTC")
     sim.market.trade("binance", "BTC", "buy", 77_000, 1)
     usual = "12M USD, the median of this hour on 6 days"
     sim.wait(lambda: usual in said(chat, "/alert BTC volume x3", "volume"), 20, what="the candles are read")
