@@ -10,7 +10,7 @@ from typing import Any
 
 from simulation.chats import Chat, Chats, Limits, Sent
 from simulation.html import commands
-from simulation.http import Hub
+from simulation.http import PATIENCE, Hub
 from simulation.request import Params
 from simulation.updates import ApiError, Rival, Updates
 
@@ -121,7 +121,7 @@ class SimBot:
             new = min(len(self.chats.sent), max(0, self.delivered - number))
             return list(self.chats.sent)[len(self.chats.sent) - new :]
 
-    def wait_text(self, part: str, *, chat_id: int | None = None, after: int = 0, timeout: float = 10.0) -> Sent:
+    def wait_text(self, part: str, *, chat_id: int | None = None, after: int = 0, timeout: float = PATIENCE) -> Sent:
         """The first delivery (to `chat_id`, after the first `after`) whose text contains `part`, in any case.
 
         Raises AssertionError after `timeout` seconds.

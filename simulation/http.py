@@ -26,6 +26,7 @@ _LENGTH = re.compile(rb"\r\ncontent-length:\s*(\d+)", re.IGNORECASE)
 _CLOSE = re.compile(rb"\r\nconnection:\s*close", re.IGNORECASE)
 _HEAD_LIMIT = 1 << 20
 BACKLOG = 256
+PATIENCE = 60.0  # seconds that a wait for something lasts at most; a busy machine is slow
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 _encode = json.JSONEncoder(separators=(",", ":")).encode  # json.dumps would build an encoder each time
 

@@ -36,7 +36,7 @@ from simulation import endless
 from simulation.account import Call, SimBot
 from simulation.control import control
 from simulation.feeds import FEEDS, VENUES, error_answer
-from simulation.http import Answer, Drop, HttpServer, Hub, html_answer, json_answer, json_text
+from simulation.http import PATIENCE, Answer, Drop, HttpServer, Hub, html_answer, json_answer, json_text
 from simulation.market import Market, MarketCall
 from simulation.request import Params, Request
 from simulation.updates import ApiError, Described, RawJson, Rival
@@ -145,7 +145,7 @@ class Simulator:
         bot.revoked = True
         bot.updates.refuse_poll(ApiError(401, "Unauthorized"))
 
-    def wait(self, predicate: Callable[[], T | None], timeout: float = 10.0, *, what: str = "the condition") -> T:
+    def wait(self, predicate: Callable[[], T | None], timeout: float = PATIENCE, *, what: str = "the condition") -> T:
         """The first true value of `predicate`; AssertionError naming `what` after `timeout` seconds."""
         value: T = self._hub.wait(predicate, timeout=timeout, what=what)
         return value

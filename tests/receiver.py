@@ -50,7 +50,7 @@ class Receiver:
         self.url = f"http://127.0.0.1:{self.port}"
         threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
 
-    def wait(self, *, took: int = 0, asked: int = 0, timeout: float = 20.0) -> None:
+    def wait(self, *, took: int = 0, asked: int = 0, timeout: float = 60.0) -> None:
         with self.changed:
             done = self.changed.wait_for(lambda: len(self.took) >= took and self.asked >= asked, timeout)
         assert done, (self.asked, self.took)

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from conftest import OWNER
+from conftest import OWNER, PATIENCE
 
 from simulation.account import SimBot
 
@@ -25,7 +25,7 @@ class Talk:
         self.chat.send_text(chat_id=OWNER, text=f"/ping {self.sent:04}")
         return f"pong {self.sent:04}"
 
-    def heard(self, *, timeout: float = 15.0) -> float:
+    def heard(self, *, timeout: float = PATIENCE) -> float:
         """Say one thing and wait for the answer; the seconds it took."""
         began = time.monotonic()
         self.chat.wait_text(self.say(), chat_id=OWNER, timeout=timeout)
@@ -46,14 +46,16 @@ class Talk:
             yield
         finally:
             over.set()
-            thread.join(5)
+            thread.join(30)
 
     def all_answered_once(self, *, doubled: int = 0) -> None:
         """doubled: so many answers may have come twice: those that were on their way when the bot was killed."""
         wanted = {f"pong {number:04}" for number in range(1, self.sent + 1)}
         try:
-            self.chat.wait_text(f"pong {self.sent:04}", timeout=20)
-            self.chat._hub.wait(lambda: wanted <= set(self.chat.texts(OWNER)), timeout=10, what="an answer to each")
+            self.chat.wait_text(f"pong {self.sent:04}")
+            self.chat._hub.wait(
+                lambda: wanted <= set(self.chat.texts(OWNER)), timeout=PATIENCE, what="an answer to each"
+            )
         finally:
             answers = Counter(text for text in self.chat.texts(OWNER) if text.startswith("pong"))
             assert not wanted - set(answers), "lost"

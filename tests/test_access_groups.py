@@ -200,7 +200,7 @@ def test_a_group_with_topics_end_to_end(run_bot: Run, chat: SimBot, sim: Simulat
     began = chat.wait_text("Alerts are on", chat_id=GROUP)
     assert int(str(began.params["message_thread_id"])) == 7
     # The second question shows that the answer to the first one is kept.
-    sim.wait(lambda: chat.count("getChatAdministrators") >= 2, what="who administers the group", timeout=20)
+    sim.wait(lambda: chat.count("getChatAdministrators") >= 2, what="who administers the group")
     say(MEMBER, "/level whales off")
     say(ADMIN, "/level whales loud", thread_id=9)
     answer = chat.wait_text("Whale orders always come with sound", chat_id=GROUP)

@@ -31,7 +31,7 @@ def test_a_chart_comes_as_a_picture_and_no_command_waits_for_it(run_bot: Run, ch
     chat.send_text(chat_id=OWNER, text="/chart BTC 1h")
     chat.send_text(chat_id=8, user_id=8, text="/ping meanwhile")
     chat.wait_text("pong meanwhile", chat_id=8)
-    sent = chat.wait_text("BTC, last ", chat_id=OWNER, timeout=30)
+    sent = chat.wait_text("BTC, last ", chat_id=OWNER)
     photo = sent.params["photo"]
     assert sent.method == "sendPhoto"
     assert isinstance(photo, Upload)
@@ -80,7 +80,7 @@ def test_what_is_scheduled_in_the_chat_comes_by_itself(
         store.schedules.set_at(one.id, time.time() - 1)
     chat.wait_text("BTC 50,000", chat_id=OWNER)
     chat.wait_text("Digest, last", chat_id=OWNER)
-    sent = chat.wait_text("BTC, last ", chat_id=OWNER, timeout=30)
+    sent = chat.wait_text("BTC, last ", chat_id=OWNER)
     assert sent.method == "sendPhoto"
     assert all(one.at and one.at > time.time() for one in store.schedules.of_chat(OWNER))
     store.close()

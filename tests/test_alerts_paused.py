@@ -106,4 +106,4 @@ def test_after_a_log_out_nothing_is_lost(run_bot: Run, chat: SimBot, sim: Simula
     sim.clear_faults()
     bot.wait_output("Polling: 400 Logged out")
     chat.logged_out = False
-    chat.wait_text("pong kept", chat_id=OWNER, timeout=20)
+    chat.wait_text("pong kept", chat_id=OWNER)

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import OWNER, PATIENCE, ROOT, STOPS_WITHIN, TOKEN, clean_environment
+from conftest import OWNER, PATIENCE, ROOT, TOKEN, clean_environment
 
 from base import config
 from base.console import Console, ConsoleHandler
@@ -103,7 +103,7 @@ def test_a_bot_on_a_console_that_takes_no_output_answers_logs_and_stops(
         began = time.monotonic()
         bot.send_signal(signal.SIGTERM)
         assert bot.wait(PATIENCE) == 0
-        assert time.monotonic() - began < STOPS_WITHIN
+        assert time.monotonic() - began < 10  # by itself it takes less than 1 s
         assert "Stopped in" in log.read_text(encoding="utf-8")
     finally:
         bot.kill()

@@ -100,7 +100,7 @@ def test_a_refused_token_ends_with_77_at_the_start_and_in_mid_run(run_bot: Run, 
     bot.wait_output(POLLING)
     sim.revoke(TOKEN)
     chat.send_text(chat_id=OWNER, text="/ping")
-    assert bot.wait_exit(30) == 77
+    assert bot.wait_exit() == 77
     told = run_bot("status")
     assert told.wait_exit() == 3
     assert "Telegram refuses the token" in told.output, "it says why it ended"
@@ -322,7 +322,7 @@ def test_when_the_first_source_is_blocked_the_next_one_is_used_and_status_says_s
         chat.send_text(chat_id=OWNER, text="/status")
         return any("Coinbase" in words and "Running for" in words for words in chat.texts(OWNER))
 
-    sim.wait(coinbase_is_in_use, what="a status that names Coinbase", timeout=20)
+    sim.wait(coinbase_is_in_use, what="a status that names Coinbase")
 
 
 # Secrets

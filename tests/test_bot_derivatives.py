@@ -22,7 +22,7 @@ def wait_looked(sim: Simulator, times: int = 2) -> None:
         calls = [call.path for call in sim.market.calls if call.at > since and call.status]
         return all(calls.count(path) >= 4 * times for path in paths)
 
-    sim.wait(looked, 15, what="looks at every venue")
+    sim.wait(looked, what="looks at every venue")
 
 
 def test_liquidations_funding_and_a_wallet_are_told_and_a_restart_repeats_none(

@@ -23,7 +23,7 @@ class FarStorage(MemoryStorage):
 
     def settle_all(self, sent: Sequence[tuple[Delivery, int | None]], *, now: float) -> bool:
         self.asked.put([delivery.id for delivery, _ in sent])
-        error = self.answers.get(timeout=10)
+        error = self.answers.get(timeout=30)
         if error is not None:
             raise error
         return super().settle_all(sent, now=now)
@@ -50,7 +50,7 @@ def sender(marks: Marks, far: FarStorage, chat_id: int) -> threading.Thread:
 
 
 def until(happened: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while not happened():
         assert time.monotonic() < deadline
         threading.Event().wait(0.002)
@@ -60,19 +60,19 @@ def test_marks_that_gathered_while_one_was_written_are_written_together_and_nobo
     marks: Marks, far: FarStorage
 ) -> None:
     first = sender(marks, far, 1)
-    assert far.asked.get(timeout=10) == [1]
+    assert far.asked.get(timeout=30) == [1]
     second, third = sender(marks, far, 2), sender(marks, far, 3)
     far.answers.put(None)
-    assert far.asked.get(timeout=10) == [2, 3]
+    assert far.asked.get(timeout=30) == [2, 3]
     fourth = sender(marks, far, 4)
     far.answers.put(None)
-    assert far.asked.get(timeout=10) == [4]
+    assert far.asked.get(timeout=30) == [4]
     for thread in (first, second, third):
-        thread.join(10)
+        thread.join(30)
         assert not thread.is_alive(), "its mark is written"
     assert fourth.is_alive()
     far.answers.put(None)
-    fourth.join(10)
+    fourth.join(30)
     assert not marks.waiting and not far.pending()
 
 
@@ -82,7 +82,7 @@ def test_a_mark_that_could_not_be_written_is_written_by_the_next_who_can(marks: 
     assert delivery is not None
     with pytest.raises(StoreError):
         marks.sent(delivery, 1)
-    assert marks.failed and far.asked.get(timeout=10) == [1]
+    assert marks.failed and far.asked.get(timeout=30) == [1]
     far.answers.put(None)
     marks.write()
     assert not marks.failed and not far.pending()

@@ -117,7 +117,7 @@ class Rig:
         thread.start()
 
         def finish() -> float:
-            thread.join(10)
+            thread.join(30)
             assert rest, "the step did not end"
             return rest[0]
 
@@ -158,7 +158,7 @@ def make(sim: Simulator, chat: SimBot, tmp_path: Path) -> Iterator[Callable[...,
     for rig in rigs:
         rig.poller.stop(1.0)
         for thread in rig.threads:  # a step that still runs must not meet a closed store
-            thread.join(10)
+            thread.join(30)
     store.close()
 
 
@@ -324,7 +324,7 @@ def test_after_a_failure_the_next_poll_is_short(rig: Rig) -> None:
     rig.sim.wait(lambda: rig.poller.polling_state().failing_since is not None, what="the failure")
     before = len(rig.chat.calls)
     rig.begin()
-    rig.sim.wait(lambda: rig.poller.polling_state().failing_since is None, what="polling that works again", timeout=5)
+    rig.sim.wait(lambda: rig.poller.polling_state().failing_since is None, what="polling that works again")
     polls = [call.params["timeout"] for call in rig.chat.calls[before:] if call.method == "getUpdates"]
     assert str(polls[0]) == "1"
 
@@ -609,8 +609,8 @@ def test_an_unusable_answer_is_retried_after_growing_rests_and_logged_once(
     rig.connect()
     fault = rig.sim.fault(method="getUpdates", kind=kind)
     rests = [rig.poller.step() for _ in range(9)]
-    assert rests[:4] == pytest.approx(first, abs=0.1)  # less what a lost try took
-    assert rests[-1] == pytest.approx(last, abs=0.1)
+    for rest, most in zip([*rests[:4], rests[-1]], [*first, last], strict=True):
+        assert most - 0.9 < rest <= most  # less what a lost try took
     assert caplog.text.count("Trying again") == 1
     fault.clear()
     rig.chat.send_text(chat_id=OWNER, text="/ping")
@@ -785,7 +785,7 @@ def test_a_command_that_another_copy_has_in_hand_is_left_to_it_unless_that_copy_
     rests: list[float] = []
     looking = threading.Thread(target=lambda: rests.append(rig.poller.step()), daemon=True)
     looking.start()
-    looking.join(3)
+    looking.join(30)
     assert rests == [rig.look_again[0]]
     assert rig.answers() == []
     if alive:
@@ -824,17 +824,17 @@ def test_the_farewell_after_a_command_confirms_it_and_disturbs_no_successor(
     def slowly(raw: dict[str, Any]) -> None:
         take(raw)
         reached.set()
-        assert go_on.wait(5)
+        assert go_on.wait(30)
 
     monkeypatch.setattr(rig.inbox, "take", slowly)
     rig.poller.start()
     rig.chat.send_text(chat_id=OWNER, text="/ping last")
-    assert reached.wait(10)
+    assert reached.wait(30)
     stopping = threading.Thread(target=rig.poller.stop, args=(5.0,))
     stopping.start()
     rig.sim.wait(lambda: rig.poller._bot._ended, what="the stop has begun")
     go_on.set()
-    stopping.join(10)
+    stopping.join(30)
     assert rig.answers() == ["pong last"]
     assert rig.chat.pending == 0
     polls = [call for call in rig.chat.calls if call.method == "getUpdates"]

@@ -107,7 +107,7 @@ def test_prices_are_offered_in_any_chat_to_allowed_people_only(
     def offered(user_id: int, typed: str) -> str:
         before = chat.delivered
         chat.type_inline(user_id, typed)
-        sim.wait(lambda: chat.delivered > before, 10, what="an answer")
+        sim.wait(lambda: chat.delivered > before, what="an answer")
         answer = chat.sent[-1]
         assert (answer.method, str(answer.params["cache_time"])) == ("answerInlineQuery", "5")
         assert str(answer.params["is_personal"]).lower() == "true"

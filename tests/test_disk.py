@@ -164,14 +164,15 @@ def test_a_database_that_is_damaged_in_mid_run_ends_the_bot_and_the_next_start_s
     assert "is damaged" in bot.output
     assert "Start the bot again" in bot.output
     assert "Traceback" not in bot.output
+    began = time.time()
     again = run_bot()
     again.wait_output(POLLING)
     told = chat.wait_text("could be saved", chat_id=OWNER).text
     assert "20 chats with alerts" in told
     assert told in again.output, "what the owner is told is in the log, too"
     assert [path for path in database.parent.iterdir() if "corrupt" in path.name]
-    sim.market.sweep("binance", "ETH", "buy", usd=2_500_000)
     first_look(sim, "ETH", since=began)
+    sim.market.sweep("binance", "ETH", "buy", usd=2_500_000)
     for chat_id in SUBSCRIBERS:
         chat.wait_text("ETH buy 2.5M", chat_id=chat_id)
     assert again.stop()[0] == 0

@@ -89,7 +89,7 @@ def computer(tmp_path: Path, sim: Simulator) -> Iterator[Computer]:
     yield computer
     for process in computer.started:
         process.kill()
-        process.wait(10)
+        process.wait(30)
     for terminal in computer.terminals:
         terminal.close()
         assert not any(secret in terminal.shown for secret in SECRETS), "the token was shown"
@@ -160,7 +160,7 @@ def test_a_hobbyist_with_a_server(computer: Computer, chat: SimBot, sim: Simulat
     assert "would end at once" not in table
     line = next(line for line in table.splitlines() if line.startswith("@reboot "))
     service = computer.start(line.removeprefix("@reboot ").replace("\\%", "%").replace(" && ", " && exec "))
-    sim.wait(lambda: chat.polling, what="a bot that cron has started", timeout=30)
+    sim.wait(lambda: chat.polling, what="a bot that cron has started")
     say(chat, "/start", "Alerts are on")
     whale(sim, "BTC", 2_400_000)
     chat.wait_text("BTC buy 2.4M USD", chat_id=OWNER)
@@ -173,7 +173,7 @@ def test_a_hobbyist_with_a_server(computer: Computer, chat: SimBot, sim: Simulat
     assert stop is not None, refused
     computer.run(readme(f"{START} backup ~/cryptosat.db"))
     computer.run(stop[1])
-    assert service.wait(15) == 0
+    assert service.wait(30) == 0
     assert "is not running" in computer.run(f"{START} status", code=3)
     shutil.rmtree(computer.home / "data")  # another computer has no data yet
     computer.run(f"{START} restore ~/cryptosat.db")

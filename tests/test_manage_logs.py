@@ -151,7 +151,7 @@ def test_a_reader_that_goes_away_is_no_error(path: Path, tmp_path: Path) -> None
     assert process.stderr is not None
     process.stdout.readline()
     process.stdout.close()
-    assert process.wait(10) == 0
+    assert process.wait(30) == 0
     assert process.stderr.read() == b""
     process.stderr.close()
 

@@ -67,7 +67,7 @@ def test_a_network_lost_without_a_word_costs_a_moment_after_its_return_and_two_l
     bot = run_bot(TELEGRAM_API_URL=route.url)
     polling(bot, chat, sim)
     route.cut(sever=False)
-    bot.wait_output("Polling: no connection within the time limit. Trying again", timeout=20)
+    bot.wait_output("Polling: no connection within the time limit. Trying again")
     chat.send_text(chat_id=OWNER, text="/ping")
     route.restore()
     chat.wait_text("pong", timeout=BACK_WITHIN)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import FRIEND, OTHER_TOKEN, OWNER, ROOT, SECRETS, TOKEN, Run, clean_environment
+from conftest import FRIEND, OTHER_TOKEN, OWNER, PATIENCE, ROOT, SECRETS, TOKEN, Run, clean_environment
 
 from manage.setup import find_token
 from simulation.account import SimBot
@@ -57,7 +57,7 @@ class Terminal:
                 self.shown += part.decode("utf-8", "replace")
                 self._changed.notify_all()
 
-    def wait(self, part: str, *, timeout: float = 15.0) -> str:
+    def wait(self, part: str, *, timeout: float = PATIENCE) -> str:
         """Wait until this is shown after all that was waited for before."""
         with self._changed:
             found = self._changed.wait_for(lambda: part in self.shown[self._seen :], timeout)
@@ -71,7 +71,7 @@ class Terminal:
     def answer(self, question: str, words: str) -> None:
         self.wait(question)
         # getpass shows its prompt before it drops what was typed ahead: give it a moment to be ready.
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 30
         pause = threading.Event()
         while question == PASTE and _echoes(self._screen) and time.monotonic() < deadline:
             pause.wait(0.01)
@@ -82,16 +82,16 @@ class Terminal:
         self.wait("Do not share it")
         return str(re.findall(r"https://t\.me/whale_test_bot\?start=([\w-]{22})", self.shown)[-1])
 
-    def wait_exit(self, timeout: float = 15.0) -> int:
+    def wait_exit(self, timeout: float = PATIENCE) -> int:
         code = self.process.wait(timeout)
-        self._reader.join(5)
+        self._reader.join(30)
         return code
 
     def close(self) -> None:
         if self.process.poll() is None:
             self.process.kill()
-        self.process.wait(10)
-        self._reader.join(5)
+        self.process.wait(30)
+        self._reader.join(30)
         os.close(self._screen)
 
 

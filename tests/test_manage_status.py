@@ -57,7 +57,7 @@ def seen(tmp_path: Path) -> instance.Instance:
 
 def until_polling(tmp_path: Path, sim: Simulator, state: str) -> None:
     """Wait until the bot has written that it polls in this state."""
-    sim.wait(lambda: (seen(tmp_path).status.get("polling") or {}).get("state") == state, what=state, timeout=20)
+    sim.wait(lambda: (seen(tmp_path).status.get("polling") or {}).get("state") == state, what=state)
 
 
 def shown(tmp_path: Path) -> str:
@@ -181,7 +181,7 @@ def test_healthy_exits_with_0_then_1_when_the_bot_is_frozen(run_bot: Run, sim: S
     quick = "import monitors; monitors.STATUS_EVERY = 0.2"
     bot = run_bot(before=quick)
     bot.wait_output(POLLING)
-    sim.wait(lambda: not status_of.problems(seen(tmp_path), time.time()), what="a healthy bot", timeout=30)
+    sim.wait(lambda: not status_of.problems(seen(tmp_path), time.time()), what="a healthy bot")
     assert run_bot("status", "--healthy").wait_exit() == 0
     os.kill(bot.pid, signal.SIGSTOP)
     later = f"import time; now = time.time(); time.time = lambda: now + {state.FRESH + 5}"
@@ -268,7 +268,7 @@ def test_looking_never_makes_a_start_fail(tmp_path: Path) -> None:
                 pass
     finally:
         done.set()
-        looking.join(10)
+        looking.join(30)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/dev/full is a device of Linux")

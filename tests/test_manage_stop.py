@@ -115,7 +115,7 @@ def test_under_a_supervisor_its_own_command_is_named_and_nothing_is_stopped(
         assert processes.is_alive(pid)
     finally:
         os.kill(pid, signal.SIGTERM)
-        assert manager.wait(10) == 0
+        assert manager.wait(30) == 0
 
 
 @linux
@@ -242,7 +242,7 @@ def test_a_process_that_came_to_a_killed_bots_pid_is_not_touched(
         assert "was not running" in asked.output
         assert innocent.poll() is None
     finally:
-        innocent.communicate(timeout=10)
+        innocent.communicate(timeout=30)
 
 
 def test_a_file_for_another_process_or_from_before_the_start_stops_nobody(

@@ -47,7 +47,7 @@ def start(tmp_path: Path, sim: Simulator, chat: SimBot) -> Iterator[Start]:
     yield run
     for process in running:
         process.kill()
-        process.wait(10)
+        process.wait(30)
 
 
 def test_it_answers_and_stops_on_a_signal(start: Start, chat: SimBot) -> None:
@@ -55,7 +55,7 @@ def test_it_answers_and_stops_on_a_signal(start: Start, chat: SimBot) -> None:
     chat.send_text(chat_id=OWNER, text="/ping hello")
     chat.wait_text("pong hello", chat_id=OWNER)
     bot.send_signal(signal.SIGINT if os.name == "posix" else signal.SIGTERM)
-    output, _ = bot.communicate(timeout=10)
+    output, _ = bot.communicate(timeout=30)
     assert "Stopping: 2" in output or os.name != "posix"
     assert TOKEN.partition(":")[2] not in output
 
@@ -65,7 +65,7 @@ def test_a_second_start_is_refused_and_names_the_first(start: Start, chat: SimBo
     chat.send_text(chat_id=OWNER, text="/ping")
     chat.wait_text("pong", chat_id=OWNER)
     second = start()
-    output, _ = second.communicate(timeout=10)
+    output, _ = second.communicate(timeout=30)
     assert second.returncode == 1
     assert "already running" in output and str(bot.pid) in output
 
@@ -77,7 +77,7 @@ def test_beside_a_rival_it_stands_by_and_takes_over_when_that_one_is_gone(
     chat.send_text(chat_id=OWNER, text="/ping before")
     chat.wait_text("pong before", chat_id=OWNER)
     with chat.rival():
-        sim.wait(lambda: any(call.method == "getWebhookInfo" for call in chat.calls[-3:]), timeout=20, what="standby")
+        sim.wait(lambda: any(call.method == "getWebhookInfo" for call in chat.calls[-3:]), what="standby")
     chat.send_text(chat_id=OWNER, text="/ping after")
-    chat.wait_text("pong after", chat_id=OWNER, timeout=20)
+    chat.wait_text("pong after", chat_id=OWNER)
     assert chat.texts(OWNER) == ["pong before", "pong after"]

@@ -50,7 +50,7 @@ def test_what_comes_before_the_rest_is_loaded_is_handled_afterwards(
         sim.wait(lambda: (listening.poller.last_good_at or 0.0) > asked)
         assert not rest.taken
         listening.serve(rest, PollerEvents(connected=rest.connected.append))
-        assert rest.took.wait(10)
+        assert rest.took.wait(30)
         assert rest.taken == [number]
         assert rest.connected == [chat.chats.me["username"]]
     finally:

@@ -112,7 +112,7 @@ def test_beside_a_bot_whose_alerts_are_paused_it_says_so_at_once(run_bot: Run, c
     bot.wait_output(POLLING)
     sim.wait(lambda: chat.polling, what="a long poll")
     with chat.rival(timeout=30):
-        sim.wait(lambda: (state.read(bot.folder) or {}).get("alerts_paused"), what="standby", timeout=30)
+        sim.wait(lambda: (state.read(bot.folder) or {}).get("alerts_paused"), what="standby")
         round_ = once(run_bot)
         assert round_.wait_exit() == 69
     assert "waiting for its next round" in round_.output
@@ -134,7 +134,7 @@ def test_without_telegram_the_alert_waits_for_the_next_round(run_bot: Run, chat:
     whale(sim)
     fault = sim.fault(method="*", kind="reset")
     round_ = once(run_bot)
-    assert round_.wait_exit(20) == 69
+    assert round_.wait_exit() == 69
     assert "Not delivered: 1 message" in round_.output
     fault.clear()
     assert once(run_bot).wait_exit() == 0
@@ -147,7 +147,7 @@ def test_a_refused_token_ends_the_round_with_77_and_is_logged_once(run_bot: Run,
     sim.market.sweep("binance", "ETH", "sell", usd=2_000_000, fills=10, price=50_000.0)
     sim.revoke(TOKEN)
     ended = once(run_bot)
-    assert ended.wait_exit(20) == 77
+    assert ended.wait_exit() == 77
     assert "internet" not in ended.output
     assert ended.output.count("refuses the token") == 1
     assert "Not delivered: 2 messages" in ended.output
@@ -157,13 +157,13 @@ def test_a_refused_token_ends_the_round_with_77_and_is_logged_once(run_bot: Run,
 def test_one_stray_refusal_does_not_end_the_round(run_bot: Run, chat: SimBot, sim: Simulator) -> None:
     whale(sim)
     sim.fault(method="sendMessage", kind="status", code=401, description="Unauthorized", times=1)
-    assert once(run_bot).wait_exit(20) == 0
+    assert once(run_bot).wait_exit() == 0
     assert alerts(chat) == 1
 
 
 def test_a_refused_token_ends_with_77_also_when_nothing_waits(run_bot: Run, sim: Simulator) -> None:
     sim.revoke(TOKEN)
-    assert once(run_bot).wait_exit(20) == 77
+    assert once(run_bot).wait_exit() == 77
 
 
 @pytest.mark.usefixtures("subscribed")

@@ -224,7 +224,7 @@ def test_the_view_is_there_before_the_first_collection_and_never_asks_the_store(
         views: list[dict[str, Any]] = []
         thread = threading.Thread(target=lambda: views.append(rig.state.view()), daemon=True)
         thread.start()
-        thread.join(5)
+        thread.join(30)
         [view] = views
     assert view["healthy"]
     assert view["polling"]["state"] == "standby"
@@ -344,7 +344,7 @@ def test_a_conflict_is_in_the_state_while_it_lasts_and_afterwards(
         sim.wait(lambda: (state.read(folder) or {})["polling"]["state"] == "standby", what="standby")
         assert conflict()["episodes"][-1]["until"] is None
     chat.send_text(chat_id=OWNER, text="/ping")
-    bot.wait_output("Conflict: over", timeout=20)
+    bot.wait_output("Conflict: over")
     sim.wait(lambda: conflict()["since"] is None, what="no conflict any more")
     [episode] = conflict()["episodes"]
     assert episode["count"] == 1
@@ -410,4 +410,4 @@ def test_a_copy_is_called_by_the_name_that_it_was_given(run_bot: Run, chat: SimB
     chat.send_text(chat_id=OWNER, text="/status")
     chat.wait_text("on Attic PC, pid", chat_id=OWNER)
     with chat.rival():
-        chat.wait_text("This one is on Attic PC", chat_id=OWNER, timeout=20)
+        chat.wait_text("This one is on Attic PC", chat_id=OWNER)

@@ -75,7 +75,7 @@ def test_the_alarm_is_raised_once_and_ends_the_process_if_nothing_else_does() ->
     rig = Rig("polling")
     rig.run(3 * LIMIT)
     assert len(rig.said) == 1
-    assert rig.ended.get(timeout=5) == 1
+    assert rig.ended.get(timeout=30) == 1
     threading.Event().wait(0.1)
     assert rig.ended.empty()
 
@@ -154,7 +154,7 @@ def hung() -> Iterator[Callable[[], None]]:
 def test_the_stacks_name_each_thread_and_the_place_it_hangs_at(hung: Callable[[], None]) -> None:
     thread = threading.Thread(target=hung, name="whales", daemon=True)
     thread.start()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while "done.wait(30)" not in (told := watchdog.stacks()) and time.monotonic() < deadline:
         threading.Event().wait(0.01)
     assert "whales:\n" in told
@@ -190,7 +190,7 @@ def test_a_poll_that_hangs_ends_the_process_in_order_with_1_and_the_log_shows_wh
     run_bot: Run, tmp_path: Path
 ) -> None:
     bot = run_bot(before=SOON + hang_in("botapi", "client.Telegram.updates"))
-    assert bot.wait_exit(20) == 1
+    assert bot.wait_exit() == 1
     assert "Stuck: polling did nothing" in bot.output
     assert "in get_updates\n" in bot.output
     assert "Stopped in" in bot.output, "the stop was not orderly"
@@ -201,7 +201,7 @@ def test_a_send_that_hangs_ends_the_process_and_the_next_start_sends(run_bot: Ru
     bot = run_bot(before=SOON + hang_in("botapi", "client.Telegram.send"))
     bot.wait_output("Polling: running")
     chat.send_text(chat_id=OWNER, text="/ping kept")
-    assert bot.wait_exit(20) == 1
+    assert bot.wait_exit() == 1
     assert "Stuck: outbox-" in bot.output
     run_bot()
     chat.wait_text("pong kept")
@@ -225,7 +225,7 @@ def test_a_hanging_job_that_makes_the_stop_hang_too_ends_the_process(run_bot: Ru
     """The stuck thread holds the store: nothing could be closed in order."""
     hanging = hang_in("watch", "whale_monitor.WhaleMonitor.tick", holding_the_store=True)
     bot = run_bot(before=SOON + "watchdog.GRACE = 1.0; " + hanging)
-    assert bot.wait_exit(20) == 1
+    assert bot.wait_exit() == 1
     assert "Stuck:" in bot.output
     assert "whales" in bot.output
 
@@ -243,7 +243,7 @@ def test_a_bot_whose_store_is_held_for_good_sees_the_request_to_stop_and_ends(
         stop_requests.ask(tmp_path / "data" / TOKEN.partition(":")[0], bot.pid)
     else:
         bot.process.terminate()
-    assert bot.wait_exit(10) == 0
+    assert bot.wait_exit() == 0
     assert "Stopping" in bot.output
 
 

@@ -117,7 +117,7 @@ class Site:
         self.host = host
 
     def ask(self, path: str, method: str = "GET") -> tuple[int, str, Mapping[str, str]]:
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=10)
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=30)
         try:
             connection.request(method, path)
             answer = connection.getresponse()
@@ -185,7 +185,7 @@ def test_every_other_path_is_404(site: Site, path: str) -> None:
 def test_an_unknown_method_and_garbage_are_answered_in_plain_words(site: Site) -> None:
     assert site.ask("/", "BREW")[0] == 501
     for garbage in (b"\x16\x03\x01\x02\x00\x01\r\n\r\n", b"GET / HTTP/9.9.9\r\n\r\n", b"GET " + b"a" * 70_000):
-        with socket.create_connection(("127.0.0.1", site.port), timeout=10) as line:
+        with socket.create_connection(("127.0.0.1", site.port), timeout=30) as line:
             line.sendall(garbage)
             line.shutdown(socket.SHUT_WR)
             answer = line.recv(65_536)
@@ -194,7 +194,7 @@ def test_an_unknown_method_and_garbage_are_answered_in_plain_words(site: Site) -
 
 
 def asked_by(site: Site, host: str, path: str, *, bearer: str = "") -> tuple[int, str]:
-    connection = http.client.HTTPConnection(site.host, site.port, timeout=10)
+    connection = http.client.HTTPConnection(site.host, site.port, timeout=30)
     try:
         headers = {"Host": host} | ({"Authorization": f"Bearer {bearer}"} if bearer else {})
         connection.request("GET", path, headers=headers)
@@ -245,7 +245,7 @@ def _talkers() -> int:
 
 def test_many_slow_clients_cannot_lock_others_out(site: Site) -> None:
     before = _talkers()
-    slow = [socket.create_connection(("127.0.0.1", site.port), timeout=10) for _ in range(3 * web.CONNECTIONS)]
+    slow = [socket.create_connection(("127.0.0.1", site.port), timeout=30) for _ in range(3 * web.CONNECTIONS)]
     try:
         for line in slow:
             line.sendall(b"GET /hea")
@@ -259,18 +259,18 @@ def test_many_slow_clients_cannot_lock_others_out(site: Site) -> None:
 
 def test_a_silent_client_is_disconnected(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(web._Handler, "timeout", 0.1)
-    with socket.create_connection(("127.0.0.1", site.port), timeout=10) as line:
+    with socket.create_connection(("127.0.0.1", site.port), timeout=30) as line:
         assert line.recv(10) == b""
 
 
 def test_a_client_that_disconnects_is_no_error(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
     site.view["folder"] = "x" * 5_000_000  # too much for the socket's buffers: the answer cannot be delivered
-    with socket.create_connection(("127.0.0.1", site.port), timeout=10) as line:
+    with socket.create_connection(("127.0.0.1", site.port), timeout=30) as line:
         line.sendall(b"GET /status.json HTTP/1.0\r\n\r\n")
         line.recv(10)
     site.view["folder"] = ""
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while any("process_request" in thread.name for thread in threading.enumerate()) and time.monotonic() < deadline:
         threading.Event().wait(0.01)
     assert site.ask("/healthz")[0] == 200
@@ -326,7 +326,7 @@ def test_it_serves_ipv6_too() -> None:
 
 
 def get(port: int, path: str) -> tuple[int, str]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     try:
         connection.request("GET", path)
         answer = connection.getresponse()
@@ -352,7 +352,7 @@ def test_the_running_bot_shows_its_state_but_no_token_no_chat_and_no_message(
 
     sim.wait(lambda: told()["queue"]["sent_24h"] >= 2, what="the sent messages counted")
     sim.wait(lambda: told()["latency"]["latest"] >= 2, what="their latency")
-    assert told()["latency"]["longest"] < 10
+    assert told()["latency"]["longest"] < 60
     everything = "".join(get(port, path)[1] for path in ("/", "/healthz", "/status.json", "/metrics"))
     for hidden in (*SECRETS, "a-secret-word", "pong"):
         assert hidden not in everything
@@ -379,10 +379,10 @@ def test_a_bot_whose_store_hangs_still_answers_and_says_what_is_stuck(run_bot: R
         )
 
     try:
-        sim.wait(named, what="a 503 that names the thread", timeout=20)
+        sim.wait(named, what="a 503 that names the thread")
     except AssertionError:
         raise AssertionError(f"{said}\n{bot.output}") from None
-    assert bot.wait_exit(20) == 1
+    assert bot.wait_exit() == 1
 
 
 # The page in a real browser

@@ -45,7 +45,7 @@ class Client:
 
     def __init__(self, sim: Simulator | HttpServer, token: str = TOKEN) -> None:
         self.token = token
-        self.connection = http.client.HTTPConnection(sim.url.removeprefix("http://"), timeout=10)
+        self.connection = http.client.HTTPConnection(sim.url.removeprefix("http://"), timeout=30)
         self.headers: dict[str, str] = {}
 
     def get(self, path: str, **params: object) -> tuple[int, Any]:
@@ -101,12 +101,12 @@ class Background:
         return not self._done
 
     def answer(self) -> Any:
-        self._thread.join(10)
+        self._thread.join(30)
         assert self._done, "no answer within 10 s"
         return self._done[0]
 
 
-def raw_connection(sim: Simulator | HttpServer, timeout: float = 10) -> socket.socket:
+def raw_connection(sim: Simulator | HttpServer, timeout: float = 30) -> socket.socket:
     connection = socket.create_connection(("127.0.0.1", int(sim.url.rsplit(":", 1)[1])), timeout)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return connection
@@ -959,7 +959,7 @@ def test_alone_it_prints_its_url_and_is_steered_over_http() -> None:
     try:
         assert process.stdout is not None
         url = json.loads(process.stdout.readline())["url"]
-        connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=10)
+        connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=30)
 
         def post(path: str, **given: object) -> Any:
             connection.request("POST", path, json.dumps(given), {"Content-Type": "application/json"})
@@ -983,7 +983,7 @@ def test_alone_it_prints_its_url_and_is_steered_over_http() -> None:
         assert post("/sim/nonsense")["ok"] is False
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(30)
         if process.stdout is not None:
             process.stdout.close()
 

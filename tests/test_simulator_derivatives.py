@@ -14,11 +14,11 @@ from simulation.simulator import Simulator
 
 def get(sim: Simulator, venue: str, path: str, **params: Any) -> requests.Response:
     headers = {"CG-API-KEY": sim.market.perpetuals.coinglass_key} if venue == "coinglass" else {}
-    return requests.get(sim.market_url(venue) + path, params=params, headers=headers, timeout=5)
+    return requests.get(sim.market_url(venue) + path, params=params, headers=headers, timeout=30)
 
 
 def info(sim: Simulator, **body: Any) -> requests.Response:
-    return requests.post(sim.market_url("hyperliquid") + "/info", json=body, timeout=5)
+    return requests.post(sim.market_url("hyperliquid") + "/info", json=body, timeout=30)
 
 
 def okx(sim: Simulator, **params: Any) -> Any:
@@ -128,8 +128,8 @@ def test_coinglass_says_upgrade_plan_inside_http_200(sim: Simulator, plan: str, 
 
 def test_coinglass_wants_its_key_in_the_header_and_nowhere_else(sim: Simulator) -> None:
     url, key = sim.market_url("coinglass") + "/api/hyperliquid/whale-alert", sim.market.perpetuals.coinglass_key
-    assert requests.get(url, params={"CG-API-KEY": key}, timeout=5).json()["msg"] == "API key missing."
-    wrong = requests.get(url, headers={"CG-API-KEY": "wrong"}, timeout=5).json()
+    assert requests.get(url, params={"CG-API-KEY": key}, timeout=30).json()["msg"] == "API key missing."
+    wrong = requests.get(url, headers={"CG-API-KEY": "wrong"}, timeout=30).json()
     assert wrong == {"code": "400", "msg": "Invalid API key provided"}
 
 

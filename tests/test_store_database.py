@@ -198,7 +198,7 @@ def test_threads_do_not_mix_their_transactions(store: Store) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(30)
     assert store.value("count") == "200"
     rows = pending(store)
     for number in range(1, 5):
@@ -241,7 +241,7 @@ def test_kill_9_loses_nothing_that_was_committed_and_keeps_nothing_half(
     finally:
         writer.kill()
     told = [int(line) for line in writer.stdout.read().split("\n")[:-1]] or [100]
-    writer.wait(10)
+    writer.wait(30)
     store = new_store()
     last = int(store.value("last") or 0)
     assert last >= told[-1] >= 100

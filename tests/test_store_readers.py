@@ -36,18 +36,18 @@ def test_a_read_waits_for_no_transaction_and_sees_what_is_committed(leader: Stor
             leader.set_value("name", "new")
             assert leader.value("name") == "new", "its own, before anyone else sees it"
             begun.set()
-            assert done.wait(10)
+            assert done.wait(30)
 
     leader.set_value("name", "old")
     writing = threading.Thread(target=write)
     writing.start()
-    assert begun.wait(10)
+    assert begun.wait(30)
     reading = threading.Thread(target=lambda: seen.append(leader.value("name")))
     reading.start()
-    reading.join(5)
+    reading.join(30)
     assert seen == ["old"]
     done.set()
-    writing.join(10)
+    writing.join(30)
     assert leader.value("name") == "new"
 
 

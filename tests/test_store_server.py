@@ -275,7 +275,7 @@ def test_two_copies_that_begin_with_an_empty_database_make_its_tables_once(datab
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(30)
     assert not failed
     assert serverkit.execute(database_url, "SELECT count(*) FROM about") == [(1,)]
 

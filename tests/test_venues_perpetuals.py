@@ -29,22 +29,22 @@ def perps(sim: Simulator) -> Perpetuals:
 
 @pytest.fixture
 def okx(sim: Simulator) -> Okx:
-    return Okx(sim.market_url("okx"), deadline=2)
+    return Okx(sim.market_url("okx"))
 
 
 @pytest.fixture
 def gate(sim: Simulator) -> Gate:
-    return Gate(sim.market_url("gate"), deadline=2)
+    return Gate(sim.market_url("gate"))
 
 
 @pytest.fixture
 def hyperliquid(sim: Simulator) -> Hyperliquid:
-    return Hyperliquid(sim.market_url("hyperliquid"), deadline=2)
+    return Hyperliquid(sim.market_url("hyperliquid"))
 
 
 @pytest.fixture
 def coinglass(sim: Simulator) -> CoinGlass:
-    return CoinGlass(sim.market_url("coinglass"), sim.market.perpetuals.coinglass_key, deadline=2)
+    return CoinGlass(sim.market_url("coinglass"), sim.market.perpetuals.coinglass_key)
 
 
 def worth(found: Reading[Liquidation]) -> list[tuple[str, str, int]]:
@@ -104,7 +104,7 @@ def test_okx_without_a_multiplier_a_row_is_unreadable_and_not_guessed(okx: Okx, 
 
 def test_okx_contracts_are_asked_for_every_quarter_of_an_hour_and_stay_when_that_fails(sim: Simulator) -> None:
     clock = 0.0
-    okx = Okx(sim.market_url("okx"), deadline=2, clock=lambda: clock)
+    okx = Okx(sim.market_url("okx"), clock=lambda: clock)
 
     def asked() -> int:
         return sum(call.path.endswith("/instruments") for call in sim.market.calls)
@@ -314,7 +314,7 @@ def test_coinglass_a_plan_that_lacks_an_endpoint_is_permanent(coinglass: CoinGla
 
 
 def test_coinglass_a_wrong_key_is_permanent_and_in_no_error(sim: Simulator) -> None:
-    coinglass = CoinGlass(sim.market_url("coinglass"), "wrong-key-4711", deadline=2)
+    coinglass = CoinGlass(sim.market_url("coinglass"), "wrong-key-4711")
     asked: list[Callable[[], Any]] = [coinglass.rates, lambda: coinglass.whale_moves(since_ms=None)]
     for ask in asked:
         with pytest.raises(Refused, match="Invalid API key") as caught:
@@ -362,7 +362,7 @@ def test_too_many_requests_inside_http_200_leave_the_whole_host_alone(sim: Simul
         with pytest.raises(SourceError) as caught:
             okx.rates()
         assert caught.value.retry_after == pause
-    kraken = Kraken(sim.market_url("kraken"), deadline=2)
+    kraken = Kraken(sim.market_url("kraken"))
     for status, pause in ((429, 10.0), (503, None)):
         sim.clear_faults()
         sim.fault(market="kraken", kind="status", code=status)

@@ -49,7 +49,7 @@ class Watch:
             coins=self.coins,
         )
         urls = self.sim.market_url
-        venues = BinanceSpot(urls("binance"), deadline=2), CoinbaseExchange(urls("coinbase"), deadline=2)
+        venues = BinanceSpot(urls("binance")), CoinbaseExchange(urls("coinbase"))
         self.monitor = WhaleMonitor(context, venues, write_every=0)
 
     def tick(self, at: float, *, times: int = 1) -> None:
@@ -258,7 +258,7 @@ def test_a_candle_that_cannot_be_right_is_skipped_alone(
     sim: Simulator, monkeypatch: pytest.MonkeyPatch, spoil: dict[int, object]
 ) -> None:
     sim.market.give_past(1)
-    venue = BinanceSpot(sim.market_url("binance"), deadline=2)
+    venue = BinanceSpot(sim.market_url("binance"))
     since, until = HOUR_AGO - 3000, HOUR_AGO
     good, _ = venue.bars("BTC", since=since, until=until)
     get = venue._http.get
@@ -275,7 +275,7 @@ def test_a_candle_that_cannot_be_right_is_skipped_alone(
 
 
 def test_candles_in_another_shape_are_an_error(sim: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    venue = BinanceSpot(sim.market_url("binance"), deadline=2)
+    venue = BinanceSpot(sim.market_url("binance"))
     monkeypatch.setattr(venue._http, "get", lambda *arguments, **named: ([{"open": 1}] * 10, 0))
     with pytest.raises(SourceError, match="unknown shape"):
         venue.bars("BTC", since=HOUR_AGO, until=HOUR_AGO + 300)
@@ -283,7 +283,7 @@ def test_candles_in_another_shape_are_an_error(sim: Simulator, monkeypatch: pyte
 
 def test_a_candle_that_is_not_over_is_left_out(sim: Simulator) -> None:
     sim.market.trade("binance", "BTC", "buy", 77_000, 0.001)
-    venue = BinanceSpot(sim.market_url("binance"), deadline=2)
+    venue = BinanceSpot(sim.market_url("binance"))
     now = int(time.time())
     found, _ = venue.bars("BTC", since=now - 600, until=now + 600)
     assert all(bar.at + 300 <= now for bar in found)
@@ -292,7 +292,7 @@ def test_a_candle_that_is_not_over_is_left_out(sim: Simulator) -> None:
 def test_a_coin_sold_by_the_thousand_has_the_price_of_one(sim: Simulator) -> None:
     sim.market.prices["1000SATS"], sim.market.volumes["1000SATS"] = 0.0003, 1e6
     sim.market.give_past(1)
-    venue = BinanceSpot(sim.market_url("binance"), deadline=2)
+    venue = BinanceSpot(sim.market_url("binance"))
     found, _ = venue.bars("SATS", since=HOUR_AGO - 300, until=HOUR_AGO)
     assert found[0].symbol == "SATS"
     assert found[0].close == pytest.approx(3e-7, rel=0.2)

@@ -344,7 +344,7 @@ def test_a_topic_chosen_for_a_kind_or_coin_comes_before_the_one_in_which_it_was_
 def wait_asked(sim: Simulator, times: int) -> None:
     """The markets have been asked so many times from now on."""
     asked = len(sim.market.calls) + times
-    sim.wait(lambda: len(sim.market.calls) >= asked, 10, what="questions to the markets")
+    sim.wait(lambda: len(sim.market.calls) >= asked, what="questions to the markets")
 
 
 def said(chat: SimBot, command: str, part: str) -> str:
@@ -364,7 +364,7 @@ def reading_bot(sim: Simulator, chat: SimBot, run_bot: Run) -> BotProcess:
         chat.wait_text("Alerts are on", chat_id=person)
     first_look(sim, "BTC")
     sim.market.trade("binance", "BTC", "buy", 77_000, 0.001)
-    sim.wait(lambda: "BTC 77,000" in said(chat, "/price BTC", "BTC"), 10, what="the price is known")
+    sim.wait(lambda: "BTC 77,000" in said(chat, "/price BTC", "BTC"), what="the price is known")
     return bot
 
 
@@ -383,7 +383,7 @@ def test_prices_set_by_typing_are_told_once_each_over_kills_to_the_chat_that_set
             bot.kill()
             bot = run_bot(SEND_RATE="0")
     chat.wait_text(f"BTC rose to {ladder[-1]:,}", chat_id=OWNER)
-    sim.wait(lambda: "Price alerts: 0 of 50." in said(chat, "/alert", "Price alerts:"), 10, what="all are told")
+    sim.wait(lambda: "Price alerts: 0 of 50." in said(chat, "/alert", "Price alerts:"), what="all are told")
     assert bot.stop()[0] == 0
     store = Store(next(tmp_path.glob("data/*/bot.db")))
     alerts = store.messages.alerts("prices", limit=100)

@@ -371,7 +371,7 @@ def test_moves_set_by_typing_are_told_once_each_over_kills(
             bot.kill()
             bot = run_bot(SEND_RATE="0")
     with contextlib.closing(Store(next(tmp_path.glob("data/*/bot.db")))) as store:
-        sim.wait(lambda: len(store.messages.alerts("prices", limit=99)) >= 6, 25, what="all are told")
+        sim.wait(lambda: len(store.messages.alerts("prices", limit=99)) >= 6, what="all are told")
         wait_asked(sim, 6)
         assert bot.stop()[0] == 0
         assert len({alert.price for alert in store.messages.alerts("prices", limit=99)}) == 6

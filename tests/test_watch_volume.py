@@ -229,21 +229,21 @@ def test_a_spike_is_told_by_a_running_bot_against_the_candles_and_not_again_afte
     first_look(sim, "BTC")
     sim.market.trade("binance", "BTC", "buy", 77_000, 1)
     usual = "12M USD, the median of this hour on 6 days"
-    sim.wait(lambda: usual in said(chat, "/alert BTC volume x3", "volume"), 20, what="the candles are read")
+    sim.wait(lambda: usual in said(chat, "/alert BTC volume x3", "volume"), what="the candles are read")
     assert bot.stop()[0] == 0
     with contextlib.closing(Store(next(tmp_path.glob("data/*/bot.db")))) as store:
         store.set_value("flawed:BTC", "")  # the bar in which reading began would count in five minutes only
     bot = run_bot(SEND_RATE="0")
     for _ in range(100):
         sim.market.trade("binance", "BTC", "buy", 77_000, 6)
-    spike = chat.wait_text("times the usual: ", chat_id=OWNER, timeout=30).text
+    spike = chat.wait_text("times the usual: ", chat_id=OWNER).text
     assert "usual 12M, the median of this hour on 6 days" in spike
     bot.kill()
     bot = run_bot(SEND_RATE="0")
     bot.wait_output("Watching BTC, ETH")
     asked = len(sim.market.calls)
     sim.market.trade("binance", "BTC", "buy", 77_000, 6)
-    sim.wait(lambda: len(sim.market.calls) > asked + 3, 20, what="markets are read")
+    sim.wait(lambda: len(sim.market.calls) > asked + 3, what="markets are read")
     assert "waits until it is lower" in said(chat, "/alert", "Price alerts:")
     assert bot.stop()[0] == 0
     with contextlib.closing(Store(next(tmp_path.glob("data/*/bot.db")))) as store:

