@@ -17,7 +17,7 @@ from typing import Any
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
-from psycopg.pq import TransactionStatus
+from psycopg.pq import PipelineStatus, TransactionStatus
 from psycopg.types.numeric import Int8BinaryDumper
 from psycopg.types.string import StrDumper
 
@@ -231,8 +231,13 @@ class Server:
             self._connection.execute(f"DEALLOCATE ALL -- {self._forgotten}".encode())
         if len(statements) == 1:
             return [self._connection.execute(statements[0].query, statements[0].values, binary=True)]
-        with self._connection.pipeline():
-            return [self._connection.execute(one.query, one.values, binary=True) for one in statements]
+        try:
+            with self._connection.pipeline():
+                return [self._connection.execute(one.query, one.values, binary=True) for one in statements]
+        except psycopg.Error as error:
+            if self._connection.pgconn.pipeline_status != PipelineStatus.OFF:  # the driver could not leave it
+                self._connection.close()
+            raise server_errors.first(error) from None
 
     def waits_for(self) -> float:
         """Seconds since the question was asked that is not answered yet; 0 when there is none. Any thread."""

@@ -117,6 +117,13 @@ def meaning(error: psycopg.Error) -> Meaning:
     return next((found for form, found in _REFUSALS.items() if re.search(form, words, re.IGNORECASE)), _LOST)
 
 
+def first(error: psycopg.Error) -> psycopg.Error:
+    """What the server said, where the driver failed over it once more on its way out of a pipeline."""
+    while error.sqlstate is None and isinstance(error.__context__, psycopg.Error):
+        error = error.__context__
+    return error
+
+
 def cause(error: psycopg.Error) -> str:
     """The server's own words in one line, without what stands in all of them."""
     line = " ".join(str(error).split("\n")[0].split())

@@ -284,10 +284,14 @@ NO_ENCRYPTION = (80877103, 80877104)  # the questions for TLS and for GSSAPI, wh
 
 
 class Refusing:
-    """A server that answers each start of a session with one error, or with a version of its own."""
+    """A server that answers each start of a session with one error, or with a version of its own.
 
-    def __init__(self, code: str, message: str, *, version: str = "") -> None:
+    ends: it ends the session when a statement is to be prepared, and soon the connection.
+    """
+
+    def __init__(self, code: str, message: str, *, version: str = "", ends: bool = False) -> None:
         self._answer = self._error(code, message) if code else self._session(version)
+        self._ends = ends
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.url = f"postgresql://ann:correct-horse@127.0.0.1:{self._socket.getsockname()[1]}/bot"
         threading.Thread(target=self._serve, daemon=True).start()
@@ -318,6 +322,9 @@ class Refusing:
                     while asked := line.recv(4096):
                         if asked[:1] == b"Q":  # an old server is asked whether it can be written
                             line.sendall(self._row(b"off"))
+                        elif self._ends and asked[:1] == b"P":
+                            line.sendall(self._error("57P01", "terminating connection due to administrator command"))
+                            line.settimeout(0.1)
 
     @staticmethod
     def _row(value: bytes) -> bytes:
@@ -357,6 +364,19 @@ def test_a_server_that_lets_nobody_in_is_told_in_words(code: str, said: str, wor
         Store(server(refusing.url))
     assert isinstance(caught.value, StoreAway) is heals
     assert "correct-horse" not in str(caught.value)
+
+
+def test_a_session_that_the_server_ends_within_a_pipeline_is_lost_at_once_and_without_the_drivers_words() -> None:
+    """The driver fails once more when it leaves the pipeline, and may take the connection for a good one."""
+    lost: list[str] = []
+    with closing(Refusing("", "", version="15.1", ends=True)) as ending, closing(server(ending.url)) as engine:
+        engine.open_session()
+        engine.on_lost = lost.append
+        engine.begin(durable=False)
+        engine.post("SELECT 1")
+        with pytest.raises(psycopg.OperationalError):
+            engine.execute("SELECT 1")
+    assert len(lost) == 1 and "cannot be reached" in lost[0] and "pipeline" not in lost[0]
 
 
 def test_a_server_older_than_14_is_refused() -> None:
