@@ -8,14 +8,20 @@ from botapi.updates import Update
 from commands.context import Context, Reply, UnknownCoin, Usage, as_symbol, run_button
 from store.coins import MOST
 
+_SAME = {"+": "add", "-": "remove", "delete": "remove", "del": "remove", "rm": "remove"}
+RESERVED = ("ALL", "OFF", "NONE")  # commands mean something else by these words
 WANTED_EVERY = 3600.0  # seconds between two questions to the owner, whoever asks for whatever coin
 _WANTED = "coins:wanted"  # fact: when the last question was
 
 
 def coins(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
     """Show, add or remove the coins that the bot watches for everyone."""
-    word, named = (arguments[0].lower(), arguments[1:]) if arguments else ("", [])
-    if not word:
+    words = [part for argument in arguments for part in argument.split(",") if part]
+    if words and words[0][0] in "+-" and words[0][1:]:
+        words[:1] = [words[0][0], words[0][1:]]
+    word, named = (words[0].lower(), words[1:]) if words else ("list", [])
+    word = _SAME.get(word, word)
+    if word == "list" and not named:
         return [Reply(text=_listed(context))]
     if word not in ("add", "remove") or not named:
         raise Usage("Use add or remove with coins.")
@@ -23,9 +29,12 @@ def coins(context: Context, update: Update, arguments: list[str]) -> list[Reply]
     bad = next((symbol for symbol in symbols if not kinds.SYMBOL.fullmatch(symbol)), None)
     if bad is not None:
         raise Usage(f"“{text.clip(bad, 32)}” is not a coin's name.")
+    if word == "add" and (taken := next((symbol for symbol in symbols if symbol in RESERVED), None)):
+        raise Usage(f"In commands “{taken}” is no coin, so one of that name cannot be watched. Name each coin.")
     if word == "remove":
-        for symbol in symbols:
-            context.symbol(symbol)
+        unknown = next((symbol for symbol in symbols if symbol not in context.symbols), None)
+        if unknown is not None:
+            raise Usage(f"{text.clip(unknown, 16)} is not on the list ({', '.join(context.symbols)}).")
         if set(context.symbols) <= set(symbols):
             raise Usage("The last coin stays.")
         for symbol in symbols:

@@ -43,7 +43,11 @@ def test_a_coin_is_added_and_removed_at_once_and_for_good(desk: Desk, tmp_path: 
         ("add", "Use add or remove"),
         ("buy BTC", "Use add or remove"),
         ("add $$$", "is not a coin's name"),
-        ("remove XYZ", "is not on this bot's list"),
+        ("remove XYZ", "XYZ is not on the list (BTC, ETH, DOGE)."),
+        ("add ALL", "In commands “ALL” is no coin, so one of that name cannot be watched."),
+        ("add PEPE off", "In commands “OFF” is no coin"),
+        ("list", "The bot watches BTC, ETH, DOGE."),
+        ("PEPE", "Use add or remove"),
         ("remove BTC ETH DOGE", "The last coin stays."),
         ("add btc", "Already on the list."),
         ("add " + " ".join(f"C{number}" for number in range(98)), "at most 100 coins"),
@@ -52,6 +56,13 @@ def test_a_coin_is_added_and_removed_at_once_and_for_good(desk: Desk, tmp_path: 
 def test_what_cannot_be_done_changes_nothing(desk: Desk, said: str, answer: str) -> None:
     assert answer in desk.say(f"/coins {said}", user_id=OWNER)
     assert list(desk.desk.symbols) == ["BTC", "ETH", "DOGE"]
+
+
+@pytest.mark.parametrize("typed", ["add PEPE,WIF", "add pepe, $wif", "+PEPE WIFUSDT", "+ pepe wif"])
+def test_coins_are_added_as_people_type_them_and_removed_alike(desk: Desk, typed: str) -> None:
+    assert desk.say(f"/coins {typed}", user_id=OWNER).startswith("Added: PEPE, WIF.")
+    assert desk.say("/coins -pepe", user_id=OWNER).startswith("Removed: PEPE.")
+    assert desk.say("/coins delete WIF", user_id=OWNER).startswith("Removed: WIF.")
 
 
 def test_only_the_owner_may(desk: Desk) -> None:
