@@ -32,7 +32,7 @@ SHORTEST_CHART, LONGEST_CHART = 3600.0, 30 * 86400.0  # seconds; candles are kep
 def whales(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
     """List the latest whale orders."""
     symbol, limit = None, 5
-    for argument in arguments:
+    for argument in _without_all(arguments):
         if argument.isascii() and argument.isdigit():
             limit = int(argument)
             if not 1 <= limit <= 20:
@@ -47,6 +47,11 @@ def whales(context: Context, update: Update, arguments: list[str]) -> list[Reply
     now, zone = context.now(), context.zone(update)
     lines = [listed(alert, now=now, zone=zone, named=True) for alert in found]
     return [Reply(text="\n".join(lines), html=True)]
+
+
+def _without_all(arguments: list[str]) -> list[str]:
+    """No coin means all of them, so `all` says nothing more."""
+    return [argument for argument in arguments if argument.lower() != "all"]
 
 
 def chart(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
@@ -108,6 +113,7 @@ def _caption(context: Context, symbol: str, seconds: float, zone: tzinfo) -> str
 
 def _one_coin(context: Context, arguments: list[str]) -> str | None:
     """The coin that was named, None for all of them. Raises Usage."""
+    arguments = _without_all(arguments)
     if len(arguments) > 1:
         raise Usage("Give one coin, or none for all of them.")
     return context.symbol(arguments[0]) if arguments else None
@@ -148,6 +154,7 @@ def liq(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
 
 def funding(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
     """Show a coin's funding rates by exchange, or the highest and lowest of all coins."""
+    arguments = _without_all(arguments)
     if len(arguments) > 1:
         raise Usage("Give one coin, or none for the extremes.")
     rates = context.store.markets.rates()

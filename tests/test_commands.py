@@ -134,6 +134,11 @@ def test_other_words_get_a_hint_in_private_and_silence_in_a_group(desk: Desk, te
     assert desk.replies(text, chat_id=GROUP) == []
 
 
+@pytest.mark.parametrize("command", ["whales", "liq", "funding", "oi"])
+def test_all_is_as_good_as_no_coin(started: Desk, command: str) -> None:
+    assert started.say(f"/{command} all") == started.say(f"/{command}")
+
+
 # One table
 
 
