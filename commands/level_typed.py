@@ -7,19 +7,19 @@ import re
 from base import text, typed
 from base.typed import Unreadable
 from commands.context import Context, Usage
-from commands.level_options import ANY_LENGTH, ENDS, ONE, REPEATS, is_amount, is_coin, length, options
+from commands.level_options import ANY_LENGTH, ENDS, REPEATS, is_amount, is_coin, length, options
 from store.levels import HOUR
 from store.rows import Chat, Level
 from venues.trades import Bar
 
 NEAR = 20.0  # times the price, up or down: of two readings the one that is not beyond it is meant
 _MOVES = ("move", "moves", "moved", "moving", "change", "changes", "swing", "swings")
-_DIRECTIONS = {
+DIRECTIONS = {
     **dict.fromkeys(("above", "over", ">", ">=", "up", "rise", "rises", "gain", "gains", "pump", "pumps"), "above"),
     **dict.fromkeys(("below", "under", "<", "<=", "down", "fall", "falls", "drop", "drops"), "below"),
     **dict.fromkeys(("dump", "dumps", "crash", "crashes", "lose", "loses"), "below"),
 }
-_FILLERS = (
+FILLERS = (
     "at",
     "@",
     "to",
@@ -46,33 +46,29 @@ _VOLUME = re.compile(
 LEAST_TIMES, MOST_TIMES = 1.2, 100.0  # of a volume
 _IN = ("in", "within", "over", "during", "per", "/")
 SHORTEST, LONGEST = 60, 7 * 86400  # seconds of a move
-_BEFORE_COIN = (*_DIRECTIONS, *_FILLERS, "me", "volume", "vol")
+_BEFORE_COIN = (*DIRECTIONS, *FILLERS, "me", "volume", "vol")
 _MONEY = ("usd", "usdt", "usdc", "$", "dollar", "dollars", "k", "thousand", "million", "billion", "€", "eur", "euro")
 MOVE_TIME = "The time of a move is from 1m to 7d."
 _PERCENT = re.compile(r"([+-]?)(\d{1,4}(?:[.,]\d{1,4})?)%")
 
 
 def coin_first(context: Context, words: list[str]) -> list[str]:
-    """The words with the coin first, for people also type `100k BTC`, `when BTC hits 90k` and `btc>90k`. Raises Usage
-    for two coins."""
+    """The words with the coin first, for people also type `100k BTC`, `when BTC hits 90k` and `btc>90k`."""
     words = [*re.sub(r"(?<=[^\W\d_])([<>]=?|=)", r" \1 ", "".join(words[:1])).split(), *words[1:]]
     first = words[0].lower() if words else ""
     swapped = first in _BEFORE_COIN or _PERCENT.fullmatch(first) or is_amount(first)
     if swapped and len(words) > 1 and not is_coin(context, first) and is_coin(context, words[1]):
         words[:2] = words[1::-1]
-    named = [part for word in words[:2] for part in word.split(",") if part]
-    if len(named) > 1 and all(is_coin(context, part) for part in named[:2]):
-        raise Usage(ONE)
     return words
 
 
 def level(context: Context, chat: Chat, symbol: str, words: list[str], *, topic: int) -> Level:
     """The level that is meant by `above 100k repeat for 7d my note`, or the move by `5% in 1h`. Raises Unreadable."""
-    last, direction, words = last_price(context, symbol), "either", _plain(words)
-    while words and words[0].lower() in (*_DIRECTIONS, *_FILLERS):
-        direction = _DIRECTIONS.get(words.pop(0).lower(), direction)
+    last, direction, words = last_price(context, symbol), "either", plain(words)
+    while words and words[0].lower() in (*DIRECTIONS, *FILLERS):
+        direction = DIRECTIONS.get(words.pop(0).lower(), direction)
     if words and words[0][0] in "<>":
-        direction, words[0] = _DIRECTIONS[words[0][0]], words[0].lstrip("<>=")
+        direction, words[0] = DIRECTIONS[words[0][0]], words[0].lstrip("<>=")
     if not words:
         raise Usage("At which price?")
     times = _times(words)
@@ -121,7 +117,7 @@ def level(context: Context, chat: Chat, symbol: str, words: list[str], *, topic:
 
 def _price(symbol: str, words: list[str], direction: str, last: float | None) -> tuple[float, str, int]:
     """The price that the first words mean, its direction, and how many words say so. Raises Unreadable."""
-    used = _in_amount(words, last)
+    used = in_amount(words, last)
     word, rest = re.sub("[−–]", "-", " ".join(words[:used])), " ".join(words[used:])
     percent = _PERCENT.fullmatch(word)
     if percent is None:
@@ -131,7 +127,7 @@ def _price(symbol: str, words: list[str], direction: str, last: float | None) ->
             said = f"I can't read “{text.clip(word, 32)}” as a price in US dollars. Write 100k, 0.052 or +5%."
             raise Usage(said) from None
         if last is not None:
-            values = [value for value in values if _is_near(value, last)] or values
+            values = [value for value in values if is_near(value, last)] or values
         if len(values) > 1:
             begins = f"{symbol} {'' if direction == 'either' else f'{direction} '}"
             meant = [f"{begins}{text.price(value).replace(',', '')} {rest}".strip() for value in values]
@@ -152,10 +148,10 @@ def _price(symbol: str, words: list[str], direction: str, last: float | None) ->
     return float(price.replace(",", "")), "above" if sign == "+" else "below", used
 
 
-def _in_amount(words: list[str], last: float | None) -> int:
+def in_amount(words: list[str], last: float | None) -> int:
     """How many of the first words are one amount: `100 000`, `2 million`, `100k usd`."""
     used = 1
-    if re.fullmatch(r"\d{1,3}", words[0], re.ASCII) and not (last and _is_near(float(words[0]), last)):
+    if re.fullmatch(r"\d{1,3}", words[0], re.ASCII) and not (last and is_near(float(words[0]), last)):
         while used < len(words) and re.fullmatch(r"\d{3}", words[used], re.ASCII):
             used += 1
     while used < len(words) and words[used].lower() in _MONEY and not words[0].endswith("%"):
@@ -163,11 +159,12 @@ def _in_amount(words: list[str], last: float | None) -> int:
     return used
 
 
-def _is_near(value: float, last: float) -> bool:
+def is_near(value: float, last: float) -> bool:
+    """Is this not further than NEAR times from the price?"""
     return last / NEAR < value < last * NEAR
 
 
-def _plain(words: list[str]) -> list[str]:
+def plain(words: list[str]) -> list[str]:
     """The words with percentages in one form: `5 %`, `%5`, `±5%`, `5 percent`, `5%/1h`, `5%in1h`. A note stays."""
     end = next((place for place, word in enumerate(words) if word.lower() in (*REPEATS, *ENDS)), 8)
     said = re.sub(r"[−–]", "-", " ".join(words[:end]))
@@ -190,7 +187,7 @@ def _move(words: list[str], direction: str) -> tuple[float, int, str, int] | Non
         return None
     used = place + 1
     if span is None:
-        named = [word.lower() for word in words[used : used + 1] if word.lower() in (*_DIRECTIONS, *_MOVES)]
+        named = [word.lower() for word in words[used : used + 1] if word.lower() in (*DIRECTIONS, *_MOVES)]
         link = [word for word in words[used + len(named) :][:1] if word.lower() in _IN]
         after = words[used + len(named) + len(link) :][:2]
         span = length(after, bare=bool(link))
@@ -200,7 +197,7 @@ def _move(words: list[str], direction: str) -> tuple[float, int, str, int] | Non
             if ANY_LENGTH.match(" ".join(after).lower()):
                 raise Usage(MOVE_TIME)
             return None
-        direction = next((_DIRECTIONS[word] for word in named if word in _DIRECTIONS), direction)
+        direction = next((DIRECTIONS[word] for word in named if word in DIRECTIONS), direction)
         used += len(named) + len(link) + span[1]
     direction = {"+": "above", "-": "below"}.get(percent[1], direction)
     seconds = round(span[0])

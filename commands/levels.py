@@ -9,7 +9,7 @@ from alerts.publish import SNOOZES, fits
 from base import moments, text, typed
 from base.typed import Unreadable
 from botapi.updates import Update
-from commands import level_typed
+from commands import level_several, level_typed
 from commands.context import Button, Context, Reply, Usage, in_rows, run_button
 from commands.level_typed import last_price
 from store.rows import Chat, Level
@@ -32,8 +32,10 @@ def alert(context: Context, update: Update, arguments: list[str]) -> list[Reply]
     """Set a price level, or list, remove and wake those of the chat."""
     chat = context.need_chat(update)
     word = arguments[0].lower() if arguments else "list"
-    if word in ("list", "snooze") and len(arguments) < 2:
+    if word in ("list", "snooze", *level_several.ALL) and len(arguments) < 2:
         return [_listed(context, chat)]
+    if word in level_several.ALL and _SAME.get(arguments[1].lower(), arguments[1].lower()) in ("remove", "snooze"):
+        word, arguments = arguments[1].lower(), [arguments[1], "all", *arguments[2:]]
     word = _SAME.get(word, word) if len(arguments) > 1 else word
     if word in ("remove", "again") and len(arguments) > 1:
         return [_change(context, chat, word, ",".join(arguments[1:]))]
@@ -41,12 +43,11 @@ def alert(context: Context, update: Update, arguments: list[str]) -> list[Reply]
         return [_snooze(context, chat, arguments[1], arguments[2:])]
     if word in ("off", "remove", "none", "stop") or _SAME.get(word) == "remove":
         raise Usage("Remove one with its number, like /alert remove 3, or all: /alert remove all.")
-    arguments = level_typed.coin_first(context, arguments)
-    symbol = context.symbol(arguments[0])
-    if len(arguments) == 1:
-        return [_steps(context, symbol)]
-    level = level_typed.level(context, chat, symbol, arguments[1:], topic=update.thread_id or 0)
-    return [_set(context, chat, level)]
+    symbols, words = level_several.coins(context, chat, level_typed.coin_first(context, arguments))
+    if not words and len(symbols) == 1:
+        return [_steps(context, symbols[0])]
+    found = level_several.levels(context, chat, symbols, words, topic=update.thread_id or 0)
+    return [_set(context, chat, found[0]) if len(found) == 1 else _set_all(context, chat, found)]
 
 
 # Changes
@@ -54,24 +55,50 @@ def alert(context: Context, update: Update, arguments: list[str]) -> list[Reply]
 
 def _set(context: Context, chat: Chat, level: Level) -> Reply:
     """Keep a new level; the one of the same price gives way to it, and stays if it is the same in all."""
-    now, old = context.now(), context.store.levels.like(level)
-    waits = old is not None and old.waits(now)
-    if old is not None and waits and not old.rests(now) and _options(old) == _options(level):
+    old = _like(context, level)
+    if old is not None and _is_same(context, old, level):
         level, number, said = old, old.id, [f"Set already: #{old.id} {_words(context, chat, old)}"]
     else:
-        if not waits:
-            _room(context, chat)
+        _room(context, chat, 0 if old else 1)
         number, said = context.store.levels.add(level), [f"Price alert set: {_words(context, chat, level)}"]
-        if old is not None and waits:
+        if old is not None:
             said.append(f"It replaces #{old.id}: {_words(context, chat, old)}")
-    said += _more(context, chat, level)
+    said += [*_now(context, level), *_then(chat, level)]
     buttons = (run_button("Remove", f"alert remove {number}"), run_button("All price alerts", "alert"))
     return Reply(text="\n".join(said), keyboard=(buttons,))
 
 
-def _options(level: Level) -> tuple[bool, float, float, str, int]:
-    """What may differ in two levels of the same price."""
-    return level.repeat, level.cooldown, level.expires, level.note, level.topic
+def _set_all(context: Context, chat: Chat, levels: list[Level]) -> Reply:
+    """Keep several new levels: prices of one coin, or one move or volume of several."""
+    like = [_like(context, level) for level in levels]
+    same = [old is not None and _is_same(context, old, level) for old, level in zip(like, levels, strict=True)]
+    _room(context, chat, like.count(None))
+    for level, is_there in zip(levels, same, strict=True):
+        if not is_there:
+            context.store.levels.add(level)
+    said = ["Price alerts set:"]
+    if levels[0].symbol != levels[-1].symbol and levels[0].kind != "price":
+        first = _words(context, chat, replace(levels[0], state="on")).removeprefix(levels[0].symbol)
+        said.append(f"{', '.join(level.symbol for level in levels)}:{first}")
+    else:
+        said += [_words(context, chat, level) for level in levels]
+    replaced = len(levels) - like.count(None) - sum(same)
+    counts = [f"{what}: {number}." for what, number in (("Set already", sum(same)), ("Replaced", replaced)) if number]
+    said += [" ".join(counts)] if counts else []
+    said += _then(chat, levels[0])
+    return Reply(text="\n".join(said), keyboard=((run_button("All price alerts", "alert"),),))
+
+
+def _like(context: Context, level: Level) -> Level | None:
+    """The one of the same price or move that waits in the chat."""
+    old = context.store.levels.like(level)
+    return old if old is not None and old.waits(context.now()) else None
+
+
+def _is_same(context: Context, old: Level, new: Level) -> bool:
+    """Would the new one do just what the old one does?"""
+    options = [(one.repeat, one.cooldown, one.expires, one.note, one.topic) for one in (old, new)]
+    return options[0] == options[1] and not old.rests(context.now())
 
 
 def _change(context: Context, chat: Chat, word: str, which: str) -> Reply:
@@ -160,17 +187,17 @@ def _named(context: Context, chat: Chat, found: list[Level]) -> str:
     )
 
 
-def _room(context: Context, chat: Chat) -> None:
-    """Raises Usage when the chat has all the levels that it may have."""
-    if sum(level.waits(context.now()) for level in context.store.levels.of_chat(chat.chat_id)) >= MOST:
+def _room(context: Context, chat: Chat, more: int = 1) -> None:
+    """Raises Usage when the chat may not have so many more levels that wait."""
+    if more and sum(level.waits(context.now()) for level in context.store.levels.of_chat(chat.chat_id)) + more > MOST:
         raise Usage(f"A chat can have up to {MOST} price alerts. Remove one: /alert shows them with buttons.")
 
 
 # Words
 
 
-def _more(context: Context, chat: Chat, level: Level) -> list[str]:
-    """How far it is from the market, and what happens after it was told."""
+def _now(context: Context, level: Level) -> list[str]:
+    """How far it is from the market."""
     lines, last = list[str](), last_price(context, level.symbol)
     if level.kind == "move":
         lines += _so_far(context, level)
@@ -181,6 +208,12 @@ def _more(context: Context, chat: Chat, level: Level) -> list[str]:
     if level.state == "away" and last is not None and level.direction != "either":
         side, back = ("above", "below") if level.direction == "above" else ("below", "above")
         lines.append(f"The price is {side} it already: it comes once the price was {back} it by 0.2 % and returns.")
+    return lines
+
+
+def _then(chat: Chat, level: Level) -> list[str]:
+    """What happens after it was told."""
+    lines = []
     if chat.levels.get("prices") == "off":
         lines.append("But price alerts are off in this chat. Turn them on: /level prices on")
     if level.cooldown:

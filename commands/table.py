@@ -231,7 +231,7 @@ DETAILS = {
     "mute": "Muted alerts are not sent; /history lists them. Without a coin it mutes everything. Undo with /mute off",
     "alert": "BTC 100k, BTC above 2m, BTC -5% from now; then repeat or repeat every 1h, for 7d or until 31 Dec 9am, "
     "a note. Moves: BTC 5% in 1h, BTC drops 5% 15m; each is told once. BTC volume x3: three times what is usual "
-    "at this hour. /alert lists, snoozes and removes them.",
+    "at this hour. all 5% in 1h: each coin that you follow now. /alert lists, snoozes and removes them.",
     "history": "Alerts of the last 30 days in this chat, newest first.",
     "test": "Looks and sounds like a real alert with your present settings.",
     "price": "Without a coin: all that this chat follows. Volume and spread are those of the exchange the bot reads.",

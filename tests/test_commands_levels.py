@@ -352,8 +352,6 @@ def test_the_answer_says_how_far_it_is_and_what_has_to_happen_first(desk: Desk) 
         ("BTC soon", "as a price in US dollars. Write 100k, 0.052 or +5%."),
         ("BTC -5", "as a price in US dollars"),
         ("BTC 100k €", "as a price in US dollars"),
-        ("BTC ETH 5% in 1h", "One price alert at a time"),
-        ("BTC,ETH 5%", "One price alert at a time"),
         ("BTC 100k ETH 5k", "One price alert at a time"),
         ("ETH 5k and BTC 100k", "One price alert at a time"),
         ("clear", "/alert remove all"),
