@@ -8,14 +8,13 @@ order, so 2, a sell, closed a long; funding is in percent.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Collection
+from dataclasses import replace
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from base.coins import coin
 from base.secrets import know
-from venues.fetch import Host, Venue
+from venues.fetch import Venue
 from venues.perpetuals import (
     Liquidation,
     Numbered,
@@ -77,10 +76,8 @@ class CoinGlass(Venue):
     name = "coinglass"
     venue = "CoinGlass"
 
-    def __init__(
-        self, base_url: str, key: str, *, deadline: float = 15.0, now: Callable[[], float] = time.time
-    ) -> None:
-        super().__init__(Host(base_url, deadline=deadline, headers={"CG-API-KEY": key}), now)
+    def __init__(self, base_url: str, key: str, **how: Any) -> None:
+        super().__init__(base_url, headers={"CG-API-KEY": key}, **how)
         self._key = key
         know(key)
 
@@ -105,31 +102,29 @@ class CoinGlass(Venue):
                 raise ValueError("not a size")
             return move
 
-        moves, unreadable = read_rows(self.host, rows, read)
-        oldest = min((move.at_ms for move in moves), default=0)
-        gap_from = oldest if since_ms is not None and len(rows) >= MOVES and oldest > since_ms else None
-        return Reading(rows=moves, unreadable=unreadable, venue_ms=venue_ms, gap_from=gap_from)
+        found = read_rows(self.host, rows, read, venue_ms)
+        oldest = min((move.at_ms for move in found.rows), default=0)
+        cut = since_ms is not None and len(rows) >= MOVES and oldest > since_ms
+        return replace(found, gap_from=oldest) if cut else found
 
     def liquidations(self, exchange: str, symbol: str, *, since_ms: int | None) -> Reading[Liquidation]:
         """The liquidations of one exchange and coin from LEAST_USD on, since a time, unix ms (None: the latest)."""
         events: dict[str, Liquidation] = {}
         unreadable: frozenset[int] = frozenset()
-        venue_ms = 0
         for _ in range(PAGES):
-            page, count, venue_ms = self._liquidations(exchange, symbol, since_ms)
+            page, count = self._page(exchange, symbol, since_ms)
             before = len(events)
             events |= {event.row: event for event in page.rows}
             unreadable |= page.unreadable
+            found = replace(page, rows=list(events.values()), unreadable=unreadable)
             # Which end of a full answer was cut is not documented: the next page begins with the newest known
             # instant once more, and a page without news is the last.
             if since_ms is None or count < ROWS or len(events) == before:
-                return Reading(rows=list(events.values()), unreadable=unreadable, venue_ms=venue_ms)
+                return found
             since_ms = max(event.at_ms for event in events.values())
-        return Reading(rows=list(events.values()), unreadable=unreadable, venue_ms=venue_ms, gap_from=since_ms)
+        return replace(found, gap_from=since_ms)
 
-    def _liquidations(
-        self, exchange: str, symbol: str, since_ms: int | None
-    ) -> tuple[Reading[Liquidation], int, int]:
+    def _page(self, exchange: str, symbol: str, since_ms: int | None) -> tuple[Reading[Liquidation], int]:
         params: dict[str, str | int] = {"exchange": exchange, "symbol": symbol, "min_liquidation_amount": LEAST_USD}
         if since_ms is not None:
             params |= {"start_time": since_ms, "end_time": int(self._now() * 1000) + 60_000}
@@ -145,11 +140,10 @@ class CoinGlass(Venue):
             identity = numbered(f"{exchange}|{row['symbol']}|{side}|{usd}|{price}|{at_ms}")
             return checked_liquidation(Liquidation(exchange, symbol, side, usd, price, at_ms, identity), venue_ms)
 
-        events, unreadable = read_rows(self.host, rows, read)
-        return Reading(rows=events, unreadable=unreadable), len(rows), venue_ms
+        return read_rows(self.host, rows, read, venue_ms), len(rows)
 
-    def rates(self, exchanges: Collection[str] = EXCHANGES) -> Reading[Rate]:
-        """The funding of these exchanges' contracts with a margin in US dollars."""
+    def rates(self) -> Reading[Rate]:
+        """The funding of the contracts of EXCHANGES with a margin in US dollars."""
         coins, venue_ms = self._rows("futures/funding-rate/exchange-list", {})
         rows = []
         for listed in coins:
@@ -158,20 +152,19 @@ class CoinGlass(Venue):
             rows += [
                 (listed, entry) for entry in (entries if isinstance(entries, list) else [entries] if entries else [])
             ]
-        at_ms = venue_ms or int(self._now() * 1000)
+        at_ms = self._time_ms(venue_ms)
 
         def read(row: tuple[Any, Any]) -> Rate | None:
             listed, entry = row
             contract = listed["symbol"]
-            if entry["exchange"] not in exchanges:
+            if entry["exchange"] not in EXCHANGES:
                 return None
             # A rate without its interval cannot be compared: unreadable, not guessed.
             hours, next_ms = float(entry["funding_rate_interval"]), int(entry.get("next_funding_time") or 0)
             rate = float(entry["funding_rate"]) / 100
             return checked_rate(Rate(entry["exchange"], coin(contract)[0], contract, rate, hours, next_ms, at_ms))
 
-        rates, unreadable = read_rows(self.host, rows, read)
-        return Reading(rows=rates, unreadable=unreadable, venue_ms=venue_ms)
+        return read_rows(self.host, rows, read, venue_ms)
 
     @staticmethod
     def url(symbol: str) -> str:

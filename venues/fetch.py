@@ -132,12 +132,18 @@ class Host:
 class Venue:
     """A venue, asked at one host. Its methods raise SourceError, and never retry or log: the monitor decides.
 
-    host: the host's name, for messages. now: unix seconds, where the host does not tell its own time.
+    host: its name, for messages. now: unix seconds, where the host does not tell its own time. how: for `Host`.
     """
 
-    def __init__(self, http: Host, now: Callable[[], float] = time.time) -> None:
-        self._http, self._now = http, now
-        self.host = http.name
+    def __init__(
+        self, base_url: str, *, deadline: float = 15.0, now: Callable[[], float] = time.time, **how: Any
+    ) -> None:
+        self._http, self._now = Host(base_url, deadline=deadline, **how), now
+        self.host = self._http.name
+
+    def _time_ms(self, venue_ms: int) -> int:
+        """The venue's clock, unix ms; this computer's where it did not say."""
+        return venue_ms or int(self._now() * 1000)
 
     def close(self) -> None:
         """Close the connections."""

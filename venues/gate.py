@@ -8,16 +8,15 @@ counts. One contract is `quanto_multiplier` coins. Nothing from more than an hou
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Collection
+from collections.abc import Collection
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
 from base.coins import coin
-from venues.fetch import Host, Venue
 from venues.perpetuals import (
     Contract,
-    Contracts,
+    ContractVenue,
     Liquidation,
     Numbered,
     Reading,
@@ -26,7 +25,7 @@ from venues.perpetuals import (
     read_rows,
     worth_nothing,
 )
-from venues.trades import BAD_ROW, SourceError, as_list, number
+from venues.trades import BAD_ROW, as_list, number
 
 ROWS = 1000
 SHOWN_MS = 3_600_000
@@ -34,21 +33,14 @@ NO_COINS = ("stocks", "indices", "forex", "commodities", "metals")  # values of 
 GOLD_COINS = ("PAXG", "XAUT")  # coins among the metals
 
 
-class Gate(Venue):
+class Gate(ContractVenue):
     """Gate perpetuals."""
 
     name = "gate"
     venue = "Gate"
 
-    def __init__(
-        self,
-        base_url: str,
-        *,
-        deadline: float = 15.0,
-        now: Callable[[], float] = time.time,
-    ) -> None:
-        super().__init__(Host(base_url, deadline=deadline, words=_words), now)
-        self._contracts = Contracts(self._read_contracts)
+    def __init__(self, base_url: str, **how: Any) -> None:
+        super().__init__(base_url, words=_words, **how)
 
     def liquidations(
         self, symbols: Collection[str], *, since_ms: int | None, worth: Worth = worth_nothing
@@ -56,10 +48,10 @@ class Gate(Venue):
         """The liquidations of these coins that Gate still shows. since_ms: the time they must reach back to, unix ms;
         `gap_from` says when they do not. worth: the amounts before which the sizes of contracts are read again."""
         found = self._shown(symbols, since_ms)
-        return self._shown(symbols, since_ms) if self._contracts.changed(found.rows, worth) else found
+        return self._shown(symbols, since_ms) if self._sizes_changed(found.rows, worth) else found
 
     def _shown(self, symbols: Collection[str], since_ms: int | None) -> Reading[Liquidation]:
-        contracts = self._contracts.get()
+        contracts = self.contracts()
         rows, venue_ms = self._get("liq_orders", {"limit": ROWS})
         numbered = Numbered()
 
@@ -82,32 +74,26 @@ class Gate(Venue):
             )
             return checked_liquidation(event, venue_ms)
 
-        events, unreadable = read_rows(self.host, rows, read)
-        shown_from = (venue_ms or int(self._now() * 1000)) - SHOWN_MS
+        found = read_rows(self.host, rows, read, venue_ms)
+        shown_from = self._time_ms(venue_ms) - SHOWN_MS
         if len(rows) >= ROWS:
             shown_from = max(shown_from, _oldest_ms(rows) or 0)
         gap_from = shown_from if since_ms is not None and shown_from > since_ms else None
-        return Reading(rows=events, unreadable=unreadable, venue_ms=venue_ms, gap_from=gap_from)
+        return replace(found, gap_from=gap_from)
 
     def url(self, symbol: str) -> str:
         """The contract's public web page."""
         return f"https://www.gate.com/futures/USDT/{quote(symbol)}_USDT"
 
-    def _read_contracts(self) -> tuple[dict[str, Contract], int]:
-        rows, venue_ms = self._get("contracts", {})
-        contracts = {}
-        for row in rows:
-            try:
-                symbol, thousands = coin(row["name"].removesuffix("_USDT"))
-                no_coin = row.get("contract_type") in NO_COINS and symbol not in GOLD_COINS
-                # Shares and the like, and contracts whose market is not open yet, are known and not watched.
-                unit = 0.0 if no_coin or row.get("is_pre_market") else number(row["quanto_multiplier"])
-                contracts[row["name"]] = Contract(symbol, unit, thousands=thousands)
-            except BAD_ROW:
-                continue  # no multiplier: its rows count as unreadable
-        if not contracts:
-            raise SourceError(self.host, "no contract could be read")
-        return contracts, venue_ms or int(self._now() * 1000)
+    def _contract_rows(self) -> tuple[list[Any], int]:
+        return self._get("contracts", {})
+
+    def _contract(self, row: Any) -> dict[str, Contract]:
+        symbol, thousands = coin(row["name"].removesuffix("_USDT"))
+        no_coin = row.get("contract_type") in NO_COINS and symbol not in GOLD_COINS
+        # Shares and the like, and contracts whose market is not open yet, are known and not watched.
+        unit = 0.0 if no_coin or row.get("is_pre_market") else number(row["quanto_multiplier"])
+        return {row["name"]: Contract(symbol, unit, thousands=thousands)}
 
     def _get(self, name: str, params: dict[str, str | int]) -> tuple[list[Any], int]:
         answer, venue_ms = self._http.get(f"/api/v4/futures/usdt/{name}", params)

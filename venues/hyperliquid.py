@@ -8,14 +8,12 @@ where there is none; `openInterest` is in coins. A wallet that was never used ha
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
 from base.coins import coin
-from venues.fetch import Host, Venue
+from venues.fetch import Venue
 from venues.perpetuals import Interest, Position, Rate, Reading, checked_rate, liquidation_price, name, read_rows
 from venues.trades import BAD_ROW, MOST_COINS, SourceError, as_list, number
 
@@ -41,14 +39,14 @@ class Hyperliquid(Venue):
     name = "hyperliquid"
     venue = "Hyperliquid"
 
-    def __init__(self, base_url: str, *, deadline: float = 15.0, now: Callable[[], float] = time.time) -> None:
-        super().__init__(Host(base_url, deadline=deadline), now)
+    def __init__(self, base_url: str, **how: Any) -> None:
+        super().__init__(base_url, **how)
         self._listed: tuple[list[tuple[Any, Any]], int] = ([], 0)
 
     def rates(self) -> Reading[Rate]:
         """The funding of every coin that is traded."""
         answer, venue_ms = self._http.post("/info", {"type": "metaAndAssetCtxs"})
-        at_ms = venue_ms or int(self._now() * 1000)
+        at_ms = self._time_ms(venue_ms)
         try:
             meta, contexts = answer
             rows = list(zip(meta["universe"], contexts, strict=True))
@@ -65,8 +63,7 @@ class Hyperliquid(Venue):
                 Rate(self.venue, coin(contract)[0], contract, float(context["funding"]), 1.0, 0, at_ms)
             )
 
-        rates, unreadable = read_rows(self.host, rows, read)
-        return Reading(rows=rates, unreadable=unreadable, venue_ms=venue_ms)
+        return read_rows(self.host, rows, read, venue_ms)
 
     def interest(self) -> Reading[Interest]:
         """The open interest of every coin, as the last answer to `rates` said. Asks nobody."""
@@ -82,8 +79,7 @@ class Hyperliquid(Venue):
                 self.venue, symbol, size * thousands, size * number(context["markPx"]), at_ms, listed["name"]
             )
 
-        found, unreadable = read_rows(self.host, rows, read)
-        return Reading(rows=found, unreadable=unreadable, venue_ms=at_ms)
+        return read_rows(self.host, rows, read, at_ms)
 
     def positions(self, address: str) -> Snapshot:
         """The open positions of a wallet, `0x` and 40 hex digits in lower case."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
-from venues.fetch import Host, Venue
+from venues.fetch import Venue
 from venues.trades import (
     BAD_ROW,
     LIMIT_PAUSE,
@@ -43,8 +43,8 @@ class Kraken(Venue):
     request_seconds = 1.5  # two thirds of the limit: with a tenth of it ten coins would take longer than a minute
     _NAMES = {"BTC": "XBT", "DOGE": "XDG"}
 
-    def __init__(self, base_url: str, *, deadline: float = 15.0, spacing: float = 0.0) -> None:
-        super().__init__(Host(base_url, deadline=deadline, spacing=spacing))
+    def __init__(self, base_url: str, **how: Any) -> None:
+        super().__init__(base_url, **how)
         self._parser = TradeParser(self.host, self.venue, _kraken_fields, id_at=6, overlaps=True)
 
     def head(self, symbol: str) -> str:

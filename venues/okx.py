@@ -9,16 +9,15 @@ charged at `fundingTime`, and the interval after it ends at `nextFundingTime`; o
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
 from base.coins import coin
-from venues.fetch import Host, Venue
 from venues.perpetuals import (
     Contract,
-    Contracts,
+    ContractVenue,
     Interest,
     Liquidation,
     Numbered,
@@ -30,33 +29,25 @@ from venues.perpetuals import (
     read_rows,
     worth_nothing,
 )
-from venues.trades import BAD_ROW, LIMIT_PAUSE, MOST_COINS, SourceError, UnknownSymbol, as_list, number
+from venues.trades import LIMIT_PAUSE, MOST_COINS, SourceError, UnknownSymbol, as_list, number
 
 ROWS, PAGES = 100, 10  # of a page; walked back at most
 _UNKNOWN = ("51000", "51001", "51014")  # inside HTTP 200 or with 400
 _TOO_MANY = "50011"
 
 
-class Okx(Venue):
-    """OKX swaps. clock: monotonic seconds."""
+class Okx(ContractVenue):
+    """OKX swaps."""
 
     name = "okx"
     venue = "OKX"
 
-    def __init__(
-        self,
-        base_url: str,
-        *,
-        deadline: float = 15.0,
-        clock: Callable[[], float] = time.monotonic,
-        now: Callable[[], float] = time.time,
-    ) -> None:
-        super().__init__(Host(base_url, deadline=deadline, words=_words), now)
-        self._contracts = Contracts(self._read_contracts, clock)
+    def __init__(self, base_url: str, **how: Any) -> None:
+        super().__init__(base_url, words=_words, **how)
 
     def families(self, symbols: Sequence[str]) -> dict[str, str]:
         """The contract families of these coins, in their order: family to coin."""
-        known = self._contracts.get().items()
+        known = self.contracts().items()
         found = {name.removesuffix("-SWAP"): contract.symbol for name, contract in known if contract.unit}
         return {family: known for symbol in symbols for family, known in sorted(found.items()) if known == symbol}
 
@@ -68,29 +59,27 @@ class Okx(Venue):
         worth: the amounts before which the sizes of contracts are read again.
         """
         found = self._pages(family, since_ms)
-        return self._pages(family, since_ms) if self._contracts.changed(found.rows, worth) else found
+        return self._pages(family, since_ms) if self._sizes_changed(found.rows, worth) else found
 
     def _pages(self, family: str, since_ms: int | None) -> Reading[Liquidation]:
         events: dict[str, Liquidation] = {}
         unreadable: frozenset[int] = frozenset()
         older: int | None = None
-        venue_ms = 0
         for _ in range(PAGES):
             page, rows = self._page(family, older)
-            venue_ms = page.venue_ms
             events |= {event.row: event for event in page.rows}
             unreadable |= page.unreadable
+            found = replace(page, rows=list(events.values()), unreadable=unreadable)
             oldest = min((event.at_ms for event in page.rows), default=None)
             if since_ms is None or rows < ROWS or oldest is None or oldest <= since_ms:
-                return Reading(rows=list(events.values()), unreadable=unreadable, venue_ms=venue_ms)
+                return found
             # Events of one instant may lie on both sides of the page's edge, so it is asked for again; a page of a
             # single instant is stepped over.
             older = oldest if older == oldest + 1 else oldest + 1
-        gap_from = min(event.at_ms for event in events.values())
-        return Reading(rows=list(events.values()), unreadable=unreadable, venue_ms=venue_ms, gap_from=gap_from)
+        return replace(found, gap_from=min(event.at_ms for event in found.rows))
 
     def _page(self, family: str, older: int | None) -> tuple[Reading[Liquidation], int]:
-        contracts = self._contracts.get()
+        contracts = self.contracts()
         params: dict[str, str | int] = {"instType": "SWAP", "instFamily": family, "state": "filled", "limit": ROWS}
         if older is not None:
             params["after"] = older
@@ -117,14 +106,13 @@ class Okx(Venue):
             )
             return checked_liquidation(event, venue_ms)
 
-        events, unreadable = read_rows(self.host, rows, read)
-        return Reading(rows=events, unreadable=unreadable, venue_ms=venue_ms), len(rows)
+        return read_rows(self.host, rows, read, venue_ms), len(rows)
 
     def rates(self) -> Reading[Rate]:
         """The funding of every swap of a coin against USDT, one contract per coin."""
-        contracts = self._contracts.get()
+        contracts = self.contracts()
         rows, venue_ms = self._get("funding-rate", {"instId": "ANY"}, "")
-        at_ms = venue_ms or int(self._now() * 1000)
+        at_ms = self._time_ms(venue_ms)
 
         def read(row: Any) -> Rate | None:
             base, against, *kind = row["instId"].split("-")
@@ -138,14 +126,13 @@ class Okx(Venue):
                 Rate(self.venue, coin(base)[0], f"{base}-{against}", float(row["fundingRate"]), hours, next_ms, at_ms)
             )
 
-        rates, unreadable = read_rows(self.host, rows, read)
-        return Reading(rows=rates, unreadable=unreadable, venue_ms=venue_ms)
+        return read_rows(self.host, rows, read, venue_ms)
 
     def interest(self) -> Reading[Interest]:
         """The open interest of every swap of a coin against USDT."""
-        contracts = self._contracts.get()
+        contracts = self.contracts()
         rows, venue_ms = self._get("open-interest", {"instType": "SWAP"}, "")
-        at_ms = venue_ms or int(self._now() * 1000)
+        at_ms = self._time_ms(venue_ms)
 
         def read(row: Any) -> Interest | None:
             known = contracts.get(row["instId"])
@@ -154,30 +141,24 @@ class Okx(Venue):
             size, usd = number(row["oiCcy"], most=MOST_COINS) * known.thousands, number(row["oiUsd"])
             return Interest(self.venue, known.symbol, size, usd, at_ms)
 
-        found, unreadable = read_rows(self.host, rows, read)
-        return Reading(rows=found, unreadable=unreadable, venue_ms=venue_ms)
+        return read_rows(self.host, rows, read, venue_ms)
 
     def url(self, symbol: str) -> str:
         """The contract's public web page."""
         return f"https://www.okx.com/trade-swap/{quote(symbol.lower())}-usdt-swap"
 
-    def _read_contracts(self) -> tuple[dict[str, Contract], int]:
-        rows, venue_ms = self._get("instruments", {"instType": "SWAP"}, "")
-        contracts = {}
-        for row in rows:
-            try:
-                base, inverse = row["instFamily"].split("-")[0], row["ctType"] == "inverse"
-                unit = number(row["ctVal"]) * number(row["ctMult"])
-                if row["ctValCcy"] == ("USD" if inverse else base):
-                    name, thousands = coin(base)
-                    # Shares and metals are known and not watched, whatever coin has the same ticker.
-                    unit = unit if row.get("instCategory", "") in ("", "1") else 0.0
-                    contracts[str(row["instId"])] = Contract(name, unit, inverse, thousands)
-            except BAD_ROW:
-                continue  # no multiplier: its rows count as unreadable
-        if not contracts:
-            raise SourceError(self.host, "no contract could be read")
-        return contracts, venue_ms or int(self._now() * 1000)
+    def _contract_rows(self) -> tuple[list[Any], int]:
+        return self._get("instruments", {"instType": "SWAP"}, "")
+
+    def _contract(self, row: Any) -> dict[str, Contract]:
+        base, inverse = row["instFamily"].split("-")[0], row["ctType"] == "inverse"
+        unit = number(row["ctVal"]) * number(row["ctMult"])
+        if row["ctValCcy"] != ("USD" if inverse else base):
+            return {}
+        name, thousands = coin(base)
+        # Shares and metals are known and not watched, whatever coin has the same ticker.
+        unit = unit if row.get("instCategory", "") in ("", "1") else 0.0
+        return {str(row["instId"]): Contract(name, unit, inverse, thousands)}
 
     def _get(self, name: str, params: dict[str, str | int], symbol: str) -> tuple[list[Any], int]:
         def explain(_: int, answer: Any) -> SourceError | None:

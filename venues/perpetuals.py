@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 
+from venues.fetch import Venue
 from venues.trades import BAD_ROW, MANY_ROWS, TOO_LARGE, SourceError, newest_ms, possible_ms
 
 T = TypeVar("T")
@@ -170,39 +171,57 @@ def worth_nothing(coin: str) -> float:
     return float("inf")
 
 
-class Contracts:
-    """A venue's contracts by name, read again every 15 minutes. When that fails, the earlier ones stay in use.
+class ContractVenue(Venue):
+    """A venue whose contracts are read again every 15 minutes. When that fails, the earlier ones stay in use.
 
-    read: asks the venue for them and the time, unix ms; raises SourceError. clock: monotonic seconds.
+    clock: monotonic seconds.
     """
 
-    def __init__(
-        self, read: Callable[[], tuple[dict[str, Contract], int]], clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._read = read
+    def __init__(self, base_url: str, *, clock: Callable[[], float] = time.monotonic, **how: Any) -> None:
+        super().__init__(base_url, **how)
         self._clock = clock
-        self._known: dict[str, Contract] = {}
+        self._contracts: dict[str, Contract] = {}
         self._read_again_at = 0.0
         self._read_ms = 0  # when they were read, unix ms
 
-    def get(self) -> dict[str, Contract]:
+    def contracts(self) -> dict[str, Contract]:
         """The contracts by name. Raises SourceError when they could not be read even once."""
         now = self._clock()
-        if not self._known or now >= self._read_again_at:
+        if not self._contracts or now >= self._read_again_at:
             self._read_again_at = now + CONTRACTS_RETRY
             try:
-                self._known, self._read_ms = self._read()
+                self._contracts, self._read_ms = self._read_contracts()
             except SourceError:
-                if not self._known:
+                if not self._contracts:
                     raise
             else:
                 self._read_again_at = now + CONTRACTS_KEPT
-        return self._known
+        return self._contracts
 
-    def changed(self, events: Iterable[Liquidation], worth: Worth) -> bool:
+    def _read_contracts(self) -> tuple[dict[str, Contract], int]:
+        rows, venue_ms = self._contract_rows()
+        found: dict[str, Contract] = {}
+        for row in rows:
+            try:
+                found |= self._contract(row)
+            except BAD_ROW:
+                continue  # no multiplier: its rows count as unreadable
+        if not found:
+            raise SourceError(self.host, "no contract could be read")
+        return found, self._time_ms(venue_ms)
+
+    def _contract_rows(self) -> tuple[list[Any], int]:
+        """Ask for the contracts; the venue's clock, unix ms. Raises SourceError."""
+        raise NotImplementedError
+
+    def _contract(self, row: Any) -> dict[str, Contract]:
+        """The row's contract by its name, none for one of another kind. Raises one of BAD_ROW."""
+        raise NotImplementedError
+
+    def _sizes_changed(self, events: Iterable[Liquidation], worth: Worth) -> bool:
         """Whether sizes had changed: read again when what happened since the last reading is worth an alert.
 
-        By a size that is no longer true, an event is told as a hundred times of what it was.
+        By a size that is no longer true, an event is alerted as a hundred times of what it was.
         """
         usd: defaultdict[str, float] = defaultdict(float)
         for event in events:
@@ -210,8 +229,8 @@ class Contracts:
                 usd[event.symbol] += event.usd
         if all(total < worth(symbol) for symbol, total in usd.items()):
             return False
-        before, self._read_again_at = self._known, 0.0
-        return self.get() != before
+        before, self._read_again_at = self._contracts, 0.0
+        return self.contracts() != before
 
 
 class Numbered:
@@ -225,7 +244,7 @@ class Numbered:
         return f"{identity}|{number}"
 
 
-def read_rows(host: str, rows: Sequence[Any], read: Callable[[Any], T | None]) -> tuple[list[T], frozenset[int]]:
+def read_rows(host: str, rows: Sequence[Any], read: Callable[[Any], T | None], venue_ms: int) -> Reading[T]:
     """What `read` makes of each row (None: not wanted), and the marks of the rows that could not be read.
 
     Raises SourceError when there are many rows and none can be read.
@@ -242,7 +261,7 @@ def read_rows(host: str, rows: Sequence[Any], read: Callable[[Any], T | None]) -
             good.append(made)
     if len(rows) >= MANY_ROWS and len(unreadable) == len(rows):
         raise SourceError(host, "rows in an unknown shape")
-    return good, frozenset(unreadable)
+    return Reading(rows=good, unreadable=frozenset(unreadable), venue_ms=venue_ms)
 
 
 def name(value: Any) -> str:

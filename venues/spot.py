@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from base.coins import coin
 from venues import kraken
-from venues.fetch import Host, Venue
+from venues.fetch import Venue
 from venues.trades import (
     BAD_ROW,
     BAR_SECONDS,
@@ -136,8 +136,8 @@ class BinanceSpot(_CountedTrades):
     request_seconds = 0.4  # weight 4 of 600
     _NAMES = {"SATS": "1000SATS", "CAT": "1000CAT", "CHEEMS": "1000CHEEMS", "BABYDOGE": "1MBABYDOGE"}
 
-    def __init__(self, base_url: str, *, name: str = "binance", deadline: float = 15.0) -> None:
-        super().__init__(Host(base_url, deadline=deadline))
+    def __init__(self, base_url: str, *, name: str = "binance", **how: Any) -> None:
+        super().__init__(base_url, **how)
         self.name = name
         self._parser = TradeParser(self.host, self.venue, _binance_fields, id_at="a")
 
@@ -267,8 +267,8 @@ class CoinbaseExchange(_CountedTrades):
     venue = "Coinbase"
     request_seconds = 1.0
 
-    def __init__(self, base_url: str, *, deadline: float = 15.0) -> None:
-        super().__init__(Host(base_url, deadline=deadline))
+    def __init__(self, base_url: str, **how: Any) -> None:
+        super().__init__(base_url, **how)
         self._parser = TradeParser(self.host, self.venue, _coinbase_fields, id_at="trade_id", overlaps=True)
 
     def page(self, symbol: str, cursor: str) -> Page:
