@@ -270,9 +270,8 @@ class InstanceLock:
         fresh = self._new_file_lock()
         try:
             self._lock(fresh)
-        except (
-            OSError
-        ) as error:  # also filelock's Timeout: a second start has it until the machine-wide lock refuses it
+        except OSError as error:
+            # Also filelock's Timeout: a second start has it until the machine-wide lock refuses it.
             reason = "another process holds it" if isinstance(error, Timeout) else error.strerror or error
             return f"{warning} It could not be locked again ({reason}); the bot tries again at every check."
         self._file, old = fresh, self._file

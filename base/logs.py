@@ -53,10 +53,8 @@ def to_console(level: str, form: str = "text") -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     if sys.stderr is not None:
         for stream in (sys.stdout, sys.stderr):
-            if hasattr(
-                stream, "reconfigure"
-            ):  # a Windows pipe is cp1252: a character it lacks must not cost the line
-                stream.reconfigure(errors="backslashreplace")
+            if hasattr(stream, "reconfigure"):
+                stream.reconfigure(errors="backslashreplace")  # a Windows pipe is cp1252, which lacks many characters
         _add(ConsoleHandler(console, sys.stderr), form)
 
 

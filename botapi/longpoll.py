@@ -71,9 +71,8 @@ class PollingBot(telebot.TeleBot):
         self._in_hand: frozenset[int] = frozenset()  # handled, and not known to be confirmed
         self._slow = False  # the last answer was late
         self._asked = self._answered = stopwatch()
-        self._fresh_for = (
-            SHORTEST + OLD_ANSWER
-        )  # seconds after asking in which no other copy takes an answer's updates
+        # Seconds after asking in which no other copy takes an answer's updates.
+        self._fresh_for = SHORTEST + OLD_ANSWER
         try:
             mark, at = (store.value("inbox") or "").split(" ")
             self._durable_id, self._last_at = int(mark), float(at)

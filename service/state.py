@@ -36,28 +36,9 @@ FRESH = 75.0  # seconds without a sign of life after which a running bot hangs
 WRITE_EVERY = 600.0  # seconds after which the file is written though nothing of note has changed
 BEHIND = 300.0  # seconds: in such steps a source that is not read is a change
 SCHEMA = 1
-SHOWN = (
-    "whales",
-    "liquidations",
-    "funding",
-    "oi",
-)  # alerts of the markets; wallets are somebody's, and stay in the chat
+SHOWN = ("whales", "liquidations", "funding", "oi")  # alerts of the markets; wallets are private to a chat
 LATEST = 8  # alerts on the status page
-_SOURCE_FIELDS = (
-    "source",
-    "venue",
-    "host",
-    "state",
-    "since",
-    "reason",
-    "covers",
-    "lag",
-    "missed",
-    "skipped",
-    "except_for",
-    "quietest",
-    "silent",
-)
+_NOT_IN_FILE = ("last_ok", "retry_at", "every")  # of a source
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,7 +149,7 @@ class State:
             "pid": os.getpid(),
             "written_at": self._now(),
             "sources": [
-                {name: getattr(source, name) for name in _SOURCE_FIELDS} | {"symbols": list(source.symbols)}
+                {name: value for name, value in asdict(source).items() if name not in _NOT_IN_FILE}
                 for source in found.sources
             ],
             "queue": dict(self._queue),

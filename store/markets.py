@@ -129,9 +129,7 @@ class Markets:
     def fill_bars(self, symbol: str, bars: Iterable[Bar]) -> None:
         """Keep those of a coin's bars that are missing or flawed; the other ones stay as they were built."""
         with self._db.transaction():
-            if (
-                self._noted("trades:from", None) is None
-            ):  # bars older than the bot are to come: the oldest will not tell
+            if self._noted("trades:from", None) is None:  # older bars are to come: the oldest will not say it then
                 self._note("trades:from", repr(self.trades_from() or self._now()))
             flawed = self._flawed(symbol)
             for bar in bars:

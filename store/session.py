@@ -23,9 +23,7 @@ from botapi.storage import StoreError
 LEASE = 7.0
 SILENT = 9.0
 LONGEST = 5.0
-ANSWERS_WITHIN = (
-    3.0  # seconds that a pooler may take to lend a connection; it lends one at once, or when another ends
-)
+ANSWERS_WITHIN = 3.0  # seconds for a pooler to lend a connection; it lends one at once, or when another ends
 _OPTIONS: Mapping[str, Any] = {
     "connect_timeout": 3,
     "keepalives": 1,

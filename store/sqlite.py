@@ -150,9 +150,7 @@ class File:
             if self.connection.in_transaction:
                 self.execute("ROLLBACK")
         except sqlite3.Error as error:
-            log.debug(
-                "Rolling back: %s", error
-            )  # the first error is the one to report; SQLite undoes the rest itself
+            log.debug("Rolling back: %s", error)  # SQLite undoes it itself; the first error is the one to report
 
     def suspect(self) -> None:
         """The next start checks the whole file, however large it is."""
