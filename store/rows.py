@@ -127,8 +127,8 @@ class Alert:
     key: str
     monitor: str
     symbol: str
-    side: str
-    usd: float
+    side: str = ""
+    usd: float = 0.0
     headline: str
     facts: str = ""
     at_ms: int

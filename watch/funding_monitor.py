@@ -106,8 +106,6 @@ class FundingMonitor:
             mark=mark,
             monitor="funding",
             symbol=rate.symbol,
-            side="",
-            usd=0.0,
             headline=(
                 f"{rate.symbol} funding on {rate.venue}: {percent(rate.eight_hours)} for 8 h, "
                 f"{rate.year * 100:+z,.0f} % a year"

@@ -62,8 +62,6 @@ class InterestMonitor:
             key=f"oi:{seen.key}:{mark:g}",
             monitor="oi",
             symbol=now.symbol,
-            side="",
-            usd=0.0,
             mark=mark,
             headline=f"{now.symbol} open interest on {now.venue}: {text.percent(seen.share)} in {took}",
             facts=(

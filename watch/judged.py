@@ -95,8 +95,6 @@ def _alert(touch: Touch, venue: SpotVenue, *, last: float, clock: float) -> Aler
         key=level.alert_key(trade.venue, trade.trade_id or trade.at_ms),
         monitor="prices",
         symbol=level.symbol,
-        side="",
-        usd=0.0,
         headline=f"{words}: {level.note}" if level.note else words,  # a list shows headlines only
         facts=" · ".join(facts),
         at_ms=trade.at_ms,

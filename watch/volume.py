@@ -84,8 +84,6 @@ def _alert(level: Level, volume: Volume, venue: SpotVenue, *, at_ms: int) -> Ale
         key=level.alert_key("volume", at_ms),
         monitor="prices",
         symbol=level.symbol,
-        side="",
-        usd=0.0,
         headline=f"{words}: {level.note}" if level.note else words,
         facts=" · ".join(facts),
         at_ms=at_ms,
