@@ -39,12 +39,27 @@ _OTHER_MONEY = re.compile(r"[€£¥₽₹]|(?:eur|euros?|gbp)\b")
 _CLOCK = re.compile(r"(\d{1,2})(?:[:.h]?(\d{2}))?\s*(?:([ap])\.?m\.?)?")
 
 
+# Signs of other scripts as the ones that are read here, and marks that only change the direction of writing or are
+# not seen at all.
+_SIGNS = {chr(code): chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)} | {"\u3000": " "}  # full width
+_SIGNS |= {"٫": ".", "٬": ",", "٪": "%", "،": ",", "、": ","}
+_SIGNS |= dict.fromkeys("\u00ad\u061c\u200b\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060", "")
+_SIGNS |= dict.fromkeys("\u2066\u2067\u2068\u2069\ufeff", "")
+
+
 class Unreadable(ValueError):
     """What was typed can't be used. str() is a sentence for whoever typed it. meant: what it may stand for."""
 
     def __init__(self, sentence: str, *, meant: Sequence[str] = ()) -> None:
         super().__init__(sentence)
         self.meant = tuple(meant)
+
+
+def usual(said: str) -> str:
+    """The same with the digits and signs of other scripts (Arabic, Devanagari, full width and others) as ours."""
+    if said.isascii():
+        return said
+    return "".join(str(unicodedata.decimal(char)) if char.isdecimal() else _SIGNS.get(char, char) for char in said)
 
 
 def number(typed: str, low: float, high: float) -> float:
@@ -164,10 +179,9 @@ def span(typed: str) -> tuple[int, int]:
 
 
 def _plain(typed: str) -> str:
-    """Lower case, one kind of space, no emoji, full-width forms as usual ones."""
-    kept = (
-        char for char in unicodedata.normalize("NFKC", typed.lower()) if unicodedata.category(char) not in _DROPPED
-    )
+    """Lower case, one kind of space, no emoji, full-width forms as usual ones. `10²` does not become 102."""
+    flat = "".join("?" if char.isdigit() and not char.isdecimal() else char for char in typed.lower())
+    kept = (char for char in unicodedata.normalize("NFKC", flat) if unicodedata.category(char) not in _DROPPED)
     return " ".join("".join(kept).split())
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from alerts.publish import fits
+from base import typed
 from base.typed import Unreadable
 from botapi.updates import Update
 from commands import basics, channels, coins, keyboard, levels, prices, targets, times
@@ -54,7 +55,7 @@ class Commands:
                 channel, rest = targets.named_first(self.context, update, rest)
             elif command.shows and (said_of := targets.of_no_chat(self.context, update, command.name, rest)):
                 return [Reply(text=said_of, misread=True)]
-            arguments = [rest] if command.raw and rest else rest.split()
+            arguments = [rest] if command.raw and rest else typed.usual(rest).split()
             if channel is not None:
                 said = command.run(self.context, targets.aim(update, channel), arguments)
                 return channels.aimed(said, channel)

@@ -147,3 +147,33 @@ def test_any_text_is_a_length_a_time_a_span_or_refused(said: str) -> None:
             read(said)
         except Unreadable as problem:
             assert len(str(problem)) < 120
+
+
+@pytest.mark.parametrize(
+    ("said", "read"),
+    [
+        ("BTC ١٠٠٬٠٠٠", "BTC 100,000"),  # Arabic-Indic
+        ("BTC ۱۲۳۴۵٫۵", "BTC 12345.5"),  # Persian
+        ("१००,०००", "100,000"),  # Devanagari
+        ("ＢＴＣ　１００，０００ ＞ ５％", "BTC 100,000 > 5%"),  # full width
+        ("٥٪ in ١h", "5% in 1h"),
+        ("\u200f\u2067100k\u2069 look", "100k look"),  # marks that turn the direction of writing
+        ("100k 🐸 żółw – ½ ① ²", "100k 🐸 żółw – ½ ① ²"),
+    ],
+)
+def test_digits_of_other_scripts_are_digits_and_other_signs_stay(said: str, read: str) -> None:
+    assert typed.usual(said) == read
+
+
+@given(st.text(st.characters(categories=["Nd"]), min_size=1, max_size=12))
+def test_a_number_has_the_same_value_in_every_script(digits: str) -> None:
+    assert typed.usual(digits).isascii()
+    assert int(typed.usual(digits)) == int(digits)
+
+
+@pytest.mark.parametrize("said", ["10²", "²", "①00k", "10½", "ⅷ", "10㎞", "៹"])
+def test_what_only_looks_like_a_digit_is_no_number(said: str) -> None:
+    with pytest.raises(Unreadable):
+        typed.amount(said)
+    with pytest.raises(Unreadable):
+        typed.length(f"{said}h")

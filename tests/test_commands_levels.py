@@ -64,6 +64,10 @@ def kept(desk: Desk, chat_id: int = FRIEND) -> list[Level]:
         ("if btc > 90k", 90_000, "above", "above"),
         ("btc>90k", 90_000, "above", "above"),
         ("BTC<=70k", 70_000, "below", "below"),
+        ("BTC ١٠٠٬٠٠٠", 100_000, "either", "above"),
+        ("BTC ९०k", 90_000, "either", "above"),
+        ("ＢＴＣ　＞９０ｋ", 90_000, "above", "above"),
+        ("BTC +٥٪", 84_000, "above", "above"),
     ],
 )
 def test_a_price_is_read_as_people_type_it(desk: Desk, typed: str, price: float, direction: str, state: str) -> None:
@@ -365,6 +369,7 @@ def test_the_answer_says_how_far_it_is_and_what_has_to_happen_first(desk: Desk) 
         ("BTC 100k repeat 3 times", "Repeat has no number. Give an end, like repeat for 7d."),
         ("BTC 5% in 30s", "from 1m to 7d"),
         ("BTC 0%", "from 0.01 to 1000 percent"),
+        ("BTC 10²k", "as a price in US dollars"),
     ],
 )
 def test_what_cannot_be_used_is_answered_with_what_to_do(desk: Desk, typed: str, words: str) -> None:

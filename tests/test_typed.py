@@ -41,6 +41,9 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
         ("1e6", {"*": 1e6}),
         ("250.000", {"*": 250e3}),
         ("whales btc 1 000 000", {"BTC": 1e6}),
+        ("BTC ٢٫٥m", {"BTC": 2.5e6}),
+        ("ＢＴＣ ２，５００，０００", {"BTC": 2.5e6}),
+        ("btc २ million", {"BTC": 2e6}),
     ],
 )
 def test_an_amount_as_people_write_it_is_the_minimum(desk: Desk, said: str, thresholds: dict[str, float]) -> None:
