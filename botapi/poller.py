@@ -25,7 +25,7 @@ from botapi.errors import Conflict, NotLeading, TelegramError, TokenRefused, Too
 from botapi.events import PollerEvents
 from botapi.longpoll import PollingBot
 from botapi.outage import Outage
-from botapi.polling_state import ConflictState, PollingReport, PollingState, status_lines
+from botapi.polling_state import ConflictState, PollingReport, PollingState
 from botapi.storage import Storage, StoreError
 from botapi.updates import Inbox
 
@@ -140,7 +140,11 @@ class Poller:
 
     def status(self, zone: tzinfo = UTC) -> list[str]:
         """The lines of /status about polling and conflict, times in that zone."""
-        return status_lines(self.polling_state(), self.conflict_state(), now=self._now(), zone=zone)
+        now, polling, conflict = self._now(), self.polling_state(), self.conflict_state()
+        return [
+            f"Polling: {polling.described(now=now, zone=zone)}.",
+            f"Conflict: {conflict.described(now=now, zone=zone)}.",
+        ]
 
     # The thread
 

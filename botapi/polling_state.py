@@ -6,8 +6,9 @@ the states and the words from here.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import tzinfo
+from datetime import UTC, tzinfo
 from enum import StrEnum
 from typing import Any
 
@@ -47,14 +48,6 @@ _WORDS = {
 }
 
 
-def words_of(state: str) -> str:
-    """The words for a state read from a file; the state itself when this version does not know it."""
-    try:
-        return PollingState(state).words
-    except ValueError:
-        return state
-
-
 @dataclass(frozen=True, kw_only=True)
 class PollingReport:
     """The state of polling, when Telegram last answered well, and since when it has not. Times are unix seconds.
@@ -75,6 +68,24 @@ class PollingReport:
             "last_good_at": self.last_good_at,
             "failing_since": self.failing_since,
         }
+
+    @classmethod
+    def of_json(cls, told: Mapping[str, Any]) -> PollingReport:
+        """What `as_json` made. Raises KeyError or ValueError for what another version wrote."""
+        return cls(
+            state=PollingState(told["state"]),
+            last_good_at=told["last_good_at"],
+            failing_since=told["failing_since"],
+        )
+
+    def described(self, *, now: float, zone: tzinfo = UTC) -> str:
+        """`Running; last answer from Telegram 3 s ago`."""
+        words = self.state.words
+        if self.failing_since is not None:
+            words += f" since {text.clock(self.failing_since, now=now, zone=zone)}"
+        if self.last_good_at is None:
+            return f"{words}; no answer from Telegram yet"
+        return f"{words}; last answer from Telegram {text.duration(max(0.0, now - self.last_good_at))} ago"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,18 +110,15 @@ class ConflictState:
     begun: int = 0
     answers: int = 0
 
+    @classmethod
+    def of_json(cls, told: Mapping[str, Any]) -> ConflictState:
+        """What `asdict` made. Raises KeyError or TypeError for what another version wrote."""
+        return cls(**dict(told) | {"episodes": tuple(PastConflict(**one) for one in told["episodes"])})
 
-def status_lines(polling: PollingReport, conflict: ConflictState, *, now: float, zone: tzinfo) -> list[str]:
-    """The lines of /status about polling and conflict, times in that zone."""
-    if polling.last_good_at is None:
-        lines = ["Polling: connecting."]
-    else:
-        lines = [f"Polling: last answer {text.duration(max(0.0, now - polling.last_good_at))} ago."]
-    if polling.failing_since is not None:
-        lines.append(f"Telegram unreachable since {text.clock(polling.failing_since, now=now, zone=zone)}.")
-    if conflict.since is None:
-        return [*lines, "Conflict: none."]
-    state = "standing by" if polling.state is PollingState.STANDBY else "polling again"
-    since = text.clock(conflict.since, now=now, zone=zone)
-    times = text.count(conflict.count, "time")
-    return [*lines, f"Conflict: another copy has polled since {since} (409 {times}); {state}."]
+    def described(self, *, now: float, zone: tzinfo = UTC) -> str:
+        """`another copy has been polling since 14:03:07 UTC (3 conflicts)`, or `none`."""
+        if self.since is not None:
+            since, count = text.clock(self.since, now=now, zone=zone), text.count(self.count, "conflict")
+            return f"another copy has been polling since {since} ({count})"
+        ended = [one.until for one in self.episodes if one.until is not None]
+        return f"none; the last one ended at {text.clock(ended[-1], now=now, zone=zone)}" if ended else "none"

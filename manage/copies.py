@@ -12,16 +12,15 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path, PureWindowsPath
-from typing import Any
 
 from base import text
 from base.shell import bot_command
-from botapi.polling_state import PollingState, words_of
+from botapi.polling_state import ConflictState, PollingReport, PollingState
 from machine import processes, supervisor
 from machine.holder import Holder, elsewhere, facts, stop_command
 from manage import launchers
 from manage.checks import ROOT, Subject
-from manage.findings import Finding, at_once
+from manage.findings import Finding, Level, at_once
 from manage.start_commands import Launcher, starts_bot
 
 RECENT = 86400.0
@@ -138,21 +137,22 @@ def polling(subject: Subject) -> Iterator[Finding]:
         yield Finding("polling", "problem", words, f"restart it. To see why, run: {bot_command('logs')}")
         return
     now = float(status["written_at"])  # by the bot's clock; what has changed since is written at once
-    yield _how(status["polling"], now)
+    report, conflict = PollingReport.of_json(status["polling"]), ConflictState.of_json(status["conflict"])
+    level, fix = _TROUBLES.get(report.state, ("ok", ""))
+    yield Finding("polling", level, report.described(now=now), fix)
     if copies := status.get("copies"):
         words = state.shown([Copy(**copy) for copy in copies], now=now)
         yield Finding("copies", "ok", f"that share the database: {words}")
-    conflict = status["conflict"]
-    recent = [episode for episode in conflict["episodes"] if (episode["until"] or now) > now - RECENT]
-    if conflict["since"] is not None:
-        since = text.clock(conflict["since"], now=now)
-        words = f"another copy has been polling since {since} ({text.count(conflict['count'], 'conflict')})"
+    recent = [episode for episode in conflict.episodes if (episode.until or now) > now - RECENT]
+    if conflict.since is not None:
         # With ON_CONFLICT=pause a second copy is intended.
         meant = subject.settings is not None and subject.settings.on_conflict == "pause"
         where = "; it is not on this machine" if subject.settings and subject.settings.machine_wide_lock else ""
-        yield Finding("conflict", "warning" if meant else "problem", words + where, _ELSEWHERE)
+        yield Finding(
+            "conflict", "warning" if meant else "problem", f"{conflict.described(now=now)}{where}", _ELSEWHERE
+        )
     elif recent:
-        last = text.clock(recent[-1]["since"], now=now)
+        last = text.clock(recent[-1].since, now=now)
         words = f"{text.count(len(recent), 'conflict')} with another copy in 24 h, the last at {last}; over now"
         yield Finding("conflict", "warning", words, _ELSEWHERE)
     else:
@@ -162,17 +162,11 @@ def polling(subject: Subject) -> Iterator[Finding]:
 _ELSEWHERE = "stop the copy on the other computer or server; if you know of none, /revoke at @BotFather"
 
 
-def _how(polling: dict[str, Any], now: float) -> Finding:
-    last = polling["last_good_at"]
-    ago = f"last answer {text.duration(max(0.0, now - last))} ago" if last is not None else "no answer yet"
-    if polling["state"] == PollingState.UNREACHABLE:
-        words = f"the running bot does not reach Telegram ({ago})"
-        return Finding("polling", "problem", words, "it keeps trying; see the Telegram line below")
-    if polling["state"] == PollingState.WAITING:
-        return Finding("polling", "problem", "the running bot waits for the database", "see the database line below")
-    if polling["state"] == PollingState.WEBHOOK:
-        return Finding("polling", "warning", f"the running bot is removing a webhook ({ago})")
-    return Finding("polling", "ok", f"{words_of(polling['state'])}, {ago}")
+_TROUBLES: dict[PollingState, tuple[Level, str]] = {
+    PollingState.UNREACHABLE: ("problem", "it keeps trying; see the Telegram line below"),
+    PollingState.WAITING: ("problem", "see the database line below"),
+    PollingState.WEBHOOK: ("warning", ""),
+}
 
 
 def starters(subject: Subject, *, deadline: float) -> Iterator[Finding]:

@@ -8,14 +8,14 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 from base import config, exit_codes, text
 from base.shell import bot_command
-from botapi.polling_state import words_of
+from botapi.polling_state import ConflictState, PollingReport
 from machine.holder import Holder, described, stop_command
 from manage import instance
 from manage.instance import Instance
@@ -103,14 +103,15 @@ def _told(found: Instance, now: float) -> Iterator[str]:
     for problem in problems(found, now):
         yield text.row("problem", problem)
     now = status["written_at"]  # by the bot's clock; what has changed since is written at once
+    conflict = ConflictState.of_json(status["conflict"])
     yield text.row("version", str(status["version"]))
-    yield text.row("polling", _polling(status["polling"], now))
-    yield text.row("conflict", _conflict(status["conflict"], now))
+    yield text.row("polling", PollingReport.of_json(status["polling"]).described(now=now))
+    yield text.row("conflict", conflict.described(now=now))
     if copies := status.get("copies"):
         yield text.row("copies", shown([Copy(**copy) for copy in copies], now=now))
     if status["alerts_paused"]:
         yield text.row("alerts", "paused while another copy is active (ON_CONFLICT=pause)")
-    elif status["conflict"]["since"] is not None:
+    elif conflict.since is not None:
         yield text.row("alerts", "both copies send them, so each may come twice")
     for number, source in enumerate(status["sources"]):
         known = {field.name: source.get(field.name) for field in fields(SourceHealth)}
@@ -119,22 +120,3 @@ def _told(found: Instance, now: float) -> Iterator[str]:
     queue = status["queue"]
     settled = f"in 24 h {queue['sent_24h']:,} sent, {queue['buried_24h']:,} undeliverable"
     yield text.row("queue", f"{queue['pending']:,} waiting; {settled}")
-
-
-def _polling(polling: Mapping[str, Any], now: float) -> str:
-    words = words_of(str(polling["state"]))
-    if polling["failing_since"] is not None:
-        words += f" since {text.clock(polling['failing_since'], now=now)}"
-    if polling["last_good_at"] is None:
-        return f"{words}; no answer from Telegram yet"
-    return f"{words}; last answer from Telegram {text.duration(max(0.0, now - polling['last_good_at']))} ago"
-
-
-def _conflict(conflict: Mapping[str, Any], now: float) -> str:
-    if conflict["since"] is not None:
-        times = text.count(conflict["count"], "conflict")
-        return f"another copy has been polling since {text.clock(conflict['since'], now=now)} ({times})"
-    ended = [episode for episode in conflict["episodes"] if episode["until"] is not None]
-    if not ended:
-        return "none"
-    return f"none; the last one ended at {text.clock(ended[-1]['until'], now=now)}"

@@ -302,7 +302,7 @@ def test_with_pause_a_waiting_copy_sends_no_alerts_says_so_and_sends_them_when_i
             chat.set_webhook_as_foreigner("https://hook.example.net/x")
     chat.send_text(chat_id=OWNER, text="/status")
     chat.wait_text("BTC sell", chat_id=OWNER)
-    assert "Alerts: paused" not in chat.wait_text("Polling: last answer", chat_id=OWNER).text
+    assert "Alerts: paused" not in chat.wait_text("; last answer from Telegram", chat_id=OWNER).text
     sim.wait(lambda: not written(), what="a status that says so no longer")
     assert paused not in run_status(copy)
 
