@@ -224,7 +224,6 @@ class OwnerLink:
         return 0 < self._open()[1] - now <= LINK_LIFETIME
 
     def void(self) -> None:
-        """Cancel the link."""
         self._store.set_value(_LINK, "")
 
     def used_by(self) -> int | None:

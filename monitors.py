@@ -252,7 +252,6 @@ class Scheduler:
         return [self._worker, *(thread.worker for thread in self._threads.values())]
 
     def start(self) -> None:
-        """Start every thread."""
         for worker in self.workers:
             worker.start()
 

@@ -54,7 +54,6 @@ def draw(data: Mapping[str, Any]) -> bytes:
 
 
 def figure(data: Mapping[str, Any]) -> Figure:
-    """The picture."""
     theme = THEMES.get(data["theme"], THEMES["dark"])
     drawn = Figure(figsize=(5.4, 5.8), dpi=200, facecolor=theme.ground)
     price, flow = drawn.subplots(2, 1, sharex=True, height_ratios=(3, 1))

@@ -61,7 +61,6 @@ def wants(chat: Chat, alert: Alert, *, default_min: float) -> bool:
 
 
 def is_quiet(chat: Chat, now: float) -> bool:
-    """Is it in the chat's quiet hours?"""
     quiet = chat.quiet_hours
     return quiet is not None and quiet.until(now, chat.zone) is not None
 

@@ -76,7 +76,6 @@ def one_of(*words: str) -> Kind:
 
 
 def matching(form: re.Pattern[str], expected: str, *, unset: str) -> Kind:
-    """Text of this form."""
 
     def parse(value: str) -> str:
         if not form.match(value):

@@ -94,7 +94,6 @@ class Poller:
     # What others call
 
     def start(self) -> None:
-        """Start the thread."""
         self.worker.start()
 
     def stop(self, timeout: float) -> None:

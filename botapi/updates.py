@@ -47,7 +47,6 @@ class Update:
 
     @property
     def private(self) -> bool:
-        """Is it a chat with one person?"""
         return self.chat_kind == "private"
 
 

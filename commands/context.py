@@ -114,7 +114,6 @@ class Context:
     places_changed: Callable[[], None] = lambda: None
 
     def is_owner(self, update: Update) -> bool:
-        """Was this sent by the owner?"""
         return self.access.role(update.user_id) is Role.OWNER
 
     def zone(self, update: Update) -> tzinfo:

@@ -83,7 +83,6 @@ def asked(folder: Path) -> bool:
 
 
 def withdraw(folder: Path) -> None:
-    """Remove the file."""
     try:
         (folder / FILE).unlink(missing_ok=True)
     except OSError:

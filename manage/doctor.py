@@ -27,7 +27,6 @@ DEADLINE = 8.0  # seconds for everything
 
 
 def run(env_file: Path, arguments: argparse.Namespace) -> int:
-    """Examine, print, and return the exit code."""
     logging.getLogger().addHandler(logging.NullHandler())  # what the parts would log is said by the findings
     began = time.monotonic()
     subject, first = look(env_file, Machine())

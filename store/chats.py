@@ -55,7 +55,6 @@ class Chats:
         return [chat_of(self._db, row) for row in rows]
 
     def count(self) -> int:
-        """How many chats get alerts."""
         return self._db.number("SELECT count(*) FROM chats WHERE subscribed = 1")
 
     def put(self, chat: Chat) -> None:
@@ -82,7 +81,6 @@ class Chats:
         return [User(**dict(row)) for row in rows]
 
     def put_user(self, user: User) -> None:
-        """Store a person, new or changed."""
         self._db.put("users", ("user_id",), vars(user))
 
     def asked_between(self, since: float, until: float) -> int:
@@ -102,7 +100,6 @@ class Chats:
         return self._db.row("SELECT 1 FROM inbox WHERE update_id = ?", (update_id,)) is not None
 
     def mark_handled(self, update_id: int, *, now: float) -> None:
-        """Remember that an update was handled."""
         self._db.write("INSERT INTO inbox VALUES (?, ?) ON CONFLICT DO NOTHING", (update_id, now))
 
     def add_stale(self, chat_id: int, *, thread_id: int | None, at: float) -> None:

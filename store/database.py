@@ -151,7 +151,6 @@ class Database:
             raise self._known(error) from error
 
     def row(self, sql: str, values: tuple[Any, ...] = ()) -> Row | None:
-        """The first row of a query."""
         found = self.rows(sql, values)
         return found[0] if found else None
 
@@ -197,7 +196,6 @@ class Database:
             self._failing_since, self.trouble = time.monotonic(), why
 
     def close(self) -> None:
-        """Close the connection."""
         with self._lock:
             self.engine.close()
 

@@ -65,7 +65,6 @@ class Levels:
         return [_level(row) for row in rows]
 
     def remove(self, chat_id: int, number: int) -> None:
-        """Forget one of the chat's levels."""
         self._db.write("DELETE FROM levels WHERE chat_id = ? AND id = ?", (chat_id, number))
 
     def within(self, symbol: str, low: float, high: float, *, newest_ms: int) -> list[Level]:

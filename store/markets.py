@@ -284,11 +284,9 @@ class Markets:
         )
 
     def unwatch(self, chat_id: int, address: str) -> None:
-        """Stop following a wallet in a chat."""
         self._db.write("DELETE FROM watched WHERE chat_id = ? AND address = ?", (chat_id, address))
 
     def watched_in_all(self) -> int:
-        """How many different wallets are watched."""
         return self._db.number("SELECT count(DISTINCT address) FROM watched")
 
     def watched(self, chat_id: int) -> list[WatchedWallet]:

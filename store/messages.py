@@ -204,7 +204,6 @@ class Messages:
                 self.settle_buried(row["id"], reason="a newer edit follows", now=now)
 
     def pending_count(self) -> int:
-        """How many messages wait to be sent."""
         return self._db.number("SELECT count(*) FROM deliveries WHERE state = 'pending'")
 
     def counts(self, *, since: float) -> dict[str, int]:

@@ -27,7 +27,6 @@ class Places:
         return [Place(**dict(row)) for row in self._db.rows("SELECT * FROM places ORDER BY id")]
 
     def get(self, number: int) -> Place | None:
-        """The place of this number."""
         row = self._db.row("SELECT * FROM places WHERE id = ?", (number,))
         return None if row is None else Place(**dict(row))
 
@@ -65,7 +64,6 @@ class Places:
                 self.drop(row["id"])
 
     def waiting(self, number: int) -> int:
-        """How many alerts wait for a place."""
         return self._db.number("SELECT count(*) FROM outgoing WHERE place_id = ?", (number,))
 
     def drop(self, outgoing: int) -> None:
@@ -73,5 +71,4 @@ class Places:
         self._db.write("DELETE FROM outgoing WHERE id = ?", (outgoing,))
 
     def drop_all(self, number: int) -> None:
-        """Forget what waits for a place."""
         self._db.write("DELETE FROM outgoing WHERE place_id = ?", (number,))

@@ -59,7 +59,6 @@ class Chat:
 
     @property
     def zone(self) -> tzinfo:
-        """The chat's time zone."""
         from base import zones  # and the system's time zones, which few chats need
 
         return zones.zone(self.timezone)
@@ -86,7 +85,6 @@ class Chat:
         return self.thread_id if found == ANY_TOPIC else found or None
 
     def follows(self, symbol: str) -> bool:
-        """Does the chat follow this coin?"""
         return self.symbols is None or symbol in self.symbols
 
     def muted(self, symbol: str, now: float) -> bool:

@@ -23,7 +23,6 @@ class Schedules:
         return self._db.add("schedules", scheduled)
 
     def get(self, number: int) -> Scheduled | None:
-        """The one of this number."""
         row = self._db.row("SELECT * FROM schedules WHERE id = ?", (number,))
         return None if row is None else _scheduled(row)
 
@@ -66,7 +65,6 @@ class Schedules:
         self._db.write("UPDATE schedules SET at = ?, delivery = ? WHERE id = ?", (at, delivery, number))
 
     def remove(self, chat_id: int, number: int) -> None:
-        """Forget one that the chat scheduled."""
         self._db.write("DELETE FROM schedules WHERE chat_id = ? AND id = ?", (chat_id, number))
 
 

@@ -168,7 +168,6 @@ class CoinGlass(Venue):
 
     @staticmethod
     def url(symbol: str) -> str:
-        """The coin's public web page."""
         return f"https://www.coinglass.com/currencies/{quote(symbol)}"
 
     def _rows(self, path: str, params: dict[str, str | int]) -> tuple[list[Any], int]:

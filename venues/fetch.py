@@ -68,7 +68,6 @@ class Host:
         self.hurry = threading.Event()
 
     def close(self) -> None:
-        """Close the connections."""
         self._adapter.close()
 
     def get(
@@ -146,7 +145,6 @@ class Venue:
         return venue_ms or int(self._now() * 1000)
 
     def close(self) -> None:
-        """Close the connections."""
         self._http.close()
 
     def hurry(self) -> None:

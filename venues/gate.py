@@ -82,7 +82,6 @@ class Gate(ContractVenue):
         return replace(found, gap_from=gap_from)
 
     def url(self, symbol: str) -> str:
-        """The contract's public web page."""
         return f"https://www.gate.com/futures/USDT/{quote(symbol)}_USDT"
 
     def _contract_rows(self) -> tuple[list[Any], int]:

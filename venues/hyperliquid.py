@@ -100,12 +100,10 @@ class Hyperliquid(Venue):
         return Snapshot(positions=positions, unread=None if unread is None else frozenset(unread), venue_ms=venue_ms)
 
     def url(self, symbol: str) -> str:
-        """The contract's public web page."""
         return f"https://app.hyperliquid.xyz/trade/{quote(symbol)}"
 
 
 def wallet_url(address: str) -> str:
-    """The wallet's public page."""
     return f"https://app.hyperliquid.xyz/explorer/address/{address}"
 
 

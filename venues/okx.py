@@ -144,7 +144,6 @@ class Okx(ContractVenue):
         return read_rows(self.host, rows, read, venue_ms)
 
     def url(self, symbol: str) -> str:
-        """The contract's public web page."""
         return f"https://www.okx.com/trade-swap/{quote(symbol.lower())}-usdt-swap"
 
     def _contract_rows(self) -> tuple[list[Any], int]:

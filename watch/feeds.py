@@ -60,7 +60,6 @@ class Context:
     no_such_coin: Callable[[str], bool] = lambda coin: True
 
     def symbols(self) -> tuple[str, ...]:
-        """The coins that are watched now."""
         return tuple(self.settings.symbols if self.coins is None else self.coins)
 
 

@@ -53,7 +53,6 @@ class Order:
 
     @property
     def vwap(self) -> float:
-        """The average price, weighted by volume."""
         return self.notional / self.quantity
 
     @property

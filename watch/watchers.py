@@ -90,7 +90,6 @@ class Watchers:
         return self.liquidations.default_threshold(symbol) if monitor == "liquidations" else 0.0
 
     def health(self) -> list[SourceHealth]:
-        """Every source of every watcher, for /status."""
         return [health for feeds in self._feeds for health in feeds.health()]
 
     def stop(self) -> None:

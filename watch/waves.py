@@ -53,7 +53,6 @@ class Wave:
         return f"{self.symbol}:{self.side}:{self.first_ms}:{self.last_ms}:{self.step}"
 
     def add(self, event: Liquidation) -> None:
-        """Count one more event."""
         known = self.events > 0
         self.usd += event.usd
         self.events += 1
