@@ -10,12 +10,14 @@ import re
 from collections.abc import Iterable
 from dataclasses import replace
 
+from access import Role
 from alerts.publish import fits
 from base import typed
 from base.typed import Unreadable
 from botapi.updates import Update
 from commands import basics, channels, coins, keyboard, levels, prices, targets, times
 from commands.context import RUN, Button, Context, Reply, UnknownCoin, run_button
+from commands.quota import Told
 from commands.table import SYNONYMS, TABLE, known
 
 _COMMAND = re.compile(r"^/([A-Za-z0-9_]{1,32})(?:@([A-Za-z0-9_]+))?(?:\s+(.*))?$", re.DOTALL)
@@ -27,6 +29,7 @@ class Commands:
 
     def __init__(self, context: Context) -> None:
         self.context = context
+        self._told = Told()
 
     def run(self, update: Update) -> list[Reply]:
         """Answer a message or a button of someone who is allowed. Never raises for what people type."""
@@ -109,11 +112,30 @@ class Commands:
         if update.as_group and self.context.access.hides_denied(update.chat_id):
             words = "One of this group's admins may not use this bot, so I obey none who posts as the group."
             return [Reply(text=f"{words} Post under your own name.")] if self.would_run(update) else []
-        if not update.private:
-            match = _COMMAND.match(update.text.strip())
-            started = match is not None and match[1].lower() == "start" and self.would_run(update)
-            return basics.outsider(self.context, update) if started else []
-        return basics.stranger(self.context, update)
+        if update.private:
+            return basics.stranger(self.context, update)
+        match = _COMMAND.match(update.text.strip())
+        if match is None or not self.would_run(update):
+            return []
+        if match[1].lower() == "start" and not self.context.subscribed(update):
+            return basics.outsider(self.context, update)
+        return self._member(update, match[1].lower(), addressed=bool(match[2]))
+
+    def _member(self, update: Update, name: str, *, addressed: bool) -> list[Reply]:
+        """One answer an hour to a member of a group with alerts who may not use this command."""
+        chat, row = self.context.subscribed(update), next((row for row in TABLE if row.name == name), None)
+        if chat is None or row is None or row.owner_only or self.context.access.role(update.user_id) is Role.DENIED:
+            return []
+        if not addressed and (row.section == "Bot" or name in ("start", "stop")):
+            return []  # other bots have commands of these names
+        if update.user_id <= 0 or not self._told.may_be(update.user_id, update.chat_id, at=self.context.now()):
+            return []
+        words = f"Only this group's admins and people whom this bot's owner allowed can use /{name}."
+        if chat.members:
+            words += " Everyone can use the commands that show markets, like /price BTC"
+        elif row.shows:
+            words += " An admin can let everyone look at markets: /members on"
+        return [Reply(text=words)]
 
     def claimed(self, update: Update, *, before: int | None) -> list[Reply]:
         """Someone became the owner by the link; `before`: the previous owner."""

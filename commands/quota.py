@@ -1,4 +1,5 @@
-"""How many commands and presses one person, and one chat, may send: many at once, then few. Kept in memory only."""
+"""How many commands and presses one person, and one chat, may send: many at once, then few; and how often those are
+answered who may not use the bot. Kept in memory only."""
 
 from __future__ import annotations
 
@@ -7,6 +8,8 @@ from enum import Enum, auto
 
 BURST = 20.0
 EVERY = 3.0  # seconds for one more
+TELL_EVERY = 3600.0  # seconds until somebody is told again that a command is not for them
+TOLD_AT_ONCE = 3  # members of a group in that time
 MOST_KNOWN = 10_000  # people and chats; those that have been quiet are forgotten first
 
 
@@ -38,3 +41,17 @@ class Quota:
             self._used[one] = left, max(at, since), True
             verdict = verdict if verdict is Verdict.IGNORE else Verdict.IGNORE if told else Verdict.TELL
         return verdict
+
+
+class Told:
+    """Which members of a group were told that a command is not for them: few, so nobody can make the bot talk."""
+
+    def __init__(self) -> None:
+        self._told: dict[int, dict[int, float]] = {}  # by group: whom and when
+
+    def may_be(self, user_id: int, chat_id: int, *, at: float) -> bool:
+        """May this one be told now? A yes is noted. at: unix seconds."""
+        recent = {who: when for who, when in self._told.get(chat_id, {}).items() if 0 <= at - when < TELL_EVERY}
+        may = user_id not in recent and len(recent) < TOLD_AT_ONCE
+        self._told[chat_id] = recent | {user_id: at} if may else recent
+        return may

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -158,7 +159,7 @@ def test_members_of_a_group_may_look_at_markets_once_its_admin_says_so(desk: Des
         return [words for _, words in desk.answers()[before:]]
 
     desk.inbox.take(message(1, "/start", chat=group))
-    assert member(2, "/whales") == []
+    assert ["/members on" in said for said in member(2, "/whales")] == [True]
     desk.inbox.take(message(3, "/members on", chat=group))
     assert member(4, "/whales") == ["No whale orders yet."]
     for number, words in enumerate(("/stop", "/settings", "/level all off", "/whales\n/stop", "/users"), start=5):
@@ -327,8 +328,37 @@ def test_who_may_not_start_a_group_is_told_once_a_day_how_to_ask_and_whom_the_ow
     other = {"id": -1006, "type": "supergroup", "title": "Started"}
     desk.inbox.take(message(9, "/start", chat=other))
     before = desk.answers()
-    desk.inbox.take(message(10, "/start@whale_test_bot", stranger, chat=other))
-    assert desk.answers() == before, "this one has alerts"
+    desk.inbox.take(message(10, "/start", stranger, chat=other))
+    assert desk.answers() == before, "this one has alerts, and the command may be for another bot"
+
+
+def test_a_member_is_told_once_an_hour_that_a_command_is_not_for_them_and_few_members_are(desk: Desk) -> None:
+    desk.commands.context.username = "whale_test_bot"
+    group, denied = {"id": -1005, "type": "supergroup", "title": "Desk"}, 78
+    desk.access.deny(denied)
+    desk.inbox.take(message(1, "/start", chat=group))
+    numbers = itertools.count(2)
+
+    def said(words: str, user_id: int = STRANGER) -> list[str]:
+        before = len(desk.answers())
+        desk.inbox.take(message(next(numbers), words, user_id=user_id, chat=group))
+        return [answer for to, answer in desk.answers()[before:] if to == -1005]
+
+    others = ("hello", "/level@other_bot whales off", "/xyzzy", "/help", "/start", "/status", "/coins add PEPE")
+    assert [said(words) for words in others] == [[]] * len(others), "not surely for this bot, or the owner's"
+    assert said("/level whales off", denied) == []
+    assert said("/level whales off") == [
+        "Only this group's admins and people whom this bot's owner allowed can use /level."
+    ]
+    assert [said(words) for words in ("/level whales off", "/price BTC", "/status@whale_test_bot")] == [[]] * 3
+    assert "/members on" in said("/price BTC", 101)[0]
+    assert "can use /status." in said("/status@whale_test_bot", 102)[0]
+    assert said("/price BTC", 103) == [], "three people in an hour"
+    desk.commands.context.now = lambda: NOW + 3601
+    desk.inbox.take(message(next(numbers), "/members on", chat=group))
+    assert "Everyone can use the commands that show markets" in said("/level whales off")[0]
+    chat = desk.store.chats.get(-1005)
+    assert chat is not None and chat.levels == {}
 
 
 @pytest.mark.parametrize(
