@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import schedule
-from conftest import OWNER, Run
+from conftest import OWNER, Run, first_look
 
 from base.worker import AlreadyReported
 from monitors import LONGEST_REST, RETRY_EVERY, Job, Jobs, Scheduler
@@ -237,7 +237,9 @@ def test_an_idle_bot_has_at_most_eleven_threads(run_bot: Run, chat: SimBot, sim:
     bot.wait_output("Polling: running")
     chat.send_text(chat_id=OWNER, text="/ping")
     chat.wait_text("pong")
-    assert len(list(Path(f"/proc/{bot.pid}/task").iterdir())) <= 11
+    first_look(sim, "BTC")
+    tasks = Path(f"/proc/{bot.pid}/task")
+    sim.wait(lambda: len(list(tasks.iterdir())) <= 11, what="eleven threads at most")  # those of its start have ended
 
 
 def test_a_thread_that_hangs_is_replaced_and_its_job_runs_again_after_what_it_asks_for() -> None:

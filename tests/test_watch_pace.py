@@ -5,15 +5,17 @@ from __future__ import annotations
 import time
 
 import pytest
-from conftest import OWNER, Run
+from conftest import Run
 from hypothesis import given
 from hypothesis import strategies as st
 from storekit import written
+from test_watch_levels import said
 from test_watch_whale_monitor import VENUE, Watch, watch  # noqa: F401 - a fixture
 
 from base.worker import GivenUp
 from botapi.storage import StoreError
 from simulation.account import SimBot
+from simulation.simulator import Simulator
 from store.levels import Levels
 from venues.availability import FORGIVEN_IN, SLOWEST, Health
 from venues.kraken import Kraken
@@ -86,10 +88,12 @@ def test_ticks_in_quick_succession_ask_for_one_candle_each_and_rare_ones_for_thr
     assert [asked(after=after) for after in (0, 4, 4, 60, 4)] == [3, 1, 1, 3, 1]
 
 
-def test_without_a_setting_the_interval_follows_from_the_coins_and_is_shown(run_bot: Run, chat: SimBot) -> None:
+def test_without_a_setting_the_interval_follows_from_the_coins_and_is_shown(
+    run_bot: Run, chat: SimBot, sim: Simulator
+) -> None:
     run_bot(WHALE_INTERVAL="auto", SYMBOLS="BTC,ETH,SOL,BNB,XRP,DOGE,ADA,AVAX,LINK,TON").wait_output("every 4.4 s")
-    chat.send_text(OWNER, "/status")
-    chat.wait_text("10 coins every 4.4 s, checked", chat_id=OWNER)
+    shown = "10 coins every 4.4 s, checked"
+    sim.wait(lambda: shown in said(chat, "/status", "Running for"), what="a status after the first look")
 
 
 def test_trades_that_are_no_news_are_written_every_fifteen_seconds(watch: Watch) -> None:  # noqa: F811
