@@ -24,8 +24,8 @@ from typing import NoReturn
 _NEEDED = ("cronsim", "dotenv", "filelock", "psutil", "requests", "schedule", "telebot")
 
 
-def _go_on_in_venv() -> None:
-    """Where this Python is too old or lacks packages: go on with the one of the `.venv` beside this file."""
+def _restart_in_venv() -> None:
+    """Where this Python is too old or lacks packages: start again with that of the `.venv` beside this file."""
     venv = Path(__file__).resolve().parent / ".venv"
     python = venv / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
     is_it = Path(sys.prefix) == venv or Path(sys.executable) == python  # with -S the prefix is another one
@@ -43,7 +43,7 @@ def _go_on_in_venv() -> None:
 
 
 if __name__ == "__main__":
-    _go_on_in_venv()
+    _restart_in_venv()
 if sys.version_info < (3, 11):  # noqa: UP036 - before what an older one cannot read
     print("CryptoSat needs Python 3.11 or newer; this is %d.%d." % sys.version_info[:2], file=sys.stderr)  # noqa: UP031
     print(

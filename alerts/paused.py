@@ -1,4 +1,4 @@
-"""A chat in which the bot may not write: its alerts are paused, and whoever started them is told in private.
+"""A chat in which the bot may not write: its alerts are paused, and whoever started them gets a private message.
 
 The next alert is tried once a day, and when someone changes the bot's rights there. Until then alerts are counted
 only, and `/history` lists them. The functions take part in the caller's transaction. Raise StoreError.

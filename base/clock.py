@@ -17,12 +17,12 @@ log = logging.getLogger(__name__)
 
 WRONG = 60.0  # seconds by which the computer's clock is wrong enough to be logged
 PATIENCE = 15.0  # seconds after which work begins without a word from Telegram
-SETTLED = 600.0  # seconds after which the computer's new time is believed, where Telegram tells none
-SURE = 3600.0  # seconds without a jump after which old records may be deleted, where Telegram tells no time
+SETTLED = 600.0  # seconds after which the computer's new time is believed, where Telegram sends none
+SURE = 3600.0  # seconds without a jump after which old records may be deleted, where Telegram sends no time
 
 
 def _counter() -> Callable[[], float]:
-    """Seconds that go on while the computer sleeps, which `time.monotonic` does only on Windows."""
+    """Seconds that keep counting while the computer sleeps, which `time.monotonic` does only on Windows."""
     for name in ("CLOCK_BOOTTIME", "CLOCK_MONOTONIC"):  # Linux; macOS
         if hasattr(time, name):
             number = getattr(time, name)
@@ -90,7 +90,7 @@ class Clock:
         return self._told or self._steady_for() > SURE
 
     def follow_computer(self) -> None:
-        """For a job: where Telegram tells no time, the computer's new one counts once it has stayed for a while."""
+        """For a job: where Telegram sends no time, the computer's new one counts once it has stayed for a while."""
         if not self._told and self._steady_for() > SETTLED and self._followed != self._wall_zero:
             self._zero = self._followed = self._wall_zero
 

@@ -115,7 +115,7 @@ class Settings:
     conflict_patience_minutes: float = setting("CONFLICT_PATIENCE", "15", kinds.number(0.05, 10080, "minutes"))
     """minutes that `ON_CONFLICT=exit` waits before it exits"""
     stale_after_minutes: float = setting("STALE_AFTER_MINUTES", "10", kinds.number(0.05, 1440, "minutes"))
-    """commands sent longer ago, while the bot was offline, are skipped; the chat is told how many"""
+    """commands sent longer ago, while the bot was offline, are skipped; the chat gets their number"""
     drop_pending_updates: bool = setting("DROP_PENDING_UPDATES", "false", kinds.YES_NO)
     """true: skip everything that was sent while the bot was offline"""
     data_dir: Path | None = setting("DATA_DIR", "", kinds.FOLDER)
@@ -150,7 +150,7 @@ class Settings:
 
     @property
     def host(self) -> str:
-        """What people are told where this copy runs: `BOT_NAME`, or the computer's name."""
+        """Where this copy runs, for people: `BOT_NAME`, or the computer's name."""
         return self.bot_name or socket.gethostname()
 
 

@@ -1,4 +1,4 @@
-"""Where a setting's text comes from: the environment, else the lines of `.env`. A line that cannot be read is told.
+"""Where a setting's text comes from: the environment, else the lines of `.env`. Unreadable lines are reported.
 
 The form of `.env` is python-dotenv's, without interpolation: a `$` in a value is a `$`.
 """

@@ -28,7 +28,7 @@ class NotPublic(OSError):
 
 
 def is_public(address: str) -> bool:
-    """Is this IP address one of the internet? False for what is no address."""
+    """Is this IP address one of the internet? False for anything else."""
     try:
         found = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:

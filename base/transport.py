@@ -38,9 +38,9 @@ def reason(error: BaseException, url: str) -> str:
     if any(isinstance(cause, TooLarge) for cause in causes):
         return "an answer of absurd size"
     proxy = select_proxy(url, get_environ_proxies(url, no_proxy=None)) or ""
-    told = _certificates(causes) or _names(url, proxy) or _proxy(causes, url, proxy) or _tls(causes)
-    if told:
-        return told
+    words = _certificates(causes) or _names(url, proxy) or _proxy(causes, url, proxy) or _tls(causes)
+    if words:
+        return words
     if any(isinstance(cause, urllib3.exceptions.NameResolutionError) for cause in causes):
         return UNKNOWN_NAME
     if isinstance(error, requests.ConnectTimeout):

@@ -39,8 +39,9 @@ ADVICE = "Stop that service, or get a new token with /revoke at @BotFather."
 class ConflictPolicy:
     """What this copy does while another one polls.
 
-    on_conflict: `keep-alerting` (stand by, alerts go on), `pause` (stand by, alerts wait) or `exit` (after `patience`
-    seconds). alone_here: the lock proves that no other copy runs on this machine. host: its name, for the owner.
+    on_conflict: `keep-alerting` (stand by, alerts continue), `pause` (stand by, alerts wait) or `exit` (after
+    `patience` seconds). alone_here: the lock proves that no other copy runs on this machine. host: its
+    name, for the owner.
     """
 
     on_conflict: str = "keep-alerting"
@@ -173,7 +174,7 @@ class Rivalry:
         return f"The other copy has stopped or stands by. {self._policy.host} answers your commands (after {lasted})."
 
     def message(self, next_step: After409) -> str:
-        """What the owner is told when a conflict begins. Names this machine: a chat has no "here"."""
+        """The message to the owner when a conflict begins. Names this machine: a chat has no "here"."""
         host = self._policy.host
         if self._policy.alone_here:
             where = f"This one is on {host}; the other is not on {host}."

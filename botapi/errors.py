@@ -92,7 +92,7 @@ def failure(content: dict[str, Any], *, own_server: bool = False) -> TelegramErr
     # Redacted here: it goes into the log, the database and the owner's chat, and a proxy may echo the URL.
     code, description = number(content["error_code"], 0, 999), one_line(redact(str(content["description"])))
     if code is None:
-        raise TypeError("error_code is no HTTP status")
+        raise TypeError("error_code is not an HTTP status")
     parameters = content.get("parameters") or {}
     if code == 409:
         return Conflict(description)
@@ -111,7 +111,7 @@ def failure(content: dict[str, Any], *, own_server: bool = False) -> TelegramErr
 
 
 def number(value: object, low: int, high: int) -> int | None:
-    """A number from the network, not below `low` and not above `high`; None for what is no number."""
+    """A number from the network, not below `low` and not above `high`; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float) or value != value:  # NaN
         return None
     return int(min(high, max(low, value)))

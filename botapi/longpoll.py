@@ -195,7 +195,7 @@ class PollingBot(telebot.TeleBot):
           was ended by ours. All updates are ours.
         - Seen twice: the first update is there at two looks, so nobody reads. Only that one is ours, because another
           newcomer may look at the same time; it then sees that someone reads.
-        - Otherwise none, and we look again. How long an answer took tells nothing: the line may be slow.
+        - Otherwise none, and we look again. How long an answer took says nothing: the line may be slow.
         """
         if old:
             self._alone = False

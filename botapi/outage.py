@@ -43,7 +43,7 @@ class Outage:
         self._failures += 1
         self._refusals = 0
         if isinstance(error, NoAnswer) and self._failures == 1:
-            return 0.0  # one silent connection is no outage: try a new one
+            return 0.0  # one silent connection is not an outage: try a new one
         self.begins(error)
         rest = self._failures - 1, self._jitter()
         if isinstance(error, Unreachable) and error.status is None:

@@ -333,7 +333,7 @@ class Outbox:
             elif about is About.RIGHTS or (about is About.TOPIC and not lost):
                 self._events.no_rights(delivery.chat_id)
         with self._lock:
-            self._news = True  # perhaps someone is told
+            self._news = True  # perhaps there is a message to the owner
         if about is About.CHAT:
             log.warning("Chat %d can no longer be reached (%s); its alerts are off", delivery.chat_id, reason)
         elif lost:

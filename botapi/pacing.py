@@ -126,7 +126,7 @@ class Queues:
         if turn is None:
             return Claim(rest=min(LONGEST_REST, self._waiting[0][0] - now) if self._waiting else LONGEST_REST)
         if one_at_a_time and self.in_flight:
-            return Claim(rest=LONGEST_REST)  # the sender that has it goes on
+            return Claim(rest=LONGEST_REST)  # the sender that has it continues
         chat_id, lane = turn
         hold = max(self.hold_until - now, 0.0 if lane == TOASTS else self._overall_wait(now))
         if hold > 0:

@@ -33,7 +33,7 @@ class PollingState(StrEnum):
 
     @property
     def shares(self) -> bool:
-        """Another copy polls, did a moment ago, or may: that this one does not is no fault of its own."""
+        """Another copy polls, did a moment ago, or may: it is not this one's fault that it does not."""
         return self in (PollingState.STANDBY, PollingState.RETRYING, PollingState.WAITING)
 
 

@@ -21,7 +21,7 @@ from botapi.storage import Delivery
 
 log = logging.getLogger(__name__)
 
-MAKERS = 4  # files made at a time; the other senders go on
+MAKERS = 4  # files made at a time; the other senders continue
 WITH_TEXT = ("sendMessage", "editMessageText")  # methods that take link_preview_options
 # What only a new message has; it is kept when the file could not be made.
 ADDRESS = ("message_thread_id", "disable_notification", "reply_parameters")

@@ -149,7 +149,7 @@ def _thread(message: dict[str, Any]) -> int | None:
 
 
 def _may_post(member: dict[str, Any]) -> bool:
-    """Bot API ChatMemberAdministrator.can_post_messages, in channels only: who is no administrator may not."""
+    """Bot API ChatMemberAdministrator.can_post_messages, in channels only: others may not."""
     return member["status"] == "administrator" and bool(member.get("can_post_messages", True))
 
 

@@ -168,11 +168,11 @@ def press(context: Context, verb: str, rest: str) -> list[Reply]:
 
 def claimed(context: Context, update: Update, *, before: int | None) -> list[Reply]:
     """Greet the new owner and turn alerts on; tell the previous owner who replaced them."""
-    told = (
+    words = (
         "You now own this bot. It will send you its own status messages, and you decide who may use it: /users, "
         "/allow, /deny."
     )
-    replies = [Reply(text=told), *start(context, update, [])]
+    replies = [Reply(text=words), *start(context, update, [])]
     if before is not None and before != update.user_id:
         who = _person(update.user_id, update.user_name)
         replies.append(
@@ -196,7 +196,7 @@ def stranger(context: Context, update: Update) -> list[Reply]:
 
 
 def outsider(context: Context, update: Update) -> list[Reply]:
-    """Someone unknown, or who posts as the group, wants to start a group that is not: told how, once a day."""
+    """Someone unknown, or who posts as the group, wants to start a group: how to, once a day."""
     person = update.user_id > 0 and context.access.role(update.user_id) is Role.STRANGER
     silent = not (update.as_group or person)
     if silent or context.subscribed(update) or not context.access.may_answer_group(update):

@@ -48,7 +48,7 @@ def coins(context: Context, update: Update, arguments: list[str]) -> list[Reply]
     if not new:
         return [Reply(text=f"Already on the list. {_listed(context)}")]
     said = f"Added: {', '.join(new)}. Chats that follow all coins get alerts from now on; the others use /watch."
-    return [Reply(text=f"{said} A coin that no exchange has is taken off again, and you are told.")]
+    return [Reply(text=f"{said} If no exchange lists a coin, it is removed again and you get a message.")]
 
 
 def wanted(context: Context, update: Update, problem: UnknownCoin) -> list[Reply]:

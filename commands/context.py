@@ -99,7 +99,7 @@ class Context:
 
     symbols: the coins that the bot watches. now: unix seconds by Telegram's clock. default_min: monitor and symbol
     to the default threshold in US dollars. status: the bot's own lines of /status, times in a zone. username: the
-    bot's own, "" until Telegram has told it. out_private: may alerts go to addresses of private networks (/out)?
+    bot's own, "" until Telegram has sent it. out_private: may alerts go to addresses of private networks (/out)?
     places_changed: there is a new place, or a test for one.
     """
 

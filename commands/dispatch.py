@@ -146,7 +146,7 @@ class Commands:
         if update.chat_kind == "channel":
             return channels.joined(self.context, update)
         chats = self.context.store.chats
-        # A group that becomes a supergroup "adds" the bot to it, perhaps before the update that tells so.
+        # A group that becomes a supergroup "adds" the bot to it, perhaps before the update that says so.
         moving = [chat for chat in chats.all() if (chat.kind, chat.title) == ("group", update.chat_title)]
         if update.private or self.context.subscribed(update) or (update.chat_kind == "supergroup" and moving):
             return []

@@ -118,7 +118,7 @@ def take_in(context: Context, update: Update, said: str, may: Mapping[str, Run])
         for name, *arguments in commands:
             words = text.clip(" ".join([name, *arguments]), 60)
             if name.lower() not in may:
-                raise Usage(f"Nothing was changed: “{words}” is no setting.")
+                raise Usage(f"Nothing was changed: “{words}” is not a setting.")
             try:
                 may[name.lower()](context, update, arguments)
             except Unreadable as problem:

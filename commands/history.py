@@ -26,9 +26,9 @@ def history(context: Context, update: Update, arguments: list[str]) -> list[Repl
     now, zone = context.now(), context.zone(update)
     title = "The last alert" if len(found) == 1 else f"The last {len(found)} alerts"
     lines = [f"<b>{title}</b>, times in {text.offset_at(now, zone)}"]
-    for told in found:
-        became = f" · <i>{BECAME[told.how]}</i>" if told.how in BECAME else ""
-        lines.append(f"{listed(told.alert, now=now, zone=zone)}{became}")
+    for entry in found:
+        became = f" · <i>{BECAME[entry.how]}</i>" if entry.how in BECAME else ""
+        lines.append(f"{listed(entry.alert, now=now, zone=zone)}{became}")
     return [Reply(text="\n".join(lines), html=True)]
 
 

@@ -138,7 +138,7 @@ def liq(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
     lines = [f"<b>Liquidations on {text.escape(venues)}</b>, in USD (these venues only)"]
     recent = [event for event in day if event.at_ms > now * 1000 - RECENT_MS]
     lines.append(f"5 min: {' · '.join(sums(recent)) or 'none'}")
-    # The first look reaches back an hour at some venues and a day at others, so it is no total of a day.
+    # The first look reaches back an hour at some venues and a day at others, so it is not the total of a day.
     span = "24 h" if began <= now - 86400 else f"since {text.clock(began, now=now, zone=zone, named=False)}"
     lines.append(f"{span}: {' · '.join(sums([e for e in day if e.at_ms > began * 1000])) or 'none'}")
     large = [event for event in day if event.usd >= SHARE * context.default_min("liquidations", event.symbol)]

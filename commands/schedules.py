@@ -184,7 +184,7 @@ def _times(context: Context, chat: Chat, one: Scheduled) -> str:
     try:
         zone = schedules.parse(one.rule).zone
     except Unreadable:
-        return one.rule  # it is removed at its time, and the chat is told
+        return one.rule  # it is removed at its time, and the chat gets a message
     shown = one.rule if zone else f"{one.rule} ({chat.timezone})"
     if one.at is None:
         return f"{shown}, paused"

@@ -81,7 +81,7 @@ def user_name(uid: int | None = None) -> str:
 def of_process(pid: int, *, user: str, record: Mapping[str, object] | None) -> Holder:
     """The holder that the kernel named: what can be seen of the process itself, then what its own record adds.
 
-    user: the account that took the lock. Of a process of another one nothing is told that it could have written.
+    user: the account that took the lock. What a process of another one could have written is not shown.
     """
     runs_as = processes.user(pid)
     if user and runs_as not in ("", user):  # its pid was given to another process

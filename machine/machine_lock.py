@@ -5,7 +5,7 @@ abstract UNIX socket. Windows: a `Global\\` mutex. Elsewhere there is none, and 
 The socket ends at a network namespace: two containers do not see each other's.
 
 The name carries a keyed hash of the token's secret: who does not know the token cannot hold the name before the bot
-does. It is no proof: while the bot runs, every account can read the name (/proc/net/unix).
+does. It does not prove anything: while the bot runs, every account can read the name (/proc/net/unix).
 
 Sources: unix(7) and socket(7) (abstract names, SO_PEERCRED); Microsoft's page of CreateMutexW.
 """

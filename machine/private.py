@@ -138,7 +138,7 @@ else:
         return "" if private else f"the group {group.gr_name}"
 
     def _has_account(uid: int) -> bool:
-        """A container's volume may have an owner who is no user inside."""
+        """A container's volume may have an owner who is not a user inside."""
         try:
             pwd.getpwuid(uid)
         except KeyError:

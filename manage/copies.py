@@ -76,7 +76,7 @@ def _running(subject: Subject) -> Iterator[tuple[int, Path | None]]:
     for pid, words, cwd in processes.everything():
         if pid in known or not re.match(r"python|pypy", PureWindowsPath(words[0] if words else "").name.lower()):
             continue
-        # The script is the first word that is no option: a mention further on runs nothing.
+        # The script is the first word that is not an option: a mention after it runs nothing.
         script = next((number for number, word in enumerate(words[1:], 1) if not word.startswith("-")), len(words))
         if script == len(words) or PureWindowsPath(words[script]).name != "bot.py":
             continue

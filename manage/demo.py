@@ -178,7 +178,7 @@ class _Demo:
         self._until(lambda: self._bot.polling, "the bot did not start polling", within=20)
         self._tell("You say hello.")
         self._ask("/start")
-        # BTC is quiet, so that every fill of the message is one of the order that the story tells of.
+        # BTC is quiet, so that every fill of the message is one of the order in the story.
         market.trade("binance", "BTC", "sell", market.prices["BTC"], 0.001)
         flow = market.start_flow(12, ("ETH", "SOL"))
         self._until(lambda: _reads(self._sim, "BTCUSDT") >= 3, "the bot did not read the market", within=15)

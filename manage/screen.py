@@ -41,7 +41,7 @@ def has_colour(stream: TextIO, environ: Mapping[str, str] = os.environ) -> bool:
     """Whether the stream is a terminal that shows colours to somebody who wants them (no-color.org)."""
     if environ.get("NO_COLOR") or environ.get("TERM") == "dumb" or not stream.isatty():
         return False
-    if sys.platform == "win32":  # the console of Windows 10 has them, but has to be told
+    if sys.platform == "win32":  # the console of Windows 10 has them, but only when asked to
         kernel = ctypes.windll.kernel32
         handle, mode = kernel.GetStdHandle(-11), ctypes.c_ulong()
         return bool(

@@ -54,7 +54,7 @@ class Left(Exception):
 def begin(env_file: Path, error: ConfigError) -> Settings | None:
     """The first run, when settings failed with `error`: asks for a token, writes it, returns the settings with it.
 
-    None when the person left, or the file could not be written (both are told). Raises `error` when more than the
+    None when the person left, or the file could not be written (both are printed). Raises `error` when more than the
     token is wrong.
     """
     if os.environ.get(TOKEN):

@@ -83,7 +83,7 @@ class Listening:
 
         events: all but `end` and `died`.
         """
-        with self._lock:  # so that `connected` is told once, whichever comes first
+        with self._lock:  # so that `connected` is called once, whichever comes first
             self._inbox, self._events = inbox, events
             if self._username is not None:
                 events.connected(self._username)

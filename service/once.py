@@ -52,7 +52,7 @@ def alone(bot: Bot, *, pause: Pause) -> int:
     What cannot be delivered in time stays in the store for the next round.
     """
     began, store, jobs, watchers = time.monotonic(), bot.jobs.store, bot.jobs, bot.watchers
-    error = _refusal(bot.telegram, pause)  # this also tells the time, and cron must not hide a revoked token
+    error = _refusal(bot.telegram, pause)  # this also sets the clock, and cron must not hide a revoked token
     if error:
         bot.refused.set()
         log.error("%s. %s.", error.says, error.remedy)

@@ -64,7 +64,7 @@ class State:
     store: None for a copy that stands by; failing_for then says for how many seconds it could not reach the database.
     copies: those that share the database. host: the computer's name, for people. coins: those whose prices are shown.
     snapshot: asked from several threads.
-    patience: seconds without an answer from Telegram that are no problem yet.
+    patience: seconds without an answer from Telegram that are not a problem yet.
     latest: what was last collected, empty before that.
     """
 
@@ -264,14 +264,14 @@ def shown(copies: Iterable[Copy], *, now: float, zone: tzinfo = UTC) -> str:
     )
 
 
-def _of_note(told: Mapping[str, Any]) -> object:
-    """What a reader of the file must not find out late. Times that go on by themselves are not."""
-    polling = {name: value for name, value in told["polling"].items() if name != "last_good_at"}
-    goes_on = ("lag", "silent")
-    sources = [source | {name: source[name] // BEHIND for name in goes_on} for source in told["sources"]]
+def _of_note(state: Mapping[str, Any]) -> object:
+    """What a reader of the file must not find out late. Ages that only grow are not."""
+    polling = {name: value for name, value in state["polling"].items() if name != "last_good_at"}
+    ages = ("lag", "silent")
+    sources = [source | {name: source[name] // BEHIND for name in ages} for source in state["sources"]]
     sources = [source | ({} if source["silent"] else {"quietest": ""}) for source in sources]
     left_out = {"written_at", "threads", "polling", "sources"}
-    return polling, sources, {name: value for name, value in told.items() if name not in left_out}
+    return polling, sources, {name: value for name, value in state.items() if name not in left_out}
 
 
 def seen_at(folder: Path) -> float:
@@ -283,6 +283,6 @@ def seen_at(folder: Path) -> float:
 
 
 def read(folder: Path) -> dict[str, Any] | None:
-    """What the file in a bot's folder says; None when there is none, or it is no state of a schema known here."""
+    """What the file in a bot's folder says; None when there is none, or its schema is not known here."""
     found = files.read_json(folder / FILE)
     return found if found is not None and found.get("schema") == SCHEMA else None

@@ -86,8 +86,8 @@ class Watchdog:
         if not self._give_up(worker):
             return False
         quiet = self._quiet.pop(worker)[1]
-        told = "Stuck: %s did nothing for %.0f s. A new thread takes its place. Where every thread is:\n%s"
-        log.error(told, worker.name, quiet, stacks())
+        words = "Stuck: %s did nothing for %.0f s. A new thread takes its place. Where every thread is:\n%s"
+        log.error(words, worker.name, quiet, stacks())
         return True
 
     def _alarm(self, stuck: Sequence[Worker]) -> None:

@@ -2,7 +2,7 @@
 
 Off unless HEALTH_PORT is set, on loopback unless HEALTH_HOST says otherwise. Read-only: it shows no token, no message
 text, no chat and no path. With HEALTH_TOKEN only who gives it can look. Without one it answers to addresses only: a
-web page elsewhere can make a name of its own mean this machine (DNS rebinding). /healthz tells everyone yes or no.
+web page elsewhere can make a name of its own mean this machine (DNS rebinding). /healthz answers everyone.
 Answers come from memory (`State.view`), so it also answers while the bot hangs.
 """
 

@@ -105,7 +105,7 @@ class Store:
         return None if row is None else str(row["value"])
 
     def read_value(self, name: str, read: Callable[[str], T], otherwise: T) -> T:
-        """A small fact that is no text, by what reads it; `otherwise` when there is none or it cannot be read."""
+        """A small fact that is not text, by what reads it; `otherwise` when there is none or it cannot be read."""
         kept = self.value(name)
         if not kept:
             return otherwise
@@ -147,9 +147,9 @@ class Store:
             self._db.write("UPDATE chats SET kind = 'supergroup' WHERE chat_id = ?", (new,))
 
     def prune(self, *, now: float) -> None:
-        """Delete what is of no more use: messages and handled update ids after 3 days, alerts and bars after 30.
+        """Delete what is no longer of use: messages and handled update ids after 3 days, alerts and bars after 30.
 
-        A message with alerts stays for those 30 days (`Messages.history`); an alert that is held back stays as long
+        A message with alerts stays for those 30 days (`History`); an alert that is held back stays as long
         as it waits; a stranger is forgotten 30 days after the last message. Small transactions, so that commands get
         their turn between them. The file keeps its size: new rows are written where the old ones were.
         """

@@ -41,11 +41,11 @@ class Coins(Sequence[str]):
     def add(self, coin: str) -> None:
         """Watch this coin, from its newest trade on. Raises StoreError."""
         with self._store.transaction():
-            self._store.markets.forget_cursors(coin)  # of an earlier time: what was missed since is no gap
+            self._store.markets.forget_cursors(coin)  # of an earlier time: what was missed since is not a gap
             self._keep([*self._known(_ADDED), coin], [one for one in self._known(_REMOVED) if one != coin])
 
     def remove(self, coin: str) -> None:
-        """Watch this coin no more. The last one stays. Raises StoreError."""
+        """Stop watching this coin. Raises StoreError."""
         with self._store.transaction():
             self._keep([one for one in self._known(_ADDED) if one != coin], [*self._known(_REMOVED), coin])
 

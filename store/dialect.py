@@ -67,4 +67,4 @@ def _plain(value: Any) -> Any:
         return int(value)
     if isinstance(value, str) and not value.isascii():
         value.encode()  # raises for half of a surrogate pair: here, and not when the statement travels
-    return None if value != value else value  # a float that is no number
+    return None if value != value else value  # NaN

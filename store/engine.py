@@ -1,7 +1,7 @@
 """What an engine of the store is: the file (sqlite.py) or the server (postgres.py) under one `Database`.
 
 The modules of the store write their SQL once, in what both understand, with `?` (or `:name`) for each value. Text is
-compared and sorted by its code points, a number that is none (NaN) is kept as NULL.
+compared and sorted by its code points, NaN is kept as NULL.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ class Engine(Protocol):
     def save_if_deleted(self, report: Callable[[str], None]) -> str | None:
         """If someone deleted what is stored while it is open, save it; what happened, for people.
 
-        report: told in words when this connection is of no more use. Raises StoreError, OSError, or what
+        report: called with the reason when this connection can no longer be used. Raises StoreError, OSError, or what
         `errors` holds.
         """
 

@@ -309,7 +309,7 @@ class Server:
         happened, remedy = self.words(error)
         wait = "Nothing stored is lost; new commands and alerts wait"
         if found is server_errors.DAMAGED:
-            wait = "What is on the broken pages cannot be used; all else goes on"
+            wait = "What is on the broken pages cannot be used; everything else continues"
         return f"{happened}. {wait}. {remedy}: the bot continues by itself."
 
     def _refusal(self, error: psycopg.Error) -> StoreError:

@@ -17,7 +17,7 @@ from store.engine import Row
 from store.rows import Alert
 
 UNREADABLE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
-_LATEST_MS = 10**14  # unix ms; what is later is no date
+_LATEST_MS = 10**14  # unix ms; anything later is not a date
 _KINDS: dict[str, type | tuple[type, ...]] = {"str": str, "float": (int, float), "int": int, "bool": bool}
 
 
@@ -29,7 +29,7 @@ def alert_of(body: str) -> Alert:
         if not isinstance(getattr(alert, field.name), _KINDS[str(field.type)]):
             raise TypeError(f"{field.name} is not a {field.type}")
     if not (math.isfinite(alert.usd) and math.isfinite(alert.price) and 0 <= alert.at_ms < _LATEST_MS):
-        raise ValueError("a number that is none")
+        raise ValueError("not a finite number")
     return alert
 
 
@@ -58,7 +58,7 @@ def settings_of(text: str) -> tuple[dict[str, Any], list[str]]:
 
 
 def number_of(text: str) -> float:
-    """Raises ValueError for what is no finite number."""
+    """Raises ValueError for anything but a finite number."""
     value = float(text)
     if not math.isfinite(value):
         raise ValueError(f"{text} is not a number")

@@ -213,7 +213,7 @@ class WalletSnapshot(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Level:
-    """What a chat wants to be told of: a price of a coin, a move of it, or its volume.
+    """What a chat wants an alert for: a price of a coin, a move of it, or its volume.
 
     kind: `price`, `move` or `volume`. price: of a move, where it was last told, 0 for nowhere. size, span: a move is
     a trade at least this share (0.05 for 5 %) above or below another one of so many seconds before; a volume is of so

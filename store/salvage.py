@@ -62,7 +62,7 @@ Identity = dict[str, tuple[int, int]]  # by suffix: device and inode of the data
 
 
 def identity(path: Path) -> Identity:
-    """What tells these files from others of their names, without those that are not there. Raises OSError."""
+    """What identifies these files, without those that are not there. Raises OSError."""
     found = {}
     for suffix in ("", "-wal", "-shm"):
         try:

@@ -1,7 +1,7 @@
 """The tables of the database, its version, and how a file of an older version is upgraded.
 
 All of it is in SQLite's words, which dialect.py puts into PostgreSQL's. SQLite keeps two numbers for us in a file's
-head: `application_id` tells our file from any other database, `user_version` is the version of the schema
+head: `application_id` marks our file among all databases, `user_version` is the version of the schema
 (sqlite.org/pragma.html).
 """
 

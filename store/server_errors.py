@@ -27,7 +27,7 @@ class Meaning:
 
 
 _FULL = Meaning("The disk of the database server {server} is full", "Free some space there")
-_BUSY = Meaning("The database server {server} takes no more connections", "Close what else is connected", away=True)
+_BUSY = Meaning("The database server {server} accepts no more connections", "Close what else is connected", away=True)
 _MEMORY = Meaning("The database server {server} has no memory left", "Give it more memory", away=True)
 _READ_ONLY = Meaning(
     "The database {name} on {server} can only be read: it is a replica, or was set to read-only",

@@ -74,7 +74,7 @@ def limit(connection: Connection) -> None:
 def refuse_pooler(connection: Connection, url: str) -> None:
     """Raises StoreError where a pooler lends a server connection for one transaction; psycopg.Error.
 
-    Such a connection keeps no lock. A pooler tells a process number of its own, so where the server's is told, there
+    Such a connection keeps no lock. A pooler sends a process number of its own, so where the server's is sent, there
     is none. Behind a pooler, a second connection holds a transaction: is the server's process another one for it?
     """
     mine = _process(connection)

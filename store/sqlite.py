@@ -51,7 +51,7 @@ _MEANINGS = {
 
 
 def _text(stored: bytes) -> str:
-    # A damaged page can hold what is no text: its row is then one that cannot be read, and the others can.
+    # A damaged page can hold anything: then its row cannot be read, and the others can.
     return stored.decode(errors="replace")
 
 

@@ -251,12 +251,12 @@ def test_many_settings_come_in_parts_that_a_message_holds(desk: Desk) -> None:
     ("text", "why"),
     [
         ("", "Nothing follows the word import"),
-        ("watch all\nstop", "“stop” is no setting"),
-        ("cap 5\nallow 99", "“allow 99” is no setting"),
+        ("watch all\nstop", "“stop” is not a setting"),
+        ("cap 5\nallow 99", "“allow 99” is not a setting"),
         ("cap 5\nquiet 99:00", "“quiet 99:00” can't be used: I can't read “99:00” as a time range"),
         ("cap 5\nschedule 09:00 mute", "“schedule 09:00 mute” can't be used"),
         ("wallet add 0x12", "“wallet add 0x12” can't be used"),
-        ("settings import", "“settings import” is no setting"),
+        ("settings import", "“settings import” is not a setting"),
     ],
 )
 def test_a_text_with_one_bad_line_changes_nothing(desk: Desk, text: str, why: str) -> None:

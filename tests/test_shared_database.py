@@ -383,10 +383,10 @@ def test_a_server_that_takes_no_more_connections_is_waited_for(machine: Machine,
         one = machine("one", DATABASE_URL=as_role)
         one.wait_output(POLLING)
         two = machine("two", DATABASE_URL=as_role)
-        two.wait_output("takes no more connections")
+        two.wait_output("accepts no more connections")
         one.kill()
         two.wait_output(POLLING)
-        assert two.output.count("takes no more connections") == 1
+        assert two.output.count("accepts no more connections") == 1
         two.kill()
     finally:
         serverkit.empty(url, anew=True)

@@ -71,7 +71,7 @@ class Kraken(Venue):
         return f"{trade.at_ms * 1_000_000 - 1}:{trade.trade_id}"
 
     def is_beyond(self, cursor: str, head: str) -> bool:
-        # Two more are no proof: full pages of a single instant leave the cursor up to two nanoseconds ahead.
+        # Two more prove nothing: full pages of a single instant leave the cursor up to two nanoseconds ahead.
         return any(int(a) > int(b) + 2 for a, b in zip(cursor.split(":"), head.split(":"), strict=True))
 
     def volume_usd(self, symbols: Sequence[str]) -> dict[str, float]:
