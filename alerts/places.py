@@ -147,8 +147,13 @@ class Places:
                 return
             if test:
                 self._store.places.drop(outgoing)
-                self._store.places.put(replace(place, problem=why))
-                self._tell(place, f"did not take the test alert: {why}.")
+                failed = f"did not take the test alert: {why}."
+                if error.then is Then.OFF and not place.sent:  # nothing ever went there
+                    self._store.places.remove(place.id)
+                    self._tell(place, f"{failed} It is off the list again.")
+                else:
+                    self._store.places.put(replace(place, problem=why))
+                    self._tell(place, failed)
             else:
                 self._store.places.put(self._after(place, outgoing, error, why, now))
         if test or place.tries == 0:

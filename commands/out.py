@@ -16,6 +16,11 @@ from store.rows import Alert, Place
 
 MOST = 10
 LENGTH = 1000  # characters of an address
+OTHERS = (  # addresses of other things; whether apprise knows one more is found out by the test alert
+    *("ftp", "ftps", "sftp", "scp", "ssh", "telnet", "file", "data", "javascript", "ws", "wss", "tg", "sms", "tel"),
+    *("git", "ldap", "smb", "nfs", "magnet", "redis", "mysql", "postgres", "postgresql", "mongodb"),
+)
+WORKS = "These work: https:// (a webhook), and discord://, slack://, ntfy://, mailto:// and others of apprise."
 RULES = (
     "They get what this chat's settings choose (kinds, coins, sizes, sides). Mutes, quiet hours and the hourly limit "
     "are for Telegram only."
@@ -50,9 +55,11 @@ def _add(context: Context, update: Update, url: str, secret: str = "") -> list[R
     known = context.store.places.all()
     if same := [place for place in known if place.url == url]:
         raise Usage(f"That address is on the list already: {_named(same[0])}")
-    scheme = urlsplit(url).scheme if "://" in url and len(url) <= LENGTH else ""
+    scheme = urlsplit(url).scheme.lower() if "://" in url and len(url) <= LENGTH else ""
+    if scheme in OTHERS:
+        raise Usage(f"Alerts cannot go to {scheme}://. {WORKS}")
     if not scheme or (not by_apprise(url) and not kinds.is_address(url)):
-        raise Usage("That is no address. A webhook begins with https://, others look like discord://ID/TOKEN")
+        raise Usage(f"That is no address. {WORKS}")
     if is_private_name(urlsplit(url).hostname or "") and not context.out_private:
         raise Usage(f"It was not added: {PRIVATE}")
     if words := missing(url):
@@ -69,7 +76,7 @@ def _add(context: Context, update: Update, url: str, secret: str = "") -> list[R
     if signed:
         key = "your secret" if given else f"this secret, which is shown only now: {secret}"
         said.append(f"Header {SIGNATURE}: sha256= and the HMAC-SHA256 of the body in hex, with {key}")
-    if scheme.lower() == "http":
+    if scheme == "http":
         said.append("It is http: everyone on the way can read the alerts. Use https if you can.")
     said.append("You can delete your message with the address.")
     return _test(context, place, "\n".join(said))

@@ -481,12 +481,47 @@ def test_only_the_owner_sees_or_changes_places_and_in_private_only(desk: Desk) -
         "/out remove x",
         "/out test",
         "/out nonsense",
+        "/out add nonsense",
+        "/out add ann@example.com",
+        "/out add ftp://example.com/alerts",
+        "/out add SFTP://ann@example.com",
+        "/out add file:///etc/passwd",
+        "/out add javascript:alert(1)",
+        "/out add wss://example.com/socket",
+        "/out add tg://resolve?domain=bot",
     ],
 )
 def test_what_cannot_be_done_is_said_and_changes_nothing(desk: Desk, words: str) -> None:
     desk.say("/start", user_id=OWNER)
     assert "Example: /out add https://" in desk.say(words, user_id=OWNER)
     assert desk.store.places.all() == []
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("ftp://example.com", "Alerts cannot go to ftp://. These work:"),
+        ("nonsense", "That is no address. These work:"),
+    ],
+)
+def test_an_address_of_another_kind_is_refused_at_once_with_those_that_work(desk: Desk, url: str, why: str) -> None:
+    desk.say("/start", user_id=OWNER)
+    said = desk.say(f"/out add {url}", user_id=OWNER)
+    assert said.startswith(why)
+    assert "https:// (a webhook), and discord://, slack://, ntfy://, mailto://" in said
+
+
+def test_a_new_place_that_can_never_work_is_taken_off_the_list_and_an_old_one_stays(bench: Bench) -> None:
+    bench.errors = [None]
+    old, new = bench.add(), bench.add("foo://example.com")
+    bench.store.places.enqueue(old, alert("t", monitor="test"), test=True)
+    bench.all_due()
+    bench.errors = [NotTaken("apprise cannot read this address", Then.OFF)]
+    for number in (old, new):
+        bench.store.places.enqueue(number, alert("t", monitor="test"), test=True)
+    bench.all_due()
+    assert [place.id for place in bench.store.places.all()] == [old]
+    assert [words.endswith("It is off the list again.") for words in bench.told[-2:]] == [False, True]
 
 
 def test_there_are_at_most_ten(desk: Desk) -> None:
