@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from conftest import OWNER, TOKEN, BotProcess, Run
+from receiver import receiver
 
 from service import state
 from simulation.account import SimBot
@@ -53,6 +54,29 @@ def test_a_round_answers_what_is_due_once(run_bot: Run, chat: SimBot, tmp_path: 
         assert once(run_bot).wait_exit() == 0
     assert sum("BTC 50,000" in words for words in chat.texts(OWNER)) == 1
     store.close()
+
+
+@pytest.mark.usefixtures("subscribed")
+def test_a_round_sends_an_alert_to_another_place_once_also_after_one_in_which_it_failed(
+    run_bot: Run, chat: SimBot, sim: Simulator
+) -> None:
+    with receiver() as hook:
+        chat.send_text(OWNER, f"/out add {hook.url}/hook")
+        assert once(run_bot, OUT_PRIVATE="true").wait_exit() == 0
+        assert [one["monitor"] for one in hook.alerts()] == ["test"]
+        whale(sim)
+        hook.status = 503
+        assert once(run_bot, OUT_PRIVATE="true").wait_exit() == 0
+        assert alerts(chat) == 1, "Telegram has it"
+        assert len(hook.alerts()) == 1 and hook.asked == 2
+        hook.status = 200
+        ends_at = time.monotonic() + 60
+        while len(hook.alerts()) < 2:  # it is tried again in the first round after a pause
+            assert time.monotonic() < ends_at
+            assert once(run_bot, OUT_PRIVATE="true").wait_exit() == 0
+        assert once(run_bot, OUT_PRIVATE="true").wait_exit() == 0
+        assert [(one["monitor"], one["symbol"]) for one in hook.alerts()][1:] == [("whales", "BTC")]
+        assert alerts(chat) == 1
 
 
 @pytest.mark.usefixtures("subscribed")
