@@ -143,12 +143,10 @@ class Bot:
             self._store,
             bot_id=settings.bot_id,
             host=settings.host,
-            coins=lambda: self.coins,
+            coins=self.coins,
             snapshot=self._snapshot,
             patience=patience,
             now=self.clock,
-            started_at=self.clock.began,
-            copies=self._copies,
         )
         self.jobs = Jobs(
             settings=settings,
@@ -232,6 +230,9 @@ class Bot:
             workers=self._workers(),
             stuck=self.watchdog.stuck,
             latency=self.latency.spread(),
+            started_at=self.clock.began(),
+            copies=self._copies(),
+            failing_for=self._store.failing_for(),
         )
 
     # What the parts report

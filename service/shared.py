@@ -188,15 +188,8 @@ class Standby:
         self._telegram = Telegram(settings.token, settings.api_url)
         self._check_lock_at = time.monotonic() + CHECK_LOCK_EVERY
         self._tell_at = 0.0  # not before, by the monotonic clock
-        self.state = State(
-            lock.folder,
-            None,
-            bot_id=settings.bot_id,
-            host=self._host,
-            snapshot=self._snapshot,
-            copies=lambda: election.copies,
-            failing_for=lambda: election.away_for() or None,
-        )
+        self._began = time.time()
+        self.state = State(lock.folder, None, bot_id=settings.bot_id, snapshot=self._snapshot)
 
     def words(self) -> str:
         """For the service manager."""
@@ -252,4 +245,7 @@ class Standby:
             workers=(self._election.worker,),
             stuck=(),
             latency=Latency().spread(),
+            started_at=self._began,
+            copies=self._election.copies,
+            failing_for=self._election.away_for() or None,
         )

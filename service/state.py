@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import math
 import os
-import socket
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -45,7 +44,8 @@ _NOT_IN_FILE = ("last_ok", "retry_at", "every")  # of a source
 class Snapshot:
     """How the bot's parts are at one moment, as they know it without asking the store.
 
-    stuck: names of threads. sending_failed_since: unix seconds, None while messages go out.
+    stuck: names of threads. sending_failed_since: unix seconds, None while messages go out. started_at: unix seconds.
+    copies: those that share the database. failing_for: seconds since the database could be used, None while it can.
     """
 
     username: str
@@ -56,15 +56,16 @@ class Snapshot:
     workers: Sequence[Worker]
     stuck: Sequence[str]
     latency: Spread
+    started_at: float
+    copies: Sequence[Copy] = ()
+    failing_for: float | None = None
 
 
 class State:
     """Collects the state and writes its file. A full disk costs the file, nothing else.
 
-    store: None for a copy that stands by; failing_for then says for how many seconds it could not reach the database.
-    copies: those that share the database. host: the computer's name, for people. coins: those whose prices are shown.
-    snapshot: asked from several threads.
-    patience: seconds without an answer from Telegram that are not a problem yet.
+    store: None for a copy that stands by. coins: those whose prices are shown, read anew each time. snapshot: asked
+    from several threads. patience: seconds without an answer from Telegram that are not a problem yet.
     latest: what was last collected, empty before that.
     """
 
@@ -77,22 +78,16 @@ class State:
         snapshot: Callable[[], Snapshot],
         patience: float = 80.0,
         host: str = "",
-        coins: Callable[[], Iterable[str]] = tuple,
+        coins: Iterable[str] = (),
         now: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
-        started_at: Callable[[], float] | None = None,
         wall: Callable[[], float] = time.time,
-        copies: Callable[[], Sequence[Copy]] = tuple,
-        failing_for: Callable[[], float | None] = lambda: None,
     ) -> None:
         self.latest: dict[str, Any] = {}
-        self._folder, self._path, self._host = folder, folder / FILE, host or socket.gethostname()
+        self._folder, self._path, self._host = folder, folder / FILE, host
         self._store, self._bot_id = store, bot_id
         self._snapshot, self._patience, self._coins = snapshot, patience, coins
-        self._copies, self._failing_for = copies, failing_for
         self._now, self._monotonic, self._wall = now, monotonic, wall
-        made = now()
-        self._started_at = started_at or (lambda: made)
         self._failing = False
         self._written: object = None  # what was of note in the file
         self._written_at = self._sign_at = -math.inf
@@ -158,12 +153,12 @@ class State:
                 for worker in found.workers
             ],
             "folder": str(self._folder),
-            "copies": [asdict(copy) for copy in self._copies()],
+            "copies": [asdict(copy) for copy in found.copies],
         }
 
     def _live(self, found: Snapshot) -> dict[str, Any]:
         return {
-            "started_at": self._started_at(),
+            "started_at": found.started_at,
             "polling": found.polling.as_json(),
             "conflict": asdict(found.conflict),
             "problems": self._problems(found),
@@ -177,13 +172,14 @@ class State:
         """
         now, polling = self._now(), found.polling
         problems = [f"The thread {name} is stuck." for name in found.stuck]
-        failing = self._failing_for() if self._store is None else self._store.failing_for()
-        if failing is not None:
+        if found.failing_for is not None:
             # Telegram answers all the same: without this a bot that can take no command would look healthy.
-            problems.append(f"The database has been unusable for {text.duration(failing)}. The log says why.")
+            problems.append(
+                f"The database has been unusable for {text.duration(found.failing_for)}. The log says why."
+            )
         if polling.state.shares:
             return problems
-        quiet = max(0.0, now - max(polling.last_good_at or self._started_at(), polling.failing_since or 0.0))
+        quiet = max(0.0, now - max(polling.last_good_at or found.started_at, polling.failing_since or 0.0))
         if polling.last_good_at is None:
             problems.append(f"Not connected to Telegram yet, for {text.duration(quiet)}.")
         elif quiet > self._patience:
@@ -210,15 +206,15 @@ class State:
     def lines(self, zone: tzinfo, *, polling: Sequence[str]) -> list[str]:
         """The lines of /status, times in that zone; `polling` are those about Telegram. Raises StoreError."""
         now, found = self._now(), self._snapshot()
-        lines = [f"Running for {text.duration(now - self._started_at())} on {self._host}, pid {os.getpid()}."]
+        lines = [f"Running for {text.duration(now - found.started_at)} on {self._host}, pid {os.getpid()}."]
         lines += polling
         if found.sending_failed_since is not None:
             since = text.clock(found.sending_failed_since, now=now, zone=zone)
             lines.append(f"Sending: Telegram unreachable since {since}.")
         if found.polling.alerts_paused:
             lines.append("Alerts: paused while another copy is active (ON_CONFLICT=pause).")
-        if copies := self._copies():
-            lines.append(f"Copies that share the database: {shown(copies, now=now, zone=zone)}.")
+        if found.copies:
+            lines.append(f"Copies that share the database: {shown(found.copies, now=now, zone=zone)}.")
         assert self._store is not None, "a copy that stands by answers nothing"
         counts = self._store.messages.counts(since=now - 86400)
         lines.append(
@@ -241,7 +237,7 @@ class State:
         first = int(now // 3600 - 23) * 3600
         counts = self._store.messages.alerts_by_hour(since=first)
         self._hours = [[at, counts.get(at, 0)] for at in range(first, first + 86400, 3600)]
-        bars = [self._store.markets.one_bar(coin, since=now - 86400) for coin in self._coins()]
+        bars = [self._store.markets.one_bar(coin, since=now - 86400) for coin in self._coins]
         self._prices = [
             [bar.symbol, text.price(bar.close), text.percent(bar.close / bar.open - 1)] for bar in bars if bar
         ]

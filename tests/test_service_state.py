@@ -72,13 +72,14 @@ class Rig:
             "workers": [idle],
             "stuck": [],
             "latency": Latency().spread(),
+            "started_at": 86500.0,
         } | parts
         self.state = State(
             folder,
             self.store,
             bot_id=42,
             snapshot=lambda: Snapshot(**self.parts),
-            coins=lambda: ["BTC", "ETH"],
+            coins=["BTC", "ETH"],
             now=lambda: 86500.0,
             monotonic=monotonic,
         )
@@ -210,11 +211,8 @@ def test_a_stuck_thread_is_a_problem_in_standby_too(tmp_path: Path) -> None:
     assert rig.state.view()["problems"] == ["The thread whales is stuck."]
 
 
-def test_a_database_that_fails_is_a_problem_although_telegram_answers(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rig = Rig(tmp_path, polling=polling("running", good=86_500.0))
-    monkeypatch.setattr(rig.store, "failing_for", lambda: 120.0)
+def test_a_database_that_fails_is_a_problem_although_telegram_answers(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, polling=polling("running", good=86_500.0), failing_for=120.0)
     assert rig.state.view()["problems"] == ["The database has been unusable for 2 min. The log says why."]
 
 
