@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import astuple
 from typing import TypeVar
 
@@ -115,36 +115,46 @@ class Markets:
 
     def mark_flawed(self, bars: Iterable[tuple[str, int]]) -> None:
         """These bars (coin, start) lack trades, or count some twice: `fill_bars` may replace them."""
+        bars = list(bars)
         with self._db.transaction():
+            known = self._flawed({symbol for symbol, _ in bars})
             for symbol, at in bars:
-                known = self._flawed(symbol)
-                if at not in known:
-                    self._set_flawed(symbol, {one for one in known if one > at - FLAWED_KEPT} | {at})
+                if at not in known[symbol]:
+                    known[symbol] = {one for one in known[symbol] if one > at - FLAWED_KEPT} | {at}
+            self._set_flawed(known)
 
     def whole_bars(self, symbol: str, *, since: float, until: float) -> set[int]:
         """The starts of a coin's bars from `since` to before `until` that are as they should be."""
         rows = self._db.rows("SELECT at FROM bars WHERE symbol = ? AND at >= ? AND at < ?", (symbol, since, until))
-        return {row["at"] for row in rows} - self._flawed(symbol)
+        return {row["at"] for row in rows} - self._flawed([symbol])[symbol]
 
-    def fill_bars(self, symbol: str, bars: Iterable[Bar]) -> None:
-        """Keep those of a coin's bars that are missing or flawed; the other ones stay as they were built."""
+    def fill_bars(self, bars: Collection[Bar]) -> None:
+        """Keep those of these bars that are missing or flawed; the other ones stay as they were built."""
         with self._db.transaction():
             if self._noted("trades:from", None) is None:  # older bars are to come: the oldest will not say it then
                 self._note("trades:from", repr(self.trades_from() or self._now()))
-            flawed = self._flawed(symbol)
+            flawed = self._flawed({bar.symbol for bar in bars})
             for bar in bars:
-                if bar.at in flawed:
-                    flawed.remove(bar.at)
-                    self._db.write("DELETE FROM bars WHERE symbol = ? AND at = ?", (symbol, bar.at))
+                if bar.at in flawed[bar.symbol]:
+                    flawed[bar.symbol].remove(bar.at)
+                    self._db.write("DELETE FROM bars WHERE symbol = ? AND at = ?", (bar.symbol, bar.at))
                 self._db.write(_FILL_BAR, tuple(astuple(bar)))
-            self._set_flawed(symbol, flawed)
+            self._set_flawed(flawed)
 
-    def _flawed(self, symbol: str) -> set[int]:
-        row = self._db.row("SELECT value FROM facts WHERE name = ?", (f"flawed:{symbol}",))
-        return set() if row is None else {int(word) for word in str(row["value"]).split() if word.isdecimal()}
+    def _flawed(self, symbols: Collection[str]) -> dict[str, set[int]]:
+        """The starts of each coin's flawed bars."""
+        found: dict[str, set[int]] = {symbol: set() for symbol in symbols}
+        names = {f"flawed:{symbol}": symbol for symbol in found}
+        if names:
+            marks = ", ".join("?" * len(names))
+            for row in self._db.rows(f"SELECT name, value FROM facts WHERE name IN ({marks})", tuple(names)):
+                starts = str(row["value"]).split()
+                found[names[row["name"]]] = {int(word) for word in starts if word.isdecimal()}
+        return found
 
-    def _set_flawed(self, symbol: str, starts: set[int]) -> None:
-        self._note(f"flawed:{symbol}", " ".join(map(str, sorted(starts))))
+    def _set_flawed(self, known: Mapping[str, set[int]]) -> None:
+        for symbol, starts in known.items():
+            self._note(f"flawed:{symbol}", " ".join(map(str, sorted(starts))))
 
     def trades_from(self) -> float | None:
         """Since when trades have been read; None before the first one. Bars that were filled may be older."""
@@ -171,20 +181,25 @@ class Markets:
 
     # Liquidations
 
-    def add_liquidations(self, events: Iterable[Liquidation]) -> list[Liquidation]:
-        """Keep these; returns those that were not known yet, in their order."""
-        insert = "INSERT INTO liquidations VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
-        events, new = list(events), []
+    def new_liquidations(self, events: Collection[Liquidation]) -> list[Liquidation]:
+        """Those of these that are not kept yet, each once, in their order."""
+        if not events:
+            return []
+        oldest = min(event.at_ms for event in events)
+        rows = self._db.rows("SELECT venue, row FROM liquidations WHERE at_ms >= ?", (oldest,))
+        known = {(row["venue"], row["row"]) for row in rows}
+        found: dict[tuple[str, str], Liquidation] = {}
+        for event in events:
+            found.setdefault((event.venue, event.row), event)
+        return [event for row, event in found.items() if row not in known]
+
+    def add_liquidations(self, events: Iterable[Liquidation]) -> None:
+        """Keep these, unless they are kept."""
         with self._db.transaction():
-            oldest = min((event.at_ms for event in events), default=0)
-            rows = self._db.rows("SELECT venue, row FROM liquidations WHERE at_ms >= ?", (oldest,))
-            known = {(row["venue"], row["row"]) for row in rows}
             for event in events:
-                if (event.venue, event.row) not in known:
-                    known.add((event.venue, event.row))
-                    self._db.write(insert, tuple(event))
-                    new.append(event)
-        return new
+                self._db.write(
+                    "INSERT INTO liquidations VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", tuple(event)
+                )
 
     def liquidations(self, *, since: float, symbol: str | None = None) -> list[Liquidation]:
         """Those that happened since then, newest first."""

@@ -104,10 +104,13 @@ def test_a_gap_is_noted_once_and_the_newest_comes_first(store: Store, clock: Clo
     assert len(store.markets.gaps(since=NOW)) == 1
 
 
-def test_known_liquidations_are_not_returned_again(store: Store) -> None:
+def test_a_liquidation_is_new_until_it_is_kept_and_kept_once(store: Store) -> None:
     first, second = liquidation("1", NOW), liquidation("2", NOW + 1)
-    assert store.markets.add_liquidations([first]) == [first]
-    assert store.markets.add_liquidations([first, second]) == [second]
+    assert store.markets.new_liquidations([second, first, second]) == [second, first]
+    store.markets.add_liquidations([first])
+    assert store.markets.new_liquidations([first, second]) == [second]
+    assert store.markets.new_liquidations([]) == []
+    store.markets.add_liquidations([first, second])
     assert store.markets.liquidations(since=NOW - 1) == [second, first]
     assert store.markets.liquidations(since=NOW) == [second]
     assert store.markets.liquidations(since=0, symbol="ETH") == []
@@ -199,8 +202,8 @@ def test_a_bar_that_was_built_from_trades_stays_and_a_flawed_one_is_replaced_onc
     store.markets.add_bars([bar(0, 1), bar(300, 1)])
     store.markets.mark_flawed([("BTC", 300), ("BTC", 600)])
     assert store.markets.whole_bars("BTC", since=0, until=900) == {0}
-    store.markets.fill_bars("BTC", [bar(0, 9), bar(300, 9), bar(600, 9)])
-    store.markets.fill_bars("BTC", [bar(300, 5), bar(600, 5)])
+    store.markets.fill_bars([bar(0, 9), bar(300, 9), bar(600, 9)])
+    store.markets.fill_bars([bar(300, 5), bar(600, 5)])
     assert [one.buy_usd for one in store.markets.bars("BTC", since=0)] == [1, 9, 9]
     assert store.markets.whole_bars("BTC", since=0, until=900) == {0, 300, 600}
 

@@ -19,6 +19,8 @@ from commands.inbox import Inbox
 from store import Store
 from store.coins import Coins
 from store.rows import Chat
+from venues.perpetuals import Liquidation
+from venues.trades import Bar
 
 pytest.importorskip("psycopg")
 
@@ -92,3 +94,21 @@ def test_what_there_is_nothing_to_do_for_begins_no_transaction(shared: Store, wa
     assert not go_on(shared, now=NOW)
     assert not shared.chats.has_stale()
     assert [len(statements) for statements in ways] == [1, 1]
+
+
+def test_what_came_of_many_coins_takes_as_many_as_of_one(shared: Store, ways: Ways) -> None:
+    """A storm, or the first minutes after an outage, must not keep commands waiting."""
+    coins, at = [f"C{number}" for number in range(30)], int(NOW) // 300 * 300
+    bars = [Bar(coin, at, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0) for coin in coins]
+    events = [Liquidation("OKX", coin, "long", 1e5, 1.0, at * 1000, coin) for coin in coins]
+    ways.clear()
+    assert shared.markets.new_liquidations(events) == events
+    with shared.transaction():
+        shared.markets.add_liquidations(events)
+    assert len(ways) == 2, ways
+    with shared.transaction():
+        shared.markets.mark_flawed([(coin, at) for coin in coins])
+    with shared.transaction():
+        shared.markets.fill_bars(bars)
+    assert len(ways) == 2 + 2 + 4, ways
+    assert shared.markets.whole_bars("C7", since=at, until=at + 1) == {at}

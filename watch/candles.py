@@ -109,8 +109,8 @@ class Candles:
         judged, now = Judged(), self._now()
         try:
             with self._store.transaction():
-                for venue, symbol, bars in answers:
-                    self._store.markets.fill_bars(symbol, bars)
+                self._store.markets.fill_bars([bar for _, _, bars in answers for bar in bars])
+                for venue, _, bars in answers:
                     if bars:
                         judged.look(self._store, as_trades(bars, venue.venue), venue, now)
                 judged.keep(self._store, now=now)

@@ -56,11 +56,13 @@ class Age(Enum):
 class Look(NamedTuple):
     """What one feed showed. feed: a family, a coin, or `*` for all coins.
 
-    read_to: the venue's clock at the look before, unix ms, None at its first one. new: coins not asked for then.
+    kept: the cursor of the look before, "" at its first one. read_to: the venue's clock then, unix ms. new: coins not
+    asked for then.
     """
 
     venue: str
     feed: str
+    kept: str
     read_to: int | None
     found: Reading[Liquidation]
     clock: int  # unix ms, the venue's: by a wrong local clock all events would be old, or none
@@ -125,7 +127,8 @@ class LiquidationMonitor:
     ) -> Iterator[Look]:
         """What the feed shows, if it answers. question: takes `since_ms`, to which the answer must reach back."""
         cursor = self._store.markets.cursor(venue, feed)
-        read, _, coins = ("" if cursor is None else cursor.text).partition(" ")
+        kept = "" if cursor is None else cursor.text
+        read, _, coins = kept.partition(" ")
         read_to = int(read) if read.isdecimal() else None
         new = frozenset(self._symbols()) - set(coins.split(",")) if coins else frozenset[str]()
         since_ms = None if read_to is None else read_to - OVERLAP_MS
@@ -133,7 +136,7 @@ class LiquidationMonitor:
         found = self.feeds.ask(asked, partial(question, since_ms=since_ms), feed=named)
         if found is not None:
             self.feeds.count_unreadable(asked, found.unreadable, feed=named)
-            yield Look(venue, feed, read_to, found, found.venue_ms or int(self._now() * 1000), new)
+            yield Look(venue, feed, kept, read_to, found, found.venue_ms or int(self._now() * 1000), new)
 
     # What is stored
 
@@ -141,7 +144,9 @@ class LiquidationMonitor:
         """Store what was found, in order of time: up to each alert in a transaction of its own, so that commands get
         their turn, and the cursors last. What was not stored is found again at the next look."""
         now, ages = self._now(), _ages(looks)
-        events = sorted(ages, key=lambda event: (event.at_ms, event.venue, event.row))
+        events = sorted(
+            self._store.markets.new_liquidations(ages), key=lambda event: (event.at_ms, event.venue, event.row)
+        )
         # Old events and what lies between them are one transaction, as there is one line about all of them.
         old = [number for number, event in enumerate(events, 1) if ages[event] in (Age.FIRST_LOOK, Age.TOO_OLD)]
         known = deque(events[: max(old, default=0)])
@@ -176,8 +181,7 @@ class LiquidationMonitor:
         missed, alerts = [], list[Alert]()
         while rest and not alerts:
             event = rest.popleft()
-            if not self._store.markets.add_liquidations([event]):
-                continue
+            self._store.markets.add_liquidations([event])
             begun = waves.feed([event])
             if ages[event] is Age.TOO_OLD:
                 missed.append(event)
@@ -192,13 +196,11 @@ class LiquidationMonitor:
 
     def _close(self, look: Look, now: float) -> None:
         """Keep how far the feed is read now, and what is missing in between."""
-        venue, feed, read_to, found, clock, _ = look
+        venue, feed, kept, read_to, found, clock, _ = look
         coins = self._symbols() if feed == "*" else [feed.split("-")[0]]
         known = f" {','.join(coins)}" if feed == "*" else ""
         # Some minutes old it does as well: what is stored is known. To write it each minute wears out a small disk.
-        kept = self._store.markets.cursor(venue, feed)
-        same = kept is not None and kept.text.endswith(known)
-        if read_to is None or not same or clock - read_to >= MARK_EVERY * 1000:
+        if read_to is None or not kept.endswith(known) or clock - read_to >= MARK_EVERY * 1000:
             self._store.markets.set_cursor(venue, feed, f"{max(clock, read_to or 0)}{known}", at=now)
         if found.gap_from is None or read_to is None or found.gap_from <= read_to:
             return
