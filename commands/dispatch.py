@@ -17,6 +17,7 @@ from base.typed import Unreadable
 from botapi.updates import Update
 from commands import basics, channels, coins, keyboard, levels, prices, targets, times
 from commands.context import RUN, Button, Context, Reply, UnknownCoin, run_button
+from commands.examples import nearest
 from commands.quota import Told
 from commands.table import SYNONYMS, TABLE, known
 
@@ -70,7 +71,8 @@ class Commands:
                     return asked
             buttons = _buttons((words, f"{command.name} {words}") for words in problem.meant)
             sentence = f"{problem}" if str(problem)[-1:] in ".?!" else f"{problem}."
-            words = sentence if buttons else f"{sentence} Example: {command.example}"
+            example = nearest(command.name, rest, command.example)
+            words = sentence if buttons or example in sentence else f"{sentence} Example: {example}"
             said = [Reply(text=words, keyboard=tuple((button,) for button in buttons), misread=True)]
             return said if channel is None else channels.aimed(said, channel)
 

