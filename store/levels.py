@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
-
 from store.database import Database
 from store.engine import Row
 from store.rows import Level
@@ -15,7 +13,6 @@ _LIKE = (
     "chat_id = ? AND symbol = ? AND kind = ? AND size = ? AND span = ? AND direction = ? "
     "AND (kind <> 'price' OR price = ?)"
 )
-_COLUMNS = tuple(field.name for field in fields(Level))
 # Written as five searches of an index: with 10,000 levels a look at them costs microseconds.
 _WITHIN = " UNION ALL ".join(
     f"SELECT id FROM levels WHERE symbol = :symbol AND state = {state}"
@@ -136,4 +133,4 @@ def _like(level: Level) -> tuple[int | float | str, ...]:
 
 
 def _level(row: Row) -> Level:
-    return Level(**{name: row[name] for name in _COLUMNS} | {"repeat": bool(row["repeat"])})
+    return Level(**dict(row) | {"repeat": bool(row["repeat"])})

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
-
 from store.database import Database
-from store.engine import Row
 from store.rows import Scheduled
 
 DIGEST = "digest"  # the command whose answer also brings what was held back
-_COLUMNS = tuple(field.name for field in fields(Scheduled))
 
 
 class Schedules:
@@ -23,15 +19,11 @@ class Schedules:
         return self._db.add("schedules", scheduled)
 
     def get(self, number: int) -> Scheduled | None:
-        row = self._db.row("SELECT * FROM schedules WHERE id = ?", (number,))
-        return None if row is None else _scheduled(row)
+        return next(iter(self._found("id = ?", number)), None)
 
     def of_chat(self, chat_id: int) -> list[Scheduled]:
         """What a chat scheduled, oldest first."""
-        return [
-            _scheduled(row)
-            for row in self._db.rows("SELECT * FROM schedules WHERE chat_id = ? ORDER BY id", (chat_id,))
-        ]
+        return self._found("chat_id = ?", chat_id)
 
     def due(self, now: float) -> list[int]:
         """The numbers of those that are due, the longest due first, without those whose last message still waits."""
@@ -45,7 +37,7 @@ class Schedules:
 
     def planned_after(self, now: float) -> list[Scheduled]:
         """Those whose next time is later than that."""
-        return [_scheduled(row) for row in self._db.rows("SELECT * FROM schedules WHERE at > ? ORDER BY id", (now,))]
+        return self._found("at > ?", now)
 
     def next_digest(self, chat_id: int) -> float | None:
         """When the chat's next digest comes, None for never."""
@@ -67,6 +59,6 @@ class Schedules:
     def remove(self, chat_id: int, number: int) -> None:
         self._db.write("DELETE FROM schedules WHERE chat_id = ? AND id = ?", (chat_id, number))
 
-
-def _scheduled(row: Row) -> Scheduled:
-    return Scheduled(**{name: row[name] for name in _COLUMNS})
+    def _found(self, where: str, value: float) -> list[Scheduled]:
+        rows = self._db.rows(f"SELECT * FROM schedules WHERE {where} ORDER BY id", (value,))
+        return [Scheduled(**dict(row)) for row in rows]
