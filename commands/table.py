@@ -55,7 +55,7 @@ SYNONYMS = {word: name for name, words in _ALSO.items() for word in words.split(
 
 @dataclass(frozen=True)
 class Command:
-    """One command. `section`, `arguments`, `summary` and `example` are shown to people as they are.
+    """One command. `section`, `arguments`, `summary` and `sample` are shown to people as they are.
 
     raw: everything after the name is one argument, spaces included. shows: it changes nothing, and a group's admins
     may open it to every member.
@@ -65,11 +65,16 @@ class Command:
     name: str
     arguments: str
     summary: str
-    example: str
+    sample: str
     run: Run
     owner_only: bool = False
     raw: bool = False
     shows: bool = False
+
+    @property
+    def example(self) -> str:
+        """The command with its sample arguments."""
+        return f"/{self.name} {self.sample}".rstrip()
 
     @property
     def of_chat(self) -> bool:
@@ -129,99 +134,75 @@ def _settings(context: Context, update: Update, arguments: list[str]) -> list[Re
     return keyboard.settings(context, update, arguments)
 
 
-WALLET = "/wallet add 0x0123456789abcdef0123456789abcdef01234567 whale"
+WALLET = "add 0x0123456789abcdef0123456789abcdef01234567 whale"
 
 # The order of /help and of Telegram's menu.
 TABLE = (
-    Command("Alerts", "start", "", "turn alerts on in this chat", "/start", basics.start),
-    Command("Alerts", "stop", "", "turn alerts off", "/stop", basics.stop),
-    Command("Alerts", "mute", "[COIN] 2h | off", "no alerts for a while", "/mute 2h", times.mute),
-    Command("Alerts", "alert", "COIN PRICE | 5% in 1h | volume x3", "price alerts", "/alert BTC 100k", levels.alert),
-    Command("Alerts", "history", "[N]", "recent alerts, sent or held back", "/history 10", history.history),
-    Command("Alerts", "export", "[alerts | candles] [7d] [COIN]", "a CSV file", "/export alerts 7d", export.export),
-    Command("Alerts", "test", "[KIND]", "a sample alert", "/test whales", history.test),
-    Command("Markets", "whales", "[COIN] [N]", "latest whale orders", "/whales BTC 5", markets.whales, shows=True),
-    Command("Markets", "price", "[COIN...]", "price, range, spread", "/price BTC", prices.price, shows=True),
-    Command("Markets", "top", "[24h]", "which coins moved most", "/top 1h", prices.top, shows=True),
+    Command("Alerts", "start", "", "turn alerts on in this chat", "", basics.start),
+    Command("Alerts", "stop", "", "turn alerts off", "", basics.stop),
+    Command("Alerts", "mute", "[COIN] 2h | off", "no alerts for a while", "2h", times.mute),
+    Command("Alerts", "alert", "COIN PRICE | 5% in 1h | volume x3", "price alerts", "BTC 100k", levels.alert),
+    Command("Alerts", "history", "[N]", "recent alerts, sent or held back", "10", history.history),
+    Command("Alerts", "export", "[alerts | candles] [7d] [COIN]", "a CSV file", "alerts 7d", export.export),
+    Command("Alerts", "test", "[KIND]", "a sample alert", "whales", history.test),
+    Command("Markets", "whales", "[COIN] [N]", "latest whale orders", "BTC 5", markets.whales, shows=True),
+    Command("Markets", "price", "[COIN...]", "price, range, spread", "BTC", prices.price, shows=True),
+    Command("Markets", "top", "[24h]", "which coins moved most", "1h", prices.top, shows=True),
     Command(
         "Markets",
         "chart",
         "[COIN] [24h] [light | dark]",
         "price, whale orders and net flow",
-        "/chart BTC 24h",
+        "BTC 24h",
         markets.chart,
         shows=True,
     ),
-    Command("Markets", "liq", "[COIN]", "liquidations and their totals", "/liq BTC", markets.liq, shows=True),
-    Command("Markets", "funding", "[COIN]", "funding rates by exchange", "/funding BTC", markets.funding, shows=True),
-    Command("Markets", "oi", "[COIN]", "open interest", "/oi BTC", markets.interest, shows=True),
+    Command("Markets", "liq", "[COIN]", "liquidations and their totals", "BTC", markets.liq, shows=True),
+    Command("Markets", "funding", "[COIN]", "funding rates by exchange", "BTC", markets.funding, shows=True),
+    Command("Markets", "oi", "[COIN]", "open interest", "BTC", markets.interest, shows=True),
     Command(
         "Markets", "wallet", "add 0x… NAME | list | remove NAME", "follow Hyperliquid wallets", WALLET, markets.wallet
     ),
+    Command("Settings", "settings", "[@CHANNEL] [export]", "all settings, with buttons", "", _settings, raw=True),
+    Command("Settings", "watch", "COIN... | +COIN | all", "choose coins", "BTC ETH", settings.watch),
+    Command("Settings", "unwatch", "COIN... | all", "remove coins", "DOGE", settings.unwatch),
+    Command("Settings", "threshold", "[KIND] [COIN] AMOUNT", "minimum size for alerts", "BTC 2m", settings.threshold),
+    Command("Settings", "level", "KIND on|loud|silent|off", "sound of alerts", "whales silent", settings.level),
+    Command("Settings", "side", "buys | sells | both", "only buys or only sells", "sells", settings.side),
+    Command("Settings", "quiet", "22:00-07:00 | off", "hold alerts back at night", "22:00-07:00", times.quiet),
+    Command("Settings", "timezone", "CITY", "time zone of this chat", "Berlin", times.timezone),
+    Command("Settings", "cap", "20 | off", "limit alerts per hour", "20", settings.cap),
     Command(
-        "Settings", "settings", "[@CHANNEL] [export]", "all settings, with buttons", "/settings", _settings, raw=True
-    ),
-    Command("Settings", "watch", "COIN... | +COIN | all", "choose coins", "/watch BTC ETH", settings.watch),
-    Command("Settings", "unwatch", "COIN... | all", "remove coins", "/unwatch DOGE", settings.unwatch),
-    Command(
-        "Settings",
-        "threshold",
-        "[KIND] [COIN] AMOUNT",
-        "minimum size for alerts",
-        "/threshold BTC 2m",
-        settings.threshold,
-    ),
-    Command(
-        "Settings", "level", "KIND on|loud|silent|off", "sound of alerts", "/level whales silent", settings.level
-    ),
-    Command("Settings", "side", "buys | sells | both", "only buys or only sells", "/side sells", settings.side),
-    Command("Settings", "quiet", "22:00-07:00 | off", "hold alerts back at night", "/quiet 22:00-07:00", times.quiet),
-    Command("Settings", "timezone", "CITY", "time zone of this chat", "/timezone Berlin", times.timezone),
-    Command("Settings", "cap", "20 | off", "limit alerts per hour", "/cap 20", settings.cap),
-    Command(
-        "Settings",
-        "digest",
-        "09:00 | every 4h | off",
-        "a summary at these times",
-        "/digest 09:00 mon-fri",
-        schedules.digest,
+        "Settings", "digest", "09:00 | every 4h | off", "a summary at these times", "09:00 mon-fri", schedules.digest
     ),
     Command(
         "Settings",
         "schedule",
         "WHEN COMMAND | pause N | remove N",
         "an answer at these times",
-        "/schedule 09:00 chart BTC",
+        "09:00 chart BTC",
         _schedule,
     ),
-    Command("Groups", "here", "[KIND | COIN | all]", "alerts go to this topic", "/here liquidations", settings.here),
-    Command("Groups", "members", "on | off", "may everyone look at markets?", "/members on", settings.members),
-    Command("Bot", "status", "", "is everything working?", "/status", basics.status),
-    Command("Bot", "ping", "[text]", "answers pong", "/ping hello", basics.ping, raw=True),
-    Command("Bot", "id", "", "your user id and this chat's", "/id", basics.id_),
-    Command("Bot", "help", "[COMMAND]", "this list", "/help quiet", _help),
-    Command(
-        "Owner",
-        "coins",
-        "[add | remove COIN...]",
-        "this bot's coins",
-        "/coins add PEPE",
-        coins.coins,
-        owner_only=True,
-    ),
-    Command("Owner", "users", "", "list allowed users", "/users", basics.users, owner_only=True),
-    Command("Owner", "allow", "ID", "let someone use the bot", "/allow 123456789", basics.allow, owner_only=True),
-    Command("Owner", "deny", "ID", "remove someone", "/deny 123456789", basics.deny, owner_only=True),
+    Command("Groups", "here", "[KIND | COIN | all]", "alerts go to this topic", "liquidations", settings.here),
+    Command("Groups", "members", "on | off", "may everyone look at markets?", "on", settings.members),
+    Command("Bot", "status", "", "is everything working?", "", basics.status),
+    Command("Bot", "ping", "[text]", "answers pong", "hello", basics.ping, raw=True),
+    Command("Bot", "id", "", "your user id and this chat's", "", basics.id_),
+    Command("Bot", "help", "[COMMAND]", "this list", "quiet", _help),
+    Command("Owner", "coins", "[add | remove COIN...]", "this bot's coins", "add PEPE", coins.coins, owner_only=True),
+    Command("Owner", "users", "", "list allowed users", "", basics.users, owner_only=True),
+    Command("Owner", "allow", "ID", "let someone use the bot", "123456789", basics.allow, owner_only=True),
+    Command("Owner", "deny", "ID", "remove someone", "123456789", basics.deny, owner_only=True),
     Command(
         "Owner",
         "out",
         "[add ADDRESS | remove N | test N]",
         "alerts to a webhook, Discord, e-mail ...",
-        "/out add https://example.com/hook",
+        "add https://example.com/hook",
         out.out,
         owner_only=True,
     ),
-    Command("Owner", "logs", "[N]", "the last lines of the log as a file", "/logs 500", basics.logs, owner_only=True),
+    Command("Owner", "logs", "[N]", "the last lines of the log as a file", "500", basics.logs, owner_only=True),
 )
 
 # What /help COMMAND adds to the command's line.
