@@ -15,7 +15,7 @@ from alerts.publish import fits
 from base import typed
 from base.typed import Unreadable
 from botapi.updates import Update
-from commands import basics, channels, coins, keyboard, levels, prices, targets, times
+from commands import basics, channels, coins, keyboard, levels, targets, times
 from commands.context import RUN, Button, Context, Reply, UnknownCoin, run_button
 from commands.examples import nearest
 from commands.quota import Told
@@ -88,10 +88,6 @@ class Commands:
         words = f"Unknown command /{name}. Did you mean /{meant}? All commands: /help"
         return Reply(text=words, keyboard=(tuple(buttons),) if buttons else (), misread=True)
 
-    def inline(self, update: Update) -> list[dict[str, object]]:
-        """What someone who is allowed may choose from (Bot API InlineQueryResult)."""
-        return prices.inline(self.context, update)
-
     def shows(self, update: Update) -> bool:
         """Is this one of the commands that only show something?"""
         match = _COMMAND.match(update.text.strip())
@@ -138,10 +134,6 @@ class Commands:
         elif row.shows:
             words += " An admin can let everyone look at markets: /members on"
         return [Reply(text=words)]
-
-    def claimed(self, update: Update, *, before: int | None) -> list[Reply]:
-        """Someone became the owner by the link; `before`: the previous owner."""
-        return basics.claimed(self.context, update, before=before)
 
     def joined(self, update: Update) -> list[Reply]:
         """An allowed user added the bot to a group or a channel."""

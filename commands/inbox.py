@@ -18,7 +18,7 @@ from alerts import paused
 from base import text
 from botapi.storage import ANSWERS, STRANGERS, TOASTS, StoreError
 from botapi.updates import GONE, Update, parse
-from commands import channels
+from commands import basics, channels, prices
 from commands.context import Reply
 from commands.dispatch import Commands
 from commands.quota import Quota, Verdict
@@ -117,7 +117,7 @@ class Inbox:
 
     def _answer_inline(self, update: Update) -> None:
         """Prices, and nothing for people who are not allowed."""
-        found = self._commands.inline(update) if self._access.admits(update) else []
+        found = prices.inline(self._commands.context, update) if self._access.admits(update) else []
         answer = {"inline_query_id": update.callback_id, "results": found, "cache_time": 5, "is_personal": True}
         post, number = self._store.messages.post, update.update_id or None
         post(update.chat_id, "answerInlineQuery", answer, now=self._now(), lane=TOASTS, update_id=number)
@@ -132,7 +132,7 @@ class Inbox:
     def _claim(self, update: Update) -> bool:
         before = self._access.owner_id
         claimed = self._access.claim(update)
-        for reply in self._commands.claimed(update, before=before) if claimed else []:
+        for reply in basics.claimed(self._commands.context, update, before=before) if claimed else []:
             self._say(update, reply)
         return claimed
 

@@ -100,7 +100,7 @@ def take_over(damaged: Path, db: sqlite3.Connection, *, version: int) -> int:
     Returns their number, 0 when the file's head or its schema cannot be read. Never raises for what is in the file.
     """
     rows = 0
-    old = _read_only(damaged, in_use=_log(damaged).exists())
+    old = read_only(damaged)
     try:
         if schema.read_version(old)[1] != version:
             return 0
@@ -154,14 +154,12 @@ def _log(path: Path) -> Path:
     return path.with_name(f"{path.name}-wal")
 
 
-def read_only(path: Path) -> sqlite3.Connection:
-    """Open a database that nobody writes, and leave it and what is beside it unchanged."""
-    return _read_only(path, in_use=_log(path).exists())
+def read_only(path: Path, *, in_use: bool = False) -> sqlite3.Connection:
+    """Open a database and leave it and what is beside it unchanged. in_use: it may be written meanwhile.
 
-
-def _read_only(path: Path, *, in_use: bool) -> sqlite3.Connection:
-    """Without its log the file is complete, and `immutable` makes SQLite create and change no file beside it."""
-    immutable = "" if in_use else "&immutable=1"
+    Without its log the file is complete, and `immutable` makes SQLite create and change no file beside it.
+    """
+    immutable = "" if in_use or _log(path).exists() else "&immutable=1"
     return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro{immutable}", uri=True, timeout=1.0)
 
 
@@ -181,7 +179,7 @@ def inspect(path: Path, *, seconds: float = 3.0) -> Inspection:
     """
     size = path.stat().st_size + (_log(path).stat().st_size if _log(path).exists() else 0)
     try:
-        found = _inspect(path, size, seconds, in_use=_log(path).exists())
+        found = _inspect(path, size, seconds)
         if found.verdict == "damaged" and _log(path).exists():
             # Opened as a file that nobody writes, while the bot was just starting: check again as one in use.
             found = _inspect(path, size, seconds, in_use=True)
@@ -193,10 +191,10 @@ def inspect(path: Path, *, seconds: float = 3.0) -> Inspection:
     return found
 
 
-def _inspect(path: Path, size: int, seconds: float, *, in_use: bool) -> Inspection:
+def _inspect(path: Path, size: int, seconds: float, *, in_use: bool = False) -> Inspection:
     newest = schema.NEWEST
     ends_at = time.monotonic() + seconds
-    db = _read_only(path, in_use=in_use)
+    db = read_only(path, in_use=in_use)
     try:
         db.set_progress_handler(lambda: time.monotonic() > ends_at, 1000)
         application, version = schema.read_version(db)

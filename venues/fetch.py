@@ -30,10 +30,6 @@ RETRY_AFTER_LIMIT = 3 * 86400.0  # Binance's longest ban
 Explain = Callable[[int, Any], SourceError | None]  # HTTP status and JSON body (None: no JSON) to a better error
 
 
-def _no_words(answer: Any) -> str:
-    return ""
-
-
 class Host:
     """Asks one host for JSON over kept-alive connections, from any thread. An answer may take `deadline` seconds,
     never longer.
@@ -47,7 +43,7 @@ class Host:
         base_url: str,
         *,
         deadline: float,
-        words: Callable[[Any], str] = _no_words,
+        words: Callable[[Any], str] = lambda answer: "",
         headers: Mapping[str, str] | None = None,
         spacing: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
