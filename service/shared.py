@@ -18,8 +18,9 @@ from base.config import Settings
 from base.worker import Worker
 from botapi.client import Telegram
 from botapi.errors import TelegramError
+from botapi.marks import Sent
 from botapi.polling_state import ConflictState, PollingReport, PollingState
-from botapi.storage import Delivery, StoreError
+from botapi.storage import StoreError
 from lock import InstanceLock, LockError
 from service.app import Bot
 from service.events import End, Events, begin_end, died, next_event
@@ -35,6 +36,7 @@ from store.postgres import Server
 log = logging.getLogger(__name__)
 
 TELL_AFTER = 10.0  # seconds without the database after which the owner is told
+TELL_LATER = 60.0  # and by a copy that did not lead: the one that did may be gone, too
 CHECK_LOCK_EVERY = 30.0  # seconds
 
 
@@ -70,7 +72,7 @@ class Sharing:
         )
         self._clock = Clock()
         self._owner, self._told = settings.owner_id, False
-        self._unmarked: dict[int, tuple[Delivery, int | None]] = {}  # sent by an earlier leader here, and not marked
+        self._unsure: list[Sent] = []  # sent by an earlier leader here, and perhaps not marked
         host = settings.host
         self._election = Election(
             lambda name: Server(settings.database_url, bot_id=settings.bot_id, name=name),
@@ -86,12 +88,11 @@ class Sharing:
     def run(self) -> int:
         """Stand by, lead, stand by again, until there is a reason to stop; returns the exit code."""
         self._election.worker.start()
-        led = False
         try:
             while True:
-                event = self._stand_by(led=led)
+                event = self._stand_by()
                 if isinstance(event, Chosen):
-                    event, led = self._lead(event.store), True
+                    event = self._lead(event.store)
                 if isinstance(event, End):
                     return event.code
         finally:
@@ -101,12 +102,11 @@ class Sharing:
         self._clock = Clock()  # the time is learnt anew from Telegram's first answer
         return Store(server, now=self._clock)
 
-    def _stand_by(self, *, led: bool) -> object:
-        """Wait to be chosen; the event that ends the wait. led: this copy did a moment ago."""
+    def _stand_by(self) -> object:
+        """Wait to be chosen; the event that ends the wait."""
         standby = Standby(
             self._settings, self._lock, self._election, self._events, owner=self._owner, told=self._told
         )
-        standby.may_tell = led or not self._election.was_there
         if self._web is not None:
             self._web.show(standby.state.view)
         standby.worker.start()
@@ -136,8 +136,7 @@ class Sharing:
             listening.start()
             try:
                 bot = self._load(store, listening, clock=self._clock, copies=lambda: election.copies, web=self._web)
-                bot.outbox.marks.waiting.update(self._unmarked)
-                bot.outbox.marks.failed = bool(self._unmarked)
+                bot.outbox.marks.take_over(self._unsure)
                 bot.owner.told_of_trouble = self._told
                 bot.start()
             except StoreError as error:
@@ -164,7 +163,7 @@ class Sharing:
             log.warning("This copy leads no longer. %s", event.why)
             bot.stop(drain=0.0)
             self._owner, self._told = bot.access.owner_id, bot.owner.told_of_trouble
-            self._unmarked = dict(bot.outbox.marks.waiting)
+            self._unsure = bot.outbox.marks.unsure()
         return event
 
 
@@ -182,7 +181,7 @@ class Standby:
         told: bool,
     ) -> None:
         self.worker = Worker("standby", self.step)
-        self.told, self.may_tell = told, False
+        self.told = told
         self._lock, self._election, self._events, self._owner = lock, election, events, owner
         self._host = settings.host
         self._telegram = Telegram(settings.token, settings.api_url)
@@ -218,7 +217,7 @@ class Standby:
         away, copies = self._election.away_for(), self._election.copies
         if self.told and not away and any(copy.leads for copy in copies):
             words = f"{self._host}: the database can be reached again, and another copy leads."
-        elif not self.told and self.may_tell and away > TELL_AFTER:
+        elif not self.told and away > (TELL_AFTER if self._election.led_last else TELL_LATER):
             words = (
                 f"{self._election.trouble} This is the copy on {self._host}: another one that reaches it takes over."
             )

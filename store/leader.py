@@ -35,6 +35,7 @@ BEAT_EVERY = 2.0  # seconds: how long the leader leaves the server without a que
 LOOK_EVERY = 5.0  # seconds between two looks at who else is there
 LOOK_FOR_SILENT = 1.0  # seconds between two looks whether the leader's connection is silent
 LONGEST_REST = 2.0  # seconds between two tries to connect
+FORMER_FIRST = LONGEST_REST + 0.5  # seconds left to the copy that led: it knows what was sent and not marked
 _NAMES = (
     "SELECT application_name AS name FROM pg_stat_activity WHERE datname = current_database() "
     "AND application_name LIKE ? ORDER BY backend_start"
@@ -83,7 +84,8 @@ class Election:
         self.role = Role.AWAY
         self.trouble = ""  # why the database cannot be reached, for people
         self.away_since: float | None = time.monotonic()
-        self.was_there = False  # the database has been reached before
+        self.led_last = False  # this copy led until it lost the database
+        self._was_there = False  # this copy has stood by or led before
         self.copies: list[Copy] = []  # that share the database, as last seen, this one among them
         self._make, self._open = server, open_store
         self._bot_id, self._host = bot_id, host
@@ -94,6 +96,8 @@ class Election:
         self._rest = TRY_EVERY
         self._tries = 0
         self._looked_at = 0.0
+        self._knows_leader = False  # since it connected
+        self._not_before = 0.0  # it does not try for the lock, by the monotonic clock
 
     def leads(self) -> bool:
         """May this copy act as the leader now? Never waits; any thread."""
@@ -110,7 +114,7 @@ class Election:
         """All that this copy did as the leader has ended, for this reason: it may be chosen again."""
         if self.away_since is None:
             self.away_since = time.monotonic()
-        self.role, self.trouble = Role.AWAY, why
+        self.role, self.trouble, self.led_last = Role.AWAY, why, True
         self.worker.wake()
 
     def watch(self) -> None:
@@ -149,7 +153,7 @@ class Election:
                     self.copies = look(server, self._bot_id)
         except StoreError as error:
             if self.role in (Role.STANDBY, Role.CHOSEN):
-                return self._fails(str(error))
+                return self._cannot(error)
             # Of a leader: `on_lost` was called if its connection is lost.
         return BEAT_EVERY / 2
 
@@ -161,15 +165,26 @@ class Election:
         self._server = server = self._make(copies.called(self._bot_id, self._host, leads=False))
         try:
             server.open_session(limited=True)
-        except StoreAway as error:
-            return self._fails(str(error))
+        except StoreError as error:  # a pooler or a server that is another one now may be so for a moment only
+            return self._fails(str(error)) if self._was_there else self._cannot(error)
+        try:
+            server.refuse_others()
         except StoreError as error:
-            return self._fails(str(error)) if self.was_there else self._refuse(str(error))
+            return self._cannot(error)
+        waits = FORMER_FIRST if self._was_there and not self.led_last else 0.0
+        self._not_before = time.monotonic() + waits
+        self.role, self._tries, self.copies, self._knows_leader = Role.STANDBY, 0, [], False
+        return 0.0
+
+    def _is_there(self) -> None:
+        """The database is of use to this copy."""
         if self.trouble:
             log.info("The database can be reached again after %s", text.duration(self.away_for()))
-        self.role, self.trouble, self.away_since, self.was_there = Role.STANDBY, "", None, True
-        self._rest, self._tries, self.copies = TRY_EVERY, 0, []
-        return 0.0
+        self.trouble, self.away_since, self._was_there, self._rest = "", None, True, TRY_EVERY
+
+    def _cannot(self, error: StoreError) -> float:
+        heals = isinstance(error, StoreAway)
+        return self._fails(str(error)) if heals else self._refuse(str(error))
 
     def _fails(self, why: str) -> float:
         if self.away_since is None:
@@ -188,18 +203,16 @@ class Election:
         return LONGEST_REST
 
     def _try(self, server: Server) -> float:
-        if _takes_lock(server, self._bot_id):
+        if time.monotonic() >= self._not_before and _takes_lock(server, self._bot_id):
             return self._begin(server)
         if self._tries % round(LOOK_EVERY / TRY_EVERY) == 0:
-            try:
-                server.refuse_others()
-            except StoreAway:
-                raise
-            except StoreError as error:
-                return self._refuse(str(error))
+            server.refuse_others()
             self.copies = look(server, self._bot_id)
+            self._is_there()
+            self.led_last = False
             leader = next((copy for copy in self.copies if copy.leads), None)
-            if self._tries == 0 and leader is not None:
+            if leader is not None and not self._knows_leader:
+                self._knows_leader = True
                 log.info("Standing by: the copy on %s (pid %d) leads", leader.host, leader.pid)
         self._tries += 1
         if self._tries % round(LOOK_FOR_SILENT / TRY_EVERY) == 0:
@@ -211,12 +224,8 @@ class Election:
         self.role = Role.CHOSEN
         name = copies.called(self._bot_id, self._host, leads=True)
         _ask(server, "SELECT set_config('application_name', ?, false)", name)
-        try:
-            self._store = self._open(server)
-        except StoreAway:
-            raise
-        except StoreError as error:
-            return self._refuse(str(error))
+        self._store = self._open(server)
+        self._is_there()
         server.on_lost = self._lose
         self._chosen(self._store)
         return BEAT_EVERY / 2
@@ -264,4 +273,4 @@ def _ask(server: Server, sql: str, *values: Any) -> list[Row]:
     try:
         return list(server.execute(sql, values).fetchall())
     except server.errors as error:
-        raise StoreError(server.explain(error) or str(error)) from None
+        raise StoreAway(server.explain(error) or str(error)) from None

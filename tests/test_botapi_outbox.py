@@ -620,20 +620,43 @@ def test_a_sent_message_that_cannot_be_marked_is_not_sent_again(
     assert store.pending() == []
 
 
-def test_what_an_earlier_outbox_sent_and_could_not_mark_is_not_sent_again_by_the_next(
-    store: Store, telegram: FakeTelegram, make: Make, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("mark", ["not written", "forgotten by a server that crashed"])
+def test_what_an_earlier_outbox_sent_and_the_store_has_not_marked_is_not_sent_again_by_the_next(
+    store: Store, telegram: FakeTelegram, make: Make, monkeypatch: pytest.MonkeyPatch, mark: str
 ) -> None:
     clock = Time()
     earlier, later = make(monotonic=clock), make(monotonic=clock)
     put(store, "once")
     with monkeypatch.context() as patch:
-        patch.setattr(store, "settle_all", _disk_full)
+        if mark == "not written":
+            patch.setattr(store, "settle_all", _disk_full)
         earlier.step()
-    later.marks.waiting.update(earlier.marks.waiting)
-    later.marks.failed = True
+    if mark != "not written":
+        assert store.pending() == []
+        _forget(store)
+    later.marks.take_over(earlier.marks.unsure())
     drive(later, clock, 30, telegram)
     assert telegram.texts() == ["once"]
     assert store.pending() == []
+
+
+def test_a_message_with_the_number_of_one_that_a_crashed_server_has_forgotten_is_sent(
+    store: Store, telegram: FakeTelegram, make: Make
+) -> None:
+    clock = Time()
+    earlier, later = make(monotonic=clock), make(monotonic=clock)
+    put(store, "before")
+    earlier.step()
+    _forget(store)
+    store._db.change("UPDATE deliveries SET created_at = created_at + 1, payload = ?", ('{"text": "after"}',))
+    later.marks.take_over(earlier.marks.unsure())
+    drive(later, clock, 30, telegram)
+    assert telegram.texts() == ["before", "after"]
+
+
+def _forget(store: Store) -> None:
+    """As a server that crashed: the last transactions have not been."""
+    store._db.change("UPDATE deliveries SET state = 'pending', settled_at = NULL, message_id = NULL")
 
 
 def test_while_the_store_cannot_be_written_nothing_more_is_sent(

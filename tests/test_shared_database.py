@@ -341,6 +341,40 @@ def test_while_the_database_is_away_commands_wait_and_the_owner_is_told_once_and
     assert bot.output.count("cannot be reached") == 1
 
 
+def test_after_an_outage_of_the_database_the_copy_that_led_leads_again_and_it_alone_tells_the_owner(
+    machine: Machine, chat: SimBot, sim: Simulator, talk: Talk, relay: Relay
+) -> None:
+    """It knows what it sent last, which a server that crashed does not."""
+    one = machine("one", relay=relay, before=QUICKLY)
+    one.wait_output(POLLING)
+    two = machine("two", relay=relay, before=f"{QUICKLY}; from store import leader; leader.LONGEST_REST = 0.25")
+    two.wait_output(WAITS)
+    relay.refuse()
+    two.wait_output("cannot be reached")
+    chat.wait_text("This is the copy on one", chat_id=OWNER)
+    relay.restore()
+    one.wait_output(LEADS, times=2)
+    two.wait_output(WAITS, times=2)
+    talk.heard()
+    assert LEADS not in two.output
+    assert not [words for words in chat.texts(OWNER) if "the copy on two" in words]
+
+
+def test_a_copy_that_stood_by_tells_the_owner_when_the_leader_is_gone_too_and_leads_when_the_database_is_back(
+    machine: Machine, chat: SimBot, talk: Talk, relay: Relay
+) -> None:
+    one = machine("one")
+    one.wait_output(POLLING)
+    two = machine("two", relay=relay, before=f"{QUICKLY}; shared.TELL_LATER = 0.5")
+    two.wait_output(WAITS)
+    relay.refuse()
+    one.kill()
+    chat.wait_text("This is the copy on two", chat_id=OWNER)
+    relay.restore()
+    two.wait_output(POLLING)
+    talk.heard()
+
+
 BROKEN = {
     "the disk is full": "53100",
     "a deadlock": "40P01",
