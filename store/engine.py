@@ -19,6 +19,10 @@ class StoreAway(StoreError):
     """The database cannot be used now, and may be without a change of anything here."""
 
 
+class StoreRefuses(StoreError):
+    """The server refuses what it could allow: a right, a password. Who has used the database waits for that."""
+
+
 class Row(Protocol):
     """One row of a query: its values by column name, by number, or one after the other."""
 

@@ -24,7 +24,7 @@ from base.worker import Worker
 from botapi.storage import StoreError
 from store import Store, copies
 from store.copies import Copy
-from store.engine import Row, StoreAway
+from store.engine import Row, StoreAway, StoreRefuses
 from store.postgres import Server
 from store.session import LEASE, SILENT
 
@@ -183,7 +183,7 @@ class Election:
         self.trouble, self.away_since, self._was_there, self._rest = "", None, True, TRY_EVERY
 
     def _cannot(self, error: StoreError) -> float:
-        heals = isinstance(error, StoreAway)
+        heals = isinstance(error, StoreAway) or (self._was_there and isinstance(error, StoreRefuses))
         return self._fails(str(error)) if heals else self._refuse(str(error))
 
     def _fails(self, why: str) -> float:

@@ -25,7 +25,7 @@ from base.secrets import redact
 from base.stopwatch import Stopwatch
 from botapi.storage import StoreError
 from store import dialect, schema, server_errors, server_tables, session
-from store.engine import StoreAway, Values
+from store.engine import StoreAway, StoreRefuses, Values
 from store.readers import Readers
 from store.server_rows import Row, rows_by_name
 
@@ -318,7 +318,7 @@ class Server:
         happened, remedy = self.words(error)
         if found.away:
             return StoreAway(f"{happened}. {remedy}{AGAIN}")
-        return StoreError(f"{happened}. Nothing was changed. {remedy}, then start the bot again.")
+        return StoreRefuses(f"{happened}. Nothing was changed. {remedy}, then start the bot again.")
 
     def words(self, error: psycopg.Error) -> tuple[str, str]:
         """What happened, and what to do."""

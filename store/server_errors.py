@@ -26,7 +26,7 @@ class Meaning:
     away: bool = False
 
 
-_FULL = Meaning("The disk of the database server {server} is full", "Free some space there")
+_FULL = Meaning("The disk of the database server {server} is full", "Free some space there", away=True)
 _BUSY = Meaning("The database server {server} accepts no more connections", "Close what else is connected", away=True)
 _MEMORY = Meaning("The database server {server} has no memory left", "Give it more memory", away=True)
 _READ_ONLY = Meaning(

@@ -9,8 +9,11 @@ from botapi.storage import StoreError
 from store import schema
 
 _ABOUT = {"application", "version", "bot_id"}
-_ABOUT_PLACE = "information_schema.columns WHERE table_schema = current_schema() AND table_name = 'about'"
-_ABOUT_COLUMNS = f"SELECT column_name FROM {_ABOUT_PLACE}"
+# Not from information_schema, which hides what the user has no right to.
+_ABOUT_COLUMNS = (
+    "SELECT attname FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid WHERE relname = 'about' "
+    "AND relnamespace = current_schema()::regnamespace AND attnum > 0 AND NOT attisdropped"
+)
 # Without those of extensions, which a new database may have.
 _OUR_TABLES = (
     "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = current_schema()::regnamespace "

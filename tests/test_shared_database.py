@@ -375,6 +375,28 @@ def test_a_copy_that_stood_by_tells_the_owner_when_the_leader_is_gone_too_and_le
     talk.heard()
 
 
+def test_a_copy_that_stands_by_waits_while_the_server_takes_a_right_from_it(machine: Machine, url: str) -> None:
+    role = f"cryptosat_test_{os.getpid()}"
+    serverkit.execute(url, f"CREATE ROLE {role} LOGIN", f"ALTER SCHEMA public OWNER TO {role}")
+    try:
+        as_role = url.replace("//postgres@", f"//{role}@")
+        one = machine("one", DATABASE_URL=as_role)
+        one.wait_output(POLLING)
+        two = machine("two", DATABASE_URL=as_role, before="from store import leader; leader.LOOK_EVERY = 0.25")
+        two.wait_output(WAITS)
+        serverkit.execute(url, "ALTER TABLE about OWNER TO postgres")
+        two.wait_output("may not do that in the database")
+        serverkit.execute(url, f"ALTER TABLE about OWNER TO {role}")
+        two.wait_output("The database can be reached again")
+        one.kill()
+        two.wait_output(POLLING)
+        assert two.output.count("may not do that in the database") == 1
+        two.kill()
+    finally:
+        serverkit.empty(url, anew=True)
+        serverkit.execute(url, f"DROP OWNED BY {role} CASCADE", f"DROP ROLE {role}")
+
+
 BROKEN = {
     "the disk is full": "53100",
     "a deadlock": "40P01",
