@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from base import coins
-from store.database import Database
+from store.database import Database, Part
 from store.engine import Row
 from store.readable import settings_of
 from store.rows import Chat, StaleCommands, User
@@ -22,12 +22,7 @@ _STORED = ("settings", *_COLUMNS)
 FIRST = (-math.inf, 0)  # before every chat, by when it began and its id
 
 
-class Chats:
-    """See `store` for units, threads and errors."""
-
-    def __init__(self, db: Database) -> None:
-        self._db = db
-
+class Chats(Part):
     def get(self, chat_id: int) -> Chat | None:
         """The chat, None when it never used /start."""
         row = self._db.row("SELECT * FROM chats WHERE chat_id = ?", (chat_id,))

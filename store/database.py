@@ -229,3 +229,10 @@ def _upsert(table: str, key: tuple[str, ...], columns: tuple[str, ...], differs:
         f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))}) "
         f"ON CONFLICT ({', '.join(key)}) DO UPDATE SET {changes} WHERE {news}"
     )
+
+
+class Part:
+    """A part of `Store`, which says what its units, threads and errors are."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from botapi.storage import ALERTS
 from store.chats import FIRST
-from store.database import Database
+from store.database import Part
 
 
 class Unfinished(NamedTuple):
@@ -22,11 +22,8 @@ class Unfinished(NamedTuple):
     last: tuple[float, int]
 
 
-class FanOut:
-    """See `store` for units, threads and errors. Chats and messages are named by their ids."""
-
-    def __init__(self, db: Database) -> None:
-        self._db = db
+class FanOut(Part):
+    """Chats and messages are named by their ids."""
 
     def enqueue(
         self, chats: Collection[int], payload: Mapping[str, Any], *, now: float, bundle: str | None = None

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from store.database import Database
+from store.database import Part
 from store.readable import alerts_of
 from store.rows import HistoryEntry
 
 
-class History:
-    """See `store` for units, threads and errors."""
-
-    def __init__(self, db: Database) -> None:
-        self._db = db
-
+class History(Part):
     def newest(self, chat_id: int, *, limit: int) -> list[HistoryEntry]:
         """The newest alerts for a chat, newest first, whatever became of them."""
         # The newest of both kinds first, by an index: to sort a month of a busy chat would take a tenth of a second.

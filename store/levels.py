@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from store.database import Database
+from store.database import Part
 from store.engine import Row
 from store.rows import Level
 
@@ -35,12 +35,7 @@ _SPANS = (
 )
 
 
-class Levels:
-    """See `store` for units, threads and errors."""
-
-    def __init__(self, db: Database) -> None:
-        self._db = db
-
+class Levels(Part):
     def add(self, level: Level) -> int:
         """Keep a new level, in place of the chat's own of the same price or move. Returns its number."""
         with self._db.transaction():

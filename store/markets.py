@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import astuple
 from typing import TypeVar
 
-from store.database import Database
+from store.database import Database, Part
 from store.readable import UNREADABLE, number_of
 from store.rows import Cursor, Gap, TrackedPosition, WalletSnapshot, WatchedWallet
 from venues.perpetuals import Interest, Liquidation, Position, Rate
@@ -40,11 +40,9 @@ INTEREST_EVERY, INTEREST_KEPT = 290.0, 90000.0  # seconds between two notes of o
 LIQUIDATIONS_KEPT = 2 * 86400.0  # seconds; venues show them again for a day
 
 
-class Markets:
-    """See `store` for units, threads and errors."""
-
+class Markets(Part):
     def __init__(self, db: Database, *, now: Callable[[], float]) -> None:
-        self._db = db
+        super().__init__(db)
         self._now = now
 
     def prune(self, *, now: float) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 from botapi.storage import ALERTS, ANSWERS, TOASTS, Delivery
 from store import database
 from store.chats import chat_of
-from store.database import Database
+from store.database import Part
 from store.readable import UNREADABLE, alerts_of
 from store.rows import Alert, Chat, HistoryEntry
 
@@ -28,12 +28,7 @@ _ENQUEUE = (
 HELD_BACK = "why IN ('quiet', 'cap')"  # held alerts still to be sent. Written out: an index of just these serves it
 
 
-class Messages:
-    """See `store` for units, threads and errors."""
-
-    def __init__(self, db: Database) -> None:
-        self._db = db
-
+class Messages(Part):
     # Deliveries
 
     def enqueue(

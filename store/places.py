@@ -5,19 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import fields
 
-from store.database import Database
+from store.database import Part
 from store.readable import UNREADABLE, alert_of
 from store.rows import Alert, Place
 
 _COLUMNS = tuple(field.name for field in fields(Place))[1:]
 
 
-class Places:
-    """See `store` for units, threads and errors."""
-
-    def __init__(self, db: Database) -> None:
-        self._db = db
-
+class Places(Part):
     def add(self, place: Place) -> int:
         """Keep a new place. Returns its number."""
         return self._db.add("places", place)

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from store.database import Database
+from store.database import Part
 from store.rows import Scheduled
 
 DIGEST = "digest"  # the command whose answer also brings what was held back
 
 
-class Schedules:
-    """See `store` for units, threads and errors."""
-
-    def __init__(self, db: Database) -> None:
-        self._db = db
-
+class Schedules(Part):
     def add(self, scheduled: Scheduled) -> int:
         """Keep a new one. Returns its number."""
         return self._db.add("schedules", scheduled)
