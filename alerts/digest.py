@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from alerts import held_back, wording
@@ -19,26 +20,19 @@ DAY = 86400.0
 KEPT = 30 * DAY  # seconds: older alerts are deleted (store)
 
 
+@dataclass(frozen=True, kw_only=True)
 class Digests:
     """Writes digests. default_min: US dollars from which an order of a coin is a whale."""
 
-    def __init__(
-        self,
-        store: Store,
-        *,
-        symbols: Sequence[str],
-        default_min: Callable[[str], float],
-        now: Callable[[], float],
-    ) -> None:
-        self._store = store
-        self._symbols = symbols
-        self._default_min = default_min
-        self._now = now
+    store: Store
+    symbols: Sequence[str]
+    default_min: Callable[[str], float]
+    now: Callable[[], float]
 
     def take(self, chat: Chat, *, since: float, now: float) -> str:
         """The digest, and under it what was held back, which is held no longer: in the transaction that sends it."""
         digest = self.compose(chat, since=max(since, now - KEPT), until=now)
-        held = held_back.take(self._store, chat, now=now, in_digest=True)
+        held = held_back.take(self.store, chat, now=now, in_digest=True)
         return f"{digest}\n\n{held}" if held else digest
 
     def compose(self, chat: Chat, *, since: float, until: float) -> str:
@@ -66,8 +60,8 @@ class Digests:
             return []
         orders = [
             alert
-            for alert in self._store.messages.alerts_between(since, until)
-            if alert.monitor == "whales" and wants(chat, alert, default_min=self._default_min(alert.symbol))
+            for alert in self.store.messages.alerts_between(since, until)
+            if alert.monitor == "whales" and wants(chat, alert, default_min=self.default_min(alert.symbol))
         ]
         if not orders:
             return ["No whale orders."]
@@ -79,8 +73,8 @@ class Digests:
 
     def _flows(self, chat: Chat, since: float) -> list[str]:
         rows = []
-        for symbol in self._symbols:
-            seen = self._store.markets.bars(symbol, since=since) if chat.follows(symbol) else []
+        for symbol in self.symbols:
+            seen = self.store.markets.bars(symbol, since=since) if chat.follows(symbol) else []
             if not seen:
                 continue
             bought, sold = sum(bar.buy_usd for bar in seen), sum(bar.sell_usd for bar in seen)
@@ -90,15 +84,15 @@ class Digests:
         return _top("<b>Net taker flow</b> (all trades, USD)", [line for _, line in sorted(rows, reverse=True)])
 
     def _liquidations(self, chat: Chat, since: float) -> list[str]:
-        since = max(since, self._now() - LIQUIDATIONS_KEPT)
-        seen = [event for event in self._store.markets.liquidations(since=since) if chat.follows(event.symbol)]
+        since = max(since, self.now() - LIQUIDATIONS_KEPT)
+        seen = [event for event in self.store.markets.liquidations(since=since) if chat.follows(event.symbol)]
         if chat.levels.get("liquidations") == "off":
             return []
         venues = " and ".join(sorted({event.venue for event in seen}))
         return _top(f"<b>Liquidations</b> (USD, {text.escape(venues)})", wording.sums(seen))
 
     def _funding(self, chat: Chat) -> list[str]:
-        followed = [rate for rate in self._store.markets.rates() if chat.follows(rate.symbol)]
+        followed = [rate for rate in self.store.markets.rates() if chat.follows(rate.symbol)]
         if not followed or chat.levels.get("funding") == "off":
             return []
         followed.sort(key=lambda rate: rate.eight_hours)
@@ -112,7 +106,7 @@ class Digests:
         if chat.levels.get("oi") == "off":
             return []
         seconds, coins = min(seconds, DAY), dict[str, dict[str, list[Interest]]]()
-        for one in self._store.markets.interest(since=self._now() - seconds - 2 * INTEREST_NEAR):
+        for one in self.store.markets.interest(since=self.now() - seconds - 2 * INTEREST_NEAR):
             if chat.follows(one.symbol):
                 coins.setdefault(one.symbol, {}).setdefault(one.venue, []).append(one)
         grown = {coin: growth(venues.values(), seconds) for coin, venues in coins.items()}
@@ -123,7 +117,7 @@ class Digests:
         return [f"<b>Open interest</b>, most changed in {took}: {text.escape(', '.join(named))}"] if named else []
 
     def _gaps(self, chat: Chat, since: float, clock: Callable[[float], str]) -> list[str]:
-        gaps = [gap for gap in self._store.markets.gaps(since=since) if chat.follows(gap.symbol)]
+        gaps = [gap for gap in self.store.markets.gaps(since=since) if chat.follows(gap.symbol)]
         lines = []
         for venue in dict.fromkeys(gap.venue for gap in gaps):
             mine = [gap for gap in gaps if gap.venue == venue]
@@ -132,7 +126,7 @@ class Digests:
             missed = sum(gap.missed or 0 for gap in mine)
             number = f", {text.count(missed, 'trade')}" if missed else ""
             lines.append(f"{text.escape(venue)}: {clock(start)} to {clock(end)}, {text.escape(coins)}{number}")
-        began = self._store.markets.trades_from()
+        began = self.store.markets.trades_from()
         if began is None:
             lines.append("No data yet: the bot has just started.")
         elif began > since + BAR_SECONDS:

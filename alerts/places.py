@@ -124,19 +124,8 @@ class Places:
                 self._tell(place, "took the test alert." + (" It is on again." if place.state == "off" else ""))
             elif place.told:
                 self._tell(place, "works again.")
-            self._store.places.put(
-                replace(
-                    place,
-                    state="on",
-                    problem="",
-                    failing_since=0.0,
-                    tries=0,
-                    next_at=0.0,
-                    told=0,
-                    sent=place.sent + 1,
-                    sent_at=self._now(),
-                )
-            )
+            fresh = Place(id=place.id, chat_id=place.chat_id, url=place.url, secret=place.secret)
+            self._store.places.put(replace(fresh, sent=place.sent + 1, sent_at=self._now()))
         self._told()
 
     def _failed(self, number: int, outgoing: int, error: NotTaken, *, test: bool) -> None:

@@ -91,7 +91,7 @@ def digests(context: Context, chat: Chat) -> list[Scheduled]:
 def composer(context: Context) -> Digests:
     """What writes digests."""
     least = partial(context.default_min, "whales")
-    return Digests(context.store, symbols=context.symbols, default_min=least, now=context.now)
+    return Digests(store=context.store, symbols=context.symbols, default_min=least, now=context.now)
 
 
 def replan(context: Context, chat: Chat) -> None:

@@ -60,7 +60,7 @@ def test_an_alert_of_wrong_values_is_left_out_of_everything_and_logged_once(
     for key in ("good", "bad"):
         publish(store, whale(key), now=NOW, default_min=1e6)
     store._db.write("UPDATE alerts SET body = ? WHERE key = 'bad'", (body,))
-    digests = Digests(store, symbols=("BTC",), default_min=lambda symbol: 1e6, now=lambda: NOW + 60)
+    digests = Digests(store=store, symbols=("BTC",), default_min=lambda symbol: 1e6, now=lambda: NOW + 60)
     assert "1 whale order" in digests.compose(chat, since=NOW - DAY, until=NOW + 60)
     delivery = store.delivery(store.pending()[0][0])
     assert delivery is not None
