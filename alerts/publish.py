@@ -59,12 +59,7 @@ def _one(store: Store, chat_id: int, *, asked: bool) -> Chat | None:
 
 
 def announce(
-    store: Store,
-    line: Callable[[tzinfo], str],
-    *,
-    now: float,
-    symbol: str | None = None,
-    monitor: str = "whales",
+    store: Store, line: Callable[[tzinfo], str], *, now: float, symbol: str | None = None, monitor: str = "whales"
 ) -> None:
     """Send one plain line, worded for a zone, to every chat with alerts of the monitor (and the coin, if named).
 

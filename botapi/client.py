@@ -190,14 +190,7 @@ class Telegram:
         answer = self._send(method, url, params=params, files=files, timeout=self._ask_timeout)
         return SimpleNamespace(json=answer.json, text="")  # what telebot reads: the text only for its log
 
-    def _call(
-        self,
-        method: str,
-        params: dict[str, Any] | None = None,
-        *,
-        timeout: float,
-        **how: Any,
-    ) -> Any:
+    def _call(self, method: str, params: dict[str, Any] | None = None, *, timeout: float, **how: Any) -> Any:
         url = f"{self._api_url}/bot{self.token}/{method}"
         return self._send("post", url, params=params, timeout=timeout, **how).json()["result"]
 

@@ -273,8 +273,7 @@ class Poller:
         if rest is not None:
             return rest
         self._events.end(
-            exit_codes.TOKEN_REFUSED,
-            f"{error.says}. {error.remedy} ({bot_command('setup')}) and start again.",
+            exit_codes.TOKEN_REFUSED, f"{error.says}. {error.remedy} ({bot_command('setup')}) and start again."
         )
         return 3600.0
 

@@ -73,9 +73,7 @@ class PollingReport:
     def of_json(cls, told: Mapping[str, Any]) -> PollingReport:
         """What `as_json` made. Raises KeyError or ValueError for what another version wrote."""
         return cls(
-            state=PollingState(told["state"]),
-            last_good_at=told["last_good_at"],
-            failing_since=told["failing_since"],
+            state=PollingState(told["state"]), last_good_at=told["last_good_at"], failing_since=told["failing_since"]
         )
 
     def described(self, *, now: float, zone: tzinfo = UTC) -> str:

@@ -10,6 +10,7 @@ from alerts.export import MOST_ALERTS, MOST_CANDLES
 from base import text, typed
 from base.typed import Unreadable
 from botapi.updates import Update
+from commands import keyboard
 from commands.context import Context, Reply, Run, Usage
 from commands.markets import BUSY, files_wait
 from commands.settings import NO_MINIMUM, SIDES, described, level_of, side_of
@@ -21,7 +22,7 @@ SHORTEST, LONGEST = 3600.0, 30 * 86400.0  # seconds; alerts and candles are kept
 PART = 3500  # characters of one message with settings
 IMPORT = "/settings import"
 # The commands that a text to import may have.
-MAY = ("watch", "unwatch", "level", "threshold", "side", "quiet", "timezone", "cap", "digest", "schedule", "wallet")
+MAY = (*keyboard.MAY, "schedule", "wallet")
 
 
 def export(context: Context, update: Update, arguments: list[str]) -> list[Reply]:

@@ -60,13 +60,7 @@ def detect(pid: int | None = None) -> Supervisor | None:
 
 
 def decide(
-    pid: int,
-    *,
-    environ: Mapping[str, str],
-    ancestors: Sequence[Process],
-    cgroup: str,
-    terminal: str,
-    container: str,
+    pid: int, *, environ: Mapping[str, str], ancestors: Sequence[Process], cgroup: str, terminal: str, container: str
 ) -> Supervisor | None:
     """What runs a process of which this is known.
 

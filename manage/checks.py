@@ -34,10 +34,7 @@ ROOT = Path(__file__).resolve().parent.parent
 WINDOWS = sys.platform == "win32"
 
 # A package the bot runs without, and what it is for.
-OPTIONAL = {
-    "prometheus_client": "/metrics of HEALTH_PORT",
-    "matplotlib": "/chart",
-}
+OPTIONAL = {"prometheus_client": "/metrics of HEALTH_PORT", "matplotlib": "/chart"}
 LOW_DISK, NO_DISK = 200e6, 20e6  # bytes free
 MUCH_MEMORY = 400e6  # bytes; the bot needs about 40 MB
 _SYNCED = ("onedrive", "dropbox", "google drive", "icloud", "nextcloud")

@@ -165,11 +165,7 @@ class Bot:
         )
         self.scheduler = Scheduler(self.jobs.table(), on_death=self._died, may_decide=self.clock.may_decide)
         self.watchdog = Watchdog(
-            self._workers,
-            limit=patience,
-            on_stuck=self._crash,
-            give_up=self.scheduler.give_up,
-            on_death=self._died,
+            self._workers, limit=patience, on_stuck=self._crash, give_up=self.scheduler.give_up, on_death=self._died
         )
         if settings.health_port and self.web is None:
             from service.web import HealthServer  # and http.server: off by default

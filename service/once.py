@@ -130,14 +130,7 @@ def _refusal(telegram: Telegram, pause: Pause) -> TokenRefused | None:
     return None
 
 
-def beside(
-    store: Store,
-    folder: Path,
-    *,
-    since: float,
-    patience: float,
-    pause: Pause,
-) -> int:
+def beside(store: Store, folder: Path, *, since: float, patience: float, pause: Pause) -> int:
     """Wait until the running bot has finished a round that began after `since` and sent its alerts.
 
     since: by the computer's clock, as the bot notes its rounds. folder: where that bot writes its status.

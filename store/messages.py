@@ -204,8 +204,7 @@ class Messages(Part):
     def counts(self, *, since: float) -> dict[str, int]:
         """How many messages are `pending`, and were `sent` and `buried` since then."""
         rows = self._db.rows(
-            "SELECT state, count(*) AS n FROM deliveries WHERE settled_at > ? GROUP BY state",
-            (since,),
+            "SELECT state, count(*) AS n FROM deliveries WHERE settled_at > ? GROUP BY state", (since,)
         )
         return {"sent": 0, "buried": 0} | {row["state"]: row["n"] for row in rows} | {"pending": self.pending_count()}
 

@@ -54,9 +54,7 @@ _NO_SCHEMA = Meaning(
 _STARTING = Meaning("The database server {server} is starting or stopping", "Wait until it is ready", away=True)
 _HOST = Meaning("There is no computer {host} ({error})", "Correct the host in DATABASE_URL")
 _LOST = Meaning(
-    "The database server {server} cannot be reached ({error})",
-    "Check that it runs, and the network to it",
-    away=True,
+    "The database server {server} cannot be reached ({error})", "Check that it runs, and the network to it", away=True
 )
 _IN_THE_WAY = Meaning(
     "Another session of the database {name} on {server} is in the way ({error})",
