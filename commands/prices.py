@@ -65,9 +65,7 @@ def top(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
 
 def _bars(context: Context, symbols: Iterable[str], seconds: float) -> list[Bar]:
     """One bar of that time for each coin that was traded in it."""
-    since = context.now() - seconds
-    found = (context.store.markets.one_bar(symbol, since=since) for symbol in symbols)
-    return [bar for bar in found if bar is not None]
+    return context.store.markets.one_bar_each(symbols, since=context.now() - seconds)
 
 
 def _change(bar: Bar) -> float:

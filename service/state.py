@@ -237,9 +237,9 @@ class State:
         first = int(now // 3600 - 23) * 3600
         counts = self._store.messages.alerts_by_hour(since=first)
         self._hours = [[at, counts.get(at, 0)] for at in range(first, first + 86400, 3600)]
-        bars = [self._store.markets.one_bar(coin, since=now - 86400) for coin in self._coins]
         self._prices = [
-            [bar.symbol, text.price(bar.close), text.percent(bar.close / bar.open - 1)] for bar in bars if bar
+            [bar.symbol, text.price(bar.close), text.percent(bar.close / bar.open - 1)]
+            for bar in self._store.markets.one_bar_each(self._coins, since=now - 86400)
         ]
         found = [alert for kind in SHOWN for alert in self._store.messages.alerts(kind, limit=LATEST)]
         self._latest_alerts = [

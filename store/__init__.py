@@ -162,7 +162,7 @@ class Store:
             "alerts", "key", f"at < ? AND key NOT IN (SELECT alert_key FROM held WHERE {HELD_BACK})", (older,)
         )
         self._db.prune("held", "chat_id, alert_key", f"at < ? AND NOT {HELD_BACK}", (older,))
-        self._db.prune("bars", "symbol, at", "at < ?", (older - DAY,))  # a chart of 30 days begins within a bar
+        self._db.prune("bars", "at, symbol", "at < ?", (older - DAY,))  # a chart of 30 days begins within a bar
         silent = "state = 'stranger' AND at < ? AND answered_at < ? AND asked_at < ?"
         self._db.prune("users", "user_id", silent, (older, older, older))
         self._db.prune("levels", "id", f"NOT {WAITS} AND since_ms < ? AND expires < ?", (now, older * 1000, older))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import astuple
+from dataclasses import astuple, fields
 from typing import TypeVar
 
 from store.database import Database, Part
@@ -34,7 +34,17 @@ _SET_CURSOR = (
     "text = excluded.text, at = excluded.at "
     "WHERE cursors.text <> excluded.text OR abs(excluded.at - cursors.at) >= ?"
 )
-_FILL_BAR = "INSERT INTO bars VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+_BAR = ", ".join(field.name for field in fields(Bar))
+_INSERT_BAR = f"INSERT INTO bars ({_BAR}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+# Bars are kept by their time, because those of now change together; so a coin's are found among all of that time.
+_AS_ONE = (
+    "SELECT whole.symbol, whole.first, opened.open, whole.high, whole.low, closed.close, whole.bought, whole.sold "
+    "FROM (SELECT symbol, min(at) AS first, max(at) AS last, max(high) AS high, min(low) AS low, "
+    "sum(buy_usd) AS bought, sum(sell_usd) AS sold FROM bars WHERE at >= ? AND symbol = coalesce(?, symbol) "
+    "GROUP BY symbol) AS whole "
+    "JOIN bars AS opened ON opened.at = whole.first AND opened.symbol = whole.symbol "
+    "JOIN bars AS closed ON closed.at = whole.last AND closed.symbol = whole.symbol"
+)
 FLAWED_KEPT = 30 * 86400  # seconds
 INTEREST_EVERY, INTEREST_KEPT = 290.0, 90000.0  # seconds between two notes of open interest, and for which they stay
 LIQUIDATIONS_KEPT = 2 * 86400.0  # seconds; venues show them again for a day
@@ -103,7 +113,7 @@ class Markets(Part):
         with self._db.transaction():
             for bar in bars:
                 self._db.write(
-                    "INSERT INTO bars VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (symbol, at) DO UPDATE SET "
+                    f"{_INSERT_BAR} ON CONFLICT (at, symbol) DO UPDATE SET "
                     "high = CASE WHEN excluded.high > bars.high THEN excluded.high ELSE bars.high END, "
                     "low = CASE WHEN excluded.low < bars.low THEN excluded.low ELSE bars.low END, "
                     "close = excluded.close, "
@@ -136,7 +146,7 @@ class Markets(Part):
                 if bar.at in flawed[bar.symbol]:
                     flawed[bar.symbol].remove(bar.at)
                     self._db.write("DELETE FROM bars WHERE symbol = ? AND at = ?", (bar.symbol, bar.at))
-                self._db.write(_FILL_BAR, tuple(astuple(bar)))
+                self._db.write(f"{_INSERT_BAR} ON CONFLICT DO NOTHING", tuple(astuple(bar)))
             self._set_flawed(flawed)
 
     def _flawed(self, symbols: Collection[str]) -> dict[str, set[int]]:
@@ -162,20 +172,18 @@ class Markets(Part):
 
     def bars(self, symbol: str, *, since: float) -> list[Bar]:
         """A coin's bars that began since then, oldest first."""
-        rows = self._db.rows("SELECT * FROM bars WHERE symbol = ? AND at >= ? ORDER BY at", (symbol, since))
+        rows = self._db.rows(f"SELECT {_BAR} FROM bars WHERE symbol = ? AND at >= ? ORDER BY at", (symbol, since))
         return [Bar(*row) for row in rows]
 
     def one_bar(self, symbol: str, *, since: float) -> Bar | None:
         """A coin's bars that began since then as one bar of all that time; None when there is none."""
-        row = self._db.row(
-            "SELECT opened.symbol, opened.at, opened.open, whole.high, whole.low, closed.close, bought, sold FROM "
-            "(SELECT min(at) AS first, max(at) AS last, max(high) AS high, min(low) AS low, sum(buy_usd) AS bought, "
-            "sum(sell_usd) AS sold FROM bars WHERE symbol = ? AND at >= ?) AS whole "
-            "JOIN bars AS opened ON opened.symbol = ? AND opened.at = whole.first "
-            "JOIN bars AS closed ON closed.symbol = ? AND closed.at = whole.last",
-            (symbol, since, symbol, symbol),
-        )
+        row = self._db.row(_AS_ONE, (since, symbol))
         return None if row is None else Bar(*row)
+
+    def one_bar_each(self, symbols: Iterable[str], *, since: float) -> list[Bar]:
+        """`one_bar` of these coins, without those that have none."""
+        found = {row["symbol"]: row for row in self._db.rows(_AS_ONE, (since, None))}
+        return [Bar(*found[symbol]) for symbol in symbols if symbol in found]
 
     # Liquidations
 

@@ -111,6 +111,19 @@ def _fan_out(db: Connection) -> None:
     db.execute("CREATE INDEX chats_in_turn ON chats (since, chat_id) WHERE subscribed = 1")
 
 
+def _bars_by_time(db: Connection) -> None:
+    # The newest bars of all coins are in one page of the disk: they change together, every few seconds.
+    columns = "at, symbol, open, high, low, close, buy_usd, sell_usd"
+    db.execute("ALTER TABLE bars RENAME TO bars_by_coin")
+    db.execute(
+        "CREATE TABLE bars (at INTEGER NOT NULL, symbol TEXT NOT NULL, open REAL NOT NULL, high REAL NOT NULL, "
+        "low REAL NOT NULL, close REAL NOT NULL, buy_usd REAL NOT NULL, sell_usd REAL NOT NULL, "
+        "PRIMARY KEY (at, symbol)) WITHOUT ROWID"
+    )
+    db.execute(f"INSERT INTO bars ({columns}) SELECT {columns} FROM bars_by_coin ORDER BY at, symbol")
+    db.execute("DROP TABLE bars_by_coin")
+
+
 # The first of them turns FIRST_VERSION into the next version, and so on. Once released, a migration is never changed,
 # and it never calls code of ours that may change: what it writes stays what it was.
 MIGRATIONS: tuple[Migration, ...] = (
@@ -122,6 +135,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     _moves,
     _places,
     _fan_out,
+    _bars_by_time,
 )
 NEWEST = FIRST_VERSION + len(MIGRATIONS)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from conftest import NewStore
-from storekit import DAY, NOW, written
+from storekit import DAY, NOW, file_only, path_of, raw, written
 
 from store import Store
 from store.rows import Chat, Cursor, Gap, TrackedPosition, WalletSnapshot, WatchedWallet
@@ -81,6 +81,27 @@ def test_bars_are_those_of_the_coin_from_a_time_on_oldest_first(store: Store) ->
     store.markets.add_bars([bar(900), bar(300), bar(600), bar(600, "ETH")])
     assert [found.at for found in store.markets.bars("BTC", since=600)] == [600, 900]
     assert store.markets.trades_from() == 300
+
+
+def test_coins_as_one_bar_each_are_those_that_were_traded_in_the_order_asked_for(store: Store) -> None:
+    store.markets.add_bars([bar(300), bar(600), bar(600, "ETH"), Bar("SOL", 900, 5.0, 6.0, 4.0, 5.5, 1.0, 2.0)])
+    store.markets.add_bars([Bar("BTC", 900, 11.0, 20.0, 9.0, 15.0, 10.0, 20.0)])
+    assert store.markets.one_bar_each(["SOL", "XRP", "BTC"], since=600) == [
+        Bar("SOL", 900, 5.0, 6.0, 4.0, 5.5, 1.0, 2.0),
+        Bar("BTC", 600, 10.0, 20.0, 8.0, 15.0, 110.0, 70.0),
+    ]
+    assert store.markets.one_bar("BTC", since=600) == Bar("BTC", 600, 10.0, 20.0, 8.0, 15.0, 110.0, 70.0)
+    assert store.markets.one_bar("ETH", since=900) is None
+
+
+@file_only
+def test_new_trades_of_all_coins_cost_the_disk_a_few_pages_whatever_is_known(store: Store) -> None:
+    coins = [f"C{number}" for number in range(10)]
+    store.markets.add_bars([bar(at, coin) for coin in coins for at in range(300, 300 + 7 * 86400, 300)])
+    log = path_of(store).with_name(f"{path_of(store).name}-wal")
+    raw(store).execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    store.markets.add_bars([bar(7 * 86400, coin) for coin in coins])
+    assert log.stat().st_size < 4 * 4120, "the pages of these bars, and not one of each coin"
 
 
 def test_bars_are_kept_for_a_chart_of_30_days_and_liquidations_for_two(store: Store) -> None:
