@@ -31,6 +31,7 @@ from service.listening import Listening
 from service.metrics import Latency
 from service.owner import OwnerInvitation, OwnerMessages
 from service.state import Snapshot, State
+from service.systemd import Notifier
 from service.watchdog import PATIENCE, Watchdog
 from store import Store
 from store.coins import Coins
@@ -164,9 +165,7 @@ class Bot:
             status_file=self.state.write,
         )
         self.scheduler = Scheduler(self.jobs.table(), on_death=self._died, may_decide=self.clock.may_decide)
-        self.watchdog = Watchdog(
-            self._workers, limit=patience, on_stuck=self._crash, give_up=self.scheduler.give_up, on_death=self._died
-        )
+        self.watchdog = Watchdog(self._workers, limit=patience, on_stuck=self._crash, give_up=self.scheduler.give_up)
         if settings.health_port and self.web is None:
             from service.web import HealthServer  # and http.server: off by default
 
@@ -192,7 +191,6 @@ class Bot:
         self.outbox.start()
         self.places.start()
         self.scheduler.start()
-        self.watchdog.worker.start()
         if self.web is not None:
             self.web.show(self.state.view)
 
@@ -201,7 +199,6 @@ class Bot:
 
         why: for `status`, where the bot ends by itself. drain: seconds for answers that wait.
         """
-        self.watchdog.worker.stop()
         self.watchers.stop()
         self.quotes.stop()
         self.scheduler.stop()
@@ -210,6 +207,11 @@ class Bot:
         self.places.stop(0.1)
         self.scheduler.join(0.3)
         self.state.end(why)
+
+    def watch(self, notifier: Notifier) -> None:
+        """For the main thread, twice a second: is a thread stuck? Tell the service manager. Never waits."""
+        self.watchdog.look()
+        notifier.report(self.poller.polling_state().state, well=not self.watchdog.stuck)
 
     # What the parts ask for
 

@@ -136,11 +136,7 @@ def _take(lock: InstanceLock, events: Events, notifier: Notifier, *, wait: bool)
 def _run(bot: Bot, lock: InstanceLock, events: Events, notifier: Notifier) -> int:
     """Start the bot, wait for a reason to stop, stop it; returns the exit code."""
     bot.start()
-
-    def meanwhile() -> None:
-        notifier.report(bot.poller.polling_state().state, well=bot.watchdog.well())
-
-    end = next_event(events, lock.folder, meanwhile=meanwhile)
+    end = next_event(events, lock.folder, meanwhile=partial(bot.watch, notifier))
     assert isinstance(end, End), "nothing else is reported"
     begin_end(end, notifier)
     started = time.monotonic()

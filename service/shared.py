@@ -151,7 +151,7 @@ class Sharing:
     def _until_the_end(self, bot: Bot) -> object:
         def meanwhile() -> None:
             self._election.watch()
-            self._notifier.report(bot.poller.polling_state().state, well=bot.watchdog.well())
+            bot.watch(self._notifier)
 
         event: object = None
         while not isinstance(event, Lost | End):

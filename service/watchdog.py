@@ -8,6 +8,7 @@ after a laptop was suspended every thread gets its full time again.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import sys
 import threading
@@ -27,9 +28,9 @@ GRACE = 10.0  # seconds for an orderly stop; after that the process is ended at 
 class Watchdog:
     """Looks at the workers every few seconds. limit: seconds one of them may go without a heartbeat outside its rest.
 
-    give_up: replaces a stuck worker by a new one; False if it cannot be done without. on_stuck: called once, from the
-    watchdog's thread, with a text for people; it should end the process. If that fails, `end_process` does.
-    stuck: the names of the threads that are stuck now.
+    For the main thread, which waits for nothing else. give_up: replaces a stuck worker by a new one; False if it
+    cannot be done without. on_stuck: called once, with a text for people; it should end the process. If that fails,
+    `end_process` does. stuck: the names of the threads that are stuck now.
     """
 
     def __init__(
@@ -39,30 +40,26 @@ class Watchdog:
         limit: float,
         on_stuck: Callable[[str], None],
         give_up: Callable[[Worker], bool] = lambda worker: False,
-        on_death: Callable[[str], None] | None = None,
         monotonic: Callable[[], float] = time.monotonic,
         end_process: Callable[[int], object] = os._exit,
     ) -> None:
-        self.worker = Worker("watchdog", self.step, on_death=on_death)
         self._workers = workers
         self._limit = limit
         self._on_stuck = on_stuck
         self._give_up = give_up
         self._monotonic = monotonic
         self._end_process = end_process
-        self._looked_at = monotonic()
+        self._looked_at = -math.inf
         self._quiet: dict[Worker, tuple[int, float]] = {}  # heartbeats as last seen, seconds without a new one
         self.stuck: list[str] = []
         self._alarmed = False
 
-    def well(self) -> bool:
-        """Whether no thread is stuck and the watchdog itself has looked lately."""
-        return not self.stuck and self._monotonic() - self._looked_at < 3 * LOOK_EVERY
-
-    def step(self) -> float:
-        """Look once at every worker; raise the alarm when one is stuck."""
+    def look(self) -> None:
+        """Look at every worker, if it is time to; raise the alarm when one is stuck. Call it often."""
         now = self._monotonic()
         ran = now - self._looked_at
+        if ran < LOOK_EVERY:
+            return
         self._looked_at = now
         # Called much later than asked for: this process was frozen, and so were the others.
         counted = 0.0 if ran > 2 * LOOK_EVERY else min(ran, LOOK_EVERY)
@@ -72,7 +69,6 @@ class Watchdog:
         if stuck and not self._alarmed:
             self._alarmed = True
             self._alarm(stuck)
-        return LOOK_EVERY
 
     def _is_stuck(self, worker: Worker, counted: float) -> bool:
         # In this order: a rest that ends between the two lines has beaten before `resting` went to 0.

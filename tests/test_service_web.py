@@ -365,8 +365,8 @@ def test_a_bot_whose_store_hangs_still_answers_and_says_what_is_stuck(run_bot: R
     hang = "lambda self: exec('with self._store.transaction(): threading.Event().wait()')"
     bot = run_bot(
         HEALTH_PORT=str(port),
-        before="import threading; from service import watchdog; from watch import whale_monitor as monitors; "
-        "watchdog.LOOK_EVERY = 0.05; watchdog.GRACE = 3.0; "
+        before="import threading; from service import events, watchdog; from watch import whale_monitor as monitors; "
+        "watchdog.LOOK_EVERY = events.LOOK = 0.05; watchdog.GRACE = 3.0; "
         f"watchdog.PATIENCE = 0.5; monitors.WhaleMonitor.tick = {hang}",
     )
     said: set[tuple[int, str]] = set()
