@@ -74,7 +74,7 @@ def deliver(store: Store, now: float) -> None:
         for delivery_id, _, _ in store.pending():
             delivery = store.delivery(delivery_id)
             if delivery is not None:
-                store.messages.settle_sent(delivery, message_id=delivery_id, now=now)
+                store.messages.settle_all([(delivery, delivery_id)], now=now)
 
 
 def milliseconds(ask: Callable[[], object], *, times: int = 20) -> float:

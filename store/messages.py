@@ -29,7 +29,7 @@ HELD_BACK = "why IN ('quiet', 'cap')"  # held alerts still to be sent. Written o
 
 
 class Messages(Part):
-    # Deliveries
+    # Deliveries; those of `botapi.storage.Storage` are described there
 
     def enqueue(
         self,
@@ -87,14 +87,12 @@ class Messages(Part):
             )
 
     def pending(self, *, after: int = 0) -> list[tuple[int, int, int]]:
-        """(id, chat_id, lane) of every message still to be sent with an id above `after`, in order."""
         rows = self._db.rows(
             "SELECT id, chat_id, lane FROM deliveries WHERE state = 'pending' AND id > ? ORDER BY id", (after,)
         )
         return [(row["id"], row["chat_id"], row["lane"]) for row in rows]
 
     def sent_since(self, at: float) -> list[tuple[int, float]]:
-        """(chat_id, when) of every message that Telegram has taken since then, oldest first."""
         rows = self._db.rows(
             "SELECT chat_id, settled_at FROM deliveries WHERE settled_at > ? AND state = 'sent' AND lane <> ? "
             "ORDER BY settled_at, id",
@@ -121,12 +119,7 @@ class Messages(Part):
             payload["message_id"] = row["target"]
         return Delivery(**{name: row[name] for name in _DELIVERY_FIELDS} | {"payload": payload})
 
-    def settle_sent(self, delivery: Delivery, *, message_id: int | None, now: float) -> bool:
-        """`settle_all` of one."""
-        return self.settle_all([(delivery, message_id)], now=now)
-
     def settle_all(self, sent: Sequence[tuple[Delivery, int | None]], *, now: float) -> bool:
-        """Telegram took these messages, with these ids. True when one was revised meanwhile and an edit follows."""
         if not sent:
             return False
         ids = tuple(delivery.id for delivery, _ in sent)
@@ -148,11 +141,9 @@ class Messages(Part):
         return edits.rowcount > 0
 
     def settle_buried(self, delivery_id: int, *, reason: str, now: float) -> None:
-        """The message can never be delivered: keep why."""
         self._db.write(*_buried("id = ?", (delivery_id,), reason=reason, now=now))
 
     def bury_answers(self, update_ids: Collection[int], *, reason: str, now: float) -> int:
-        """The answers to these updates that were not sent yet are not to be sent any more. Returns how many."""
         if not update_ids:
             return 0
         answers = f"state = 'pending' AND update_id IN ({', '.join('?' * len(update_ids))})"

@@ -103,4 +103,4 @@ class Desk:
     def send(self) -> None:
         """Everything that waits is sent."""
         for one in self.waiting():
-            self.store.messages.settle_sent(one, message_id=1, now=self.clock)
+            self.store.messages.settle_all([(one, 1)], now=self.clock)

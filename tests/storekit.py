@@ -75,5 +75,5 @@ def full_disk(store: Store, *, full: bool = True) -> None:
 def deliver(store: Store, message_id: int) -> Delivery:
     """The outbox's part: read, (send), settle."""
     delivery = pending(store)[0]
-    store.messages.settle_sent(delivery, message_id=message_id, now=NOW)
+    store.messages.settle_all([(delivery, message_id)], now=NOW)
     return delivery

@@ -181,7 +181,7 @@ def test_a_bundle_that_was_sent_is_edited_once(store: Store) -> None:
     publish(store, alert("k1"))
     sent = store.delivery(store.pending()[0][0])
     assert sent is not None
-    store.messages.settle_sent(sent, message_id=11, now=NOW)
+    store.messages.settle_all([(sent, 11)], now=NOW)
     publish(store, alert("k2"), alert("k3"), now=NOW + 5)
     (edit,) = outgoing(store, now=NOW)
     assert (edit.method, edit.payload["message_id"]) == ("editMessageText", 11)

@@ -236,7 +236,7 @@ def test_history_tells_what_came_what_is_held_and_what_became_of_it(desk: Desk) 
     for row in desk.store.pending():
         sent = desk.store.delivery(row[0])
         assert sent is not None
-        desk.store.messages.settle_sent(sent, message_id=5, now=NOW)
+        desk.store.messages.settle_all([(sent, 5)], now=NOW)
     desk.say("/quiet 17-18")
     publish(desk, "held", at_ms=at + 1000)
     publish(desk, "below", at_ms=at + 1500, usd=5.0)
@@ -258,7 +258,7 @@ def test_an_alert_whose_message_had_to_be_sent_anew_is_listed_once(desk: Desk) -
     (row,) = desk.store.pending()
     sent = desk.store.delivery(row[0])
     assert sent is not None
-    desk.store.messages.settle_sent(sent, message_id=5, now=NOW)
+    desk.store.messages.settle_all([(sent, 5)], now=NOW)
     publish(desk, "joins")
     (row,) = desk.store.pending()
     edit = desk.store.delivery(row[0])
@@ -274,7 +274,7 @@ def test_the_history_of_a_chat_is_its_own_and_stays_30_days(desk: Desk) -> None:
     for row in desk.store.pending():
         sent = desk.store.delivery(row[0])
         assert sent is not None
-        desk.store.messages.settle_sent(sent, message_id=5, now=NOW)
+        desk.store.messages.settle_all([(sent, 5)], now=NOW)
     assert "No alerts" in desk.say("/history", user_id=OWNER)
     desk.store.prune(now=NOW + 29 * 86400)
     assert "BTC buy" in desk.say("/history")

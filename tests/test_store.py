@@ -110,11 +110,11 @@ def test_a_message_revised_while_it_is_being_sent_gets_exactly_one_edit(store: S
     made = say(store, 7, "one", lane=ALERTS)
     in_flight = pending(store)[0]
     store.messages.revise([made], {"text": "two"}, now=NOW)
-    store.messages.settle_sent(in_flight, message_id=11, now=NOW)
+    store.messages.settle_all([(in_flight, 11)], now=NOW)
     in_flight = pending(store)[0]
     assert in_flight.payload == {"text": "two", "message_id": 11}
     store.messages.revise([made], {"text": "three"}, now=NOW)  # now the edit is in flight
-    store.messages.settle_sent(in_flight, message_id=11, now=NOW)
+    store.messages.settle_all([(in_flight, 11)], now=NOW)
     (edit,) = pending(store)
     assert edit.payload == {"text": "three", "message_id": 11}
     deliver(store, 11)
@@ -238,7 +238,7 @@ def test_pruning_forgets_what_is_settled_and_old_and_nothing_that_waits(store: S
     for delivery_id, at in ((sent, NOW), (recent, NOW + 3 * DAY)):
         delivery = store.delivery(delivery_id)
         assert delivery is not None
-        store.messages.settle_sent(delivery, message_id=1, now=at)
+        store.messages.settle_all([(delivery, 1)], now=at)
     store.chats.mark_handled(1, now=NOW)
     store.chats.mark_handled(2, now=NOW + 3 * DAY)
     store.messages.add_alert(whale("old", at=NOW - 31 * DAY), now=NOW)
@@ -271,7 +271,7 @@ def test_pruning_in_small_steps_forgets_all_of_it_in_every_table(
         store.chats.put_user(User(user_id=1000 + number, name="spam", state="stranger", at=at))
     store.chats.put_user(User(user_id=1, name="Ann", state="allowed", at=NOW))
     for delivery in pending(store):
-        store.messages.settle_sent(delivery, message_id=1, now=NOW)
+        store.messages.settle_all([(delivery, 1)], now=NOW)
     tables = ("alerts", "bundled", "deliveries", "held", "inbox", "bars", "users")
     store._db.write("UPDATE gaps SET noted_at = ?", (NOW,))
 
@@ -301,7 +301,7 @@ def test_a_file_does_not_grow_while_as_much_goes_as_comes(store: Store) -> None:
                 made = store.messages.enqueue(7, "sendMessage", {"text": "x" * 300}, now=now, bundle=key)
                 store.fan_out.add_to_bundles([made], key)
         for delivery in pending(store):
-            store.messages.settle_sent(delivery, message_id=1, now=now)
+            store.messages.settle_all([(delivery, 1)], now=now)
         store.prune(now=now)
         sizes.append(path_of(store).stat().st_size)
     assert sizes[-1] <= 1.05 * sizes[40]

@@ -225,7 +225,7 @@ def test_what_waited_in_a_file_of_version_7_is_still_sent(path: Path) -> None:
         waiting = upgraded.delivery(number)
         assert waiting is not None
         assert (chat_id, waiting.payload, waiting.update_id) == (7, {"text": "pong"}, None)
-        upgraded.messages.settle_sent(waiting, message_id=1, now=2.0)
+        upgraded.messages.settle_all([(waiting, 1)], now=2.0)
 
 
 def test_the_digests_of_version_10_are_scheduled_commands(path: Path) -> None:

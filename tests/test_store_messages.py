@@ -34,8 +34,8 @@ def test_a_message_that_was_sent_is_settled_once(store: Store) -> None:
     made = say(store, 7, "one", lane=ALERTS)
     in_flight = pending(store)[0]
     store.messages.revise([made], {"text": "two"}, now=NOW)
-    assert store.messages.settle_sent(in_flight, message_id=11, now=NOW)
-    assert not store.messages.settle_sent(in_flight, message_id=12, now=NOW)
+    assert store.messages.settle_all([(in_flight, 11)], now=NOW)
+    assert not store.messages.settle_all([(in_flight, 12)], now=NOW)
     (edit,) = pending(store)
     assert edit.payload == {"text": "two", "message_id": 11}
 
@@ -46,7 +46,7 @@ def test_edits_always_belong_to_the_message_and_never_to_another_edit(store: Sto
     store.messages.revise([made], {"text": "two"}, now=NOW)
     edit = pending(store)[0]
     store.messages.revise([made], {"text": "three"}, now=NOW)  # while the edit is being sent
-    store.messages.settle_sent(edit, message_id=11, now=NOW)
+    store.messages.settle_all([(edit, 11)], now=NOW)
     store.messages.revise([made], {"text": "four"}, now=NOW)
     (last,) = pending(store)
     assert (last.parent, last.payload["text"]) == (made, "four")

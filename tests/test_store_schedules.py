@@ -31,7 +31,7 @@ def test_it_is_due_from_its_second_on_the_longest_due_first_and_not_while_its_me
     assert [one.id for one in store.schedules.planned_after(NOW)] == [later]
     store.schedules.answered(first, at=NOW - 1, delivery=say(store, 7, "liquidations"))
     assert store.schedules.due(NOW) == [now]
-    store.messages.settle_sent(pending(store)[0], message_id=1, now=NOW)
+    store.messages.settle_all([(pending(store)[0], 1)], now=NOW)
     assert store.schedules.due(NOW) == [first, now]
     store.schedules.set_at(first, None)
     assert store.schedules.due(NOW) == [now]
