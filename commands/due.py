@@ -1,7 +1,7 @@
 """Answers what chats scheduled, at its time: once after an outage, and exactly once over a kill.
 
-The next time is in the store, and is committed with the messages. As long as the last message of a schedule waits to
-be sent, it stays due: an outage of Telegram piles up nothing.
+The next time is in the store, and is committed with the messages. An outage of Telegram piles up nothing: a newer
+answer takes the place of one that still waits to be sent, and a digest waits for the one before it.
 """
 
 from __future__ import annotations
@@ -108,6 +108,7 @@ class Due:
             replies = [Reply(text=composer(self._context).take(chat, since=since, now=now), html=True)]
         else:
             replies = self._run(one, chat, name, arguments, now)
+            self._store.schedules.withdraw(one.id, now=now)
         self._store.schedules.answered(one.id, at=at, delivery=self._send(one, chat, replies, now))
 
     def _may(self, one: Scheduled, chat: Chat, now: float) -> bool:

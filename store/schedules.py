@@ -21,12 +21,12 @@ class Schedules(Part):
         return self._found("chat_id = ?", chat_id)
 
     def due(self, now: float) -> list[int]:
-        """The numbers of those that are due, the longest due first, without those whose last message still waits."""
+        """The numbers of those that are due, the longest due first, without digests whose last message waits."""
         rows = self._db.rows(
-            "SELECT id FROM schedules WHERE at <= ? AND NOT EXISTS "
-            "(SELECT 1 FROM deliveries WHERE deliveries.id = schedules.delivery AND state = 'pending') "
+            "SELECT id FROM schedules WHERE at <= ? AND (command <> ? OR NOT EXISTS "
+            "(SELECT 1 FROM deliveries WHERE deliveries.id = schedules.delivery AND state = 'pending')) "
             "ORDER BY at, id",
-            (now,),
+            (now, DIGEST),
         )
         return [row["id"] for row in rows]
 
@@ -50,6 +50,21 @@ class Schedules(Part):
     def answered(self, number: int, *, at: float, delivery: int) -> None:
         """It was answered by the messages up to this delivery, and is due next at that time."""
         self._db.write("UPDATE schedules SET at = ?, delivery = ? WHERE id = ?", (at, delivery, number))
+
+    def withdraw(self, number: int, *, now: float) -> None:
+        """What still waits of its last answer is not sent: a newer answer takes its place."""
+        last = self._db.row(
+            "SELECT deliveries.*, (SELECT coalesce(max(others.delivery), 0) FROM schedules AS others "
+            "WHERE others.delivery < deliveries.id) AS before "
+            "FROM schedules JOIN deliveries ON deliveries.id = delivery WHERE schedules.id = ? AND state = 'pending'",
+            (number,),
+        )
+        if last is not None:  # a long answer is several messages in a row
+            self._db.write(
+                "UPDATE deliveries SET state = 'buried', reason = 'a newer answer follows', settled_at = ? WHERE "
+                "state = 'pending' AND bundle IS NULL AND chat_id = ? AND created_at = ? AND id > ? AND id <= ?",
+                (now, last["chat_id"], last["created_at"], last["before"], last["id"]),
+            )
 
     def remove(self, chat_id: int, number: int) -> None:
         self._db.write("DELETE FROM schedules WHERE chat_id = ? AND id = ?", (chat_id, number))

@@ -19,6 +19,7 @@ from botapi.storage import ALERTS
 from botapi.updates import Update
 from commands.context import Context, Reply
 from commands.due import Due
+from venues.trades import Bar
 
 
 @pytest.fixture
@@ -213,7 +214,23 @@ def test_it_runs_with_the_rights_of_its_time(desk: Desk, who: dict[str, object])
     assert desk.tick()
 
 
-def test_while_its_last_message_waits_it_stays_due_and_comes_once(desk: Desk) -> None:
+def test_after_an_outage_of_telegram_one_answer_comes_and_it_is_the_newest(desk: Desk) -> None:
+    desk.subscribe(1, digest="")
+    desk.schedule("price BTC", "every 1h", chat_id=1)
+    desk.schedule("liq", "09:00", chat_id=1)
+    for hour in range(9, 60):
+        desk.clock = at("2026-11-24 00:00") + hour * 3600
+        bar = Bar("BTC", int(desk.clock) - 600, 1000.0 + hour, 1000.0 + hour, 1000.0 + hour, 1000.0 + hour, 1, 1)
+        desk.store.markets.add_bars([bar])
+        desk.tick()
+    prices, liquidations = sorted((words for _, words in desk.told()), key=lambda words: "BTC" not in words)
+    assert prices.startswith("BTC 1,059")
+    assert "No liquidations" in liquidations
+    desk.send()
+    assert not desk.tick(), "the regular one comes at its time"
+
+
+def test_a_digest_waits_for_the_one_before_and_covers_all_since_then(desk: Desk) -> None:
     """Telegram is out of reach for three days."""
     desk.subscribe(1, digest="every 4h")
     for hour in range(12, 84, 4):
@@ -290,11 +307,14 @@ def test_each_time_is_answered_at_the_next_look_once(rule: str, zone: str, steps
             desk.clock += seconds
             if what == "restart":
                 desk.restart()
-            waits = bool(desk.waiting())
+            before = desk.waiting()
             fell_due = schedules.parse(rule).next(looked, zone=zone) <= desk.clock
-            assert desk.tick() == (fell_due and not waits)
-            assert not desk.tick()
-            looked = looked if waits else desk.clock
+            desk.tick()
+            after = desk.waiting()
+            assert [one.created_at for one in after] == [desk.clock] if fell_due else after == before
+            desk.tick()
+            assert desk.waiting() == after
+            looked = desk.clock
             if what == "send":
                 desk.send()
         desk.store.close()

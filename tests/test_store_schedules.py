@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from storekit import NOW, pending, say
+from storekit import NOW, pending, say, texts
 
 from store import Store
 from store.rows import Chat, Scheduled
@@ -24,8 +24,31 @@ def test_one_is_kept_as_it_is_and_removed_by_its_chat_only(store: Store) -> None
     assert store.schedules.get(number) is None
 
 
-def test_it_is_due_from_its_second_on_the_longest_due_first_and_not_while_its_message_waits(store: Store) -> None:
+def test_it_is_due_from_its_second_on_the_longest_due_first(store: Store) -> None:
     later, now, first = add(store, at=NOW + 1), add(store), add(store, at=NOW - 60)
+    add(store, at=None)
+    assert store.schedules.due(NOW) == [first, now]
+    assert [one.id for one in store.schedules.planned_after(NOW)] == [later]
+
+
+def test_what_still_waits_of_an_answer_is_withdrawn_and_nothing_else(store: Store) -> None:
+    """Two schedules of a chat were answered at the same time, the second one with two messages."""
+    first, second = add(store), add(store)
+    store.schedules.answered(first, at=NOW, delivery=say(store, 7, "first"))
+    say(store, 7, "second, part one")
+    store.schedules.answered(second, at=NOW, delivery=say(store, 7, "second, part two"))
+    say(store, 7, "an answer to somebody")
+    say(store, 7, "an alert", bundle="b")
+    store.schedules.withdraw(second, now=NOW + 60)
+    assert texts(store) == ["first", "an answer to somebody", "an alert"]
+    store.schedules.withdraw(second, now=NOW + 61)
+    store.messages.settle_all([(pending(store)[0], 1)], now=NOW)
+    store.schedules.withdraw(first, now=NOW + 62)
+    assert texts(store) == ["an answer to somebody", "an alert"], "what was sent was sent"
+
+
+def test_a_digest_is_not_due_while_its_last_message_waits(store: Store) -> None:
+    later, now, first = add(store, at=NOW + 1), add(store), add(store, at=NOW - 60, command="digest")
     add(store, at=None)
     assert store.schedules.due(NOW) == [first, now]
     assert [one.id for one in store.schedules.planned_after(NOW)] == [later]
