@@ -114,7 +114,7 @@ class Election:
         """All that this copy did as the leader has ended, for this reason: it may be chosen again."""
         if self.away_since is None:
             self.away_since = time.monotonic()
-        self.role, self.trouble, self.led_last = Role.AWAY, why, True
+        self.role, self.trouble, self.led_last, self.copies = Role.AWAY, why, True, []
         self.worker.wake()
 
     def watch(self) -> None:
@@ -193,7 +193,7 @@ class Election:
             log.error("%s", why)
         if self._server is not None:
             self._server.close()
-        self.role, self.trouble = Role.AWAY, why
+        self.role, self.trouble, self.copies = Role.AWAY, why, []
         self._rest = min(LONGEST_REST, self._rest * 2)
         return self._rest
 

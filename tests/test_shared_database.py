@@ -352,6 +352,7 @@ def test_after_an_outage_of_the_database_the_copy_that_led_leads_again_and_it_al
     relay.refuse()
     two.wait_output("cannot be reached")
     chat.wait_text("This is the copy on one", chat_id=OWNER)
+    sim.wait(lambda: "leads since" not in run(machine, "status"), what="a status that knows no leader")
     relay.restore()
     one.wait_output(LEADS, times=2)
     two.wait_output(WAITS, times=2)
