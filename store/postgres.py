@@ -84,8 +84,7 @@ class Server:
         except psycopg.ProgrammingError as error:
             raise StoreError(f"DATABASE_URL cannot be used: {redact(str(error).strip())}. Correct it.") from None
         self.host = str(known.get("host") or "localhost")
-        port = str(known.get("port") or 5432)
-        self.server = self.host if port == "5432" else f"{self.host}:{port}"
+        self.server = session.place(self.host, str(known.get("port") or 5432))
         self.name = str(known.get("dbname") or known.get("user") or "")
         self._connection: psycopg.Connection[Row] | None = None
         self._waiting: list[Posted] = []

@@ -6,6 +6,7 @@ protocol-flow (BackendKeyData) in postgresql.org/docs/current.
 
 from __future__ import annotations
 
+import itertools
 import os
 import select
 import socket
@@ -45,6 +46,12 @@ _LIMITS = {
 _LOOK_FOR_THE_CLIENT = "SET client_connection_check_interval = '1s'"  # also while a statement runs
 
 Connection = psycopg.Connection[Any]
+
+
+def place(hosts: str, ports: str) -> str:
+    """The servers that a URL names, for people. Both may be lists, with commas, and one port is that of all."""
+    pairs = zip(hosts.split(","), itertools.cycle(ports.split(",")), strict=False)
+    return " or ".join(host if port == "5432" else f"{host}:{port}" for host, port in pairs)
 
 
 def connect(url: str, *, name: str, **how: Any) -> Connection:

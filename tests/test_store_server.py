@@ -396,6 +396,11 @@ def free_port() -> int:
     ("url", "words", "heals"),
     [
         (lambda: f"postgresql://127.0.0.1:{free_port()}/bot", "cannot be reached .*refused", True),
+        (
+            lambda: "postgresql://127.0.0.1:1,127.0.0.2:2/bot",
+            "server 127.0.0.1:1 or 127.0.0.2:2 cannot be reached",
+            True,
+        ),
         (lambda: "postgresql://no-such-host.invalid/bot", "There is no computer no-such-host.invalid", False),
         (lambda: "postgresql://127.0.0.1/bot?colour=red", "DATABASE_URL cannot be used", False),
     ],
