@@ -67,6 +67,10 @@ _TOO_SLOW = Meaning(
 DAMAGED = Meaning(
     "The database {name} on {server} is damaged ({error})", "Check that server's disk; perhaps a backup is needed"
 )
+_OTHERWISE = Meaning(
+    "The connection to the database server {server} cannot be made as DATABASE_URL says ({error})",
+    "Correct DATABASE_URL, or that server's settings",
+)
 OTHER = Meaning("The database {name} on {server} cannot be used ({error})", "Look at the log of that server")
 
 # By SQLSTATE, or its first two characters (postgresql.org/docs/current/errcodes-appendix.html).
@@ -99,7 +103,7 @@ _REFUSALS = {
     r"starting up|shutting down|in recovery mode|not yet accepting": _STARTING,
     r"session is read-only|not hot standby|server is in hot standby": _READ_ONLY,
     r"failed to resolve host(?!.*(temporary|try again))|could not translate host name": _HOST,
-    r"SSL|certificate|root\.crt|GSSAPI|invalid (value|integer|port)|SCRAM|authentication method": OTHER,
+    r"SSL|certificate|root\.crt|GSSAPI|invalid (value|integer|port)|SCRAM|authentication method": _OTHERWISE,
     r"FATAL": OTHER,
 }
 
