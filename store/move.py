@@ -18,8 +18,8 @@ import psycopg
 
 from botapi.storage import StoreError
 from store import backup, leader, salvage, schema
-from store.engine import Engine, StoreAway
-from store.postgres import AGAIN, Server
+from store.engine import Engine, StoreAway, StoreRefuses
+from store.postgres import AGAIN, THEN, UNCHANGED, Server
 from store.sqlite import File
 
 AT_ONCE = 1000  # rows in one statement: SQLite takes 32,766 values
@@ -82,7 +82,7 @@ def to_server(file: Path, server: Server, *, bot_id: int, progress: Progress) ->
 
     Until `finish` is called a new move to that database begins anew.
     """
-    with closing(_read_only(file)) as db, _explained(file, server):
+    with closing(_read_only(file)) as db, _explained(file, server, url="the URL"):
         server.connect()
         _alone(server, bot_id)
         server.begin(durable=True)
@@ -141,16 +141,19 @@ def to_file(server: Server, file: Path, *, bot_id: int, progress: Progress) -> t
 
 
 @contextmanager
-def _explained(file: Path, server: Server) -> Iterator[None]:
-    """What goes wrong with either side, in words. Raises StoreError."""
+def _explained(file: Path, server: Server, *, url: str = "DATABASE_URL") -> Iterator[None]:
+    """What goes wrong with either side, in words. url: what the server's is called. Raises StoreError."""
     try:
         yield
     except sqlite3.Error as error:
         raise StoreError(File(file).explain(error) or f"{_BUG}: {error}") from error
     except psycopg.Error as error:
-        raise StoreError(". ".join(server.words(error)) + ", then move again.") from error
-    except StoreAway as error:
-        raise StoreError(str(error).removesuffix(AGAIN) + ", then move again.") from None
+        raise StoreError(
+            ". ".join(server.words(error)).replace("DATABASE_URL", url) + ", then move again."
+        ) from error
+    except (StoreAway, StoreRefuses) as error:
+        words = str(error).replace(UNCHANGED, "").removesuffix(AGAIN).removesuffix(THEN)
+        raise StoreError(f"{words.replace('DATABASE_URL', url)}, then move again.") from None
 
 
 def _read_only(file: Path) -> sqlite3.Connection:
@@ -174,7 +177,7 @@ def _alone(server: Server, bot_id: int) -> None:
     if not _one(server, f"SELECT pg_try_advisory_lock({leader.lock_key(bot_id)})")[0]:
         raise StoreError(
             f"The bot runs with the database {server.name} on {server.server}, on this or another computer. Stop "
-            f"every copy of it first. Nothing was changed."
+            f"every copy of it first."
         )
 
 
@@ -226,7 +229,7 @@ def _copy(source: Ask, target: Engine, *, last_ids: dict[str, int], progress: Pr
         if not here.same(there):
             raise StoreError(
                 f"What arrived is not what was sent: table {table.name} has {there.rows} rows, of {here.rows}. "
-                f"Nothing was changed. Try again; if it comes again, report it."
+                f"Try again; if it comes again, report it."
             )
         if table.numbered:
             _number(target, table, last_ids.get(table.name, 0))
@@ -262,7 +265,7 @@ def _fit(table: Table, column: str, kind: type, value: Any) -> Any:
         return kind(value) + 0  # no minus before a zero
     raise StoreError(
         f"The database holds a value that cannot be moved: {column} in table {table.name} is no "
-        f"{'text' if kind is str else 'number'} there. Nothing was changed. See: bot.py doctor"
+        f"{'text' if kind is str else 'number'} there. See: bot.py doctor"
     )
 
 

@@ -39,6 +39,7 @@ _BEGIN_DURABLE = [b"BEGIN", b"SET LOCAL synchronous_commit = on"]
 AT_ONCE = 1000  # statements that wait to travel together
 _INSIDE = b"SAVEPOINT inside"
 AGAIN = ": the bot tries again by itself."
+UNCHANGED, THEN = " Nothing was changed.", ", then start the bot again."
 _IN_TRANSACTION = (TransactionStatus.INTRANS, TransactionStatus.INERROR)
 
 
@@ -317,7 +318,7 @@ class Server:
         happened, remedy = self.words(error)
         if found.away:
             return StoreAway(f"{happened}. {remedy}{AGAIN}")
-        return StoreRefuses(f"{happened}. Nothing was changed. {remedy}, then start the bot again.")
+        return StoreRefuses(f"{happened}.{UNCHANGED} {remedy}{THEN}")
 
     def words(self, error: psycopg.Error) -> tuple[str, str]:
         """What happened, and what to do."""

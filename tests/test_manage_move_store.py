@@ -189,7 +189,7 @@ def test_rows_that_arrive_changed_are_found_and_nothing_is_kept(
     before = env_file.read_bytes()
     assert move(env_file, url) == 1
     serverkit.execute(url, "DROP FUNCTION meddle CASCADE")
-    assert "table users has 1 rows, of 1. Nothing was changed." in capsys.readouterr().err
+    assert "table users has 1 rows, of 1. Try again" in capsys.readouterr().err
     assert not stored(url)["alerts"]
     assert env_file.read_bytes() == before
 
@@ -214,6 +214,15 @@ def test_a_file_that_cannot_be_moved_is_refused_in_words(
     assert words in capsys.readouterr().err
     made = serverkit.execute(url, "SELECT count(*) FROM pg_class WHERE relname = 'alerts'")
     assert made == [(0,)] or not stored(url)["alerts"]
+
+
+def test_a_server_that_refuses_is_told_with_what_to_do_before_the_next_move(
+    file: Path, env_file: Path, url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert move(env_file, f"{url}_none") == 1
+    told = capsys.readouterr().err
+    assert told.endswith("_none), or correct the URL, then move again.\nNothing was changed.\n")
+    assert told.count("Nothing was changed") == 1
 
 
 def test_what_is_no_place_to_move_to_is_said_without_its_password(
