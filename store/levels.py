@@ -84,6 +84,18 @@ class Levels(Part):
         )
         return [_level(row) for row in rows]
 
+    def told(self, symbol: str, *, since_ms: int) -> list[tuple[int, float]]:
+        """The trades since then by which moves of this coin were told: when, unix ms, and at what price.
+
+        Of moves that rest after they were told the price is not kept.
+        """
+        rows = self._db.rows(
+            "SELECT DISTINCT touched_ms, price FROM levels WHERE symbol = ? AND kind = 'move' AND price > 0 "
+            "AND touched_ms >= ?",
+            (symbol, since_ms),
+        )
+        return [(row["touched_ms"], row["price"]) for row in rows]
+
     def volume_marks(self, symbol: str, *, now: float) -> tuple[float, float]:
         """The smallest size of the coin's volumes that wait, and the largest of those that were told; 0 for none."""
         row = self._db.row(

@@ -244,6 +244,27 @@ def test_after_a_restart_the_bars_tell_what_was_before_and_nothing_is_told_again
     assert look(store, Windows(store), tape((1210, 106), (1220, 104), first=4)) == []
 
 
+def test_after_a_restart_a_move_goes_on_from_the_trade_by_which_it_was_told(store: Store) -> None:
+    """No bar tells of that trade: it is neither the lowest nor the highest of its five minutes."""
+    store.levels.add(move())
+    store.markets.set_cursor("Binance spot", "BTC", "1", at=NOW)
+    assert times(look(store, Windows(store), tape((0, 100), (10, 105), (11, 106), (12, 104.9)))) == [10]
+    store.markets.add_bars([bar(NOW, 100, 106)])
+    ((_, headline, facts),) = look(store, Windows(store), tape((20, 110.25), first=5))
+    assert headline == "BTC rose 5.0 % in 10 s" and facts == "low 105 · high 110.25"
+    store.markets.add_bars([bar(NOW, 100, 110.25)])
+    assert times(look(store, Windows(store), tape((30, 104.8), first=6))) == []
+    assert times(look(store, Windows(store), tape((40, 104.7), first=7))) == [40]
+
+
+def test_after_a_restart_a_move_that_rests_tells_of_no_trade(store: Store) -> None:
+    store.levels.add(move(cooldown=3600.0))
+    store.levels.add(move(7))
+    assert times(look(store, Windows(store), tape((0, 100), (10, 105)))) == [10]
+    store.markets.add_bars([bar(NOW - 600, 100, 105)])
+    assert times(look(store, Windows(store), tape((20, 106), (30, 107), first=3))) == [30]
+
+
 def test_from_bars_a_window_may_be_five_minutes_too_short_and_never_too_long(store: Store) -> None:
     store.levels.add(move(seconds=600))
     store.markets.add_bars([bar(NOW, 100, 100)])  # its low may have been at any time of these five minutes

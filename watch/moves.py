@@ -6,7 +6,8 @@ any more, so that each move is told once, and one that goes on is told again aft
 
 Accuracy: while the bot runs, every trade counts with its time. What is older than its start is known from the bars:
 their lows and highs count as traded at the bar's start, up to five minutes early, so that a window can be too short
-by that and never too long. Each exchange has its own windows, because their prices differ.
+by that and never too long. The trades by which moves were told are known with their times. Each exchange has its own
+windows, because their prices differ.
 """
 
 from __future__ import annotations
@@ -116,10 +117,10 @@ class Window:
         self.lows.add_all(seen)
         self.highs.add_all(seen)
 
-    def merge(self, bars: Sequence[Bar]) -> None:
-        """Add bars from before the newest trade."""
-        self.lows.merge(Point(bar.at * 1000, bar.low, True) for bar in bars)
-        self.highs.merge(Point(bar.at * 1000, bar.high, True) for bar in bars)
+    def merge(self, bars: Sequence[Bar], trades: Sequence[Point] = ()) -> None:
+        """Add bars and trades from before the newest trade."""
+        self.lows.merge([*(Point(bar.at * 1000, bar.low, True) for bar in bars), *trades])
+        self.highs.merge([*(Point(bar.at * 1000, bar.high, True) for bar in bars), *trades])
 
     def reach(self, seen: Seen, span: int, least: float) -> Reach | None:
         """The most that trades, not in it yet, may have moved in so many seconds; None if less than `least`."""
@@ -207,7 +208,8 @@ class Windows:
         if window is None:
             since = max((at_ms - WEEK_MS) / 1000, self._store.markets.read_elsewhere(symbol, venue))
             window = Window()
-            window.merge([bar for bar in self._store.markets.bars(symbol, since=since) if bar.at * 1000 <= at_ms])
+            bars = [bar for bar in self._store.markets.bars(symbol, since=since) if bar.at * 1000 <= at_ms]
+            window.merge(bars, [Point(*told) for told in self._store.levels.told(symbol, since_ms=int(since * 1000))])
             self._windows[venue, symbol] = window
         return window
 
