@@ -106,7 +106,7 @@ def lines(context: Context, chat: Chat) -> list[str]:
     found += [f"quiet {chat.quiet or 'off'}", f"cap {chat.hourly_cap or 'off'}"]
     scheduled = [one for one in context.store.schedules.of_chat(chat.chat_id) if one.at is not None]
     found += [f"schedule {one.rule} {one.command}" for one in scheduled]
-    return found + [f"wallet add {one.address} {one.name}" for one in context.store.markets.watched(chat.chat_id)]
+    return found + [f"wallet add {one.address} {one.name}" for one in context.store.wallets.of_chat(chat.chat_id)]
 
 
 def take_in(context: Context, update: Update, said: str, may: Mapping[str, Run]) -> list[Reply]:

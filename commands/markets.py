@@ -254,15 +254,15 @@ def _add(context: Context, chat_id: int, address: str, typed: str) -> list[Reply
     name = " ".join(typed.split()) or short(address)
     if len(name) > NAME_LENGTH:
         raise Usage(f"A name can have up to {NAME_LENGTH} characters.")
-    known = context.store.markets.watched(chat_id)
+    known = context.store.wallets.of_chat(chat_id)
     others = [one for one in known if one.address != address]
     if any(one.name.lower() == name.lower() for one in others):
         raise Usage(f"Another wallet in this chat is already called “{name}”.")
     if len(others) >= WALLETS:
         raise Usage(f"A chat can follow up to {WALLETS} wallets. Remove one first with /wallet remove NAME.")
-    if len(others) == len(known) and context.store.markets.watched_in_all() >= WALLETS_IN_ALL:
+    if len(others) == len(known) and context.store.wallets.count() >= WALLETS_IN_ALL:
         raise Usage(f"This bot follows {WALLETS_IN_ALL} wallets for its chats, and that is its limit.")
-    context.store.markets.watch(WatchedWallet(chat_id, address, name), now=context.now())
+    context.store.wallets.watch(WatchedWallet(chat_id, address, name), now=context.now())
     if len(others) < len(known):
         return [Reply(text=f"Wallet {short(address)} is now called {name}.")]
     said = f"Following {name}. Its current positions are read within a minute, without an alert."
@@ -270,21 +270,21 @@ def _add(context: Context, chat_id: int, address: str, typed: str) -> list[Reply
 
 
 def _remove(context: Context, chat_id: int, typed: str) -> list[Reply]:
-    for one in context.store.markets.watched(chat_id):
+    for one in context.store.wallets.of_chat(chat_id):
         if typed.lower() in (one.name.lower(), one.address):
-            context.store.markets.unwatch(chat_id, one.address)
+            context.store.wallets.unwatch(chat_id, one.address)
             return [Reply(text=f"No longer following {one.name}.")]
     raise Usage(f"No wallet here is called “{text.clip(typed, 48)}”. /wallet list shows them.")
 
 
 def _list(context: Context, update: Update) -> list[Reply]:
-    known = context.store.markets.watched(update.chat_id)
+    known = context.store.wallets.of_chat(update.chat_id)
     if not known:
         return [Reply(text="No wallets yet. Add one: /wallet add 0x… NAME")]
     now, zone = context.now(), context.zone(update)
     lines = []
     for one in known:
-        look = context.store.markets.look(one.address)
+        look = context.store.wallets.look(one.address)
         link = f'<a href="{wallet_url(one.address)}">{short(one.address)}</a>'
         lines.append(link if one.name == short(one.address) else f"<b>{text.escape(one.name)}</b> · {link}")
         if look is None:

@@ -28,6 +28,7 @@ from store.sqlite import File
 
 if TYPE_CHECKING:
     from store.markets import Markets
+    from store.wallets import Wallets
 
 T = TypeVar("T")
 DAY = 86400.0
@@ -92,6 +93,13 @@ class Store:
         from store.markets import Markets
 
         return Markets(self._db, now=self._now)
+
+    @cached_property
+    def wallets(self) -> Wallets:
+        """Loaded when it is used, as `markets`."""
+        from store.wallets import Wallets
+
+        return Wallets(self._db)
 
     def volume(self, symbol: str, *, now: float) -> Volume | None:
         """A coin's volume of the last hour; None when it is not being read, or what is usual is not known yet."""

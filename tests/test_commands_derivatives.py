@@ -165,7 +165,7 @@ def test_a_wallet_is_added_named_listed_and_removed(desk: Desk) -> None:
         Position("BTC", -2.0, 154_000.0, 76_000.0, 90_000.0, 20.0),
         Position("ETH", 1.0, 2500.0, 2400.0, 0.0, 5.0),
     ]
-    desk.store.markets.put_look(ADDRESS, WalletSnapshot(wallets.first_sight(held), NOW))
+    desk.store.wallets.put_look(ADDRESS, WalletSnapshot(wallets.first_sight(held), NOW))
     said = desk.say("/wallet list")
     assert "<b>the &lt;big&gt; one</b>" in said
     assert "BTC short 154k USD at 77,000, 17% to liquidation\nETH long 2.5k USD at 2,500" in said
@@ -192,7 +192,7 @@ def test_wrong_arguments_get_a_sentence_and_an_example_and_change_nothing(
 ) -> None:
     said = desk.say(typed)
     assert said.startswith(answer) and "Example: /" in said
-    assert desk.store.markets.watched(FRIEND) == []
+    assert desk.store.wallets.of_chat(FRIEND) == []
 
 
 def test_a_chat_watches_at_most_ten_wallets_each_by_a_name_of_its_own(desk: Desk) -> None:
@@ -207,8 +207,8 @@ def test_a_chat_watches_at_most_ten_wallets_each_by_a_name_of_its_own(desk: Desk
 def test_a_group_that_became_a_supergroup_keeps_its_wallets(desk: Desk) -> None:
     desk.say(f"/wallet add {ADDRESS} whale")
     desk.store.migrate_chat(FRIEND, -1001)
-    assert [one.name for one in desk.store.markets.watched(-1001)] == ["whale"]
-    assert desk.store.markets.watchers() == {ADDRESS: [WatchedWallet(-1001, ADDRESS, "whale")]}
+    assert [one.name for one in desk.store.wallets.of_chat(-1001)] == ["whale"]
+    assert desk.store.wallets.watchers() == {ADDRESS: [WatchedWallet(-1001, ADDRESS, "whale")]}
 
 
 def test_help_names_the_commands(desk: Desk) -> None:

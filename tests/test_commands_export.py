@@ -202,8 +202,8 @@ def test_another_chat_takes_in_all_settings_whatever_it_had(
         assert [(one.rule, one.command) for one in kept if one.at is not None] == [
             (one.rule, one.command) for one in desk.store.schedules.of_chat(OWNER)
         ]
-        assert [one[1:] for one in desk.store.markets.watched(FRIEND)] == [
-            one[1:] for one in desk.store.markets.watched(OWNER)
+        assert [one[1:] for one in desk.store.wallets.of_chat(FRIEND)] == [
+            one[1:] for one in desk.store.wallets.of_chat(OWNER)
         ]
 
 

@@ -67,7 +67,7 @@ def fill(store: Store) -> None:
     store.markets.set_cursor("OKX", "BTC", "a\0b", at=NOW)
     store.markets.add_gap("OKX", "BTC", missed=None, start=NOW - 60, end=float("inf"))
     store.markets.add_bars([Bar("BTC", 300, 1.0, 3.0, 0.5, 2.0, 10.0, 1e-300)])
-    store.markets.watch(WatchedWallet(7, "0xa", "whale"), now=NOW)
+    store.wallets.watch(WatchedWallet(7, "0xa", "whale"), now=NOW)
     store.set_value("name", "value")
     store.levels.add(Level(chat_id=7, symbol="BTC", price=1e5))
     gone = store.levels.add(Level(chat_id=7, symbol="ETH", price=1e4))

@@ -156,7 +156,7 @@ def test_a_supergroup_keeps_the_history_and_the_held_alerts_of_its_group_once_ea
     for chat_id in (-5, -1005):
         store.chats.put(Chat(chat_id=chat_id, kind="group", added_by=chat_id))
         store.fan_out.hold([chat_id], "held twice", why="quiet", at=NOW)
-        store.markets.watch(WatchedWallet(chat_id, "0x1", f"by {chat_id}"), now=NOW)
+        store.wallets.watch(WatchedWallet(chat_id, "0x1", f"by {chat_id}"), now=NOW)
     store.migrate_chat(-5, -1005)
     assert sorted(entry.alert.key for entry in store.history.newest(-1005, limit=9)) == [
         "held",
@@ -165,8 +165,8 @@ def test_a_supergroup_keeps_the_history_and_the_held_alerts_of_its_group_once_ea
     ]
     assert [entry.alert.key for entry in store.messages.held(-1005)] == ["held", "held twice"]
     assert store.messages.chats_holding() == [-1005]
-    assert [wallet.name for wallet in store.markets.watched(-1005)] == ["by -1005"]
-    assert store.markets.watched(-5) == []
+    assert [wallet.name for wallet in store.wallets.of_chat(-1005)] == ["by -1005"]
+    assert store.wallets.of_chat(-5) == []
     (chat,) = store.chats.all()
     assert (chat.chat_id, chat.kind, chat.added_by) == (-1005, "supergroup", -1005)
 

@@ -22,6 +22,7 @@ from storekit import NOW, raw
 from store import Store
 from store.rows import Alert
 from store.schema import NEWEST
+from venues.perpetuals import Position
 from venues.trades import Bar
 
 NOT_CALLED = {  # what takes SQL or a function, or is about the connection
@@ -83,7 +84,7 @@ def values(hint: Any, name: str = "") -> st.SearchStrategy[Any]:
 def made(kind: Any) -> st.SearchStrategy[Any]:
     """A dataclass or a named tuple with any fields."""
     names = [field.name for field in fields(kind)] if is_dataclass(kind) else list(kind._fields)
-    hints = typing.get_type_hints(kind)
+    hints = typing.get_type_hints(kind, localns={"Position": Position})  # which rows.py imports for types only
     given = {name: values(hints[name], name) for name in names}
     if kind in (Bar, Alert):  # whose numbers are looked at before they come here
         given |= {name: st.sampled_from(NUMBERS) for name in names if hints[name] is float}
@@ -105,7 +106,7 @@ def calls(store: Store) -> list[st.SearchStrategy[Call]]:
     """Any public method of the store; of each of its parts alone, which meet the same rows more often; of all."""
     parts = {"": store} | {
         name: part
-        for name, part in vars(store).items()
+        for name, part in inspect.getmembers(store)  # also those that are loaded when they are used
         if type(part).__module__.startswith("store.") and name[0] != "_"
     }
     found = [

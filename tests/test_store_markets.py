@@ -192,17 +192,17 @@ def test_a_fact_that_stays_the_same_is_not_written(store: Store) -> None:
 def watch(store: Store, chat_id: int, *addresses: str) -> None:
     store.chats.put(Chat(chat_id=chat_id, added_by=chat_id))
     for address in addresses:
-        store.markets.watch(WatchedWallet(chat_id, address, f"name of {address}"), now=NOW)
+        store.wallets.watch(WatchedWallet(chat_id, address, f"name of {address}"), now=NOW)
 
 
 def test_the_wallet_read_longest_ago_comes_first_and_those_of_chats_without_alerts_not_at_all(store: Store) -> None:
     watch(store, 1, "0xa", "0xb", "0xc")
     watch(store, 2, "0xb", "0xd")
     store.unsubscribe(2, note="")
-    store.markets.put_look("0xa", WalletSnapshot({}, NOW + 2))
-    store.markets.put_look("0xb", WalletSnapshot({}, NOW + 1))
-    assert list(store.markets.watchers()) == ["0xc", "0xb", "0xa"]
-    assert [wallet.chat_id for wallet in store.markets.watchers()["0xb"]] == [1]
+    store.wallets.put_look("0xa", WalletSnapshot({}, NOW + 2))
+    store.wallets.put_look("0xb", WalletSnapshot({}, NOW + 1))
+    assert list(store.wallets.watchers()) == ["0xc", "0xb", "0xa"]
+    assert [wallet.chat_id for wallet in store.wallets.watchers()["0xb"]] == [1]
 
 
 def test_a_wallet_that_no_chat_with_alerts_watches_is_forgotten(store: Store) -> None:
@@ -210,10 +210,10 @@ def test_a_wallet_that_no_chat_with_alerts_watches_is_forgotten(store: Store) ->
     watch(store, 2, "0xb")
     snapshot = WalletSnapshot({"BTC": TrackedPosition(Position("BTC", 1.0, 7e4, 7e4, 0.0, 3.0), 1.0, True)}, NOW)
     for address in ("0xa", "0xb", "0xc"):
-        store.markets.put_look(address, snapshot)
+        store.wallets.put_look(address, snapshot)
     store.unsubscribe(2, note="")
-    store.markets.forget_unwatched()
-    assert [store.markets.look(address) for address in ("0xa", "0xb", "0xc")] == [snapshot, None, None]
+    store.wallets.forget_unwatched()
+    assert [store.wallets.look(address) for address in ("0xa", "0xb", "0xc")] == [snapshot, None, None]
 
 
 def test_a_bar_that_was_built_from_trades_stays_and_a_flawed_one_is_replaced_once(store: Store) -> None:

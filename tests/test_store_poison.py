@@ -122,7 +122,7 @@ def test_a_message_that_cannot_be_worded_is_dropped_and_does_not_block_its_chat(
 @pytest.mark.parametrize("positions", ["", "[]", '{"BTC": 1}', '{"BTC": [[1], 2, 3]}'])
 def test_a_wallet_that_cannot_be_read_is_as_one_never_read(store: Store, positions: str) -> None:
     store._db.write("INSERT INTO wallets VALUES ('0x1', ?, 0)", (positions,))
-    assert store.markets.look("0x1") is None
+    assert store.wallets.look("0x1") is None
 
 
 @pytest.mark.parametrize("value", ["x", "1 2 3", "open a", "used me", "[]", '{"at": "x"}', "0 x", "nan"])

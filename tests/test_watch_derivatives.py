@@ -603,7 +603,7 @@ def test_the_latest_rates_of_every_coin_are_kept_and_those_of_a_silent_venue_sta
 
 
 def add(watch: Watch, chat_id: int, name: str, address: str = ADDRESS) -> None:
-    watch.store.markets.watch(WatchedWallet(chat_id, address, name), now=watch.clock)
+    watch.store.wallets.watch(WatchedWallet(chat_id, address, name), now=watch.clock)
 
 
 def test_a_wallet_is_told_to_the_chats_that_watch_it_by_their_names_and_asked_for_once(watch: Watch) -> None:
@@ -649,13 +649,13 @@ def test_a_wallet_that_cannot_be_read_for_a_while_has_closed_nothing(watch: Watc
 def test_a_chat_that_stops_watching_during_the_look_gets_no_alert_of_it(
     watch: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    watch.store.markets.watch(WatchedWallet(7, ADDRESS, "satoshi"), now=watch.clock)
+    watch.store.wallets.watch(WatchedWallet(7, ADDRESS, "satoshi"), now=watch.clock)
     watch.tick(watch.wallets)
     watch.perps.hold(ADDRESS, "BTC", 2)
     positions = watch.wallets._hyperliquid.positions
 
     def while_it_answers(address: str) -> object:
-        watch.store.markets.unwatch(7, ADDRESS)
+        watch.store.wallets.unwatch(7, ADDRESS)
         return positions(address)
 
     monkeypatch.setattr(watch.wallets._hyperliquid, "positions", while_it_answers)
@@ -666,7 +666,7 @@ def test_a_chat_that_stops_watching_during_the_look_gets_no_alert_of_it(
 def test_a_wallet_watched_again_is_seen_for_the_first_time(watch: Watch) -> None:
     add(watch, 7, "satoshi")
     watch.tick(watch.wallets)
-    watch.store.markets.unwatch(7, ADDRESS)
+    watch.store.wallets.unwatch(7, ADDRESS)
     watch.tick(watch.wallets, after=60)
     watch.perps.hold(ADDRESS, "BTC", 2)
     add(watch, 7, "satoshi")

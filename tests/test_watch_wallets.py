@@ -7,7 +7,7 @@ import json
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from store.markets import dump_positions, load_positions
+from store.wallets import dump_positions, load_positions
 from venues.perpetuals import Position
 from watch.wallets import Change, compare, first_sight
 

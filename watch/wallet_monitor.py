@@ -42,8 +42,8 @@ class WalletMonitor:
     def tick(self) -> None:
         """Read every wallet once. Failures of venues are in `feeds.health()`, never raised. Raises StoreError."""
         self.feeds.begin_tick()
-        self._store.markets.forget_unwatched()
-        watchers = self._store.markets.watchers()
+        self._store.wallets.forget_unwatched()
+        watchers = self._store.wallets.watchers()
         for address in self.feeds.in_turn(watchers):
             snapshot = self.feeds.ask(self._hyperliquid, partial(self._hyperliquid.positions, address), feed=address)
             if snapshot is not None:
@@ -58,24 +58,24 @@ class WalletMonitor:
     # Wallets that chats watch
 
     def _see(self, address: str, snapshot: Snapshot) -> None:
-        now, book = self._now(), self._store.markets
+        now, kept = self._now(), self._store.wallets
         at_ms = snapshot.venue_ms or int(now * 1000)
         with self._store.transaction():
-            before = book.look(address)
+            before = kept.look(address)
             if before is None:
                 if snapshot.unread != frozenset():
                     return  # a position that cannot be read now would look new at the next look
-                book.put_look(address, WalletSnapshot(wallets.first_sight(snapshot.positions), now))
+                kept.put_look(address, WalletSnapshot(wallets.first_sight(snapshot.positions), now))
                 return
             changes, known = wallets.compare(before.positions, snapshot.positions, unread=snapshot.unread)
             since = now - before.at
             # Asked again: the answer took its time, and a chat may have stopped watching meanwhile.
-            chats = book.watchers().get(address, [])
+            chats = kept.watchers().get(address, [])
             for number, change in enumerate(changes):
                 for chat in chats:
                     alert = _wallet_alert(change, chat, at_ms=at_ms, since=since, number=number)
                     publish(self._store, alert, now=now, default_min=0.0, only=chat.chat_id)
-            book.put_look(address, WalletSnapshot(known, now))
+            kept.put_look(address, WalletSnapshot(known, now))
 
     # Whales that nobody watches
 
