@@ -106,6 +106,12 @@ class Database:
         """As `write`, at once. Returns the rows changed."""
         return self._run(self.engine.execute, sql, values).rowcount
 
+    def changed(self, written: Posted) -> int:
+        """How many rows a statement of `write` changed; asks where it still waits."""
+        if written.rowcount < 0:
+            self._run(self.engine.execute, "SELECT 1", ())
+        return written.rowcount
+
     def insert(self, sql: str, values: tuple[Any, ...] = ()) -> int:
         """An INSERT of one row into a table with the column `id`, at once. Returns the id that it was given."""
         return self._run(self.engine.insert, sql, values)

@@ -138,7 +138,7 @@ class Messages(Part):
                 f"UPDATE deliveries SET state = 'sent', settled_at = ?, message_id = {each} WHERE {of_these}",
                 (now, *messages, *ids),
             )
-        return edits.rowcount > 0
+        return self._db.changed(edits) > 0
 
     def settle_buried(self, delivery_id: int, *, reason: str, now: float) -> None:
         self._db.write(*_buried("id = ?", (delivery_id,), reason=reason, now=now))

@@ -40,6 +40,14 @@ def test_a_message_that_was_sent_is_settled_once(store: Store) -> None:
     assert edit.payload == {"text": "two", "message_id": 11}
 
 
+def test_a_revised_message_is_known_as_such_also_inside_a_transaction(store: Store) -> None:
+    made = say(store, 7, "one", lane=ALERTS)
+    in_flight = pending(store)[0]
+    store.messages.revise([made], {"text": "two"}, now=NOW)
+    with store.transaction():
+        assert store.messages.settle_all([(in_flight, 11)], now=NOW)
+
+
 def test_edits_always_belong_to_the_message_and_never_to_another_edit(store: Store) -> None:
     made = say(store, 7, "one", lane=ALERTS)
     deliver(store, 11)
