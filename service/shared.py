@@ -72,6 +72,7 @@ class Sharing:
         )
         self._clock = Clock()
         self._owner, self._told = settings.owner_id, False
+        self._failed = ""  # why this copy was chosen and could not begin
         self._unsure: list[Sent] = []  # sent by an earlier leader here, and perhaps not marked
         host = settings.host
         self._election = Election(
@@ -100,7 +101,10 @@ class Sharing:
 
     def _open(self, server: Server) -> Store:
         self._clock = Clock()  # the time is learnt anew from Telegram's first answer
-        return Store(server, now=self._clock)
+        store = Store(server, now=self._clock)
+        if self._failed:  # which is in the log
+            store.lost(self._failed)
+        return store
 
     def _stand_by(self) -> object:
         """Wait to be chosen; the event that ends the wait."""
@@ -132,20 +136,22 @@ class Sharing:
         with closing(store):
             listening = self._listen(store, clock=self._clock, leads=election.leads)
             election.lead()
-            log.info("This copy leads")
             listening.start()
             try:
                 bot = self._load(store, listening, clock=self._clock, copies=lambda: election.copies, web=self._web)
                 bot.outbox.marks.take_over(self._unsure)
                 bot.owner.told_of_trouble = self._told
                 bot.start()
-            except StoreError as error:
+            except StoreError as error:  # such as a full disk, perhaps for hours
                 listening.poller.stop(0.0)
-                event: object = Lost(str(error))
+                self._failed = str(error)
+                event: object = Lost(self._failed)
             else:
+                self._failed = ""
+                election.begun()
                 event = self._until_the_end(bot)
         if isinstance(event, Lost):
-            election.stand(event.why)
+            election.stand(event.why, could_not_begin=bool(self._failed))
         return event
 
     def _until_the_end(self, bot: Bot) -> object:

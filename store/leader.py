@@ -35,6 +35,7 @@ BEAT_EVERY = 2.0  # seconds: how long the leader leaves the server without a que
 LOOK_EVERY = 5.0  # seconds between two looks at who else is there
 LOOK_FOR_SILENT = 1.0  # seconds between two looks whether the leader's connection is silent
 LONGEST_REST = 2.0  # seconds between two tries to connect
+LEADS = "This copy leads"
 FORMER_FIRST = LONGEST_REST + 0.5  # seconds left to the copy that led: it knows what was sent and not marked
 _NAMES = (
     "SELECT application_name AS name FROM pg_stat_activity WHERE datname = current_database() "
@@ -108,14 +109,23 @@ class Election:
         """From now on this copy acts."""
         if self.role is Role.CHOSEN:
             self.role, self._looked_at = Role.LEADER, 0.0
+            if not self.trouble:  # else it leads when it could begin
+                log.info(LEADS)
             self.worker.wake()
 
-    def stand(self, why: str) -> None:
+    def begun(self) -> None:
+        """All that this copy does as the leader has begun."""
+        if self.trouble:
+            self._is_there()
+            log.info(LEADS)
+
+    def stand(self, why: str, *, could_not_begin: bool = False) -> None:
         """All that this copy did as the leader has ended, for this reason: it may be chosen again."""
         if self.away_since is None:
             self.away_since = time.monotonic()
         self.role, self.trouble, self.led_last, self.copies = Role.AWAY, why, True, []
-        self.worker.wake()
+        if not could_not_begin:
+            self.worker.wake()
 
     def watch(self) -> None:
         """For the main thread, twice a second: end a connection that has gone silent. Never waits."""
@@ -225,7 +235,8 @@ class Election:
         name = copies.called(self._bot_id, self._host, leads=True)
         _ask(server, "SELECT set_config('application_name', ?, false)", name)
         self._store = self._open(server)
-        self._is_there()
+        if not self.trouble:
+            self._is_there()
         server.on_lost = self._lose
         self._chosen(self._store)
         return BEAT_EVERY / 2

@@ -432,6 +432,36 @@ def test_what_cannot_be_stored_is_asked_for_again_until_it_can_and_the_owner_kno
     assert NO_LONGER not in bot.output, "the connection is well"
 
 
+def test_a_copy_that_is_chosen_while_the_disk_is_full_says_so_once_and_leads_when_it_can(
+    machine: Machine, chat: SimBot, sim: Simulator, talk: Talk, url: str
+) -> None:
+    one, two = pair(machine, chat, sim)
+    talk.heard()
+    settled(url, sim)
+    tables = [
+        str(row[0])
+        for row in serverkit.execute(
+            url, "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
+        )
+    ]
+    serverkit.execute(
+        url,
+        "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = "
+        "'53100'; END $$",
+        *[f"CREATE TRIGGER fails BEFORE INSERT OR UPDATE ON {table} EXECUTE FUNCTION fail()" for table in tables],
+    )
+    one.kill()
+    two.wait_output("is full")
+    talk.say()
+    calls = chat.count("getUpdates")
+    sim.wait(lambda: chat.count("getUpdates") > calls + 4, what="it is chosen again and again")
+    serverkit.execute(url, "DROP FUNCTION fail() CASCADE")
+    talk.heard()
+    talk.all_answered_once()
+    assert two.output.count("is full") == 1
+    assert two.output.count(LEADS) <= 2
+
+
 def test_a_server_that_takes_no_more_connections_is_waited_for(machine: Machine, url: str) -> None:
     role = f"cryptosat_test_{os.getpid()}"
     serverkit.execute(url, f"CREATE ROLE {role} LOGIN CONNECTION LIMIT 1", f"ALTER SCHEMA public OWNER TO {role}")
