@@ -42,6 +42,14 @@ def price(value: float, *, beside: float | None = None) -> str:
     return shown
 
 
+def exact(value: float) -> str:
+    """A price that somebody set, with all its decimals: 79,500.5."""
+    shown = price(value)
+    if shown == "0" or float(shown.replace(",", "")) == value:
+        return shown
+    return _trim(f"{value:,.{max(10, price_decimals(value) + 6)}f}")
+
+
 def _price(value: float, more: int) -> str:
     if value <= 0:
         return "0"

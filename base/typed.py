@@ -62,6 +62,11 @@ def usual(said: str) -> str:
     return "".join(str(unicodedata.decimal(char)) if char.isdecimal() else _SIGNS.get(char, char) for char in said)
 
 
+def is_picture(word: str) -> bool:
+    """Does this word have nothing but emoji?"""
+    return all(unicodedata.category(char) in (*_DROPPED, "Me") for char in word)
+
+
 def number(typed: str, low: float, high: float) -> float:
     """A number from `low` to `high`, like `20` or `0.5`. Raises ValueError for anything else."""
     if not re.fullmatch(r"\d{1,15}|\d{0,15}\.\d{1,15}", typed.strip(), re.ASCII) or not low <= float(typed) <= high:

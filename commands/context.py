@@ -6,6 +6,7 @@ sends and never touches the network.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
@@ -146,6 +147,10 @@ class Context:
         if symbol not in self.symbols:
             if word.startswith("@"):
                 raise Usage(f"“{text.clip(word, 32)}” is not a coin. A channel comes first: /settings @channel")
+            if word[0].isdecimal() and _is_length(word):
+                raise Usage(f"“{text.clip(word, 32)}” is a time, not a coin.")
+            if "/" in word.strip("/") and as_symbol(word.split("/")[0], self.symbols) in self.symbols:
+                raise Usage(f"Prices are in US dollars: {as_symbol(word.split('/')[0], self.symbols)}, not {word}.")
             if word[0].isdecimal() and _is_amount(word):
                 raise Usage(f"Which coin? “{text.clip(word, 32)}” is an amount.")
             said = f"{text.clip(symbol, 16)} is not on this bot's list ({', '.join(self.symbols)})."
@@ -171,7 +176,10 @@ class Context:
     def some_symbols(self, arguments: list[str]) -> frozenset[str]:
         """Coins separated by spaces or commas. Raises Usage if there is none, or an unknown one."""
         words = [
-            word for argument in arguments for word in argument.split(",") if word.lower() not in ("", "and", "&")
+            word
+            for argument in arguments
+            for word in re.split(r"[,;|]", argument)
+            if word.lower() not in ("and", "&") and not typed.is_picture(word)
         ]
         if not words:
             raise Usage("Which coins?")
@@ -238,12 +246,23 @@ KINDS = {
 
 
 def as_symbol(word: str, known: Container[str]) -> str:
-    """The coin that people mean by `btc`, `$BTC`, `BTCUSDT`, `1000PEPE` or `kpepe`, whether it is known or not."""
-    bare = word.strip("$/-.,;:!?") or word
+    """The coin that people mean by `btc`, `$BTC`, `#BTC`, `BTCUSDT`, `BTC-PERP`, `1000PEPE` or `kpepe`, whether it is
+    known or not."""
+    bare = word.strip("$#/-.,;:!?") or word
     bare = bare[:-4].rstrip("/-") if bare.upper().endswith("USDT") else bare
+    pair = re.fullmatch(r"(\w{2,}?)[-/_:.]?(?:USDC|USD|PERP|(?<=[-.])P)", bare.upper())
+    if pair is not None and bare.upper() not in known and coins.typed(pair[1]) in known:
+        bare = pair[1]
     symbol = coins.typed(bare or word)
     thousands = symbol[:1] == "K" and symbol not in known and symbol[1:] in known
     return symbol[1:] if thousands else symbol
+
+
+def _is_length(word: str) -> bool:
+    try:
+        return typed.length(word) > 0
+    except Unreadable:
+        return False
 
 
 def _is_amount(word: str) -> bool:

@@ -7,6 +7,10 @@ import re
 # For a command: what was typed, as a pattern, and the example for it. The first one that is found is shown.
 _NEARER = {
     "alert": {
+        r"\bwhales?\b": "/threshold whales BTC 2m",
+        r"\bliq": "/threshold liquidations 1m",
+        r"\bfunding\b": "/threshold funding 0.03",
+        r"\b(?:oi|interest)\b": "/threshold oi 5",
         r"\bsnooze\b": "/alert snooze 3 4h",
         r"\b(?:remove|delete|del|rm|cancel)\b": "/alert remove 3",
         r"\bvol": "/alert BTC volume x3",

@@ -10,6 +10,7 @@ from base.typed import Unreadable
 from commands.context import Context, Usage, as_symbol
 from store.rows import Chat
 
+_LABEL = re.compile(r"^(?:note\s*[:=]|--|\||//)\s*", re.IGNORECASE)
 NOTE_LENGTH = 100
 LEAST_COOLDOWN = 60.0  # seconds
 ONE = "One price alert at a time: /alert BTC 100k, then /alert ETH 5k"
@@ -34,6 +35,9 @@ def options(context: Context, chat: Chat, words: list[str], *, repeat: bool = Fa
     """`repeat every 1h until fri my note`, in any order but for the note. Raises Unreadable."""
     more, rest = Options(repeat=repeat), list(words)
     while rest:
+        option, equals, value = rest[0].partition("=")
+        if equals and option.lower() in (*REPEATS, *ENDS):  # repeat=1h
+            rest[:1] = [option, value]
         word, used = rest[0].lower(), 0
         if word in ("max", "maximum", "most") and rest[1:2] and rest[1].lower() in (*_EVERY, "once"):
             rest = rest[1:]
@@ -61,7 +65,7 @@ def options(context: Context, chat: Chat, words: list[str], *, repeat: bool = Fa
     named = [word for word in rest[:3] if word.lower() not in ("and", "&", "+", ",")]
     if len(named) > 1 and is_coin(context, named[0]) and is_amount(named[1]):
         raise Usage(ONE)
-    more.note = text.one_line(" ".join(rest)).strip('"“”')
+    more.note = _LABEL.sub("", text.one_line(" ".join(rest))).strip('"“”')
     if len(more.note) > NOTE_LENGTH:
         raise Usage(f"A note can have up to {NOTE_LENGTH} characters.")
     return more

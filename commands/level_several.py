@@ -20,8 +20,11 @@ def levels(context: Context, chat: Chat, symbols: list[str], words: list[str], *
     """What is to be set for these coins. Raises Unreadable, also for one price of several coins."""
     if not words or not symbols:
         raise Usage("Which move? /alert BTC ETH 5% in 1h" if symbols else "No coins are selected: /watch all")
+    first = [word.lower() for word in plain(words)[:2]]
+    if len(symbols) > 1 and first[0] not in ("volume", "vol", "turnover") and any(map(is_amount, first)):
+        raise Usage(ONE_COIN)
     try:
-        found = [
+        return [
             level(context, chat, symbol, one, topic=topic)
             for symbol in symbols
             for one in prices(words, last_price(context, symbol))
@@ -32,9 +35,6 @@ def levels(context: Context, chat: Chat, symbols: list[str], words: list[str], *
         named = ",".join(symbols)
         meant = [f"{named} {one.partition(' ')[2]}" for one in problem.meant]
         raise Usage(str(problem), meant=meant) from None
-    if len(symbols) > 1 and len({(one.kind, one.price) for one in found if one.kind == "price"}) == 1:
-        raise Usage(ONE_COIN)
-    return found
 
 
 def coins(context: Context, chat: Chat, words: list[str]) -> tuple[list[str], list[str]]:

@@ -48,13 +48,34 @@ _IN = ("in", "within", "over", "during", "per", "/")
 SHORTEST, LONGEST = 60, 7 * 86400  # seconds of a move
 _BEFORE_COIN = (*DIRECTIONS, *FILLERS, "me", "volume", "vol")
 _MONEY = ("usd", "usdt", "usdc", "$", "dollar", "dollars", "k", "thousand", "million", "billion", "€", "eur", "euro")
+_LEADS = ("add", "set", "new", "create", "make", "please", "binance", "coinbase", "kraken", "okx", "bybit")
+# What is not set here, and how it is set.
+_OTHERS = {
+    **dict.fromkeys(("whale", "whales"), "whales BTC 2m"),
+    **dict.fromkeys(("liq", "liquidation", "liquidations"), "liquidations 1m"),
+    "funding": "funding 0.03",
+    **dict.fromkeys(("oi", "interest"), "oi 5"),
+}
 MOVE_TIME = "The time of a move is from 1m to 7d."
 _PERCENT = re.compile(r"([+-]?)(\d{1,4}(?:[.,]\d{1,4})?)%")
 
 
+def tidy(context: Context, words: list[str]) -> list[str]:
+    """The words without what other bots want (`add`, `binance`), pictures and quotation marks; the coin of `BTC:100k`
+    apart from the price. A note stays as it is."""
+    end = next((place for place, word in enumerate(words, 1) if any(map(str.isdigit, word))), 4)
+    head = [word.strip("\"'“”„") for word in words[:end] if not typed.is_picture(word)]
+    words = [*filter(None, head), *words[end:]]
+    while len(words) > 1 and words[0].lower() in _LEADS and not is_coin(context, words[0]):
+        words = words[1:]
+    first = re.sub(r"(?<=[^\W\d_])([<>]=?|=)", r" \1 ", "".join(words[:1]))
+    first = re.sub(r"(?<=[^\W\d_])(?:[:;,_]|-(?=[^%]*$))(?=\$?\d)|(?<=[^\W\d_])(?=[+-]\d)", " ", first)
+    return [*first.split(), *words[1:]]
+
+
 def coin_first(context: Context, words: list[str]) -> list[str]:
     """The words with the coin first, for people also type `100k BTC`, `when BTC hits 90k` and `btc>90k`."""
-    words = [*re.sub(r"(?<=[^\W\d_])([<>]=?|=)", r" \1 ", "".join(words[:1])).split(), *words[1:]]
+    words = tidy(context, words)
     first = words[0].lower() if words else ""
     swapped = first in _BEFORE_COIN or _PERCENT.fullmatch(first) or is_amount(first)
     if swapped and len(words) > 1 and not is_coin(context, first) and is_coin(context, words[1]):
@@ -71,6 +92,7 @@ def level(context: Context, chat: Chat, symbol: str, words: list[str], *, topic:
         direction, words[0] = DIRECTIONS[words[0][0]], words[0].lstrip("<>=")
     if not words:
         raise Usage("At which price?")
+    not_here(words[0])
     times = _times(words)
     if times is not None:
         size, used = times
@@ -104,6 +126,8 @@ def level(context: Context, chat: Chat, symbol: str, words: list[str], *, topic:
         seen = since(context, symbol, span)
         return begun.waiting(last, now=context.now()) if seen is not None and _is_over(begun, seen) else begun
     price, direction, used = _price(symbol, words, direction, last)
+    if words[used : used + 1] and words[used].lower() in _IN and length(words[used + 1 : used + 3]):
+        raise Usage("A move is in percent.")
     more = options(context, chat, words[used:])
     return Level(
         chat_id=chat.chat_id,
@@ -115,11 +139,20 @@ def level(context: Context, chat: Chat, symbol: str, words: list[str], *, topic:
     ).waiting(last, now=context.now())
 
 
+def not_here(word: str) -> None:
+    """Raises Usage for a kind of alert that has a minimum size, not a price."""
+    if word.lower() in _OTHERS:
+        raise Usage(f"Those alerts come by themselves. From which size: /threshold {_OTHERS[word.lower()]}")
+
+
 def _price(symbol: str, words: list[str], direction: str, last: float | None) -> tuple[float, str, int]:
     """The price that the first words mean, its direction, and how many words say so. Raises Unreadable."""
     used = in_amount(words, last)
     word, rest = re.sub("[−–]", "-", " ".join(words[:used])), " ".join(words[used:])
-    percent = _PERCENT.fullmatch(word)
+    percent, word = _PERCENT.fullmatch(word), word.rstrip("!?;,.")
+    begins = f"{symbol} {'' if direction == 'either' else f'{direction} '}"
+    if re.fullmatch(rf"[+-]{_NUMBER}", word):
+        raise Usage(f"{word} percent from now?", meant=[f"{symbol} {word}% {rest}".strip()])
     if percent is None:
         try:
             values = typed.amounts(re.sub(r"^[.,](?=\d)", "0.", word))
@@ -129,9 +162,10 @@ def _price(symbol: str, words: list[str], direction: str, last: float | None) ->
         if last is not None:
             values = [value for value in values if is_near(value, last)] or values
         if len(values) > 1:
-            begins = f"{symbol} {'' if direction == 'either' else f'{direction} '}"
             meant = [f"{begins}{text.price(value).replace(',', '')} {rest}".strip() for value in values]
             raise Usage(f"“{text.clip(word, 32)}” can mean two prices. Which one?", meant=meant)
+        if last is not None and not is_near(values[0], last) and not re.search(r"\$|usd|dollar", word.lower()):
+            _far(symbol, begins, values[0], last, rest)
         return values[0], direction, used
     sign = percent[1] or {"above": "+", "below": "-"}.get(direction, "")
     try:
@@ -146,6 +180,16 @@ def _price(symbol: str, words: list[str], direction: str, last: float | None) ->
         raise Usage(f"There is no price of {symbol} yet to count from. Is a source down? See /status.")
     price = text.price(last * (1 + share if sign == "+" else 1 - share))  # as it is shown
     return float(price.replace(",", "")), "above" if sign == "+" else "below", used
+
+
+def _far(symbol: str, begins: str, value: float, last: float, rest: str) -> None:
+    """Raises Usage: a price so far from the market is rather a percentage, or lacks its thousands."""
+    meant = [f"{symbol} {way}{value:g}% {rest}".strip() for way in "+-"] if 0.01 <= value <= 99 else []
+    meant += [f"{begins}{value * 1000:g} {rest}".strip()] if is_near(value * 1000, last) else []
+    meant.append(f"{begins}${text.price(value).replace(',', '')} {rest}".strip())
+    raise Usage(
+        f"{text.price(value)} is far from the price of {symbol} ({text.price(last)}). What is meant?", meant=meant
+    )
 
 
 def in_amount(words: list[str], last: float | None) -> int:
@@ -218,7 +262,7 @@ def _times(words: list[str]) -> tuple[float, int] | None:
         return None
     used = len(found[0].split())
     said = found["before"] or found["after"] or (f"{found['more']}%" if found["more"] else "")
-    if not said and words[used : used + 1] and words[used].lstrip("x×*")[:1].isdecimal():
+    if not said and re.match(r"[x×*<>=$]*(?:\d|$)", " ".join(words[used : used + 1]) or "-"):
         raise Usage("Give how many times the usual volume, like volume x3.")
     size = float(re.sub(r"[^\d.]", "", said.replace(",", ".")) or 3) / (100 if said.endswith("%") else 1)
     size += 1 if found["more"] else 0

@@ -41,8 +41,11 @@ def alert(context: Context, update: Update, arguments: list[str]) -> list[Reply]
         return [_change(context, chat, word, ",".join(arguments[1:]))]
     if word == "snooze" and len(arguments) > 1:
         return [_snooze(context, chat, arguments[1], arguments[2:])]
+    if word in ("edit", "change", "update", "modify"):
+        raise Usage("A price alert is not changed: set a new one, and remove the old one by its number.")
     if word in ("off", "remove", "none", "stop") or _SAME.get(word) == "remove":
         raise Usage("Remove one with its number, like /alert remove 3, or all: /alert remove all.")
+    level_typed.not_here(word)
     symbols, words = level_several.coins(context, chat, level_typed.coin_first(context, arguments))
     if not words and len(symbols) == 1:
         return [_steps(context, symbols[0])]
@@ -171,10 +174,11 @@ def _until(context: Context, chat: Chat, words: list[str]) -> float:
 
 
 def _meant(context: Context, chat: Chat, which: str) -> list[Level]:
-    """The chat's levels of these numbers (`3`, `#3`, `3,4`), or all of them."""
+    """The chat's levels of these numbers (`3`, `#3`, `3,4`, `3-5`), or all of them."""
     found = context.store.levels.of_chat(chat.chat_id)
-    numbers = [number.lstrip("#") for number in which.split(",")]
-    return [level for level in found if which.lower() == "all" or str(level.id) in numbers]
+    numbers = [re.fullmatch(r"#?(\d{1,15})(?:-#?(\d{1,15}))?", one) for one in which.split(",")]
+    spans = [(int(one[1]), int(one[2] or one[1])) for one in numbers if one is not None]
+    return [level for level in found if which.lower() == "all" or any(a <= level.id <= b for a, b in spans)]
 
 
 def _none(which: str) -> str:
@@ -253,7 +257,7 @@ def _what(level: Level) -> str:
     if level.kind == "move":
         way = {"above": "up", "below": "down"}.get(level.direction, "up or down")
         return f"{level.symbol} {level.size * 100:g} % {way} in {text.duration(level.span)}"
-    return f"{level.symbol} {level.direction if level.direction != 'either' else 'at'} {text.price(level.price)}"
+    return f"{level.symbol} {level.direction if level.direction != 'either' else 'at'} {text.exact(level.price)}"
 
 
 def _words(context: Context, chat: Chat, level: Level) -> str:
@@ -308,7 +312,7 @@ def _short(level: Level) -> str:
         return f"{level.symbol} volume x{level.size:g}"
     if level.kind == "move":
         return f"{level.symbol} {level.size * 100:g} % in {text.duration(level.span)}"
-    return f"{level.symbol} {text.price(level.price)}"
+    return f"{level.symbol} {text.exact(level.price)}"
 
 
 def _steps(context: Context, symbol: str) -> Reply:

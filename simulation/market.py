@@ -211,7 +211,8 @@ class Market:
     def book(self, venue: str, symbol: str) -> tuple[float, float]:
         """The best bid and the best ask; 0.01 % apart where a test sets nothing else."""
         venue, price = "binance" if venue == "binance_api" else venue, self.prices[symbol]
-        return self.books.get((venue, symbol), (price * 0.99995, price * 1.00005))
+        digits = 2 if price >= 1 else 8
+        return self.books.get((venue, symbol), (round(price * 0.99995, digits), round(price * 1.00005, digits)))
 
     def weigh(self, weight: int) -> int:
         """Add to Binance's request weight; returns the sum of this minute."""

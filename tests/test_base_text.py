@@ -156,3 +156,17 @@ def test_clip_says_that_something_was_cut() -> None:
 
 def test_an_amount_that_is_nothing_has_no_sign() -> None:
     assert [text.signed_usd(amount) for amount in (-0.4, 0.0, 0.4, -0.6)] == ["0", "0", "0", "-1"]
+
+
+@pytest.mark.parametrize(
+    ("price", "shown"),
+    [
+        (79_500.5, "79,500.5"),
+        (100_000.0, "100,000"),
+        (0.123456, "0.123456"),
+        (0.25, "0.25"),
+        (1.5e-9, "0.0000000015"),
+    ],
+)
+def test_a_price_that_somebody_set_is_shown_exactly(price: float, shown: str) -> None:
+    assert text.exact(price) == shown

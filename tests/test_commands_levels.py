@@ -64,6 +64,24 @@ def kept(desk: Desk, chat_id: int = FRIEND) -> list[Level]:
         ("if btc > 90k", 90_000, "above", "above"),
         ("btc>90k", 90_000, "above", "above"),
         ("BTC<=70k", 70_000, "below", "below"),
+        ("BTC 90k!", 90_000, "either", "above"),
+        ("BTC at 79,500.50", 79_500.5, "either", "below"),
+        ("#BTC 90k", 90_000, "either", "above"),
+        ("add BTC 90k", 90_000, "either", "above"),
+        ("set btc above 90k", 90_000, "above", "above"),
+        ("binance BTCUSDT 90k", 90_000, "either", "above"),
+        ('"BTC" "90k"', 90_000, "either", "above"),
+        ("BTC;90k", 90_000, "either", "above"),
+        ("BTC:90k", 90_000, "either", "above"),
+        ("BTC,90k", 90_000, "either", "above"),
+        ("BTC-90k", 90_000, "either", "above"),
+        ("BTC-5%", 76_000, "below", "below"),
+        ("BTC+5%", 84_000, "above", "above"),
+        ("BTC 🚀 90k", 90_000, "either", "above"),
+        ("BTCUSD 90k", 90_000, "either", "above"),
+        ("BTC/USD 90k", 90_000, "either", "above"),
+        ("BTC-PERP 90k", 90_000, "either", "above"),
+        ("BTC $5", 5, "either", "below"),
         ("BTC ١٠٠٬٠٠٠", 100_000, "either", "above"),
         ("BTC ९०k", 90_000, "either", "above"),
         ("ＢＴＣ　＞９０ｋ", 90_000, "above", "above"),
@@ -354,7 +372,7 @@ def test_the_answer_says_how_far_it_is_and_what_has_to_happen_first(desk: Desk) 
         ("off", "/alert remove all"),
         ("100k", "Which coin? “100k” is an amount."),
         ("BTC soon", "as a price in US dollars. Write 100k, 0.052 or +5%."),
-        ("BTC -5", "as a price in US dollars"),
+        ("BTC -5", "-5 percent from now?"),
         ("BTC 100k €", "as a price in US dollars"),
         ("BTC 100k ETH 5k", "One price alert at a time"),
         ("ETH 5k and BTC 100k", "One price alert at a time"),
@@ -370,6 +388,12 @@ def test_the_answer_says_how_far_it_is_and_what_has_to_happen_first(desk: Desk) 
         ("BTC 5% in 30s", "from 1m to 7d"),
         ("BTC 0%", "from 0.01 to 1000 percent"),
         ("BTC 10²k", "as a price in US dollars"),
+        ("BTC 500$ in 5m", "A move is in percent. Example: /alert BTC 5% in 1h"),
+        ("BTC volume > 1B", "Give how many times the usual volume, like volume x3."),
+        ("btc funding > 0.1%", "Those alerts come by themselves. From which size: /threshold funding 0.03."),
+        ("whale btc 5m", "From which size: /threshold whales BTC 2m."),
+        ("BTC/EUR 90k", "Prices are in US dollars: BTC, not BTC/EUR."),
+        ("edit 3 90k", "A price alert is not changed: set a new one"),
     ],
 )
 def test_what_cannot_be_used_is_answered_with_what_to_do(desk: Desk, typed: str, words: str) -> None:
@@ -605,3 +629,46 @@ def test_several_are_removed_by_their_numbers(desk: Desk) -> None:
         desk.say(f"/alert BTC {price}")
     assert desk.say("/alert remove #1 #3").startswith("Price alerts: 1 of 50.")
     assert [one.id for one in kept(desk)] == [2]
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("BTC 5", ["BTC +5%", "BTC -5%", "BTC 5000", "BTC $5"]),
+        ("BTC up 80", ["BTC +80%", "BTC -80%", "BTC above 80000", "BTC above $80"]),
+        ("BTC 0.5 in 5m", ["BTC +0.5% in 5m", "BTC -0.5% in 5m", "BTC $0.5 in 5m"]),
+        ("DOGE 250", ["DOGE $250"]),
+        ("BTC +5", ["BTC +5%"]),
+    ],
+)
+def test_a_price_far_from_the_market_is_asked_about_and_can_be_had(
+    desk: Desk, typed: str, offered: list[str]
+) -> None:
+    (reply,) = desk.replies(f"/alert {typed}")
+    assert list(buttons(reply)) == offered
+    assert kept(desk) == []
+    assert "far from the price of" in reply.text or "percent from now?" in reply.text
+    desk.press(buttons(reply)[offered[0]])
+    assert len(kept(desk)) == 1
+
+
+@pytest.mark.parametrize(
+    ("typed", "note"),
+    [("-- sell", "sell"), ("note: sell", "sell"), ("| sell", "sell"), ('"sell"', "sell"), ("🎯 sell", "🎯 sell")],
+)
+def test_a_note_is_without_what_only_marks_it(desk: Desk, typed: str, note: str) -> None:
+    desk.say(f"/alert BTC 100k repeat=1h {typed}")
+    assert [(one.note, one.cooldown) for one in kept(desk)] == [(note, 3600)]
+
+
+def test_several_are_removed_by_a_span_of_numbers(desk: Desk) -> None:
+    for price in range(100, 106):
+        desk.say(f"/alert BTC {price}k")
+    numbers = sorted(one.id for one in kept(desk))
+    assert "3 of 50" in desk.say(f"/alert remove {numbers[0]}-{numbers[1]},#{numbers[5]}")
+    assert sorted(one.id for one in kept(desk)) == numbers[2:5]
+
+
+def test_a_price_is_shown_with_all_its_decimals(desk: Desk) -> None:
+    assert "BTC at 79,500.5\n" in desk.say("/alert BTC 79500.50")
+    assert "BTC 79,500.5" in str(buttons(desk.replies("/alert")[0]))

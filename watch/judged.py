@@ -116,7 +116,7 @@ def _touch(touch: Touch, last: float) -> tuple[str, list[str]]:
         facts.append(f"first trade at {text.price(trade.price, beside=level.price)}")
     if trade.trade_id and (last < level.price if rose else last > level.price):
         facts.append(f"now {text.price(last, beside=level.price)}")
-    return f"{level.symbol} {'rose' if rose else 'fell'} to {text.price(level.price)}", facts
+    return f"{level.symbol} {'rose' if rose else 'fell'} to {text.exact(level.price)}", facts
 
 
 def _move(touch: Touch, last: float) -> tuple[str, list[str]]:
