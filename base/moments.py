@@ -115,7 +115,7 @@ def _clock(words: Sequence[str], *, alone: bool) -> tuple[int, int]:
     """Minutes after midnight and the number of words that say so. alone: may it be a number, like `9`?"""
     for number in (2, 1):
         said = " ".join(words[:number])
-        if len(words) < number or (said.isdecimal() and not alone):
+        if len(words) < number or (said.isdecimal() and not alone) or any(map(typed.is_picture, words[:number])):
             continue
         try:
             return typed.clock(said), number

@@ -107,8 +107,8 @@ def length(words: list[str], *, bare: bool = False) -> tuple[float, int] | None:
     if bare and words[:1] and words[0].isalpha() and words[0] not in _EVERY:
         words = [f"1 {words[0]}", *words[1:]]
     for number in (2, 1):
-        if {"for", "and"} & set(words[:number]):  # what follows is another length
-            continue
+        if {"for", "and"} & set(words[:number]) or any(map(typed.is_picture, words[:number])):
+            continue  # what follows is another length, or a note
         try:
             return typed.length(" ".join(words[:number])), min(number, len(words))
         except Unreadable:
