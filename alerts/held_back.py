@@ -10,7 +10,7 @@ import logging
 from collections.abc import Sequence
 
 from alerts import wording
-from alerts.preferences import Heard, hour_began, is_quiet
+from alerts.preferences import Outcome, hour_began, is_quiet
 from alerts.publish import enqueue
 from base import text
 from store import Store
@@ -71,7 +71,7 @@ def _digest_at(store: Store, chat: Chat, held: Sequence[HistoryEntry]) -> float 
 
 
 def _any_quiet(held: Sequence[HistoryEntry]) -> bool:
-    return any(entry.how == Heard.QUIET.value for entry in held)
+    return any(entry.how == Outcome.QUIET.value for entry in held)
 
 
 def take(store: Store, chat: Chat, *, now: float, in_digest: bool = False) -> str:
@@ -99,7 +99,7 @@ def take(store: Store, chat: Chat, *, now: float, in_digest: bool = False) -> st
 
 def reasons(held: Sequence[HistoryEntry]) -> str:
     """`12 in quiet hours · 2 over the hourly limit`"""
-    over = sum(entry.how == Heard.CAP.value for entry in held)
+    over = sum(entry.how == Outcome.CAP.value for entry in held)
     whys = [f"{len(held) - over:,} in quiet hours"] if over < len(held) else []
     return " · ".join([*whys, f"{over:,} over the hourly limit"] if over else whys)
 

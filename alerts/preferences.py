@@ -15,7 +15,7 @@ from store.rows import Alert, Chat
 LOUD_FROM = 2.0  # times the threshold, for a monitor whose level is `on`
 
 
-class Heard(Enum):
+class Outcome(Enum):
     """What becomes of an alert in a chat. The values of HELD are what the store keeps as `why`."""
 
     LOUD = "loud"
@@ -27,27 +27,27 @@ class Heard(Enum):
     NO = "no"
 
 
-HELD = (Heard.QUIET, Heard.CAP, Heard.MUTED, Heard.PAUSED)
+HELD = (Outcome.QUIET, Outcome.CAP, Outcome.MUTED, Outcome.PAUSED)
 
 
-def decide(chat: Chat, alert: Alert, *, now: float, default_min: float) -> Heard:
+def decide(chat: Chat, alert: Alert, *, now: float, default_min: float) -> Outcome:
     """What the chat's settings say; never CAP: the hourly limit counts messages, not alerts (publish.py).
 
     default_min: the threshold where the chat set none, in US dollars or percent.
     """
     if not wants(chat, alert, default_min=default_min):
-        return Heard.NO
+        return Outcome.NO
     if chat.muted(alert.symbol, now):
-        return Heard.MUTED
+        return Outcome.MUTED
     if chat.paused(now):
-        return Heard.PAUSED
+        return Outcome.PAUSED
     if is_quiet(chat, now):
-        return Heard.QUIET
+        return Outcome.QUIET
     level = chat.levels.get(alert.monitor, "on")
     loud_from = 0.0 if alert.mark else LOUD_FROM * chat.threshold(alert.monitor, alert.symbol, default_min)
     if level == "silent" or (level == "on" and alert.usd < loud_from):
-        return Heard.SILENT
-    return Heard.LOUD
+        return Outcome.SILENT
+    return Outcome.LOUD
 
 
 def wants(chat: Chat, alert: Alert, *, default_min: float) -> bool:

@@ -16,7 +16,7 @@ from datetime import tzinfo
 from typing import Any
 
 from alerts import wording
-from alerts.preferences import HELD, Heard, decide, hour_began, is_quiet, wants
+from alerts.preferences import HELD, Outcome, decide, hour_began, is_quiet, wants
 from base import text
 from botapi.storage import ALERTS, Delivery
 from store import Store
@@ -132,28 +132,30 @@ def _tell(store: Store, chats: Sequence[Chat], alert: Alert, *, now: float, defa
 
     An edit makes no sound: a loud alert never hides in a silent message. A silent one joins either.
     """
-    heard: dict[Heard, list[Chat]] = defaultdict(list)
+    chosen: dict[Outcome, list[Chat]] = defaultdict(list)
     for chat in chats:
-        heard[decide(chat, alert, now=now, default_min=default_min)].append(chat)
+        chosen[decide(chat, alert, now=now, default_min=default_min)].append(chat)
     topic = "" if alert.topic == ANY_TOPIC else f":{alert.topic}"
-    bundles = {sound: f"{alert.monitor}:{alert.symbol}:{sound.value}{topic}" for sound in (Heard.LOUD, Heard.SILENT)}
+    bundles = {
+        sound: f"{alert.monitor}:{alert.symbol}:{sound.value}{topic}" for sound in (Outcome.LOUD, Outcome.SILENT)
+    }
     since = now - (PRICES_SECONDS if alert.monitor == "prices" else BUNDLE_SECONDS)
     messages: list[int] = []
     for sound in bundles:
-        left = heard[sound]
-        for other in dict.fromkeys((Heard.LOUD, sound)):
+        left = chosen[sound]
+        for other in dict.fromkeys((Outcome.LOUD, sound)):
             ids = [chat.chat_id for chat in left]
             found = store.fan_out.open_bundles(ids, bundles[other], since=since, until=now)
             store.messages.revise(found.values(), {SOUND: other.value}, now=now)
             messages += found.values()
             left = [chat for chat in left if chat.chat_id not in found]
         full = _over_limit(store, left, now=now)
-        heard[Heard.CAP] += [chat for chat in left if chat.chat_id in full]
+        chosen[Outcome.CAP] += [chat for chat in left if chat.chat_id in full]
         ids = [chat.chat_id for chat in left if chat.chat_id not in full]
         messages += store.fan_out.enqueue(ids, {SOUND: sound.value}, bundle=bundles[sound], now=now)
     store.fan_out.add_to_bundles(messages, alert.key)
     for why in HELD:
-        store.fan_out.hold([chat.chat_id for chat in heard[why]], alert.key, why=why.value, at=now)
+        store.fan_out.hold([chat.chat_id for chat in chosen[why]], alert.key, why=why.value, at=now)
 
 
 def _over_limit(store: Store, chats: Sequence[Chat], *, now: float) -> set[int]:
@@ -185,7 +187,7 @@ def compose(store: Store, delivery: Delivery, *, now: float) -> dict[str, Any] |
     if chat is None:
         return None  # the chat is gone, or the alerts are older than what is kept
     try:
-        message = payload(chat, bundled, now=now, heard=Heard(delivery.payload[SOUND]))
+        message = payload(chat, bundled, now=now, sound=Outcome(delivery.payload[SOUND]))
     except UNREADABLE:  # it would be tried for ever, and block its chat
         log.exception("A message to chat %d cannot be worded and is dropped", delivery.chat_id)
         return None
@@ -194,14 +196,14 @@ def compose(store: Store, delivery: Delivery, *, now: float) -> dict[str, Any] |
     return message
 
 
-def payload(chat: Chat, bundled: Sequence[Alert], *, now: float, heard: Heard) -> dict[str, Any]:
+def payload(chat: Chat, bundled: Sequence[Alert], *, now: float, sound: Outcome) -> dict[str, Any]:
     """The Bot API's sendMessage parameters for a chat's message about these alerts of one monitor and coin."""
     message: dict[str, Any] = {"text": wording.message(bundled, now=now, zone=chat.zone), "parse_mode": "HTML"}
     first = bundled[0]
     buttons = _snooze_buttons(bundled) or _mute_buttons(first.symbol)
     if buttons and chat.kind != "channel":  # its readers cannot use them
         message["reply_markup"] = {"inline_keyboard": [buttons]}
-    if heard is Heard.SILENT:
+    if sound is Outcome.SILENT:
         message["disable_notification"] = True
     return addressed(chat.topic(first.monitor, first.symbol, first.topic), message)
 

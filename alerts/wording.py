@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import tzinfo
 
-from alerts.preferences import Heard
+from alerts.preferences import Outcome
 from base import text
 from store.rows import Alert
 from venues.perpetuals import Liquidation, Position
@@ -29,10 +29,10 @@ _NOUNS = {
 BECAME = {
     "pending": "being sent",
     "buried": "could not be delivered",
-    Heard.QUIET.value: "held back: quiet hours",
-    Heard.CAP.value: "held back: hourly limit",
-    Heard.MUTED.value: "muted",
-    Heard.PAUSED.value: "not sent: the bot was not allowed to write here",
+    Outcome.QUIET.value: "held back: quiet hours",
+    Outcome.CAP.value: "held back: hourly limit",
+    Outcome.MUTED.value: "muted",
+    Outcome.PAUSED.value: "not sent: the bot was not allowed to write here",
     "told": "held back, sent later",
     "dropped": "held back, then alerts were turned off",
 }

@@ -38,7 +38,7 @@ def export(context: Context, update: Update, arguments: list[str]) -> list[Reply
             coins.append(word)
     what = what or "alerts"
     if what == "settings":
-        return taken(context, update)
+        return export_settings(context, update)
     chat, owner = context.need_chat(update), context.is_owner(update)
     if what == "all" and not owner:
         raise Usage("Only this bot's owner can export the alerts of all chats.")
@@ -71,10 +71,10 @@ def _caption(what: str, seconds: float, coins: list[str]) -> str:
     return text.clip(words, 1000)
 
 
-# Settings for another chat, as commands: what is taken in is judged like what is typed
+# Settings for another chat, as commands: an import is judged like what is typed
 
 
-def taken(context: Context, update: Update) -> list[Reply]:
+def export_settings(context: Context, update: Update) -> list[Reply]:
     """This chat's settings as a text that another chat takes in."""
     chat = context.need_chat(update)
     parts = [IMPORT]
@@ -109,7 +109,7 @@ def lines(context: Context, chat: Chat) -> list[str]:
     return found + [f"wallet add {one.address} {one.name}" for one in context.store.wallets.of_chat(chat.chat_id)]
 
 
-def take_in(context: Context, update: Update, said: str, may: Mapping[str, Run]) -> list[Reply]:
+def import_settings(context: Context, update: Update, said: str, may: Mapping[str, Run]) -> list[Reply]:
     """Do what an exported text says by these commands, all of it or nothing. Raises Usage."""
     context.need_chat(update)
     commands = [line.strip().lstrip("/").split() for line in said.splitlines() if line.strip("/ \t")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from alerts.preferences import Heard, decide
+from alerts.preferences import Outcome, decide
 from alerts.publish import payload
 from alerts.wording import BECAME, listed
 from base import text, typed
@@ -38,30 +38,30 @@ def test(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
     now = context.now()
     alert = _sample(context, chat, monitor_of(" ".join(arguments) or "whales"), now)
     least = context.default_min(alert.monitor, alert.symbol)
-    heard = decide(chat, alert, now=now, default_min=least)
+    outcome = decide(chat, alert, now=now, default_min=least)
     # With the sound of its level, even if it would be held back now.
     open_chat = replace(chat, quiet="", muted_until=0.0, symbol_mutes={})
     sound = decide(open_chat, alert, now=now, default_min=least)
-    message = payload(open_chat, [alert], now=now, heard=sound)
+    message = payload(open_chat, [alert], now=now, sound=sound)
     rows = message.get("reply_markup", {}).get("inline_keyboard", [])
     return [
         Reply(
-            text=f"{message['text']}\n\n<i>This is a test, not a real trade. {_WOULD[heard]}</i>",
+            text=f"{message['text']}\n\n<i>This is a test, not a real trade. {_WOULD[outcome]}</i>",
             html=True,
             keyboard=tuple(tuple((button["text"], button["callback_data"]) for button in row) for row in rows),
-            silent=sound is Heard.SILENT,
+            silent=sound is Outcome.SILENT,
         )
     ]
 
 
 _WOULD = {
-    Heard.LOUD: "A real alert would come with sound.",
-    Heard.SILENT: "A real alert would come without sound.",
-    Heard.QUIET: "A real alert would be held back now (quiet hours).",
-    Heard.CAP: "A real alert would be held back now (hourly limit).",
-    Heard.MUTED: "A real alert would not be sent now (muted); /history would list it.",
-    Heard.PAUSED: "A real alert would be tried tomorrow: the bot was not allowed to write here.",
-    Heard.NO: "A real alert would not come: this kind is off (/settings).",
+    Outcome.LOUD: "A real alert would come with sound.",
+    Outcome.SILENT: "A real alert would come without sound.",
+    Outcome.QUIET: "A real alert would be held back now (quiet hours).",
+    Outcome.CAP: "A real alert would be held back now (hourly limit).",
+    Outcome.MUTED: "A real alert would not be sent now (muted); /history would list it.",
+    Outcome.PAUSED: "A real alert would be tried tomorrow: the bot was not allowed to write here.",
+    Outcome.NO: "A real alert would not come: this kind is off (/settings).",
 }
 
 

@@ -128,9 +128,9 @@ def _settings(context: Context, update: Update, arguments: list[str]) -> list[Re
     word, *rest = arguments[0].split(None, 1) if arguments else [""]
     if word.lower() == "import":
         may = {row.name: row.run for row in TABLE if row.name in export.MAY}
-        return export.take_in(context, update, "".join(rest), may)
+        return export.import_settings(context, update, "".join(rest), may)
     if word.lower() == "export":
-        return export.taken(context, update)
+        return export.export_settings(context, update)
     return keyboard.settings(context, update, arguments)
 
 

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from alerts.attachments import draw  # noqa: E402
-from alerts.preferences import Heard  # noqa: E402
+from alerts.preferences import Outcome  # noqa: E402
 from alerts.publish import payload  # noqa: E402
 from store.rows import Alert, Chat  # noqa: E402
 from venues.trades import Bar  # noqa: E402
@@ -46,7 +46,7 @@ ORDER = Alert(
 
 def alert() -> str:
     """An SVG of one whale alert with its buttons."""
-    message = payload(Chat(chat_id=1, added_by=1), [ORDER], now=NOW, heard=Heard.LOUD)
+    message = payload(Chat(chat_id=1, added_by=1), [ORDER], now=NOW, sound=Outcome.LOUD)
     lines, buttons = message["text"].split("\n"), message["reply_markup"]["inline_keyboard"]
     bottom = 24 + LINE * len(lines) + 26
     height = bottom + (BUTTON + 6) * len(buttons) + 14

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from test_alerts_publish import alert, publish, subscribe
 
 from alerts import held_back, preferences
-from alerts.preferences import Heard
+from alerts.preferences import Outcome
 from simulation.html import parse_html
 from store import Store
 from store.rows import Chat, Scheduled
@@ -229,7 +229,7 @@ def test_every_alert_that_passes_the_filters_is_delivered_told_later_or_counted(
     store = Store(tmp_path_factory.mktemp("held") / "bot.db")
     chat = Chat(chat_id=7, added_by=7, **chosen)
     store.chats.put(chat)
-    wanted: dict[str, Heard] = {}
+    wanted: dict[str, Outcome] = {}
     tick = NIGHT
     for number, (after, symbol, monitor, side, usd) in enumerate(sorted(happened)):
         now = NIGHT + after
@@ -242,12 +242,12 @@ def test_every_alert_that_passes_the_filters_is_delivered_told_later_or_counted(
     held_back.send_due(store, now=NIGHT + 16 * 3600)
     became = {told.alert.key: told.how for told in store.history.newest(7, limit=99)}
     expected = {
-        Heard.LOUD: {"pending", "told"},
-        Heard.SILENT: {"pending", "told"},
-        Heard.QUIET: {"told"},
-        Heard.MUTED: {"muted"},
+        Outcome.LOUD: {"pending", "told"},
+        Outcome.SILENT: {"pending", "told"},
+        Outcome.QUIET: {"told"},
+        Outcome.MUTED: {"muted"},
     }
-    assert set(became) == {key for key, heard in wanted.items() if heard is not Heard.NO}
+    assert set(became) == {key for key, outcome in wanted.items() if outcome is not Outcome.NO}
     assert all(became[key] in expected[wanted[key]] for key in became)
     told = re.findall(r"Held back: (\d+) alert", "\n".join(texts(store)))
     assert sum(map(int, told)) == sum(how == "told" for how in became.values())
@@ -256,7 +256,7 @@ def test_every_alert_that_passes_the_filters_is_delivered_told_later_or_counted(
         if delivery.bundle is not None:
             hour = preferences.hour_began(chat, delivery.created_at)
             made[hour] = made.get(hour, 0) + 1
-            sound = Heard.SILENT if delivery.payload.get("disable_notification") else Heard.LOUD
+            sound = Outcome.SILENT if delivery.payload.get("disable_notification") else Outcome.LOUD
             assert delivery.bundle.endswith(sound.value)
     assert not chat.hourly_cap or max(made.values(), default=0) <= chat.hourly_cap
     store.close()

@@ -11,7 +11,7 @@ from conftest import FRIEND, OWNER, Run, first_look
 from test_alerts_publish import alert, publish
 from test_commands_inbox import NOW, STRANGER, Desk, message, press
 
-from alerts.preferences import Heard
+from alerts.preferences import Outcome
 from alerts.publish import payload
 from commands.due import Due
 from commands.table import schedulable
@@ -282,7 +282,7 @@ def test_what_is_wrong_with_a_scheduled_message_is_told_to_whoever_added_the_bot
 
 def test_an_alert_in_a_channel_has_no_buttons(on: Private) -> None:
     made = [
-        payload(chat, [alert("a")], now=NOW, heard=Heard.LOUD) for chat in (on.chat(), Chat(chat_id=1, added_by=1))
+        payload(chat, [alert("a")], now=NOW, sound=Outcome.LOUD) for chat in (on.chat(), Chat(chat_id=1, added_by=1))
     ]
     assert ["reply_markup" in one for one in made] == [False, True]
 

@@ -11,7 +11,7 @@ from storekit import NOW, say, whale
 
 from access import Access, Groups, Knock, OwnerLink
 from alerts import held_back
-from alerts.preferences import Heard, decide
+from alerts.preferences import Outcome, decide
 from alerts.publish import publish
 from base.config import Settings
 from botapi.updates import Update
@@ -32,18 +32,18 @@ def store(new_store: NewStore) -> Store:
     return store
 
 
-def heard(**settings: Any) -> Heard:
+def heard(**settings: Any) -> Outcome:
     chat = Chat(chat_id=1, added_by=1, levels={"whales": "loud"}, **settings)
     return decide(chat, whale("a"), now=NOW, default_min=1e6)
 
 
 def test_a_mute_or_a_pause_longer_than_any_can_be_does_not_count() -> None:
-    assert heard(muted_until=NOW + YEAR) is Heard.MUTED
-    assert heard(symbol_mutes={"BTC": NOW + YEAR}) is Heard.MUTED
-    assert heard(muted_until=NOW + 3 * YEAR) is Heard.LOUD
-    assert heard(symbol_mutes={"BTC": NOW + 3 * YEAR}) is Heard.LOUD
-    assert heard(paused_until=NOW + 3 * YEAR) is Heard.LOUD
-    assert heard(paused_until=NOW + DAY) is not Heard.LOUD
+    assert heard(muted_until=NOW + YEAR) is Outcome.MUTED
+    assert heard(symbol_mutes={"BTC": NOW + YEAR}) is Outcome.MUTED
+    assert heard(muted_until=NOW + 3 * YEAR) is Outcome.LOUD
+    assert heard(symbol_mutes={"BTC": NOW + 3 * YEAR}) is Outcome.LOUD
+    assert heard(paused_until=NOW + 3 * YEAR) is Outcome.LOUD
+    assert heard(paused_until=NOW + DAY) is not Outcome.LOUD
 
 
 @pytest.mark.parametrize("off", OFF)

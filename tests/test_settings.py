@@ -18,7 +18,7 @@ from test_commands import NOW, Desk
 
 from alerts import held_back
 from alerts import publish as alerts
-from alerts.preferences import Heard
+from alerts.preferences import Outcome
 from botapi.updates import Update
 from commands import keyboard as command_keyboard
 from commands.context import Keyboard
@@ -183,7 +183,7 @@ def test_alerts_of_a_kind_or_a_coin_go_to_a_topic_of_their_own(desk: Desk) -> No
     chat = desk.chat(-9)
     assert (chat.topic("whales", "BTC"), chat.topic("liquidations", "BTC")) == (5, 6)
     assert chat.topic("liquidations", "ETH") is None, "a coin's topic is meant more exactly than a kind's"
-    sent = alerts.payload(chat, [alert("k", monitor="liquidations")], now=NOW, heard=Heard.LOUD)
+    sent = alerts.payload(chat, [alert("k", monitor="liquidations")], now=NOW, sound=Outcome.LOUD)
     assert sent["message_thread_id"] == 6
     assert "liquidations, ETH (all in one topic again: /here all in it)" in in_topic(desk, "/settings", 5)
     in_topic(desk, "/here", 5)
