@@ -39,6 +39,8 @@ def levels(context: Context, chat: Chat, symbols: list[str], words: list[str], *
 
 def coins(context: Context, chat: Chat, words: list[str]) -> tuple[list[str], list[str]]:
     """The coins that come first, and the rest: `all`, `BTC ETH`, `btc,eth` or one. Raises Usage where none comes."""
+    if not words:
+        raise Usage("Which coin?")
     if words[0].lower() in ALL and not is_coin(context, words[0]):
         rest = words[2:] if words[1:2] and words[1].lower() in ("coin", "coins") else words[1:]
         return context.followed(chat), rest

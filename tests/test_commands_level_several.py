@@ -30,6 +30,10 @@ def test_all_coins_are_those_that_the_chat_follows(desk: Desk) -> None:  # noqa:
     assert "No coins are selected: /watch all" in desk.say("/alert all volume x3")
 
 
+def test_a_character_that_nobody_reads_is_no_coin(desk: Desk) -> None:  # noqa: F811
+    assert desk.say("/alert \U0007a5d1").startswith("Which coin?")
+
+
 def test_what_is_there_already_is_counted(desk: Desk) -> None:  # noqa: F811
     desk.say("/alert BTC 5% in 1h")
     desk.say("/alert ETH 5% in 1h look")
