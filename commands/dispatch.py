@@ -22,6 +22,7 @@ from commands.quota import Told
 from commands.table import SYNONYMS, TABLE, known
 
 _COMMAND = re.compile(r"^/([A-Za-z0-9_]{1,32})(?:@([A-Za-z0-9_]+))?(?:\s+(.*))?$", re.DOTALL)
+HELP = ("help", "?", "-h", "--help")  # after a command's name
 AT_ONCE = 5  # commands in one message
 
 
@@ -44,8 +45,7 @@ class Commands:
     def _one(self, update: Update) -> list[Reply]:
         match = _COMMAND.match(update.text)
         if match is None:
-            hint = "I only understand commands, for example /whales BTC. See them all: /help"
-            return [Reply(text=hint, misread=True)] if update.private and update.text else []
+            return [self._no_command(update)] if update.private and update.text else []
         name, addressee, rest = match[1].lower(), match[2], (match[3] or "").strip()
         if addressee and addressee.lower() != self.context.username.lower():
             return []
@@ -53,6 +53,8 @@ class Commands:
         if command is None:
             # In a group an unknown command is probably meant for another bot.
             return [self._unknown(update, name, rest)] if update.private or addressee else []
+        if rest.lower() in HELP and command.name not in ("ping", "help"):
+            return self._typed(update, "help", [command.name])
         channel = None
         try:
             if command.of_chat:
@@ -75,6 +77,17 @@ class Commands:
             words = sentence if buttons or example in sentence else f"{sentence} Example: {example}"
             said = [Reply(text=words, keyboard=tuple((button,) for button in buttons), misread=True)]
             return said if channel is None else channels.aimed(said, channel)
+
+    def _no_command(self, update: Update) -> Reply:
+        """A hint, and a button where only the slash is missing."""
+        first, *rest = update.text.lower().split()
+        names = [row.name for row in known(self.context, update)]
+        name = first if first in names else SYNONYMS.get(first, "")
+        typed_there = " ".join([name, *rest]) if name and "\n" not in update.text else ""
+        buttons = _buttons([(f"/{typed_there}", typed_there)]) if typed_there else []
+        hint = "I only understand commands, for example /whales BTC. See them all: /help"
+        hint = f"Commands begin with a slash: /{typed_there}" if buttons else hint
+        return Reply(text=hint, keyboard=(tuple(buttons),) if buttons else (), misread=True)
 
     def _unknown(self, update: Update, name: str, rest: str) -> Reply:
         if any(row.name == name for row in TABLE):

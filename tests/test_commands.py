@@ -129,7 +129,7 @@ def test_an_unknown_command_gets_one_line_with_an_example_where_it_is_surely_our
     assert desk.replies("/wales", chat_id=GROUP) == [], "in a group it is probably for another bot"
 
 
-@pytest.mark.parametrize("text", ["hello", "/", "/ ping", "//ping", "/пинг", "ping", "/ping-me", "." * 4096])
+@pytest.mark.parametrize("text", ["hello", "/", "/ ping", "//ping", "/пинг", "hi ping", "/ping-me", "." * 4096])
 def test_other_words_get_a_hint_in_private_and_silence_in_a_group(desk: Desk, text: str) -> None:
     assert "/help" in desk.say(text)
     assert desk.replies(text, chat_id=GROUP) == []
@@ -138,6 +138,29 @@ def test_other_words_get_a_hint_in_private_and_silence_in_a_group(desk: Desk, te
 @pytest.mark.parametrize("command", ["whales", "liq", "funding", "oi"])
 def test_all_is_as_good_as_no_coin(started: Desk, command: str) -> None:
     assert started.say(f"/{command} all") == started.say(f"/{command}")
+
+
+@pytest.mark.parametrize(
+    ("text", "command"),
+    [("price btc", "price btc"), ("Prices", "price"), ("alert BTC 100k", "alert btc 100k"), ("unmute", "mute off")],
+)
+def test_a_command_without_its_slash_is_offered(desk: Desk, text: str, command: str) -> None:
+    (reply,) = desk.replies(text)
+    assert reply.text == f"Commands begin with a slash: /{command}"
+    assert reply.keyboard == (((f"/{command}", f"run:{command}"),),)
+    assert reply.misread
+    assert desk.replies(text, chat_id=GROUP) == []
+    assert desk.replies("users")[0].keyboard == (), "what only the owner may is not offered"
+
+
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: row.name)
+def test_each_command_explains_itself(desk: Desk, row: table.Command) -> None:
+    desk.say("/start", user_id=OWNER)
+    about = desk.say(f"/help {row.name}", user_id=OWNER)
+    if row.name in ("ping", "help"):
+        return
+    for word in ("help", "?", "--HELP"):
+        assert desk.say(f"/{row.name} {word}", user_id=OWNER) == about
 
 
 # One table
