@@ -57,8 +57,10 @@ def unwatch(context: Context, update: Update, arguments: list[str]) -> list[Repl
 def threshold(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
     """Set the minimum in US dollars, or the mark in percent, of one kind, for one coin or all; or show it."""
     chat = context.need_chat(update)
-    arguments = " ".join(arguments).replace("=", " ").split()  # BTC=2m, as in .env
+    arguments = re.sub(r"[=:]|>=?", " ", " ".join(arguments)).split()  # BTC=2m, as in .env
     monitor, rest = _leading_monitor(context, arguments)
+    if len(rest) == 2 and as_symbol(rest[1], context.symbols) in context.symbols and rest[0][0] in "$0123456789":
+        rest = rest[::-1]  # 2m BTC
     if monitor == NO_MINIMUM:
         raise Usage("Price alerts have no minimum in USD. To turn them off: /level prices off.")
     symbol = "*"

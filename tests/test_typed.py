@@ -44,6 +44,10 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
         ("BTC ٢٫٥m", {"BTC": 2.5e6}),
         ("ＢＴＣ ２，５００，０００", {"BTC": 2.5e6}),
         ("btc २ million", {"BTC": 2e6}),
+        ("2m BTC", {"BTC": 2e6}),
+        ("$2m btc", {"BTC": 2e6}),
+        ("BTC > 2m", {"BTC": 2e6}),
+        ("BTC: 2m", {"BTC": 2e6}),
     ],
 )
 def test_an_amount_as_people_write_it_is_the_minimum(desk: Desk, said: str, thresholds: dict[str, float]) -> None:
