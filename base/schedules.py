@@ -24,7 +24,8 @@ _NAMED = {"weekday": range(1, 6), "workday": range(1, 6), "weekend": (0, 6), "da
 _OTHER = re.compile(
     r"(?:every|each) ?-?\d[\d.,]* ?(?:m|mins?|minutes?|h|hrs?|hours?|d|days?|w|weeks?)\b", re.IGNORECASE
 )
-_FILLERS = ("at", "on", "and", "every", "each", "the")
+_FILLERS = ("at", "on", "and", "every", "each", "the", "o'clock", "uhr")
+_ONCE = re.compile(r"(?:today|tonight|tomorrow|in|once|until)|\d{1,2}\.\d{1,2}\.(?:\d+)?|\d+[-/]\d+[-/]\d+|\d+/\d+")
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,8 @@ def _cron(words: Sequence[str]) -> Schedule:
 def _every(hours: int, words: Sequence[str]) -> Schedule:
     if hours not in HOURS:
         *most, last = (f"{hours}h" for hours in HOURS)
-        raise Unreadable(f"Intervals: every {', '.join(most)} or {last}. For once a day give a time: 09:00")
+        more = "For once a day give a time: 09:00. More often: cron */15 * * * *"
+        raise Unreadable(f"Intervals: every {', '.join(most)} or {last}. {more}")
     zone = _zone(words)
     return Schedule(_joined(f"every {hours}h", zone), (f"0 */{hours} * * *",), zone)
 
@@ -110,6 +112,10 @@ def _daily(words: Sequence[str]) -> Schedule:
         found = _days(word.lower())
         if word.lower() in _FILLERS:
             continue
+        if _ONCE.fullmatch(word.lower()):
+            raise Unreadable(
+                f"These times repeat, so “{word[:20]}” cannot be one: give times and days, like 09:00 mon-fri."
+            )
         if found:
             days += found
         elif word[0].isdecimal() or word.lower() in ("noon", "midday", "midnight"):
