@@ -29,8 +29,10 @@ def export(context: Context, update: Update, arguments: list[str]) -> list[Reply
     """Send alerts or candles as a file, or the settings as a text."""
     what, seconds, coins = "", 7 * 86400.0, list[str]()
     for word in arguments:
-        if not what and word.lower() in WHAT:
+        if word.lower() in WHAT and (not what or (what, word.lower()) == ("alerts", "all")):
             what = word.lower()
+            continue
+        if word.lower() == "csv":
             continue
         try:
             seconds = typed.length(word)
@@ -62,12 +64,13 @@ def export(context: Context, update: Update, arguments: list[str]) -> list[Reply
 
 
 def _caption(what: str, seconds: float, coins: list[str]) -> str:
-    of = f" of {', '.join(coins)}" if coins else ""
+    named, last = ", ".join(coins), f"last {text.duration(seconds)}"
     if what == "candles":
-        words = f"Candles of 5 minutes{of}, last {text.duration(seconds)}, in US dollars."
+        words = f"5-minute candles{f' of {named}' if named else ''}, {last}, in US dollars."
     else:
         whose = "All the bot's alerts" if what == "all" else "Alerts of this chat"
-        words = f"{whose}{of}, last {text.duration(seconds)}, the newest first (at most {MOST_ALERTS:,})."
+        of = f" for {named}" if named else ""
+        words = f"{whose}{of}, {last}, the newest first (at most {MOST_ALERTS:,})."
     return text.clip(words, 1000)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import tzinfo
@@ -57,7 +58,7 @@ def _without_all(arguments: list[str]) -> list[str]:
 def chart(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
     """Send a coin's chart; it is drawn when it is sent (alerts/attachments.py)."""
     symbol, seconds, theme = "", 86400.0, ""
-    for argument in arguments:
+    for argument in re.sub(r"(?<!\S)(\d+) (?=[a-z])", r"\1", " ".join(arguments)).split():  # 7 d
         if argument.lower() in CHART_THEMES:
             theme = argument.lower()
             continue

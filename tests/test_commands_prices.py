@@ -81,6 +81,7 @@ def test_top_lists_the_coins_by_their_move_and_says_where_time_is_missing(desk: 
     assert "No price: ETH." in said
     assert "Moves in 2 h" in desk.say("/top 2h") and "+98.0 %" in desk.say("/top 2h")
     assert "from 1h to 7d" in desk.say("/top 30d")
+    assert desk.say("/top 2") == desk.say("/top 2h")
 
 
 def test_before_the_first_look_both_say_so(desk: Desk) -> None:
