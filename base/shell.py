@@ -23,12 +23,12 @@ def add_to_commands(options: Sequence[str]) -> None:
 
 def bot_command(*words: str) -> str:
     """What to type for bot.py: `/srv/bot/.venv/bin/python /srv/bot/bot.py stop`, in its folder without the paths."""
-    return quoted(*_container(), _python(), _short(ROOT / "bot.py"), *words, *_OF_THIS_RUN)
+    return quoted(*_into_container(), _python(), _short(ROOT / "bot.py"), *words, *_OF_THIS_RUN)
 
 
 def pip_command(*words: str) -> str:
     """What to type to have pip change the packages of this Python."""
-    return quoted(*_container(), _python(), "-m", "pip", *words)
+    return quoted(*_into_container(), _python(), "-m", "pip", *words)
 
 
 def installing(packages: str = "requirements.txt") -> list[str]:
@@ -59,6 +59,15 @@ def quoted(*words: str) -> str:
     return f"& {line}" if powershell and line.startswith('"') else line
 
 
+def container() -> str:
+    """What this process is contained by: "Kubernetes", "podman" or "docker"; "" when it is in no container."""
+    if os.environ.get("KUBERNETES_SERVICE_HOST"):
+        return "Kubernetes"
+    if Path("/run/.containerenv").exists():
+        return "podman"
+    return "docker" if Path("/.dockerenv").exists() else ""
+
+
 def _python() -> str:
     python = Path(sys.executable or "python3")
     if python.name.lower() == "pythonw.exe":  # it would show nothing
@@ -82,13 +91,9 @@ def _short(path: Path) -> str:
         return str(path)
 
 
-def _container() -> list[str]:
+def _into_container() -> list[str]:
     """What stands before a command when this process is all there is in its container: it is typed outside."""
-    if 1 not in (os.getpid(), os.getppid()):
-        return []
-    host = socket.gethostname()
-    if os.environ.get("KUBERNETES_SERVICE_HOST"):
-        return ["kubectl", "exec", "-it", host, "--"]
-    if Path("/run/.containerenv").exists():
-        return ["podman", "exec", "-it", host]
-    return ["docker", "exec", "-it", host] if Path("/.dockerenv").exists() else []
+    program = container() if 1 in (os.getpid(), os.getppid()) else ""
+    if program == "Kubernetes":
+        return ["kubectl", "exec", "-it", socket.gethostname(), "--"]
+    return [program, "exec", "-it", socket.gethostname()] if program else []

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from base import text
+from base import shell, text
 from machine import processes
 from machine.processes import Process
 
@@ -55,7 +55,7 @@ def detect(pid: int | None = None) -> Supervisor | None:
         ancestors=processes.ancestors(pid),
         cgroup=_cgroup(pid),
         terminal=processes.terminal(pid),
-        container=_container(),
+        container=shell.container(),
     )
 
 
@@ -166,14 +166,6 @@ def _systemd(unit: str) -> Supervisor:
         return Supervisor(kind="systemd user unit", name=name, stop_command=stop, restarts=True)
     stop = f"sudo systemctl stop {shlex.quote(name)}"
     return Supervisor(kind="systemd unit", name=name, stop_command=stop, restarts=True)
-
-
-def _container() -> str:
-    if os.environ.get("KUBERNETES_SERVICE_HOST"):
-        return "Kubernetes"
-    if Path("/run/.containerenv").exists():
-        return "podman"
-    return "docker" if Path("/.dockerenv").exists() else ""
 
 
 def _contained(container: str) -> Supervisor:
