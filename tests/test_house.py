@@ -176,3 +176,16 @@ def without_encoding(path: Path) -> Iterator[int]:
         binary = any(isinstance(mode, ast.Constant) and "b" in str(mode.value) for mode in modes)
         if not binary and "encoding" not in {keyword.arg for keyword in node.keywords}:
             yield node.lineno
+
+
+def test_a_module_is_read_in_one_sitting_and_a_function_fits_a_screen() -> None:
+    modules = [path for path in FILES if place(path) != "tests"]
+    lines = {str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines()) for path in modules}
+    assert not {name: count for name, count in lines.items() if count > 350}
+    functions = {
+        f"{path.relative_to(ROOT)}:{node.lineno} {node.name}": (node.end_lineno or 0) - node.lineno + 1
+        for path in modules
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef)
+    }
+    assert not {name: count for name, count in functions.items() if count > 60}
