@@ -10,6 +10,7 @@ from base.typed import Unreadable
 from commands.context import Context, Usage, as_symbol
 from store.rows import Chat
 
+_QUOTES = tuple("\"'“”„")
 _LABEL = re.compile(r"^(?:note\s*[:=]|--|\||//)\s*", re.IGNORECASE)
 NOTE_LENGTH = 100
 LEAST_COOLDOWN = 60.0  # seconds
@@ -53,7 +54,10 @@ def options(context: Context, chat: Chat, words: list[str], *, repeat: bool = Fa
                 more.expires, used = context.now() + found[0], 1 + found[1]
             else:
                 _no_length(rest[1:3])
-        elif word in ENDS[1:]:
+        elif word in ENDS[1:] and rest[1:2] and rest[1].isdecimal() and length(rest[1:3]):  # until 2 weeks
+            rest[:1] = ["for"]
+            continue
+        elif word in ENDS[1:] or (word == "by" and moments.until(rest[1:], now=context.now(), where=chat.zone)):
             moment = moments.until(rest[1:], now=context.now(), where=chat.zone)
             if moment is None:
                 said = text.clip(" ".join(rest[1:3]), 32)
@@ -65,7 +69,9 @@ def options(context: Context, chat: Chat, words: list[str], *, repeat: bool = Fa
     named = [word for word in rest[:3] if word.lower() not in ("and", "&", "+", ",")]
     if len(named) > 1 and is_coin(context, named[0]) and is_amount(named[1]):
         raise Usage(ONE)
-    more.note = _LABEL.sub("", text.one_line(" ".join(rest))).strip('"“”')
+    more.note = _LABEL.sub("", text.one_line(" ".join(rest)))
+    if more.note[:1] in _QUOTES and more.note[-1:] in _QUOTES:
+        more.note = more.note[1:-1]
     if len(more.note) > NOTE_LENGTH:
         raise Usage(f"A note can have up to {NOTE_LENGTH} characters.")
     return more

@@ -10,7 +10,7 @@ from commands.level_options import ENDS, REPEATS, is_amount, is_coin
 from commands.level_typed import DIRECTIONS, FILLERS, in_amount, is_near, last_price, level, plain
 from store.rows import Chat, Level
 
-ALL = ("all", "any", "every", "everything")
+ALL = ("all", "any", "every", "everything", "*")
 ONE_COIN = "A price is for one coin: /alert BTC 100k. A move can be for several: /alert all 5% in 1h"
 _RANGES = ("between", "from", "inside", "outside", "range", "leaves")
 _LINKS = ("and", "or", "to", "of", "in", "within", "the", "&", "-", "/", ",")
@@ -20,8 +20,9 @@ def levels(context: Context, chat: Chat, symbols: list[str], words: list[str], *
     """What is to be set for these coins. Raises Unreadable, also for one price of several coins."""
     if not words or not symbols:
         raise Usage("Which move? /alert BTC ETH 5% in 1h" if symbols else "No coins are selected: /watch all")
-    first = [word.lower() for word in plain(words)[:2]]
-    if len(symbols) > 1 and first[0] not in ("volume", "vol", "turnover") and any(map(is_amount, first)):
+    first = [word.lower() for word in plain(words)[:3]]
+    share = any("%" in word for word in first) or first[0] in ("volume", "vol", "turnover")
+    if len(symbols) > 1 and not share and any(map(is_amount, first[:2])):
         raise Usage(ONE_COIN)
     try:
         return [

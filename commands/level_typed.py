@@ -41,7 +41,8 @@ _NUMBER = r"\d{1,4}(?:[.,]\d{1,2})?"
 _FACTOR = rf"(?:[x×*] ?{_NUMBER}|{_NUMBER} ?(?:x|×|times|%))"
 _VOLUME = re.compile(
     rf"(?:(?P<before>{_FACTOR}) )?(?:volume|vol|turnover)\b(?: (?:above|goes|over|>=?|at|is|of|more|than|spikes?)\b)*"
-    rf"(?: ?[>=]* ?(?:(?P<after>{_FACTOR})|(?:up (?:by )?|\+)(?P<more>{_NUMBER})%))?(?= |$)"
+    rf"(?: ?[>=]* ?(?:(?P<after>{_FACTOR})|(?:up (?:by )?|\+)(?P<more>{_NUMBER})%))?"
+    r"(?: (?:the )?(?:usual|normal|average|avg)\b)?(?= |$)"
 )
 LEAST_TIMES, MOST_TIMES = 1.2, 100.0  # of a volume
 _IN = ("in", "within", "over", "during", "per", "/")
@@ -216,6 +217,7 @@ def plain(words: list[str]) -> list[str]:
     said = re.sub(r"(?<!\S)%(\d\S*)", r"\1%", said)
     said = re.sub(r"(?<=\d)\s*(?:%|per ?cent\b|pct\b)", "%", said, flags=re.IGNORECASE)
     said = re.sub(r"(?<=%)\s*(/|in(?=\d))\s*(?=[\da-z])", r" \1 ", said)
+    said = re.sub(r"(?<=%) from (?:now|here)(?: on)?\b", "", said)
     said = re.sub(r"\b(in|over|within) (?:the )?(?:last|past) (?=[\da-z])", r"\1 ", said)
     return [*said.split(), *words[end:]]
 

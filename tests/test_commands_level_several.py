@@ -23,6 +23,12 @@ def test_a_move_may_be_for_several_coins(desk: Desk, typed: str) -> None:  # noq
     assert buttons(reply) == {"All price alerts": "run:alert"}
 
 
+@pytest.mark.parametrize("typed", ["btc,doge 4% 30m", "* 4% 30m", "btc doge 30m 4%", "all drops 4% in 30 min"])
+def test_a_length_of_minutes_is_no_price_in_millions(desk: Desk, typed: str) -> None:  # noqa: F811
+    assert "4 % " in desk.say(f"/alert {typed}")
+    assert {(one.kind, one.span) for one in kept(desk)} == {("move", 1800)}
+
+
 def test_all_coins_are_those_that_the_chat_follows(desk: Desk) -> None:  # noqa: F811
     desk.say("/watch BTC ETH")
     assert "BTC, ETH: volume 3 times the usual" in desk.say("/alert all volume x3")

@@ -331,6 +331,13 @@ def test_an_end_may_be_a_date(desk: Desk, typed: str, until: str, note: str) -> 
     assert f"snoozed until {until}." in desk.say(f"/alert snooze {number} {said}")
 
 
+def test_an_end_by_a_day_or_until_a_length_of_time_is_no_note(desk: Desk) -> None:
+    assert "until 2025-06-20 23:59:00 UTC" in desk.say("/alert BTC 100k by friday")
+    assert "until 2025-06-29 15:06:40 UTC" in desk.say("/alert BTC 101k until 2 weeks")
+    assert "until 2025-06-16 02:00:00 UTC" in desk.say("/alert BTC 102k until 2 lots")
+    assert [one.note for one in kept(desk)] == ["lots", "", ""]
+
+
 def test_an_end_is_read_in_the_zone_of_the_chat(desk: Desk) -> None:
     desk.say("/timezone Berlin")  # Sunday, 15 June 2025, 17:06
     assert "until 18:00:00 UTC+2" in desk.say("/alert BTC 100k until 18:00 sell half")
@@ -654,7 +661,15 @@ def test_a_price_far_from_the_market_is_asked_about_and_can_be_had(
 
 @pytest.mark.parametrize(
     ("typed", "note"),
-    [("-- sell", "sell"), ("note: sell", "sell"), ("| sell", "sell"), ('"sell"', "sell"), ("🎯 sell", "🎯 sell")],
+    [
+        ("by the dip", "by the dip"),
+        ('a "b"', 'a "b"'),
+        ("-- sell", "sell"),
+        ("note: sell", "sell"),
+        ("| sell", "sell"),
+        ('"sell"', "sell"),
+        ("🎯 sell", "🎯 sell"),
+    ],
 )
 def test_a_note_is_without_what_only_marks_it(desk: Desk, typed: str, note: str) -> None:
     desk.say(f"/alert BTC 100k repeat=1h {typed}")
@@ -672,3 +687,15 @@ def test_several_are_removed_by_a_span_of_numbers(desk: Desk) -> None:
 def test_a_price_is_shown_with_all_its_decimals(desk: Desk) -> None:
     assert "BTC at 79,500.5\n" in desk.say("/alert BTC 79500.50")
     assert "BTC 79,500.5" in str(buttons(desk.replies("/alert")[0]))
+
+
+@pytest.mark.parametrize("typed", ["BTC -5% from now", "BTC -5% from here", "BTC down 5% from now on"])
+def test_from_now_is_no_note(desk: Desk, typed: str) -> None:
+    desk.say(f"/alert {typed}")
+    assert [(one.price, one.note) for one in kept(desk)] == [(76_000, "")]
+
+
+@pytest.mark.parametrize("typed", ["volume 2x usual", "volume 2x the average", "vol x2 normal"])
+def test_the_usual_volume_is_no_note(desk: Desk, typed: str) -> None:
+    desk.say(f"/alert BTC {typed}")
+    assert [(one.size, one.note) for one in kept(desk)] == [(2, "")]
