@@ -62,6 +62,13 @@ def usual(said: str) -> str:
     return "".join(str(unicodedata.decimal(char)) if char.isdecimal() else _SIGNS.get(char, char) for char in said)
 
 
+def with_units(words: Sequence[str]) -> list[str]:
+    """The words with a number and its unit in one: `7 d` as `7d`."""
+    return re.sub(
+        r"(?<!\S)(\d+) (?=(?:[mhdw]|min|mins|minutes?|hours?|days?|weeks?)\b)", r"\1", " ".join(words)
+    ).split()
+
+
 def is_picture(word: str) -> bool:
     """Does this word have nothing but emoji?"""
     return all(unicodedata.category(char) in (*_DROPPED, "Me") for char in word)

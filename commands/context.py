@@ -179,7 +179,7 @@ class Context:
             word
             for argument in arguments
             for word in re.split(r"[,;|]", argument)
-            if word.lower() not in ("and", "&") and not typed.is_picture(word)
+            if (word.lower() not in _FILLERS or word.upper() in self.symbols) and not typed.is_picture(word)
         ]
         if not words:
             raise Usage("Which coins?")
@@ -234,6 +234,7 @@ class Context:
         return form.format(", ".join(named))
 
 
+_FILLERS = ("and", "&", "of", "for", "the", "now", "please", "price", "usd", "usdt")  # between and after coins
 _MARKS = {"funding": "beyond {} for 8 h", "oi": "changing by {} in 1 h"}
 KINDS = {
     "whales": "whale orders",

@@ -28,7 +28,7 @@ MAY = (*keyboard.MAY, "schedule", "wallet")
 def export(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
     """Send alerts or candles as a file, or the settings as a text."""
     what, seconds, coins = "", 7 * 86400.0, list[str]()
-    for word in arguments:
+    for word in typed.with_units(arguments):
         if word.lower() in WHAT and (not what or (what, word.lower()) == ("alerts", "all")):
             what = word.lower()
             continue

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import tzinfo
@@ -52,13 +51,13 @@ def whales(context: Context, update: Update, arguments: list[str]) -> list[Reply
 
 def _without_all(arguments: list[str]) -> list[str]:
     """No coin means all of them, so `all` says nothing more."""
-    return [argument for argument in arguments if argument.lower() != "all"]
+    return [argument for argument in arguments if argument.lower() not in ("all", "*")]
 
 
 def chart(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
     """Send a coin's chart; it is drawn when it is sent (alerts/attachments.py)."""
     symbol, seconds, theme = "", 86400.0, ""
-    for argument in re.sub(r"(?<!\S)(\d+) (?=[a-z])", r"\1", " ".join(arguments)).split():  # 7 d
+    for argument in typed.with_units(arguments):
         if argument.lower() in CHART_THEMES:
             theme = argument.lower()
             continue

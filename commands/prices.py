@@ -21,7 +21,7 @@ def price(context: Context, update: Update, arguments: list[str]) -> list[Reply]
     """Show the price of these coins, or of those that the chat follows, with what it did in a day."""
     chat = context.store.chats.get(update.chat_id)
     followed = context.symbols if chat is None else context.followed(chat)
-    if [word.lower() for word in arguments] == ["all"]:
+    if [word.lower() for word in arguments] in (["all"], ["*"]):
         arguments, followed = [], []
     named = context.some_symbols(arguments) if arguments else followed or context.symbols
     symbols = [symbol for symbol in context.symbols if symbol in named]

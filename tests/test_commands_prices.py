@@ -61,7 +61,8 @@ def test_price_without_a_coin_shows_those_that_the_chat_follows(desk: Desk) -> N
         keep(desk.store, symbol, 10, 11)
     desk.say("/watch BTC DOGE")
     assert "ETH" not in desk.say("/price") and "DOGE 11" in desk.say("/price")
-    assert "ETH" in desk.say("/price all")
+    assert "ETH" in desk.say("/price all") and desk.say("/price *") == desk.say("/price all")
+    assert desk.say("/price of btc now 🚀") == desk.say("/price BTC USD") == desk.say("/price BTC")
 
 
 def test_many_coins_are_a_table_that_fits_a_phone(desk: Desk) -> None:
