@@ -504,7 +504,8 @@ def check_no_effect(desk: Desk, content: dict[str, Any], before: dict[str, Any],
         if payload["text"].startswith(("You post as the group", "One of this group's admins may not")):
             assert content["message"]["sender_chat"]["id"] == chat
             continue
-        assert asks or payload["text"].startswith(("This bot is private.", "Only people whom this bot's owner"))
+        told = ("This bot is private.", "Only people whom this bot's owner", "Only this group's admins and people")
+        assert asks or payload["text"].startswith(told)
         assert content["message"]["from"]["id"] > 0, "an answer to nobody"
         assert not content["message"]["from"].get("is_bot"), "an answer to a bot"
 
