@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from base import exit_codes
 from base.clock import Clock
-from base.config import Settings
+from base.config import NOBODY, Settings
 from base.worker import Worker
 from botapi.client import Telegram
 from botapi.errors import TelegramError
@@ -72,6 +72,7 @@ class Sharing:
         )
         self._clock = Clock()
         self._owner, self._told = settings.owner_id, False
+        self._nobody = settings.owner_id is None and not settings.allowed_users
         self._failed = ""  # why this copy was chosen and could not begin
         self._unsure: list[Sent] = []  # sent by an earlier leader here, and perhaps not marked
         host = settings.host
@@ -117,6 +118,8 @@ class Sharing:
 
         def meanwhile() -> None:
             self._election.watch()
+            if self._nobody and any(copy.leads for copy in self._election.copies):
+                self._events.put(End(exit_codes.BAD_SETTINGS, NOBODY))  # it could not lead when its time comes
             self._notifier.status(standby.words(), ready=True)
             self._notifier.alive()
 

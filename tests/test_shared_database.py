@@ -268,6 +268,14 @@ def test_a_copy_that_stands_by_does_nothing_and_says_so_everywhere(
     assert not [line for line in two.output.splitlines() if "reached" in line or "Polling" in line]
 
 
+def test_a_copy_that_nobody_could_use_does_not_stand_by_for_one_that_somebody_uses(machine: Machine) -> None:
+    """It would end in the moment in which it is needed."""
+    machine("one").wait_output(POLLING)
+    two = machine("two", OWNER_ID="")
+    assert two.wait_exit() == 78
+    assert "Set OWNER_ID" in two.output
+
+
 def test_the_page_and_the_status_go_on_with_the_copy_that_takes_over(
     machine: Machine, chat: SimBot, sim: Simulator
 ) -> None:
