@@ -28,7 +28,7 @@ class Manager:
         self._socket.bind(f"\0{address[1:]}" if address.startswith("@") else address)
 
     def heard(self) -> list[str]:
-        self._socket.settimeout(15)
+        self._socket.settimeout(60)
         return self._socket.recv(4096).decode().split("\n")
 
     def wait_for(self, message: str) -> list[str]:
