@@ -127,8 +127,7 @@ def _into_a_pipe(command: Callable[[], int]) -> int:
         if error.errno != errno.ENOSPC or error.filename is not None:
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        print("The output could not be written: the disk is full.", file=sys.stderr)
-        return exit_codes.PROBLEM
+        return exit_codes.problem("The output could not be written: the disk is full.")
 
 
 def _main(argv: list[str] | None) -> int:

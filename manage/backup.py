@@ -6,7 +6,6 @@ The copy holds chats, settings, history and what waits to be sent. `.env`, with 
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 from base import config, exit_codes, text
@@ -21,22 +20,21 @@ def run(env_file: Path, arguments: argparse.Namespace) -> int:
     settings, target = config.place(env_file), arguments.file.absolute()
     if settings.database_url:
         command = server.by_hand(settings, "pg_dump", "--format=custom", f"--file={target}")
-        return _failed(f"The bot stores everything on a PostgreSQL server (DATABASE_URL). To save it: {command}")
+        return exit_codes.problem(
+            f"The bot stores everything on a PostgreSQL server (DATABASE_URL). To save it: {command}"
+        )
     database = instance.look(settings).folder / "bot.db"
     if target.exists():
-        return _failed(f"{target} exists already, so nothing was written. Give another name.")
+        return exit_codes.problem(f"{target} exists already, so nothing was written. Give another name.")
     if not database.exists():
-        return _failed(f"There is no database at {database} yet, so there is nothing to copy. Start the bot once.")
+        return exit_codes.problem(
+            f"There is no database at {database} yet, so there is nothing to copy. Start the bot once."
+        )
     try:
         chats = backup.save(database, target)
     except StoreError as error:
-        return _failed(str(error))
+        return exit_codes.problem(str(error))
     print(f"Saved {target} ({target.stat().st_size / 1e6:.1f} MB, {text.count(chats, 'chat')}).")
     print(f"The token is not in it: keep a copy of {env_file}, too.")
     print(f"To go back to it: {bot_command('restore', str(target))}")
     return exit_codes.STOPPED
-
-
-def _failed(words: str) -> int:
-    print(words, file=sys.stderr)
-    return exit_codes.PROBLEM

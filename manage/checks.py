@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from base import text
+from base.kinds import ROOT
 from base.shell import bot_command, installing, pip_command, quoted
 from machine import accounts, private, processes
 from machine.folders import network_disk
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from base.config import Settings
     from machine.holder import Holder
 
-ROOT = Path(__file__).resolve().parent.parent
 WINDOWS = sys.platform == "win32"
 
 # A package the bot runs without, and what it is for.

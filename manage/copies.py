@@ -14,12 +14,13 @@ from collections.abc import Iterator
 from pathlib import Path, PureWindowsPath
 
 from base import text
+from base.kinds import ROOT
 from base.shell import bot_command
 from botapi.polling_state import ConflictState, PollingReport, PollingState
 from machine import processes, supervisor
 from machine.holder import Holder, elsewhere, facts, stop_command
 from manage import launchers
-from manage.checks import ROOT, Subject
+from manage.checks import Subject
 from manage.findings import Finding, Level, at_once
 from manage.start_commands import Launcher, starts_bot
 

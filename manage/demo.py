@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from base import config
+from base.kinds import ROOT
 from base.shell import pip_command
 from manage.screen import Screen, by_key, has_colour, keys
 
@@ -137,10 +138,9 @@ class _Demo:
         group: dict[str, Any] = {"start_new_session": True}
         if sys.platform == "win32":
             group = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
-        program = Path(__file__).resolve().parent.parent / "bot.py"
         with self._log.open("wb") as log:
             self._child = subprocess.Popen(
-                [sys.executable, str(program), "--stop-at-eof", "--env-file", str(empty)],
+                [sys.executable, str(ROOT / "bot.py"), "--stop-at-eof", "--env-file", str(empty)],
                 env=environment,
                 stdin=subprocess.PIPE,  # never written to: when it closes, the bot knows that the demo is gone
                 stdout=log,

@@ -19,13 +19,13 @@ from pathlib import Path
 from xml.sax.saxutils import escape
 
 from base import config, exit_codes
+from base.kinds import ROOT
 from base.shell import bot_command, quoted
 from machine import accounts, folders
 from machine.holder import user_name
 from manage import start_commands
 
 WINDOWS = sys.platform == "win32"
-ROOT = Path(__file__).resolve().parent.parent
 DEPLOY = ROOT / "deploy"
 
 
@@ -171,8 +171,9 @@ def run(env_file: Path, arguments: argparse.Namespace) -> int:
     kind = KINDS[name]
     bad = unwritable(kind, place)
     if bad:
-        _say(f"The file for {name} cannot hold {bad}: a character in it is special there. Use another path or name.")
-        return exit_codes.PROBLEM
+        return exit_codes.problem(
+            f"The file for {name} cannot hold {bad}: a character in it is special there. Use another path or name."
+        )
     content = filled(kind, place)
     target = kind.target(place)
     if not arguments.write:
@@ -185,8 +186,7 @@ def run(env_file: Path, arguments: argparse.Namespace) -> int:
     else:
         trouble = written(target, content.encode(kind.encoding))
         if trouble:
-            _say(trouble)
-            return exit_codes.PROBLEM
+            return exit_codes.problem(trouble)
         _say(f"Saved {target}. Nothing was started.")
         _guide(name, place)
     for warning in [*([] if name == "desktop" else unready(env_file)), *warnings(place)]:

@@ -25,8 +25,7 @@ def run(env_file: Path, arguments: argparse.Namespace) -> int:
     try:
         return _show(path, arguments.lines, follow=arguments.follow)
     except PermissionError:
-        print(f"This user may not read the log {path}. Run this as the user that runs the bot.")
-        return exit_codes.PROBLEM
+        return exit_codes.problem(f"This user may not read the log {path}. Run this as the user that runs the bot.")
     except KeyboardInterrupt:
         return exit_codes.STOPPED
 
@@ -34,8 +33,9 @@ def run(env_file: Path, arguments: argparse.Namespace) -> int:
 def _show(path: Path, lines: int, *, follow: bool) -> int:
     last, follower = last_lines(path, lines)
     if last is None and not follow:
-        print(f"No log at {path} yet: only the running bot writes one, not --once. Start it: {bot_command()}")
-        return exit_codes.PROBLEM
+        return exit_codes.problem(
+            f"No log at {path} yet: only the running bot writes one, not --once. Start it: {bot_command()}"
+        )
     if last is None:
         print(f"No log at {path} yet; waiting for it. Press Ctrl-C to quit.", file=sys.stderr)
     sys.stdout.write(_plain(last or ""))

@@ -33,16 +33,16 @@ def run(env_file: Path, arguments: argparse.Namespace) -> int:
         try:
             kinds.DATABASE.parse(target)
         except ValueError:
-            return _failed(f"Where to? Say {FILE}, or {kinds.DATABASE.expected}.")
+            return exit_codes.problem(f"Where to? Say {FILE}, or {kinds.DATABASE.expected}.")
     if target in (settings.database_url, settings.database_url or FILE):
-        return _failed("The bot stores everything there already.")
+        return exit_codes.problem("The bot stores everything there already.")
     try:
         envfile.check(env_file)
         folder = bot_folder(settings.bot_id, settings.data_dir)
         with InstanceLock(folder, settings.token, machine_wide=settings.machine_wide_lock):
             return _move(settings, env_file, folder / "bot.db", target)
     except (FolderError, LockError, StoreError, OSError, envfile.EnvFileError) as error:
-        return _failed(f"{redact(str(error))}\nNothing was changed.")
+        return exit_codes.problem(f"{redact(str(error))}\nNothing was changed.")
 
 
 def _move(settings: config.Settings, env_file: Path, file: Path, target: str) -> int:
@@ -90,8 +90,3 @@ def _with_password(url: str) -> str:
     know(typed, quote(typed, safe=""))
     login, _, rest = parts.netloc.rpartition("@")
     return parts._replace(netloc=f"{login}:{quote(typed, safe='')}@{rest}").geturl() if typed else url
-
-
-def _failed(words: str) -> int:
-    print(words, file=sys.stderr)
-    return exit_codes.PROBLEM

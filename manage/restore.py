@@ -7,7 +7,6 @@ come no second time: for Telegram they are done.
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 from base import config, exit_codes
@@ -24,17 +23,17 @@ def run(env_file: Path, arguments: argparse.Namespace) -> int:
     settings, file = config.place(env_file), arguments.file.absolute()
     if settings.database_url:
         command = server.by_hand(settings, "pg_restore", "--clean", "--if-exists", str(file))
-        print("The bot stores everything on a PostgreSQL server (DATABASE_URL).", file=sys.stderr)
-        print(f"To go back to what pg_dump saved, stop every copy of the bot and run: {command}", file=sys.stderr)
-        return exit_codes.PROBLEM
+        return exit_codes.problem(
+            "The bot stores everything on a PostgreSQL server (DATABASE_URL).\n"
+            f"To go back to what pg_dump saved, stop every copy of the bot and run: {command}"
+        )
     try:
         backup.check(file)
         folder = bot_folder(settings.bot_id, settings.data_dir)
         with InstanceLock(folder, settings.token, machine_wide=settings.machine_wide_lock):
             kept = backup.bring_back(file, folder / "bot.db")
     except (FolderError, LockError, StoreError, OSError) as error:
-        print(f"{error}\nNothing was changed.", file=sys.stderr)
-        return exit_codes.PROBLEM
+        return exit_codes.problem(f"{error}\nNothing was changed.")
     print(f"Restored from {file}. Start the bot: {bot_command()}")
     if kept is not None:
         print(f"The database that was there is kept as {kept}.")

@@ -149,17 +149,18 @@ def _finish(env_file: Path, settings: Settings, username: str, *, link: bool, ch
 def _link_of_running(settings: Settings, folder: Path, holder: Holder, username: str) -> int:
     """Have the bot that runs already take the owner; this process only shows the link and waits."""
     if holder.user not in ("", user_name()):
-        print(f"The bot runs as user {holder.user}. Run this as that user, or set {OWNER} and restart the bot.")
-        return exit_codes.PROBLEM
+        return exit_codes.problem(
+            f"The bot runs as user {holder.user}. Run this as that user, or set {OWNER} and restart the bot."
+        )
     status = state.read(folder) or {}
     if status.get("version") != config.VERSION:
-        print(f"The running bot is a different version: restart it first. To stop it: {stop_command(holder)}")
-        return exit_codes.PROBLEM
+        return exit_codes.problem(
+            f"The running bot is a different version: restart it first. To stop it: {stop_command(holder)}"
+        )
     try:
         store = Store(place(settings.database_url, folder / "bot.db", bot_id=settings.bot_id))
     except StoreError as error:
-        print(error, file=sys.stderr)
-        return exit_codes.PROBLEM
+        return exit_codes.problem(error)
     link, pause = OwnerLink(store), threading.Event()
     try:
         print(invitation(username or holder.username or str(status.get("username")), link.offer(now=time.time())))

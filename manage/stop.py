@@ -39,17 +39,14 @@ def run(env_file: Path, arguments: argparse.Namespace) -> int:
         return exit_codes.STOPPED
     reason = _reason_not_to(found, found.holder)
     if reason:
-        print(reason, file=sys.stderr)
-        return exit_codes.PROBLEM
+        return exit_codes.problem(reason)
     began = time.monotonic()
     try:
         if not _ask(place, found, found.holder):
-            print(_not_the_bot(found, found.holder), file=sys.stderr)
-            return exit_codes.PROBLEM
+            return exit_codes.problem(_not_the_bot(found, found.holder))
     except OSError as error:
         why = f"could not be asked to stop ({error.strerror or error}). To stop it"
-        print(f"Bot {found.name} {why}: {stop_command(found.holder)}", file=sys.stderr)
-        return exit_codes.PROBLEM
+        return exit_codes.problem(f"Bot {found.name} {why}: {stop_command(found.holder)}")
     return _wait(place, found, arguments.timeout, began=began)
 
 
@@ -127,8 +124,9 @@ def _wait(place: Settings, found: Instance, timeout: float, *, began: float) -> 
         now = instance.look(place).holder
         clock = time.monotonic()
         if now is not None and now.pid != asked.pid:
-            print(f"{who} stopped, but a waiting copy has taken over (pid {now.pid}). Stop that one too.")
-            return exit_codes.PROBLEM
+            return exit_codes.problem(
+                f"{who} stopped, but a waiting copy has taken over (pid {now.pid}). Stop that one too."
+            )
         if now is None:
             ended = clock if ended is None else ended
             if clock - ended >= SETTLE:
@@ -138,9 +136,6 @@ def _wait(place: Settings, found: Instance, timeout: float, *, began: float) -> 
             break
         pause.wait(EVERY)
     stop_requests.withdraw(found.folder)
-    print(
-        f"{who} has not stopped within {text.duration(timeout)}. It may still stop. "
-        f"To see why: {bot_command('logs')}",
-        file=sys.stderr,
+    return exit_codes.problem(
+        f"{who} has not stopped within {text.duration(timeout)}. It may still stop. To see why: {bot_command('logs')}"
     )
-    return exit_codes.PROBLEM

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import logging
 import logging.handlers
 import os
@@ -15,6 +16,7 @@ import pytest
 from conftest import ROOT, TOKEN, Run, clean_environment
 
 from base.logs import Follower
+from manage import logs
 from simulation.simulator import Simulator
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
@@ -58,6 +60,17 @@ def test_no_log_yet_is_told_and_nothing_is_made(run_bot: Run, tmp_path: Path) ->
     assert asked.wait_exit() == 1
     assert "No log at" in asked.output and "not --once" in asked.output
     assert not (tmp_path / "data").exists()
+
+
+def test_a_pipe_gets_the_log_alone_and_a_person_why_there_is_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    env_file = tmp_path / "test.env"
+    env_file.write_text(f"TELEGRAM_BOT_TOKEN={TOKEN}\nDATA_DIR={tmp_path}\n", encoding="utf-8")
+    assert logs.run(env_file, argparse.Namespace(lines=3, follow=False)) == 1
+    printed = capsys.readouterr()
+    assert "No log at" in printed.err
+    assert not printed.out
 
 
 def test_a_file_where_the_folder_should_be_is_no_log_and_no_traceback(run_bot: Run, tmp_path: Path) -> None:
