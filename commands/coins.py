@@ -30,7 +30,9 @@ def coins(context: Context, update: Update, arguments: list[str]) -> list[Reply]
     if bad is not None:
         raise Usage(f"“{text.clip(bad, 32)}” is not a coin's name.")
     if word == "add" and (taken := next((symbol for symbol in symbols if symbol in RESERVED), None)):
-        raise Usage(f"In commands “{taken}” is no coin, so one of that name cannot be watched. Name each coin.")
+        raise Usage(
+            f"“{taken}” means something else in commands, so no coin of that name can be watched. Name each coin."
+        )
     if word == "remove":
         unknown = next((symbol for symbol in symbols if symbol not in context.symbols), None)
         if unknown is not None:

@@ -143,7 +143,7 @@ def level(context: Context, chat: Chat, symbol: str, words: list[str], *, topic:
 def not_here(word: str) -> None:
     """Raises Usage for a kind of alert that has a minimum size, not a price."""
     if word.lower() in _OTHERS:
-        raise Usage(f"Those alerts come by themselves. From which size: /threshold {_OTHERS[word.lower()]}")
+        raise Usage(f"Those alerts come without /alert. Set their size: /threshold {_OTHERS[word.lower()]}")
 
 
 def _price(symbol: str, words: list[str], direction: str, last: float | None) -> tuple[float, str, int]:
@@ -153,7 +153,7 @@ def _price(symbol: str, words: list[str], direction: str, last: float | None) ->
     percent, word = _PERCENT.fullmatch(word), word.rstrip("!?;,.")
     begins = f"{symbol} {'' if direction == 'either' else f'{direction} '}"
     if re.fullmatch(rf"[+-]{_NUMBER}", word):
-        raise Usage(f"{word} percent from now?", meant=[f"{symbol} {word}% {rest}".strip()])
+        raise Usage(f"Do you mean {word} % from now?", meant=[f"{symbol} {word}% {rest}".strip()])
     if percent is None:
         try:
             values = typed.amounts(re.sub(r"^[.,](?=\d)", "0.", word))
@@ -189,7 +189,7 @@ def _far(symbol: str, begins: str, value: float, last: float, rest: str) -> None
     meant += [f"{begins}{value * 1000:g} {rest}".strip()] if is_near(value * 1000, last) else []
     meant.append(f"{begins}${text.price(value).replace(',', '')} {rest}".strip())
     raise Usage(
-        f"{text.price(value)} is far from the price of {symbol} ({text.price(last)}). What is meant?", meant=meant
+        f"{text.price(value)} is far from the price of {symbol} ({text.price(last)}). Which do you mean?", meant=meant
     )
 
 

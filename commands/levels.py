@@ -42,7 +42,7 @@ def alert(context: Context, update: Update, arguments: list[str]) -> list[Reply]
     if word == "snooze" and len(arguments) > 1:
         return [_snooze(context, chat, arguments[1], arguments[2:])]
     if word in ("edit", "change", "update", "modify"):
-        raise Usage("A price alert is not changed: set a new one, and remove the old one by its number.")
+        raise Usage("Price alerts cannot be edited. Set a new one, and remove the old one by its number.")
     if word in ("off", "remove", "none", "stop") or _SAME.get(word) == "remove":
         raise Usage("Remove one with its number, like /alert remove 3, or all: /alert remove all.")
     level_typed.not_here(word)
@@ -60,7 +60,7 @@ def _set(context: Context, chat: Chat, level: Level) -> Reply:
     """Keep a new level; the one of the same price gives way to it, and stays if it is the same in all."""
     old = _like(context, level)
     if old is not None and _is_same(context, old, level):
-        level, number, said = old, old.id, [f"Set already: #{old.id} {_words(context, chat, old)}"]
+        level, number, said = old, old.id, [f"Already set: #{old.id} {_words(context, chat, old)}"]
     else:
         _room(context, chat, 0 if old else 1)
         number, said = context.store.levels.add(level), [f"Price alert set: {_words(context, chat, level)}"]
@@ -86,7 +86,7 @@ def _set_all(context: Context, chat: Chat, levels: list[Level]) -> Reply:
     else:
         said += [_words(context, chat, level) for level in levels]
     replaced = len(levels) - like.count(None) - sum(same)
-    counts = [f"{what}: {number}." for what, number in (("Set already", sum(same)), ("Replaced", replaced)) if number]
+    counts = [f"{what}: {number}." for what, number in (("Already set", sum(same)), ("Replaced", replaced)) if number]
     said += [" ".join(counts)] if counts else []
     said += _then(chat, levels[0])
     return Reply(text="\n".join(said), keyboard=((run_button("All price alerts", "alert"),),))

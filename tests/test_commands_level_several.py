@@ -44,7 +44,7 @@ def test_what_is_there_already_is_counted(desk: Desk) -> None:  # noqa: F811
     desk.say("/alert BTC 5% in 1h")
     desk.say("/alert ETH 5% in 1h look")
     (btc,) = (one for one in kept(desk) if one.symbol == "BTC")
-    assert "\nSet already: 1. Replaced: 1." in desk.say("/alert all 5% in 1h")
+    assert "\nAlready set: 1. Replaced: 1." in desk.say("/alert all 5% in 1h")
     assert btc in kept(desk), "it is not set anew"
     assert sorted((one.symbol, one.note) for one in kept(desk)) == [("BTC", ""), ("DOGE", ""), ("ETH", "")]
 

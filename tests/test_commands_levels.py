@@ -379,7 +379,7 @@ def test_the_answer_says_how_far_it_is_and_what_has_to_happen_first(desk: Desk) 
         ("off", "/alert remove all"),
         ("100k", "Which coin? “100k” is an amount."),
         ("BTC soon", "as a price in US dollars. Write 100k, 0.052 or +5%."),
-        ("BTC -5", "-5 percent from now?"),
+        ("BTC -5", "Do you mean -5 % from now?"),
         ("BTC 100k €", "as a price in US dollars"),
         ("BTC 100k ETH 5k", "One price alert at a time"),
         ("ETH 5k and BTC 100k", "One price alert at a time"),
@@ -397,10 +397,10 @@ def test_the_answer_says_how_far_it_is_and_what_has_to_happen_first(desk: Desk) 
         ("BTC 10²k", "as a price in US dollars"),
         ("BTC 500$ in 5m", "A move is in percent. Example: /alert BTC 5% in 1h"),
         ("BTC volume > 1B", "Give how many times the usual volume, like volume x3."),
-        ("btc funding > 0.1%", "Those alerts come by themselves. From which size: /threshold funding 0.03."),
-        ("whale btc 5m", "From which size: /threshold whales BTC 2m."),
+        ("btc funding > 0.1%", "Those alerts come without /alert. Set their size: /threshold funding 0.03."),
+        ("whale btc 5m", "Set their size: /threshold whales BTC 2m."),
         ("BTC/EUR 90k", "Prices are in US dollars: BTC, not BTC/EUR."),
-        ("edit 3 90k", "A price alert is not changed: set a new one"),
+        ("edit 3 90k", "Price alerts cannot be edited. Set a new one"),
     ],
 )
 def test_what_cannot_be_used_is_answered_with_what_to_do(desk: Desk, typed: str, words: str) -> None:
@@ -555,7 +555,7 @@ def test_what_is_set_already_stays_as_it_is(desk: Desk, typed: str) -> None:
     told = replace(level, touched_ms=int(NOW * 1000) - 5)
     desk.store.levels.move(level, told)
     (reply,) = desk.replies(f"/alert {typed}")
-    assert reply.text.startswith(f"Set already: #{level.id} BTC ")
+    assert reply.text.startswith(f"Already set: #{level.id} BTC ")
     assert "replaces" not in reply.text
     assert buttons(reply)["Remove"] == f"run:alert remove {level.id}"
     assert kept(desk) == [told]
@@ -654,7 +654,7 @@ def test_a_price_far_from_the_market_is_asked_about_and_can_be_had(
     (reply,) = desk.replies(f"/alert {typed}")
     assert list(buttons(reply)) == offered
     assert kept(desk) == []
-    assert "far from the price of" in reply.text or "percent from now?" in reply.text
+    assert "far from the price of" in reply.text or "% from now?" in reply.text
     desk.press(buttons(reply)[offered[0]])
     assert len(kept(desk)) == 1
 
