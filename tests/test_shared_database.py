@@ -271,7 +271,7 @@ def test_a_copy_that_stands_by_does_nothing_and_says_so_everywhere(
 def test_a_copy_that_nobody_could_use_does_not_stand_by_for_one_that_somebody_uses(machine: Machine) -> None:
     """It would end in the moment in which it is needed."""
     machine("one").wait_output(POLLING)
-    two = machine("two", OWNER_ID="")
+    two = machine("two", OWNER_ID="", ALLOWED_USERS="")
     assert two.wait_exit() == 78
     assert "Set OWNER_ID" in two.output
 
