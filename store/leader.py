@@ -46,7 +46,7 @@ _END_SILENT = (
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity JOIN pg_locks USING (pid) WHERE locktype = 'advisory' "
     "AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND objsubid = 1 "
     "AND (CAST(classid AS BIGINT) << 32) | CAST(objid AS BIGINT) = ? "
-    "AND state_change < clock_timestamp() - make_interval(secs => ?)"
+    "AND wait_event = 'ClientRead' AND state_change < clock_timestamp() - make_interval(secs => ?)"
 )
 
 

@@ -166,6 +166,7 @@ class Server:
             return
         if version:
             log.info("Upgrading the database from version %d to %d", version, newest)
+            self.execute("SET LOCAL statement_timeout = 0")  # it may have millions of rows to change
         try:
             schema.bring_up_to_date(self, version, self._migrations)
         except (KeyError, TypeError, ValueError) as error:

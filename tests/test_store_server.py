@@ -8,6 +8,7 @@ import socket
 import struct
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -27,7 +28,8 @@ from venues import perpetuals
 
 psycopg = pytest.importorskip("psycopg")
 
-from store.postgres import Server  # noqa: E402 - only with its driver
+from store import leader, session  # noqa: E402 - only with its driver
+from store.postgres import Server  # noqa: E402
 
 
 def server(url: str, bot_id: int = BOT_ID, **how: Any) -> Server:
@@ -259,6 +261,34 @@ def test_an_upgrade_that_fails_leaves_everything_as_it_was(database_url: str) ->
     with closing(Store(server(database_url))) as store:
         assert store.value("name") == "kept"
         assert store.levels.of_chat(7) == []
+
+
+def test_an_upgrade_may_take_longer_than_any_other_statement(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Store(server(database_url)).close()
+    monkeypatch.setitem(session._LIMITS, "statement_timeout", "0.1s")
+    migrations = (*schema.MIGRATIONS, lambda db: db.execute("SELECT pg_sleep(0.3)"))
+    with closing(server(database_url, migrations=migrations)) as engine:
+        engine.open_session(limited=True)
+        engine.connect()
+        with pytest.raises(psycopg.errors.QueryCanceled):
+            engine.execute("SELECT pg_sleep(0.3)")
+    serverkit.execute(database_url, f"UPDATE about SET version = {schema.NEWEST}")
+
+
+def test_a_leader_whose_upgrade_takes_long_is_not_taken_for_one_that_is_silent(database_url: str) -> None:
+    key = leader.lock_key(BOT_ID)
+    with psycopg.connect(database_url, autocommit=True) as leads, closing(server(database_url)) as waits:
+        waits.open_session()
+        leads.execute("SELECT pg_advisory_lock(%s)", (key,))
+        upgrade = threading.Thread(target=leads.execute, args=("SELECT pg_sleep(1)",))
+        upgrade.start()
+        deadline = time.monotonic() + 30
+        while not waits.execute(leader._END_SILENT, (key, 0.1)).fetchall():
+            assert time.monotonic() < deadline, "it is silent now"
+            upgrade.join(0.02)
+        assert not upgrade.is_alive(), "it was ended in the middle"
 
 
 def test_two_copies_that_begin_with_an_empty_database_make_its_tables_once(database_url: str) -> None:
