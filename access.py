@@ -20,6 +20,7 @@ from botapi.errors import Rejected, TelegramError, Unreachable
 from botapi.storage import StoreError
 from botapi.updates import Update
 from store import Store
+from store.readable import UNREADABLE
 from store.rows import Chat, User
 
 log = logging.getLogger(__name__)
@@ -33,6 +34,8 @@ ADMINISTRATORS_EVERY = 3600.0  # seconds between two questions about a group
 ADMINISTRATORS_TRUSTED = 2 * ADMINISTRATORS_EVERY  # how old an answer may be
 ADMINISTRATORS_RETRY = 60.0
 SHUT_OUT = "alerts ended: the user who started them may no longer use this bot"
+DECIDED = ("allowed", "denied")  # states of a user about whom the owner has decided
+_FACT = "administrators:"  # names, with a group's id
 _LINK, _OWNER = "claim", "owner"  # names of two facts in the store; see OwnerLink
 
 
@@ -183,8 +186,7 @@ class Access:
 
     def sweep(self) -> list[Chat]:
         """End the alerts of chats whose users are no longer allowed; returns those chats."""
-        known = {user.user_id for role, user in self.users() if role in (Role.OWNER, Role.ALLOWED)}
-        ended = [chat for chat in self._store.chats.all() if chat.added_by not in known]
+        ended = self._store.chats.of_others(self.owner_id, self._allowed_users)
         for chat in ended:
             self._store.unsubscribe(chat.chat_id, note=SHUT_OUT)
         return ended
@@ -193,9 +195,9 @@ class Access:
         user = self._store.chats.user(user_id) or User(user_id=user_id)
         self._store.chats.put_user(replace(user, state=state, at=self._now()))
 
-    def users(self) -> list[tuple[Role, User]]:
-        """The owner and everyone allowed or denied, by the settings or by the owner; in the order of the roles."""
-        decided = {user.user_id: user for user in self._store.chats.users("allowed", "denied")}
+    def users(self, *, limit: int) -> list[tuple[Role, User]]:
+        """The owner, those allowed by the settings, and those allowed or denied last; in the order of the roles."""
+        decided = {user.user_id: user for user in self._store.chats.users(*DECIDED, limit=limit)}
         owner = self.owner_id
         for user_id in self._allowed_users | ({owner} if owner else set()):
             decided.setdefault(user_id, self._store.chats.user(user_id) or User(user_id=user_id))
@@ -286,26 +288,25 @@ class Groups:
 
     def tick(self) -> None:
         """Refresh the lists that are an hour old. A refusal or a network error is never raised."""
-        for chat in self._store.chats.all():
-            if chat.kind in ("private", "channel"):
-                continue
+        known = self._store.values(_FACT)
+        for chat_id in self._store.chats.groups():
             now = self._now()
-            recent = abs(now - _administrators(self._store, chat.chat_id)[0]) < ADMINISTRATORS_EVERY
-            just_failed = abs(now - self._failed_at.get(chat.chat_id, 0.0)) < ADMINISTRATORS_RETRY
+            recent = abs(now - _read(known.get(_fact(chat_id)))[0]) < ADMINISTRATORS_EVERY
+            just_failed = abs(now - self._failed_at.get(chat_id, 0.0)) < ADMINISTRATORS_RETRY
             if recent or just_failed:
                 continue
             try:
-                found = self._ask(chat.chat_id)
+                found = self._ask(chat_id)
             except Rejected as error:
                 log.info("A group's administrators are not known (%s): only allowed users change its settings", error)
                 found = []
             except TelegramError as error:
-                self._failed_at[chat.chat_id] = now
+                self._failed_at[chat_id] = now
                 if isinstance(error, Unreachable) and error.status is None:
                     return  # no network: the others would wait for it, too
                 continue
-            self._failed_at.pop(chat.chat_id, None)
-            self._store.set_value(_fact(chat.chat_id), json.dumps({"at": now, "ids": found}))
+            self._failed_at.pop(chat_id, None)
+            self._store.set_value(_fact(chat_id), json.dumps({"at": now, "ids": found}))
 
 
 def administers(store: Store, chat_id: int, user_id: int, *, now: float) -> bool:
@@ -315,13 +316,17 @@ def administers(store: Store, chat_id: int, user_id: int, *, now: float) -> bool
 
 
 def _administrators(store: Store, chat_id: int) -> tuple[float, list[int]]:
-    def read(kept: str) -> tuple[float, list[int]]:
-        known = json.loads(kept)
-        return float(known["at"]), list(known["ids"])
+    return _read(store.value(_fact(chat_id)))
 
-    nobody: tuple[float, list[int]] = (0.0, [])
-    return store.read_value(_fact(chat_id), read, nobody)
+
+def _read(kept: str | None) -> tuple[float, list[int]]:
+    """When a group's administrators were asked for, and who they are; nobody for what cannot be read."""
+    try:
+        known = json.loads(kept or "")
+        return float(known["at"]), list(known["ids"])
+    except UNREADABLE:
+        return 0.0, []
 
 
 def _fact(chat_id: int) -> str:
-    return f"administrators:{chat_id}"
+    return f"{_FACT}{chat_id}"

@@ -14,6 +14,7 @@ from alerts.preferences import Outcome, hour_began, is_quiet
 from alerts.publish import enqueue
 from base import text
 from store import Store
+from store.messages import HeldBack
 from store.rows import Alert, Chat, HistoryEntry
 
 log = logging.getLogger(__name__)
@@ -24,54 +25,54 @@ LARGEST = 5  # alerts of one monitor that get a line of their own
 def send_due(store: Store, *, now: float) -> bool:
     """Enqueue the summary of every chat whose time has come. True if there was any. Raises StoreError."""
     sent = False
-    for chat_id in store.messages.chats_holding():
+    for found in store.messages.held_back():
+        chat_id = found.chat.chat_id
         try:
-            with store.transaction():
-                sent |= _send_if_due(store, chat_id, now=now)
+            if is_due(found, now=now):
+                with store.transaction():
+                    sent |= _send_if_due(store, chat_id, now=now)
         except (LookupError, TypeError, ValueError):  # what is stored of one chat must not stop the others
             log.exception("The alerts held back for chat %d could not be put together", chat_id)
     return sent
 
 
 def _send_if_due(store: Store, chat_id: int, *, now: float) -> bool:
-    chat = store.chats.get(chat_id)
-    if chat is None or not chat.subscribed or is_quiet(chat, now) or chat.paused(now):
-        return False
-    held = store.messages.held(chat_id)
+    chat, held = store.chats.get(chat_id), store.messages.held(chat_id)
     if not held:  # none of them can be read
         store.messages.settle_held(chat_id, "dropped")
-    if not is_due(store, chat, held, now=now):
+    if chat is None or not chat.subscribed or not is_due(of(store, chat, held), now=now):
         return False
     silent = all(chat.levels.get(entry.alert.monitor) == "silent" for entry in held)
     enqueue(store, chat, take(store, chat, now=now), now=now, silent=silent, html=True)
     return True
 
 
-def is_due(store: Store, chat: Chat, held: Sequence[HistoryEntry], *, now: float) -> bool:
+def of(store: Store, chat: Chat, held: Sequence[HistoryEntry]) -> HeldBack | None:
+    """When what is held back for the chat came and will go; None for nothing."""
+    if not held:
+        return None
+    quiet = any(entry.how == Outcome.QUIET.value for entry in held)
+    return HeldBack(chat, min(entry.at for entry in held), quiet, store.schedules.next_digest(chat.chat_id))
+
+
+def is_due(found: HeldBack | None, *, now: float) -> bool:
     """Is it time to send them? What the next digest brings is left to it (digest.py)."""
-    return bool(held) and _digest_at(store, chat, held) is None and due_at(store, chat, held, now=now) <= now
+    if found is None or is_quiet(found.chat, now) or found.chat.paused(now):
+        return False
+    return (found.quiet or found.digest_at is None) and due_at(found, now=now) <= now
 
 
-def due_at(store: Store, chat: Chat, held: Sequence[HistoryEntry], *, now: float) -> float:
+def due_at(found: HeldBack, *, now: float) -> float:
     """When they are sent, by the settings as they are now; never in quiet hours or while everything is muted."""
-    digest_at = _digest_at(store, chat, held)
-    if digest_at is not None:
-        return digest_at
-    at, first = now, min(entry.at for entry in held)
-    if not _any_quiet(held) and first <= now:  # else a clock that was ahead marked it
-        at = hour_began(chat, first) + 3600
+    chat = found.chat
+    if not found.quiet and found.digest_at is not None:
+        return found.digest_at
+    at = now
+    if not found.quiet and found.first <= now:  # else a clock that was ahead marked it
+        at = hour_began(chat, found.first) + 3600
     at = max(at, now + chat.muted_for(now))
     quiet = chat.quiet_hours
     return (quiet.until(at, chat.zone) if quiet is not None else None) or at
-
-
-def _digest_at(store: Store, chat: Chat, held: Sequence[HistoryEntry]) -> float | None:
-    """When the digest comes that brings them; None if none does."""
-    return None if _any_quiet(held) else store.schedules.next_digest(chat.chat_id)
-
-
-def _any_quiet(held: Sequence[HistoryEntry]) -> bool:
-    return any(entry.how == Outcome.QUIET.value for entry in held)
 
 
 def take(store: Store, chat: Chat, *, now: float, in_digest: bool = False) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from access import Knock, Role
-from alerts.held_back import due_at, reasons
+from access import DECIDED, Knock, Role
+from alerts.held_back import due_at, of, reasons
 from base import text, typed
 from botapi.updates import Update
 from commands import out
@@ -14,6 +14,7 @@ from commands.times import muted
 from store.rows import Chat
 
 LOG_LINES, MOST_LOG_LINES = 300, 5000
+MOST_LISTED = 100  # people whom the owner decided about
 PAUSED = "alerts paused: the bot is not allowed to write there"
 
 
@@ -105,9 +106,10 @@ def _chat_status(context: Context, update: Update) -> list[str]:
 
 def _lost(context: Context) -> list[str]:
     """The chats that alerts cannot reach, for the owner."""
-    ended = [(chat, chat.note) for chat in context.store.chats.all(subscribed=False) if chat.note]
-    paused = [(chat, PAUSED) for chat in context.store.chats.all() if chat.paused(context.now())]
-    return [f"Chat {chat.chat_id} {text.quoted(chat.title, 32)}: {why}" for chat, why in [*ended[-5:], *paused[-5:]]]
+    chats = context.store.chats
+    ended = [(chat, chat.note) for chat in chats.ended(limit=5)]
+    paused = [(chat, PAUSED) for chat in chats.paused(context.now())[-5:]]
+    return [f"Chat {chat.chat_id} {text.quoted(chat.title, 32)}: {why}" for chat, why in [*ended, *paused]]
 
 
 def _kept_back(context: Context, chat: Chat) -> list[str]:
@@ -121,8 +123,9 @@ def _kept_back(context: Context, chat: Chat) -> list[str]:
     if count:
         lines.append(f"Muted in the last 24 h: {text.count(count, 'alert')} (see /history).")
     waiting = context.store.messages.held(chat.chat_id)
-    if waiting:
-        due = text.clock(due_at(context.store, chat, waiting, now=now), now=now, zone=chat.zone)
+    found = of(context.store, chat, waiting)
+    if found is not None:
+        due = text.clock(due_at(found, now=now), now=now, zone=chat.zone)
         lines.append(
             f"Held back: {text.count(len(waiting), 'alert')} ({reasons(waiting)}); they arrive at about {due}."
         )
@@ -143,8 +146,12 @@ def deny(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
 
 
 def users(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
-    """List the owner and everyone allowed or denied."""
-    lines = [f"{_person(user.user_id, user.name)} ({role.value})" for role, user in context.access.users()]
+    """List the owner and everyone allowed or denied, of many the last ones."""
+    found = context.access.users(limit=MOST_LISTED)
+    lines = [f"{_person(user.user_id, user.name)} ({role.value})" for role, user in found]
+    more = context.store.chats.count_users(*DECIDED) - MOST_LISTED
+    if more > 0:
+        lines.append(f"And {more:,} more, allowed or denied before these.")
     said = "\n".join(lines) or "Nobody yet. Add someone with /allow ID."
     if update.private:
         return [Reply(text=said)]

@@ -152,10 +152,9 @@ class Commands:
         """An allowed user added the bot to a group or a channel."""
         if update.chat_kind == "channel":
             return channels.joined(self.context, update)
-        chats = self.context.store.chats
         # A group that becomes a supergroup "adds" the bot to it, perhaps before the update that says so.
-        moving = [chat for chat in chats.all() if (chat.kind, chat.title) == ("group", update.chat_title)]
-        if update.private or self.context.subscribed(update) or (update.chat_kind == "supergroup" and moving):
+        moving = update.chat_kind == "supergroup" and self.context.store.chats.has_group(update.chat_title)
+        if update.private or self.context.subscribed(update) or moving:
             return []
         return [Reply(text="Send /start here to get alerts in this group.")]
 

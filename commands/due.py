@@ -68,7 +68,7 @@ class Due:
 
     def _plan_again(self, now: float) -> None:
         """Correct next times that are beyond their rules: a clock that was ahead planned them."""
-        chats = {chat.chat_id: chat for chat in self._store.chats.all()}
+        chats = {chat.chat_id: chat for chat in self._store.chats.planned(now)}
         latest: dict[tuple[str, str], float] = {}  # of a rule in a zone: many chats have the same
         for one in self._store.schedules.planned_after(now):
             if one.at is None or one.chat_id not in chats:

@@ -89,14 +89,8 @@ def find(context: Context, update: Update, named: str) -> Chat | None:
 
 def _own(context: Context, update: Update) -> list[Chat]:
     """The channels that this person added the bot to (the owner: all) and that it is in."""
-    chats, owner = context.store.chats, context.is_owner(update)
-    return [
-        chat
-        for chat in (*chats.all(), *chats.all(subscribed=False))
-        if chat.kind == "channel"
-        and (owner or chat.added_by == update.user_id)
-        and (chat.subscribed or chat.note in ("", SHUT_OUT))
-    ]
+    found = context.store.chats.channels(None if context.is_owner(update) else update.user_id)
+    return [chat for chat in found if chat.subscribed or chat.note in ("", SHUT_OUT)]
 
 
 def named(chat: Chat) -> str:

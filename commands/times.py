@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from alerts.held_back import is_due
+from alerts.held_back import is_due, of
 from base import moments, text, typed, zones
 from botapi.updates import Update
 from commands.context import Context, Reply, Usage
@@ -26,7 +26,7 @@ def quiet(context: Context, update: Update, arguments: list[str]) -> list[Reply]
         if not chat.quiet:
             return [Reply(text="No quiet hours are set.")]
         chat = replace(chat, quiet="")
-        comes = is_due(context.store, chat, context.store.messages.held(chat.chat_id), now=context.now())
+        comes = is_due(of(context.store, chat, context.store.messages.held(chat.chat_id)), now=context.now())
         return context.save(chat, f"Quiet hours are off.{' The alerts held back are on their way.' if comes else ''}")
     hours = zones.hours(said)
     start, end = str(hours).split("-")

@@ -112,6 +112,13 @@ class Store:
         row = self._db.row("SELECT value FROM facts WHERE name = ?", (name,))
         return None if row is None else str(row["value"])
 
+    def values(self, begins: str) -> dict[str, str]:
+        """All small facts whose names begin so, which ends with a colon."""
+        rows = self._db.rows(
+            "SELECT name, value FROM facts WHERE name >= ? AND name < ?", (begins, f"{begins[:-1]};")
+        )
+        return {row["name"]: row["value"] for row in rows}
+
     def read_value(self, name: str, read: Callable[[str], T], otherwise: T) -> T:
         """A small fact that is not text, by what reads it; `otherwise` when there is none or it cannot be read."""
         kept = self.value(name)

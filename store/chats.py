@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Collection
 from dataclasses import fields
 from functools import lru_cache
 from typing import Any
@@ -18,6 +19,7 @@ _COLUMNS = ("chat_id", "kind", "title", "thread_id", "added_by", "subscribed", "
 _SETTINGS = tuple(field.name for field in fields(Chat) if field.name not in _COLUMNS)  # one column of JSON
 
 _STORED = ("settings", *_COLUMNS)
+_NEW = Chat(chat_id=0, added_by=0)  # what is as in a new chat is not stored
 
 FIRST = (-math.inf, 0)  # before every chat, by when it began and its id
 
@@ -28,33 +30,87 @@ class Chats(Part):
         row = self._db.row("SELECT * FROM chats WHERE chat_id = ?", (chat_id,))
         return None if row is None else chat_of(self._db, row)
 
-    def all(self, *, subscribed: bool = True) -> list[Chat]:
-        """Every chat that gets alerts (or, if False, no longer gets them), oldest first."""
-        rows = self._db.rows("SELECT * FROM chats WHERE subscribed = ? ORDER BY since, chat_id", (int(subscribed),))
-        return [chat_of(self._db, row) for row in rows]
-
     def some(self, *, after: tuple[float, int] = FIRST, limit: int) -> list[Chat]:
         """The next chats that get alerts after the one with this `since` and id, oldest first."""
-        rows = self._db.rows(
+        return self._found(
             "SELECT * FROM chats WHERE subscribed = 1 AND (since, chat_id) > (?, ?) ORDER BY since, chat_id LIMIT ?",
-            (*after, limit),
+            *after,
+            limit,
         )
-        return [chat_of(self._db, row) for row in rows]
 
     def kinds(self) -> list[Chat]:
         """One chat for each set of settings that chats with alerts have: far fewer than chats."""
-        rows = self._db.rows(
-            "SELECT * FROM chats WHERE chat_id IN "
-            "(SELECT max(chat_id) FROM chats WHERE subscribed = 1 GROUP BY settings) ORDER BY chat_id"
+        with_alerts = "SELECT max(chat_id) FROM chats WHERE subscribed = 1 AND settings"
+        return self._found(  # most have them as every new chat: these need not be sorted
+            f"SELECT * FROM chats WHERE chat_id IN ({with_alerts} = '{{}}' UNION ALL "
+            f"{with_alerts} <> '{{}}' GROUP BY settings) ORDER BY chat_id"
         )
-        return [chat_of(self._db, row) for row in rows]
 
     def count(self) -> int:
         return self._db.number("SELECT count(*) FROM chats WHERE subscribed = 1")
 
+    # There may be a hundred thousand: each of these asks for few of them.
+
+    def channels(self, added_by: int | None = None) -> list[Chat]:
+        """All channels, or those that this person added the bot to: first those with alerts, oldest first."""
+        return self._found(
+            "SELECT * FROM chats WHERE kind = 'channel' AND added_by = coalesce(?, added_by) "
+            "ORDER BY subscribed DESC, since, chat_id",
+            added_by,
+        )
+
+    def groups(self) -> list[int]:
+        """The ids of the groups that get alerts, oldest first."""
+        rows = self._db.rows(
+            "SELECT chat_id FROM chats WHERE subscribed = 1 AND kind NOT IN ('private', 'channel') "
+            "ORDER BY since, chat_id"
+        )
+        return [row["chat_id"] for row in rows]
+
+    def has_group(self, title: str) -> bool:
+        """Does a group of that title get alerts which is no supergroup?"""
+        found = self._db.row("SELECT 1 FROM chats WHERE subscribed = 1 AND kind = 'group' AND title = ?", (title,))
+        return found is not None
+
+    def ended(self, *, limit: int) -> list[Chat]:
+        """The newest chats whose alerts ended for a reason (`note`), oldest first."""
+        found = self._found(
+            "SELECT * FROM chats WHERE subscribed = 0 AND note <> '' ORDER BY since DESC, chat_id DESC LIMIT ?", limit
+        )
+        return found[::-1]
+
+    def paused(self, now: float) -> list[Chat]:
+        """The chats with alerts in which the bot may not write, oldest first."""
+        found = self._found(
+            "SELECT * FROM chats WHERE subscribed = 1 AND settings LIKE '%paused_until%' ORDER BY since, chat_id"
+        )
+        return [chat for chat in found if chat.paused(now)]
+
+    def planned(self, after: float) -> list[Chat]:
+        """The chats with alerts in which something is scheduled for later than that."""
+        return self._found(
+            "SELECT * FROM chats WHERE subscribed = 1 AND chat_id IN (SELECT chat_id FROM schedules WHERE at > ?)",
+            after,
+        )
+
+    def of_others(self, owner: int | None, allowed: Collection[int]) -> list[Chat]:
+        """The chats with alerts that nobody started who is the owner, or allowed by a decision or in this list."""
+        listed = (0, *allowed)
+        return self._found(
+            "SELECT chats.* FROM chats LEFT JOIN users ON user_id = added_by WHERE subscribed = 1 AND added_by <> ? "
+            f"AND CASE WHEN added_by IN ({', '.join('?' * len(listed))}) THEN coalesce(state, '') = 'denied' "
+            "ELSE coalesce(state, '') <> 'allowed' END ORDER BY since, chat_id",
+            owner or 0,
+            *listed,
+        )
+
+    def _found(self, sql: str, *values: Any) -> list[Chat]:
+        return [chat_of(self._db, row) for row in self._db.rows(sql, values)]
+
     def put(self, chat: Chat) -> None:
         """Write the whole chat. Read it in the same transaction, or settings changed meanwhile are lost."""
-        settings = json.dumps({name: getattr(chat, name) for name in _SETTINGS}, default=sorted)  # sets have no order
+        changed = {name: value for name in _SETTINGS if (value := getattr(chat, name)) != getattr(_NEW, name)}
+        settings = json.dumps(changed, default=sorted)  # sets have no order
         columns = {name: getattr(chat, name) for name in _COLUMNS}
         self._db.put("chats", ("chat_id",), columns | {"subscribed": int(chat.subscribed), "settings": settings})
 
@@ -69,11 +125,18 @@ class Chats(Part):
         row = self._db.row("SELECT * FROM users WHERE user_id = ?", (user_id,))
         return None if row is None else User(**dict(row))
 
-    def users(self, *states: str) -> list[User]:
-        """Everyone whose state is one of these, oldest first."""
+    def users(self, *states: str, limit: int) -> list[User]:
+        """Those whose state is one of these, the latest first."""
         marks = ", ".join("?" * len(states))
-        rows = self._db.rows(f"SELECT * FROM users WHERE state IN ({marks}) ORDER BY at, user_id", tuple(states))
+        rows = self._db.rows(
+            f"SELECT * FROM users WHERE state IN ({marks}) ORDER BY at DESC, user_id DESC LIMIT ?", (*states, limit)
+        )
         return [User(**dict(row)) for row in rows]
+
+    def count_users(self, *states: str) -> int:
+        """How many have one of these states."""
+        marks = ", ".join("?" * len(states))
+        return self._db.number(f"SELECT count(*) FROM users WHERE state IN ({marks})", states)
 
     def put_user(self, user: User) -> None:
         self._db.put("users", ("user_id",), vars(user))

@@ -11,7 +11,7 @@ import json
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields
-from typing import Any
+from typing import Any, NamedTuple
 
 from botapi.storage import ALERTS, ANSWERS, TOASTS, Delivery
 from store import database
@@ -19,6 +19,7 @@ from store.chats import chat_of
 from store.database import Part
 from store.readable import UNREADABLE, alerts_of
 from store.rows import Alert, Chat, HistoryEntry
+from store.schedules import DIGEST
 
 _DELIVERY_FIELDS = tuple(field.name for field in fields(Delivery))
 _ENQUEUE = (
@@ -26,6 +27,17 @@ _ENQUEUE = (
     "VALUES (?, ?, ?, ?, ?, 'pending', ?, ?)"
 )
 HELD_BACK = "why IN ('quiet', 'cap')"  # held alerts still to be sent. Written out: an index of just these serves it
+
+
+class HeldBack(NamedTuple):
+    """The alerts held back for a chat. first: when the first one came. quiet: is one of them held in quiet hours?
+    digest_at: when the chat's next digest comes, None for never.
+    """
+
+    chat: Chat
+    first: float
+    quiet: bool
+    digest_at: float | None
 
 
 class Messages(Part):
@@ -262,12 +274,17 @@ class Messages(Part):
         )
         return [HistoryEntry(alert, row["why"], row["at"]) for row, alert in alerts_of(self._db, rows)]
 
-    def chats_holding(self) -> list[int]:
-        """Ids of the chats for which alerts are held back."""
-        return [
-            row["chat_id"]
-            for row in self._db.rows(f"SELECT DISTINCT chat_id FROM held WHERE {HELD_BACK} ORDER BY chat_id")
-        ]
+    def held_back(self) -> list[HeldBack]:
+        """What is held back for each chat that gets alerts: one question, however many they are."""
+        rows = self._db.rows(
+            "SELECT chats.*, first, quiet, (SELECT min(at) FROM schedules WHERE schedules.chat_id = chats.chat_id "
+            "AND command = ?) AS digest_at FROM (SELECT chat_id AS held_for, min(at) AS first, "
+            "max(CASE why WHEN 'quiet' THEN 1 ELSE 0 END) AS quiet FROM held "
+            f"WHERE {HELD_BACK} GROUP BY chat_id) found JOIN chats ON chat_id = held_for "
+            "WHERE subscribed = 1 ORDER BY chat_id",
+            (DIGEST,),
+        )
+        return [HeldBack(chat_of(self._db, row), row["first"], bool(row["quiet"]), row["digest_at"]) for row in rows]
 
     def settle_held(self, chat_id: int, state: str) -> None:
         """The alerts held back for a chat were `told`, or `dropped`."""

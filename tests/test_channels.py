@@ -98,22 +98,22 @@ def test_who_adds_the_bot_is_asked_in_private_and_a_yes_turns_alerts_on(desk: Pr
     assert desk.member("left", "administrator", now=True) == [
         (FRIEND, "Channel “\u2068News\u2069”: I can post there now. Shall alerts go there?")
     ]
-    assert desk.store.chats.all() == [], "nothing goes there before the answer"
+    assert desk.store.chats.some(limit=99) == [], "nothing goes there before the answer"
     (_, toast), (to, said) = desk.press(desk.buttons()[0])
     assert (toast, to) == ("", FRIEND)
     assert said.startswith("Channel “\u2068News\u2069”\nAlerts are on in this channel.")
     assert "Settings: /settings @whale_news. Stop alerts: /stop @whale_news" in said
-    (chat,) = desk.store.chats.all()
+    (chat,) = desk.store.chats.some(limit=99)
     assert (chat.chat_id, chat.kind, chat.title, chat.added_by) == (NEWS, "channel", "News", FRIEND)
 
 
 def test_a_no_is_kept_and_can_be_taken_back(desk: Private) -> None:
     desk.member("left", "administrator")
     assert "no alerts go there" in desk.press(desk.buttons()[1])[-1][1]
-    assert desk.store.chats.all() == []
+    assert desk.store.chats.some(limit=99) == []
     assert desk.member("administrator", "administrator") == [], "a change of other rights asks nothing"
     assert "Alerts are on" in desk.say("/start @Whale_News")
-    assert [chat.chat_id for chat in desk.store.chats.all()] == [NEWS]
+    assert [chat.chat_id for chat in desk.store.chats.some(limit=99)] == [NEWS]
 
 
 def test_a_stranger_who_adds_it_is_not_answered_and_nobody_else_presses_the_button(desk: Private) -> None:
@@ -121,7 +121,7 @@ def test_a_stranger_who_adds_it_is_not_answered_and_nobody_else_presses_the_butt
     assert desk.store.chats.get(NEWS) is None
     desk.member("left", "administrator", by=OWNER)
     assert desk.press(f"channel:yes:{NEWS}", FRIEND) == [(FRIEND, "This button has expired.")]
-    assert desk.store.chats.all() == []
+    assert desk.store.chats.some(limit=99) == []
     desk.press(f"channel:yes:{NEWS}", OWNER)
     assert desk.chat().added_by == OWNER
 
@@ -171,7 +171,7 @@ def test_commands_that_name_the_channel_change_it_and_not_the_private_chat(on: P
     on.say("/alert @whale_news ETH 1.500")
     assert on.buttons()[0] == f"run:alert {NEWS} ETH 1.5", "a choice is about the channel, too"
     assert "/start @whale_news turns alerts on" in on.say("/stop @whale_news")
-    assert [one.chat_id for one in on.store.chats.all()] == [FRIEND]
+    assert [one.chat_id for one in on.store.chats.some(limit=99)] == [FRIEND]
 
 
 def test_an_answer_about_the_channel_names_commands_that_are_about_it(on: Private) -> None:
@@ -210,7 +210,7 @@ def test_one_whose_alerts_are_off_can_be_turned_on_in_the_list(on: Private) -> N
     on.say("/settings")
     (data,) = on.buttons()
     on.press(data)
-    assert [chat.chat_id for chat in on.store.chats.all()] == [NEWS]
+    assert [chat.chat_id for chat in on.store.chats.some(limit=99)] == [NEWS]
 
 
 def test_nothing_sent_in_the_channel_itself_changes_anything(on: Private) -> None:
@@ -247,7 +247,7 @@ def test_when_the_right_to_post_is_taken_its_alerts_pause_and_who_added_it_is_to
 def test_when_somebody_removes_it_whoever_added_it_is_told(on: Private) -> None:
     ((to, said),) = on.member("administrator", "kicked", by=STRANGER)
     assert (to, said) == (FRIEND, "Channel “\u2068News\u2069”: I was removed from it, so its alerts have ended.")
-    assert on.store.chats.all() == []
+    assert on.store.chats.some(limit=99) == []
     assert "is not a channel" in on.say("/start @whale_news"), "it is not in there any more"
     assert on.member("kicked", "administrator")[0][1].endswith("Shall alerts go there?")
     on.press(f"channel:yes:{NEWS}")
@@ -256,12 +256,12 @@ def test_when_somebody_removes_it_whoever_added_it_is_told(on: Private) -> None:
 
 def test_the_channels_of_a_denied_user_end(on: Private) -> None:
     assert "turned off in 1 chat" in on.say(f"/deny {FRIEND}", OWNER)
-    assert on.store.chats.all() == []
+    assert on.store.chats.some(limit=99) == []
     assert on.press(f"channel:yes:{NEWS}") == [
         (FRIEND, "Only people whom this bot's owner allowed can use its buttons.")
     ]
     assert on.member("left", "administrator") == []
-    assert on.store.chats.all() == []
+    assert on.store.chats.some(limit=99) == []
 
 
 def test_what_is_wrong_with_a_scheduled_message_is_told_to_whoever_added_the_bot(

@@ -69,7 +69,7 @@ def test_everything_is_there_after_a_restart(store: Store, new_store: NewStore) 
 def test_every_symbol_and_no_symbol_are_different_choices(store: Store) -> None:
     store.chats.put(Chat(chat_id=1, added_by=1, symbols=None))
     store.chats.put(Chat(chat_id=2, added_by=2, symbols=frozenset()))
-    everything, nothing = store.chats.all()
+    everything, nothing = store.chats.some(limit=99)
     assert everything.follows("BTC")
     assert not nothing.follows("BTC")
 
@@ -131,7 +131,7 @@ def test_unsubscribing_takes_back_waiting_alerts_but_no_answer_and_keeps_the_set
     chat = store.chats.get(7)
     assert chat is not None
     assert (chat.subscribed, chat.note, chat.thresholds) == (False, "blocked", {"whales": {"BTC": 1e6}})
-    assert store.chats.all() == []
+    assert store.chats.some(limit=99) == []
     assert store.messages.counts(since=0) == {"pending": 2, "sent": 0, "buried": 1}
 
 
@@ -164,10 +164,10 @@ def test_a_supergroup_keeps_the_history_and_the_held_alerts_of_its_group_once_ea
         "sent",
     ]
     assert [entry.alert.key for entry in store.messages.held(-1005)] == ["held", "held twice"]
-    assert store.messages.chats_holding() == [-1005]
+    assert [found.chat.chat_id for found in store.messages.held_back()] == [-1005]
     assert [wallet.name for wallet in store.wallets.of_chat(-1005)] == ["by -1005"]
     assert store.wallets.of_chat(-5) == []
-    (chat,) = store.chats.all()
+    (chat,) = store.chats.some(limit=99)
     assert (chat.chat_id, chat.kind, chat.added_by) == (-1005, "supergroup", -1005)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from typing import Any
 
 import pytest
 from storekit import DAY, NOW, pending, say
@@ -12,19 +13,21 @@ from store import Store
 from store.rows import Chat, User
 
 
-def test_chats_are_listed_oldest_first_those_with_and_those_without_alerts(store: Store) -> None:
+def test_chats_are_listed_oldest_first_those_with_alerts_and_those_that_lost_them(store: Store) -> None:
     for chat_id, since in ((1, 30.0), (2, 10.0), (3, 20.0)):
         store.chats.put(Chat(chat_id=chat_id, added_by=1, since=since))
-    store.unsubscribe(3, note="")
-    assert [chat.chat_id for chat in store.chats.all()] == [2, 1]
-    assert [chat.chat_id for chat in store.chats.all(subscribed=False)] == [3]
+    store.chats.put(Chat(chat_id=4, added_by=1, since=5.0))
+    store.unsubscribe(3, note="blocked")
+    store.unsubscribe(4, note="")
+    assert [chat.chat_id for chat in store.chats.some(limit=99)] == [2, 1]
+    assert [chat.chat_id for chat in store.chats.ended(limit=9)] == [3]
 
 
 def test_why_alerts_ended_is_the_newest_reason(store: Store) -> None:
     store.chats.put(Chat(chat_id=7, added_by=7))
     for note in ("blocked", "removed"):
         store.unsubscribe(7, note=note)
-    (chat,) = store.chats.all(subscribed=False)
+    (chat,) = store.chats.ended(limit=9)
     assert chat.note == "removed"
 
 
@@ -59,10 +62,11 @@ def test_a_mute_ends_at_its_second_and_a_coins_own_threshold_goes_before_that_fo
     assert chat.threshold("funding", "BTC", 1.0) == 1.0
 
 
-def test_users_are_listed_by_state_in_the_order_they_came(store: Store) -> None:
+def test_users_are_listed_by_state_the_latest_first(store: Store) -> None:
     for user_id, state, at in ((1, "allowed", 30.0), (2, "denied", 20.0), (3, "allowed", 10.0), (4, "stranger", 0.0)):
         store.chats.put_user(User(user_id=user_id, state=state, at=at))
-    assert [user.user_id for user in store.chats.users("allowed", "denied")] == [3, 2, 1]
+    assert [user.user_id for user in store.chats.users("allowed", "denied", limit=2)] == [1, 2]
+    assert store.chats.count_users("allowed", "denied") == 3
 
 
 def test_strangers_count_from_when_the_owner_was_asked_about_them(store: Store) -> None:
@@ -80,7 +84,7 @@ def test_a_stranger_who_was_met_in_the_last_30_days_is_not_forgotten(store: Stor
     store.chats.put_user(forgotten)
     store.chats.put_user(replace(forgotten, user_id=2, **{recent: NOW - 29 * DAY}))  # type: ignore[arg-type]
     store.prune(now=NOW)
-    assert [user.user_id for user in store.chats.users("stranger")] == [2]
+    assert [user.user_id for user in store.chats.users("stranger", limit=99)] == [2]
 
 
 def test_every_setting_of_a_chat_is_kept(store: Store) -> None:
@@ -120,3 +124,45 @@ def test_every_setting_of_a_chat_is_kept(store: Store) -> None:
     }, "set each of them above"
     store.chats.put(changed)
     assert store.chats.get(9) == changed
+
+
+def test_chats_are_found_by_what_they_are(store: Store) -> None:
+    def put(chat_id: int, kind: str, **more: Any) -> None:
+        store.chats.put(Chat(chat_id=chat_id, kind=kind, since=float(abs(chat_id)), **{"added_by": 1, **more}))
+
+    put(1, "private")
+    put(-2, "group", title="Desk")
+    put(-3, "supergroup", title="Traders")
+    put(-4, "channel", added_by=2, paused_until=NOW + 100)
+    put(-5, "channel", subscribed=False)
+    put(-6, "channel", paused_until=NOW - 100)
+    chats = store.chats
+    assert [chat.chat_id for chat in chats.channels()] == [-4, -6, -5]
+    assert [chat.chat_id for chat in chats.channels(1)] == [-6, -5]
+    assert chats.groups() == [-2, -3]
+    assert (chats.has_group("Desk"), chats.has_group("Traders")) == (True, False)
+    assert [chat.chat_id for chat in chats.paused(NOW)] == [-4]
+
+
+def test_chats_of_people_who_are_neither_owner_nor_allowed_are_found(store: Store) -> None:
+    states = {1: "allowed", 2: "denied", 3: "stranger", 4: "denied", 5: "", 6: "", 7: "denied"}
+    for number, state in states.items():
+        store.chats.put(Chat(chat_id=-number, kind="group", added_by=number, since=float(number)))
+        if state:
+            store.chats.put_user(User(user_id=number, state=state))
+    store.chats.put(Chat(chat_id=-30, kind="group", added_by=3, subscribed=False))
+    assert [chat.added_by for chat in store.chats.of_others(7, {4, 5})] == [2, 3, 4, 6]
+    assert [chat.added_by for chat in store.chats.of_others(None, ())] == [2, 3, 4, 5, 6, 7]
+
+
+def test_what_a_chat_has_as_every_new_one_is_not_stored(store: Store) -> None:
+    store.chats.put(Chat(chat_id=1, added_by=1))
+    store.chats.put(Chat(chat_id=2, added_by=1, symbols=frozenset({"BTC"}), quiet="22:00-07:00"))
+    rows = store._db.rows("SELECT settings FROM chats ORDER BY chat_id")
+    assert [row["settings"] for row in rows] == ["{}", '{"symbols": ["BTC"], "quiet": "22:00-07:00"}']
+
+
+def test_one_chat_stands_for_all_with_its_settings(store: Store) -> None:
+    for number in range(6):
+        store.chats.put(Chat(chat_id=number + 1, added_by=1, hourly_cap=number % 3, subscribed=number != 5))
+    assert [(chat.chat_id, chat.hourly_cap) for chat in store.chats.kinds()] == [(3, 2), (4, 0), (5, 1)]

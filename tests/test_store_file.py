@@ -114,10 +114,10 @@ def test_what_can_be_read_of_a_damaged_file_is_taken_over(store: Store, path: Pa
     spoil(path, first=80, pages=3)
     again = Store(path)
     assert again.set_aside is not None
-    assert [chat.chat_id for chat in again.chats.all()] == list(range(1, 31))
-    assert again.chats.all()[0].thresholds == {"whales": {"*": 2e6}}
+    assert [chat.chat_id for chat in again.chats.some(limit=99)] == list(range(1, 31))
+    assert again.chats.some(limit=99)[0].thresholds == {"whales": {"*": 2e6}}
     assert again.value("inbox") == "500 1.0"
-    assert [user.name for user in again.chats.users("allowed")] == ["Eve"]
+    assert [user.name for user in again.chats.users("allowed", limit=99)] == ["Eve"]
     kept = [int(words.rstrip("x")) for words in texts(again)]
     assert 2900 < len(kept) < 3000, "only what stood in the damaged pages is gone"
     assert kept == sorted(kept)
@@ -137,7 +137,7 @@ def test_a_row_that_is_no_longer_what_it_should_be_is_not_taken_over(store: Stor
     store.close()
     spoil(path, first=40, pages=2)
     again = Store(path)
-    assert [chat.chat_id for chat in again.chats.all()] == [2]
+    assert [chat.chat_id for chat in again.chats.some(limit=99)] == [2]
     again.close()
 
 
@@ -179,12 +179,12 @@ def shout(db: Connection) -> None:
     """A migration, as a later version may bring it: the titles of chats in capitals, in a column of another name."""
     db.execute("ALTER TABLE chats RENAME COLUMN title TO name")
     for chat_id, settings in db.execute("SELECT chat_id, settings FROM chats").fetchall():
-        assert json.loads(settings)["timezone"] == "UTC"
+        assert json.loads(settings)["timezone"] == "Asia/Tokyo"
         db.execute("UPDATE chats SET name = upper(name) WHERE chat_id = ?", (chat_id,))
 
 
 def test_an_older_file_is_upgraded_in_one_step_and_a_copy_of_it_is_kept(store: Store, path: Path) -> None:
-    store.chats.put(Chat(chat_id=7, title="Ann", added_by=7))
+    store.chats.put(Chat(chat_id=7, title="Ann", added_by=7, timezone="Asia/Tokyo"))
     store.close()
     upgraded = database.Database(File(path, migrations=(*schema.MIGRATIONS, shout)))
     assert [tuple(row) for row in upgraded.rows("SELECT chat_id, name FROM chats")] == [(7, "ANN")]
@@ -202,7 +202,7 @@ def test_an_older_file_is_upgraded_in_one_step_and_a_copy_of_it_is_kept(store: S
 
 
 def test_an_upgrade_runs_the_missing_steps_only_also_after_one_that_was_cut_off(store: Store, path: Path) -> None:
-    store.chats.put(Chat(chat_id=7, title="Ann", added_by=7))
+    store.chats.put(Chat(chat_id=7, title="Ann", added_by=7, timezone="Asia/Tokyo"))
     store.close()
     database.Database(File(path, migrations=(*schema.MIGRATIONS, shout))).close()
     path.with_name(f"bot.db.version-{NEWEST + 1}.unfinished").write_bytes(b"half a copy")
@@ -226,6 +226,23 @@ def test_what_waited_in_a_file_of_version_7_is_still_sent(path: Path) -> None:
         assert waiting is not None
         assert (chat_id, waiting.payload, waiting.update_id) == (7, {"text": "pong"}, None)
         upgraded.messages.settle_all([(waiting, 1)], now=2.0)
+
+
+def test_the_settings_of_version_16_are_kept_in_short(path: Path) -> None:
+    older = database.Database(File(path, migrations=schema.MIGRATIONS[: 16 - schema.FIRST_VERSION]))
+    new = Chat(chat_id=7, added_by=7)
+    long = {name: getattr(new, name) for name in ("symbols", "thresholds", "muted_until", "timezone", "members")}
+    rows = [(7, json.dumps(long)), (8, json.dumps(long | {"timezone": "Asia/Tokyo", "later": 1})), (9, "no JSON")]
+    for chat_id, settings in rows:
+        older.write(
+            "INSERT INTO chats (chat_id, kind, title, added_by, subscribed, since, settings) "
+            "VALUES (?, 'private', 'Ann', 7, 1, 0, ?)",
+            (chat_id, settings),
+        )
+    older.close()
+    with contextlib.closing(Store(path)) as upgraded:
+        found = upgraded._db.rows("SELECT settings FROM chats ORDER BY chat_id")
+        assert [row["settings"] for row in found] == ["{}", '{"timezone": "Asia/Tokyo", "later": 1}', "no JSON"]
 
 
 def test_the_digests_of_version_10_are_scheduled_commands(path: Path) -> None:
