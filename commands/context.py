@@ -147,11 +147,11 @@ class Context:
         if symbol not in self.symbols:
             if word.startswith("@"):
                 raise Usage(f"“{text.clip(word, 32)}” is not a coin. A channel comes first: /settings @channel")
-            if word[0].isdecimal() and _is_length(word):
+            if word[:1].isdecimal() and _is_length(word):
                 raise Usage(f"“{text.clip(word, 32)}” is a time, not a coin.")
             if "/" in word.strip("/") and as_symbol(word.split("/")[0], self.symbols) in self.symbols:
                 raise Usage(f"Prices are in US dollars: {as_symbol(word.split('/')[0], self.symbols)}, not {word}.")
-            if word[0].isdecimal() and _is_amount(word):
+            if word[:1].isdecimal() and _is_amount(word):
                 raise Usage(f"Which coin? “{text.clip(word, 32)}” is an amount.")
             said = f"{text.clip(symbol, 16)} is not on this bot's list ({', '.join(self.symbols)})."
             if kinds.SYMBOL.fullmatch(symbol):
@@ -161,7 +161,7 @@ class Context:
 
     def is_coin(self, word: str) -> bool:
         """Is this word meant as a coin, not as a number? (`1INCH` is a coin where it is watched.)"""
-        return as_symbol(word, self.symbols) in self.symbols or word[0].isalpha()
+        return as_symbol(word, self.symbols) in self.symbols or word[:1].isalpha()
 
     def alerted_symbol(self, word: str) -> str:
         """A coin of the list, or one that had an alert (funding covers more coins). Raises Usage for any other."""

@@ -484,7 +484,7 @@ def test_only_those_who_wrote_first_are_written_to(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize(
-    "data", ["allow:99", "deny:7", "users:", "allow:", "mute:XYZ:1h", "mute:BTC:9h", "", ":", "x"]
+    "data", ["allow:99", "deny:7", "users:", "allow:", "mute:1h", "mute:XYZ:1h", "mute:BTC:9h", "", ":", "x"]
 )
 def test_a_forged_button_of_a_friend_does_nothing(started: Desk, data: str) -> None:
     before = started.chat()

@@ -139,6 +139,46 @@ ARGUMENTS = (
         "*/0",
     ),
     *("silent", "buy", "sell", "22:00-07:00", "whales", "funding", str(OWNER), str(STRANGER), str(DENIED)),
+    *(
+        "above",
+        "below",
+        ">",
+        "<",
+        "+5%",
+        "-3%",
+        "in",
+        "7d",
+        "repeat",
+        "for",
+        "until",
+        "fri",
+        "31",
+        "Dec",
+        "2026-12-31",
+        "volume",
+        "3x",
+        "100k",
+        "1,5",
+        "up",
+        "down",
+        "remove",
+        "1",
+    ),
+    *(
+        "add",
+        "test",
+        "https://example.com/x",
+        "ntfy://t",
+        "candles",
+        "csv",
+        "export",
+        "import",
+        "30d",
+        "price",
+        "chart",
+        "tomorrow",
+        "@chan",
+    ),
 )
 odd = st.sampled_from(ODD) | st.text(max_size=30) | st.text(st.characters(codec=None), max_size=10)
 word = st.sampled_from(ARGUMENTS) | odd
@@ -157,6 +197,10 @@ words = typed | typed | odd | st.builds(lambda a, b: a + b, odd, typed)
 data = st.one_of(
     st.builds(
         lambda verb, rest: f"{verb}:{rest}", st.sampled_from(["allow", "deny", "mute", "level", "x", ""]), word
+    ),
+    st.builds(
+        lambda verb, words: f"{verb}:{' '.join(words)}"[:64],
+        *(st.sampled_from(["run", "snooze", "channel", "mute"]), st.lists(word, max_size=3)),
     ),
     st.builds(
         lambda page, name, words: f"s:{page}:{name} {' '.join(words)}",
@@ -450,7 +494,7 @@ def check_payload(method: str, payload: dict[str, Any]) -> None:
             assert marked != "evil", "markup that is not ours"
     limit = {"answerCallbackQuery": 200, "sendPhoto": 1024, "sendDocument": 1024}.get(method, 4096)
     assert utf16(said) <= limit
-    assert said.strip() or method == "sendPhoto", "an empty message"
+    assert said.strip() or method in ("sendPhoto", "answerCallbackQuery"), "an empty message"
     said.encode()  # no half surrogate
     for row in payload.get("reply_markup", {}).get("inline_keyboard", []):
         for button in row:
