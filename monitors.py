@@ -33,7 +33,7 @@ from watch.watchers import Watcher, Watchers
 log = logging.getLogger(__name__)
 
 SCHEDULE = "schedule"  # the thread of every job that needs none of its own
-HELD_EVERY = 30.0  # seconds: how soon after quiet hours the alerts held back are sent
+HELD_EVERY = 15.0  # seconds: how soon after quiet hours the alerts held back are sent
 MANY_EVERY = 5.0  # seconds: how soon an alert for many chats goes on; until then the first of them get theirs
 STATUS_EVERY = 5.0  # seconds
 ADMINS_EVERY = 10.0  # seconds: how soon a new group's admins are known
@@ -117,8 +117,7 @@ class Jobs:
         """One round for `--once`: whales, and the scheduled messages and held alerts that are due."""
         self.watchers.whales.tick()
         self.due.tick()
-        self._tell_held()
-        while go_on(self.store, now=self.clock()):
+        while send_due(self.store, now=self.clock()) or go_on(self.store, now=self.clock()):
             pass
 
     def _tell_held(self) -> None:

@@ -7,25 +7,34 @@ when the hour is over. Taking and enqueueing are one transaction: a kill neither
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 
 from alerts import wording
 from alerts.preferences import Outcome, hour_began, is_quiet
 from alerts.publish import enqueue
 from base import text
+from base.worker import heartbeat
 from store import Store
 from store.messages import HeldBack
 from store.rows import Alert, Chat, HistoryEntry
 
 log = logging.getLogger(__name__)
 
+AT_ONCE = 5.0  # seconds of one look: the schedule thread has other jobs
 LARGEST = 5  # alerts of one monitor that get a line of their own
 
 
-def send_due(store: Store, *, now: float) -> bool:
-    """Enqueue the summary of every chat whose time has come. True if there was any. Raises StoreError."""
-    sent = False
+def send_due(store: Store, *, now: float, monotonic: Callable[[], float] = time.monotonic) -> bool:
+    """Enqueue the summaries of chats whose time has come; of many, the next call does the rest. True if any was.
+
+    Raises StoreError.
+    """
+    sent, ends_at = False, monotonic() + AT_ONCE
     for found in store.messages.held_back():
+        heartbeat()
+        if monotonic() > ends_at:
+            break
         chat_id = found.chat.chat_id
         try:
             if is_due(found, now=now):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from typing import Any
 
@@ -53,6 +54,20 @@ def test_a_night_is_told_in_the_morning_by_itself_and_once(store: Store) -> None
     assert delivery.payload["message_thread_id"] == 5
     assert not held_back.send_due(store, now=MORNING + 30)
     assert len(texts(store)) == 1
+
+
+def test_of_many_chats_some_are_told_at_a_time_and_all_of_them_once(store: Store) -> None:
+    for chat_id in range(1, 6):
+        subscribe(store, chat_id=chat_id, **QUIET)
+    hear(store, "a", now=NIGHT)
+    times = itertools.count(0.0, held_back.AT_ONCE * 0.4)  # what the summary of one chat takes
+
+    def tell() -> int:
+        before = len(texts(store))
+        held_back.send_due(store, now=MORNING, monotonic=lambda: next(times))
+        return len(texts(store)) - before
+
+    assert [tell(), tell(), tell(), tell()] == [2, 2, 1, 0]
 
 
 def test_a_digest_that_brings_what_was_held_back_lists_no_whale_order_twice(store: Store) -> None:
