@@ -16,6 +16,7 @@ from base import typed, zones
 from base.typed import Unreadable
 
 SHORTEST = 900.0  # seconds between two times; a summary that comes more often is not a summary
+TOO_OFTEN = "That is too often. The shortest interval is 15 minutes."
 HOURS = (1, 2, 3, 4, 6, 8, 12)  # a day is a whole number of these
 MOST_TIMES = 6  # times of day in one rule
 CHECKED = 366 * 86400.0  # seconds of a cron expression's times that are looked through
@@ -90,7 +91,7 @@ def _cron(words: Sequence[str]) -> Schedule:
     except StopIteration:
         raise Unreadable(f"“{cron[:60]}” never matches a date.") from None
     if min(later - sooner for sooner, later in itertools.pairwise(first)) < SHORTEST:
-        raise Unreadable("That is too often. The shortest interval is 15 minutes.")
+        raise Unreadable(TOO_OFTEN)
     return Schedule(_joined("cron", cron, zone), (cron,), zone)
 
 
@@ -128,7 +129,7 @@ def _daily(words: Sequence[str]) -> Schedule:
     if len(minutes) > MOST_TIMES:
         raise Unreadable(f"At most {MOST_TIMES} times a day. For more: every 1h")
     if min(later - sooner for sooner, later in itertools.pairwise([*minutes, minutes[0] + 1440])) * 60 < SHORTEST:
-        raise Unreadable("That is too often. The shortest interval is 15 minutes.")
+        raise Unreadable(TOO_OFTEN)
     weekdays = "*" if len(days) in (0, 7) else ",".join(map(str, days))
     clocks = [f"{minute // 60:02}:{minute % 60:02}" for minute in minutes]
     crons = tuple(f"{minute % 60} {minute // 60} * * {weekdays}" for minute in minutes)

@@ -36,6 +36,7 @@ _SECONDS = {
 }
 _DOLLARS = re.compile(r"us\$|\$|\b(?:usd[tc]?|dollars?)\b|(?<=\d)usd[tc]?\b")
 _OTHER_MONEY = re.compile(r"[€£¥₽₹]|(?:eur|euros?|gbp)\b")
+_AMOUNT_OF_TIME = re.compile(r"(\d{1,9}(?:[.,]\d{1,9})?)\s*([a-z]+)", re.ASCII)
 _CLOCK = re.compile(r"(\d{1,2})(?:[:.h]?(\d{2}))?\s*(?:([ap])\.?m\.?)?")
 
 
@@ -153,10 +154,9 @@ def length(typed: str) -> float:
     """Seconds from `30m`, `30 min`, `2h30m`, `1.5 hours`, `1d` or `1 week`, at most a year. Raises Unreadable."""
     words = re.sub(r"\b(?:for|and)\b", " ", _plain(typed))
     words = re.sub(r"\b(?:an?|one) (?=[a-z])", "1 ", words)
-    parts = re.findall(r"(\d{1,9}(?:[.,]\d{1,9})?)\s*([a-z]+)", words, re.ASCII)
-    rest = re.sub(r"(\d{1,9}(?:[.,]\d{1,9})?)\s*([a-z]+)", "", words, flags=re.ASCII)
+    parts = _AMOUNT_OF_TIME.findall(words)
     seconds = sum(float(value.replace(",", ".")) * _SECONDS.get(unit, float("nan")) for value, unit in parts)
-    if rest.strip() or not 0 < seconds <= LONGEST:
+    if _AMOUNT_OF_TIME.sub("", words).strip() or not 0 < seconds <= LONGEST:
         raise Unreadable(f"I can't read “{_shown(typed)}” as a length of time. Use 30m, 2h or 1d.")
     return seconds
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 WITHIN = 6.0  # seconds for one answer
 SLOW = 2.0
+_CHECK = "check this machine's internet connection, firewall and HTTPS_PROXY"
 ANSWERED = (400, 401, 404, 405, 422)  # statuses that a working host gives to a question without parameters
 # The hosts without spot trades: a cheap public path of each, and what the bot gets there.
 _PROBES = {
@@ -57,9 +58,8 @@ def telegram(subject: Subject) -> Iterator[Finding]:
             yield Finding("Telegram", "warning", f"{host}: {answer}", "run doctor again after that")
             return
         if isinstance(answer, (TelegramError, TimeoutError)):
-            fix = "check this machine's internet connection, firewall and HTTPS_PROXY"
             seconds = f" after {time.monotonic() - began:.1f} s"
-            yield Finding("Telegram", "problem", f"{host} cannot be reached: {answer}{seconds}", fix)
+            yield Finding("Telegram", "problem", f"{host} cannot be reached: {answer}{seconds}", _CHECK)
             return
         if isinstance(answer, Exception):
             raise answer
@@ -132,8 +132,8 @@ def markets(subject: Subject) -> Iterator[Finding]:
         for source in sources
     ]
     if all(finding.level != "ok" for finding in found):
-        fix = "check this machine's internet connection, firewall and HTTPS_PROXY"
-        yield Finding("markets", "problem", "no source of trades can be reached, so there are no whale alerts", fix)
+        words = "no source of trades can be reached, so there are no whale alerts"
+        yield Finding("markets", "problem", words, _CHECK)
     yield from found
     for name in hosts:
         host = urlsplit(settings.source_urls[name]).netloc.rpartition("@")[2]
