@@ -22,7 +22,7 @@ DO $$ DECLARE found text; BEGIN
     FOR found IN SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
         AND relname <> 'about' LOOP EXECUTE format('DELETE FROM %I', found); END LOOP;
     FOR found IN SELECT relname FROM pg_class WHERE relkind = 'S' AND relnamespace = 'public'::regnamespace
-        LOOP EXECUTE format('ALTER SEQUENCE %I RESTART', found); END LOOP;
+        LOOP PERFORM setval(format('%I', found)::regclass, 1, false); END LOOP;
 END $$
 """
 OTHERS = (
