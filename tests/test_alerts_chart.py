@@ -59,14 +59,9 @@ def draw(
 
 
 @needs_matplotlib
-@pytest.mark.parametrize(
-    ("count", "price", "step"),
-    [(288, 64_000.0, 10.0), (1, 64_000.0, 0.0), (2, 0.00001234, 0.0000001), (288, 2.5, 0.0)],
-    ids=["a day", "one bar", "a tiny price", "a price that stands still"],
-)
-def test_it_is_a_png_of_a_phones_size(cache: Path, count: int, price: float, step: float) -> None:
-    orders = order(UNTIL - 600, price, 2e6, "buy"), order(UNTIL - 300, price, 9e6, "sell")
-    png = draw(cache, bars(count, price=price, step=step), *orders)
+def test_it_is_a_png_of_a_phones_size(cache: Path) -> None:
+    orders = order(UNTIL - 600, 64_000.0, 2e6, "buy"), order(UNTIL - 300, 64_000.0, 9e6, "sell")
+    png = draw(cache, bars(288), *orders)
     width, height = struct.unpack(">II", png[16:24])
     assert (width, height) == (1080, 1160)
     assert len(png) < 1_000_000
@@ -222,19 +217,19 @@ def test_the_legend_shows_bubbles_of_round_amounts_in_their_size() -> None:
 
 
 @needs_matplotlib
-@pytest.mark.parametrize(
-    ("price", "step", "decimals"),
-    [(64_210.0, 30.0, 0), (2_512.34, 3.0, 2), (0.1712, 0.001, 4), (0.00001234, 1e-7, 8), (1.00036, 3e-6, 6)],
-)
-def test_title_and_axis_show_the_same_decimals_and_no_two_ticks_look_alike(
-    price: float, step: float, decimals: int
-) -> None:
-    drawn = figure(bars(288, price=price, step=step))
-    ticks = [words.get_text() for words in drawn.axes[0].get_yticklabels() if words.get_text()]
-    last = next(words.get_text() for words in drawn.texts if words.get_text().startswith("BTC")).split()[1]
-    assert len(set(ticks)) == len(ticks)
-    assert {len(number.partition(".")[2]) for number in (*ticks, last)} == {decimals}
-    assert last in [words.get_text() for words in drawn.axes[0].texts], "the last price is marked on the axis"
+def test_title_and_axis_show_the_same_decimals_and_no_two_ticks_look_alike() -> None:
+    # In one test, because every process that draws has to import matplotlib first.
+    prices = (64_210.0, 30.0, 0), (2_512.34, 3.0, 2), (0.1712, 0.001, 4), (0.00001234, 1e-7, 8), (1.00036, 3e-6, 6)
+    for price, step, decimals in prices:
+        drawn = figure(bars(288, price=price, step=step))
+        ticks = [words.get_text() for words in drawn.axes[0].get_yticklabels() if words.get_text()]
+        last = next(words.get_text() for words in drawn.texts if words.get_text().startswith("BTC")).split()[1]
+        assert len(set(ticks)) == len(ticks)
+        assert {len(number.partition(".")[2]) for number in (*ticks, last)} == {decimals}
+        assert last in [words.get_text() for words in drawn.axes[0].texts], "the last price is marked on the axis"
+    for few in (bars(1, step=0.0), bars(2, price=0.00001234, step=1e-7), bars(288, price=2.5, step=0.0)):
+        orders = order(UNTIL - 600, few[0].open, 2e6, "buy"), order(UNTIL - 300, few[0].open, 9e6, "sell")
+        assert len(bubbles(figure(few, *orders))) == 2 * 2, "one bar, a tiny price, or one that stands still"
 
 
 @needs_matplotlib
