@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import getpass
 import os
 import signal
@@ -91,6 +92,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("quick")
     # The longest first, so that no worker waits for another at the end (pyproject.toml hands out one at a time).
     items.sort(key=lambda item: ("demo" not in item.fixturenames, "quick" in item.keywords))  # type: ignore[attr-defined]
+
+
+def pytest_collection_finish() -> None:
+    """What was collected stays to the end: the collector of garbage need not look through it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
