@@ -185,8 +185,9 @@ def _price(symbol: str, words: list[str], direction: str, last: float | None) ->
 
 def _far(symbol: str, begins: str, value: float, last: float, rest: str) -> None:
     """Raises Usage: a price so far from the market is rather a percentage, or lacks its thousands."""
-    meant = [f"{symbol} {way}{value:g}% {rest}".strip() for way in "+-"] if 0.01 <= value <= 99 else []
-    meant += [f"{begins}{value * 1000:g} {rest}".strip()] if is_near(value * 1000, last) else []
+    ways = "+" if " above" in begins else "-" if " below" in begins else "+-"
+    meant = [f"{symbol} {way}{value:g}% {rest}".strip() for way in ways] if 0.01 <= value <= 99 else []
+    meant += [f"{begins}{value * 1000:g} {rest}".strip()] if last / 4 < value * 1000 < last * 4 else []
     meant.append(f"{begins}${text.price(value).replace(',', '')} {rest}".strip())
     raise Usage(
         f"{text.price(value)} is far from the price of {symbol} ({text.price(last)}). Which do you mean?", meant=meant

@@ -225,6 +225,7 @@ def test_after_an_outage_of_telegram_one_answer_comes_and_it_is_the_newest(desk:
         desk.tick()
     prices, liquidations = sorted((words for _, words in desk.told()), key=lambda words: "BTC" not in words)
     assert prices.startswith("BTC 1,059")
+    assert [one.payload.get("spread") for one in desk.waiting()].count(["BTC"]) == 1, "as if it was typed"
     assert "No liquidations" in liquidations
     desk.send()
     assert not desk.tick(), "the regular one comes at its time"
