@@ -69,12 +69,12 @@ def alone(bot: Bot, *, pause: Pause) -> int:
         pass
     if reading:
         bot.poller.stop(2.0)
-    before = len(store.pending())
+    before = store.messages.pending_count()
     if not error:
         _deliver(bot, pause, until=began + ROUND_TIME)
     while bot.places.step() == 0 and time.monotonic() - began < ROUND_TIME:
         pass
-    left = len(store.pending())
+    left = store.messages.pending_count()
     bot.outbox.stop(1.0)
     took = text.duration(time.monotonic() - began)
     if left:
@@ -91,7 +91,7 @@ def alone(bot: Bot, *, pause: Pause) -> int:
 def _deliver(bot: Bot, pause: Pause, *, until: float) -> None:
     """Send all that waits, until that time, or until Telegram is away or refuses the token."""
     bot.outbox.start()
-    while bot.jobs.store.pending() and time.monotonic() < until and not pause(0.05):
+    while bot.jobs.store.messages.pending_count() and time.monotonic() < until and not pause(0.05):
         if bot.refused.is_set():
             bot.refused.clear()
             if _refusal(bot.telegram, pause):
@@ -139,7 +139,7 @@ def beside(store: Store, folder: Path, *, since: float, patience: float, pause: 
     store.set_value(ROUND_WANTED, str(since))
     ends_at = time.monotonic() + patience
     while time.monotonic() < ends_at:
-        if float(store.value(ROUND_BEGAN) or 0) > since and not store.pending():
+        if float(store.value(ROUND_BEGAN) or 0) > since and not store.messages.pending_count():
             log.info("It has just checked and delivered. Nothing was left to do.")
             return exit_codes.STOPPED
         if (state.read(folder) or {}).get("alerts_paused"):
