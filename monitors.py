@@ -116,7 +116,8 @@ class Jobs:
     def check_spot(self) -> None:
         """One round for `--once`: whales, and the scheduled messages and held alerts that are due."""
         self.watchers.whales.tick()
-        self.due.tick()
+        while self.due.tick():
+            pass
         while send_due(self.store, now=self.clock()) or go_on(self.store, now=self.clock()):
             pass
 

@@ -43,8 +43,8 @@ class Due:
         self._store = context.store
         self._planned_at = -math.inf
 
-    def tick(self) -> None:
-        """Enqueue the answers that are due. Raises StoreError."""
+    def tick(self) -> bool:
+        """Enqueue answers that are due. True when the time was up before all of them. Raises StoreError."""
         now = self._context.now()
         if not 0 <= now - self._planned_at < PLANNED_EVERY:  # at the start, daily, and when the clock was put back
             self._plan_again(now)
@@ -64,7 +64,8 @@ class Due:
                 log.exception("The scheduled message %d failed; next try in %s", number, text.duration(RETRY))
                 self._store.schedules.set_at(number, now + RETRY)
             if self._monotonic() > ends_at:
-                return
+                return True
+        return False
 
     def _plan_again(self, now: float) -> None:
         """Correct next times that are beyond their rules: a clock that was ahead planned them."""

@@ -7,6 +7,8 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from conftest import OWNER
@@ -19,6 +21,7 @@ from botapi.storage import ALERTS
 from botapi.updates import Update
 from commands.context import Context, Reply
 from commands.due import Due
+from monitors import Jobs
 from venues.trades import Bar
 
 
@@ -288,6 +291,19 @@ def test_a_tick_leaves_the_rest_to_the_next_one_when_it_takes_long(desk: Desk) -
     while desk.tick():
         ticks += 1
     assert (ticks, len(desk.told())) == (2, 6)
+
+
+def test_a_round_of_once_leaves_nothing_that_is_due_to_the_next_round(desk: Desk) -> None:
+    seconds = iter(range(100))
+    desk.subscribe(1, digest="")
+    for _ in range(6):
+        desk.schedule("ping", "09:00", chat_id=1)
+    due = Due(desk.context, {"ping": ("ping", ping)}, monotonic=lambda: float(next(seconds)))
+    desk.clock = at("2026-11-24 09:00")
+    nothing_to_check: Any = SimpleNamespace(whales=SimpleNamespace(tick=lambda: None))
+    once: Any = SimpleNamespace(watchers=nothing_to_check, due=due, store=desk.store, clock=lambda: desk.clock)
+    Jobs.check_spot(once)
+    assert len(desk.told()) == 6
 
 
 RULES = ("09:00", "02:30 22:10", "07:00 mon,thu", "every 4h", "every 1h", "cron 0 */3 * * 1-5", "12:00 Asia/Tokyo")
