@@ -45,6 +45,7 @@ OPEN_ORDERS_EVERY = 1.0  # seconds until a coin with a whale order that may go o
 SOON = 0.05  # seconds before its time in which a round may begin
 PRUNE_EVERY = 3600.0  # seconds
 FILES_EVERY = 30.0  # seconds: how soon it is noticed that someone deleted the bot's files
+DUE_WITHIN = 20.0  # seconds for scheduled messages in a round of `--once`
 LOOK_AGAIN = 0.2  # seconds: how soon the jobs begin that wait for the time
 # Fact in the store: when the latest finished round of whale checks began, by the computer's clock, as of `--once`.
 ROUND_BEGAN = "checked"
@@ -116,7 +117,8 @@ class Jobs:
     def check_spot(self) -> None:
         """One round for `--once`: whales, and the scheduled messages and held alerts that are due."""
         self.watchers.whales.tick()
-        while self.due.tick():
+        ends_at = time.monotonic() + DUE_WITHIN
+        while self.due.tick() and time.monotonic() < ends_at:  # charts that wait for others stay due
             pass
         while send_due(self.store, now=self.clock()) or go_on(self.store, now=self.clock()):
             pass

@@ -306,6 +306,16 @@ def test_a_round_of_once_leaves_nothing_that_is_due_to_the_next_round(desk: Desk
     assert len(desk.told()) == 6
 
 
+def test_a_round_of_once_ends_when_something_stays_due(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, looks = iter(range(1000)), iter([True] * 100)
+    monkeypatch.setattr("monitors.time.monotonic", lambda: float(next(clock)))
+    stays: Any = SimpleNamespace(tick=lambda: next(looks))
+    nothing_to_check: Any = SimpleNamespace(whales=SimpleNamespace(tick=lambda: None))
+    once: Any = SimpleNamespace(watchers=nothing_to_check, due=stays, store=desk.store, clock=lambda: desk.clock)
+    Jobs.check_spot(once)
+    assert next(looks), "there was time for all of them"
+
+
 RULES = ("09:00", "02:30 22:10", "07:00 mon,thu", "every 4h", "every 1h", "cron 0 */3 * * 1-5", "12:00 Asia/Tokyo")
 
 
