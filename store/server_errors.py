@@ -103,6 +103,7 @@ _REFUSALS = {
     r"starting up|shutting down|in recovery mode|not yet accepting": _STARTING,
     r"session is read-only|not hot standby|server is in hot standby": _READ_ONLY,
     r"failed to resolve host(?!.*(temporary|try again))|could not translate host name": _HOST,
+    r"SSL SYSCALL|SSL connection has been closed|unexpected eof|bad record mac|decryption failed": _LOST,
     r"SSL|certificate|root\.crt|GSSAPI|invalid (value|integer|port)|SCRAM|authentication method": _OTHERWISE,
     r"FATAL": OTHER,
 }

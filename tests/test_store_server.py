@@ -28,7 +28,7 @@ from venues import perpetuals
 
 psycopg = pytest.importorskip("psycopg")
 
-from store import leader, session  # noqa: E402 - only with its driver
+from store import leader, server_errors, session  # noqa: E402 - only with its driver
 from store.postgres import Server  # noqa: E402
 
 
@@ -439,6 +439,25 @@ def test_a_server_that_is_not_there_is_told_in_words(url: Callable[[], str], wor
     with pytest.raises(StoreError, match=words) as caught:
         Store(server(url()))
     assert isinstance(caught.value, StoreAway) is heals
+
+
+@pytest.mark.parametrize(
+    ("said", "heals"),
+    [
+        ("consuming input failed: SSL error: unexpected eof while reading", True),
+        ("consuming input failed: SSL SYSCALL error: EOF detected", True),
+        ("consuming input failed: SSL connection has been closed unexpectedly", True),
+        ("connection failed: SSL SYSCALL error: Connection reset by peer", True),
+        ("connection failed: server does not support SSL, but SSL was required", False),
+        ("connection failed: SSL error: certificate verify failed", False),
+        ('connection failed: root certificate file "/x" does not exist', False),
+        ('connection failed: server certificate for "db" does not match host name "other"', False),
+    ],
+)
+def test_an_encrypted_connection_that_is_lost_is_told_from_one_that_cannot_be_made(said: str, heals: bool) -> None:
+    found = server_errors.meaning(psycopg.OperationalError(said))
+    assert found.away is heals
+    assert ("cannot be reached" in found.happened) is heals
 
 
 @pytest.mark.parametrize(
