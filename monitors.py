@@ -100,7 +100,7 @@ class Jobs:
             watch("wallets", contracts, watchers.wallets.tick, watchers.wallets),
             # What chats asked for
             watch("scheduled messages", 5.0, self.due.tick),
-            watch("held alerts", HELD_EVERY, self._tell_held),
+            watch("held alerts", HELD_EVERY, lambda: send_due(self.store, now=self.clock())),
             self._many(),
             # Questions to Telegram, and a message that cannot wait in a broken database
             Job(name="group admins", every=ADMINS_EVERY, run=self.groups.tick, thread="telegram", waits=True),
@@ -122,9 +122,6 @@ class Jobs:
             pass
         while send_due(self.store, now=self.clock()) or go_on(self.store, now=self.clock()):
             pass
-
-    def _tell_held(self) -> None:
-        send_due(self.store, now=self.clock())
 
     def _many(self) -> Job:
         """Alerts for more chats than one transaction takes: a thousand chats at a time, one after the other."""
