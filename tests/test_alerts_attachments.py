@@ -149,9 +149,14 @@ def test_nobody_else_gets_the_log_and_a_group_does_not_see_it(run_bot: Run, chat
     ] == []
 
 
-def test_without_a_log_file_it_is_said(run_bot: Run, chat: SimBot, tmp_path: Path) -> None:
-    bot = run_bot()
-    bot.wait_output(POLLING)
-    (tmp_path / "data" / TOKEN.partition(":")[0] / "bot.log").unlink()
-    chat.send_text(chat_id=OWNER, text="/logs")
-    chat.wait_text("There is no log file", chat_id=OWNER)
+def test_without_a_log_file_it_is_said(run_bot: Run, chat: SimBot, sim: Simulator, tmp_path: Path) -> None:
+    run_bot().wait_output(POLLING)
+    log = tmp_path / "data" / TOKEN.partition(":")[0] / "bot.log"
+
+    def said() -> bool:
+        log.unlink(missing_ok=True)  # what is logged from now on begins it anew
+        before = chat.delivered
+        chat.send_text(chat_id=OWNER, text="/logs")
+        return "There is no log file" in chat.wait_text(" log", chat_id=OWNER, after=before).text
+
+    sim.wait(said, what="an answer that the log is missing")
