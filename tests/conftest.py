@@ -151,7 +151,10 @@ class BotProcess:
         return self.output
 
     def wait_exit(self, timeout: float = PATIENCE) -> int:
-        code = self.process.wait(timeout)
+        try:
+            code = self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"it still runs after {timeout} s:\n{self.output}") from None
         self._reader.join(30)
         return code
 
