@@ -35,7 +35,7 @@ def test_a_running_bot_stops_in_order_and_it_is_told_how_long_it_took(run_bot: R
     asked = run_bot("stop")
     assert asked.wait_exit() == 0, asked.output
     assert f"pid {bot.pid}, stopped in " in asked.output
-    assert bot.wait_exit(1) == 0
+    assert bot.wait_exit() == 0
     assert "Stopped in" in bot.output
 
 
