@@ -252,14 +252,14 @@ def test_a_process_that_was_frozen_for_longer_than_the_limit_continues(run_bot: 
     """The worst moment: in the middle of a step, which needs a second more before its next heartbeat."""
     slow = "[threading.Event().wait(0.05) for _ in range(20)]"
     bot = run_bot(
-        before=f"{SOON} watchdog.PATIENCE = 1.5; from watch import whale_monitor; "
+        before=f"{SOON} watchdog.PATIENCE = 4; from watch import whale_monitor; "
         f"whale_monitor.WhaleMonitor.tick = "
         f"lambda self: (print('begins', flush=True), {slow}, print('ends', flush=True))"
     )
     bot.wait_output("Polling: running")
     bot.wait_output("begins", times=bot.output.count("begins") + 1)
     bot.process.send_signal(signal.SIGSTOP)
-    threading.Event().wait(3)
+    threading.Event().wait(6)
     bot.process.send_signal(signal.SIGCONT)
     bot.wait_output("ends", times=bot.output.count("ends") + 2)
     chat.send_text(chat_id=OWNER, text="/ping again")
