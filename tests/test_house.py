@@ -92,7 +92,7 @@ def test_the_top_level_holds_the_places_of_the_order_and_nothing_else() -> None:
     assert modules == {"bot", "monitors", "access", "lock"}
 
 
-def test_imports_go_down_only() -> None:
+def imports_go_down_only() -> None:
     upward = {
         f"{path.relative_to(ROOT)} imports {name}"
         for path in BOT
@@ -102,13 +102,13 @@ def test_imports_go_down_only() -> None:
     assert not upward
 
 
-def test_only_the_demo_uses_the_simulator_and_the_simulator_uses_nothing_of_the_bot() -> None:
+def only_the_demo_uses_the_simulator_and_the_simulator_uses_nothing_of_the_bot() -> None:
     assert {path.stem for path in BOT if "simulation" in imports(path)} == {"demo"}
     simulation = [path for path in FILES if place(path) == "simulation"]
     assert not {path.name for path in simulation if imports(path) & set(ORDER)}
 
 
-def test_a_library_enters_by_its_doors_only() -> None:
+def a_library_enters_by_its_doors_only() -> None:
     users = {library: {place(path) for path in BOT if library in imports(path)} for library in DOORS}
     assert {library: places - DOORS[library] for library, places in users.items() if places - DOORS[library]} == {}
 
@@ -160,7 +160,7 @@ def test_a_start_imports_nothing_that_it_does_not_need(tmp_path: Path) -> None:
     assert not in_all & NEVER_AT_A_START
 
 
-def test_nothing_sleeps_and_every_text_file_is_opened_with_a_named_encoding() -> None:
+def nothing_sleeps_and_every_text_file_is_opened_with_a_named_encoding() -> None:
     sleeping = [path.name for path in FILES for name, _ in calls(path) if name in ("time.sleep", "sleep")]
     assert not sleeping
     assert not [f"{path.name}:{line}" for path in FILES for line in without_encoding(path)]
@@ -176,6 +176,14 @@ def without_encoding(path: Path) -> Iterator[int]:
         binary = any(isinstance(mode, ast.Constant) and "b" in str(mode.value) for mode in modes)
         if not binary and "encoding" not in {keyword.arg for keyword in node.keywords}:
             yield node.lineno
+
+
+def test_imports_and_calls_keep_the_rules_of_the_house() -> None:
+    """In one test: each process would read all files again."""
+    imports_go_down_only()
+    only_the_demo_uses_the_simulator_and_the_simulator_uses_nothing_of_the_bot()
+    a_library_enters_by_its_doors_only()
+    nothing_sleeps_and_every_text_file_is_opened_with_a_named_encoding()
 
 
 def test_a_module_is_read_in_one_sitting_and_a_function_fits_a_screen() -> None:
