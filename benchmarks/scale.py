@@ -16,9 +16,16 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
+from access import Access, Groups
+from alerts.held_back import send_due
 from alerts.publish import go_on, publish
 from benchmarks.growth import BEGAN, milliseconds, whale
+from botapi.updates import Update
+from commands.context import Context
+from commands.dispatch import Commands
+from commands.due import Due
 from store import Store, place
+from store.coins import Coins
 from store.rows import Chat
 
 LONGEST = 0.5  # seconds that a command may wait
@@ -60,6 +67,24 @@ def enqueue(store: Store, number: int) -> tuple[float, float, float]:
     return first, all_of_them, max(waits)
 
 
+def slowest(store: Store) -> tuple[float, float]:
+    """Milliseconds of the slowest command of the owner, and of the slowest job, of those that concern all chats."""
+    access = Access(store, owner_id=7, allowed_users=frozenset(), now=lambda: BEGAN)
+    context = Context(
+        store, access, symbols=Coins(store, ("BTC",)), now=lambda: BEGAN, default_min=lambda monitor, symbol: 1e6
+    )
+    commands = Commands(context)
+
+    def run(words: str) -> Callable[[], object]:
+        update = Update(update_id=0, kind="message", chat_id=7, chat_kind="private", user_id=7, text=words)
+        return lambda: commands.run(update)
+
+    typed = [run(words) for words in ("/status", "/settings", "/users", "/stop @nowhere", "/deny 8")]
+    groups = Groups(store, ask=lambda chat_id: [7], now=lambda: BEGAN)
+    jobs = [groups.tick, access.sweep, lambda: Due(context, {}).tick(), lambda: send_due(store, now=BEGAN)]
+    return max(milliseconds(one, times=3) for one in typed), max(milliseconds(one, times=3) for one in jobs)
+
+
 def measure(store: Store, size: Callable[[], int], chats: int) -> list[float]:
     """The figures of ROWS."""
     subscribe(store, chats)
@@ -67,7 +92,7 @@ def measure(store: Store, size: Callable[[], int], chats: int) -> list[float]:
     first, took, waited = enqueue(store, 0)
     grown = size() - empty
     kinds = milliseconds(store.chats.kinds, times=5)
-    return [first, took, waited, kinds, chats / ALLOWED / 60, empty / 1e6, grown / 1e6]
+    return [first, took, waited, kinds, *slowest(store), chats / ALLOWED / 60, empty / 1e6, grown / 1e6]
 
 
 ROWS = (
@@ -75,6 +100,8 @@ ROWS = (
     ("all chats have it in the queue, s", ".2f"),
     ("longest wait of a command, s", ".3f"),
     ("every chat's thresholds, ms", ".1f"),
+    ("slowest command of the owner, ms", ".0f"),
+    ("slowest job that concerns all chats, ms", ".0f"),
     ("sent to all at 29.1/s, min", ",.1f"),
     ("database before, MB", ",.1f"),
     ("and more for the alert, MB", ",.1f"),
