@@ -147,8 +147,8 @@ def handle(username: str) -> str:
 
 
 def clip(raw: str, limit: int) -> str:
-    """At most `limit` characters, with an ellipsis when something was cut."""
-    return raw if len(raw) <= limit else raw[: limit - 1] + "…"
+    """At most `limit` UTF-16 units, with an ellipsis when something was cut."""
+    return raw if _units(raw) <= limit else raw[: _fitting(raw, limit - 1)] + "…"
 
 
 def split(message: str, limit: int = MESSAGE_LIMIT) -> list[str]:

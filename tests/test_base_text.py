@@ -154,6 +154,11 @@ def test_clip_says_that_something_was_cut() -> None:
     assert text.clip("whales!", 6) == "whale…"
 
 
+def test_clip_counts_as_telegram_does_and_cuts_no_character_in_two() -> None:
+    assert text.clip("🐳🐳🐳", 6) == "🐳🐳🐳"
+    assert text.clip("🐳🐳🐳🐳", 6) == "🐳🐳…"
+
+
 def test_an_amount_that_is_nothing_has_no_sign() -> None:
     assert [text.signed_usd(amount) for amount in (-0.4, 0.0, 0.4, -0.6)] == ["0", "0", "0", "-1"]
 
