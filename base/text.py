@@ -5,6 +5,7 @@ Message length and HTML rules: the Bot API's "Formatting options" and `sendMessa
 
 from __future__ import annotations
 
+import codecs
 import itertools
 import math
 import unicodedata
@@ -12,6 +13,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 
 MESSAGE_LIMIT = 4096
+_utf16 = codecs.getencoder("utf-16-le")  # found now: later Python's own files may be closed to the process
 
 
 def usd(amount: float) -> str:
@@ -177,7 +179,7 @@ def _fitting(line: str, limit: int) -> int:
 
 
 def _units(value: str) -> int:
-    return len(value.encode("utf-16-le", "surrogatepass")) // 2
+    return len(_utf16(value, "surrogatepass")[0]) // 2
 
 
 def _trim(number: str) -> str:
