@@ -29,7 +29,7 @@ from watch.volume import Volumes
 log = logging.getLogger(__name__)
 
 SELDOM = 10.0  # seconds since the last tick, after which one may ask for several candles
-WRITE_EVERY = 15.0  # seconds for which bars and cursors may wait in memory
+WRITE_EVERY = 20.0  # seconds for which bars and cursors may wait in memory
 BEGUN_FOR = 3600.0  # seconds for which it is known that a bar was stored
 
 
