@@ -43,10 +43,8 @@ def measure(bot: Rig, *, seconds: float, rate: float) -> float:
     bot.wait(lambda: bot.account.polling, 20, what="the first long poll")
     bot.account.send_text(OWNER, "/start")
     bot.wait(week_is_read, 600, what="the week's candles are read")
-    with closing(
-        sqlite3.connect(bot.folder / "bot.db")
-    ) as database:  # else the week may be copied from the log later
-        database.execute("PRAGMA wal_checkpoint")
+    with closing(sqlite3.connect(bot.folder / "bot.db")) as database:
+        database.execute("PRAGMA wal_checkpoint")  # else the week may be copied out of SQLite's log later
     before = written(bot.pid)
     rest(seconds)
     found = written(bot.pid) - before
