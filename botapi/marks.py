@@ -1,7 +1,7 @@
 """What Telegram has taken, until the store knows that it was sent. Several marks are written as one.
 
 Writing one may take a way to a server and back. Meanwhile the marks of other messages gather, and go together next.
-A server that crashes forgets what it was told last, while the bot goes on: so the latest marks are kept here.
+A server that crashes forgets what it was told last, while the bot goes on: so the latest marks for one are kept here.
 """
 
 from __future__ import annotations
@@ -13,9 +13,7 @@ from collections.abc import Callable, Iterable
 from base.stopwatch import Stopwatch
 from botapi.storage import Delivery, Storage, StoreError
 
-FORGOTTEN = (
-    2.0  # seconds after which a server has a mark on its disk (more than 3 times PostgreSQL's wal_writer_delay)
-)
+FORGOTTEN = 2.0  # seconds after which a server has a mark on its disk: over three times PostgreSQL's wal_writer_delay
 
 Sent = tuple[Delivery, int | None]  # what Telegram has taken, and its number there
 
@@ -23,12 +21,12 @@ Sent = tuple[Delivery, int | None]  # what Telegram has taken, and its number th
 class Marks:
     """Safe from any thread. waiting: by the delivery's id, with the message's. failed: the last write did.
 
-    sent: called with the seconds from storing a message to its mark.
+    sent: called with the seconds from storing a message to its mark. may_be_forgotten: the store is on a server.
     """
 
     def __init__(self, store: Storage, *, now: Callable[[], float], sent: Callable[[float], None]) -> None:
         self.waiting: dict[int, Sent] = {}
-        self.failed = False
+        self.failed = self.may_be_forgotten = False
         self._store, self._now, self._sent = store, now, sent
         self._writing = False
         self._turn = threading.Condition()
@@ -67,9 +65,10 @@ class Marks:
             self.failed = True
             raise
         self.failed = False
-        self._written.append((Stopwatch(), taken))
-        while self._written[0][0].elapsed() > FORGOTTEN:
-            self._written.popleft()
+        if self.may_be_forgotten:
+            self._written.append((Stopwatch(), taken))
+            while self._written[0][0].elapsed() > FORGOTTEN:
+                self._written.popleft()
         for delivery, _ in taken:
             del self.waiting[delivery.id]
             self._sent(now - delivery.created_at)

@@ -142,6 +142,7 @@ class Sharing:
             listening.start()
             try:
                 bot = self._load(store, listening, clock=self._clock, copies=lambda: election.copies, web=self._web)
+                bot.outbox.marks.may_be_forgotten = True
                 bot.outbox.marks.take_over(self._unsure)
                 bot.owner.told_of_trouble = self._told
                 bot.start()

@@ -626,6 +626,7 @@ def test_what_an_earlier_outbox_sent_and_the_store_has_not_marked_is_not_sent_ag
 ) -> None:
     clock = Time()
     earlier, later = make(monotonic=clock), make(monotonic=clock)
+    earlier.marks.may_be_forgotten = True
     put(store, "once")
     with monkeypatch.context() as patch:
         if mark == "not written":
@@ -645,6 +646,7 @@ def test_a_message_with_the_number_of_one_that_a_crashed_server_has_forgotten_is
 ) -> None:
     clock = Time()
     earlier, later = make(monotonic=clock), make(monotonic=clock)
+    earlier.marks.may_be_forgotten = True
     put(store, "before")
     earlier.step()
     _forget(store)
@@ -652,6 +654,13 @@ def test_a_message_with_the_number_of_one_that_a_crashed_server_has_forgotten_is
     later.marks.take_over(earlier.marks.unsure())
     drive(later, clock, 30, telegram)
     assert telegram.texts() == ["before", "after"]
+
+
+def test_a_file_forgets_no_mark_so_none_is_kept_in_memory(store: Store, telegram: FakeTelegram, make: Make) -> None:
+    outbox = make(monotonic=Time())
+    put(store, "once")
+    outbox.step()
+    assert telegram.texts() == ["once"] and outbox.marks.unsure() == []
 
 
 def _forget(store: Store) -> None:
