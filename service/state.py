@@ -30,8 +30,8 @@ from venues.availability import SourceHealth
 log = logging.getLogger(__name__)
 
 FILE = "status.json"
-SIGN_EVERY = 30.0  # seconds between two signs of life: each costs the disk a write of its own
-FRESH = 75.0  # seconds without a sign of life after which a running bot hangs
+SIGN_EVERY = 60.0  # seconds between two signs of life: each costs the disk a write of its own
+FRESH = 135.0  # seconds without a sign of life after which a running bot hangs
 WRITE_EVERY = 600.0  # seconds after which the file is written though nothing of note has changed
 BEHIND = 300.0  # seconds: in such steps a source that is not read is a change
 SCHEMA = 1

@@ -173,7 +173,7 @@ def test_healthy_fails_for_a_bot_that_hangs_or_names_a_problem(tmp_path: Path) -
         assert status_of.problems(instance.look(place), since) == ["It has not written its status yet."]
         assert problems(after=10) == []
         assert problems("The thread polling is stuck.", after=10) == ["The thread polling is stuck."]
-        assert problems(after=state.FRESH + 1)[0].startswith("No sign of life for 1 min")
+        assert problems(after=state.FRESH + 1)[0].startswith("No sign of life for 2 min")
 
 
 @linux
