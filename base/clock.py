@@ -18,7 +18,17 @@ log = logging.getLogger(__name__)
 WRONG = 60.0  # seconds by which the computer's clock is wrong enough to be logged
 PATIENCE = 15.0  # seconds after which work begins without a word from Telegram
 SETTLED = 600.0  # seconds after which the computer's new time is believed, where Telegram sends none
+SLOT = 300.0  # seconds in which a time that only goes on is noted once
 SURE = 3600.0  # seconds without a jump after which old records may be deleted, where Telegram sends no time
+
+
+def slot(at: float, every: float = SLOT) -> float:
+    """When the slot of the clock began that a time is in, both unix seconds.
+
+    What is noted only because time goes on is noted in a new slot: so the notes of all parts come together, and what
+    they have in common on the disk is written once. A clock that is put back is in another slot as well.
+    """
+    return at // every * every
 
 
 def _counter() -> Callable[[], float]:

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from datetime import UTC, tzinfo
 
 from base import exit_codes, text
+from base.clock import slot
 from base.shell import bot_command
 from base.worker import Worker
 from botapi.client import Telegram, Webhook
@@ -35,7 +36,7 @@ LONG_POLL = 3  # seconds: how soon a dead connection is noticed; 20 polls of 1 k
 FIRST_POLL = 1
 STORE_REST = 5.0
 WEBHOOK_LOOK = 10.0
-MARK_EVERY = 600.0  # seconds between two notes of when it last polled: each is a write to the disk
+MARK_EVERY = 600.0  # seconds of a slot, in which it is noted once that it polled: each is a write to the disk
 TELL_EVERY = 3600.0
 
 
@@ -250,7 +251,7 @@ class Poller:
         self._war.polled(monotonic=monotonic)
         if updates == 0:
             self._tell_stale()
-        if updates < 100 and abs(now - self._marked_at) >= MARK_EVERY:
+        if updates < 100 and slot(now, MARK_EVERY) != slot(self._marked_at, MARK_EVERY):
             self._mark(now)
 
     def _mark(self, at: float) -> None:

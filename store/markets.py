@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import astuple, fields
 from typing import TypeVar
 
+from base.clock import SLOT, slot
 from store.database import Database, Part
 from store.readable import UNREADABLE, number_of
 from store.rows import Cursor, Gap
@@ -27,12 +28,11 @@ _PUT_RATE = (
     "OR rates.next_ms <> excluded.next_ms OR rates.symbol <> excluded.symbol"
 )
 # While nothing is traded only the time goes on: to write it with each look would be most of what an idle bot writes.
-MARK_EVERY = 480.0  # seconds between two notes of when something was read
-CURSOR_EVERY = 240.0  # the same for trades, where ten minutes without a look are a gap
+# Ten minutes without a look are a gap: a slot and the seconds until it is written are half of that.
 _SET_CURSOR = (
     "INSERT INTO cursors (venue, symbol, text, at) VALUES (?, ?, ?, ?) ON CONFLICT (venue, symbol) DO UPDATE SET "
     "text = excluded.text, at = excluded.at "
-    "WHERE cursors.text <> excluded.text OR abs(excluded.at - cursors.at) >= ?"
+    "WHERE cursors.text <> excluded.text OR cursors.at < ? OR cursors.at >= ?"
 )
 _BAR = ", ".join(field.name for field in fields(Bar))
 _INSERT_BAR = f"INSERT INTO bars ({_BAR}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
@@ -46,7 +46,8 @@ _AS_ONE = (
     "JOIN bars AS closed ON closed.at = whole.last AND closed.symbol = whole.symbol"
 )
 FLAWED_KEPT = 30 * 86400  # seconds
-INTEREST_EVERY, INTEREST_KEPT = 290.0, 90000.0  # seconds between two notes of open interest, and for which they stay
+RATES_EVERY = 600.0  # seconds of a slot: after 900 without a look rates are shown with their time
+INTEREST_KEPT = 90000.0  # seconds
 LIQUIDATIONS_KEPT = 2 * 86400.0  # seconds; venues show them again for a day
 
 
@@ -85,8 +86,9 @@ class Markets(Part):
         return 0.0 if row is None or row["at"] is None else float(row["at"])
 
     def set_cursor(self, venue: str, symbol: str, text: str, *, at: float) -> None:
-        """The feed was read up to `text`, whose time is `at`; if only the time is new, it may be CURSOR_EVERY old."""
-        self._db.write(_SET_CURSOR, (venue, symbol, text, at, CURSOR_EVERY))
+        """The feed was read up to `text`, whose time is `at`; that alone is noted once in each slot of the clock."""
+        began = slot(at)
+        self._db.write(_SET_CURSOR, (venue, symbol, text, at, began, began + SLOT))
 
     def add_gap(self, venue: str, symbol: str, *, missed: int | None, start: float, end: float) -> bool:
         """Note that trades between two times were not seen; `missed` None when their number is not known.
@@ -241,7 +243,8 @@ class Markets(Part):
                 self._db.write(_PUT_RATE, tuple(rate))
             if latest:
                 read_at = max(rate.at_ms for rate in latest.values())
-                if abs(read_at - self._noted(f"rates:{venue}", -math.inf)) >= MARK_EVERY * 1000:
+                noted = self._noted(f"rates:{venue}", -1)
+                if slot(read_at / 1000, RATES_EVERY) != slot(noted / 1000, RATES_EVERY):
                     self._note(f"rates:{venue}", str(read_at))
 
     def rates(self, symbol: str | None = None) -> list[Rate]:
@@ -269,11 +272,11 @@ class Markets(Part):
     # Open interest
 
     def note_interest(self, venue: str, found: Sequence[Interest]) -> None:
-        """Keep the open interest of a venue, if it was not kept in the last minutes. Inside a transaction."""
+        """Keep the open interest of a venue, if none was in this slot of the clock. Inside a transaction."""
         rows = {one.symbol: (one.coins, one.usd) for one in found}
         at_ms = max((one.at_ms for one in found), default=0)
         last = self._db.number("SELECT coalesce(max(at_ms), 0) FROM interest WHERE venue = ?", (venue,))
-        if rows and not 0 <= at_ms - last < INTEREST_EVERY * 1000:
+        if rows and slot(at_ms / 1000) != slot(last / 1000):
             if at_ms < last:  # a clock was put back: what is ahead of it was not read yet
                 self._db.write("DELETE FROM interest WHERE venue = ? AND at_ms >= ?", (venue, at_ms))
             self._db.write(

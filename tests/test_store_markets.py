@@ -6,7 +6,9 @@ import pytest
 from conftest import NewStore
 from storekit import DAY, NOW, file_only, path_of, raw, written
 
+from base.clock import slot
 from store import Store
+from store.markets import RATES_EVERY
 from store.rows import Chat, Cursor, Gap, TrackedPosition, WalletSnapshot, WatchedWallet
 from venues.perpetuals import Interest, Liquidation, Position, Rate
 from venues.trades import Bar
@@ -43,8 +45,10 @@ def rate(symbol: str, venue: str = "OKX") -> Rate:
 
 
 def test_open_interest_of_a_venue_is_kept_every_five_minutes_for_a_day(store: Store) -> None:
+    began = slot(NOW)
+
     def note(venue: str, minutes: float) -> None:
-        found = [Interest(venue, coin, 5.5, 3e9, int((NOW + minutes * 60) * 1000)) for coin in ("BTC", "币")]
+        found = [Interest(venue, coin, 5.5, 3e9, int((began + minutes * 60) * 1000)) for coin in ("BTC", "币")]
         with store.transaction():
             store.markets.note_interest(venue, found)
 
@@ -52,20 +56,20 @@ def test_open_interest_of_a_venue_is_kept_every_five_minutes_for_a_day(store: St
         note("OKX", minutes)
     note("Hyperliquid", 5)
     assert [
-        (one.venue, one.at_ms / 1000 - NOW) for one in store.markets.interest(since=NOW) if one.symbol == "币"
+        (one.venue, one.at_ms / 1000 - began) for one in store.markets.interest(since=began) if one.symbol == "币"
     ] == [
         ("OKX", 0.0),
         ("Hyperliquid", 300.0),
         ("OKX", 300.0),
     ]
-    assert store.markets.interest(since=NOW + 300)[0] == Interest(
-        "Hyperliquid", "BTC", 5.5, 3e9, int(NOW + 300) * 1000
+    assert store.markets.interest(since=began + 300)[0] == Interest(
+        "Hyperliquid", "BTC", 5.5, 3e9, int(began + 300) * 1000
     )
     note("OKX", 26 * 60)
-    store.prune(now=NOW + 25 * 3600 + 250)
-    assert [int(one.at_ms / 1000 - NOW) for one in store.markets.interest(since=0)] == [300] * 4 + [26 * 3600] * 2
+    store.prune(now=began + 25 * 3600 + 250)
+    assert [int(one.at_ms / 1000 - began) for one in store.markets.interest(since=0)] == [300] * 4 + [26 * 3600] * 2
     note("OKX", 4)
-    assert {one.at_ms / 1000 - NOW for one in store.markets.interest(since=0)} == {240, 300}, "a clock was put back"
+    assert {one.at_ms / 1000 - began for one in store.markets.interest(since=0)} == {240, 300}, "a clock was put back"
 
 
 def test_trades_of_one_bar_that_come_in_two_parts_are_one_bar(store: Store) -> None:
@@ -157,29 +161,50 @@ def test_rates_that_are_as_they_were_are_not_written_again_and_are_of_now_within
         before = written(store)
         latest = rate("BTC")._replace(at_ms=at_ms, rate=rate("BTC").rate + more, next_ms=next_ms)
         store.markets.put_rates("OKX", [latest, rate("ETH")._replace(at_ms=latest.at_ms)])
-        assert all(latest.at_ms - 480_000 < kept.at_ms <= latest.at_ms for kept in store.markets.rates())
+        assert all(latest.at_ms - 600_000 < kept.at_ms <= latest.at_ms for kept in store.markets.rates())
         return written(store) - before
 
-    begun = rate("BTC").at_ms
+    begun = int(slot(NOW, RATES_EVERY) * 1000)
     put(begun)
     assert put(begun + 60_000) == 0
     assert put(begun + 120_000, 2e-9) == 0
     assert put(begun + 180_000, 2e-6) == 1
     assert store.markets.rates("BTC")[0].rate == rate("BTC").rate + 2e-6
-    assert put(begun + 480_000, 2e-6, next_ms=5) == 2, "and when they were read"
+    assert put(begun + 600_000, 2e-6, next_ms=5) == 2, "and when they were read"
 
 
-def test_a_cursor_is_written_when_it_moves_and_its_time_alone_every_few_minutes(store: Store) -> None:
+def test_a_cursor_is_written_when_it_moves_and_its_time_alone_once_in_each_slot_of_the_clock(store: Store) -> None:
     def put(text: str, at: float) -> int:
         before = written(store)
         store.markets.set_cursor("OKX", "BTC", text, at=at)
         return written(store) - before
 
-    assert put("5", NOW) == 1
-    assert [put("5", NOW + later) for later in range(15, 300, 15)] == [0] * 15 + [1, 0, 0, 0]
-    assert put("6", NOW + 301) == 1
-    assert put("6", NOW - 1000) == 1, "a clock that was ahead"
-    assert store.markets.cursor("OKX", "BTC") == Cursor("6", NOW - 1000)
+    began = slot(NOW)
+    assert put("5", began + 200) == 1
+    assert [put("5", began + later) for later in (215, 299, 300, 301, 599, 600, 899)] == [0, 0, 1, 0, 0, 1, 0]
+    assert put("6", began + 899) == 1
+    assert put("6", began + 599) == 1, "a clock that was ahead"
+    assert store.markets.cursor("OKX", "BTC") == Cursor("6", began + 599)
+
+
+def test_the_notes_of_all_feeds_come_in_the_same_slot_of_the_clock(store: Store) -> None:
+    began = slot(NOW, RATES_EVERY)
+
+    def look(at: float, part: int) -> int:
+        before = written(store)
+        if part == 0:
+            store.markets.set_cursor("Kraken", "BTC", "1", at=at)
+        elif part == 1:
+            store.markets.put_rates("OKX", [rate("BTC")._replace(at_ms=int(at * 1000))])
+        else:
+            store.markets.note_interest("OKX", [Interest("OKX", "BTC", 5.5, 3e9, int(at * 1000))])
+        return written(store) - before
+
+    for part in range(3):  # each begins at another time
+        look(began + 100 + 55 * part, part)
+    assert [sum(look(began + at, part) for part in range(3)) for at in range(240, 960, 30)] == (
+        [0, 0, 2] + [0] * 9 + [3] + [0] * 9 + [2, 0]
+    )
 
 
 def test_a_fact_that_stays_the_same_is_not_written(store: Store) -> None:

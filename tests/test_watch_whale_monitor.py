@@ -15,6 +15,7 @@ from conftest import TOKEN, outgoing
 from storekit import path_of
 
 from base import config, text
+from base.clock import slot
 from base.config import Settings
 from base.kinds import WhaleMin
 from botapi.storage import StoreError
@@ -28,7 +29,7 @@ from venues.spot import BinanceSpot, CoinbaseExchange, SpotVenue, spot_venues
 from venues.trades import Page, SourceError
 from watch import spot_reader
 from watch.feeds import Context
-from watch.whale_monitor import WhaleMonitor
+from watch.whale_monitor import WRITE_EVERY, WhaleMonitor
 
 VENUE = "Binance spot"
 VENUES = ("binance", "coinbase", "kraken")
@@ -616,6 +617,22 @@ def test_a_short_outage_is_made_good_and_marked_late(watch: Watch) -> None:
     (alert,) = watch.alerts
     assert alert.late
     assert watch.store.markets.gaps(since=0) == []
+
+
+def test_while_nothing_is_traded_it_is_noted_every_five_minutes_that_a_coin_was_read(watch: Watch) -> None:
+    """A kill then leaves more than four minutes until what was not read becomes a gap."""
+    watch.write_every, watch.clock = WRITE_EVERY, slot(watch.clock) + 100
+    watch.restart("BTC", "ETH")
+    watch.tick()
+    ages, notes = list[float](), set[float]()
+    for _ in range(120):
+        watch.tick(after=10)
+        cursors = [watch.store.markets.cursor(VENUE, symbol) for symbol in ("BTC", "ETH")]
+        notes |= {cursor.at for cursor in cursors if cursor is not None}
+        ages += [watch.clock - cursor.at for cursor in cursors if cursor is not None]
+    assert len(ages) == 240
+    assert max(ages) <= 330
+    assert len(notes) == 5, "the first look, and in each of four slots both coins together"
 
 
 def stored_long_ago(watch: Watch, hours: float, *symbols: str) -> None:

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from alerts.publish import announce, publish
 from base import text
-from store.markets import MARK_EVERY
+from base.clock import slot
 from store.rows import Alert
 from venues.availability import Use
 from venues.coinglass import EXCHANGES, CoinGlass
@@ -199,8 +199,8 @@ class LiquidationMonitor:
         venue, feed, kept, read_to, found, clock, _ = look
         coins = self._symbols() if feed == "*" else [feed.split("-")[0]]
         known = f" {','.join(coins)}" if feed == "*" else ""
-        # Some minutes old it does as well: what is stored is known. To write it each minute wears out a small disk.
-        if read_to is None or not kept.endswith(known) or clock - read_to >= MARK_EVERY * 1000:
+        # Some minutes old it does as well: what is stored is known. As old as REPLAY it would be a gap to tell.
+        if read_to is None or not kept.endswith(known) or slot(clock / 1000) != slot(read_to / 1000):
             self._store.markets.set_cursor(venue, feed, f"{max(clock, read_to or 0)}{known}", at=now)
         if found.gap_from is None or read_to is None or found.gap_from <= read_to:
             return
