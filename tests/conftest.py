@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import ctypes
 import gc
-import getpass
 import os
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import compiled
 import pytest
 import serverkit
 from hypothesis import settings
@@ -38,9 +37,6 @@ ROOT = Path(__file__).resolve().parent.parent
 TOKEN = f"{100_000_000 + os.getpid()}:TEST-token-of-nobody-000000000000000"
 OTHER_TOKEN = f"{200_000_000 + os.getpid()}:TEST-token-of-somebody-00000000000"
 SECRETS = [token.partition(":")[2] for token in (TOKEN, OTHER_TOKEN)]
-# Compiled once for all processes of all runs, and never beside the sources; the tests themselves, too.
-COMPILED = str(Path(tempfile.gettempdir()) / f"cryptosat-tests-{getpass.getuser()}")
-sys.pycache_prefix, sys.dont_write_bytecode = COMPILED, False
 BOT_ID = int(TOKEN.partition(":")[0])
 OWNER = 7
 FRIEND = 8
@@ -82,6 +78,12 @@ PROCESS_TESTS = {
     "test_supervisors",
     "test_two_copies",
 }
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    with compiled.once():
+        yield
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -309,7 +311,7 @@ def first_look(sim: Simulator, *symbols: str, since: float = 0.0) -> None:
 def clean_environment() -> dict[str, str]:
     """This process's environment without anything a supervisor or a real bot's settings left in it."""
     keep = ("PATH", "HOME", "LANG", "LC_ALL", "SYSTEMROOT", "TEMP", "TMP", "WINEPREFIX")
-    return {name: os.environ[name] for name in keep if name in os.environ} | {"PYTHONPYCACHEPREFIX": COMPILED}
+    return {name: os.environ[name] for name in keep if name in os.environ} | {"PYTHONPYCACHEPREFIX": compiled.FOLDER}
 
 
 def outgoing(store: Store, *, now: float) -> list[Delivery]:
