@@ -108,6 +108,8 @@ class File:
                 found = salvage.flaw(db, deep=suspicious)
                 if found != "ok":
                     raise sqlite3.DatabaseError(f"malformed: {found}")
+            if not known:  # there is nothing to go back to: three waits for the disk less
+                db.execute("PRAGMA journal_mode = OFF")
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = NORMAL")
             db.execute(f"PRAGMA journal_size_limit = {LOG_SIZE}")
