@@ -24,7 +24,8 @@ from base.shell import pip_command
 from base.webhook import PRIVATE, NotTaken, Then, post
 from base.worker import Worker
 from store import Store
-from store.rows import Alert, Place
+from store.places import Place
+from store.rows import Alert
 
 log = logging.getLogger(__name__)
 

@@ -20,8 +20,9 @@ from alerts.preferences import HELD, Outcome, decide, hour_began, is_quiet, want
 from base import text
 from botapi.storage import ALERTS, Delivery
 from store import Store
+from store.levels import level_of
 from store.readable import UNREADABLE
-from store.rows import ANY_TOPIC, Alert, Chat, level_of
+from store.rows import ANY_TOPIC, Alert, Chat
 
 log = logging.getLogger(__name__)
 

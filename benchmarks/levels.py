@@ -23,7 +23,8 @@ from typing import Any
 from base.config import Settings
 from base.kinds import WhaleMin
 from store import Store
-from store.rows import Chat, Level
+from store.levels import Level
+from store.rows import Chat
 from venues.spot import PAGE_ROWS, BinanceSpot
 from venues.trades import BAR_SECONDS, Bar
 from watch.feeds import Context

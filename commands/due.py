@@ -25,8 +25,8 @@ from commands import channels
 from commands.context import Context, Reply, run_button
 from commands.markets import files_wait
 from commands.schedules import KIND, Shown, composer, following
-from store.rows import Chat, Scheduled
-from store.schedules import DIGEST
+from store.rows import DIGEST, Chat
+from store.schedules import Scheduled
 
 log = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from base import text, typed
 from base.typed import Unreadable
 from commands.context import Context, Usage
 from commands.level_options import ANY_LENGTH, ENDS, REPEATS, is_amount, is_coin, length, options
-from store.levels import HOUR
-from store.rows import Chat, Level
+from store.levels import HOUR, Level
+from store.rows import Chat
 from venues.trades import Bar
 
 NEAR = 20.0  # times the price, up or down: of two readings the one that is not beyond it is meant

@@ -12,7 +12,8 @@ from botapi.updates import Update
 from commands import level_several, level_typed
 from commands.context import Button, Context, Reply, Usage, in_rows, run_button
 from commands.level_typed import last_price
-from store.rows import Chat, Level
+from store.levels import Level
+from store.rows import Chat
 
 MOST = 50  # that wait, in a chat
 LISTED = 10  # of those that wait no more

@@ -10,7 +10,8 @@ from alerts.wording import MARKS, described, listed, short, sums
 from base import text, typed
 from botapi.updates import Update
 from commands.context import Context, Reply, Usage, as_symbol
-from store.rows import CHART_THEMES, WatchedWallet
+from store.rows import CHART_THEMES
+from store.wallets import WatchedWallet
 from venues.hyperliquid import ADDRESS, wallet_url
 from venues.perpetuals import INTEREST_NEAR, Interest, Rate, growth
 from venues.trades import BAR_SECONDS

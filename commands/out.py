@@ -12,7 +12,8 @@ from base.public import is_private_name
 from base.webhook import PRIVATE, SIGNATURE
 from botapi.updates import Update
 from commands.context import Context, Reply, Usage
-from store.rows import Alert, Place
+from store.places import Place
+from store.rows import Alert
 
 MOST = 10
 LENGTH = 1000  # characters of an address

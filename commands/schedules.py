@@ -13,8 +13,8 @@ from base import schedules, text, zones
 from base.typed import Unreadable
 from botapi.updates import Update
 from commands.context import Button, Context, Keyboard, Reply, Run, Usage, run_button
-from store.rows import Chat, Scheduled
-from store.schedules import DIGEST
+from store.rows import DIGEST, Chat
+from store.schedules import Scheduled
 
 T = TypeVar("T")
 Shown = Mapping[str, tuple[str, Run]]  # what may be scheduled: by each of its names, the command's name and function

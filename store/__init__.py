@@ -16,18 +16,18 @@ from typing import TYPE_CHECKING, TypeVar
 from store.chats import Chats
 from store.database import Database
 from store.engine import Engine
-from store.fan_out import FanOut
-from store.history import History
-from store.levels import WAITS, Levels
 from store.messages import HELD_BACK, Messages
-from store.places import Places
 from store.readable import UNREADABLE
-from store.rows import Volume
-from store.schedules import Schedules
 from store.sqlite import File
 
 if TYPE_CHECKING:
+    from store.fan_out import FanOut
+    from store.history import History
+    from store.levels import Levels
     from store.markets import Markets
+    from store.places import Places
+    from store.schedules import Schedules
+    from store.volume import Volume
     from store.wallets import Wallets
 
 T = TypeVar("T")
@@ -73,11 +73,6 @@ class Store:
         self.save_if_deleted = self._db.save_if_deleted
         self.chats = Chats(self._db)
         self.messages = Messages(self._db)
-        self.fan_out = FanOut(self._db)
-        self.history = History(self._db)
-        self.levels = Levels(self._db)
-        self.schedules = Schedules(self._db)
-        self.places = Places(self._db)
         # Polling and the outbox know the store as botapi.storage.Storage, which has these without a part.
         self.pending = self.messages.pending
         self.sent_since = self.messages.sent_since
@@ -87,19 +82,49 @@ class Store:
         self.send_anew = self.messages.send_anew
         self.bury_answers = self.messages.bury_answers
 
+    # The other parts are loaded when they are used: the first getUpdates does without them, and without the venues.
+
     @cached_property
     def markets(self) -> Markets:
-        """What is known of the markets. Loaded when it is used: the first getUpdates does without the venues."""
         from store.markets import Markets
 
         return Markets(self._db, now=self._now)
 
     @cached_property
     def wallets(self) -> Wallets:
-        """Loaded when it is used, as `markets`."""
         from store.wallets import Wallets
 
         return Wallets(self._db)
+
+    @cached_property
+    def fan_out(self) -> FanOut:
+        from store.fan_out import FanOut
+
+        return FanOut(self._db)
+
+    @cached_property
+    def history(self) -> History:
+        from store.history import History
+
+        return History(self._db)
+
+    @cached_property
+    def levels(self) -> Levels:
+        from store.levels import Levels
+
+        return Levels(self._db)
+
+    @cached_property
+    def schedules(self) -> Schedules:
+        from store.schedules import Schedules
+
+        return Schedules(self._db)
+
+    @cached_property
+    def places(self) -> Places:
+        from store.places import Places
+
+        return Places(self._db)
 
     def volume(self, symbol: str, *, now: float) -> Volume | None:
         """A coin's volume of the last hour; None when it is not being read, or what is usual is not known yet."""
@@ -180,7 +205,7 @@ class Store:
         self._db.prune("bars", "at, symbol", "at < ?", (older - DAY,))  # a chart of 30 days begins within a bar
         silent = "state = 'stranger' AND at < ? AND answered_at < ? AND asked_at < ?"
         self._db.prune("users", "user_id", silent, (older, older, older))
-        self._db.prune("levels", "id", f"NOT {WAITS} AND since_ms < ? AND expires < ?", (now, older * 1000, older))
+        self.levels.prune(older, now=now)
         self.markets.prune(now=now)
 
     def trouble(self) -> str | None:

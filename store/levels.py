@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 from store.database import Part
 from store.engine import Row
-from store.rows import Level
+from store.rows import ANY_TOPIC, Alert
 
 HOUR = 3600  # seconds: the span of every volume
+BEGINS = {"move": "on", "volume": "calm"}  # the state of a `Level` that waits, by its kind
 REARM = 0.002  # of a level's price: how far the price has to go from it before it waits again
-WAITS = "(state <> 'done' AND (expires = 0 OR expires > ?))"
+_WAITS = "(state <> 'done' AND (expires = 0 OR expires > ?))"
 _LIKE = (
     "chat_id = ? AND symbol = ? AND kind = ? AND size = ? AND span = ? AND direction = ? "
     "AND (kind <> 'price' OR price = ?)"
@@ -33,6 +36,71 @@ _SPANS = (
     f"SELECT ({_MOVES.format('span')} AND span > spans.span) FROM spans WHERE span IS NOT NULL) "
     f"SELECT span, ({_MOVES.format('size')} AND span = spans.span) AS least FROM spans WHERE span IS NOT NULL"
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Level:
+    """What a chat wants an alert for: a price of a coin, a move of it, or its volume.
+
+    kind: `price`, `move` or `volume`. price: of a move, where it was last told, 0 for nowhere. size, span: a move is
+    a trade at least this share (0.05 for 5 %) above or below another one of so many seconds before; a volume is of so
+    many seconds and at least this many times the usual one. direction: `above` when the price is to come to it from
+    below, or to rise; `below`, or `either`. state: `above` while it waits for the price to rise to it, `below` to
+    fall to it; `away` until the price is far enough from it; `rest` until `since_ms`, then it waits again from
+    wherever the price is; `done`. A move is `on` or `done`, a volume `calm`, `busy` from when it was told until there
+    is less of it, or `done`. repeat: it waits again after it was told. cooldown: seconds that it rests then; without
+    any the price has to go away from it first. expires: unix seconds, 0 for never. since_ms: trades from before do
+    not count, touched_ms: when it was last told, 0 for never; unix ms. topic: as in `Alert`.
+    """
+
+    id: int = 0
+    chat_id: int
+    symbol: str
+    kind: str = "price"
+    price: float = 0.0
+    size: float = 0.0
+    span: int = 0
+    direction: str = "either"
+    state: str = "away"
+    repeat: bool = False
+    cooldown: float = 0.0
+    expires: float = 0.0
+    note: str = ""
+    since_ms: int = 0
+    touched_ms: int = 0
+    topic: int = ANY_TOPIC
+
+    def waits(self, now: float) -> bool:
+        """Is it still to be told at that time, or later?"""
+        return self.state != "done" and not 0 < self.expires <= now
+
+    def rests(self, now: float) -> float:
+        """Until when it rests, unix seconds; 0 when it does not."""
+        return self.since_ms / 1000 if self.waits(now) and self.since_ms > now * 1000 else 0.0
+
+    def waiting(self, price: float | None, *, now: float) -> Level:
+        """The level as it waits from now on. price: where the market is, None when that is not known."""
+        if self.kind != "price":
+            return replace(self, state=BEGINS[self.kind], price=0.0, since_ms=int(now * 1000))
+        side = "away" if price is None or price == self.price else "above" if price < self.price else "below"
+        state = side if self.direction in ("either", side) else "away"
+        return replace(self, state=state, since_ms=int(now * 1000))
+
+    def resting(self, until: float) -> Level:
+        """The level as it waits from that time on; nothing that is traded until then is told."""
+        if self.kind != "price":
+            return self.waiting(None, now=until)
+        return replace(self, state="rest", since_ms=int(until * 1000))
+
+    def alert_key(self, venue: str, number: int) -> str:
+        """The key of its alert about one trade; `level_of` reads it."""
+        return f"level:{self.id}:{venue}:{number}"
+
+
+def level_of(alert: Alert) -> str:
+    """The number of the level whose alert it is, "" for other alerts."""
+    kind, _, rest = alert.key.partition(":")
+    return rest.partition(":")[0] if kind == "level" else ""
 
 
 class Levels(Part):
@@ -132,6 +200,10 @@ class Levels(Part):
             ),
         )
         return changed == 1
+
+    def prune(self, before: float, *, now: float) -> None:
+        """Delete those that were over before that time."""
+        self._db.prune("levels", "id", f"NOT {_WAITS} AND since_ms < ? AND expires < ?", (now, before * 1000, before))
 
 
 def _like(level: Level) -> tuple[int | float | str, ...]:

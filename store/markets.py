@@ -9,12 +9,11 @@ import json
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import astuple, fields
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from base.clock import SLOT, slot
 from store.database import Database, Part
 from store.readable import UNREADABLE, number_of
-from store.rows import Cursor, Gap
 from venues.perpetuals import Interest, Liquidation, Rate
 from venues.trades import BAR_SECONDS, Bar
 
@@ -49,6 +48,23 @@ FLAWED_KEPT = 30 * 86400  # seconds
 RATES_EVERY = 600.0  # seconds of a slot: after 900 without a look rates are shown with their time
 INTEREST_KEPT = 90000.0  # seconds
 LIQUIDATIONS_KEPT = 2 * 86400.0  # seconds; venues show them again for a day
+
+
+class Cursor(NamedTuple):
+    """Where reading a feed continues. text: in the venue's own terms. at: up to when it was read."""
+
+    text: str
+    at: float
+
+
+class Gap(NamedTuple):
+    """A time in which trades of a coin were not seen. missed: how many, None when that is not known."""
+
+    venue: str
+    symbol: str
+    missed: int | None
+    start: float
+    end: float
 
 
 class Markets(Part):

@@ -18,8 +18,7 @@ from store import database
 from store.chats import chat_of
 from store.database import Part
 from store.readable import UNREADABLE, alerts_of
-from store.rows import Alert, Chat, HistoryEntry
-from store.schedules import DIGEST
+from store.rows import DIGEST, Alert, Chat, HistoryEntry
 
 _DELIVERY_FIELDS = tuple(field.name for field in fields(Delivery))
 _ENQUEUE = (

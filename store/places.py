@@ -3,11 +3,36 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
+from dataclasses import dataclass, fields
 
 from store.database import Part
 from store.readable import UNREADABLE, alert_of
-from store.rows import Alert, Place
+from store.rows import Alert
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Somewhere other than Telegram to which alerts go.
+
+    chat_id: the private chat of the owner, whose settings choose the alerts. url, secret: never shown. state: `on`,
+    or `off` once it was given up. problem: why the last try failed, "" when it did not. failing_since, next_at (not
+    tried before), sent_at: unix seconds, 0 for never. tries: failures in a row. told: 1 once the owner knows of them.
+    sent: alerts that it took.
+    """
+
+    id: int = 0
+    chat_id: int
+    url: str
+    secret: str = ""
+    state: str = "on"
+    problem: str = ""
+    failing_since: float = 0.0
+    tries: int = 0
+    next_at: float = 0.0
+    told: int = 0
+    sent: int = 0
+    sent_at: float = 0.0
+
 
 _COLUMNS = tuple(field.name for field in fields(Place))[1:]
 

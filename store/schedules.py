@@ -2,10 +2,29 @@
 
 from __future__ import annotations
 
-from store.database import Part
-from store.rows import Scheduled
+from dataclasses import dataclass
 
-DIGEST = "digest"  # the command whose answer also brings what was held back
+from store.database import Part
+from store.rows import DIGEST
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scheduled:
+    """A command that a chat wants answered at times of its choice.
+
+    rule: the times, as base/schedules.py keeps them. command: without its slash. thread_id: the topic for the
+    answers. user_id: who asked for it. at: the next time, unix seconds, None while it is paused. delivery: the id of
+    its last message, 0 for none.
+    """
+
+    id: int = 0
+    chat_id: int
+    thread_id: int | None = None
+    user_id: int
+    rule: str
+    command: str
+    at: float | None
+    delivery: int = 0
 
 
 class Schedules(Part):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from store.database import Database
 from store.markets import Markets
-from store.rows import Volume
 from venues.trades import BAR_SECONDS
 
 HOUR, DAY = 3600, 86400
@@ -14,6 +15,26 @@ _DAYS = " UNION ALL ".join(  # each a search of the bars' own index
     f"AND at > :newest - {day * DAY + HOUR} AND at <= :newest - {day * DAY}"
     for day in range(1, 8)
 )
+
+
+class Volume(NamedTuple):
+    """What was traded of a coin in the last hour, and usually in this hour of the day.
+
+    usd, usual: US dollars. bought: the share of it that takers bought. open, close: the price then and now. days: of
+    how many days the usual one is the median.
+    """
+
+    usd: float
+    usual: float
+    bought: float
+    open: float
+    close: float
+    days: int
+
+    @property
+    def times(self) -> float:
+        """How many times the usual one it is."""
+        return self.usd / self.usual
 
 
 def read(db: Database, markets: Markets, symbol: str, *, now: float) -> Volume | None:

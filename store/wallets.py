@@ -4,11 +4,37 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from store.database import Part
 from store.readable import UNREADABLE
-from store.rows import TrackedPosition, WalletSnapshot, WatchedWallet
 from venues.perpetuals import Position
+
+
+@dataclass(frozen=True)
+class TrackedPosition:
+    """A position as it was last seen. alerted: its size at the last alert. near: there was an alert that it is near
+    its liquidation price."""
+
+    position: Position
+    alerted: float
+    near: bool = False
+
+
+class WalletSnapshot(NamedTuple):
+    """What is known of a wallet, by coin, since it was last read."""
+
+    positions: dict[str, TrackedPosition]
+    at: float
+
+
+class WatchedWallet(NamedTuple):
+    """A wallet that a chat watches, by the name the chat gave it."""
+
+    chat_id: int
+    address: str
+    name: str
 
 
 class Wallets(Part):

@@ -18,7 +18,8 @@ from commands.table import schedulable
 from simulation.html import parse_html
 from store import Store
 from store.coins import Coins
-from store.rows import Alert, Chat, Scheduled
+from store.rows import Alert, Chat
+from store.schedules import Scheduled
 from venues.trades import Bar
 
 DAY = 86400.0

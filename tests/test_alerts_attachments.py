@@ -13,7 +13,8 @@ from simulation.account import SimBot
 from simulation.request import Upload
 from simulation.simulator import Simulator
 from store import Store
-from store.rows import Chat, Scheduled
+from store.rows import Chat
+from store.schedules import Scheduled
 
 POLLING = "Polling: running"
 THIRD_TOKEN = "555000000:TEST-token-of-a-third-00000000000000"

@@ -16,7 +16,8 @@ from alerts import held_back, preferences
 from alerts.preferences import Outcome
 from simulation.html import parse_html
 from store import Store
-from store.rows import Chat, Scheduled
+from store.rows import Chat
+from store.schedules import Scheduled
 
 # 2025-06-15 21:30:00 UTC, 23:30 in Berlin
 NIGHT = 1_750_023_000.0

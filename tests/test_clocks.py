@@ -13,7 +13,8 @@ from botapi.storage import ALERTS
 from simulation.account import SimBot
 from simulation.simulator import Simulator
 from store import Store
-from store.rows import Alert, Chat, Scheduled, User
+from store.rows import Alert, Chat, User
+from store.schedules import Scheduled
 
 HOUR, YEAR = 3600.0, 365 * 86400.0
 MUTED, WAS_MUTED, QUIET, AWAKE, DIGEST, FULL = range(11, 17)

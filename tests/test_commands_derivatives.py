@@ -15,7 +15,7 @@ from commands import context
 from commands.dispatch import Commands
 from store import Store
 from store.coins import Coins
-from store.rows import WalletSnapshot, WatchedWallet
+from store.wallets import WalletSnapshot, WatchedWallet
 from venues.perpetuals import Interest, Liquidation, Position, Rate
 from watch import wallets
 

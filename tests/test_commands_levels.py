@@ -14,7 +14,7 @@ from botapi.updates import Update
 from commands import context, levels
 from commands.context import Reply
 from store.coins import Coins
-from store.rows import Level
+from store.levels import Level
 from venues.trades import Bar
 
 

@@ -14,7 +14,7 @@ from test_commands import GROUP, Desk
 from botapi.updates import Update
 from commands.schedules import MOST
 from commands.table import TABLE, schedulable
-from store.rows import Scheduled
+from store.schedules import Scheduled
 
 
 @pytest.fixture

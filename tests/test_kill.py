@@ -17,7 +17,8 @@ from benchmarks.soak import KILL_AT_STATEMENT, soak
 from simulation.account import SimBot
 from simulation.simulator import Simulator
 from store import Store
-from store.rows import Chat, Scheduled
+from store.rows import Chat
+from store.schedules import Scheduled
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="kill -9 and what it leaves behind")
 

@@ -18,7 +18,9 @@ from botapi.storage import StoreError
 from lock import InstanceLock
 from manage import move_store
 from store import Store, leader
-from store.rows import Chat, Level, User, WatchedWallet
+from store.levels import Level
+from store.rows import Chat, User
+from store.wallets import WatchedWallet
 from venues.trades import Bar
 
 

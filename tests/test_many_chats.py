@@ -18,7 +18,8 @@ from commands.inbox import Inbox
 from commands.table import schedulable
 from store import Store, chats
 from store.coins import Coins
-from store.rows import Chat, Scheduled, User
+from store.rows import Chat, User
+from store.schedules import Scheduled
 
 MANY = 2000
 COMMANDS = ("/status", "/settings", "/settings @news", "/stop @nowhere", "/users", "/start", "/id", f"/deny {MANY}")

@@ -29,7 +29,8 @@ from base.webhook import SIGNATURE, NotTaken, Then, post, sign
 from simulation.account import SimBot
 from simulation.simulator import Simulator
 from store import Store
-from store.rows import Alert, Chat, Place
+from store.places import Place
+from store.rows import Alert, Chat
 
 HIDDEN = "q7Zr2LxkV9TnB4wY"  # part of the address
 URL = f"https://hooks.example.com/{HIDDEN}/in?key=p0Secret1234&room=9"

@@ -14,7 +14,8 @@ from service import state
 from simulation.account import SimBot
 from simulation.simulator import Simulator
 from store import Store
-from store.rows import Chat, Scheduled
+from store.rows import Chat
+from store.schedules import Scheduled
 
 POLLING = "Polling: running"
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the guard across folders is Linux's here")

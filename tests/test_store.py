@@ -10,7 +10,8 @@ from storekit import DAY, NOW, deliver, file_only, path_of, pending, say, texts,
 
 from botapi.storage import ALERTS, ANSWERS
 from store import Store, database
-from store.rows import Chat, User, WatchedWallet
+from store.rows import Chat, User
+from store.wallets import WatchedWallet
 from venues.trades import Bar
 
 

@@ -22,7 +22,7 @@ from storekit import NOW, raw
 from store import Store
 from store.rows import Alert
 from store.schema import NEWEST
-from venues.perpetuals import Position
+from store.volume import Volume
 from venues.trades import Bar
 
 NOT_CALLED = {  # what takes SQL or a function, or is about the connection
@@ -84,7 +84,7 @@ def values(hint: Any, name: str = "") -> st.SearchStrategy[Any]:
 def made(kind: Any) -> st.SearchStrategy[Any]:
     """A dataclass or a named tuple with any fields."""
     names = [field.name for field in fields(kind)] if is_dataclass(kind) else list(kind._fields)
-    hints = typing.get_type_hints(kind, localns={"Position": Position})  # which rows.py imports for types only
+    hints = typing.get_type_hints(kind)
     given = {name: values(hints[name], name) for name in names}
     if kind in (Bar, Alert):  # whose numbers are looked at before they come here
         given |= {name: st.sampled_from(NUMBERS) for name in names if hints[name] is float}
@@ -123,7 +123,7 @@ def calls(store: Store) -> list[st.SearchStrategy[Call]]:
 
 
 def call(part: str, method: str, function: Callable[..., Any]) -> st.SearchStrategy[Call]:
-    hints = typing.get_type_hints(function)
+    hints = typing.get_type_hints(function, localns={"Volume": Volume})  # which the store imports for types only
     positional, named = [], {}
     for name, parameter in list(inspect.signature(function).parameters.items())[1:]:
         if parameter.kind is parameter.KEYWORD_ONLY:

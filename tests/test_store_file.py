@@ -14,7 +14,8 @@ from storekit import NOW, full_disk, raw, say, texts, whale
 from botapi.storage import StoreError
 from store import Store, backup, database, salvage, schema, sqlite
 from store.engine import Connection
-from store.rows import Chat, Scheduled, User
+from store.rows import Chat, User
+from store.schedules import Scheduled
 from store.sqlite import File
 from venues.perpetuals import Liquidation, Rate
 

@@ -8,8 +8,9 @@ from storekit import DAY, NOW, file_only, path_of, raw, written
 
 from base.clock import slot
 from store import Store
-from store.markets import RATES_EVERY
-from store.rows import Chat, Cursor, Gap, TrackedPosition, WalletSnapshot, WatchedWallet
+from store.markets import RATES_EVERY, Cursor, Gap
+from store.rows import Chat
+from store.wallets import TrackedPosition, WalletSnapshot, WatchedWallet
 from venues.perpetuals import Interest, Liquidation, Position, Rate
 from venues.trades import Bar
 

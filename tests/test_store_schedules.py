@@ -5,7 +5,8 @@ from __future__ import annotations
 from storekit import NOW, pending, say, texts
 
 from store import Store
-from store.rows import Chat, Scheduled
+from store.rows import Chat
+from store.schedules import Scheduled
 
 LIQ = Scheduled(chat_id=7, thread_id=4, user_id=8, rule="every 4h", command="liq BTC", at=NOW)
 

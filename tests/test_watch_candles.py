@@ -14,7 +14,8 @@ from base.kinds import WhaleMin
 from simulation.market import COINS, MarketCall
 from simulation.simulator import Simulator
 from store import Store
-from store.rows import Chat, Level
+from store.levels import Level
+from store.rows import Chat
 from venues.spot import BinanceSpot, CoinbaseExchange
 from venues.trades import Bar, SourceError
 from watch import whale_monitor

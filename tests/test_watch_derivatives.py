@@ -17,7 +17,8 @@ from botapi.storage import StoreError
 from simulation.perpetuals import ADDRESS, Perpetuals
 from simulation.simulator import Simulator
 from store import Store
-from store.rows import Alert, Chat, WatchedWallet
+from store.rows import Alert, Chat
+from store.wallets import WatchedWallet
 from venues.coinglass import CoinGlass
 from venues.gate import Gate
 from venues.hyperliquid import Hyperliquid

@@ -18,7 +18,8 @@ from botapi.storage import StoreError
 from simulation.account import SimBot
 from simulation.simulator import Simulator
 from store import Store
-from store.rows import Chat, Level
+from store.levels import Level
+from store.rows import Chat
 from venues.spot import BinanceSpot
 from venues.trades import Trade
 from watch.judged import Judged

@@ -18,7 +18,8 @@ from test_watch_whale_monitor import Watch
 from simulation.account import SimBot
 from simulation.simulator import Simulator
 from store import Store
-from store.rows import Chat, Level
+from store.levels import Level
+from store.rows import Chat
 from venues.trades import BAR_SECONDS, Bar, Trade
 from watch import moves
 from watch.judged import Judged

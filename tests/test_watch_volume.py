@@ -19,7 +19,8 @@ from simulation.account import SimBot
 from simulation.market import Past
 from simulation.simulator import Simulator
 from store import Store
-from store.rows import Chat, Level
+from store.levels import Level
+from store.rows import Chat
 from venues.trades import BAR_SECONDS, Bar
 from watch.volume import Volumes, ends_below, judge
 

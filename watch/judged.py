@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from alerts.publish import publish
 from base import text
 from store import Store
-from store.rows import Alert, Level
+from store.levels import Level
+from store.rows import Alert
 from venues.spot import SpotVenue
 from venues.trades import Trade
 from watch.levels import Touch, judge

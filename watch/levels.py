@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from store.levels import REARM
-from store.rows import Level
+from store.levels import REARM, Level
 from venues.trades import Bar, Trade
 
 

@@ -19,7 +19,8 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from store import Store
-from store.rows import ANY_TOPIC, Level
+from store.levels import Level
+from store.rows import ANY_TOPIC
 from venues.trades import Bar, Trade
 from watch.levels import Point, Touch
 

@@ -14,7 +14,9 @@ from dataclasses import replace
 from alerts.publish import publish
 from base import text
 from store import Store
-from store.rows import Alert, Level, Volume
+from store.levels import Level
+from store.rows import Alert
+from store.volume import Volume
 from venues.spot import SpotVenue
 
 LOOK_EVERY = 10.0  # seconds

@@ -14,7 +14,8 @@ from functools import partial
 from alerts.publish import publish
 from alerts.wording import short
 from base import coins, text
-from store.rows import Alert, WalletSnapshot, WatchedWallet
+from store.rows import Alert
+from store.wallets import WalletSnapshot, WatchedWallet
 from venues.availability import Use
 from venues.coinglass import CoinGlass, WhaleMove
 from venues.hyperliquid import Hyperliquid, Snapshot, wallet_url

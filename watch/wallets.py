@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from store.rows import TrackedPosition
+from store.wallets import TrackedPosition
 from venues.perpetuals import Position
 
 RESIZED = 0.25  # share of the size at the last alert
