@@ -14,14 +14,17 @@ import secrets
 from collections.abc import Callable
 from dataclasses import replace
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from base.text import clip
 from botapi.errors import Rejected, TelegramError, Unreachable
 from botapi.storage import StoreError
-from botapi.updates import Update
 from store import Store
 from store.readable import UNREADABLE
 from store.rows import Chat, User
+
+if TYPE_CHECKING:  # the first getUpdates does without it
+    from botapi.updates import Update
 
 log = logging.getLogger(__name__)
 

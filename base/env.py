@@ -9,9 +9,8 @@ import io
 import os
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from dotenv.parser import Binding
@@ -25,8 +24,7 @@ def passed_on(*more: str) -> dict[str, str]:
     return {name: os.environ[name] for name in (*_PASSED_ON, *more) if name in os.environ}
 
 
-@dataclass(frozen=True)
-class Unreadable:
+class Unreadable(NamedTuple):
     """Lines of the file that say nothing: the settings they name, and the sentence about them. It shows no value."""
 
     names: frozenset[str]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
 from base import coins, text, typed
@@ -18,8 +18,7 @@ SYMBOL = re.compile(r"[^\W_]{1,15}")  # of any script: exchanges list coins with
 _YES, _NO = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
 
-@dataclass(frozen=True)
-class Kind:
+class Kind(NamedTuple):
     """parse: raises ValueError for text that is not as `expected`. unset: the value when there is no text."""
 
     parse: Callable[[str], Any]
@@ -38,8 +37,7 @@ class WhaleMin:
         return self.per_symbol.get(symbol, self.default)
 
 
-@dataclass(frozen=True)
-class Setting:
+class Setting(NamedTuple):
     """One setting: its name, its default as people write it, its kind. secret: its value is never shown."""
 
     name: str
@@ -75,10 +73,10 @@ def one_of(*words: str) -> Kind:
     return Kind(parse, text.enumerated(words, "or"))
 
 
-def matching(form: re.Pattern[str], expected: str, *, unset: str) -> Kind:
+def matching(form: str, expected: str, *, unset: str) -> Kind:
 
     def parse(value: str) -> str:
-        if not form.match(value):
+        if not re.match(form, value):
             raise ValueError(value)
         return value
 
@@ -161,10 +159,10 @@ def _yes_no(value: str) -> bool:
     return one_of(*_YES, *_NO).parse(value) in _YES
 
 
-TOKEN = matching(TOKEN_FORM, "digits, a colon and letters, as @BotFather shows it", unset="0:none")
-API_KEY = matching(re.compile(r"^[A-Za-z0-9_-]{8,128}$"), "letters and digits, as coinglass.com shows it", unset="")
-NAME = matching(re.compile(r"^[^\x00-\x1f@]{1,32}$"), "up to 32 characters without @", unset="")
-PASSWORD = matching(re.compile(r"^[A-Za-z0-9_-]{12,128}$"), "at least 12 letters and digits", unset="")
+TOKEN = matching(TOKEN_FORM.pattern, "digits, a colon and letters, as @BotFather shows it", unset="0:none")
+API_KEY = matching(r"^[A-Za-z0-9_-]{8,128}$", "letters and digits, as coinglass.com shows it", unset="")
+NAME = matching(r"^[^\x00-\x1f@]{1,32}$", "up to 32 characters without @", unset="")
+PASSWORD = matching(r"^[A-Za-z0-9_-]{12,128}$", "at least 12 letters and digits", unset="")
 USER_ID = Kind(typed.user_id, "your numeric Telegram user id, like 123456789")
 USER_IDS = Kind(
     lambda value: frozenset(map(typed.user_id, _parts(value))),

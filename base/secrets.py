@@ -11,8 +11,7 @@ from urllib.parse import quote, unquote
 # No \b in front: a token also stands in "bot<token>" of a URL, and behind an escaped colon.
 TOKEN_LIKE = re.compile(r"\d{5,}(?::|%3[Aa])[A-Za-z0-9_-]{20,}")
 _LOGIN = re.compile(r"(?<=//)[^/\s@]+:[^/\s@]+(?=@)")  # user:password before a host
-_PASSWORD, _PASSWORD_TO_THE_LAST = re.compile(r"//[^:/@]*:([^@]+)@"), re.compile(r"//[^:/@]*:(.+)@")
-_PASSWORD_GIVEN = re.compile(r"[?&](?:ssl)?password=([^&]+)")
+_PASSWORDS = (r"//[^:/@]*:([^@]+)@", r"//[^:/@]*:(.+)@", r"[?&](?:ssl)?password=([^&]+)")
 SHORTEST = 8  # characters: a shorter one would be found in ordinary words
 
 _known: dict[str, str] = {}  # secret -> what stands in its place
@@ -40,7 +39,7 @@ def know(*secrets: str, typed: bool = False) -> None:
 
 def passwords(url: str) -> list[str]:
     """The passwords in a URL, as written and as meant; more than one where it is not clear where it ends."""
-    found = [*_PASSWORD.findall(url), *_PASSWORD_TO_THE_LAST.findall(url), *_PASSWORD_GIVEN.findall(url)]
+    found = [password for form in _PASSWORDS for password in re.findall(form, url)]
     return [*dict.fromkeys([*found, *map(unquote, found)])]
 
 

@@ -14,6 +14,7 @@ import socket
 from collections import deque
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import NamedTuple
 
 from base import text
 from botapi.polling_state import ConflictState, PastConflict
@@ -57,16 +58,14 @@ class After409(Enum):
     STAND_BY = "stand by"
 
 
-@dataclass(frozen=True)
-class Look:
+class Look(NamedTuple):
     """What one look from standby found: take over now, or look again after `rest` seconds."""
 
     take_over: bool
     rest: float
 
 
-@dataclass(frozen=True)
-class Removal:
+class Removal(NamedTuple):
     """When to remove a webhook, in seconds from now, and what to tell the owner; None for nothing.
 
     kind: messages of one kind are sent at most once an hour.

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
 def _ignore(*_: object) -> None:
     pass
 
 
-@dataclass(frozen=True, kw_only=True)
-class PollerEvents:
+class PollerEvents(NamedTuple):
     """What the application can listen to. All are called from the polling thread.
 
     connected: getMe answered; the bot's username. end: the process should end with this exit code and message.
@@ -27,8 +26,7 @@ class PollerEvents:
     reached: Callable[[], None] = _ignore
 
 
-@dataclass(frozen=True, kw_only=True)
-class OutboxEvents:
+class OutboxEvents(NamedTuple):
     """What the application can listen to. All are called from a sending thread.
 
     sent: Telegram took a message, so many seconds after it was stored. token_refused: 401 or 404, for people.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import telebot
 
@@ -19,7 +19,6 @@ from base.worker import heartbeat
 from botapi.client import Telegram
 from botapi.errors import Conflict, Unreachable
 from botapi.storage import Storage, StoreError
-from botapi.updates import Inbox
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +29,16 @@ OLD_ANSWER = 0.3  # seconds after the end of its poll; with SHORTEST less than c
 PROMPT = 1.0  # seconds after an answer in which the next poll finds the line as it was
 FINISH = 0.3  # seconds in which a stop finishes the batch that is in hand
 FORGOTTEN = 6 * 86400.0  # seconds: after a week without updates Telegram may renumber them (Bot API, Update)
+
+
+class Inbox(Protocol):
+    """What the polling thread hands updates to."""
+
+    def take(self, raw: dict[str, Any]) -> None:
+        """Handle one Bot API Update object. Raises StoreError when it could not be kept: then it comes again."""
+
+    def tell_stale(self, *, away_since: float | None) -> bool:
+        """Tell each chat of commands that were too old to run; True when there is something to send."""
 
 
 class PollingBot(telebot.TeleBot):

@@ -24,11 +24,10 @@ from botapi.client import Telegram, Webhook
 from botapi.conflict import RETRY_REST, STANDBY_REST, After409, ConflictPolicy, Rivalry, WebhookWar, longer
 from botapi.errors import Conflict, NotLeading, TelegramError, TokenRefused, TooManyRequests
 from botapi.events import PollerEvents
-from botapi.longpoll import PollingBot
+from botapi.longpoll import Inbox, PollingBot
 from botapi.outage import Outage
 from botapi.polling_state import ConflictState, PollingReport, PollingState
 from botapi.storage import Storage, StoreError
-from botapi.updates import Inbox
 
 log = logging.getLogger(__name__)
 

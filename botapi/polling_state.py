@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from base import text
 
@@ -48,8 +48,7 @@ _WORDS = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class PollingReport:
+class PollingReport(NamedTuple):
     """The state of polling, when Telegram last answered well, and since when it has not. Times are unix seconds.
 
     alerts_paused: this copy stands by and, as ON_CONFLICT=pause asks, sends no alerts meanwhile.

@@ -9,8 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from base.worker import AlreadyReported
 
@@ -23,8 +22,7 @@ class StoreError(AlreadyReported):
     """The database cannot be used. str() says what happened, what it means and what to do."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Delivery:
+class Delivery(NamedTuple):
     """One message to send: a Bot API method with its parameters, for one chat.
 
     update_id: the update that it answers, None for an alert.
@@ -165,7 +163,7 @@ class MemoryStorage:
         with self._lock:
             for one in list(self._waiting.values()):
                 if one.chat_id == old:
-                    self._waiting[one.id] = replace(one, chat_id=new)
+                    self._waiting[one.id] = one._replace(chat_id=new)
 
     def unsubscribe(self, chat_id: int, *, note: str) -> None:
         with self._lock:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from base import text
 from base.secrets import redact
@@ -48,16 +48,6 @@ class Update:
     @property
     def private(self) -> bool:
         return self.chat_kind == "private"
-
-
-class Inbox(Protocol):
-    """What the polling thread hands updates to."""
-
-    def take(self, raw: dict[str, Any]) -> None:
-        """Handle one Bot API Update object. Raises StoreError when it could not be kept: then it comes again."""
-
-    def tell_stale(self, *, away_since: float | None) -> bool:
-        """Tell each chat of commands that were too old to run; True when there is something to send."""
 
 
 def parse(raw: dict[str, Any]) -> Update:

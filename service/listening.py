@@ -13,8 +13,8 @@ from base.config import NOBODY, ConfigError, Settings
 from botapi.client import Telegram
 from botapi.conflict import ConflictPolicy
 from botapi.events import PollerEvents
+from botapi.longpoll import Inbox
 from botapi.poller import Poller
-from botapi.updates import Inbox
 from service.events import died
 from store import Store
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import fields
 from typing import Any, NamedTuple
 
 from botapi.storage import ALERTS, ANSWERS, TOASTS, Delivery
@@ -20,7 +19,6 @@ from store.database import Part
 from store.readable import UNREADABLE, alerts_of
 from store.rows import DIGEST, Alert, Chat, HistoryEntry
 
-_DELIVERY_FIELDS = tuple(field.name for field in fields(Delivery))
 _ENQUEUE = (
     "INSERT INTO deliveries (chat_id, lane, method, payload, created_at, state, bundle, update_id) "
     "VALUES (?, ?, ?, ?, ?, 'pending', ?, ?)"
@@ -128,7 +126,7 @@ class Messages(Part):
             return None
         if row["target"] is not None:
             payload["message_id"] = row["target"]
-        return Delivery(**{name: row[name] for name in _DELIVERY_FIELDS} | {"payload": payload})
+        return Delivery(**{name: row[name] for name in Delivery._fields} | {"payload": payload})
 
     def settle_all(self, sent: Sequence[tuple[Delivery, int | None]], *, now: float) -> bool:
         if not sent:

@@ -11,7 +11,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import compiled
@@ -318,4 +317,4 @@ def outgoing(store: Store, *, now: float) -> list[Delivery]:
     """What waits to be sent, in order, worded as it would be now."""
     found = (store.delivery(delivery_id) for delivery_id, _, _ in store.pending())
     worded = [(one, compose(store, one, now=now)) for one in found if one is not None]
-    return [replace(one, payload=payload) for one, payload in worded if payload is not None]
+    return [one._replace(payload=payload) for one, payload in worded if payload is not None]

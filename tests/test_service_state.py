@@ -286,7 +286,7 @@ def test_status_says_when_alerts_are_paused_and_when_nothing_can_be_sent(tmp_pat
     rig = Rig(tmp_path, sources=[])
     usual = rig.state.lines(UTC, polling=["Polling: last answer 1 s ago."])
     assert usual[1:] == ["Polling: last answer 1 s ago.", "Messages: 0 waiting; in 24 h 0 sent, 0 undeliverable."]
-    paused = replace(polling("standby", good=None), alerts_paused=True)
+    paused = polling("standby", good=None)._replace(alerts_paused=True)
     rig.parts |= {"polling": paused, "sending_failed_since": 86_490.0}
     told = "\n".join(rig.state.lines(UTC, polling=[]))
     assert "Alerts: paused while another copy is active (ON_CONFLICT=pause)." in told
