@@ -21,7 +21,7 @@ from access import Groups
 from alerts.held_back import send_due
 from alerts.publish import go_on
 from base import exit_codes
-from base.clock import Clock
+from base.clock import Clock, slot
 from base.config import Settings
 from base.worker import AlreadyReported, Worker, heartbeat
 from botapi.outbox import Outbox
@@ -155,7 +155,8 @@ class Jobs:
             now = time.monotonic()
             early = watcher is not None and now < due_at - 1 and not watcher.feeds.may_retry()
             if not early and not self.outbox.alerts_paused():
-                due_at = now + every
+                at = self.clock()
+                due_at = now + slot(at + 1, every) + every - at  # in a new slot, where what was found is noted
                 check()
                 self.outbox.wake()
 

@@ -19,6 +19,7 @@ WRONG = 60.0  # seconds by which the computer's clock is wrong enough to be logg
 PATIENCE = 15.0  # seconds after which work begins without a word from Telegram
 SETTLED = 600.0  # seconds after which the computer's new time is believed, where Telegram sends none
 SLOT = 300.0  # seconds in which a time that only goes on is noted once
+PHASE = 40.0  # seconds of the hour at which slots begin: by then the candles of a quiet five minutes are coming in
 SURE = 3600.0  # seconds without a jump after which old records may be deleted, where Telegram sends no time
 
 
@@ -28,7 +29,7 @@ def slot(at: float, every: float = SLOT) -> float:
     What is noted only because time goes on is noted in a new slot: so the notes of all parts come together, and what
     they have in common on the disk is written once. A clock that is put back is in another slot as well.
     """
-    return at // every * every
+    return (at - PHASE) // every * every + PHASE
 
 
 def _counter() -> Callable[[], float]:

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 import schedule
 from conftest import OWNER, Run, first_look
 
+from base.clock import PHASE, slot
 from base.worker import AlreadyReported
 from monitors import LONGEST_REST, RETRY_EVERY, Job, Jobs, Scheduler
 from simulation.account import SimBot
@@ -279,6 +281,7 @@ def test_a_market_that_fails_is_asked_again_sooner_and_one_that_rests_is_not(mon
     monkeypatch.setattr("monitors.time.monotonic", lambda: clock[0])
     jobs: Any = Jobs.__new__(Jobs)
     object.__setattr__(jobs, "outbox", SimpleNamespace(alerts_paused=lambda: False, wake=lambda: None))
+    object.__setattr__(jobs, "clock", lambda: PHASE + clock[0])
     watcher: Any = SimpleNamespace(feeds=SimpleNamespace(may_retry=lambda: retry[0], give_up=lambda: None))
     job = jobs._watch("funding", 50.0, lambda: looks.append(clock[0]), watcher)
     assert 15 < job.every <= RETRY_EVERY
@@ -286,4 +289,22 @@ def test_a_market_that_fails_is_asked_again_sooner_and_one_that_rests_is_not(mon
         clock[0] = number * job.every
         retry[0] = 3 < number < 5
         job.run()
-    assert looks == [0.0, 3 * job.every, 4 * job.every]
+    assert looks == [number * job.every for number in (0, 3, 4, 6)]
+
+
+def test_a_market_is_asked_at_the_beginning_of_a_slot_and_as_often_as_it_should_be(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock, looks = [slot(1e9) + 130.0], list[float]()
+    monkeypatch.setattr("monitors.time.monotonic", lambda: clock[0] - 1e8)
+    jobs: Any = Jobs.__new__(Jobs)
+    object.__setattr__(jobs, "outbox", SimpleNamespace(alerts_paused=lambda: False, wake=lambda: None))
+    object.__setattr__(jobs, "clock", lambda: clock[0])
+    watcher: Any = SimpleNamespace(feeds=SimpleNamespace(may_retry=lambda: False, give_up=lambda: None))
+    job = jobs._watch("funding", 60.0, lambda: looks.append(clock[0]), watcher)
+    for _ in range(5000):  # a thread is never early and sometimes a little late
+        job.run()
+        clock[0] += job.every + 0.01
+    assert all(at - slot(at, 60.0) < RETRY_EVERY + 1 or at - slot(at, 60.0) > 59 for at in looks[1:])
+    rests = [after - before for before, after in pairwise(looks[1:])]
+    assert 39 < min(rests) <= max(rests) < 61
