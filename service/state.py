@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from base import files, text
+from base.clock import slot
 from base.config import VERSION
 from base.worker import Worker
 from botapi.polling_state import ConflictState, PollingReport, PollingState
@@ -30,7 +31,7 @@ from venues.availability import SourceHealth
 log = logging.getLogger(__name__)
 
 FILE = "status.json"
-SIGN_EVERY = 60.0  # seconds between two signs of life: each costs the disk a write of its own
+SIGN_EVERY = 60.0  # seconds of a slot with one sign of life: each costs the disk a write, if it comes alone
 FRESH = 135.0  # seconds without a sign of life after which a running bot hangs
 WRITE_EVERY = 3600.0  # seconds after which the file is written though nothing of note has changed
 BEHIND = 300.0  # seconds: in such steps a source that is not read is a change
@@ -90,7 +91,7 @@ class State:
         self._now, self._monotonic, self._wall = now, monotonic, wall
         self._failing = False
         self._written: object = None  # what was of note in the file
-        self._written_at = self._sign_at = -math.inf
+        self._written_at, self._sign_at = -math.inf, 0.0
         self._queue = {"pending": 0, "sent_24h": 0, "buried_24h": 0}
         self._hours: list[list[int]] = []  # the last 24 clock hours: [unix time of the beginning, alerts]
         self._prices: list[list[str]] = []  # coin, price, change in 24 hours
@@ -116,15 +117,15 @@ class State:
         self.latest = self.collect()
         now, news = self._monotonic(), _of_note(self.latest)
         due = news != self._written or now - self._written_at >= WRITE_EVERY or not self._path.exists()
-        if not due and now - self._sign_at < SIGN_EVERY:
+        at = self._wall()
+        if not due and slot(at, SIGN_EVERY) == slot(self._sign_at, SIGN_EVERY):
             return
         try:
             if due:
                 files.write_json(self._path, self.latest)
                 self._written, self._written_at = news, now
-            at = self._wall()
             os.utime(self._path, (at, at))  # its own clock: that of a network share may be another
-            self._sign_at = now
+            self._sign_at = at
         except OSError as error:
             if not self._failing:
                 advice = "so `bot.py status` shows less. Free disk space or fix permissions."
