@@ -12,7 +12,6 @@ import json
 import logging
 import secrets
 from collections.abc import Callable
-from dataclasses import replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -164,8 +163,8 @@ class Access:
             and abs(now - user.asked_at) > ASK_EVERY
             and self._store.chats.asked_between(now - 3600, now) < ASKS_AN_HOUR
         )
-        user = replace(user, name=clip(update.user_name, 64), answered_at=now)
-        self._store.chats.put_user(replace(user, asked_at=now) if ask else user)
+        user = user._replace(name=clip(update.user_name, 64), answered_at=now)
+        self._store.chats.put_user(user._replace(asked_at=now) if ask else user)
         return Knock.ANSWER_AND_ASK if ask else Knock.ANSWER
 
     def may_answer_group(self, update: Update) -> bool:
@@ -174,7 +173,7 @@ class Access:
         group = self._store.chats.user(update.chat_id) or User(user_id=update.chat_id, at=now)
         if now - group.answered_at < ANSWER_EVERY:
             return False
-        self._store.chats.put_user(replace(group, answered_at=now))
+        self._store.chats.put_user(group._replace(answered_at=now))
         return True
 
     def allow(self, user_id: int) -> None:
@@ -196,7 +195,7 @@ class Access:
 
     def _decide(self, user_id: int, state: str) -> None:
         user = self._store.chats.user(user_id) or User(user_id=user_id)
-        self._store.chats.put_user(replace(user, state=state, at=self._now()))
+        self._store.chats.put_user(user._replace(state=state, at=self._now()))
 
     def users(self, *, limit: int) -> list[tuple[Role, User]]:
         """The owner, those allowed by the settings, and those allowed or denied last; in the order of the roles."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from ipaddress import ip_address
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
@@ -26,12 +27,11 @@ class Kind(NamedTuple):
     unset: Any = None
 
 
-@dataclass(frozen=True)
-class WhaleMin:
+class WhaleMin(NamedTuple):
     """Thresholds of a setting like WHALE_MIN_USD: call it with a symbol for its US dollars, None for automatic."""
 
     default: float | None = None
-    per_symbol: Mapping[str, float | None] = field(default_factory=dict)
+    per_symbol: Mapping[str, float | None] = MappingProxyType({})
 
     def __call__(self, symbol: str) -> float | None:
         return self.per_symbol.get(symbol, self.default)

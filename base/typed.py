@@ -34,10 +34,10 @@ _SECONDS = {
     }.items()
     for word in words
 }
-_DOLLARS = re.compile(r"us\$|\$|\b(?:usd[tc]?|dollars?)\b|(?<=\d)usd[tc]?\b")
-_OTHER_MONEY = re.compile(r"[€£¥₽₹]|(?:eur|euros?|gbp)\b")
-_AMOUNT_OF_TIME = re.compile(r"(\d{1,9}(?:[.,]\d{1,9})?)\s*([a-z]+)", re.ASCII)
-_CLOCK = re.compile(r"(\d{1,2})(?:[:.h]?(\d{2}))?\s*(?:([ap])\.?m\.?)?")
+_DOLLARS = r"us\$|\$|\b(?:usd[tc]?|dollars?)\b|(?<=\d)usd[tc]?\b"
+_OTHER_MONEY = r"[€£¥₽₹]|(?:eur|euros?|gbp)\b"
+_AMOUNT_OF_TIME = r"(?a)(\d{1,9}(?:[.,]\d{1,9})?)\s*([a-z]+)"
+_CLOCK = r"(\d{1,2})(?:[:.h]?(\d{2}))?\s*(?:([ap])\.?m\.?)?"
 
 
 # Signs of other scripts as the ones that are read here, and marks that only change the direction of writing or are
@@ -105,9 +105,9 @@ def amounts(typed: str) -> list[float]:
     It reads `250,000`, `1 000 000`, `1.000.000`, `2,5m`, `$2m`, `500k USD`, `2 million`, `1e6`. Raises Unreadable.
     """
     words = _plain(typed)
-    if _OTHER_MONEY.search(words):
+    if re.search(_OTHER_MONEY, words):
         raise Unreadable("Amounts are in US dollars, like 500k or 2.5m.")
-    words = _DOLLARS.sub("", words).strip()
+    words = re.sub(_DOLLARS, "", words).strip()
     found = re.fullmatch(r"(\d[\d.,_'’ ]*?)\s*([a-z]*)\.?", words, re.ASCII)
     science = re.fullmatch(r"\d{1,15}(?:\.\d{1,15})?e\d{1,2}", words, re.ASCII)
     if science is not None:
@@ -154,9 +154,9 @@ def length(typed: str) -> float:
     """Seconds from `30m`, `30 min`, `2h30m`, `1.5 hours`, `1d` or `1 week`, at most a year. Raises Unreadable."""
     words = re.sub(r"\b(?:for|and)\b", " ", _plain(typed))
     words = re.sub(r"\b(?:an?|one) (?=[a-z])", "1 ", words)
-    parts = _AMOUNT_OF_TIME.findall(words)
+    parts = re.findall(_AMOUNT_OF_TIME, words)
     seconds = sum(float(value.replace(",", ".")) * _SECONDS.get(unit, float("nan")) for value, unit in parts)
-    if _AMOUNT_OF_TIME.sub("", words).strip() or not 0 < seconds <= LONGEST:
+    if re.sub(_AMOUNT_OF_TIME, "", words).strip() or not 0 < seconds <= LONGEST:
         raise Unreadable(f"I can't read “{_shown(typed)}” as a length of time. Use 30m, 2h or 1d.")
     return seconds
 
@@ -165,7 +165,7 @@ def clock(typed: str) -> int:
     """Minutes after midnight of `9`, `9am`, `9:30 pm`, `21:30`, `2130`, `24:00` (0) or `noon`. Raises Unreadable."""
     words = _plain(typed)
     words = {"noon": "12:00", "midday": "12:00", "midnight": "0:00"}.get(words, words)
-    found = _CLOCK.fullmatch(words)
+    found = re.fullmatch(_CLOCK, words)
     if found is not None:
         hour, minute, half = int(found[1]), int(found[2] or 0), found[3]
         if half and 1 <= hour <= 12:

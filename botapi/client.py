@@ -18,9 +18,8 @@ import math
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import requests
@@ -56,8 +55,7 @@ telebot.logger.removeHandler(telebot.console_output_handler)
 telebot.logger.setLevel(logging.WARNING)
 
 
-@dataclass(frozen=True)
-class Webhook:
+class Webhook(NamedTuple):
     """getWebhookInfo: the webhook's URL ("" for none) and how many updates are unread."""
 
     url: str

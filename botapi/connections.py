@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 
 from base.answer import BoundedAdapter
 from botapi.errors import NoAnswer
@@ -25,12 +24,11 @@ LATE_MOST = 1.5  # seconds of delay taken into account at most; twice that is ad
 _LINGER = "hh" if sys.platform == "win32" else "ii"  # struct linger: on, seconds
 
 
-@dataclass
 class _Times:
     """Monotonic times of a socket."""
 
-    opened: float = field(default_factory=time.monotonic)
-    sent: float = field(default_factory=time.monotonic)  # the last bytes
+    def __init__(self) -> None:
+        self.opened = self.sent = time.monotonic()  # sent: the last bytes
 
 
 class Connections:

@@ -139,7 +139,7 @@ class Chats(Part):
         return self._db.number(f"SELECT count(*) FROM users WHERE state IN ({marks})", states)
 
     def put_user(self, user: User) -> None:
-        self._db.put("users", ("user_id",), vars(user))
+        self._db.put("users", ("user_id",), user._asdict())
 
     def asked_between(self, since: float, until: float) -> int:
         """How many strangers the owner was last asked about in that time."""

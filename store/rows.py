@@ -156,8 +156,7 @@ class HistoryEntry(NamedTuple):
     at: float
 
 
-@dataclass(frozen=True, kw_only=True)
-class User:
+class User(NamedTuple):
     """A person who wrote to the bot. state: `allowed`, `denied` or `stranger`."""
 
     user_id: int

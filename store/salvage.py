@@ -8,9 +8,8 @@ import os
 import re
 import sqlite3
 import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from botapi.storage import StoreError
 from store import schema
@@ -163,8 +162,7 @@ def read_only(path: Path, *, in_use: bool = False) -> sqlite3.Connection:
     return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro{immutable}", uri=True, timeout=1.0)
 
 
-@dataclass(frozen=True)
-class Inspection:
+class Inspection(NamedTuple):
     """What a check of a database file found. size: bytes, with the log beside it. detail: in SQLite's words."""
 
     verdict: Literal["sound", "damaged", "foreign", "newer", "older", "not all checked"]

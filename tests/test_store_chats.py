@@ -82,7 +82,7 @@ def test_a_stranger_who_was_met_in_the_last_30_days_is_not_forgotten(store: Stor
     old = NOW - 31 * DAY
     forgotten = User(user_id=1, at=old, answered_at=old, asked_at=old)
     store.chats.put_user(forgotten)
-    store.chats.put_user(replace(forgotten, user_id=2, **{recent: NOW - 29 * DAY}))  # type: ignore[arg-type]
+    store.chats.put_user(forgotten._replace(user_id=2, **{recent: NOW - 29 * DAY}))  # type: ignore[arg-type]
     store.prune(now=NOW)
     assert [user.user_id for user in store.chats.users("stranger", limit=99)] == [2]
 
