@@ -43,6 +43,7 @@ def _restart_in_venv() -> None:
 
 
 if __name__ == "__main__":
+    gc.disable()  # nothing that is imported is garbage: looking for it takes a twentieth of the start
     _restart_in_venv()
 if sys.version_info < (3, 11):  # noqa: UP036 - before what an older one cannot read
     print("CryptoSat needs Python 3.11 or newer; this is %d.%d." % sys.version_info[:2], file=sys.stderr)  # noqa: UP031
@@ -116,6 +117,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _into_a_pipe(command: Callable[[], int]) -> int:
+    gc.enable()
     try:
         code = command()
         sys.stdout.flush()  # so that a closed pipe is met here, not when the interpreter ends
@@ -179,12 +181,11 @@ def _is_missing(path: Path) -> bool:
 
 def _run(env_file: Path, arguments: argparse.Namespace) -> int:
     """The bot itself; on a terminal, what it needs to begin with is asked for."""
-    gc.disable()  # nothing that is imported is garbage: looking for it takes a twentieth of the start
     from access import Link
     from service import run  # and with it the libraries, which no subcommand should have to wait for
 
     gc.freeze()
-    gc.enable()
+    gc.enable()  # all that is imported is there
     terminal = console.interactive() and not arguments.once
     try:
         settings = config.load(env_file, owner_may_come=True)
