@@ -7,6 +7,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from conftest import OWNER
+from storekit import file_store
 
 from access import Access
 from base import schedules
@@ -34,7 +35,7 @@ class Desk:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "bot.db"
-        self.store = Store(self.path)
+        self.store = file_store(self.path)
         self.clock = at("2026-11-24 08:00")
         self.restart()
         long_ago = int(self.clock) - 20 * 86400

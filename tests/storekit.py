@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import tempfile
+from functools import cache
 from pathlib import Path
 from typing import cast
 
@@ -16,6 +18,21 @@ from store.sqlite import File
 file_only = pytest.mark.parametrize("new_store", ["file"], indirect=True)  # a test of what is SQLite's
 NOW = 1_750_000_000.0
 DAY = 86400.0
+
+
+@cache
+def _tables() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "bot.db"
+        Store(path).close()
+        return path.read_bytes()
+
+
+def file_store(path: Path) -> Store:
+    """The store in this file. The tables of a new file are made once in a test process, and copied."""
+    if not path.exists():
+        path.write_bytes(_tables())
+    return Store(path)
 
 
 def say(store: Store, chat_id: int, text: str, *, lane: int = ANSWERS, bundle: str | None = None) -> int:

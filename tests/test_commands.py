@@ -9,6 +9,7 @@ import pytest
 from conftest import FRIEND, OWNER
 from hypothesis import given
 from hypothesis import strategies as st
+from storekit import file_store
 
 from access import Access, Role
 from base import text
@@ -18,7 +19,6 @@ from commands.context import Reply
 from commands.dispatch import Commands
 from commands.examples import nearest
 from commands.table import TABLE
-from store import Store
 from store.coins import Coins
 from store.rows import Alert, Chat
 from venues.trades import Bar
@@ -33,7 +33,7 @@ class Desk:
     """Commands with a real store; `say` gives the text of the only reply."""
 
     def __init__(self, folder: Path) -> None:
-        self.store = Store(folder / "bot.db")
+        self.store = file_store(folder / "bot.db")
         self.access = Access(self.store, owner_id=OWNER, allowed_users=frozenset({FRIEND}), now=lambda: NOW)
         self.desk = context.Context(
             self.store,

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 from conftest import FRIEND, OWNER
+from storekit import file_store
 
 from access import Access
 from botapi.updates import Update
 from commands import context
 from commands.dispatch import Commands
-from store import Store
 from store.coins import Coins
 from store.wallets import WalletSnapshot, WatchedWallet
 from venues.perpetuals import Interest, Liquidation, Position, Rate
@@ -28,7 +28,7 @@ class Desk:
     """Commands with a real store, in a chat that has alerts on."""
 
     def __init__(self, folder: Path, *symbols: str) -> None:
-        self.store = Store(folder / "bot.db")
+        self.store = file_store(folder / "bot.db")
         access = Access(self.store, owner_id=OWNER, allowed_users=frozenset({FRIEND}), now=lambda: NOW)
         desk = context.Context(
             self.store,

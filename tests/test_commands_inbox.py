@@ -11,6 +11,7 @@ import pytest
 from conftest import FRIEND, OWNER
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from storekit import file_store
 
 from access import Access
 from botapi.storage import Delivery
@@ -19,7 +20,6 @@ from commands import context
 from commands.context import Reply
 from commands.dispatch import Commands
 from commands.inbox import Inbox
-from store import Store
 from store.coins import Coins
 
 NOW = 1_790_000_000.0
@@ -28,7 +28,7 @@ STRANGER = 99
 
 class Desk:
     def __init__(self, folder: Path) -> None:
-        self.store = Store(folder / "bot.db")
+        self.store = file_store(folder / "bot.db")
         self.access = Access(self.store, owner_id=OWNER, allowed_users=frozenset({FRIEND}), now=lambda: NOW)
         self.desk = context.Context(
             self.store,
