@@ -140,6 +140,12 @@ AFTER_THE_FIRST_POLL = {
     "commands",
     "service.state",
     "service.once",
+    "store.levels",
+    "store.markets",
+    "store.places",
+    "store.schedules",
+    "store.wallets",
+    "botapi.updates",
 }
 
 
