@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -91,8 +92,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         engine = getattr(item, "callspec", None) and item.callspec.params.get("new_store")  # type: ignore[attr-defined]
         if not uses & PROCESS_FIXTURES and item.path.stem not in PROCESS_TESTS and engine != "server":
             item.add_marker("quick")
-    # The longest first, so that no worker waits for another at the end (pyproject.toml hands out one at a time).
-    items.sort(key=lambda item: ("demo" not in item.fixturenames, "quick" in item.keywords))  # type: ignore[attr-defined]
+    items.sort(key=_turn)
+
+
+def _turn(item: pytest.Item) -> tuple[bool, bool, int]:
+    """The longest first, so that no worker waits for another at the end (pyproject.toml hands out one at a time).
+
+    Those with processes come in a mixed order: tests of one file often wait for the same thing, all at once.
+    """
+    demo, quick = "demo" in item.fixturenames, "quick" in item.keywords  # type: ignore[attr-defined]
+    return not demo, quick, 0 if quick else zlib.crc32(item.nodeid.encode())
 
 
 def pytest_collection_finish() -> None:
