@@ -259,13 +259,14 @@ def test_a_stranger_is_answered_once_and_let_in_by_the_owners_button(run_bot: Ru
     assert len(chat.texts(99)) == 3
 
 
-def test_in_a_group_only_allowed_users_are_answered(run_bot: Run, chat: SimBot) -> None:
+def test_in_a_group_only_a_start_for_this_bot_by_one_who_may_puts_alerts_on(run_bot: Run, chat: SimBot) -> None:
     run_bot().wait_output(POLLING)
     chat.send_text(chat_id=-500, chat_type="group", user_id=99, text="/start@whale_test_bot")
     chat.send_text(chat_id=-500, chat_type="group", user_id=FRIEND, text="/start@other_bot")
     chat.send_text(chat_id=-500, chat_type="group", user_id=FRIEND, text="/start@whale_test_bot")
     chat.wait_text("alerts are on", chat_id=-500)
-    assert len(chat.texts(-500)) == 1
+    chat.wait_text("Only people whom this bot's owner allowed", chat_id=-500)
+    assert len(chat.texts(-500)) == 2
 
 
 # Whales
