@@ -146,8 +146,14 @@ class InstanceLock:
     def _is_locked(self) -> bool:
         """Whether some process has the lock file, or it cannot be tried."""
         try:
-            if self.held or not self.path.exists():
+            if self.held or not self.path.is_file():
                 return self.held
+            if sys.platform != "win32":
+                import fcntl
+
+                with self.path.open("rb") as file:  # shared: of two that look at once neither is the holder
+                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                return False
             probe = _file_lock(self.path)
             probe.acquire(blocking=False)
         except OSError:  # also filelock's Timeout
@@ -323,7 +329,7 @@ def _flock_holder(path: Path) -> int | None:
     wanted = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
     for line in table.splitlines():
         words = line.split()
-        if len(words) > 5 and words[1] == "FLOCK" and words[5] == wanted:
+        if len(words) > 5 and words[1] == "FLOCK" and words[3] == "WRITE" and words[5] == wanted:
             return int(words[4]) or None
     return None
 
