@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from base import typed, zones
+from base import text, typed, zones
 from base.typed import Unreadable
 
 SHORTEST = 900.0  # seconds between two times; a summary that comes more often is not a summary
@@ -97,9 +97,9 @@ def _cron(words: Sequence[str]) -> Schedule:
 
 def _every(hours: int, words: Sequence[str]) -> Schedule:
     if hours not in HOURS:
-        *most, last = (f"{hours}h" for hours in HOURS)
+        offered = text.enumerated([f"{hours}h" for hours in HOURS], "or")
         more = "For once a day give a time: 09:00. More often: cron */15 * * * *"
-        raise Unreadable(f"Intervals: every {', '.join(most)} or {last}. {more}")
+        raise Unreadable(f"Intervals: every {offered}. {more}")
     zone = _zone(words)
     return Schedule(_joined(f"every {hours}h", zone), (f"0 */{hours} * * *",), zone)
 

@@ -150,7 +150,7 @@ class Outbox:
         """Sender `number` (from 1) sends at most one message. Returns the seconds until there may be one more."""
         try:
             if self.marks.failed and self.marks.write():
-                self._expect_edits()
+                self._look_again()
             return self._send_one(self._workers[number - 1])
         except StoreError:
             return AFTER_FAILURE  # the store has reported it
@@ -196,7 +196,8 @@ class Outbox:
             self._last_id = delivery_id
         self._news = False
 
-    def _expect_edits(self) -> None:
+    def _look_again(self) -> None:
+        """The store has another message: an edit that follows one, or what the owner is told of one."""
         with self._lock:
             self._news = True
 
@@ -240,7 +241,7 @@ class Outbox:
         self._failing.settled(delivery.id)
         self._reached()
         if self.marks.sent(delivery, message_id):
-            self._expect_edits()
+            self._look_again()
         return 0.0
 
     # What can go wrong
@@ -288,8 +289,7 @@ class Outbox:
             self._store.settle_buried(delivery.id, reason=str(error), now=self._now())
             self._events.tell_owner(words)
         self._failing.settled(delivery.id)
-        with self._lock:
-            self._news = True
+        self._look_again()
         return 0.0
 
     def _answers(self) -> bool:
@@ -323,8 +323,7 @@ class Outbox:
         if delivery.parent is not None and lost:
             # Someone deleted the message that was to be updated, or closed its topic: its news would be lost.
             self._store.send_anew(delivery, reason=reason, now=now)
-            with self._lock:
-                self._news = True
+            self._look_again()
             return 0.0
         with self._store.transaction():
             self._store.settle_buried(delivery.id, reason=reason, now=now)
@@ -332,8 +331,7 @@ class Outbox:
                 self._store.unsubscribe(delivery.chat_id, note=f"alerts ended: {reason.partition(': ')[2] or reason}")
             elif about is About.RIGHTS or (about is About.TOPIC and not lost):
                 self._events.no_rights(delivery.chat_id)
-        with self._lock:
-            self._news = True  # perhaps there is a message to the owner
+        self._look_again()  # perhaps there is a message to the owner
         if about is About.CHAT:
             log.warning("Chat %d can no longer be reached (%s); its alerts are off", delivery.chat_id, reason)
         elif lost:

@@ -17,9 +17,32 @@ from store.rows import Alert
 
 MOST = 10
 LENGTH = 1000  # characters of an address
-OTHERS = (  # addresses of other things; whether apprise knows one more is found out by the test alert
-    *("ftp", "ftps", "sftp", "scp", "ssh", "telnet", "file", "data", "javascript", "ws", "wss", "tg", "sms", "tel"),
-    *("git", "ldap", "smb", "nfs", "magnet", "redis", "mysql", "postgres", "postgresql", "mongodb"),
+# Addresses of other things; whether apprise knows one more is found out by the test alert.
+OTHERS = (
+    "ftp",
+    "ftps",
+    "sftp",
+    "scp",
+    "ssh",
+    "telnet",
+    "file",
+    "data",
+    "javascript",
+    "ws",
+    "wss",
+    "tg",
+    "sms",
+    "tel",
+    "git",
+    "ldap",
+    "smb",
+    "nfs",
+    "magnet",
+    "redis",
+    "mysql",
+    "postgres",
+    "postgresql",
+    "mongodb",
 )
 WORKS = "These work: https:// (a webhook), and discord://, slack://, ntfy://, mailto:// and others of apprise."
 RULES = (

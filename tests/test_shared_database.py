@@ -16,6 +16,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -383,15 +384,24 @@ def test_a_copy_that_stood_by_tells_the_owner_when_the_leader_is_gone_too_and_le
     talk.heard()
 
 
-def test_a_copy_that_stands_by_waits_while_the_server_takes_a_right_from_it(machine: Machine, url: str) -> None:
+@contextmanager
+def as_role(url: str, options: str) -> Iterator[tuple[str, str]]:
+    """A role of its own, which has the database's tables, and the URL with which it connects."""
     serverkit.empty(url, anew=True)
     role = f"cryptosat_test_{os.getpid()}"
-    serverkit.execute(url, f"CREATE ROLE {role} LOGIN", f"ALTER SCHEMA public OWNER TO {role}")
+    serverkit.execute(url, f"CREATE ROLE {role} {options}", f"ALTER SCHEMA public OWNER TO {role}")
     try:
-        as_role = url.replace("//postgres@", f"//{role}@")
-        one = machine("one", DATABASE_URL=as_role)
+        yield role, url.replace("//postgres@", f"//{role}@")
+    finally:
+        serverkit.empty(url, anew=True)
+        serverkit.execute(url, f"DROP OWNED BY {role} CASCADE", f"DROP ROLE {role}")
+
+
+def test_a_copy_that_stands_by_waits_while_the_server_takes_a_right_from_it(machine: Machine, url: str) -> None:
+    with as_role(url, "LOGIN") as (role, theirs):
+        one = machine("one", DATABASE_URL=theirs)
         one.wait_output(POLLING)
-        two = machine("two", DATABASE_URL=as_role, before="from store import leader; leader.LOOK_EVERY = 0.25")
+        two = machine("two", DATABASE_URL=theirs, before="from store import leader; leader.LOOK_EVERY = 0.25")
         two.wait_output(WAITS)
         serverkit.execute(url, "ALTER TABLE about OWNER TO postgres")
         two.wait_output("may not do that in the database")
@@ -401,9 +411,6 @@ def test_a_copy_that_stands_by_waits_while_the_server_takes_a_right_from_it(mach
         two.wait_output(POLLING)
         assert two.output.count("may not do that in the database") == 1
         two.kill()
-    finally:
-        serverkit.empty(url, anew=True)
-        serverkit.execute(url, f"DROP OWNED BY {role} CASCADE", f"DROP ROLE {role}")
 
 
 BROKEN = {
@@ -474,22 +481,15 @@ def test_a_copy_that_is_chosen_while_the_disk_is_full_says_so_once_and_leads_whe
 
 
 def test_a_server_that_takes_no_more_connections_is_waited_for(machine: Machine, url: str) -> None:
-    serverkit.empty(url, anew=True)
-    role = f"cryptosat_test_{os.getpid()}"
-    serverkit.execute(url, f"CREATE ROLE {role} LOGIN CONNECTION LIMIT 1", f"ALTER SCHEMA public OWNER TO {role}")
-    try:
-        as_role = url.replace("//postgres@", f"//{role}@")
-        one = machine("one", DATABASE_URL=as_role)
+    with as_role(url, "LOGIN CONNECTION LIMIT 1") as (_, theirs):
+        one = machine("one", DATABASE_URL=theirs)
         one.wait_output(POLLING)
-        two = machine("two", DATABASE_URL=as_role)
+        two = machine("two", DATABASE_URL=theirs)
         two.wait_output("accepts no more connections")
         one.kill()
         two.wait_output(POLLING)
         assert two.output.count("accepts no more connections") == 1
         two.kill()
-    finally:
-        serverkit.empty(url, anew=True)
-        serverkit.execute(url, f"DROP OWNED BY {role} CASCADE", f"DROP ROLE {role}")
 
 
 # A pooler
