@@ -50,8 +50,7 @@ def lock(subject: Subject) -> Iterator[Finding]:
         words = "LOCK_SCOPE=folder: it does not stop copies with another DATA_DIR or another account"
         yield Finding("lock", "warning", words, "remove LOCK_SCOPE, unless a sandbox forbids the wider lock")
     for pid, place in _running(subject):
-        waits = "it is on standby" if subject.holder is not None else "it does not hold this bot's lock"
-        words = f"process {pid} also runs this bot{f' in {place}' if place else ''}: {waits}"
+        words = f"process {pid} also runs this bot{f' in {place}' if place else ''}: {_does(subject, pid)}"
         yield Finding("lock", "warning", words, f"to stop it: {_stop(pid)}")
 
 
@@ -62,6 +61,20 @@ def _obstacle(path: Path) -> Finding | None:
     if path.exists() and not os.access(path, os.W_OK):
         return Finding("lock", "problem", f"{path} belongs to another account", "start the bot as that account")
     return None
+
+
+def _does(subject: Subject, pid: int) -> str:
+    """What a process beside the holder does: by the copies that the holder sees, else by the lock."""
+    from service import state
+
+    status = state.read(subject.folder) if subject.holder is not None and subject.folder is not None else None
+    shared = next((copy for copy in (status or {}).get("copies", ()) if copy["pid"] == pid), None)
+    if shared is not None:
+        return "it leads" if shared["leads"] else "it stands by"
+    if subject.holder is None:
+        return "it does not hold this bot's lock"
+    machine_wide = subject.settings is not None and subject.settings.machine_wide_lock
+    return "it stands by" if machine_wide else "it has a lock of its own"
 
 
 def _stop(pid: int) -> str:

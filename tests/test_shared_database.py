@@ -22,10 +22,11 @@ from urllib.parse import urlsplit
 
 import pytest
 import serverkit
-from conftest import OWNER, TOKEN, BotProcess, Run
+from conftest import OWNER, ROOT, TOKEN, BotProcess, Run
 from talk import Talk
 
 from base import config
+from machine import processes
 from simulation.account import SimBot
 from simulation.relay import Relay
 from simulation.simulator import Simulator
@@ -265,6 +266,27 @@ def test_a_copy_that_stands_by_does_nothing_and_says_so_everywhere(
     assert json.loads(run(machine, "status", "--json"))["copies"][0]["host"] == "one"
     assert "Standing by while another copy polls" in run(machine, "doctor")
     assert not [line for line in two.output.splitlines() if "reached" in line or "Polling" in line]
+
+
+def test_doctor_says_what_another_copy_on_this_machine_does(machine: Machine, tmp_path: Path, sim: Simulator) -> None:
+    two = machine("two")
+    two.wait_output(POLLING)
+    other = dict(processes.environment(two.pid)) | {"DATA_DIR": str(tmp_path / "other")}
+    as_people_start_it = [sys.executable, "bot.py", "--env-file", str(tmp_path / "no.env")]
+    with subprocess.Popen(as_people_start_it, cwd=ROOT, env=other, stderr=subprocess.DEVNULL) as process:
+        try:
+
+            def told(does: str) -> bool:
+                words = " ".join(run(machine, "doctor").split())
+                return f"process {process.pid} also runs this bot in {ROOT}: {does}" in words
+
+            sim.wait(lambda: told("it stands by"), what="a copy that stands by")
+            two.kill()
+            sim.wait(lambda: told("it does not hold this bot's lock"), what="a copy alone")
+            machine("two").wait_output(WAITS)
+            sim.wait(lambda: told("it leads"), what="a copy that leads")
+        finally:
+            process.kill()
 
 
 def test_a_copy_that_nobody_could_use_does_not_stand_by_for_one_that_somebody_uses(machine: Machine) -> None:
