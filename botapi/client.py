@@ -46,6 +46,7 @@ CONNECT_TIMEOUT = 2.5  # a lost SYN is repeated after 1 and 3 s: a new try is fa
 CALL_TIMEOUT = 20.0  # seconds for a call that sends something
 ASK_TIMEOUT = 5.0  # seconds for a call that only asks, or may be made twice
 NOT_BOT_API = "an answer that is not from the Bot API"
+SIGNAL_FOR = 600.0  # seconds in which every copy that waits has looked
 ALLOWED_UPDATES = ("message", "edited_message", "callback_query", "my_chat_member", "inline_query")
 
 apihelper: Any = telebot.apihelper  # the module has no type hints
@@ -56,10 +57,11 @@ telebot.logger.setLevel(logging.WARNING)
 
 
 class Webhook(NamedTuple):
-    """getWebhookInfo: the webhook's URL ("" for none) and how many updates are unread."""
+    """getWebhookInfo: the webhook's URL ("" for none), how many updates are unread, and the types that are wanted."""
 
     url: str
     pending: int
+    types: tuple[str, ...] = ()
 
     @property
     def host(self) -> str:
@@ -97,6 +99,8 @@ class Telegram:
         self._api_url = api_url
         self._none_waited: Stopwatch | None = None  # since the question to which there was no update
         self.clock = clock or Clock()
+        self._signal: tuple[str, ...] = ()
+        self._signalled = Stopwatch()
         self._poll_connections, self._connections = Connections(), Connections()
         self._poll_adapter = CuttableAdapter(self._poll_connections, self._addresses)
         self._adapter = CuttableAdapter(self._connections, self._addresses)
@@ -113,7 +117,8 @@ class Telegram:
 
         timeout 0 is a short poll: it is not ended by `cut`, and has `within` seconds to be answered.
         """
-        params = {"offset": offset, "limit": limit, "timeout": timeout, "allowed_updates": list(ALLOWED_UPDATES)}
+        types = [*ALLOWED_UPDATES, *(self._signal if self._signalled.elapsed() < SIGNAL_FOR else ())]
+        params = {"offset": offset, "limit": limit, "timeout": timeout, "allowed_updates": types}
         if not timeout:
             return _updates(self._call("getUpdates", params, timeout=self._ask_timeout if within is None else within))
         # The server makes a poll with the offset of the last 3 s at least 3 s long (process_get_updates_query).
@@ -127,6 +132,10 @@ class Telegram:
                 delay.answered(after=timeout if asked.elapsed() < ends else ends)
         self._note_dates(found, asked)
         return found
+
+    def signal(self, update_type: str) -> None:
+        """Ask for this type of updates besides, for SIGNAL_FOR seconds from the next poll on; see conflict.Signal."""
+        self._signal, self._signalled = (update_type,), Stopwatch()
 
     def _look(self, method: str, params: dict[str, Any] | None = None, *, timeout: float) -> Any:
         """A call made every few seconds, on the connection of the long polls: it is quick to notice a dead one."""
@@ -149,7 +158,8 @@ class Telegram:
         pending = info.get("pending_update_count") if isinstance(info, dict) else None
         if not isinstance(pending, int):
             raise Unreachable(NOT_BOT_API)
-        return Webhook(str(info.get("url") or ""), pending)
+        types = info.get("allowed_updates")
+        return Webhook(str(info.get("url") or ""), pending, tuple(map(str, types)) if isinstance(types, list) else ())
 
     def administrators(self, chat_id: int) -> list[int]:
         """User ids of a group's owner and administrators (getChatAdministrators); without bots."""

@@ -12,11 +12,13 @@ import logging
 import math
 import socket
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import Enum, StrEnum
 from typing import NamedTuple
 
 from base import text
+from botapi.client import ALLOWED_UPDATES
 from botapi.polling_state import ConflictState, PastConflict
 
 log = logging.getLogger(__name__)
@@ -58,6 +60,17 @@ class After409(Enum):
     STAND_BY = "stand by"
 
 
+class Signal(StrEnum):
+    """What the copy that polls tells those that wait, which nothing else of Telegram's reaches.
+
+    It asks for one more update type, one that never comes: both belong to invoices. The server keeps the types of the
+    last getUpdates, and getWebhookInfo gives them to every copy (Client.cpp, update_allowed_update_types).
+    """
+
+    PAUSE_ALERTS = "shipping_query"
+    SEND_ALERTS = "pre_checkout_query"
+
+
 class Look(NamedTuple):
     """What one look from standby found: take over now, or look again after `rest` seconds."""
 
@@ -84,6 +97,7 @@ class CurrentConflict:
     count: int = 0
     owner_knows: bool = False
     taken_over: bool = False
+    told: Signal = Signal.SEND_ALERTS  # by the copy that polls
 
 
 class Rivalry:
@@ -154,6 +168,19 @@ class Rivalry:
         self._pending, self._unread_since = 0, None
         return Look(take_over=True, rest=0.0)
 
+    def hear(self, types: Sequence[str]) -> None:
+        """The update types that the copy that polls asks for. Any other list than that of a copy is no signal."""
+        more = set(types).symmetric_difference(ALLOWED_UPDATES)
+        told = next((signal for signal in Signal if more == {signal}), None)
+        if self.current is not None and told is not None and told is not self.current.told:
+            self.current.told = told
+            log.info("Conflict: the other copy says: %s", told.name.lower().replace("_", " "))
+
+    def alerts_paused(self) -> bool:
+        """Shall this copy send no alerts while it waits? Safe from any thread."""
+        current = self.current
+        return self._policy.on_conflict == "pause" or (current is not None and current.told is Signal.PAUSE_ALERTS)
+
     def unharmed(self, seconds: float, *, now: float, monotonic: float) -> str | None:
         """This copy has polled undisturbed for so long. What to tell the owner when that ends a conflict.
 
@@ -171,6 +198,10 @@ class Rivalry:
         if not ended.owner_knows:
             return None
         return f"The other copy has stopped or stands by. {self._policy.host} answers your commands (after {lasted})."
+
+    def pauses(self) -> str:
+        """The machine whose alerts the owner can pause by a button, "" if none."""
+        return "" if self._policy.on_conflict == "pause" else self._policy.host
 
     def message(self, next_step: After409) -> str:
         """The message to the owner when a conflict begins. Names this machine: a chat has no "here"."""

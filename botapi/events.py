@@ -14,14 +14,14 @@ class PollerEvents(NamedTuple):
     """What the application can listen to. All are called from the polling thread.
 
     connected: getMe answered; the bot's username. end: the process should end with this exit code and message.
-    died: the thread ended by itself; its name. tell_owner: a message for the owner. changed: there may be something
-    to send. reached: Telegram answers again.
+    died: the thread ended by itself; its name. tell_owner: a message for the owner, and the machine whose alerts a
+    button under it can pause, or "". changed: there may be something to send. reached: Telegram answers again.
     """
 
     connected: Callable[[str], None] = _ignore
     end: Callable[[int, str], None] = _ignore
     died: Callable[[str], None] = _ignore
-    tell_owner: Callable[[str], None] = _ignore
+    tell_owner: Callable[[str, str], None] = _ignore
     changed: Callable[[], None] = _ignore
     reached: Callable[[], None] = _ignore
 

@@ -172,7 +172,7 @@ class Poller:
 
     def _alerts_paused(self) -> bool:
         # Asked, not remembered: however standby ends (a take-over, a webhook), the pause ends with it.
-        return self._policy.on_conflict == "pause" and self._state == self._standby
+        return self._state == self._standby and self._rivalry.alerts_paused()
 
     def _connect(self) -> float:
         before: list[Webhook] = []
@@ -246,7 +246,7 @@ class Poller:
         self.read_all = updates == 0
         words = self._rivalry.unharmed(monotonic - self._polling_since, now=now, monotonic=monotonic)
         if words:
-            self._events.tell_owner(words)
+            self._events.tell_owner(words, "")
         self._war.polled(monotonic=monotonic)
         if updates == 0:
             self._tell_stale()
@@ -293,7 +293,9 @@ class Poller:
         )
         current = self._rivalry.current
         if current is not None and current.count == 1:
-            current.owner_knows = self._tell("conflict", self._rivalry.message(next_step))
+            current.owner_knows = self._tell(
+                "conflict", self._rivalry.message(next_step), pauses=self._rivalry.pauses()
+            )
         if next_step is After409.RETRY:
             return RETRY_REST * (0.5 + self._jitter())  # two newcomers must not act in step
         self._state = self._standby
@@ -317,6 +319,7 @@ class Poller:
         self._answered()
         if found.url:
             return self._webhook_found(found)
+        self._rivalry.hear(found.types)
         look = self._rivalry.looked(found.pending, asked=asked, answered=self._monotonic())
         if look.take_over:
             self._state = self._poll
@@ -331,11 +334,11 @@ class Poller:
         self._remove_at = now + longer(removal.rest, self._jitter())
         return min(removal.rest, WEBHOOK_LOOK)
 
-    def _tell(self, what: str, words: str) -> bool:
+    def _tell(self, what: str, words: str, *, pauses: str = "") -> bool:
         """Tell the owner; at most one message of a kind per hour."""
         now = self._now()
         if abs(now - self._told.get(what, 0.0)) < TELL_EVERY:
             return False
         self._told[what] = now
-        self._events.tell_owner(words)
+        self._events.tell_owner(words, pauses)
         return True

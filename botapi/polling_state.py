@@ -48,10 +48,13 @@ _WORDS = {
 }
 
 
+PAUSED = "paused while another copy answers (ON_CONFLICT=pause, or the button under its message)"
+
+
 class PollingReport(NamedTuple):
     """The state of polling, when Telegram last answered well, and since when it has not. Times are unix seconds.
 
-    alerts_paused: this copy stands by and, as ON_CONFLICT=pause asks, sends no alerts meanwhile.
+    alerts_paused: this copy stands by and sends no alerts meanwhile: ON_CONFLICT=pause, or the owner's button.
     """
 
     state: PollingState

@@ -15,7 +15,7 @@ from alerts.publish import fits
 from base import typed
 from base.typed import Unreadable
 from botapi.updates import Update
-from commands import basics, channels, coins, keyboard, levels, targets, times
+from commands import basics, channels, coins, copies, keyboard, levels, targets, times
 from commands.context import RUN, Button, Context, Reply, UnknownCoin, run_button
 from commands.examples import nearest
 from commands.quota import Told
@@ -163,6 +163,8 @@ class Commands:
         said: list[Reply] = []
         if verb in ("allow", "deny") and self.context.is_owner(update):
             said = basics.press(self.context, verb, rest)
+        elif verb == copies.VERB and self.context.is_owner(update):
+            said = copies.press(self.context, rest)
         elif verb == keyboard.VERB:
             said = self._press_settings(update, rest)
         elif verb == channels.VERB:

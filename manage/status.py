@@ -15,7 +15,7 @@ from typing import Any
 
 from base import config, exit_codes, text
 from base.shell import bot_command
-from botapi.polling_state import ConflictState, PollingReport
+from botapi.polling_state import PAUSED, ConflictState, PollingReport
 from machine.holder import Holder, described, stop_command
 from manage import instance
 from manage.instance import Instance
@@ -110,7 +110,7 @@ def _told(found: Instance, now: float) -> Iterator[str]:
     if copies := status.get("copies"):
         yield text.row("copies", shown([Copy(**copy) for copy in copies], now=now))
     if status["alerts_paused"]:
-        yield text.row("alerts", "paused while another copy is active (ON_CONFLICT=pause)")
+        yield text.row("alerts", PAUSED)
     elif conflict.since is not None:
         yield text.row("alerts", "both copies send them, so each may come twice")
     for number, source in enumerate(status["sources"]):

@@ -124,6 +124,8 @@ class Bot:
             now=now,
             default_min=self.watchers.default_threshold,
             status=lambda zone: self.state.lines(zone, polling=self.poller.status(zone)),
+            host=settings.host,
+            signal=self.telegram.signal,
             out_private=settings.out_private,
             places_changed=self.places.wake,
         )

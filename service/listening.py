@@ -59,7 +59,7 @@ class Listening:
                 connected=self._connected,
                 end=end,
                 died=self.died,
-                tell_owner=lambda words: self._served().tell_owner(words),
+                tell_owner=lambda words, pauses: self._served().tell_owner(words, pauses),
                 changed=lambda: self._served().changed(),
                 reached=lambda: self._served().reached(),
             ),

@@ -140,7 +140,7 @@ def _metrics(view: Mapping[str, Any]) -> Iterator[tuple[str, str, str, list[str]
     yield single("conflict", "1 while another copy of the bot polls", conflict["since"] is not None)
     yield single("conflicts", "Conflicts since start", conflict["begun"], "counter")
     yield single("conflict_answers", "Errors 409 since start", conflict["answers"], "counter")
-    yield single("alerts_paused", "1 while alerts are paused (ON_CONFLICT=pause)", view["alerts_paused"])
+    yield single("alerts_paused", "1 while this copy waits and sends no alerts", view["alerts_paused"])
     yield single("queue_messages", "Messages waiting to be sent", queue.get("pending"))
     yield single("sent_24h_messages", "Messages sent in 24 h", queue.get("sent_24h"))
     yield single("buried_24h_messages", "Messages that could not be delivered in 24 h", queue.get("buried_24h"))

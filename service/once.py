@@ -21,7 +21,7 @@ from botapi.client import Telegram
 from botapi.errors import TelegramError, TokenRefused
 from botapi.outage import REFUSALS, REFUSED_REST
 from botapi.poller import Poller
-from botapi.polling_state import PollingState
+from botapi.polling_state import PAUSED, PollingState
 from monitors import ROUND_BEGAN, ROUND_WANTED
 from service import state
 from store import Store
@@ -143,7 +143,7 @@ def beside(store: Store, folder: Path, *, since: float, patience: float, pause: 
             log.info("It has just checked and delivered. Nothing was left to do.")
             return exit_codes.STOPPED
         if (state.read(folder) or {}).get("alerts_paused"):
-            log.error("Its alerts are paused while another copy is active (ON_CONFLICT=pause): that copy sends them.")
+            log.error("Its alerts are %s: that copy sends them.", PAUSED)
             return exit_codes.UNAVAILABLE
         if pause(0.2):
             return exit_codes.STOPPED

@@ -15,6 +15,8 @@ from base.shell import bot_command
 from botapi.client import Telegram
 from botapi.errors import TelegramError
 from botapi.outbox import Outbox
+from commands.context import Keyboard, Reply
+from commands.copies import pause_button
 from machine import envfile
 from store import Store
 
@@ -37,16 +39,20 @@ class OwnerMessages:
     now: Callable[[], float]
     told_of_trouble: bool = False
 
-    def tell(self, words: str) -> None:
-        """Send the owner a message. It waits in the store until Telegram takes it. Raises StoreError."""
-        self.keep(words)
+    def tell(self, words: str, pauses: str = "") -> None:
+        """Send the owner a message. It waits in the store until Telegram takes it. Raises StoreError.
+
+        pauses: the machine whose alerts a button under it pauses.
+        """
+        self.keep(words, keyboard=((pause_button(pauses),),) if pauses else ())
         self.outbox.wake()
 
-    def keep(self, words: str) -> None:
+    def keep(self, words: str, *, keyboard: Keyboard = ()) -> None:
         """The same without waking the outbox: inside a transaction the wait for its lock could hang both."""
         owner = self.access.owner_id
         if owner is not None:
-            self.store.messages.post(owner, "sendMessage", {"text": words}, now=self.now())
+            payload = {"text": words} | Reply(text=words).form(keyboard)
+            self.store.messages.post(owner, "sendMessage", payload, now=self.now())
 
     def tell_of_damage(self) -> None:
         """At the start: log and tell when the database was damaged and a new one was begun."""

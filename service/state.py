@@ -21,7 +21,7 @@ from base import files, text
 from base.clock import slot
 from base.config import VERSION
 from base.worker import Worker
-from botapi.polling_state import ConflictState, PollingReport, PollingState
+from botapi.polling_state import PAUSED, ConflictState, PollingReport, PollingState
 from botapi.storage import StoreError
 from service.metrics import BOUNDS, Spread
 from store import Store
@@ -213,7 +213,7 @@ class State:
             since = text.clock(found.sending_failed_since, now=now, zone=zone)
             lines.append(f"Sending: Telegram unreachable since {since}.")
         if found.polling.alerts_paused:
-            lines.append("Alerts: paused while another copy is active (ON_CONFLICT=pause).")
+            lines.append(f"Alerts: {PAUSED}.")
         if found.copies:
             lines.append(f"Copies that share the database: {shown(found.copies, now=now, zone=zone)}.")
         assert self._store is not None, "a copy that stands by answers nothing"

@@ -6,6 +6,7 @@ import logging
 
 import pytest
 
+from botapi.client import ALLOWED_UPDATES
 from botapi.conflict import (
     STANDBY_REST,
     UNHARMED,
@@ -17,6 +18,7 @@ from botapi.conflict import (
     Fading,
     Look,
     Rivalry,
+    Signal,
     WebhookWar,
     longer,
 )
@@ -208,6 +210,48 @@ def test_the_owner_is_told_what_happens_where_and_what_to_do(
     assert "/revoke" in said
     for part in parts:
         assert part in said
+
+
+@pytest.mark.parametrize(
+    ("types", "paused"),
+    [
+        ((*ALLOWED_UPDATES, "shipping_query"), True),
+        (("shipping_query", *reversed(ALLOWED_UPDATES)), True),  # the server lists them in an order of its own
+        (ALLOWED_UPDATES, False),
+        ((), False),  # all types: another program
+        ((*ALLOWED_UPDATES, "pre_checkout_query"), False),
+        ((*ALLOWED_UPDATES, "shipping_query", "pre_checkout_query"), False),
+        ((*ALLOWED_UPDATES, "shipping_query", "poll"), False),
+        (("message", "shipping_query"), False),  # a shop with this token
+    ],
+)
+def test_only_another_copy_of_this_bot_can_pause_the_alerts_of_one_that_waits(
+    types: tuple[str, ...], paused: bool
+) -> None:
+    rival = rivalry()
+    conflicts(rival, 1)
+    rival.hear(types)
+    assert rival.alerts_paused() is paused
+
+
+def test_a_pause_lasts_until_the_other_copy_ends_it_or_the_conflict_is_over() -> None:
+    rival = rivalry()
+    conflicts(rival, 1)
+    rival.hear((*ALLOWED_UPDATES, Signal.PAUSE_ALERTS))
+    rival.hear(ALLOWED_UPDATES)  # it was started anew
+    assert rival.alerts_paused()
+    rival.hear((*ALLOWED_UPDATES, Signal.SEND_ALERTS))
+    assert not rival.alerts_paused()
+    rival.hear((*ALLOWED_UPDATES, Signal.PAUSE_ALERTS))
+    rival.unharmed(UNHARMED_MOST, now=200.0, monotonic=200.0)
+    assert not rival.alerts_paused()
+    conflicts(rival, 1, at=300.0)
+    assert not rival.alerts_paused()
+
+
+def test_no_button_pauses_what_is_paused_anyway() -> None:
+    assert rivalry().pauses() == "vm"
+    assert rivalry(on_conflict="pause").pauses() == ""
 
 
 def test_the_waits_get_longer_by_up_to_a_tenth_and_never_shorter() -> None:

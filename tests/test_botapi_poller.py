@@ -83,7 +83,7 @@ class Rig:
             events=PollerEvents(
                 connected=self.connected.append,
                 end=lambda code, words: self.ended.append((code, words)),
-                tell_owner=self.told.append,
+                tell_owner=lambda words, pauses: self.told.append(words),
                 changed=self._count,
                 reached=self._count_reached,
             ),

@@ -289,7 +289,7 @@ def test_status_says_when_alerts_are_paused_and_when_nothing_can_be_sent(tmp_pat
     paused = polling("standby", good=None)._replace(alerts_paused=True)
     rig.parts |= {"polling": paused, "sending_failed_since": 86_490.0}
     told = "\n".join(rig.state.lines(UTC, polling=[]))
-    assert "Alerts: paused while another copy is active (ON_CONFLICT=pause)." in told
+    assert "Alerts: paused while another copy answers (ON_CONFLICT=pause, or the button under its message)." in told
     assert "Sending: Telegram unreachable since 00:01:30 UTC." in told
 
 

@@ -277,10 +277,9 @@ def test_with_pause_a_waiting_copy_sends_no_alerts_says_so_and_sends_them_when_i
     copy: Copy, chat: SimBot, sim: Simulator, tmp_path: Path, by: str
 ) -> None:
     def written() -> bool:
-        (file,) = tmp_path.rglob("status.json")
-        return bool((files.read_json(file) or {}).get("alerts_paused"))
+        return pause_written(tmp_path / "one")
 
-    paused = "paused while another copy is active"
+    paused = "paused while another copy answers"
     sim.market.trade("binance", "BTC", "buy", 50_000.0, 0.01)
     bot = copy("one", ON_CONFLICT="pause")
     bot.wait_output(POLLING)
@@ -305,6 +304,50 @@ def test_with_pause_a_waiting_copy_sends_no_alerts_says_so_and_sends_them_when_i
     assert "Alerts: paused" not in chat.wait_text("; last answer from Telegram", chat_id=OWNER).text
     sim.wait(lambda: not written(), what="a status that says so no longer")
     assert paused not in run_status(copy)
+
+
+def test_a_button_pauses_the_alerts_of_the_copy_that_waits_and_another_one_lets_it_send_again(
+    copy: Copy, chat: SimBot, sim: Simulator, tmp_path: Path
+) -> None:
+    def whale(millions: int) -> str:
+        sim.market.sweep("binance", "BTC", "sell", usd=millions * 1e6, fills=10, price=50_000.0)
+        return f"BTC sell {millions}M USD"
+
+    def press(part: str, label: str) -> None:
+        message = chat.wait_text(part, chat_id=OWNER)
+        chat.press(message.message_id, dict(message.buttons)[label], chat_id=OWNER)
+
+    sim.market.trade("binance", "BTC", "buy", 50_000.0, 0.01)
+    older = copy("one", BOT_NAME="laptop")
+    older.wait_output(POLLING)
+    chat.send_text(chat_id=OWNER, text="/start")
+    chat.wait_text("alerts are on", chat_id=OWNER)
+    first_look(sim, "BTC")
+    sim.wait(lambda: chat.polling, what="a long poll")
+    newer = copy("two", BOT_NAME="vps")  # no chat gets alerts from its own database
+    newer.wait_output(POLLING)
+    older.wait_output("Conflict: another program")
+    chat.wait_text(whale(2), chat_id=OWNER)
+
+    press("Two copies of this bot are running", "Pause alerts of laptop")
+    chat.wait_text("vps answers your commands and sends alerts. laptop sends none while it waits", chat_id=OWNER)
+    older.wait_output("the other copy says: pause alerts")
+    quiet = whale(3)
+    sim.wait(lambda: pause_written(tmp_path / "one"), what="a status that says so")
+    assert "paused while another copy answers" in run_status(copy)
+    looks = chat.count("getWebhookInfo")
+    sim.wait(lambda: chat.count("getWebhookInfo") >= looks + 4, what="four more looks")
+    assert not [words for words in chat.texts(OWNER) if quiet in words]
+
+    press("laptop sends none while it waits", "Send alerts of laptop")
+    chat.wait_text("laptop sends alerts, too", chat_id=OWNER)
+    older.wait_output("the other copy says: send alerts")
+    chat.wait_text(quiet, chat_id=OWNER)
+
+
+def pause_written(folder: Path) -> bool:
+    (file,) = folder.rglob("status.json")
+    return bool((files.read_json(file) or {}).get("alerts_paused"))
 
 
 def run_status(copy: Copy) -> str:

@@ -1,0 +1,36 @@
+"""The button under the message about two copies of this bot: it pauses the alerts of the copy that waits.
+
+The copy that polls gets the press, whichever wrote the message. It tells the one that waits (botapi/conflict.py).
+"""
+
+from __future__ import annotations
+
+from botapi.conflict import Signal
+from commands.context import Button, Context, Reply
+
+VERB = "copies"
+
+
+def pause_button(machine: str) -> Button:
+    """The button that pauses the alerts of the copy on this machine."""
+    data = f"{VERB}:pause:{machine}"
+    return f"Pause alerts of {machine}", data if len(data.encode()) <= 64 else f"{VERB}:pause:"
+
+
+def press(context: Context, rest: str) -> list[Reply]:
+    """One of the two buttons was pressed; [] for data that is neither."""
+    verb, _, machine = rest.partition(":")
+    waiting = "The other copy" if machine in ("", context.host) else machine
+    if verb == "pause":
+        context.signal(Signal.PAUSE_ALERTS)
+        words = f"{context.host} answers your commands and sends alerts. {waiting} sends none while it waits."
+        button = f"Send alerts of {'both' if waiting != machine else machine}", f"{VERB}:send:{machine}"
+    elif verb == "send":
+        context.signal(Signal.SEND_ALERTS)
+        words = f"{context.host} answers your commands. {waiting} sends alerts, too, so you may see each one twice."
+        button = pause_button(machine or "the other copy")
+    else:
+        return []
+    advice = "Stop one of them. If you know of no other copy, get a new token with /revoke at @BotFather."
+    said = f"Two copies of this bot are running. {words}\n{advice}"
+    return [Reply(text="", toast=True), Reply(text=said, keyboard=((button,),), edit=True)]
