@@ -151,7 +151,7 @@ def test_beside_a_bot_whose_alerts_are_paused_it_says_so_at_once(run_bot: Run, c
         round_ = once(run_bot)
         assert round_.wait_exit() == 69
     assert "waiting for its next round" in round_.output
-    assert "Its alerts are paused while another copy is active" in round_.output
+    assert "Its alerts are paused while another copy answers" in round_.output
 
 
 @linux
