@@ -252,7 +252,7 @@ class WebhookWar:
         if self.count == 1:
             log.warning("Webhook: %s set one, which stops all polling; it is removed", host)
             message = (
-                f"Another service ({host}) set a webhook, which blocks this bot's commands. I removed it. {ADVICE}"
+                f"Another service ({host}) set a webhook, which blocks this bot's commands. It was removed. {ADVICE}"
             )
             return Removal(0.0, message=message)
         if strength < WEBHOOK_PATIENCE:
