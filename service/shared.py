@@ -168,6 +168,7 @@ class Sharing:
             event = next_event(self._events, self._lock.folder, meanwhile=meanwhile)
         if isinstance(event, End):
             begin_end(event, self._notifier)
+            self._election.end_soon()
             bot.stop(event.message if event.code else "")
         else:
             log.warning("This copy leads no longer. %s", event.why)

@@ -34,6 +34,7 @@ TRY_EVERY = 0.25  # seconds between two tries for the lock
 BEAT_EVERY = 2.0  # seconds: how long the leader leaves the server without a question, at most
 LOOK_EVERY = 5.0  # seconds between two looks at who else is there
 LOOK_FOR_SILENT = 1.0  # seconds between two looks whether the leader's connection is silent
+ENDS_WITHIN = 0.8  # seconds for the server's answer when the bot ends, which PM2 kills after 1.6 s
 LONGEST_REST = 2.0  # seconds between two tries to connect
 LEADS = "This copy leads"
 FORMER_FIRST = LONGEST_REST + 0.5  # seconds left to the copy that led: it knows what was sent and not marked
@@ -140,6 +141,22 @@ class Election:
     def away_for(self) -> float:
         """Seconds for which the database could not be reached, 0 when it can."""
         return 0.0 if self.away_since is None else time.monotonic() - self.away_since
+
+    def end_soon(self) -> None:
+        """The bot ends: from now on it waits for a server that is silent ENDS_WITHIN seconds only. Never waits."""
+        server = self._server
+        if server is None or self.role is not Role.LEADER:
+            return
+        why = f"The database server {server.server} does not answer, and the bot ends."
+        late = threading.Timer(ENDS_WITHIN, self._lose, [why])
+        late.daemon = True
+        late.start()
+
+        def ask() -> None:
+            if server.read("SELECT 1") is not None:  # beside the other questions, which may take their time
+                late.cancel()
+
+        threading.Thread(target=ask, name="end of the lead", daemon=True).start()
 
     def stop(self) -> None:
         """Leave: end the connection, and with it the lock."""

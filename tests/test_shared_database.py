@@ -391,6 +391,23 @@ def test_after_an_outage_of_the_database_the_copy_that_led_leads_again_and_it_al
     assert not [words for words in chat.texts(OWNER) if "the copy on two" in words]
 
 
+@linux
+def test_a_stop_does_not_wait_for_a_server_that_is_silent_and_no_command_is_lost(
+    machine: Machine, chat: SimBot, talk: Talk, relay: Relay
+) -> None:
+    one = machine("one", relay=relay)
+    one.wait_output(POLLING)
+    with talk.stream(every=0.2):
+        talk.heard()
+        relay.hold()
+        talk.say()
+        code, seconds = one.stop()
+        machine("two").wait_output(POLLING, timeout=12 + BUSY)
+        talk.heard()
+    assert (code, seconds < 6) == (0, True), seconds  # 1 s on a machine with nothing else to do
+    talk.all_answered_once(doubled=1)
+
+
 def test_a_copy_that_stood_by_tells_the_owner_when_the_leader_is_gone_too_and_leads_when_the_database_is_back(
     machine: Machine, chat: SimBot, talk: Talk, relay: Relay
 ) -> None:
