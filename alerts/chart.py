@@ -3,6 +3,7 @@
 matplotlib is optional and large: this file runs as a short-lived process of its own (data as JSON on stdin, PNG on
 stdout), so the bot's own memory stays small. It imports nothing of the bot, gets no token and asks no network.
 `attachments.draw` is its only caller and makes the data.
+Pillow alone would be lighter, but axes, dates and labels would be our own code.
 """
 
 from __future__ import annotations
