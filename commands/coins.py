@@ -38,7 +38,7 @@ def coins(context: Context, update: Update, arguments: list[str]) -> list[Reply]
         if unknown is not None:
             raise Usage(f"{text.clip(unknown, 16)} is not on the list ({', '.join(context.symbols)}).")
         if set(context.symbols) <= set(symbols):
-            raise Usage("The last coin stays.")
+            raise Usage("The last coin cannot be removed.")
         for symbol in symbols:
             context.symbols.remove(symbol)
         return [Reply(text=f"Removed: {', '.join(symbols)}. {_listed(context)}")]

@@ -31,6 +31,5 @@ def press(context: Context, rest: str) -> list[Reply]:
         button = pause_button(machine or "the other copy")
     else:
         return []
-    advice = "Stop one of them. If you know of no other copy, get a new token with /revoke at @BotFather."
-    said = f"Two copies of this bot are running. {words}\n{advice}"
-    return [Reply(text="", toast=True), Reply(text=said, keyboard=((button,),), edit=True)]
+    advice = "It is best to run one copy only. If you know of no other, get a new token with /revoke at @BotFather."
+    return [Reply(text="", toast=True), Reply(text=f"{words}\n{advice}", keyboard=((button,),), edit=True)]

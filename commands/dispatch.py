@@ -121,7 +121,7 @@ class Commands:
         if update.kind == "callback":
             return [Reply(text="Only people whom this bot's owner allowed can use its buttons.", toast=True)]
         if update.as_group and self.context.access.hides_denied(update.chat_id):
-            words = "One of this group's admins may not use this bot, so I obey none who posts as the group."
+            words = "One of this group's admins may not use this bot, so nobody who posts as the group can use me."
             return [Reply(text=f"{words} Post under your own name.")] if self.would_run(update) else []
         if update.private:
             return basics.stranger(self.context, update)

@@ -212,7 +212,9 @@ def _now(context: Context, level: Level) -> list[str]:
         lines.append(f"Now: {text.price(last)} ({text.percent(level.price / last - 1)} to go).")
     if level.state == "away" and last is not None and level.direction != "either":
         side, back = ("above", "below") if level.direction == "above" else ("below", "above")
-        lines.append(f"The price is {side} it already: it comes once the price was {back} it by 0.2 % and returns.")
+        lines.append(
+            f"The price is {side} it already: the alert comes when the price was 0.2 % {back} it and is back."
+        )
     return lines
 
 
@@ -238,7 +240,7 @@ def _so_far(context: Context, level: Level) -> list[str]:
     if bar is None:
         return []
     rose, fell = text.percent(bar.close / bar.low - 1), text.percent(bar.close / bar.high - 1)
-    over = " That counts no more: it comes with the next such move." if level.since_ms else ""
+    over = " That move is over: the alert comes with the next one." if level.since_ms else ""
     return [f"In the last {text.duration(level.span)}: {rose} from the low, {fell} from the high.{over}"]
 
 

@@ -48,7 +48,7 @@ def test_a_coin_is_added_and_removed_at_once_and_for_good(desk: Desk, tmp_path: 
         ("add PEPE off", "“OFF” means something else in commands"),
         ("list", "The bot watches BTC, ETH, DOGE."),
         ("PEPE", "Use add or remove"),
-        ("remove BTC ETH DOGE", "The last coin stays."),
+        ("remove BTC ETH DOGE", "The last coin cannot be removed."),
         ("add btc", "Already on the list."),
         ("add " + " ".join(f"C{number}" for number in range(98)), "at most 100 coins"),
     ],
@@ -98,7 +98,7 @@ def test_end_to_end_a_whale_in_an_added_coin_is_told_and_a_coin_of_nobody_is_tak
     for words in ("/start", "/coins add SOL NOPE"):
         chat.send_text(chat_id=OWNER, text=words)
     chat.wait_text("Added: SOL, NOPE", chat_id=OWNER)
-    chat.wait_text("No exchange that I read has NOPE", chat_id=OWNER)
+    chat.wait_text("No exchange of this bot has NOPE", chat_id=OWNER)
     first_look(sim, "SOL")
     sim.market.sweep("binance", "SOL", "buy", usd=2_000_000, fills=5, price=150.0)
     chat.wait_text("SOL buy 2M USD", chat_id=OWNER)

@@ -149,10 +149,10 @@ def test_a_move_says_how_far_it_is_and_what_it_counts(desk: Desk) -> None:
     said = desk.say("/alert BTC 5% in 1h once")
     assert "BTC 5 % up or down in 1 h · once" in said
     assert "In the last 1 h: +1.0 % from the low, -4.8 % from the high." in said
-    assert "counts no more" not in said and "told once" not in said
+    assert "That move is over" not in said and "told once" not in said
     assert "Each move is told once" in desk.say("/alert BTC 6% in 1h")
-    assert "That counts no more" in desk.say("/alert BTC 4% in 1h")
-    assert "That counts no more" not in desk.say("/alert BTC up 4% in 1h"), "it fell"
+    assert "That move is over" in desk.say("/alert BTC 4% in 1h")
+    assert "That move is over" not in desk.say("/alert BTC up 4% in 1h"), "it fell"
     assert [(one.size, one.since_ms > 0) for one in kept(desk)] == [
         (0.04, True),
         (0.04, False),

@@ -52,7 +52,7 @@ class Watchers:
         def no_such_coin(coin: str) -> bool:
             if coin in coins.added():
                 coins.remove(coin)
-                notify_owner(f"No exchange that I read has {coin}, so it is off the list again.")
+                notify_owner(f"No exchange of this bot has {coin}, so it is off the list again.")
                 return False
             notify_owner(f"No source has {coin}, so the bot cannot watch its whale orders. Check SYMBOLS in .env.")
             return True
