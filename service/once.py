@@ -47,28 +47,24 @@ def for_a_round(settings: Settings) -> Settings:
 
 
 def alone(bot: Bot, *, pause: Pause) -> int:
-    """Check the markets and read commands once, then deliver all that waits; returns the exit code.
+    """Read commands and check the markets once, then deliver all that waits; returns the exit code.
 
-    What cannot be delivered in time stays in the store for the next round.
+    Commands come first: who muted a coin an hour ago gets no alert for what happened since. What cannot be
+    delivered in time stays in the store for the next round.
     """
     began, store, jobs, watchers = time.monotonic(), bot.jobs.store, bot.jobs, bot.watchers
     error = _refusal(bot.telegram, pause)  # this also sets the clock, and cron must not hide a revoked token
     if error:
         bot.refused.set()
         log.error("%s. %s.", error.says, error.remedy)
-    reading = not error and _unread(bot.telegram, pause)
-    if reading:
-        bot.poller.start()
+    if not error and _unread(bot.telegram, pause):
+        _read(bot.poller, pause, until=began + READ_TIME)
     for watcher in (watchers.liquidations, watchers.funding, watchers.wallets):
         watcher.tick()
     jobs.check_spot()
     settled = time.monotonic() + SETTLE
     while watchers.whales.unfinished() and time.monotonic() < settled and not pause(LOOK_AGAIN):
         jobs.check_spot()
-    while reading and _reads(bot.poller) and time.monotonic() - began < READ_TIME and not pause(0.05):
-        pass
-    if reading:
-        bot.poller.stop(2.0)
     before = store.messages.pending_count()
     if not error:
         _deliver(bot, pause, until=began + ROUND_TIME)
@@ -111,8 +107,13 @@ def _unread(telegram: Telegram, pause: Pause) -> bool:
         return False
 
 
-def _reads(poller: Poller) -> bool:
-    return not poller.read_all and poller.polling_state().state is not PollingState.STANDBY
+def _read(poller: Poller, pause: Pause, *, until: float) -> None:
+    """Handle what was typed and pressed, until all is read, another copy polls, or it is that time."""
+    poller.start()
+    while not poller.read_all and poller.polling_state().state is not PollingState.STANDBY:
+        if time.monotonic() >= until or pause(0.05):
+            break
+    poller.stop(2.0)
 
 
 def _refusal(telegram: Telegram, pause: Pause) -> TokenRefused | None:

@@ -116,6 +116,18 @@ def test_a_round_answers_what_was_typed_since_the_last_one_and_once(run_bot: Run
 
 
 @pytest.mark.usefixtures("subscribed")
+def test_settings_typed_since_the_last_round_hold_for_the_alerts_of_this_one(
+    run_bot: Run, chat: SimBot, sim: Simulator
+) -> None:
+    chat.send_text(chat_id=OWNER, text="/mute 2h", date=int(time.time()) - 300)
+    whale(sim)
+    assert once(run_bot).wait_exit() == 0
+    chat.send_text(chat_id=OWNER, text="/mute off")
+    assert once(run_bot).wait_exit() == 0
+    assert alerts(chat) == 0
+
+
+@pytest.mark.usefixtures("subscribed")
 def test_what_a_copy_elsewhere_is_about_to_read_is_left_to_it(run_bot: Run, chat: SimBot, tmp_path: Path) -> None:
     elsewhere = run_bot(DATA_DIR=str(tmp_path / "other"), LOCK_SCOPE="folder")
     elsewhere.wait_output(POLLING)
