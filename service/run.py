@@ -116,13 +116,10 @@ def _take(lock: InstanceLock, events: Events, notifier: Notifier, *, wait: bool)
     if stopped():
         return False
     from machine import supervisor
-    from service import once
 
+    if _after_round(lock, stopped):
+        return True
     holder = lock.holder()
-    if holder is not None and "--once" in holder.command.split():
-        log.info("Waiting for a `--once` round to finish")
-        if lock.acquire(once.ROUND_TIME, cancelled=stopped):
-            return True
     around = supervisor.detect()
     if not wait and not (around is not None and around.restarts):
         print(refusal(holder, lock.bot_id, lock.name), file=sys.stderr)
@@ -131,6 +128,17 @@ def _take(lock: InstanceLock, events: Events, notifier: Notifier, *, wait: bool)
     stop = stop_command(holder or Holder())
     log.warning("Standing by: waiting for the running copy%s to stop. To stop it: %s", who, stop)
     return lock.acquire(math.inf, cancelled=waiting)
+
+
+def _after_round(lock: InstanceLock, stopped: Callable[[], bool]) -> bool:
+    """Take the lock once the `--once` round that has it is over; False where the holder is no round, or stays."""
+    from service import once
+
+    holder = lock.holder()
+    if holder is None or "--once" not in holder.command.split():
+        return False
+    log.info("Waiting for a `--once` round to finish")
+    return lock.acquire(once.ROUND_TIME, cancelled=stopped)
 
 
 def _run(bot: Bot, lock: InstanceLock, events: Events, notifier: Notifier) -> int:
@@ -164,7 +172,7 @@ def _one_round(
         return True
 
     began, clock = time.time(), Clock()
-    if lock.acquire():
+    if lock.acquire() or _after_round(lock, lambda: not events.empty()):
         with held, _mine(settings, lock, clock) as store:
             if store is not None:
                 bot = load(store, listen(store, clock=clock), clock=clock)

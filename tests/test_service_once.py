@@ -154,6 +154,23 @@ def test_beside_a_running_bot_it_waits_for_that_bots_round_and_no_alert_comes_tw
 
 
 @pytest.mark.usefixtures("subscribed")
+def test_a_round_beside_another_round_waits_for_its_end_and_makes_its_own(
+    run_bot: Run, chat: SimBot, sim: Simulator
+) -> None:
+    whale(sim)
+    fault = sim.fault(method="sendMessage", kind="slow_first_byte", seconds=18.0)
+    first = once(run_bot)
+    sim.wait(lambda: chat.count("sendMessage"), what="the round sends")
+    second = once(run_bot)
+    second.wait_output("Waiting for a `--once` round to finish")
+    fault.clear()
+    assert first.wait_exit() == 0
+    assert second.wait_exit() == 0
+    assert "Checked and delivered in" in second.output
+    assert alerts(chat) == 1
+
+
+@pytest.mark.usefixtures("subscribed")
 def test_beside_a_bot_whose_alerts_are_paused_it_says_so_at_once(run_bot: Run, chat: SimBot, sim: Simulator) -> None:
     bot = run_bot(before="import monitors; monitors.STATUS_EVERY = 0.2", ON_CONFLICT="pause")
     bot.wait_output(POLLING)
