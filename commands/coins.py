@@ -5,11 +5,10 @@ from __future__ import annotations
 from alerts.publish import fits
 from base import kinds, text
 from botapi.updates import Update
-from commands.context import Context, Reply, UnknownCoin, Usage, as_symbol, run_button
+from commands.context import RESERVED, Context, Reply, UnknownCoin, Usage, as_symbol, run_button
 from store.coins import MOST
 
 _SAME = {"+": "add", "-": "remove", "delete": "remove", "del": "remove", "rm": "remove"}
-RESERVED = ("ALL", "OFF", "NONE")  # commands mean something else by these words
 WANTED_EVERY = 3600.0  # seconds between two questions to the owner, whoever asks for whatever coin
 _WANTED = "coins:wanted"  # fact: when the last question was
 
@@ -25,7 +24,9 @@ def coins(context: Context, update: Update, arguments: list[str]) -> list[Reply]
         return [Reply(text=_listed(context))]
     if word not in ("add", "remove") or not named:
         raise Usage("Use add or remove with coins.")
-    symbols = [as_symbol(one, context.symbols) for one in named]
+    symbols: list[str] = []
+    for one in named:  # with one before, so that "PEPE KPEPE" is one coin
+        symbols.append(as_symbol(one, [*context.symbols, *symbols]))
     bad = next((symbol for symbol in symbols if not kinds.SYMBOL.fullmatch(symbol)), None)
     if bad is not None:
         raise Usage(f"“{text.clip(bad, 32)}” is not a coin's name.")

@@ -26,6 +26,7 @@ from store.rows import MARKED, MONITORS, Chat
 Button = tuple[str, str]  # label, callback data of at most 64 bytes
 Keyboard = tuple[tuple[Button, ...], ...]
 RUN = "run"
+RESERVED = ("ALL", "OFF", "NONE")  # commands mean something else by these words, so no coin is called so
 SPREAD = "spread"  # in a delivery's payload: the coins whose spread is added when it is sent (watch/quotes.py)
 
 
@@ -158,6 +159,8 @@ class Context:
             if word[:1].isdecimal() and _is_amount(word):
                 raise Usage(f"Which coin? “{text.clip(word, 32)}” is an amount.")
             said = f"{text.clip(symbol, 16)} is not on this bot's list ({', '.join(self.symbols)})."
+            if symbol in RESERVED:
+                raise Usage(f"{symbol} is not a coin.")
             if kinds.SYMBOL.fullmatch(symbol):
                 said += f" The owner can add it: /coins add {text.clip(symbol, 16)}."
             raise UnknownCoin(said, coin=symbol)
@@ -202,7 +205,7 @@ class Context:
         on = [self.kind(chat, monitor) for monitor in MONITORS if chat.levels.get(monitor) != "off"]
         off = [KINDS[monitor] for monitor in MONITORS if chat.levels.get(monitor) == "off"]
         lines = [f"{who}: {'; '.join(on)}."] if on else []
-        if not self.watched(chat):
+        if not self.followed(chat):
             lines = ["No coins are selected, so no alerts will come. /watch all selects every coin."]
         return [*lines, f"Off: {', '.join(off)}."] if off else lines
 

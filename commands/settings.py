@@ -21,6 +21,8 @@ MARKS = {"funding": (0.001, 10.0), "oi": (1.0, 100.0)}  # percent that may be se
 # The words for a side, by monitor; the other kinds have no sides.
 SIDES = {"whales": {"buys": "buy", "sells": "sell"}, "liquidations": {"longs": "long", "shorts": "short"}}
 BOTH = "both"
+ALL = ("all", "+all", "all coins", "everything", "*")
+NONE = ("none", "-all", "no coins", "nothing", "off")
 
 
 def watch(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
@@ -29,9 +31,14 @@ def watch(context: Context, update: Update, arguments: list[str]) -> list[Reply]
     words = [word.lower() for word in arguments]
     if not words:
         state = f"This chat follows {_coins(context, context.watched(chat))}."
-        return [Reply(text=f"{state} Only some: /watch BTC ETH. One more: /watch +SOL. All: /watch all")]
-    if words == ["all"]:
+        some = "Only some: /watch BTC ETH. One more: /watch +SOL."
+        if chat.symbols is not None:
+            some = "One more: /watch +SOL. One less: /unwatch SOL."
+        return [Reply(text=f"{state} {some} All: /watch all")]
+    if " ".join(words) in ALL:
         return context.save(replace(chat, symbols=None), f"Watching all coins: {', '.join(context.symbols)}.")
+    if " ".join(words) in NONE:
+        return _save_symbols(context, chat, frozenset())
     if words[0] == "only":
         return _save_symbols(context, chat, context.some_symbols(arguments[1:]))
     signs = {word[0] for word in words}
@@ -49,7 +56,7 @@ def watch(context: Context, update: Update, arguments: list[str]) -> list[Reply]
 def unwatch(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
     """Remove coins from those this chat follows."""
     chat = context.need_chat(update)
-    every = [word.lower() for word in arguments] == ["all"]
+    every = " ".join(arguments).lower() in ALL
     left = frozenset() if every else context.watched(chat) - context.some_symbols(arguments)
     return _save_symbols(context, chat, left)
 
@@ -291,9 +298,9 @@ def _amount(said: str, monitor: str, before: str) -> float:
 
 
 def _save_symbols(context: Context, chat: Chat, symbols: frozenset[str]) -> list[Reply]:
-    everything = len(symbols) == len(context.symbols)
+    everything = symbols >= frozenset(context.symbols)
     said = context.kinds(replace(chat, symbols=symbols))[0]
-    if symbols:
+    if symbols.intersection(context.symbols):
         said = f"Watching {'' if everything or chat.symbols is not None else 'only '}{_coins(context, symbols)}."
     again: Keyboard = () if everything else ((run_button("All coins", "watch all"),),)
     saved = context.save(replace(chat, symbols=None if everything else symbols), said)
@@ -301,7 +308,7 @@ def _save_symbols(context: Context, chat: Chat, symbols: frozenset[str]) -> list
 
 
 def _coins(context: Context, symbols: frozenset[str]) -> str:
-    if len(symbols) == len(context.symbols):
+    if symbols >= frozenset(context.symbols):
         return f"all coins: {', '.join(context.symbols)}"
     return ", ".join(symbol for symbol in context.symbols if symbol in symbols) or "no coins"
 

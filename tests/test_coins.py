@@ -83,6 +83,30 @@ def test_whoever_asks_for_an_unknown_coin_is_told_who_adds_it_and_the_owner_gets
     assert own.keyboard[0][0] == ("Add SHIB", "run:coins add SHIB")
 
 
+@pytest.mark.parametrize("coin", ["ALL", "none", "off"])
+def test_a_word_that_is_no_coin_is_offered_to_nobody(desk: Desk, coin: str) -> None:
+    desk.say("/start")
+    assert desk.say(f"/watch BTC {coin}").startswith(f"{coin.upper()} is not a coin.")
+    assert len(desk.replies(f"/watch BTC {coin}")) == 1
+
+
+def test_who_follows_a_coin_that_was_taken_off_the_list_does_not_follow_all_the_others(desk: Desk) -> None:
+    desk.say("/start")
+    desk.say("/watch BTC DOGE")  # not ETH
+    desk.say("/coins remove DOGE", user_id=OWNER)
+    desk.say("/coins remove ETH", user_id=OWNER)
+    desk.say("/coins add TON", user_id=OWNER)  # the list is as long as the chat's
+    assert desk.say("/watch").startswith("This chat follows BTC.")
+    assert desk.say("/watch BTC") == "Watching BTC."
+    assert desk.say("/unwatch BTC").startswith("No coins are selected, so no alerts will come.")
+    desk.say("/coins add DOGE", user_id=OWNER)
+    assert desk.say("/watch").startswith("This chat follows DOGE.")
+
+
+def test_one_coin_by_two_names_is_added_once(desk: Desk) -> None:
+    assert desk.say("/coins add 1000PEPE kpepe KPEPE kPEPE", user_id=OWNER).startswith("Added: PEPE. ")
+
+
 def test_a_coin_that_was_off_the_list_is_read_from_its_newest_trade_on(desk: Desk) -> None:
     desk.store.markets.set_cursor("Binance spot", "DOGE", "17 {}", at=5.0)
     desk.say("/coins remove DOGE", user_id=OWNER)
@@ -95,10 +119,12 @@ def test_end_to_end_a_whale_in_an_added_coin_is_told_and_a_coin_of_nobody_is_tak
 ) -> None:
     bot = run_bot(SYMBOLS="BTC")
     bot.wait_output("Polling: running")
-    for words in ("/start", "/coins add SOL NOPE"):
+    for words in ("/start", "/coins add SOL KWIF NOPE"):
         chat.send_text(chat_id=OWNER, text=words)
-    chat.wait_text("Added: SOL, NOPE", chat_id=OWNER)
-    chat.wait_text("No exchange of this bot has NOPE", chat_id=OWNER)
+    chat.wait_text("Added: SOL, KWIF, NOPE", chat_id=OWNER)
+    chat.wait_text("No exchange of this bot has NOPE, so it is off the list again.", chat_id=OWNER)
+    hint = chat.wait_text("No exchange of this bot has KWIF", chat_id=OWNER)
+    assert hint.text.endswith("If you mean WIF by the thousand: /coins add WIF")
     first_look(sim, "SOL")
     sim.market.sweep("binance", "SOL", "buy", usd=2_000_000, fills=5, price=150.0)
     chat.wait_text("SOL buy 2M USD", chat_id=OWNER)

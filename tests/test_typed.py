@@ -151,6 +151,11 @@ def test_from_all_coins_watch_means_only_these_and_offers_all_again(desk: Desk) 
         ("+doge -btc", {"DOGE"}),
         ("only eth", {"ETH"}),
         ("all", None),
+        ("+all", None),
+        ("all coins", None),
+        ("none", set()),
+        ("-ALL", set()),
+        ("off", set()),
         ("BTC,ETH,DOGE", None),
     ],
 )

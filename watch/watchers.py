@@ -52,7 +52,10 @@ class Watchers:
         def no_such_coin(coin: str) -> bool:
             if coin in coins.added():
                 coins.remove(coin)
-                notify_owner(f"No exchange of this bot has {coin}, so it is off the list again.")
+                said = f"No exchange of this bot has {coin}, so it is off the list again."
+                if coin.startswith("K"):  # typed as Hyperliquid writes it, but not with its small k
+                    said += f" If you mean {coin[1:]} by the thousand: /coins add {coin[1:]}"
+                notify_owner(said)
                 return False
             notify_owner(f"No source has {coin}, so the bot cannot watch its whale orders. Check SYMBOLS in .env.")
             return True
