@@ -69,7 +69,8 @@ class Store:
         self._now = now
         self.set_aside, self.taken_over = engine.set_aside, engine.taken_over
         self.transaction, self.savepoint = self._db.transaction, self._db.savepoint
-        self.failing_for, self.lost, self.close = self._db.failing_for, self._db.lost, self._db.close
+        self.trouble, self.failing_for = self._db.trouble, self._db.failing_for
+        self.lost, self.close = self._db.lost, self._db.close
         self.save_if_deleted = self._db.save_if_deleted
         self.chats = Chats(self._db)
         self.messages = Messages(self._db)
@@ -207,10 +208,6 @@ class Store:
         self._db.prune("users", "user_id", silent, (older, older, older))
         self.levels.prune(older, now=now)
         self.markets.prune(now=now)
-
-    def trouble(self) -> str | None:
-        """Why the database cannot be used now, for people; None when all is well."""
-        return self._db.trouble
 
     def when_damaged(self, report: Callable[[str], None]) -> None:
         """Call `report` with a text for people when the file turns out to be damaged while it is used."""

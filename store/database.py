@@ -28,16 +28,18 @@ PRUNED_AT_ONCE = 500  # rows in one transaction
 class Database:
     """What `engine` opens. Raises StoreError when it cannot be used.
 
-    trouble: why it cannot be used now, for people; None while it works. on_damage: called once, with a text for
-    people, when what is stored turns out to be damaged while it is used. That the database stops working, and that it
-    works again, is logged here and nowhere else.
+    on_damage: called once, with a text for people, when what is stored turns out to be damaged while it is used. That
+    the database stops working, and that it works again, is logged here and nowhere else.
     """
+
+    steady = 10.0  # seconds without a failure, which end a trouble: some of what is written finds room on a full disk
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.on_damage: Callable[[str], None] = lambda text: None
-        self.trouble: str | None = None
+        self._trouble: str | None = None
         self._failing_since: float | None = None
+        self._failed_at, self._wrote_since = 0.0, False
         self._damage_reported = False
         self._unreadable: set[str] = set()
         self._lock = FifoLock()
@@ -69,7 +71,7 @@ class Database:
                 if self._depth == 0:
                     engine.commit()
                     if engine.changes() > self._changes:  # else nothing had to be written
-                        self._works()
+                        self._wrote_since = True
             except BaseException as error:  # whatever it was, all of it or nothing
                 if self._depth == 0:
                     engine.roll_back()
@@ -191,6 +193,14 @@ class Database:
             except self._errors as error:
                 raise self._known(error) from error
 
+    def trouble(self) -> str | None:
+        """Why it cannot be used now, for people; None while it works. Never waits."""
+        since = self._failing_since
+        if since is not None and self._wrote_since and time.monotonic() - self._failed_at >= self.steady:
+            self._failing_since = self._trouble = None
+            log.info("The database can be written again after %s", duration(time.monotonic() - since))
+        return self._trouble
+
     def failing_for(self) -> float | None:
         """Seconds since when the database cannot be used, None while it can. Never waits."""
         since = self._failing_since
@@ -199,7 +209,8 @@ class Database:
     def lost(self, why: str) -> None:
         """The connection is lost, as someone else has logged. Never waits."""
         if self._failing_since is None:
-            self._failing_since, self.trouble = time.monotonic(), why
+            self._failing_since = self._failed_at = time.monotonic()
+            self._trouble = why
 
     def close(self) -> None:
         with self._lock:
@@ -210,19 +221,15 @@ class Database:
         text = self.engine.explain(error)
         if text is None:
             return error
+        self._failed_at, self._wrote_since = time.monotonic(), False
         if self._failing_since is None:
-            self._failing_since, self.trouble = time.monotonic(), text
+            self._failing_since, self._trouble = self._failed_at, text
             log.error("%s", text)
         if self.engine.is_damage(error) and not self._damage_reported:
-            self._damage_reported, self.trouble = True, text
+            self._damage_reported, self._trouble = True, text
             self.engine.suspect()
             self.on_damage(text)
         return StoreError(text)
-
-    def _works(self) -> None:
-        since, self._failing_since, self.trouble = self._failing_since, None, None
-        if since is not None:
-            log.info("The database can be written again after %s", duration(time.monotonic() - since))
 
 
 @lru_cache

@@ -25,7 +25,7 @@ POLLING = "Polling: running"
 IMPATIENT = (
     "from store import sqlite; from botapi import outbox, poller as polling; "
     "sqlite.BUSY_PATIENCE = outbox.AFTER_FAILURE = polling.STORE_REST = 0.2; "
-    "import monitors; monitors.TROUBLE_EVERY = 0.2"
+    "import monitors; from store.database import Database; monitors.TROUBLE_EVERY = Database.steady = 0.2"
 )
 SUBSCRIBERS = range(1001, 1021)
 

@@ -343,8 +343,9 @@ def test_once_next_to_a_leader_on_another_machine_leaves_the_work_to_it(
 
 
 QUICKLY = (
-    "import monitors; from botapi import outbox, poller; from service import shared; monitors.TROUBLE_EVERY = 0.3; "
-    "outbox.AFTER_FAILURE = poller.STORE_REST = 0.3; shared.TELL_AFTER = 0.5"
+    "import monitors; from botapi import outbox, poller; from service import shared; from store.database import "
+    "Database; monitors.TROUBLE_EVERY = outbox.AFTER_FAILURE = poller.STORE_REST = 0.3; shared.TELL_AFTER = 0.5; "
+    "Database.steady = 0.5"
 )
 
 

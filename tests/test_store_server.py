@@ -191,6 +191,7 @@ def test_a_connection_that_is_lost_is_told_and_stays_lost(shared: Store, databas
 def test_what_a_server_refuses_for_a_while_is_a_store_error_in_words_and_ends(
     shared: Store, database_url: str, sql: str, words: str
 ) -> None:
+    shared._db.steady = 0.0
     shared.set_value("name", "1")
     with psycopg.connect(database_url) as other:
         other.execute("SELECT * FROM facts FOR UPDATE")
@@ -220,6 +221,7 @@ def test_a_page_that_the_server_cannot_read_ends_no_bot_and_is_told(shared: Stor
     finally:
         serverkit.execute(database_url, "DROP FUNCTION fail CASCADE")
     say(shared, 7, "goes on")
+    shared._db.steady = 0.0
     assert shared.trouble() is None
 
 
