@@ -83,14 +83,17 @@ def examine(checks: Mapping[str, Check], *, deadline: float) -> list[Finding]:
 
 
 def shown(findings: Sequence[Finding], *, width: int) -> str:
-    """One line for each finding (folded at `width`), a second one with what to do."""
+    """One line for each finding (folded at `width`), a second one with what to do.
+
+    That one is not folded: a command in it has to run as it is copied.
+    """
     room = max((len(finding.check) for finding in findings), default=0)
     lines = []
     for finding in findings:
         head = f"{finding.level:<8} {finding.check:<{room}}  "
         lines += _folded(head, finding.text, width)
         if finding.fix:
-            lines += _folded(" " * len(head), f"-> {finding.fix}", width)
+            lines.append(f"{' ' * len(head)}-> {finding.fix}")
     problems, warnings = (sum(finding.level == level for finding in findings) for level in ("problem", "warning"))
     counts = [text.count(problems, "problem") if problems else "No problems found"]
     counts += [text.count(warnings, "warning")] if problems or warnings else []

@@ -142,13 +142,15 @@ def test_for_people_it_is_one_line_and_one_fix_for_each_finding() -> None:
     findings = [
         Finding("token", "problem", "Telegram refuses it " + "and goes on " * 12, "get another"),
         Finding("time zones", "ok", "there"),
+        Finding("packages", "problem", "missing", command := "'/a b/python' -m pip install " + "--an-option " * 9),
     ]
     text = shown(findings, width=80).splitlines()
     assert text[0].startswith("problem  token       Telegram refuses it")
-    assert max(map(len, text)) <= 80
+    assert f"{' ' * 21}-> {command}" in text, "a command stays on one line, so that it runs as it is copied"
+    assert max(len(line) for line in text if command not in line) <= 80
     assert any(line.strip() == "-> get another" for line in text)
-    assert text[-1] == "1 problem, 0 warnings."
-    assert json.loads(as_json(findings, now=0.0))["problems"] == 1
+    assert text[-1] == "2 problems, 0 warnings."
+    assert json.loads(as_json(findings, now=0.0))["problems"] == 2
 
 
 # What a check may do
