@@ -46,8 +46,9 @@ class Kind:
     """One way to have the bot started.
 
     `raw` writes a value as this file wants it where it stands alone, `word` as one word of a command. `target`: where
-    the file belongs, None when it is not written. `steps`: the commands that enable it. `cannot`: what no value may
-    hold, because the file's grammar has no way to write it; `no_program`: what the path of a program may not hold.
+    the file belongs, None when it is not written. `steps`: the commands that enable it; `note`: what is said after
+    them (some shells take a comment behind a command for words of it). `cannot`: what no value may hold, because the
+    file's grammar has no way to write it; `no_program`: what the path of a program may not hold.
     """
 
     template: str
@@ -56,6 +57,7 @@ class Kind:
     between: str = " "
     target: Callable[[Place], Path | None] = lambda place: None
     steps: Callable[[Place], list[str]]
+    note: str = ""
     encoding: str = "utf-8"
     cannot: str = "(?!)"
     no_program: str = "(?!)"
@@ -117,8 +119,9 @@ KINDS: dict[str, Kind] = {
         steps=lambda place: [
             quoted("pm2", "start", str(place.folder / "ecosystem.config.js")),
             "pm2 save",
-            "pm2 startup  # prints one more command to run",
+            "pm2 startup",
         ],
+        note="pm2 startup prints one more command. Run that, too.",
     ),
     "supervisor": Kind(
         template="supervisor.conf",
@@ -132,7 +135,9 @@ KINDS: dict[str, Kind] = {
         template="crontab",
         raw=_cron,
         word=_cron,
-        steps=lambda place: [f"(crontab -l 2>/dev/null; {bot_command('install', 'cron')} 2>/dev/null) | crontab -"],
+        steps=lambda place: [
+            quoted("sh", "-c", f"(crontab -l 2>/dev/null; {bot_command('install', 'cron')} 2>/dev/null) | crontab -")
+        ],
     ),
     "windows": Kind(
         template="windows-task.xml",
@@ -150,7 +155,8 @@ KINDS: dict[str, Kind] = {
         raw=lambda value: value.replace("\\", "\\\\"),
         word=_desktop_word,
         target=lambda place: place.home / ".local/share/applications/cryptosat.desktop",
-        steps=lambda place: ["gtk-launch cryptosat  # or click CryptoSat in the applications menu"],
+        steps=lambda place: ["gtk-launch cryptosat"],
+        note="Or click CryptoSat in the applications menu.",
     ),
     "docker": Kind(
         template="Dockerfile",
@@ -328,6 +334,8 @@ def _guide(name: str, place: Place, *, write_first: Path | None = None) -> None:
     _say(f"To start the bot with {name}:")
     for step in [*steps, *KINDS[name].steps(place)]:
         _say(f"    {step}")
+    if KINDS[name].note:
+        _say(KINDS[name].note)
 
 
 def _say(line: str) -> None:

@@ -149,6 +149,30 @@ def test_a_shell_reads_the_cron_line_as_it_is_meant(place: Place) -> None:
     assert seen == [str(place.folder), *words(place)]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX shells run it")
+@pytest.mark.parametrize("shell", ["sh", "bash", "zsh", "fish"])
+def test_the_command_for_cron_adds_the_lines_in_every_shell(place: Place, tmp_path: Path, shell: str) -> None:
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not here")
+    tool, table = tmp_path / "bin" / "crontab", tmp_path / "table"
+    tool.parent.mkdir()
+    tool.write_text(f'#!/bin/sh\n[ "$1" = -l ] && exec cat "{table}"\ncat >"{table}.new"\n', encoding="utf-8")
+    tool.chmod(0o755)
+    table.write_text("0 0 * * * theirs\n", encoding="utf-8")
+    (step,) = KINDS["cron"].steps(place)
+    path = f"{tool.parent}{os.pathsep}{os.environ['PATH']}"
+    subprocess.run([shell, "-c", step], env=clean_environment() | {"PATH": path}, check=True, timeout=60)
+    theirs, *ours = Path(f"{table}.new").read_text(encoding="utf-8").splitlines()
+    assert theirs == "0 0 * * * theirs"
+    assert sum(str(ROOT / "bot.py") in line and not line.startswith("#") for line in ours) == 2
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_no_command_has_a_comment_behind_it(place: Place, name: str) -> None:
+    """zsh, the shell of macOS, would take it for more words of the command."""
+    assert not any(" #" in step for step in KINDS[name].steps(place))
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="supervisord is not for Windows")
 def test_supervisord_reads_the_program_as_it_is_meant(tmp_path: Path) -> None:
     place = place_in(tmp_path, ODD)
