@@ -39,7 +39,10 @@ def _restart_in_venv() -> None:
         print("This Python lacks the bot's packages. Start it with the one that has them:", file=sys.stderr)
         print("    " + subprocess.list2cmdline([str(python), *sys.argv]), file=sys.stderr)
         sys.exit(78)
-    os.execv(python, [str(python), *getattr(sys, "orig_argv", ["", *sys.argv])[1:]])
+    try:
+        os.execv(python, [str(python), *getattr(sys, "orig_argv", ["", *sys.argv])[1:]])
+    except OSError as error:  # copied from another computer
+        print("%s does not run on this computer (%s)." % (python, error.strerror), file=sys.stderr)  # noqa: UP031
 
 
 if __name__ == "__main__":

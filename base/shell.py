@@ -36,12 +36,15 @@ def installing(packages: str = "requirements.txt") -> list[str]:
     requirements = _short(ROOT / packages)
     if sys.prefix != sys.base_prefix:
         return [pip_command("install", "-r", requirements)]
-    # The system's own Python may not be changed on Debian and others ("externally managed").
-    environment = _short(ROOT / ".venv")
+    # The system's own Python may not be changed on Debian and others ("externally managed"). An environment that is
+    # there does not run (bot.py tries it first): it was copied, or its Python is gone.
+    environment, windows = ROOT / ".venv", sys.platform == "win32"
+    python = _short(environment / ("Scripts/python.exe" if windows else "bin/python"))
     return [
-        quoted(_python(), "-m", "venv", environment),
-        quoted(_short(_in_venv("pip")), "install", "-r", requirements),
-        quoted(_short(_in_venv("python")), _short(ROOT / "bot.py")),
+        quoted(_python(), "-m", "venv", *(["--clear"] if environment.exists() else []), _short(environment)),
+        # The program `pip` itself fails in a folder that was moved, or has a $ in its name.
+        quoted(python, "-m", "pip", "install", "-r", requirements),
+        quoted(python, _short(ROOT / "bot.py")),
     ]
 
 
@@ -73,11 +76,6 @@ def _python() -> str:
     if python.name.lower() == "pythonw.exe":  # it would show nothing
         python = python.with_name("python.exe")
     return _short(python)
-
-
-def _in_venv(program: str) -> Path:
-    windows = sys.platform == "win32"
-    return ROOT / ".venv" / ("Scripts" if windows else "bin") / (f"{program}.exe" if windows else program)
 
 
 def _short(path: Path) -> str:

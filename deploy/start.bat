@@ -6,7 +6,7 @@ set "PYTHON=.venv\Scripts\python.exe"
 if not exist "%PYTHON%" (
   echo There is no virtual environment in this folder yet. Open a Command Prompt here and run:
   echo     py -m venv .venv
-  echo     .venv\Scripts\pip install -r requirements.txt
+  echo     .venv\Scripts\python -m pip install -r requirements.txt
   pause
   exit /b 78
 )

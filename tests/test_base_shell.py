@@ -45,7 +45,7 @@ def project(tmp_path: Path) -> Path:
 
 def make_venv(project: Path, code: int = 0) -> None:
     python = project / ".venv" / "bin" / "python"
-    python.parent.mkdir(parents=True)
+    python.parent.mkdir(parents=True, exist_ok=True)
     python.write_text(f'#!/bin/sh\nprintf "%s|" venv "$@"\nexit {code}\n', encoding="utf-8")
     python.chmod(0o755)
 
@@ -99,10 +99,28 @@ def test_without_a_venv_the_commands_that_make_one_run_as_printed(project: Path)
     assert done.returncode == 78
     make, fill, begin = done.stderr.splitlines()[1:]
     assert shlex.split(make) == [sys.executable, "-m", "venv", str(project / ".venv")]
-    pip = project / ".venv" / "bin" / "pip"
-    assert shlex.split(fill) == [str(pip), "install", "-r", str(project / "requirements.txt")]
+    python = str(project / ".venv" / "bin" / "python")
+    assert shlex.split(fill) == [python, "-m", "pip", "install", "-r", str(project / "requirements.txt")]
     make_venv(project)
     assert start("/bin/sh", "-c", begin, cwd=project.parent).stdout == f"venv|{project / 'bot.py'}|"
+
+
+@posix
+@pytest.mark.parametrize("gone", [True, False], ids=["its Python is gone", "of another computer"])
+def test_a_venv_that_does_not_run_here_is_made_again(project: Path, gone: bool) -> None:
+    python = project / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.symlink_to("/nowhere/python3") if gone else python.write_text("\x7fELF", encoding="latin-1")
+    if not gone:
+        python.chmod(0o755)
+    done = start(sys.executable, "-S", project / "bot.py", cwd=project.parent)
+    assert done.returncode == 78
+    assert gone or done.stderr.startswith(f"{python} does not run on this computer (")
+    make, _, begin = done.stderr.splitlines()[-3:]
+    assert start("/bin/sh", "-c", f"{make.strip()} --without-pip", cwd=project.parent).returncode == 0
+    again = start("/bin/sh", "-c", begin, cwd=project.parent)
+    printed = shlex.split(again.stderr.splitlines()[-1])
+    assert printed == [str(python), "-m", "pip", "install", "-r", str(project / "requirements.txt")]
 
 
 @posix
@@ -142,14 +160,24 @@ def test_on_windows_it_is_quoted_for_the_shell_at_hand(
 # start.sh, for people who click
 
 
+def in_folder(command: str) -> Path:
+    """Where a shell is after this command."""
+    return Path(start("/bin/sh", "-c", f"{command} && pwd", cwd=Path("/")).stdout.rstrip("\n"))
+
+
 @posix
 def test_the_start_script_runs_the_bot_of_its_folder_and_says_how_it_ended(project: Path) -> None:
     script = project / "deploy" / "start.sh"
     done = start("/bin/sh", script, cwd=Path("/"))
-    assert (done.returncode, "python3 -m venv .venv" in done.stdout) == (78, True)
+    assert (done.returncode, "python3 -m venv --clear .venv" in done.stdout) == (78, True)
+    assert in_folder(done.stdout.splitlines()[1]) == project
+    make_venv(project, code=127)
+    done = start("/bin/sh", script, cwd=Path("/"))
+    assert (done.returncode, "python3 -m venv --clear .venv" in done.stdout) == (78, True), "it does not run here"
     make_venv(project, code=77)
-    done = start("/bin/sh", script, "--wait", cwd=Path("/"))
+    done = start("/bin/sh", script, "--wait", cwd=Path("/"), CDPATH=str(ROOT))
     assert done.returncode == 77
+    assert in_folder(done.stdout.splitlines()[-1].split("&&")[0]) == project
     assert done.stdout.startswith("venv|bot.py|--wait|")
     assert "exit code 77" in done.stdout
     assert os.access(ROOT / "deploy" / "start.sh", os.X_OK)
