@@ -35,13 +35,14 @@ def signed_usd(amount: float) -> str:
 def price(value: float, *, beside: float | None = None) -> str:
     """A price with what matters of it: 76,980 or 1,234.5 or 0.08213 (four significant digits when small).
 
-    beside: the price shown next to it; there are as many digits as tell the two apart.
+    beside: the price shown next to it; both have as many decimals as tell the two apart.
     """
-    for more in range(9):
-        shown = _price(value, more)
-        if beside is None or beside == value or shown != _price(beside, more):
-            break
-    return shown
+    if beside is None or beside == value:
+        return _price(value)
+    pairs = ((_price(value, more), _price(beside, more)) for more in range(9))
+    shown, other = next((pair for pair in pairs if pair[0] != pair[1]), (_price(value), _price(beside)))
+    decimals = max(len(number.partition(".")[2]) for number in (shown, other))
+    return shown if shown == "0" else f"{value:,.{decimals}f}"
 
 
 def exact(value: float) -> str:
@@ -52,7 +53,7 @@ def exact(value: float) -> str:
     return _trim(f"{value:,.{max(10, price_decimals(value) + 6)}f}")
 
 
-def _price(value: float, more: int) -> str:
+def _price(value: float, more: int = 0) -> str:
     if value <= 0:
         return "0"
     return _trim(f"{value:,.{price_decimals(value) + more}f}")

@@ -87,7 +87,7 @@ def _made_up(context: Context, chat: Chat, monitor: str, symbol: str) -> Alert:
         "whales": (
             "buy",
             f"{symbol} buy {worth}",
-            f"38 fills in 0.2 s · price {text.price(price)} → {end}",
+            f"38 fills in 0.2 s · price {text.price(price, beside=price * 1.0005)} → {end}",
             "Binance spot",
         ),
         "liquidations": ("long", f"{symbol} long liquidated on OKX: {worth}", "", "OKX"),

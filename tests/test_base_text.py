@@ -97,10 +97,15 @@ def test_a_change_has_a_sign_unless_it_is_nothing(share: float, shown: str) -> N
         (76_980.1, 76_980.4, ("76,980.1", "76,980.4")),
         (0.19001, 0.19002, ("0.19001", "0.19002")),
         (0.19, 0.19, ("0.19", "0.19")),
-        (2, 2.5, ("2", "2.5")),
+        (0.19, 0.190004, ("0.190000", "0.190004")),
+        (650, 649.38, ("650.00", "649.38")),
+        (2, 2.5, ("2.0", "2.5")),
+        (0, 2.5, ("0", "2.5")),
     ],
 )
-def test_two_prices_side_by_side_are_told_apart(value: float, beside: float, shown: tuple[str, str]) -> None:
+def test_two_prices_side_by_side_are_told_apart_and_have_the_same_decimals(
+    value: float, beside: float, shown: tuple[str, str]
+) -> None:
     assert (text.price(value, beside=beside), text.price(beside, beside=value)) == shown
 
 

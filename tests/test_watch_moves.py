@@ -95,10 +95,10 @@ def test_it_is_told_with_the_low_the_high_how_long_it_took_and_the_price_now(sto
     store.levels.add(move(note="look"))
     windows = Windows(store)
     assert look(store, windows, tape((0, 99.99), (60, 100), (840, 105), (850, 104))) == [
-        (840, "BTC rose 5.0 % in 14 min: look", "low 99.99 · high 105 · now 104")
+        (840, "BTC rose 5.0 % in 14 min: look", "low 99.99 · high 105.00 · now 104")
     ]
     assert look(store, windows, tape((1000, 98.8), (1001, 98.7), first=5)) == [
-        (1000, "BTC fell 5.9 % in 2 min: look", "high 105 · low 98.8 · now 98.7")
+        (1000, "BTC fell 5.9 % in 2 min: look", "high 105.0 · low 98.8 · now 98.7")
     ]
 
 
@@ -252,7 +252,7 @@ def test_after_a_restart_a_move_goes_on_from_the_trade_by_which_it_was_told(stor
     assert times(look(store, Windows(store), tape((0, 100), (10, 105), (11, 106), (12, 104.9)))) == [10]
     store.markets.add_bars([bar(NOW, 100, 106)])
     ((_, headline, facts),) = look(store, Windows(store), tape((20, 110.25), first=5))
-    assert headline == "BTC rose 5.0 % in 10 s" and facts == "low 105 · high 110.25"
+    assert headline == "BTC rose 5.0 % in 10 s" and facts == "low 105.00 · high 110.25"
     store.markets.add_bars([bar(NOW, 100, 110.25)])
     assert times(look(store, Windows(store), tape((30, 104.8), first=6))) == []
     assert times(look(store, Windows(store), tape((40, 104.7), first=7))) == [40]
