@@ -25,6 +25,7 @@ from venues.trades import BAR_SECONDS, Bar
 CHART = Path(__file__).with_name("chart.py").resolve()
 LENGTHS = (300, 900, 1800, 3600, 7200, 10800, 14400, 21600, 43200, 86400)  # seconds of a candle
 FEWEST_CANDLES, MOST_CANDLES = 12, 60  # more would be too thin for a phone
+MOST_BIGGER = 14  # the largest bubble has so many times the area of the smallest: chart.LARGEST / chart.SMALLEST
 TIMEOUT = 60.0  # seconds for one picture; the first one on a machine builds a font cache
 _DRAWING = threading.Lock()  # matplotlib takes 100 MB: on a small server one picture at a time
 
@@ -151,7 +152,7 @@ def chart_data(
     return {
         "symbol": symbol,
         "decimals": text.price_decimals(bars[-1].close),
-        "moved": f"{moved} in {text.duration(until - since)}",
+        "moved": f"{moved} in {text.span(until - since)}",
         "orders_text": f"whale orders: {'  '.join(sides)} USD" if orders else "no whale orders",
         "flow_text": f"net taker flow {text.signed_usd(net)} USD, each bar {text.duration(length)}",
         "candles": candles,
@@ -183,5 +184,6 @@ def _scale(amounts: Sequence[float]) -> list[float]:
     if not amounts:
         return []
     steps = [digit * 10.0**power for power in range(12, 1, -1) for digit in (5, 2, 1)]
-    top = next((place for place, step in enumerate(steps) if step <= max(amounts)), len(steps) - 1)
-    return [step for step in steps[top::2] if step >= min(amounts)][:3] or [max(amounts)]
+    smallest, largest = max(min(amounts), max(amounts) / MOST_BIGGER), max(amounts)
+    fitting = [step for step in steps if smallest <= step <= largest] or [largest]
+    return list(dict.fromkeys((fitting[0], fitting[len(fitting) // 2], fitting[-1])))

@@ -127,17 +127,17 @@ def _draw_scale(drawn: Figure, data: Mapping[str, Any], theme: Theme) -> None:
 
 
 def _draw_flow(axes: Axes, data: Mapping[str, Any], theme: Theme) -> None:
-    length = data["length"]
-    axes.bar(
-        [(at + length / 2) / DAY for at, *_ in data["candles"]],
-        [net for *_, net in data["candles"]],
-        width=0.7 * length / DAY,
-        color=[theme.buy if net >= 0 else theme.sell for *_, net in data["candles"]],
-    )
+    length, flows = data["length"], [net for *_, net in data["candles"]]
+    middles = [(at + length / 2) / DAY for at, *_ in data["candles"]]
+    colours = [theme.buy if net >= 0 else theme.sell for net in flows]
+    axes.bar(middles, flows, width=0.7 * length / DAY, color=colours)
     axes.axhline(0, color=theme.faint, linewidth=0.6)
     axes.margins(y=0.12)
     axes.set_title(data["flow_text"], color=theme.faint, fontsize=8.5, loc="left")
-    axes.yaxis.set_major_locator(MaxNLocator(4))
+    axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+    if max(map(abs, flows)) < 1:  # nobody traded: no axis of parts of a cent
+        axes.set_ylim(-1, 1)
+        axes.set_yticks([0])
     short = EngFormatter(sep="")  # 250k, -1.5M; and G for billions
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value).replace("G", "B").replace("−", "-")))
 

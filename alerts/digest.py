@@ -113,7 +113,7 @@ class Digests:
         rows = [(share, coin) for coin, share in grown.items() if share is not None]
         rows.sort(key=lambda row: -abs(row[0]))
         named = [f"{coin} {text.percent(share)}" for share, coin in rows[:TOP]]
-        took = text.duration(seconds)
+        took = text.span(seconds)
         return [f"<b>Open interest</b>, most changed in {took}: {text.escape(', '.join(named))}"] if named else []
 
     def _gaps(self, chat: Chat, since: float, clock: Callable[[float], str]) -> list[str]:

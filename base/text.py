@@ -82,6 +82,12 @@ def duration(seconds: float) -> str:
     return " ".join(f"{number} {unit}" for number, unit in parts[first : first + 2] if number)
 
 
+def span(seconds: float) -> str:
+    """A length of time as traders say it: a day is `24 h`."""
+    said = duration(seconds)
+    return "24 h" if said == "1 d" else said
+
+
 def clock(at: float, *, now: float | None = None, zone: tzinfo = UTC, named: bool = True) -> str:
     """A time of day, `14:03:07 UTC+1`; with the date in front when `now` is given and is another day there.
 

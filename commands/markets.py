@@ -101,9 +101,9 @@ def _caption(context: Context, symbol: str, seconds: float, zone: tzinfo) -> str
     since = now - seconds
     whole = markets.one_bar(symbol, since=since)
     first = since if whole is None else whole.at
-    last = f"last {text.duration(seconds)}"
+    last = f"last {text.span(seconds)}"
     if first - since > BAR_SECONDS:
-        last = f"last {text.duration(now - first)} (all the data so far)"
+        last = f"last {text.span(now - first)} (all the data so far)"
     venues = markets.read_since(symbol, since)
     of = f" on {' and '.join(venues)}" if venues else ""
     return (

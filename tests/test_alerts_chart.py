@@ -209,11 +209,30 @@ def test_the_legend_shows_bubbles_of_round_amounts_in_their_size() -> None:
     orders = order(UNTIL - 600, 64_000, 9.3e6, "buy"), order(UNTIL - 900, 64_000, 1e6, "sell")
     drawn = figure(bars(288), *orders)
     (legend,) = drawn.legends
-    assert [words.get_text() for words in legend.get_texts()] == ["5M", "1M"]
+    assert [words.get_text() for words in legend.get_texts()] == ["5M", "2M", "1M"]
     sizes = [handle.get_markersize() ** 2 for handle in legend.get_lines()]
-    assert sizes == pytest.approx([420 * 5 / 9.3, 420 / 9.3])
-    assert bubbles(drawn)[2].get_sizes()[0] == pytest.approx(sizes[1])
+    assert sizes == pytest.approx([420 * 5 / 9.3, 420 * 2 / 9.3, 420 / 9.3])
+    assert bubbles(drawn)[2].get_sizes()[0] == pytest.approx(sizes[2])
     assert figure(bars(288)).legends == []
+
+
+@pytest.mark.parametrize(
+    ("amounts", "shown"),
+    [
+        ([6e5, 1.5e5], [5e5, 2e5]),
+        ([5e9, 2e5], [5e9, 1e9, 5e8]),  # what is smaller has the smallest bubble, whatever it is worth
+        ([4.37e6, 4.2e6], [4.37e6]),
+    ],
+)
+def test_the_scale_reaches_from_the_largest_order_to_the_smallest(amounts: list[float], shown: list[float]) -> None:
+    orders = [order(UNTIL - 600 - number, 64_000, usd, "buy") for number, usd in enumerate(amounts)]
+    assert [usd for usd, _ in data(bars(288), *orders)["scale"]] == shown
+
+
+@needs_matplotlib
+def test_a_coin_that_nobody_traded_has_a_flow_of_zero_and_no_axis_of_parts_of_a_cent() -> None:
+    still = [Bar("BTC", int(UNTIL) - number * 300, 2.5, 2.5, 2.5, 2.5, 0, 0) for number in range(12, 0, -1)]
+    assert [words.get_text() for words in figure(still).axes[1].get_yticklabels()] == ["0"]
 
 
 @needs_matplotlib

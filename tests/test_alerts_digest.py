@@ -140,7 +140,7 @@ def test_a_digest_names_the_coins_whose_open_interest_changed_most_in_its_time(d
     desk.subscribe()
     chat = desk.chat(7)
     words = desk.digests.compose(chat, since=began, until=desk.clock)
-    assert "<b>Open interest</b>, most changed in 1 d: BTC +10.0 %, ETH 0.0 %" in words
+    assert "<b>Open interest</b>, most changed in 24 h: BTC +10.0 %, ETH 0.0 %" in words
     assert "Open interest" not in desk.digests.compose(chat, since=desk.clock - 3600, until=desk.clock), (
         "not read then"
     )

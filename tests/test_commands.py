@@ -584,7 +584,7 @@ def test_the_caption_of_a_chart_says_how_much_time_from_where_and_in_which_zone(
     what = "price, net taker flow and whale orders on Binance spot, in US dollars. Times in UTC+5:30."
     assert started.say("/chart") == f"BTC, last 14 min (all the data so far): {what}"
     markets.fill_bars([Bar("BTC", int(NOW) - 86400, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)])
-    assert started.say("/chart") == f"BTC, last 1 d: {what}"
+    assert started.say("/chart") == f"BTC, last 24 h: {what}"
 
 
 # Two copies
