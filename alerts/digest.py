@@ -130,7 +130,9 @@ class Digests:
         if began is None:
             lines.append("No data yet: the bot has just started.")
         elif began > since + BAR_SECONDS:
-            lines.append(f"No data before {clock(began)}, when the bot was first started.")
+            bars = self.store.markets.one_bar_each(self.symbols, since=since)  # candles may go further back
+            what = "whale orders" if any(bar.at < began - BAR_SECONDS for bar in bars) else "data"
+            lines.append(f"No {what} before {clock(began)}, when the bot was first started.")
         return ["<b>Missing data</b>", *lines] if lines else []
 
 

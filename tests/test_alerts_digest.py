@@ -110,6 +110,8 @@ def test_a_time_in_which_nobody_looked_is_no_quiet_time(desk: Desk) -> None:
     assert "Missing data\nNo data yet: the bot has just started." in written(desk)
     desk.store.markets.add_bars([Bar("BTC", int(desk.clock) - 3600, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)])
     assert "No data before 08:00, when the bot was first started." in written(desk)
+    desk.store.markets.fill_bars([Bar("BTC", int(desk.clock) - 7200, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)])
+    assert "No whale orders before 08:00, when the bot was first started." in written(desk), "candles go further back"
 
 
 def written(desk: Desk) -> str:
