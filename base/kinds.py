@@ -16,6 +16,7 @@ from base import coins, text, typed
 ROOT = Path(__file__).resolve().parent.parent
 TOKEN_FORM = re.compile(r"^\d{3,}:[A-Za-z0-9_-]{3,}$")
 SYMBOL = re.compile(r"[^\W_]{1,15}")  # of any script: exchanges list coins with Chinese names, and one called S
+ALL = ("all", "any", "every", "everything", "*")  # all coins, or all that there is
 _YES, _NO = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
 

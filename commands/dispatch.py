@@ -96,7 +96,7 @@ class Commands:
         meant = SYNONYMS.get(name) or next(iter(difflib.get_close_matches(name, names, 1, 0.7)), None)
         if meant is None:
             return Reply(text=f"Unknown command /{name}. All commands: /help", misread=True)
-        whole = meant if " " in meant else f"{meant} {rest}".strip()
+        whole = f"{meant} {rest}".strip()
         buttons = _buttons([(f"/{whole}", whole)])
         words = f"Unknown command /{name}. Did you mean /{meant}? All commands: /help"
         return Reply(text=words, keyboard=(tuple(buttons),) if buttons else (), misread=True)

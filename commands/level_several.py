@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 
 from base import typed
+from base.kinds import ALL
 from commands.context import Context, Usage, as_symbol
 from commands.level_options import ENDS, REPEATS, is_amount, is_coin
 from commands.level_typed import DIRECTIONS, FILLERS, in_amount, is_near, last_price, level, plain
 from store.levels import Level
 from store.rows import Chat
 
-ALL = ("all", "any", "every", "everything", "*")
 ONE_COIN = "A price is for one coin: /alert BTC 100k. A move can be for several: /alert all 5% in 1h"
 _RANGES = ("between", "from", "inside", "outside", "range", "leaves")
 _LINKS = ("and", "or", "to", "of", "in", "within", "the", "&", "-", "/", ",")

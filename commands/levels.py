@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from alerts.publish import SNOOZES, fits
 from base import moments, text, typed
+from base.kinds import ALL
 from base.typed import Unreadable
 from botapi.updates import Update
 from commands import level_several, level_typed
@@ -33,9 +34,9 @@ def alert(context: Context, update: Update, arguments: list[str]) -> list[Reply]
     """Set a price level, or list, remove and wake those of the chat."""
     chat = context.need_chat(update)
     word = arguments[0].lower() if arguments else "list"
-    if word in ("list", "snooze", *level_several.ALL) and len(arguments) < 2:
+    if word in ("list", "snooze", *ALL) and len(arguments) < 2:
         return [_listed(context, chat)]
-    if word in level_several.ALL and _SAME.get(arguments[1].lower(), arguments[1].lower()) in ("remove", "snooze"):
+    if word in ALL and _SAME.get(arguments[1].lower(), arguments[1].lower()) in ("remove", "snooze"):
         word, arguments = arguments[1].lower(), [arguments[1], "all", *arguments[2:]]
     word = _SAME.get(word, word) if len(arguments) > 1 else word
     if word in ("remove", "again") and len(arguments) > 1:

@@ -8,6 +8,7 @@ from datetime import tzinfo
 
 from alerts.wording import MARKS, described, listed, short, sums
 from base import text, typed
+from base.kinds import ALL
 from botapi.updates import Update
 from commands.context import Context, Reply, Usage, as_symbol
 from store.rows import CHART_THEMES
@@ -52,7 +53,7 @@ def whales(context: Context, update: Update, arguments: list[str]) -> list[Reply
 
 def _without_all(arguments: list[str]) -> list[str]:
     """No coin means all of them, so `all` says nothing more."""
-    return [argument for argument in arguments if argument.lower() not in ("all", "*")]
+    return [argument for argument in arguments if argument.lower() not in ALL]
 
 
 def chart(context: Context, update: Update, arguments: list[str]) -> list[Reply]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from base import text, typed
+from base.kinds import ALL
 from botapi.updates import Update
 from commands.context import Context, Reply, Usage, as_symbol
 from venues.trades import BAR_SECONDS, Bar
@@ -21,7 +22,7 @@ def price(context: Context, update: Update, arguments: list[str]) -> list[Reply]
     """Show the price of these coins, or of those that the chat follows, with what it did in a day."""
     chat = context.store.chats.get(update.chat_id)
     followed = context.symbols if chat is None else context.followed(chat)
-    if [word.lower() for word in arguments] in (["all"], ["*"]):
+    if len(arguments) == 1 and arguments[0].lower() in ALL:
         arguments, followed = [], []
     named = context.some_symbols(arguments) if arguments else followed or context.symbols
     symbols = [symbol for symbol in context.symbols if symbol in named]

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from alerts.wording import plural
 from base import text, typed
+from base.kinds import ALL
 from botapi.updates import Update
 from commands.context import KINDS, Context, Keyboard, Reply, Usage, as_symbol, run_button
 from commands.schedules import digests
@@ -21,7 +22,7 @@ MARKS = {"funding": (0.001, 10.0), "oi": (1.0, 100.0)}  # percent that may be se
 # The words for a side, by monitor; the other kinds have no sides.
 SIDES = {"whales": {"buys": "buy", "sells": "sell"}, "liquidations": {"longs": "long", "shorts": "short"}}
 BOTH = "both"
-ALL = ("all", "+all", "all coins", "everything", "*")
+ALL_COINS = (*ALL, "+all", "all coins")
 NONE = ("none", "-all", "no coins", "nothing", "off")
 
 
@@ -35,7 +36,7 @@ def watch(context: Context, update: Update, arguments: list[str]) -> list[Reply]
         if chat.symbols is not None:
             some = "One more: /watch +SOL. One less: /unwatch SOL."
         return [Reply(text=f"{state} {some} All: /watch all")]
-    if " ".join(words) in ALL:
+    if " ".join(words) in ALL_COINS:
         return context.save(replace(chat, symbols=None), f"Watching all coins: {', '.join(context.symbols)}.")
     if " ".join(words) in NONE:
         return _save_symbols(context, chat, frozenset())
@@ -56,7 +57,7 @@ def watch(context: Context, update: Update, arguments: list[str]) -> list[Reply]
 def unwatch(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
     """Remove coins from those this chat follows."""
     chat = context.need_chat(update)
-    every = " ".join(arguments).lower() in ALL
+    every = " ".join(arguments).lower() in ALL_COINS
     left = frozenset() if every else context.watched(chat) - context.some_symbols(arguments)
     return _save_symbols(context, chat, left)
 
@@ -66,6 +67,8 @@ def threshold(context: Context, update: Update, arguments: list[str]) -> list[Re
     chat = context.need_chat(update)
     arguments = re.sub(r"[=:]|>=?", " ", " ".join(arguments)).split()  # BTC=2m, as in .env
     monitor, rest = _leading_monitor(context, arguments)
+    if len(rest) > 1 and rest[0].lower() in ALL:
+        rest = rest[1:]
     if len(rest) == 2 and as_symbol(rest[1], context.symbols) in context.symbols and rest[0][0] in "$0123456789":
         rest = rest[::-1]  # 2m BTC
     if monitor == NO_MINIMUM:
@@ -123,7 +126,7 @@ def level(context: Context, update: Update, arguments: list[str]) -> list[Reply]
 def side(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
     """Limit whale orders or liquidations to one side."""
     chat = context.need_chat(update)
-    arguments = [word for word in arguments if word.lower() != "only"]
+    arguments = [word for word in arguments if word.lower() not in ("only", *ALL)]
     monitor, rest = _leading_monitor(context, arguments)
     words = SIDES.get(monitor)
     if words is None:

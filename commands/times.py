@@ -6,13 +6,14 @@ from dataclasses import replace
 
 from alerts.held_back import is_due, of
 from base import moments, text, typed, zones
+from base.kinds import ALL
 from botapi.updates import Update
 from commands.context import Context, Reply, Usage
 from commands.schedules import replan
 from store.rows import MONITORS, Chat, mute_left
 
 UNTIL = ("until", "till", "til")
-ENDLESS = ("forever", "always", "permanently", "on", "all")
+ENDLESS = ("forever", "always", "permanently", "on", *ALL)
 
 
 def quiet(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
@@ -49,6 +50,10 @@ def timezone(context: Context, update: Update, arguments: list[str]) -> list[Rep
 def mute(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
     """Mute all alerts or one coin for a while, or unmute."""
     chat = context.need_chat(update)
+    if len(arguments) > 1 and arguments[0].lower() in ALL:
+        arguments = arguments[1:]
+    if len(arguments) > 1 and arguments[0].lower() == "off":  # off BTC
+        arguments = [*arguments[1:], "off"]
     words = [word.lower() for word in arguments]
     if words == ["off"]:
         return context.save(replace(chat, muted_until=0.0, symbol_mutes={}), "Unmuted. Alerts will come again.")

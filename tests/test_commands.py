@@ -402,6 +402,33 @@ def test_mute_is_for_all_or_for_one_coin_and_off_ends_both(started: Desk) -> Non
     assert (started.chat().muted_until, dict(started.chat().symbol_mutes)) == (0, {})
 
 
+@pytest.mark.parametrize("everything", ["all", "ALL", "everything"])
+def test_all_alerts_can_be_named_in_a_mute(started: Desk, everything: str) -> None:
+    assert started.say(f"/mute {everything} 2h").startswith("All alerts muted until 17:06:40 UTC.")
+    assert "Alerts will come again" in started.say(f"/mute {everything} off")
+    assert started.chat().muted_until == 0
+    assert "A mute has an end." in started.say(f"/mute {everything}")
+
+
+def test_a_word_for_everything_is_no_coin_that_the_owner_could_add(started: Desk) -> None:
+    """Where everything can be meant it is; elsewhere a coin is asked for."""
+    started.say("/threshold BTC 2m")
+    assert started.say("/threshold all 500k") == "Whale orders from 500k USD."
+    started.say("/side whales sells")
+    assert started.say("/side all both") == "Whale orders and liquidation alerts: both sides."
+    for said in ("/chart all", "/chart off", "/alert none 5% in 1h", "/wallet"):
+        assert "/coins add" not in started.say(said), said
+    assert started.say("/chart all").startswith("ALL is not a coin.")
+
+
+@pytest.mark.parametrize("said", ["/mute off eth", "/mute eth off"])
+def test_off_may_stand_on_either_side_of_the_coin(started: Desk, said: str) -> None:
+    started.say("/mute eth 1d")
+    started.say("/mute btc 1d")
+    assert started.say(said).startswith("ETH unmuted. Muted: BTC until ")
+    assert "Did you mean /mute off" in started.say("/unmute eth")
+
+
 def test_one_coin_can_be_unmuted_and_mute_alone_tells_what_is_muted(started: Desk) -> None:
     assert started.say("/mute").startswith("Nothing is muted. Change it: ")
     started.say("/mute eth 1d")

@@ -196,7 +196,13 @@ def test_a_zone_with_two_meanings_is_asked_back_with_buttons(desk: Desk) -> None
 
 @pytest.mark.parametrize(
     ("said", "meant"),
-    [("/thresold 2m", "threshold 2m"), ("/unmute", "mute off"), ("/sumary", "digest"), ("/wales BTC", "whales BTC")],
+    [
+        ("/thresold 2m", "threshold 2m"),
+        ("/unmute", "mute off"),
+        ("/unmute BTC", "mute off BTC"),
+        ("/sumary", "digest"),
+        ("/wales BTC", "whales BTC"),
+    ],
 )
 def test_an_unknown_command_offers_the_one_that_was_meant(desk: Desk, said: str, meant: str) -> None:
     (answer,) = desk.replies(said.replace("sumary", "summary"))
