@@ -12,10 +12,10 @@ import re
 import shutil
 import sys
 import tempfile
-import time
 import zoneinfo
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -191,7 +191,9 @@ def time_zones() -> list[Finding]:
     except (zoneinfo.ZoneInfoNotFoundError, OSError):
         words = "this system has no time zone data: zones other than UTC cannot be used"
         return [Finding("time zones", "warning", words, pip_command("install", "tzdata"))]
-    return [Finding("time zones", "ok", f"data is there; this machine's zone is {time.strftime('%Z, UTC%z')}")]
+    now = datetime.now().astimezone()
+    here = ", ".join(dict.fromkeys((str(now.tzinfo), text.offset_at(now.timestamp(), now.tzinfo or UTC))))
+    return [Finding("time zones", "ok", f"data is there; this machine's zone is {here}")]
 
 
 def folder(subject: Subject) -> Iterator[Finding]:

@@ -26,12 +26,12 @@ WITHIN = 6.0  # seconds for one answer
 SLOW = 2.0
 _CHECK = "check this machine's internet connection, firewall and HTTPS_PROXY"
 ANSWERED = (400, 401, 404, 405, 422)  # statuses that a working host gives to a question without parameters
-# The hosts without spot trades: a cheap public path of each, and what the bot gets there.
+# The hosts without spot trades: the name and a cheap public path of each, and what the bot gets there.
 _PROBES = {
-    "okx": ("/api/v5/public/time", "liquidations, funding, open interest"),
-    "gate": ("/api/v4/spot/time", "liquidations"),
-    "hyperliquid": ("/info", "funding, open interest, wallets"),
-    "coinglass": ("/api/futures/supported-coins", "liquidations, whale positions"),
+    "okx": ("OKX", "/api/v5/public/time", "liquidations, funding, open interest"),
+    "gate": ("Gate", "/api/v4/spot/time", "liquidations"),
+    "hyperliquid": ("Hyperliquid", "/info", "funding, open interest, wallets"),
+    "coinglass": ("CoinGlass", "/api/futures/supported-coins", "liquidations, whale positions"),
 }
 CLOCK_OFF, CLOCK_WRONG = 5.0, 300.0  # seconds
 
@@ -125,7 +125,7 @@ def markets(subject: Subject) -> Iterator[Finding]:
     sources = spot_venues(settings.source_urls)
     hosts = [name for name in _PROBES if name != "coinglass" or settings.coinglass_key]
     questions = {source.name: _timed(_trade, source, settings.symbols[0]) for source in sources}
-    questions |= {name: _timed(_probe, settings.source_urls[name], _PROBES[name][0]) for name in hosts}
+    questions |= {name: _timed(_probe, settings.source_urls[name], _PROBES[name][1]) for name in hosts}
     answers = at_once(questions, deadline=WITHIN + 1)
     found = [
         _reached(f"{source.venue}, {source.host}", answers[source.name], otherwise="the next source is used")
@@ -137,7 +137,8 @@ def markets(subject: Subject) -> Iterator[Finding]:
     yield from found
     for name in hosts:
         host = urlsplit(settings.source_urls[name]).netloc.rpartition("@")[2]
-        yield _reached(f"{name}, {host}", answers[name], otherwise=f"missing without it: {_PROBES[name][1]}")
+        venue, _, brings = _PROBES[name]
+        yield _reached(f"{venue}, {host}", answers[name], otherwise=f"missing without it: {brings}")
 
 
 def _reached(where: str, answer: float | Exception, *, otherwise: str) -> Finding:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -245,6 +246,7 @@ def test_one_dead_market_is_a_warning_and_all_dead_are_a_problem(sim: Simulator,
     found, text = asked()
     assert found == ["warning", *["ok"] * 6]
     assert "HTTP 451" in text
+    assert re.findall(r"^(OKX|Gate|Hyperliquid), 127", text, re.MULTILINE) == ["OKX", "Gate", "Hyperliquid"]
     sim.fault(market="okx", kind="status", code=403)
     found, text = asked(COINGLASS_API_KEY="0123456789abcdef0123456789abcdef")
     assert found == ["warning", "ok", "ok", "ok", "warning", "ok", "ok", "ok"]
