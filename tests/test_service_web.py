@@ -96,7 +96,8 @@ STANDBY = {
         "last_good_at": NOW - 400,
         "failing_since": None,
     },
-    "conflict": VIEW["conflict"] | {"since": NOW - 380, "count": 4},
+    "conflict": VIEW["conflict"]
+    | {"since": NOW - 380, "count": 4, "episodes": [{"since": NOW - 380, "until": None, "count": 4}]},
 }
 STUCK = {"healthy": False, "stuck": ["whales"], "problems": ["The thread whales is stuck."]}
 
@@ -438,7 +439,10 @@ def test_in_a_browser_the_page_shows_state_queue_sources_conflicts_and_latency(s
     assert "Not needed now: Kraken (data.example.org)" in shown(document, "sources")
     assert "1 min, 3 × error 409" in shown(document, "episodes")
     assert document.count('class="past"') == 23, "23 hours that are over"
-    assert "BTC buy 2.4M USD at 77,030" in shown(document, "latest")
+    latest = re.sub(r"\s+", " ", shown(document, "latest"))
+    assert re.search(
+        r"BTC buy 2.4M USD at 77,030 Binance spot, \S+ ETH long liquidated on OKX: 640k USD \d", latest
+    ), "an exchange that the alert names is not named twice"
     assert re.sub(r"\s+", " ", shown(document, "prices")) == "BTC 77,030 +0.3 % DOGE 0.1704 -1.9 %"
     places = [
         re.findall(r'left: ([\d.]+)%;">([^<]*)', found) for found in re.findall(r'id="\w+-axis">.*?</div>', document)
@@ -466,6 +470,8 @@ def test_in_a_browser_a_problem_comes_first(site: Site, tmp_path: Path) -> None:
     assert "takes over when the other one stops" in shown(document, "words")
     assert "Both send alerts, so each may come twice." in shown(document, "words")
     assert shown(document, "problems") == "The thread whales is stuck."
+    (width,) = re.findall(r'class="on now"[^>]*width: ([\d.]+)%', document)
+    assert float(width) == pytest.approx(100 * 380 / 86400, rel=0.01), "a conflict lasts until now, not for the hour"
     assert 'data-tone="bad"' in document
 
 
