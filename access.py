@@ -35,6 +35,7 @@ LINK_LIFETIME = 900.0
 ADMINISTRATORS_EVERY = 3600.0  # seconds between two questions about a group
 ADMINISTRATORS_TRUSTED = 2 * ADMINISTRATORS_EVERY  # how old an answer may be
 ADMINISTRATORS_RETRY = 60.0
+AT_ONCE = 200  # chats whose alerts end in one transaction: commands get their turn between them
 SHUT_OUT = "alerts ended: the user who started them may no longer use this bot"
 DECIDED = ("allowed", "denied")  # states of a user about whom the owner has decided
 _FACT = "administrators:"  # names, with a group's id
@@ -189,8 +190,10 @@ class Access:
     def sweep(self) -> list[Chat]:
         """End the alerts of chats whose users are no longer allowed; returns those chats."""
         ended = self._store.chats.of_others(self.owner_id, self._allowed_users)
-        for chat in ended:
-            self._store.unsubscribe(chat.chat_id, note=SHUT_OUT)
+        for first in range(0, len(ended), AT_ONCE):
+            with self._store.transaction():
+                for chat in ended[first : first + AT_ONCE]:
+                    self._store.unsubscribe(chat.chat_id, note=SHUT_OUT)
         return ended
 
     def _decide(self, user_id: int, state: str) -> None:

@@ -2,14 +2,13 @@
 
 All goes over one connection, one transaction after the other, so READ COMMITTED is as good as any level: nobody else
 writes. A statement whose answer nobody needs travels with the next one: each question takes a way to the server and
-back, which may be 20 ms. A lost connection stays lost: everything that
-is asked of it fails at once.
+back, which may be 20 ms. A lost connection stays lost: everything that is asked of it fails at once.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -222,6 +221,11 @@ class Server:
             if cursor.rowcount > 0 and not (cursor.statusmessage or "").startswith("SELECT"):
                 self._changes += cursor.rowcount
         return cursors[-1]
+
+    def executemany(self, sql: str, values: Iterable[Values], /) -> None:
+        """Run one statement of a transaction with each of these, as `post`."""
+        for one in values:
+            self.post(sql, one)
 
     def _ask(self, statements: list[Posted]) -> list[psycopg.Cursor[Row]]:
         if self._connection is None:

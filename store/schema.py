@@ -55,6 +55,7 @@ def _schedules(db: Connection) -> None:
     rows = db.execute(
         "SELECT chat_id, thread_id, added_by, settings, digest_at FROM chats ORDER BY chat_id"
     ).fetchall()
+    digests = []
     for chat_id, thread_id, added_by, settings, at in rows:
         try:
             kept = json.loads(settings)
@@ -62,11 +63,12 @@ def _schedules(db: Connection) -> None:
             continue
         rule = kept.pop("digest", "") if isinstance(kept, dict) else ""
         if isinstance(rule, str) and rule and at is not None:
-            db.execute(
-                "INSERT INTO schedules (chat_id, thread_id, user_id, rule, command, at, delivery) "
-                "VALUES (?, ?, ?, ?, 'digest', ?, 0)",
-                (chat_id, thread_id, added_by, rule, at),
-            )
+            digests.append((chat_id, thread_id, added_by, rule, at))
+    db.executemany(
+        "INSERT INTO schedules (chat_id, thread_id, user_id, rule, command, at, delivery) "
+        "VALUES (?, ?, ?, ?, 'digest', ?, 0)",
+        digests,
+    )
     db.execute("DROP INDEX chats_digest")
     db.execute("ALTER TABLE chats DROP COLUMN digest_at")
 
@@ -129,14 +131,16 @@ def _many_chats(db: Connection) -> None:
     as_new: dict[str, object] = {name: {} for name in ("thresholds", "symbol_mutes", "levels", "sides", "topics")}
     as_new |= {"symbols": None, "muted_until": 0, "timezone": "UTC", "quiet": "", "hourly_cap": 0, "paused_until": 0}
     as_new |= {"members": False, "chart_theme": "dark", "handle": ""}
+    changed = []
     for chat_id, settings in db.execute("SELECT chat_id, settings FROM chats ORDER BY chat_id").fetchall():
         try:
             kept = json.loads(settings)
         except ValueError:
             continue
         if isinstance(kept, dict):
-            changed = {name: value for name, value in kept.items() if name not in as_new or value != as_new[name]}
-            db.execute("UPDATE chats SET settings = ? WHERE chat_id = ?", (json.dumps(changed), chat_id))
+            kept = {name: value for name, value in kept.items() if name not in as_new or value != as_new[name]}
+            changed.append((json.dumps(kept), chat_id))
+    db.executemany("UPDATE chats SET settings = ? WHERE chat_id = ?", changed)
     db.execute("CREATE INDEX users_answered ON users (answered_at)")
 
 
