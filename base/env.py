@@ -24,6 +24,13 @@ def passed_on(*more: str) -> dict[str, str]:
     return {name: os.environ[name] for name in (*_PASSED_ON, *more) if name in os.environ}
 
 
+def _owner(path: Path) -> str:
+    try:
+        return f"user {path.owner()}, who owns it"
+    except (KeyError, NotImplementedError, OSError):
+        return "the user who owns it"
+
+
 class Unreadable(NamedTuple):
     """Lines of the file that say nothing: the settings they name, and the sentence about them. It shows no value."""
 
@@ -47,8 +54,10 @@ class Environment:
                 self._read(path.read_text(encoding="utf-8-sig"))  # Notepad writes a BOM
         except (OSError, UnicodeDecodeError) as error:
             reason = "it is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else error.strerror
-            words = f"{path} could not be read: {reason}. Save it as UTF-8, readable by this user."
-            self.unreadable.append(Unreadable(frozenset(names), words))
+            fix = "Save it as UTF-8, readable by this user."
+            if isinstance(error, PermissionError):
+                fix = f"Do this as {_owner(path)}, or let this user read it."
+            self.unreadable.append(Unreadable(frozenset(names), f"{path} could not be read: {reason}. {fix}"))
 
     def value(self, name: str) -> str:
         """The setting's text, "" when it is not set."""

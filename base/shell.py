@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import socket
 import sys
 from collections.abc import Sequence
@@ -26,9 +27,21 @@ def bot_command(*words: str) -> str:
     return quoted(*_into_container(), _python(), _short(ROOT / "bot.py"), *words, *_OF_THIS_RUN)
 
 
+def bot_command_as(user: str, *words: str) -> str:
+    """The same for an account that is not this one."""
+    return f"{quoted(*as_user(user))} {bot_command(*words)}"
+
+
 def pip_command(*words: str) -> str:
     """What to type to have pip change the packages of this Python."""
     return quoted(*_into_container(), _python(), "-m", "pip", *words)
+
+
+def as_user(user: str) -> list[str]:
+    """The words before a command that run it as this account; a small system has no sudo."""
+    if sys.platform != "win32" and os.geteuid() == 0 and shutil.which("sudo") is None and shutil.which("runuser"):
+        return ["runuser", "-u", user, "--", "env", f"HOME={os.path.expanduser(f'~{user}')}"]  # noqa: PTH111
+    return ["sudo", "-u", user]
 
 
 def installing(packages: str = "requirements.txt") -> list[str]:

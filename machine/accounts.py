@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from base.shell import bot_command, quoted
+from base.shell import bot_command_as
 from machine.folders import FolderError, find_folder
 from machine.holder import user_name
 
@@ -34,25 +34,36 @@ def folders_of_others(bot_id: int) -> list[tuple[str, Path]]:
     return found
 
 
-def whose(bot_id: int, settings_file: Path) -> tuple[str, Path | None]:
-    """The other account that the bot belongs to, and the folder with its data; ("", None) when this one may run it.
+def whose(bot_id: int, settings_file: Path, *, me: str = "") -> tuple[str, Path | None]:
+    """The other account that the bot belongs to, and the folder with its data; ("", None) when `me` may run it.
 
     An account with data of the bot may run it; so may everybody while there is none and the settings file is theirs,
-    or root's.
+    or root's. me: this account unless another one is named.
     """
-    if (find_folder(bot_id) / DATABASE).exists():
+    me, own = me or user_name(), find_folder(bot_id)
+    found = folders_of_others(bot_id)
+    if (own / DATABASE).exists():
+        found.append((user_name(), own))
+    if any(user == me for user, _ in found):
         return "", None
-    for user, folder in folders_of_others(bot_id):
-        return user, folder
+    if found:
+        return found[0]
     owner = _owner(settings_file)
-    return ("", None) if owner in ("", "root", user_name()) else (owner, None)
+    return ("", None) if owner in ("", "root", me) else (owner, None)
 
 
-def check(bot_id: int, folder: Path, settings_file: Path) -> None:
+def asking() -> str:
+    """The account that calls this; for root the one who typed sudo."""
+    root = sys.platform != "win32" and os.geteuid() == 0
+    return (os.environ.get("SUDO_USER", "") if root else "") or user_name()
+
+
+def check(bot_id: int, settings_file: Path, *words: str) -> None:
     """Raise FolderError where a start by this account would start over although the bot is another account's.
 
-    folder: this account's. Where it has data already, other data is only logged.
+    Where this account has data already, other data is only logged. words: the command, if it is not a start.
     """
+    folder = find_folder(bot_id)
     user, theirs = whose(bot_id, settings_file)
     if not user:
         for other, place in folders_of_others(bot_id):
@@ -60,16 +71,14 @@ def check(bot_id: int, folder: Path, settings_file: Path) -> None:
         return
     me = user_name()
     what = f"The settings file {settings_file}" if theirs is None else f"The data of bot {bot_id}, in {theirs},"
+    means = "The bot would have an empty database: no chats, no alerts."
+    if words:
+        means = f"It would be done to a database that the bot of {user} does not use."
     raise FolderError(
-        f"{what} belongs to user {user}, but this start is as {me}. The bot would have an empty database: no chats, "
-        f"no alerts. {_start_as(user)} Or, to start over as {me}, set DATA_DIR={folder.parent}."
+        f"{what} belongs to user {user}, but this {'command' if words else 'start'} is as {me}. {means}\n"
+        f"As {user}: {'log on and start it there' if sys.platform == 'win32' else bot_command_as(user, *words)}\n"
+        f"Or, to start over as {me}, set DATA_DIR={folder.parent}."
     )
-
-
-def _start_as(user: str) -> str:
-    if sys.platform == "win32":
-        return f"Start it as {user}."
-    return f"Start it as {user}: {quoted('sudo', '-u', user)} {bot_command()}"
 
 
 def _homes() -> Iterator[tuple[str, Path]]:

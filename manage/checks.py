@@ -227,7 +227,12 @@ def folder(subject: Subject) -> Iterator[Finding]:
     if synced is not None:
         words = f"{path} is synchronised by {synced}, which damages a database in use"
         yield Finding("folder", "warning", words, "set DATA_DIR to a folder that is not synchronised")
-    others = accounts.folders_of_others(int(path.name))
+    settings, others = subject.settings, accounts.folders_of_others(int(path.name))
+    if settings is not None and settings.data_dir is None and not settings.database_url:
+        user, theirs = accounts.whose(int(path.name), subject.env_file)
+        if user and theirs is None:
+            fix = f"start the bot as {user}, or set DATA_DIR"
+            yield Finding("folder", "warning", f"{subject.env_file} belongs to user {user}", fix)
     if path not in [other for _, other in others] and (found := _trouble(path)) is not None:
         yield Finding("folder", "problem", f"{found.what}: others could take over the bot there", found.fix)
     for user, other in others:

@@ -20,7 +20,7 @@ from xml.sax.saxutils import escape
 
 from base import config, exit_codes
 from base.kinds import ROOT
-from base.shell import bot_command, quoted
+from base.shell import bot_command, bot_command_as, quoted
 from machine import accounts, folders
 from machine.holder import user_name
 from manage import start_commands
@@ -83,6 +83,7 @@ def _desktop_word(value: str) -> str:
     return f'"{inside}"'
 
 
+_OWN = ("systemd-user", "pm2", "cron", "desktop")  # a user's own: they start the bot as that user
 _SYSTEMD_CANNOT = r"""["'\\$]"""  # "Executable name contains special characters"
 
 KINDS: dict[str, Kind] = {
@@ -175,6 +176,10 @@ def run(env_file: Path, arguments: argparse.Namespace) -> int:
     name = arguments.kind or usual()
     place = here(env_file, name)
     kind = KINDS[name]
+    if name in _OWN and not WINDOWS and place.user not in (user_name(), accounts.asking()):
+        command = bot_command_as(place.user, "install", name, *(["--write"] if arguments.write else []))
+        whose = f"user {place.user}, who has the bot's data or its settings file"
+        return exit_codes.problem(f"{name} starts the bot as whoever sets it up. Do that as {whose}:\n    {command}")
     bad = unwritable(kind, place)
     if bad:
         return exit_codes.problem(
@@ -227,13 +232,13 @@ def usual() -> str:
 
 
 def here(env_file: Path, kind: str) -> Place:
-    """This installation, and the user whose it is: for root the one who called sudo, or has the bot's data."""
-    user, home = user_name(), start_commands.home()
-    caller = os.environ.get("SUDO_USER", "")
-    if caller in ("", "root"):
-        caller = accounts.whose(config.bot_id_in(env_file) or 0, env_file)[0]
-    if sys.platform != "win32" and os.geteuid() == 0 and caller:
-        user, home = caller, _home_of(caller)
+    """This installation, and the user whose it is: who has the bot's data or settings, or else who asks."""
+    me = user_name()
+    user, home = accounts.asking(), start_commands.home()
+    if not WINDOWS:
+        user = accounts.whose(config.bot_id_in(env_file) or 0, env_file, me=user)[0] or user
+    if user != me:
+        home = _home_of(user)
     elif WINDOWS and os.environ.get("USERDOMAIN"):
         user = f"{os.environ['USERDOMAIN']}\\{user}"
     python = Path(sys.executable)
@@ -315,7 +320,7 @@ def warnings(place: Place) -> list[str]:
     found = []
     if sys.prefix == sys.base_prefix and not WINDOWS:
         found.append(f"this is the system's Python, not a virtual environment. The service will use {place.python}.")
-    if not WINDOWS and place.user not in (user_name(), os.environ.get("SUDO_USER")):
+    if not WINDOWS and place.user not in (user_name(), accounts.asking()):
         found.append(
             f"this runs the bot, with its token, as user {place.user}, who has its data or its settings file. "
             f"If that is wrong, run install as the user that should own the bot."

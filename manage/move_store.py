@@ -17,7 +17,7 @@ from base.secrets import know, passwords, redact
 from base.shell import bot_command
 from botapi.storage import StoreError
 from lock import InstanceLock, LockError
-from machine import envfile
+from machine import accounts, envfile
 from machine.folders import FolderError, bot_folder
 
 NAME = "DATABASE_URL"
@@ -38,6 +38,9 @@ def run(env_file: Path, arguments: argparse.Namespace) -> int:
         return exit_codes.problem("The bot stores everything there already.")
     try:
         envfile.check(env_file)
+        if settings.data_dir is None:
+            # The URL may have a password in it.
+            accounts.check(settings.bot_id, env_file, "move-store", target if target == FILE else "URL")
         folder = bot_folder(settings.bot_id, settings.data_dir)
         with InstanceLock(folder, settings.token, machine_wide=settings.machine_wide_lock):
             return _move(settings, env_file, folder / "bot.db", target)

@@ -13,6 +13,7 @@ from base import config, exit_codes
 from base.shell import bot_command
 from botapi.storage import StoreError
 from lock import InstanceLock, LockError
+from machine import accounts
 from machine.folders import FolderError, bot_folder
 from manage import server
 from store import backup
@@ -29,6 +30,8 @@ def run(env_file: Path, arguments: argparse.Namespace) -> int:
         )
     try:
         backup.check(file)
+        if settings.data_dir is None:
+            accounts.check(settings.bot_id, env_file, "restore", str(file))
         folder = bot_folder(settings.bot_id, settings.data_dir)
         with InstanceLock(folder, settings.token, machine_wide=settings.machine_wide_lock):
             kept = backup.bring_back(file, folder / "bot.db")

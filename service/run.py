@@ -213,7 +213,7 @@ def _held(lock: InstanceLock, settings_file: Path | None) -> Iterator[None]:
     """
     try:
         if settings_file is not None:
-            accounts.check(lock.bot_id, lock.folder, settings_file)
+            accounts.check(lock.bot_id, settings_file)
         yield
     finally:
         lock.release()
