@@ -103,7 +103,7 @@ class Due:
             self._store.schedules.set_at(one.id, at)
             return
         if name == "chart" and files_wait(self._context, chat.chat_id):
-            return  # it stays due
+            return  # it stays due, after all else
         if name == DIGEST:
             since = rule.previous(one.at, zone=chat.timezone)
             replies = [Reply(text=composer(self._context).take(chat, since=since, now=now), html=True)]

@@ -40,11 +40,14 @@ class Schedules(Part):
         return self._found("chat_id = ?", chat_id)
 
     def due(self, now: float) -> list[int]:
-        """The numbers of those that are due, the longest due first, without digests whose last message waits."""
+        """The numbers of those that are due, the longest due first, without digests whose last message waits.
+
+        Charts come last: they wait for each other, and hold nothing else up.
+        """
         rows = self._db.rows(
             "SELECT id FROM schedules WHERE at <= ? AND (command <> ? OR NOT EXISTS "
             "(SELECT 1 FROM deliveries WHERE deliveries.id = schedules.delivery AND state = 'pending')) "
-            "ORDER BY at, id",
+            "ORDER BY command LIKE 'chart%', at, id",
             (now, DIGEST),
         )
         return [row["id"] for row in rows]

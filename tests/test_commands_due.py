@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import tempfile
 from collections.abc import Iterator
@@ -20,7 +21,8 @@ from base import schedules
 from botapi.storage import ALERTS
 from botapi.updates import Update
 from commands.context import Context, Reply
-from commands.due import Due
+from commands.due import AT_ONCE, Due
+from commands.table import schedulable
 from monitors import Jobs
 from venues.trades import Bar
 
@@ -263,6 +265,20 @@ def test_a_command_that_no_longer_works_says_so(desk: Desk) -> None:
     assert button == {"text": "Remove it", "callback_data": f"run:schedule remove {number}"}
     assert second.payload["text"] == "“nonsense”, which is scheduled here: this version has no such command."
     assert desk.next_at(other) == at("2026-11-25 09:00")
+
+
+def test_charts_that_wait_hold_up_nothing_else(desk: Desk) -> None:
+    """Looking at each again takes time, with a server far away all that a tick has."""
+    for chat_id in range(1, 21):
+        desk.subscribe(chat_id, digest="")
+        desk.schedule("chart BTC", "09:00", chat_id=chat_id)
+    ping = desk.schedule("price BTC", "09:01", chat_id=1)
+    desk.clock = at("2026-11-24 09:00:30")
+    assert desk.tick()
+    desk.clock = at("2026-11-24 09:01")
+    desk.due = Due(desk.context, schedulable(), monotonic=itertools.count(0.0, AT_ONCE / 10).__next__)
+    assert desk.tick()
+    assert desk.next_at(ping) == at("2026-11-25 09:01")
 
 
 def test_charts_wait_for_each_other_and_all_of_them_come(desk: Desk) -> None:
