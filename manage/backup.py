@@ -24,8 +24,6 @@ def run(env_file: Path, arguments: argparse.Namespace) -> int:
             f"The bot stores everything on a PostgreSQL server (DATABASE_URL). To save it: {command}"
         )
     database = instance.look(settings).folder / "bot.db"
-    if target.exists():
-        return exit_codes.problem(f"{target} exists already, so nothing was written. Give another name.")
     if not database.exists():
         return exit_codes.problem(
             f"There is no database at {database} yet, so there is nothing to copy. Start the bot once."

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
+import os
 import sqlite3
+import tempfile
 import time
 from contextlib import closing
 from pathlib import Path
@@ -13,17 +14,36 @@ from store import salvage, schema
 
 
 def save(database: Path, target: Path) -> int:
-    """Copy the database to `target`, which does not exist. Returns the number of chats in it. Raises StoreError."""
+    """Copy the database to `target`, which does not exist. Returns the number of chats in it. Raises StoreError.
+
+    Two at once are in each other's way only at the end: one of them has the name first.
+    """
+    unfinished = None
     try:
+        _refuse_taken(target)
         with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True, timeout=10.0)) as db:
             schema.refuse_others(db, database, newest=schema.NEWEST)
-            schema.copy(db, target)
-            target.chmod(0o600)  # chats and people are named in it
-            return int(db.execute("SELECT count(*) FROM chats").fetchone()[0])
+            # For this account only, from its first byte on: chats and people are named in it.
+            descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f"{target.name}.unfinished-")
+            os.close(descriptor)
+            unfinished = Path(name)
+            db.execute("VACUUM INTO ?", (name,))
+            chats = int(db.execute("SELECT count(*) FROM chats").fetchone()[0])
+        _refuse_taken(target)
+        unfinished.replace(target)
     except (OSError, sqlite3.Error) as error:
         raise StoreError(
             f"No copy was made ({error}). Check the free space and the rights of {target.parent}."
         ) from None
+    finally:
+        if unfinished is not None:
+            unfinished.unlink(missing_ok=True)
+    return chats
+
+
+def _refuse_taken(target: Path) -> None:
+    if target.exists():
+        raise StoreError(f"{target} exists already, so nothing was written. Give another name.")
 
 
 def check(backup: Path) -> None:
@@ -45,19 +65,34 @@ def bring_back(backup: Path, database: Path) -> Path | None:
     """Put a checked backup in the database's place while nobody uses it.
 
     Returns the name under which the old one is kept, None if there was none. A kill at any instant leaves one of the
-    two in place. Raises OSError.
+    two in place. Raises OSError and StoreError.
     """
     new, kept = database.with_name(f"{database.name}.restored"), None
-    shutil.copyfile(backup, new)
-    new.chmod(0o600)
-    if database.exists():
-        kept = database.with_name(f"{database.name}.before-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}")
-        try:
-            with closing(sqlite3.connect(database)) as db:  # closing it also empties SQLite's log beside it
-                schema.copy(db, kept)
-        except sqlite3.DatabaseError:  # damaged: perhaps the reason to be here
-            kept = salvage.set_aside(database)
-    for suffix in ("-wal", "-shm"):
-        database.with_name(f"{database.name}{suffix}").unlink(missing_ok=True)
-    new.replace(database)
+    try:
+        new.unlink(missing_ok=True)
+        new.touch(0o600)
+        with closing(sqlite3.connect(f"{backup.as_uri()}?mode=ro", uri=True)) as db:
+            db.execute("VACUUM INTO ?", (str(new),))  # with what is still in SQLite's log beside it
+        if database.exists():
+            kept = _kept(database)
+        for suffix in ("-wal", "-shm"):
+            database.with_name(f"{database.name}{suffix}").unlink(missing_ok=True)
+        new.replace(database)
+    except sqlite3.Error as error:
+        raise StoreError(f"{backup} could not be copied to {database} ({error}). Is the disk full?") from None
+    finally:
+        new.unlink(missing_ok=True)
+    return kept
+
+
+def _kept(database: Path) -> Path:
+    """Keep the old database beside the new one. Returns its name."""
+    kept = database.with_name(f"{database.name}.before-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}")
+    try:
+        with closing(sqlite3.connect(database)) as db:  # closing it also empties SQLite's log beside it
+            schema.copy(db, kept)
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+            raise
+        return salvage.set_aside(database)  # damaged: perhaps the reason to be here
     return kept

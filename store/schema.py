@@ -284,5 +284,8 @@ def copy(db: sqlite3.Connection, backup: Path) -> None:
     """A complete copy, also of a file that is being written to. It has its name only once it is complete."""
     unfinished = backup.with_name(f"{backup.name}.unfinished")
     unfinished.unlink(missing_ok=True)
-    db.execute("VACUUM INTO ?", (str(unfinished),))
-    unfinished.replace(backup)
+    try:
+        db.execute("VACUUM INTO ?", (str(unfinished),))
+        unfinished.replace(backup)
+    finally:
+        unfinished.unlink(missing_ok=True)  # on a full disk it would stay in the way

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import sqlite3
+import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -35,6 +38,26 @@ def store(tmp_path: Path, env_file: Path) -> Iterator[Store]:
     store.chats.put(Chat(chat_id=5, added_by=5))
     yield store
     store.close()
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk with 100 kB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    if (
+        sys.platform != "linux"
+        or subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=100k,mode=700", "tmpfs", place], capture_output=True, check=False
+        ).returncode
+    ):
+        pytest.skip("only root can mount a small disk, on Linux")
+    yield place
+    subprocess.run(["umount", "-l", place], check=True)
+
+
+def resize(disk: Path, size: float) -> None:
+    subprocess.run(["mount", "-o", f"remount,size={int(size) // 1024}k", disk], check=True)
 
 
 def chats(folder: Path) -> list[int]:
@@ -77,8 +100,65 @@ def test_without_a_database_or_a_place_a_sentence_says_so(
     assert backup.run(env_file, argparse.Namespace(file=tmp_path / "saved.db")) == 1
     assert "no database" in capsys.readouterr().err
     Store(tmp_path / "7654321/bot.db").close()
-    assert backup.run(env_file, argparse.Namespace(file=tmp_path / "missing/saved.db")) == 1
-    assert "No copy was made" in capsys.readouterr().err
+    for place in ("missing/saved.db", "a name that no disk takes" * 20):
+        assert backup.run(env_file, argparse.Namespace(file=tmp_path / place)) == 1
+        assert "No copy was made" in capsys.readouterr().err
+
+
+def test_of_two_backups_with_one_name_both_are_whole_and_one_has_it(
+    store: Store, env_file: Path, tmp_path: Path
+) -> None:
+    with store.transaction():
+        for number in range(20_000):
+            store.set_value(f"fact {number}", "x" * 500)
+    file = argparse.Namespace(file=tmp_path / "saved.db")
+    with ThreadPoolExecutor(4) as pool:
+        codes = list(pool.map(lambda _: backup.run(env_file, file), range(4)))
+    assert set(codes) == {0, 1}
+    with closing(sqlite3.connect(file.file)) as db:
+        assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    assert not list(tmp_path.glob("*unfinished*"))
+
+
+def test_a_full_disk_leaves_no_part_of_a_backup(
+    store: Store, env_file: Path, disk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert backup.run(env_file, argparse.Namespace(file=disk / "saved.db")) == 1
+    assert "No copy was made (database or disk is full)" in capsys.readouterr().err
+    assert list(disk.iterdir()) == []
+
+
+@pytest.mark.parametrize("room", [0.5, 1.5], ids=["for the new one", "for the old one beside it"])
+def test_restore_on_a_full_disk_changes_nothing(
+    store: Store, env_file: Path, tmp_path: Path, disk: Path, room: float, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = argparse.Namespace(file=tmp_path / "saved.db")
+    assert backup.run(env_file, file) == 0
+    store.close()
+    resize(disk, file.file.stat().st_size * (1 + room))
+    folder = disk / "7654321"
+    folder.mkdir(mode=0o700)
+    shutil.copy(tmp_path / "7654321/bot.db", folder)
+    env_file.write_text(f"TELEGRAM_BOT_TOKEN={TOKEN}\nDATA_DIR={disk}\nLOCK_SCOPE=folder\n", encoding="utf-8")
+    assert restore.run(env_file, file) == 1
+    assert "Is the disk full?\nNothing was changed." in capsys.readouterr().err
+    assert {path.name for path in folder.iterdir()} == {"bot.db", "bot.lock"}
+    assert (folder / "bot.db").read_bytes() == (tmp_path / "7654321/bot.db").read_bytes()
+
+
+def test_a_database_is_restored_with_what_is_in_the_log_beside_it(
+    store: Store, env_file: Path, tmp_path: Path
+) -> None:
+    """Of a folder that was copied while the bot ran, or after a kill."""
+    copied = tmp_path / "copied"
+    copied.mkdir()
+    store.chats.put(Chat(chat_id=6, added_by=6))
+    for suffix in ("", "-wal", "-shm"):
+        shutil.copy(tmp_path / f"7654321/bot.db{suffix}", copied)
+    store.close()
+    assert (copied / "bot.db-wal").stat().st_size
+    assert restore.run(env_file, argparse.Namespace(file=copied / "bot.db")) == 0
+    assert chats(tmp_path) == [5, 6]
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no database", "foreign"])
