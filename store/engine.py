@@ -6,7 +6,7 @@ compared and sorted by its code points, NaN is kept as NULL.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -56,9 +56,6 @@ class Connection(Protocol):
 
     def execute(self, sql: str, values: Any = (), /) -> Any:
         """Run one statement."""
-
-    def executemany(self, sql: str, values: Iterable[tuple[Any, ...]], /) -> object:
-        """Run a statement once for each of these: they travel together."""
 
 
 class Engine(Protocol):

@@ -8,7 +8,7 @@ back, which may be 20 ms. A lost connection stays lost: everything that is asked
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -221,11 +221,6 @@ class Server:
             if cursor.rowcount > 0 and not (cursor.statusmessage or "").startswith("SELECT"):
                 self._changes += cursor.rowcount
         return cursors[-1]
-
-    def executemany(self, sql: str, values: Iterable[Values], /) -> None:
-        """Run one statement of a transaction with each of these, as `post`."""
-        for one in values:
-            self.post(sql, one)
 
     def _ask(self, statements: list[Posted]) -> list[psycopg.Cursor[Row]]:
         if self._connection is None:

@@ -7,7 +7,6 @@ head: `application_id` marks our file among all databases, `user_version` is the
 
 from __future__ import annotations
 
-import json
 import logging
 import sqlite3
 from collections.abc import Callable, Sequence
@@ -19,147 +18,17 @@ from store.engine import Connection
 log = logging.getLogger(__name__)
 
 APPLICATION_ID = 0x43534154  # "CSAT"
-FIRST_VERSION = 7  # versions 1 to 6 were never released
+FIRST_VERSION = 17  # no earlier one was released
 
 Migration = Callable[[Connection], None]
 
 
-def _answers_know_their_update(db: Connection) -> None:
-    db.execute("ALTER TABLE deliveries ADD COLUMN update_id INTEGER")
-    db.execute("ALTER TABLE deliveries DROP COLUMN attempts")
-
-
-def _price_levels(db: Connection) -> None:
-    db.execute(
-        "CREATE TABLE levels (id INTEGER PRIMARY KEY AUTOINCREMENT, chat_id INTEGER NOT NULL, symbol TEXT NOT NULL, "
-        "price REAL NOT NULL, direction TEXT NOT NULL, state TEXT NOT NULL, repeat INTEGER NOT NULL, "
-        "expires REAL NOT NULL, note TEXT NOT NULL, since_ms INTEGER NOT NULL, touched_ms INTEGER NOT NULL)"
-    )
-    db.execute("CREATE INDEX levels_of_coin ON levels (symbol, state, price)")
-    db.execute("CREATE INDEX levels_of_chat ON levels (chat_id)")
-
-
-def _levels_rest(db: Connection) -> None:
-    for column in ("cooldown REAL NOT NULL DEFAULT 0", "topic INTEGER NOT NULL DEFAULT -1"):
-        db.execute(f"ALTER TABLE levels ADD COLUMN {column}")
-
-
-def _schedules(db: Connection) -> None:
-    """Digests become scheduled commands. A chat's settings that cannot be read have no digest."""
-    db.execute(
-        "CREATE TABLE schedules (id INTEGER PRIMARY KEY AUTOINCREMENT, chat_id INTEGER NOT NULL, thread_id INTEGER, "
-        "user_id INTEGER NOT NULL, rule TEXT NOT NULL, command TEXT NOT NULL, at REAL, delivery INTEGER NOT NULL)"
-    )
-    db.execute("CREATE INDEX schedules_at ON schedules (at) WHERE at IS NOT NULL")
-    db.execute("CREATE INDEX schedules_of_chat ON schedules (chat_id)")
-    rows = db.execute(
-        "SELECT chat_id, thread_id, added_by, settings, digest_at FROM chats ORDER BY chat_id"
-    ).fetchall()
-    digests = []
-    for chat_id, thread_id, added_by, settings, at in rows:
-        try:
-            kept = json.loads(settings)
-        except ValueError:
-            continue
-        rule = kept.pop("digest", "") if isinstance(kept, dict) else ""
-        if isinstance(rule, str) and rule and at is not None:
-            digests.append((chat_id, thread_id, added_by, rule, at))
-    db.executemany(
-        "INSERT INTO schedules (chat_id, thread_id, user_id, rule, command, at, delivery) "
-        "VALUES (?, ?, ?, ?, 'digest', ?, 0)",
-        digests,
-    )
-    db.execute("DROP INDEX chats_digest")
-    db.execute("ALTER TABLE chats DROP COLUMN digest_at")
-
-
-def _open_interest(db: Connection) -> None:
-    # All coins of a venue in one row: a row for each would cost a page of the disk each time.
-    db.execute(
-        "CREATE TABLE interest (venue TEXT NOT NULL, at_ms INTEGER NOT NULL, body TEXT NOT NULL, "
-        "PRIMARY KEY (venue, at_ms)) WITHOUT ROWID"
-    )
-
-
-def _moves(db: Connection) -> None:
-    for column in (
-        "kind TEXT NOT NULL DEFAULT 'price'",
-        "size REAL NOT NULL DEFAULT 0",
-        "span INTEGER NOT NULL DEFAULT 0",
-    ):
-        db.execute(f"ALTER TABLE levels ADD COLUMN {column}")
-    db.execute("CREATE INDEX levels_of_span ON levels (symbol, state, span, size, since_ms)")
-
-
-def _places(db: Connection) -> None:
-    db.execute(
-        "CREATE TABLE places (id INTEGER PRIMARY KEY AUTOINCREMENT, chat_id INTEGER NOT NULL, url TEXT NOT NULL, "
-        "secret TEXT NOT NULL, state TEXT NOT NULL, problem TEXT NOT NULL, failing_since REAL NOT NULL, "
-        "tries INTEGER NOT NULL, next_at REAL NOT NULL, told INTEGER NOT NULL, sent INTEGER NOT NULL, "
-        "sent_at REAL NOT NULL)"
-    )
-    db.execute(
-        "CREATE TABLE outgoing (id INTEGER PRIMARY KEY AUTOINCREMENT, place_id INTEGER NOT NULL, body TEXT NOT NULL, "
-        "test INTEGER NOT NULL)"
-    )
-    db.execute("CREATE INDEX outgoing_of_place ON outgoing (place_id, test, id)")
-
-
-def _fan_out(db: Connection) -> None:
-    db.execute(
-        "CREATE TABLE unfinished (id INTEGER PRIMARY KEY AUTOINCREMENT, what TEXT NOT NULL, since REAL NOT NULL, "
-        "chat_id INTEGER NOT NULL)"
-    )
-    db.execute("CREATE INDEX chats_in_turn ON chats (since, chat_id) WHERE subscribed = 1")
-
-
-def _bars_by_time(db: Connection) -> None:
-    # The newest bars of all coins are in one page of the disk: they change together, every few seconds.
-    columns = "at, symbol, open, high, low, close, buy_usd, sell_usd"
-    db.execute("ALTER TABLE bars RENAME TO bars_by_coin")
-    db.execute(
-        "CREATE TABLE bars (at INTEGER NOT NULL, symbol TEXT NOT NULL, open REAL NOT NULL, high REAL NOT NULL, "
-        "low REAL NOT NULL, close REAL NOT NULL, buy_usd REAL NOT NULL, sell_usd REAL NOT NULL, "
-        "PRIMARY KEY (at, symbol)) WITHOUT ROWID"
-    )
-    db.execute(f"INSERT INTO bars ({columns}) SELECT {columns} FROM bars_by_coin ORDER BY at, symbol")
-    db.execute("DROP TABLE bars_by_coin")
-
-
-def _many_chats(db: Connection) -> None:
-    """What a chat has as every new one is not written out: of a hundred thousand chats that is 40 MB to read."""
-    as_new: dict[str, object] = {name: {} for name in ("thresholds", "symbol_mutes", "levels", "sides", "topics")}
-    as_new |= {"symbols": None, "muted_until": 0, "timezone": "UTC", "quiet": "", "hourly_cap": 0, "paused_until": 0}
-    as_new |= {"members": False, "chart_theme": "dark", "handle": ""}
-    changed = []
-    for chat_id, settings in db.execute("SELECT chat_id, settings FROM chats ORDER BY chat_id").fetchall():
-        try:
-            kept = json.loads(settings)
-        except ValueError:
-            continue
-        if isinstance(kept, dict):
-            kept = {name: value for name, value in kept.items() if name not in as_new or value != as_new[name]}
-            changed.append((json.dumps(kept), chat_id))
-    db.executemany("UPDATE chats SET settings = ? WHERE chat_id = ?", changed)
-    db.execute("CREATE INDEX users_answered ON users (answered_at)")
-
-
 # The first of them turns FIRST_VERSION into the next version, and so on. Once released, a migration is never changed,
 # and it never calls code of ours that may change: what it writes stays what it was.
-MIGRATIONS: tuple[Migration, ...] = (
-    _answers_know_their_update,
-    _price_levels,
-    _levels_rest,
-    _schedules,
-    _open_interest,
-    _moves,
-    _places,
-    _fan_out,
-    _bars_by_time,
-    _many_chats,
-)
+MIGRATIONS: tuple[Migration, ...] = ()
 NEWEST = FIRST_VERSION + len(MIGRATIONS)
 
+# What changes together is in one page of the disk: bars are in the order of time, open interest is a row a venue.
 _TABLES = """
     CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
     CREATE TABLE inbox (update_id INTEGER PRIMARY KEY, handled_at REAL NOT NULL);
@@ -167,10 +36,25 @@ _TABLES = """
                         first_at REAL NOT NULL, last_at REAL NOT NULL);
     CREATE TABLE users (user_id INTEGER PRIMARY KEY, name TEXT NOT NULL, state TEXT NOT NULL, at REAL NOT NULL,
                         answered_at REAL NOT NULL DEFAULT 0, asked_at REAL NOT NULL DEFAULT 0);
+    CREATE INDEX users_answered ON users (answered_at);
     CREATE TABLE chats (chat_id INTEGER PRIMARY KEY, kind TEXT NOT NULL, title TEXT NOT NULL, thread_id INTEGER,
                         added_by INTEGER NOT NULL, subscribed INTEGER NOT NULL, since REAL NOT NULL,
-                        note TEXT NOT NULL DEFAULT '', settings TEXT NOT NULL DEFAULT '{}', digest_at REAL);
-    CREATE INDEX chats_digest ON chats (digest_at) WHERE digest_at IS NOT NULL;
+                        note TEXT NOT NULL DEFAULT '', settings TEXT NOT NULL DEFAULT '{}');
+    CREATE INDEX chats_in_turn ON chats (since, chat_id) WHERE subscribed = 1;
+    CREATE TABLE schedules (id INTEGER PRIMARY KEY AUTOINCREMENT, chat_id INTEGER NOT NULL, thread_id INTEGER,
+                            user_id INTEGER NOT NULL, rule TEXT NOT NULL, command TEXT NOT NULL, at REAL,
+                            delivery INTEGER NOT NULL);
+    CREATE INDEX schedules_at ON schedules (at) WHERE at IS NOT NULL;
+    CREATE INDEX schedules_of_chat ON schedules (chat_id);
+    CREATE TABLE levels (id INTEGER PRIMARY KEY AUTOINCREMENT, chat_id INTEGER NOT NULL, symbol TEXT NOT NULL,
+                         price REAL NOT NULL, direction TEXT NOT NULL, state TEXT NOT NULL, repeat INTEGER NOT NULL,
+                         expires REAL NOT NULL, note TEXT NOT NULL, since_ms INTEGER NOT NULL,
+                         touched_ms INTEGER NOT NULL, cooldown REAL NOT NULL DEFAULT 0,
+                         topic INTEGER NOT NULL DEFAULT -1, kind TEXT NOT NULL DEFAULT 'price',
+                         size REAL NOT NULL DEFAULT 0, span INTEGER NOT NULL DEFAULT 0);
+    CREATE INDEX levels_of_coin ON levels (symbol, state, price);
+    CREATE INDEX levels_of_chat ON levels (chat_id);
+    CREATE INDEX levels_of_span ON levels (symbol, state, span, size, since_ms);
 
     CREATE TABLE alerts (key TEXT PRIMARY KEY, monitor TEXT NOT NULL, symbol TEXT NOT NULL, at REAL NOT NULL,
                          body TEXT NOT NULL, created_at REAL NOT NULL) WITHOUT ROWID;
@@ -179,9 +63,8 @@ _TABLES = """
     CREATE INDEX alerts_monitor ON alerts (monitor, at);
     CREATE TABLE deliveries (id INTEGER PRIMARY KEY AUTOINCREMENT, chat_id INTEGER NOT NULL, lane INTEGER NOT NULL,
                              method TEXT NOT NULL, payload TEXT NOT NULL, revision INTEGER NOT NULL DEFAULT 0,
-                             created_at REAL NOT NULL, attempts INTEGER NOT NULL DEFAULT 0, state TEXT NOT NULL,
-                             reason TEXT NOT NULL DEFAULT '', settled_at REAL, message_id INTEGER,
-                             bundle TEXT, parent INTEGER);
+                             created_at REAL NOT NULL, state TEXT NOT NULL, reason TEXT NOT NULL DEFAULT '',
+                             settled_at REAL, message_id INTEGER, bundle TEXT, parent INTEGER, update_id INTEGER);
     CREATE INDEX deliveries_pending ON deliveries (id) WHERE state = 'pending';
     CREATE INDEX deliveries_alerts ON deliveries (chat_id, created_at) WHERE bundle IS NOT NULL;
     CREATE INDEX deliveries_parent ON deliveries (parent) WHERE parent IS NOT NULL;
@@ -192,15 +75,24 @@ _TABLES = """
     CREATE TABLE held (chat_id INTEGER NOT NULL, alert_key TEXT NOT NULL, why TEXT NOT NULL, at REAL NOT NULL,
                        PRIMARY KEY (chat_id, alert_key)) WITHOUT ROWID;
     CREATE INDEX held_waiting ON held (chat_id, at) WHERE why IN ('quiet', 'cap');
+    CREATE TABLE unfinished (id INTEGER PRIMARY KEY AUTOINCREMENT, what TEXT NOT NULL, since REAL NOT NULL,
+                             chat_id INTEGER NOT NULL);
+    CREATE TABLE places (id INTEGER PRIMARY KEY AUTOINCREMENT, chat_id INTEGER NOT NULL, url TEXT NOT NULL,
+                         secret TEXT NOT NULL, state TEXT NOT NULL, problem TEXT NOT NULL,
+                         failing_since REAL NOT NULL, tries INTEGER NOT NULL, next_at REAL NOT NULL,
+                         told INTEGER NOT NULL, sent INTEGER NOT NULL, sent_at REAL NOT NULL);
+    CREATE TABLE outgoing (id INTEGER PRIMARY KEY AUTOINCREMENT, place_id INTEGER NOT NULL, body TEXT NOT NULL,
+                           test INTEGER NOT NULL);
+    CREATE INDEX outgoing_of_place ON outgoing (place_id, test, id);
 
     CREATE TABLE cursors (venue TEXT NOT NULL, symbol TEXT NOT NULL, text TEXT NOT NULL, at REAL NOT NULL,
                           PRIMARY KEY (venue, symbol)) WITHOUT ROWID;
     CREATE TABLE gaps (id INTEGER PRIMARY KEY, venue TEXT NOT NULL, symbol TEXT NOT NULL, missed INTEGER,
                        began REAL NOT NULL, ended REAL NOT NULL, noted_at REAL NOT NULL);
     CREATE UNIQUE INDEX gaps_once ON gaps (venue, symbol, began, coalesce(missed, -1));
-    CREATE TABLE bars (symbol TEXT NOT NULL, at INTEGER NOT NULL, open REAL NOT NULL, high REAL NOT NULL,
+    CREATE TABLE bars (at INTEGER NOT NULL, symbol TEXT NOT NULL, open REAL NOT NULL, high REAL NOT NULL,
                        low REAL NOT NULL, close REAL NOT NULL, buy_usd REAL NOT NULL, sell_usd REAL NOT NULL,
-                       PRIMARY KEY (symbol, at)) WITHOUT ROWID;
+                       PRIMARY KEY (at, symbol)) WITHOUT ROWID;
     CREATE TABLE liquidations (venue TEXT NOT NULL, symbol TEXT NOT NULL, side TEXT NOT NULL, usd REAL NOT NULL,
                                price REAL NOT NULL, at_ms INTEGER NOT NULL, row TEXT NOT NULL,
                                PRIMARY KEY (venue, row)) WITHOUT ROWID;
@@ -208,6 +100,8 @@ _TABLES = """
     CREATE TABLE rates (venue TEXT NOT NULL, symbol TEXT NOT NULL, contract TEXT NOT NULL, rate REAL NOT NULL,
                         hours REAL NOT NULL, next_ms INTEGER NOT NULL, at_ms INTEGER NOT NULL,
                         PRIMARY KEY (venue, contract)) WITHOUT ROWID;
+    CREATE TABLE interest (venue TEXT NOT NULL, at_ms INTEGER NOT NULL, body TEXT NOT NULL,
+                           PRIMARY KEY (venue, at_ms)) WITHOUT ROWID;
     CREATE TABLE watched (chat_id INTEGER NOT NULL, address TEXT NOT NULL, name TEXT NOT NULL, at REAL NOT NULL,
                           PRIMARY KEY (chat_id, address)) WITHOUT ROWID;
     CREATE TABLE wallets (address TEXT PRIMARY KEY, positions TEXT NOT NULL, at REAL NOT NULL) WITHOUT ROWID

@@ -22,7 +22,7 @@ _OUR_TABLES = (
 
 
 def version(execute: Callable[[str], Any], where: str, *, bot_id: int, newest: int) -> int:
-    """The version of the tables, 0 where there are none yet. Raises StoreError for those of others, or newer.
+    """The version of the tables, 0 where there are none yet. Raises StoreError for those of no use here.
 
     where: the names of the database and its server. newest: the version that this program knows.
     """
@@ -45,5 +45,11 @@ def version(execute: Callable[[str], Any], where: str, *, bot_id: int, newest: i
         raise StoreError(
             f"The database {where} was written by a newer version of this bot (schema {row['version']}; this version "
             f"knows up to {newest}). It was left unchanged. Update the bot."
+        )
+    if row["version"] < schema.FIRST_VERSION:
+        raise StoreError(
+            f"The database {where} was written by a test version of this bot from before the first release (schema "
+            f"{row['version']}) and cannot be upgraded. It was left unchanged. Create another one (createdb NAME) "
+            f"and name it in DATABASE_URL."
         )
     return int(row["version"])

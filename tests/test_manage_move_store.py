@@ -203,7 +203,7 @@ def test_rows_that_arrive_changed_are_found_and_nothing_is_kept(
         ("UPDATE alerts SET at = x'00'", "at in table alerts is no number"),
         ("UPDATE inbox SET handled_at = 'x'", "handled_at in table inbox is no number"),
         ("UPDATE users SET name = x'ff00'", "name in table users is no text"),
-        ("PRAGMA user_version = 7", "written by an older version of the bot"),
+        ("PRAGMA user_version = 7", "is older schema 7"),
         ("PRAGMA application_id = 5", "is foreign"),
     ],
 )

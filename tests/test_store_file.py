@@ -15,7 +15,6 @@ from botapi.storage import StoreError
 from store import Store, backup, database, salvage, schema, sqlite
 from store.engine import Connection
 from store.rows import Chat, User
-from store.schedules import Scheduled
 from store.sqlite import File
 from venues.perpetuals import Liquidation, Rate
 
@@ -212,61 +211,6 @@ def test_an_upgrade_runs_the_missing_steps_only_also_after_one_that_was_cut_off(
     assert upgraded.rows("SELECT name FROM chats")[0]["name"] == "ANN!"
     upgraded.close()
     assert not list(path.parent.glob("*.unfinished"))
-
-
-def test_what_waited_in_a_file_of_version_7_is_still_sent(path: Path) -> None:
-    older = database.Database(File(path, migrations=()))
-    older.write(
-        "INSERT INTO deliveries (chat_id, lane, method, payload, created_at, attempts, state) "
-        "VALUES (7, 0, 'sendMessage', '{\"text\": \"pong\"}', 1.0, 3, 'pending')"
-    )
-    older.close()
-    with contextlib.closing(Store(path)) as upgraded:
-        ((number, chat_id, _),) = upgraded.pending()
-        waiting = upgraded.delivery(number)
-        assert waiting is not None
-        assert (chat_id, waiting.payload, waiting.update_id) == (7, {"text": "pong"}, None)
-        upgraded.messages.settle_all([(waiting, 1)], now=2.0)
-
-
-def test_the_settings_of_version_16_are_kept_in_short(path: Path) -> None:
-    older = database.Database(File(path, migrations=schema.MIGRATIONS[: 16 - schema.FIRST_VERSION]))
-    new = Chat(chat_id=7, added_by=7)
-    long = {name: getattr(new, name) for name in ("symbols", "thresholds", "muted_until", "timezone", "members")}
-    rows = [(7, json.dumps(long)), (8, json.dumps(long | {"timezone": "Asia/Tokyo", "later": 1})), (9, "no JSON")]
-    for chat_id, settings in rows:
-        older.write(
-            "INSERT INTO chats (chat_id, kind, title, added_by, subscribed, since, settings) "
-            "VALUES (?, 'private', 'Ann', 7, 1, 0, ?)",
-            (chat_id, settings),
-        )
-    older.close()
-    with contextlib.closing(Store(path)) as upgraded:
-        found = upgraded._db.rows("SELECT settings FROM chats ORDER BY chat_id")
-        assert [row["settings"] for row in found] == ["{}", '{"timezone": "Asia/Tokyo", "later": 1}', "no JSON"]
-
-
-def test_the_digests_of_version_10_are_scheduled_commands(path: Path) -> None:
-    older = database.Database(File(path, migrations=schema.MIGRATIONS[: 10 - schema.FIRST_VERSION]))
-    rows = [
-        (7, None, 7, '{"digest": "09:00 mon-fri", "quiet": "22:00-07:00"}', 5.0),
-        (-5, 3, 8, '{"digest": "every 4h"}', 6.0),
-        (9, None, 9, '{"digest": ""}', None),
-        (10, None, 10, "no JSON", 6.0),
-    ]
-    for chat_id, thread_id, added_by, settings, digest_at in rows:
-        older.write(
-            "INSERT INTO chats (chat_id, kind, title, thread_id, added_by, subscribed, since, settings, digest_at) "
-            "VALUES (?, 'private', '', ?, ?, 1, 0, ?, ?)",
-            (chat_id, thread_id, added_by, settings, digest_at),
-        )
-    older.close()
-    with contextlib.closing(Store(path)) as store:
-        digest = Scheduled(id=2, chat_id=7, user_id=7, rule="09:00 mon-fri", command="digest", at=5.0)
-        other = Scheduled(id=1, chat_id=-5, thread_id=3, user_id=8, rule="every 4h", command="digest", at=6.0)
-        assert [store.schedules.get(number) for number in store.schedules.due(9.0)] == [digest, other]
-        chat = store.chats.get(7)
-        assert chat is not None and chat.quiet == "22:00-07:00"
 
 
 def test_a_new_file_gets_the_newest_schema_without_a_copy(path: Path) -> None:

@@ -497,11 +497,13 @@ def test_a_database_that_cannot_hold_every_language_is_refused(own_database: str
 # The bot itself
 
 
-def test_a_start_with_the_database_of_another_bot_or_a_newer_one_ends_with_78(
-    run_bot: Run, database_url: str
-) -> None:
+def test_a_start_with_the_database_of_another_bot_or_version_ends_with_78(run_bot: Run, database_url: str) -> None:
     Store(server(database_url)).close()
-    for change, words in (("bot_id = 5", "belongs to bot 5"), ("version = 999", "newer version of this bot")):
+    for change, words in (
+        ("bot_id = 5", "belongs to bot 5"),
+        ("version = 999", "newer version of this bot"),
+        ("version = 16", "test version of this bot"),
+    ):
         serverkit.execute(database_url, f"UPDATE about SET {change}")
         bot = run_bot(DATABASE_URL=database_url)
         assert bot.wait_exit() == 78

@@ -7,7 +7,6 @@ from contextlib import closing
 from typing import Any
 
 import pytest
-import serverkit
 from conftest import BOT_ID, OWNER
 from storekit import NOW, say, texts, whale
 
@@ -39,13 +38,15 @@ def shared(database_url: str) -> Iterator[Store]:
 @pytest.fixture
 def ways(shared: Store, monkeypatch: pytest.MonkeyPatch) -> Ways:
     """The statements that went to the server: a list for each way there and back."""
-    original, found = Server._ask, Ways()
+    engine, found = shared._db.engine, Ways()
+    assert isinstance(engine, Server)
+    original = engine._ask
 
-    def ask(server: Server, statements: list[Posted]) -> Any:
+    def ask(statements: list[Posted]) -> Any:
         found.append([one.query.decode() for one in statements])
-        return original(server, statements)
+        return original(statements)
 
-    monkeypatch.setattr(Server, "_ask", ask)
+    monkeypatch.setattr(engine, "_ask", ask)
     return found
 
 
@@ -96,23 +97,6 @@ def test_chats_whose_alerts_end_travel_together(shared: Store, ways: Ways) -> No
     ways.clear()
     assert len(Access(shared, owner_id=OWNER, allowed_users=frozenset(), now=lambda: NOW).sweep()) == 200
     assert len(ways) < 5, ways
-
-
-def test_an_upgrade_takes_as_many_with_many_chats_as_with_few(shared: Store, ways: Ways, database_url: str) -> None:
-    counts = []
-    for number in (1, 300):
-        serverkit.empty(database_url, anew=True)
-        Store(Server(database_url, bot_id=BOT_ID, migrations=())).close()
-        serverkit.execute(
-            database_url,
-            "INSERT INTO chats (chat_id, kind, title, added_by, subscribed, since, settings, digest_at) "
-            f"SELECT n, 'private', '', n, 1, n, '{{\"digest\": \"09:00\"}}', n FROM generate_series(1, {number}) n",
-        )
-        ways.clear()
-        with closing(Store(Server(database_url, bot_id=BOT_ID))) as store:
-            counts.append(len(ways))
-            assert len(store.schedules.of_chat(number)) == 1
-    assert counts[0] == counts[1], counts
 
 
 def test_what_there_is_nothing_to_do_for_begins_no_transaction(shared: Store, ways: Ways) -> None:
