@@ -46,8 +46,8 @@ OTHERS = (
 )
 WORKS = "These work: https:// (a webhook), and discord://, slack://, ntfy://, mailto:// and others of apprise."
 RULES = (
-    "They get what this chat's settings choose (kinds, coins, sizes, sides). Mutes, quiet hours and the hourly limit "
-    "are for Telegram only."
+    "This chat's settings choose which alerts go there (kinds, coins, sizes, sides). Mutes, quiet hours and the "
+    "hourly limit are for Telegram only."
 )
 
 

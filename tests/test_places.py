@@ -450,6 +450,7 @@ def test_only_the_owner_sees_or_changes_places_and_in_private_only(desk: Desk) -
     assert "private chat" in desk.say(f"/out add {URL}", user_id=OWNER, chat_id=-100)
     assert desk.store.places.all() == []
     said = desk.say(f"/out add {URL}", user_id=OWNER)
+    assert "This chat's settings choose which alerts go there" in said, "one place or several"
     (place,) = desk.store.places.all()
     assert (place.url, place.chat_id) == (URL, OWNER)
     assert len(place.secret) >= 32
