@@ -26,6 +26,7 @@ from store import Store
 
 log = logging.getLogger(__name__)
 
+TOO_MANY_PRESSED = "Too many buttons at once. Wait a minute and press again."
 TOO_MANY = "Too many commands at once. Wait a minute and send the last ones again."
 
 
@@ -100,8 +101,9 @@ class Inbox:
             if self._judge(update) is Verdict.RUN:
                 self._answer_inline(update)
         elif update.kind in ("message", "callback") and (verdict := self._judge(update)) is not Verdict.RUN:
-            if verdict is Verdict.TELL and self._access.admits(update):
-                self._say(update, Reply(text=TOO_MANY, toast=update.kind == "callback"))
+            pressed = update.kind == "callback"  # a press that is not answered looks as if the bot hung
+            if pressed or (verdict is Verdict.TELL and self._access.admits(update)):
+                self._say(update, Reply(text=TOO_MANY_PRESSED if pressed else TOO_MANY, toast=pressed))
         elif not self._access.admits(update) and not (self._commands.shows(update) and self._access.may_look(update)):
             for reply in self._commands.stranger(update):
                 self._say(update, reply, lane=STRANGERS if reply.chat_id is None else ANSWERS)
