@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 
 # Names that people type instead of the exchanges' symbols.
@@ -19,6 +20,14 @@ _NAMES = {
     "TONCOIN": "TON",
     "LITECOIN": "LTC",
     "POLKADOT": "DOT",
+    "TETHER": "USDT",
+    "₿": "BTC",
+    "БИТКОИН": "BTC",
+    "ЭФИР": "ETH",
+    "ЭФИРИУМ": "ETH",
+    "比特币": "BTC",
+    "比特幣": "BTC",
+    "以太坊": "ETH",
 }
 _UNITS = re.compile(r"(k|10{3,7}|1M(?=[A-Z]{3}))(?=[A-Z]{2})")
 
@@ -29,6 +38,12 @@ def coin(name: str) -> tuple[str, int]:
     if match is None:
         return name, 1
     return name[match.end() :], {"k": 1000, "1M": 1_000_000}.get(match[1]) or int(match[1])
+
+
+def near(word: str) -> str:
+    """The coin whose name is written almost like this word; "" if there is none."""
+    found = difflib.get_close_matches(word.upper(), _NAMES, 1, 0.8) if len(word) > 4 else []
+    return _NAMES[found[0]] if found else ""
 
 
 def typed(word: str) -> str:

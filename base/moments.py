@@ -28,6 +28,7 @@ _MONTHS = (
     "december",
 )
 _OF_MONTH = re.compile(r"(\d{1,2})(?:st|nd|rd|th|\.)?", re.ASCII)
+_AFTER_TIME = re.compile("today|tonight|tomorrow|(?:mon|tue|wed|thu|fri|sat|sun)(?:[a-z]*day)?")
 _YEAR = re.compile(r"20\d\d", re.ASCII)
 
 
@@ -38,6 +39,9 @@ def until(words: Sequence[str], *, now: float, where: tzinfo) -> tuple[float, in
     for a moment that has passed or is more than a year away.
     """
     lower = [word.lower().strip(",") for word in words[:8]]
+    stamp = re.fullmatch(r"(\d{4}-\d\d-\d\d)t(\d.*)", lower[0]) if lower else None
+    if stamp is not None:
+        lower[:1] = stamp.groups()
     today = datetime.fromtimestamp(now, where).date()
     day, used = _day(lower, today)
     dated = " ".join(words[:used]).strip(",")
@@ -47,13 +51,15 @@ def until(words: Sequence[str], *, now: float, where: tzinfo) -> tuple[float, in
     minute, more = _clock(lower[used:], alone=day is None or used > bare)
     if not more and (day is None or used > bare):
         return None
+    if day is None and _AFTER_TIME.fullmatch(lower[more] if more < len(lower) else ""):  # 9am tomorrow
+        day, used = _day(lower[more : more + 1], today)
     at = _unix(day or today, minute, where)
     if day is None and at <= now:
         at = _unix(today + timedelta(days=1), minute, where)
     if not 0 < at - now <= typed.LONGEST:
         what = f"“{dated}”" if dated and (day or today) != today else "That time"
         raise Unreadable(f"{what} has passed." if at <= now else f"{what} is more than a year away.")
-    return at, used + more
+    return at, used + more - (stamp is not None)
 
 
 def _day(words: Sequence[str], today: date) -> tuple[date | None, int]:
@@ -61,6 +67,9 @@ def _day(words: Sequence[str], today: date) -> tuple[date | None, int]:
     word = words[0] if words else ""
     if word in ("today", "tonight", "tomorrow"):
         return today + timedelta(days=int(word == "tomorrow")), 1
+    if word == "next" and len(words) > 1 and schedules.weekday(words[1]) is not None:
+        day, used = _day(words[1:], today)
+        return day, used + 1
     number = schedules.weekday(word)
     if number is not None and word != "we":
         found, used = _date(words[1:], today)  # `thu 31 dec`

@@ -21,11 +21,42 @@ HOURS = (1, 2, 3, 4, 6, 8, 12)  # a day is a whole number of these
 MOST_TIMES = 6  # times of day in one rule
 CHECKED = 366 * 86400.0  # seconds of a cron expression's times that are looked through
 _DAYS = ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday")
-_NAMED = {"weekday": range(1, 6), "workday": range(1, 6), "weekend": (0, 6), "day": range(7), "daily": range(7)}
-_OTHER = re.compile(
-    r"(?:every|each) ?-?\d[\d.,]* ?(?:m|mins?|minutes?|h|hrs?|hours?|d|days?|w|weeks?)\b", re.IGNORECASE
+# By their beginnings, as those of _DAYS; in languages after the first of three letters at least.
+_OTHER_DAYS = (
+    ("sonntag", "montag", "dienstag", "mittwoch", "donnerstag", "freitag", "samstag"),
+    ("domingo", "lunes", "martes", "miércoles", "jueves", "viernes", "sábado"),
+    ("dimanche", "lundi", "mardi", "mercredi", "jeudi", "vendredi", "samedi"),
+    ("domenica", "lunedì", "martedì", "mercoledì", "giovedì", "venerdì", "sabato"),
 )
-_FILLERS = ("at", "on", "and", "every", "each", "the", "o'clock", "uhr")
+_SHORT_DAYS = ("вс", "пн", "вт", "ср", "чт", "пт", "сб")
+_NAMED = {
+    **dict.fromkeys(("weekday", "workday", "m-f", "businessday"), range(1, 6)),
+    **dict.fromkeys(("weekend",), (0, 6)),
+    **dict.fromkeys(("day", "daily", "everyday", "täglich"), range(7)),
+}
+_OTHER = re.compile(
+    r"(?:every|each) ?(?:-?\d[\d.,]* ?(?:m|mins?|minutes?|h|hrs?|hours?|d|days?|w|weeks?)|minute|week|month)\b"
+    r"|weekly\b|monthly\b",
+    re.IGNORECASE,
+)
+_FILLERS = (
+    "at",
+    "on",
+    "and",
+    "every",
+    "each",
+    "all",
+    "the",
+    "um",
+    "from",
+    "o'clock",
+    "o’clock",
+    "uhr",
+    "&",
+    "+",
+    "a",
+)
+_DAY = r"[^\W\d_]{2,}"
 _ONCE = re.compile(r"(?:today|tonight|tomorrow|in|once|until)|\d{1,2}\.\d{1,2}\.(?:\d+)?|\d+[-/]\d+[-/]\d+|\d+/\d+")
 
 
@@ -61,11 +92,17 @@ class Schedule:
 
 def parse(said: str) -> Schedule:
     """`09:00 18:00 [days] [Zone]`, `every 4h [Zone]` or `cron 30 8 * * 1-5 [Zone]`. Raises Unreadable."""
-    words = re.sub(r"\s*,\s*", ",", said).split()
+    said = re.sub(r"\b(?:once (?:a )?(?=da)|(?:work|business) (?=days?\b))", _joined_days, said, flags=re.IGNORECASE)
+    said = re.sub(
+        rf"({_DAY})\s*(?:[-–—]|\b(?:to|through|thru|bis|until)\b)\s*({_DAY})", _range, said, flags=re.IGNORECASE
+    )
+    words = typed.in_digits(re.sub(r"\s*,\s*", ",", said)).split()
     if not words:
         raise Unreadable("Give a time (09:00), an interval (every 4h) or a cron expression.")
     if words[0].lower() == "cron":
         return _cron(said.split()[1:])
+    if re.match(r"(?:[\d*/,-]+ ){4}[\w*/,-]+( |$)", said) and "*" in said:
+        return _cron(said.split())
     hourly = re.match(r"(?:every|each)\s*(\d{0,2})\s*(?:hours?|hrs?|h)\b|hourly\b", " ".join(words), re.IGNORECASE)
     if hourly is not None:
         return _every(int(hourly[1] or 1), " ".join(words)[hourly.end() :].split())
@@ -98,10 +135,21 @@ def _cron(words: Sequence[str]) -> Schedule:
 def _every(hours: int, words: Sequence[str]) -> Schedule:
     if hours not in HOURS:
         offered = text.enumerated([f"{hours}h" for hours in HOURS], "or")
-        more = "For once a day give a time: 09:00. More often: cron */15 * * * *"
+        more = "For once a day give a time: 09:00; for once a week: mon 09:00. More often: cron */15 * * * *"
         raise Unreadable(f"Intervals: every {offered}. {more}")
     zone = _zone(words)
     return Schedule(_joined(f"every {hours}h", zone), (f"0 */{hours} * * *",), zone)
+
+
+def _range(found: re.Match[str]) -> str:
+    """`monday to friday` and `mo - fr` as `monday-friday`; other words stay."""
+    known = weekday(found[1].lower()) is not None and weekday(found[2].lower()) is not None
+    return f"{found[1]}-{found[2]}" if known else found[0]
+
+
+def _joined_days(found: re.Match[str]) -> str:
+    """`once a day` as `day`, `work days` as `workdays`."""
+    return "" if found[0].lower().startswith("once") else found[0].strip()
 
 
 def _daily(words: Sequence[str]) -> Schedule:
@@ -109,9 +157,10 @@ def _daily(words: Sequence[str]) -> Schedule:
     minutes: list[int] = []
     days: list[int] = []
     place: list[str] = []
-    for word in re.sub(r"(?<=\d) (?=[ap]\.?m\b)", "", " ".join(words), flags=re.I).split():
+    said = typed.halves_of_day(" ".join(words))
+    for word in re.sub(r"(?<=\d) (?=[ap]\.?m\b)", "", said, flags=re.I).split():
         found = _days(word.lower())
-        if word.lower() in _FILLERS:
+        if word.lower() in _FILLERS or typed.is_picture(word):
             continue
         if _ONCE.fullmatch(word.lower()):
             raise Unreadable(
@@ -120,12 +169,12 @@ def _daily(words: Sequence[str]) -> Schedule:
         if found:
             days += found
         elif word[0].isdecimal() or word.lower() in ("noon", "midday", "midnight"):
-            minutes += [typed.clock(part) for part in word.split(",") if part]
+            minutes += [_clock(part) for part in re.split("[,/+&]", word) if part]
         else:
             place.append(word)
     if not minutes and not days:
         raise Unreadable(f"I can't read “{' '.join(words)[:20]}” as a time. Write 09:00, 21:30 or 9pm.")
-    minutes, days, zone = sorted(set(minutes)) or [9 * 60], sorted(set(days)), _zone(place)
+    minutes, days, zone = sorted(set(minutes)) or [9 * 60], sorted(set(days)), _place(place)
     if len(minutes) > MOST_TIMES:
         raise Unreadable(f"At most {MOST_TIMES} times a day. For more: every 1h")
     if min(later - sooner for sooner, later in itertools.pairwise([*minutes, minutes[0] + 1440])) * 60 < SHORTEST:
@@ -136,10 +185,34 @@ def _daily(words: Sequence[str]) -> Schedule:
     return Schedule(_joined(*clocks, zone, _shown(days)), crons, zone)
 
 
+def _clock(word: str) -> int:
+    """The time of day of `9:30`. Raises Unreadable, also for `4h`, which is a time or an interval."""
+    hours = re.fullmatch(r"(\d{1,2})h", word.lower(), re.ASCII)
+    if hours is None or int(hours[1]) > 24:
+        return typed.clock(word)
+    if int(hours[1]) not in HOURS:
+        return int(hours[1]) % 24 * 60
+    meant = [f"every {int(hours[1])}h", f"{int(hours[1]):02}:00"]
+    raise Unreadable(f"Does “{word}” mean {text.enumerated(meant, 'or')}?", meant=meant)
+
+
+def _place(words: Sequence[str]) -> str:
+    """The zone that is left when times and days are read. Raises Unreadable."""
+    try:
+        return _zone(words)
+    except Unreadable as problem:
+        if problem.meant:
+            raise Unreadable(str(problem)) from None  # the buttons would set the zone alone
+        shown = text.clip(" ".join(words), 32)
+        raise Unreadable(
+            f"I can't read “{shown}” as a time, a day or a time zone. Write it like 09:00 mon-fri Berlin."
+        ) from None
+
+
 def _days(word: str) -> list[int]:
     """The weekdays (0 is Sunday) of `mon-fri`, `sat,sun`, `mo-fr`, `mondays`, `weekdays`; none for any other word."""
     chosen: list[int] = []
-    for part in word.split(","):
+    for part in re.split("[,/+&]", word.replace("–", "-")):
         if part.removesuffix("s") in _NAMED:
             chosen += _NAMED[part.removesuffix("s")]
             continue
@@ -152,9 +225,16 @@ def _days(word: str) -> list[int]:
 
 
 def weekday(word: str) -> int | None:
-    """The number of a day (0 is Sunday) by the beginning of its name; None for any other word."""
-    names = (place for place, name in enumerate(_DAYS) if name.startswith(word.removesuffix("s")) and len(word) > 1)
-    return next(names, None)
+    """The number of a day (0 is Sunday) by the beginning of its name, in some languages; None for any other word."""
+    if word in _SHORT_DAYS:
+        return _SHORT_DAYS.index(word)
+    bare = word.rstrip(".").removesuffix("s") if word != "lun" else word
+    for place, names in enumerate((_DAYS, *_OTHER_DAYS)):
+        least = 2 if place < 2 else 3
+        found = [number for number, name in enumerate(names) if name.startswith((bare, word)) and len(bare) >= least]
+        if found:
+            return found[0]
+    return None
 
 
 def _shown(days: Sequence[int]) -> str:

@@ -16,28 +16,72 @@ _FACTORS = {
     word: factor
     for factor, words in {
         1.0: ("",),
-        1e3: ("k", "thousand", "tsd"),
-        1e6: ("m", "mn", "mm", "mil", "mio", "mln", "mill", "million", "millions"),
-        1e9: ("b", "bn", "bil", "mrd", "billion", "billions"),
+        1e3: ("k", "к", "thousand", "thousands", "tsd", "tausend", "mila", "bin", "rb", "ribu", "тыс", "тысяч", "千"),
+        1e4: ("万", "萬", "만"),
+        1e5: ("lakh", "lakhs", "lac"),
+        1e6: (
+            *(
+                "m",
+                "м",
+                "mn",
+                "mm",
+                "kk",
+                "кк",
+                "mil",
+                "mio",
+                "mln",
+                "mill",
+                "million",
+                "millions",
+                "millionen",
+                "millón",
+            ),
+            *("millones", "milhão", "milhões", "milione", "milioni", "milyon", "juta", "jt", "млн", "миллион"),
+            *("миллиона", "миллионов"),
+        ),
+        1e7: ("cr", "crore", "crores"),
+        1e8: ("亿", "億", "억"),
+        1e9: ("b", "bn", "bil", "mrd", "mld", "billion", "billions", "milliarden", "miliar", "млрд", "миллиард"),
     }.items()
     for word in words
 }
 _SECONDS = {
     word: seconds
     for seconds, words in {
-        60.0: ("m", "min", "mins", "minute", "minutes"),
-        3600.0: ("h", "hr", "hrs", "hour", "hours"),
-        86400.0: ("d", "day", "days"),
-        604800.0: ("w", "week", "weeks"),
+        60.0: ("m", "min", "mins", "minute", "minutes", "minuten", "minutos", "minuti", "мин", "минут", "分", "分钟"),
+        3600.0: (
+            *("h", "hr", "hrs", "hour", "hours", "std", "stunde", "stunden", "heure", "heures", "hora", "horas"),
+            *("ora", "ore", "ч", "час", "часа", "часов", "小时", "時間"),
+        ),
+        86400.0: (
+            *("d", "day", "days", "tag", "tage", "jour", "jours", "dia", "dias", "día", "días", "giorno", "giorni"),
+            *("д", "день", "дня", "дней", "天", "日"),
+        ),
+        604800.0: (
+            "w",
+            "week",
+            "weeks",
+            "woche",
+            "wochen",
+            "semana",
+            "semanas",
+            "semaine",
+            "semaines",
+            "неделя",
+            "周",
+        ),
         30 * 86400.0: ("mo", "month", "months"),
         LONGEST: ("y", "yr", "year", "years"),
     }.items()
     for word in words
 }
-_DOLLARS = r"us\$|\$|\b(?:usd[tc]?|dollars?)\b|(?<=\d)usd[tc]?\b"
-_OTHER_MONEY = r"[€£¥₽₹]|(?:eur|euros?|gbp)\b"
-_AMOUNT_OF_TIME = r"(?a)(\d{1,9}(?:[.,]\d{1,9})?)\s*([a-z]+)"
-_CLOCK = r"(\d{1,2})(?:[:.h]?(\d{2}))?\s*(?:([ap])\.?m\.?)?"
+_MIL = ("mil", 1e3)  # millions to an American, thousands to a Spaniard
+_NUMBERS = {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "ten": 10, "twelve": 12}
+_DOLLARS = r"us\$|\$|b?usd[tc]?(?![a-z])|\b(?:dollars?|bucks|tether)\b"
+_OTHER_MONEY = r"[€£¥₽₹₩₺₴₦]|(?<![a-z])(?:eur|euros?|gbp|chf|jpy|cny|rub|inr|try|brl|cad|aud|krw|pounds?|yen|yuan)\b"
+_AMOUNT_OF_TIME = r"([0-9]{1,9}(?:[.,][0-9]{1,9})?)\s*([^\W\d_]+)"
+_CLOCK = r"(\d{1,2})(?:[:.h]?(\d{2})(?::00)?)?\s*(?:([ap])\.?m\.?|uhr|o['’]?clock|[時点])?"
+_POLITE = r"(?:please|pls|plz|thanks|thank you|thx|danke|bitte)"
 
 
 # Signs of other scripts as the ones that are read here, and marks that only change the direction of writing or are
@@ -68,6 +112,15 @@ def with_units(words: Sequence[str]) -> list[str]:
     return re.sub(
         r"(?<!\S)(\d+) (?=(?:[mhdw]|min|mins|minutes?|hours?|days?|weeks?)\b)", r"\1", " ".join(words)
     ).split()
+
+
+def tidy(said: str) -> str:
+    """The same without what changes nothing: `please`, emoji, quotes and brackets around it, a full stop."""
+    words = " ".join(word for word in said.split() if not is_picture(word) or word.isascii())
+    words = re.sub(rf"^{_POLITE}\b[ ,]*|[ ,]*\b{_POLITE}[.! ]*$", "", words, flags=re.IGNORECASE)
+    words = re.sub(r"[!?;,…。！？]+$|(?<=[^\W\d])\.+$", "", words)
+    around = re.fullmatch(r"""["'“”„«‹`*_(\[<]+([^"'“”«»›`*_()\[\]<>]+)["'“”»›`*_)\]>]+""", words)
+    return (around[1] if around is not None else words).strip()
 
 
 def is_picture(word: str) -> bool:
@@ -102,24 +155,31 @@ def amount(typed: str) -> float:
 def amounts(typed: str) -> list[float]:
     """What an amount in US dollars can mean, the American reading first: one value, or two for `1.500m`.
 
-    It reads `250,000`, `1 000 000`, `1.000.000`, `2,5m`, `$2m`, `500k USD`, `2 million`, `1e6`. Raises Unreadable.
+    It reads `250,000`, `1 000 000`, `1.000.000`, `5,00,000`, `2,5m`, `$2m`, `500k USD`, `2 million`, `half a
+    million`, `2 млн`, `1e6`. Raises Unreadable.
     """
     words = _plain(typed)
-    if re.search(_OTHER_MONEY, words):
+    if is_other_money(words):
         raise Unreadable("Amounts are in US dollars, like 500k or 2.5m.")
-    words = re.sub(_DOLLARS, "", words).strip()
-    found = re.fullmatch(r"(\d[\d.,_'’ ]*?)\s*([a-z]*)\.?", words, re.ASCII)
-    science = re.fullmatch(r"\d{1,15}(?:\.\d{1,15})?e\d{1,2}", words, re.ASCII)
+    words = in_digits(re.sub(_DOLLARS, " ", words).strip().lstrip("+~≈≥> ").rstrip("+!;, "))
+    found = re.fullmatch(r"([0-9.,][0-9.,_'’ ]*?)\s*([^\W\d_]*)\.?", words)
+    science = re.fullmatch(r"\d{1,15}(?:\.\d{1,15})?e\+?\d{1,2}", words, re.ASCII)
     if science is not None:
         values = [float(words)]
     elif found is not None and len(words) < 40 and found[2] in _FACTORS:
-        values = [value * _FACTORS[found[2]] for value in _values(found[1])]
+        factors = (_FACTORS[found[2]], _MIL[1]) if found[2] == _MIL[0] else (_FACTORS[found[2]],)
+        values = [value * factor for factor in factors for value in _values(found[1])]
     else:
         values = []
-    values = [value for value in values if 0 < value < MOST_USD]
+    values = list(dict.fromkeys(value for value in values if 0 < value < MOST_USD))[:2]
     if not values:
         raise Unreadable(f"I can't read “{_shown(typed)}” as an amount. Write 500k, 2.5m or 2500000.")
     return values
+
+
+def is_other_money(typed: str) -> bool:
+    """Does it name a currency that is not the US dollar?"""
+    return re.search(_OTHER_MONEY, _plain(typed)) is not None
 
 
 def _values(digits: str) -> list[float]:
@@ -132,8 +192,10 @@ def _values(digits: str) -> list[float]:
     marks = re.sub(r"\d", "", digits)
     if not marks:
         return [float(digits)]
+    if re.fullmatch(r"\d{1,2}(?:,\d{2})+,\d{3}", digits):  # as Indians group
+        return [float(digits.replace(",", ""))]
     head, last, tail = digits.rpartition(marks[-1])
-    if not tail:
+    if not tail or (not head and len(tail) == 3):
         return []
     if len(set(marks)) == 2:  # the last one is the decimal mark, the others group
         groups = re.fullmatch(_grouped(re.escape(marks[0])), head)
@@ -141,7 +203,7 @@ def _values(digits: str) -> list[float]:
     thousands = re.fullmatch(_grouped(re.escape(last)), digits) is not None and digits[0] != "0"
     values = [float(re.sub(r"[.,]", "", digits))] if thousands else []
     if len(marks) == 1:
-        values.insert(0 if last == "." else 1, float(f"{head}.{tail}"))
+        values.insert(0 if last == "." else 1, float(f"{head or 0}.{tail}"))
     return values
 
 
@@ -151,9 +213,12 @@ def _grouped(mark: str) -> str:
 
 
 def length(typed: str) -> float:
-    """Seconds from `30m`, `30 min`, `2h30m`, `1.5 hours`, `1d` or `1 week`, at most a year. Raises Unreadable."""
-    words = re.sub(r"\b(?:for|and)\b", " ", _plain(typed))
-    words = re.sub(r"\b(?:an?|one) (?=[a-z])", "1 ", words)
+    """Seconds from `30m`, `30 min`, `2h30`, `half an hour`, `1 week`, `2 Std`, at most a year. Raises Unreadable."""
+    words = in_digits(re.sub(r"(?<!a )\bhalf (?:an? )?(?=hour|day)", "0.5 ", _plain(typed)).lstrip("+"))
+    words = re.sub(r"^(?:the )?(?:last |next |past )?(hour|day|week|month)$", r"1 \1", words)
+    words = re.sub(r"\b(\d+)(?: (hour|day|week)s?)? and a half\b", r"\1.5 \2", words)
+    words = re.sub(r"(?<=\d)(\s*(?:h|hrs?|hours?))\s*(\d{1,2})$", r"\1 \2 min", words)
+    words = re.sub(r"\b(?:for|and)\b|(?<=[^\W\d]),|\+|\.(?!\d)", " ", words)
     parts = re.findall(_AMOUNT_OF_TIME, words)
     seconds = sum(float(value.replace(",", ".")) * _SECONDS.get(unit, float("nan")) for value, unit in parts)
     if re.sub(_AMOUNT_OF_TIME, "", words).strip() or not 0 < seconds <= LONGEST:
@@ -163,37 +228,56 @@ def length(typed: str) -> float:
 
 def clock(typed: str) -> int:
     """Minutes after midnight of `9`, `9am`, `9:30 pm`, `21:30`, `2130`, `24:00` (0) or `noon`. Raises Unreadable."""
-    words = _plain(typed)
+    words = halves_of_day(_plain(typed))
     words = {"noon": "12:00", "midday": "12:00", "midnight": "0:00"}.get(words, words)
     found = re.fullmatch(_CLOCK, words)
     if found is not None:
         hour, minute, half = int(found[1]), int(found[2] or 0), found[3]
         if half and 1 <= hour <= 12:
             hour = hour % 12 + (12 if half == "p" else 0)
-        elif half:
+        elif half and not (half == "p" and hour > 12):  # 22pm is 22:00
             hour = 99
         if minute < 60 and hour * 60 + minute <= 24 * 60:
             return (hour * 60 + minute) % (24 * 60)
     raise Unreadable(f"I can't read “{_shown(typed)}” as a time. Write 09:00, 21:30 or 9pm.")
 
 
+def halves_of_day(words: str) -> str:
+    """`9 in the morning` as `9am`, `10 at night` as `10pm`."""
+    words = re.sub(r"(?<=\d) in the morning\b", "am", words)
+    return re.sub(r"(?<=\d) (?:in the (?:evening|afternoon)|at night)\b", "pm", words)
+
+
 def span(typed: str) -> tuple[int, int]:
-    """The two times of `22:00-07:00`, `22-7`, `10pm to 7am`, `from 2200 until 0700`. Raises Unreadable."""
-    words = re.sub(r"\s+(?=[ap]\.?m\b)", "", _plain(typed).removeprefix("from "))
-    one = r"(?:\d[\d:.h]*(?:[ap]\.?m\.?)?|noon|midday|midnight)"
-    found = re.fullmatch(rf"({one})\s*(?:-|–|—|\bto\b|\buntil\b|\btill\b|\s)\s*({one})", words)
+    """The times of `22:00-07:00`, `22-7`, `10pm to 7am`, `from 2200 until 0700`, `22h à 7h`. Raises Unreadable."""
+    words = re.sub(r"\s+(?=[ap]\.?m\b|uhr\b)", "", halves_of_day(_plain(typed))).rstrip(". ")
+    words = re.sub(r"^(?:from|between|von|de|das|dalle|entre|с)\s+", "", words)
+    one = r"(?:\d[\d:.h]*(?:[ap]\.?m?\.?(?![a-z])|uhr|[時点])?|noon|midday|midnight)"
+    between = r"-+>?|–|—|−|‐|‑|~|〜|→|/|\.\.+|(?<=\s)(?:to|and|until|till?|bis|à|às|a|alle|tot|до)(?=\s)|(?=\s)"
+    found = re.fullmatch(rf"({one})\s*(?:{between})\s*({one})\.?", words)
     try:
         if found is not None:
-            return clock(found[1].removesuffix("h")), clock(found[2].removesuffix("h"))
+            first, last = (
+                re.sub(r"h$|(?<=[ap])$", lambda end: "" if end[0] else "m", part) for part in found.groups()
+            )
+            return clock(first), clock(last)
     except Unreadable:
         pass
     raise Unreadable(f"I can't read “{_shown(typed)}” as a time range. Write 22:00-07:00 or 10pm-7am.")
 
 
+def in_digits(words: str) -> str:
+    """`two` as 2, `an hour` as `1 hour`, `half a million` as `0.5 million`."""
+    words = re.sub(r"^half an? ", "0.5 ", words)
+    words = re.sub(r"(?<!and )\ban? (?=[^\W\d])", "1 ", words)
+    return re.sub(rf"\b(?:{'|'.join(_NUMBERS)})\b", lambda word: str(_NUMBERS[word[0]]), words)
+
+
 def _plain(typed: str) -> str:
     """Lower case, one kind of space, no emoji, full-width forms as usual ones. `10²` does not become 102."""
     flat = "".join("?" if char.isdigit() and not char.isdecimal() else char for char in typed.lower())
-    kept = (char for char in unicodedata.normalize("NFKC", flat) if unicodedata.category(char) not in _DROPPED)
+    normal = unicodedata.normalize("NFKC", flat)
+    kept = (char for char in normal if unicodedata.category(char) not in _DROPPED or char == "^")
     return " ".join("".join(kept).split())
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
@@ -17,70 +18,97 @@ from importlib import resources
 from pathlib import Path
 from types import ModuleType
 
-from base import typed
-from base.text import clip
+from base import text, typed
 from base.typed import Unreadable
 
 _FIXED = re.compile(r"UTC([+-])(\d{1,2})(?::(\d{2}))?")
+_OFFSET = r"\(?(utc|gmt)?_?([+-])?_?(\d{1,2})(?:(?::|(?<=\d\d))(00|15|30|45)|[.,](00?|25|50?|75))?\)?"
 _SUGGESTED = 4
-# Abbreviations are not zones (EST has no summer time, IST is three places): ask which one is meant.
+# Abbreviations are not zones: EST has no summer time. Where one stands for several places, ask which one is meant.
 _ABBREVIATIONS = {
     "est": ("America/New_York", "America/Panama"),
-    "edt": ("America/New_York",),
     "cst": ("America/Chicago", "Asia/Shanghai"),
-    "cdt": ("America/Chicago",),
     "mst": ("America/Denver", "America/Phoenix"),
-    "mdt": ("America/Denver",),
-    "pst": ("America/Los_Angeles",),
-    "pdt": ("America/Los_Angeles",),
     "bst": ("Europe/London", "Asia/Dhaka"),
     "ist": ("Asia/Kolkata", "Asia/Jerusalem", "Europe/Dublin"),
-    "jst": ("Asia/Tokyo",),
-    "msk": ("Europe/Moscow",),
+    "ast": ("America/Halifax", "Asia/Riyadh"),
+    "asia": ("Asia/Shanghai", "Asia/Kolkata", "Asia/Singapore", "Asia/Tokyo"),
+    "europe": ("Europe/London", "Europe/Berlin", "Europe/Kyiv", "Europe/Moscow"),
+    "africa": ("Africa/Lagos", "Africa/Johannesburg", "Africa/Nairobi", "Africa/Cairo"),
+    "america": ("America/New_York", "America/Chicago", "America/Denver", "America/Los_Angeles"),
 }
 
 
-# Large cities that the database does not name. (A library of all cities is a download of 35 MB.)
+def _key(words: str) -> str:
+    """A name as it is looked up: lower case without accents, `_` for spaces and hyphens, no full stops."""
+    plain = "".join(
+        char for char in unicodedata.normalize("NFD", words.lower()) if unicodedata.category(char) != "Mn"
+    )
+    return re.sub(r"[\s_-]+", "_", unicodedata.normalize("NFC", plain).replace(".", "")).strip("_ ,")
+
+
+# Large cities, countries in their own words, and abbreviations with one meaning, that the database does not name.
+# (A library of all cities is a download of 35 MB.)
 _CITIES = {
-    city.replace(" ", "_"): zone
+    spelled: zone
     for zone, cities in {
-        "America/Los_Angeles": "san francisco, seattle, san diego, las vegas, portland, san jose, silicon valley",
-        "America/New_York": "boston, miami, washington, washington dc, philadelphia, atlanta, nyc, orlando",
-        "America/Chicago": "dallas, houston, austin, minneapolis, san antonio, new orleans, nashville, st louis",
-        "America/Denver": "salt lake city",
+        "America/Los_Angeles": "san francisco, sf, san fran, seattle, san diego, las vegas, portland, san jose, "
+        "la, silicon valley, california, pst, pdt, pt, pacific",
+        "America/New_York": "boston, miami, washington, washington dc, philadelphia, atlanta, nyc, ny, orlando, "
+        "edt, et, eastern",
+        "America/Chicago": "dallas, houston, austin, minneapolis, san antonio, new orleans, nashville, st louis, "
+        "cdt, ct, central",
+        "America/Denver": "salt lake city, mdt, mt, mountain",
         "America/Toronto": "montreal, ottawa, quebec",
+        "America/Vancouver": "victoria bc",
         "America/Edmonton": "calgary",
-        "America/Sao_Paulo": "rio, rio de janeiro, brasilia",
-        "America/Argentina/Buenos_Aires": "buenos aires",
-        "Europe/London": "manchester, birmingham, edinburgh, glasgow, liverpool",
-        "Europe/Berlin": "munich, münchen, hamburg, frankfurt, cologne, köln, stuttgart, düsseldorf, leipzig",
-        "Europe/Madrid": "barcelona, valencia, sevilla, seville",
-        "Europe/Rome": "milan, milano, naples, turin, roma, florence",
+        "America/Mexico_City": "cdmx, ciudad de mexico, guadalajara",
+        "America/Santiago": "valparaiso",
+        "America/Sao_Paulo": "rio, rio de janeiro, brasilia, brt",
+        "America/Argentina/Buenos_Aires": "caba, art",
+        "Europe/London": "manchester, birmingham, edinburgh, glasgow, liverpool, britain, scotland, wales, londres",
+        "Europe/Berlin": "munich, münchen, hamburg, frankfurt, cologne, köln, stuttgart, düsseldorf, leipzig, "
+        "cest, mez, mesz, deutschland",
+        "Europe/Madrid": "barcelona, valencia, sevilla, seville, españa",
+        "Europe/Rome": "milan, milano, naples, turin, roma, florence, italia",
         "Europe/Paris": "lyon, marseille, nice, toulouse",
-        "Europe/Zurich": "geneva, basel, bern, lausanne, zürich",
-        "Europe/Amsterdam": "rotterdam, the hague, den haag, utrecht",
-        "Europe/Vienna": "wien, graz, salzburg",
-        "Europe/Warsaw": "krakow, warszawa, gdansk, wroclaw",
+        "Europe/Zurich": "geneva, genève, genf, basel, bern, lausanne, zürich, schweiz, suisse",
+        "Europe/Amsterdam": "rotterdam, the hague, den haag, utrecht, holland, nederland",
+        "Europe/Vienna": "wien, graz, salzburg, österreich",
+        "Europe/Warsaw": "krakow, warszawa, gdansk, wroclaw, polska",
+        "Europe/Prague": "praha, brno",
         "Europe/Lisbon": "porto, lisboa",
-        "Europe/Moscow": "st petersburg, saint petersburg",
-        "Europe/Kyiv": "lviv, odessa, odesa, kharkiv",
-        "Europe/Istanbul": "ankara, izmir",
-        "Africa/Lagos": "abuja",
-        "Africa/Johannesburg": "cape town, pretoria, durban",
+        "Europe/Moscow": "st petersburg, saint petersburg, moskva, moskau, msk, москва",
+        "Europe/Kyiv": "lviv, odessa, odesa, kharkiv, eest",
+        "Europe/Istanbul": "ankara, izmir, türkiye, istanbul, trt",
+        "Africa/Lagos": "abuja, wat",
+        "Africa/Johannesburg": "cape town, pretoria, durban, sast",
+        "Africa/Nairobi": "eat",
         "Asia/Dubai": "abu dhabi",
+        "Asia/Qatar": "doha",
+        "Asia/Almaty": "astana",
         "Asia/Riyadh": "jeddah, mecca",
         "Asia/Jerusalem": "tel aviv, haifa",
         "Asia/Kolkata": "mumbai, delhi, new delhi, bangalore, bengaluru, chennai, hyderabad, pune, bombay, ahmedabad",
-        "Asia/Karachi": "islamabad, lahore",
-        "Asia/Shanghai": "beijing, shenzhen, guangzhou, chengdu, wuhan, hangzhou",
-        "Asia/Tokyo": "osaka, kyoto, yokohama, nagoya",
-        "Asia/Seoul": "busan",
-        "Asia/Ho_Chi_Minh": "hanoi, da nang",
-        "Asia/Jakarta": "surabaya, bandung",
-        "Australia/Sydney": "canberra",
-        "Pacific/Auckland": "wellington, christchurch",
+        "Asia/Karachi": "islamabad, lahore, pkt",
+        "Asia/Shanghai": "beijing, peking, shenzhen, guangzhou, chengdu, wuhan, hangzhou, 北京, 上海, 中国",
+        "Asia/Hong_Kong": "hk, hkt, 香港",
+        "Asia/Taipei": "台北, 台灣, 台湾",
+        "Asia/Singapore": "sg, sgt",
+        "Asia/Kuala_Lumpur": "kl",
+        "Asia/Tokyo": "osaka, kyoto, yokohama, nagoya, jst, 東京, 日本",
+        "Asia/Seoul": "busan, korea, kst, 서울",
+        "Asia/Ho_Chi_Minh": "hanoi, da nang, ho chi minh city",
+        "Asia/Bangkok": "ict",
+        "Asia/Manila": "pht",
+        "Asia/Jakarta": "surabaya, bandung, wib",
+        "Asia/Makassar": "bali, denpasar",
+        "Australia/Sydney": "canberra, aest, aedt",
+        "Australia/Perth": "awst",
+        "Pacific/Auckland": "wellington, christchurch, nzst, nzdt",
     }.items()
     for city in cities.split(", ")
+    for spelled in {_key(city), _key(re.sub("[äöü]", lambda umlaut: f"{_key(umlaut[0])}e", city))}
 }
 
 
@@ -114,52 +142,80 @@ def find(words: str) -> str:
     """
     said, names = words.strip(), _names()
     wanted = re.sub(r"\s+", "_", said.lower())
-    offset = re.fullmatch(r"(?:utc|gmt)?_?([+-])_?(\d{1,2})(?::?(00|15|30|45))?", wanted.replace("−", "-"), re.ASCII)
-    if wanted in ("utc", "gmt", "z"):
+    offset = re.fullmatch(_OFFSET, wanted.replace("−", "-"), re.ASCII)
+    if wanted in ("utc", "gmt", "z", "zulu"):
         return "UTC"
-    if offset is not None and int(offset[2]) <= 14:
-        name = f"UTC{offset[1]}{int(offset[2])}{f':{offset[3]}' if offset[3] not in (None, '00') else ''}"
-        return "UTC" if name in ("UTC+0", "UTC-0") else name
+    if offset is not None:
+        return _fixed(said, offset)
     if not names:
         raise Unreadable(
             "The bot's machine has no time zone data. Run `pip install tzdata` there and restart the bot."
         )
     if wanted in _ABBREVIATIONS:
-        raise _unknown(said, wanted, _ABBREVIATIONS[wanted])
+        raise _several(said, _ABBREVIATIONS[wanted])
     west = re.fullmatch(r"etc/gmt([+-])(\d{1,2})", wanted)
     if west is not None and wanted in names:  # in these names west is plus (POSIX)
         return find(f"utc{'-' if west[1] == '+' else '+'}{west[2]}")
     if wanted in names:
         return names[wanted]
+    wanted = re.sub(r"^(?:in|the)_|_(?:standard_|daylight_)?time(?:_?zone)?$", "", _key(said))
     found = _places(wanted)
     if found and len({_offsets(name) for name in found}) == 1:
         return found[0]
-    pieces = re.split(r"[_,]+", wanted)  # of "Berlin, Germany" and "New York USA" the city
-    parts = ("_".join(pieces[:last]) for last in range(len(pieces) - 1, 0, -1))
-    raise _unknown(said, wanted, found or next(filter(None, map(_places, parts)), []))
+    pieces = [
+        piece for piece in re.split(r"[_,/\\()]+", wanted) if piece
+    ]  # of "Berlin, Germany", "Europe Berlin" the city
+    parts = ["_".join(pieces[:last]) for last in range(len(pieces) - 1, 0, -1)]
+    parts += ["_".join(pieces[first:]) for first in range(1, len(pieces))]
+    if found:
+        raise _several(said, found)
+    raise _unknown(said, wanted, next(filter(None, map(_places, parts)), []))
+
+
+def _fixed(said: str, found: re.Match[str]) -> str:
+    """`UTC+5:30` for an offset. Raises Unreadable for one that no place has, and for a number without a sign."""
+    hours, half = int(found[3]), found[4] or found[5] or ""
+    half = {"5": "30", "50": "30", "75": "45", "25": "15", "00": "", "0": ""}.get(half, half)
+    name = f"UTC{found[2] or '+'}{hours}{f':{half}' if half else ''}"
+    if hours > (12 if found[2] == "-" else 14):
+        raise Unreadable(f"There is no time zone “{text.clip(said, 40)}”: they go from UTC-12 to UTC+14.")
+    if not (found[1] or found[2]):
+        raise Unreadable(
+            f"Is “{text.clip(said, 40)}” the hours from UTC?",
+            meant=[name, name.replace("+", "-")][: 2 if hours <= 12 else 1],
+        )
+    return "UTC" if name in ("UTC+0", "UTC-0") else name
 
 
 def _places(wanted: str) -> list[str]:
-    """The zones of a city or of a country: its name in lower case, with _ for a space."""
+    """The zones of a city or of a country: its name as `_key` makes it."""
     if wanted in _CITIES:
         return [_CITIES[wanted]]
-    cities = [name for name in _names().values() if _city(name) == wanted]
+    cities = [name for name in _names().values() if _city(name) == wanted and not name.startswith("Etc/")]
     return sorted(cities, key=lambda name: (len(name), name)) or _countries().get(wanted, [])
 
 
+def _several(words: str, found: Sequence[str]) -> Unreadable:
+    """Of a country one zone for each offset, those of large cities first."""
+    large = set(_CITIES.values())
+    found = sorted({_offsets(name): name for name in sorted(found, key=large.__contains__)}.values())
+    found = sorted(found, key=lambda name: name not in large)[:_SUGGESTED]
+    shown = text.enumerated(found, "or")
+    return Unreadable(f"“{text.clip(words, 40)}” has several time zones. Did you mean {shown}?", meant=found)
+
+
 def _unknown(words: str, wanted: str, found: Sequence[str]) -> Unreadable:
-    if found:  # of a country one zone for each offset, those of large cities first
-        large = set(_CITIES.values())
-        found = sorted({_offsets(name): name for name in sorted(found, key=large.__contains__)}.values())
-        found.sort(key=lambda name: name not in large)
-    else:
-        known = {_city(name) for name in _names().values() if "/" in name} | _CITIES.keys() | _countries().keys()
-        close = difflib.get_close_matches(wanted, known, _SUGGESTED, 0.8)
+    if not found:
+        known = {_city(name) for name in _names().values() if "/" in name and not name.startswith("Etc/")}
+        long = {city for city in _CITIES if len(city) > 4}  # an abbreviation is not a word with a typo
+        close = difflib.get_close_matches(wanted, known | long | _countries().keys(), _SUGGESTED, 0.8)
         found = list(dict.fromkeys(name for place in close for name in _places(place)))
-    shown, found = clip(words, 40), found[:_SUGGESTED]
+    shown, found = text.clip(words, 40), list({_city(name): name for name in found}.values())[:_SUGGESTED]
     if not found:
         return Unreadable(f"I don't know the time zone “{shown}”. Send a large city in it, like Berlin, or UTC+2.")
-    return Unreadable(f"I don't know the time zone “{shown}”. Did you mean {' or '.join(found)}?", meant=found)
+    return Unreadable(
+        f"I don't know the time zone “{shown}”. Did you mean {text.enumerated(found, 'or')}?", meant=found
+    )
 
 
 @lru_cache(maxsize=1)
@@ -175,7 +231,7 @@ def _names() -> dict[str, str]:
 @lru_cache(maxsize=1)
 def _countries() -> dict[str, list[str]]:
     """The zones of each country, by its English name: the database's own tables (tz, iso3166.tab and zone.tab)."""
-    codes = {row[0]: row[1].lower().replace(" ", "_") for row in _table("iso3166.tab")}
+    codes = {row[0]: _key(row[1]) for row in _table("iso3166.tab")}
     found: dict[str, list[str]] = {}
     for code, _, name, *_ in _table("zone.tab"):
         if code in codes and name in _names().values():
@@ -186,7 +242,13 @@ def _countries() -> dict[str, list[str]]:
         "south_korea": "korea_(south)",
         "usa": "united_states",
     }
-    aliases |= {"czechia": "czech_republic", "uae": "united_arab_emirates", "united_kingdom": "britain_(uk)"}
+    aliases |= {"us": "united_states", "great_britain": "britain_(uk)", "russland": "russia", "brasil": "brazil"}
+    aliases |= {
+        "россия": "russia",
+        "czechia": "czech_republic",
+        "uae": "united_arab_emirates",
+        "united_kingdom": "britain_(uk)",
+    }
     return found | {alias: found[name] for alias, name in aliases.items() if name in found}
 
 
@@ -204,7 +266,7 @@ def _table(name: str) -> Iterator[list[str]]:
 
 
 def _city(name: str) -> str:
-    return name.rpartition("/")[2].lower()
+    return _key(name.rpartition("/")[2])
 
 
 def _offsets(name: str) -> tuple[timedelta | None, timedelta | None]:
@@ -245,7 +307,7 @@ def hours(words: str) -> Hours:
     """`22:00-07:00`, `22-7`, `10pm-7am`. Raises Unreadable, also if start and end are the same."""
     start, end = typed.span(words)
     if start == end:
-        raise Unreadable("The start and the end are the same time. For no alerts at all: /stop or /mute")
+        raise Unreadable("The start and the end are the same time. /stop or /mute ends all alerts")
     return Hours(start, end)
 
 
