@@ -89,11 +89,11 @@ class Usage(Unreadable):
 
 
 class UnknownCoin(Usage):
-    """A coin that this bot does not watch."""
+    """A coin that this bot does not watch. typed: the word; near: the coin that it may stand for, "" for none."""
 
-    def __init__(self, sentence: str, *, coin: str) -> None:
+    def __init__(self, sentence: str, *, coin: str, typed: str, near: str) -> None:
         super().__init__(sentence)
-        self.coin = coin
+        self.coin, self.typed, self.near = coin, typed, near
 
 
 @dataclass
@@ -161,9 +161,12 @@ class Context:
             said = f"{text.clip(symbol, 16)} is not on this bot's list ({', '.join(self.symbols)})."
             if symbol in RESERVED:
                 raise Usage(f"{symbol} is not a coin.")
-            if kinds.SYMBOL.fullmatch(symbol):
+            near = coins.near(symbol) if coins.near(symbol) in self.symbols else ""
+            if near:
+                said += f" Did you mean {near}?"
+            elif kinds.SYMBOL.fullmatch(symbol):
                 said += f" The owner can add it: /coins add {text.clip(symbol, 16)}."
-            raise UnknownCoin(said, coin=symbol)
+            raise UnknownCoin(said, coin=symbol, typed=word, near=near)
         return symbol
 
     def is_coin(self, word: str) -> bool:
@@ -185,12 +188,19 @@ class Context:
         words = [
             word
             for argument in arguments
-            for word in re.split(r"[,;|]", argument)
+            for word in self._apart(argument)
             if (word.lower() not in _FILLERS or word.upper() in self.symbols) and not typed.is_picture(word)
         ]
         if not words:
             raise Usage("Which coins?")
         return frozenset(self.symbol(word) for word in words)
+
+    def _apart(self, argument: str) -> list[str]:
+        """`BTC,ETH` and, where both are coins, `BTC/ETH` and `BTC+ETH`."""
+        words = re.split(r"[/+]", argument)
+        if len(words) > 1 and all(as_symbol(word, self.symbols) in self.symbols for word in words):
+            return words
+        return re.split(r"[,;|]", argument)
 
     def watched(self, chat: Chat) -> frozenset[str]:
         """The coins that the chat follows."""
@@ -214,7 +224,8 @@ class Context:
         if chat.levels.get(monitor) == "off":
             return f"{plural(monitor)} are off (turn on: /level {monitor} on)"
         if monitor == "wallets":
-            return "the wallets you add with /wallet"
+            least = chat.thresholds.get(monitor, {}).get("*")
+            return f"the wallets you add with /wallet{f', from {text.usd(least)} USD' if least else ''}"
         if monitor == "prices":
             return "the prices, moves and volumes you set with /alert"
         return f"{KINDS[monitor]} {self.sizes(chat, monitor)}"
@@ -241,7 +252,7 @@ class Context:
         return form.format(", ".join(named))
 
 
-_FILLERS = ("and", "&", "of", "for", "the", "now", "please", "price", "usd", "usdt")  # between and after coins
+_FILLERS = ("and", "&", "+", "of", "for", "the", "now", "please", "price", "usd", "usdt")  # between and after coins
 _MARKS = {"funding": "beyond {} for 8 h", "oi": "changing by {} in 1 h"}
 KINDS = {
     "whales": "whale orders",

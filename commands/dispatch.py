@@ -5,7 +5,6 @@ The gate in `access.py` stands in front: nobody who is not allowed reaches a com
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable
 from dataclasses import replace
@@ -16,12 +15,18 @@ from base import typed
 from base.typed import Unreadable
 from botapi.updates import Update
 from commands import basics, channels, coins, copies, keyboard, levels, targets, times
-from commands.context import RUN, Button, Context, Reply, UnknownCoin, run_button
+from commands.context import RUN, Button, Context, Reply, UnknownCoin, as_symbol, run_button
 from commands.examples import nearest
 from commands.quota import Told
-from commands.table import SYNONYMS, TABLE, known
+from commands.table import SYNONYMS, TABLE, known, meant_by
 
-_COMMAND = re.compile(r"^/([A-Za-z0-9_]{1,32})(?:@([A-Za-z0-9_]+))?(?:\s+(.*))?$", re.DOTALL)
+_COMMAND = re.compile(r"^[/／]([A-Za-z0-9_]{1,32})(?:@([A-Za-z0-9_]+))?(?:(?:\s+|[:=,.;!?]+\s*)(.*))?$", re.DOTALL)
+_OFFERED = re.compile("(?:(?<!add it)[:?]|Send) /[a-z]")  # what to send instead
+_NAMES = "|".join([*(row.name for row in TABLE), *SYNONYMS])
+_NEXT = re.compile(rf"(?:[\s,;.]+(?:and|then))?[\s,;.]+(?=/(?:{_NAMES})(?:@\w+)?(?:\s|$))", re.IGNORECASE)
+# What follows these is kept as it is typed: a note, a name, or another command.
+AS_TYPED = ("alert", "wallet", "out")
+TAKES_COMMANDS = ("schedule", "help", "alert")
 HELP = ("help", "?", "-h", "--help")  # after a command's name
 AT_ONCE = 5  # commands in one message
 
@@ -37,8 +42,8 @@ class Commands:
         """Answer a message or a button of someone who is allowed. Never raises for what people type."""
         if update.kind == "callback":
             return self._press(update)
-        lines = re.split(r"\n+(?=\s*/)", update.text.strip())
-        said = [reply for line in lines[:AT_ONCE] for reply in self._one(replace(update, text=line.strip()))]
+        lines = _apart(update)
+        said = [reply for line in lines[:AT_ONCE] for reply in self._one(replace(update, text=line))]
         more = f"One message can hold {AT_ONCE} commands. Please send the others again."
         return [*said, Reply(text=more)] if said and len(lines) > AT_ONCE else said
 
@@ -61,51 +66,68 @@ class Commands:
                 channel, rest = targets.named_first(self.context, update, rest)
             elif command.shows and (said_of := targets.of_no_chat(self.context, update, command.name, rest)):
                 return [Reply(text=said_of, misread=True)]
-            arguments = [rest] if command.raw and rest else typed.usual(rest).split()
+            words = typed.usual(rest)
+            words = words if command.name in AS_TYPED else typed.tidy(words)
+            arguments = [rest] if command.raw and rest else words.split()
             if channel is not None:
                 said = command.run(self.context, targets.aim(update, channel), arguments)
                 return channels.aimed(said, channel)
             return command.run(self.context, update, arguments)
         except Unreadable as problem:
-            if isinstance(problem, UnknownCoin) and name == "watch":
+            if isinstance(problem, UnknownCoin) and problem.near:
+                problem.meant = (rest.replace(problem.typed, problem.near),)
+            elif isinstance(problem, UnknownCoin) and name == "watch":
                 asked = coins.wanted(self.context, update, problem)
                 if asked:
                     return asked
             buttons = _buttons((words, f"{command.name} {words}") for words in problem.meant)
             sentence = f"{problem}" if str(problem)[-1:] in ".?!" else f"{problem}."
             example = nearest(command.name, rest, command.example)
-            words = sentence if buttons or example in sentence else f"{sentence} Example: {example}"
+            helped = buttons or example in sentence or _OFFERED.search(sentence)
+            words = sentence if helped else f"{sentence} Example: {example}"
             said = [Reply(text=words, keyboard=tuple((button,) for button in buttons), misread=True)]
             return said if channel is None else channels.aimed(said, channel)
 
     def _no_command(self, update: Update) -> Reply:
-        """A hint, and a button where only the slash is missing."""
-        first, *rest = update.text.lower().split()
+        """A hint, and a button where only the slash, or `/price`, is missing."""
+        first, *rest = typed.tidy(update.text.lower()).split() or [""]
         names = [row.name for row in known(self.context, update)]
         name = first if first in names else SYNONYMS.get(first, "")
-        typed_there = " ".join([name, *rest]) if name and "\n" not in update.text else ""
-        buttons = _buttons([(f"/{typed_there}", typed_there)]) if typed_there else []
+        whole = " ".join([name, *rest]) if name and "\n" not in update.text else ""
+        coins = [as_symbol(word, self.context.symbols) for word in (first, *rest)]
+        if not whole and all(coin in self.context.symbols for coin in coins):
+            whole = f"price {' '.join(coins)}"
+        buttons = _buttons([(f"/{whole}", whole)]) if whole else []
         hint = "I only understand commands, for example /whales BTC. See them all: /help"
-        hint = f"Commands begin with a slash: /{typed_there}" if buttons else hint
+        hint = f"Commands begin with a slash: /{whole}" if buttons else hint
         return Reply(text=hint, keyboard=(tuple(buttons),) if buttons else (), misread=True)
 
     def _unknown(self, update: Update, name: str, rest: str) -> Reply:
         if any(row.name == name for row in TABLE):
             return Reply(text=f"Only this bot's owner can use /{name}. All commands: /help", misread=True)
         names = [row.name for row in known(self.context, update)]
-        meant = SYNONYMS.get(name) or next(iter(difflib.get_close_matches(name, names, 1, 0.7)), None)
-        if meant is None:
+        meant = self._glued(name, names) or meant_by(name, names)
+        if not meant:
             return Reply(text=f"Unknown command /{name}. All commands: /help", misread=True)
         whole = f"{meant} {rest}".strip()
         buttons = _buttons([(f"/{whole}", whole)])
         words = f"Unknown command /{name}. Did you mean /{meant}? All commands: /help"
         return Reply(text=words, keyboard=(tuple(buttons),) if buttons else (), misread=True)
 
+    def _glued(self, name: str, names: list[str]) -> str:
+        """`mute 2h` for `/mute2h` and `price BTC` for `/price_btc`; "" for any other."""
+        for command in sorted(names, key=len, reverse=True):
+            after = name.removeprefix(command).strip("_")
+            symbol = as_symbol(after, self.context.symbols)
+            if after != name and after and (after[0].isdecimal() or symbol in self.context.symbols):
+                return f"{command} {after if after[0].isdecimal() else symbol}"
+        return ""
+
     def shows(self, update: Update) -> bool:
         """Is this one of the commands that only show something?"""
         match = _COMMAND.match(update.text.strip())
         named = match is not None and any(row.shows and row.name == match[1].lower() for row in TABLE)
-        return update.kind == "message" and named and "\n" not in update.text
+        return update.kind == "message" and named and "\n" not in update.text and len(_apart(update)) == 1
 
     def would_run(self, update: Update) -> bool:
         """Is this a command of this bot, or at least addressed to it?"""
@@ -119,7 +141,9 @@ class Commands:
     def stranger(self, update: Update) -> list[Reply]:
         """Answers to a stranger: at most one to them, and one question to the owner."""
         if update.kind == "callback":
-            return [Reply(text="Only people whom this bot's owner allowed can use its buttons.", toast=True)]
+            admins = "this group's admins and " if update.chat_kind in ("group", "supergroup") else ""
+            words = f"Only {admins}people whom this bot's owner allowed can use these buttons."
+            return [Reply(text=words, toast=True)]
         if update.as_group and self.context.access.hides_denied(update.chat_id):
             words = "One of this group's admins may not use this bot, so nobody who posts as the group can use me."
             return [Reply(text=f"{words} Post under your own name.")] if self.would_run(update) else []
@@ -192,6 +216,21 @@ class Commands:
     def _typed(self, update: Update, name: str, arguments: list[str]) -> list[Reply]:
         command = next(row for row in TABLE if row.name == name)
         return command.run(self.context, update, arguments)
+
+
+def _apart(update: Update) -> list[str]:
+    """The commands of a message: each on its own line, or one after the other."""
+    found = []
+    for line in re.split(r"\n+(?=\s*[/／])", update.text.strip()):
+        first = _COMMAND.match(line)
+        keeps = first is not None and (first[1].lower() in TAKES_COMMANDS or _is_raw(first[1].lower()))
+        parts = [line] if keeps or not (first or update.private) else _NEXT.split(f" {line}" if not first else line)
+        found += [part.strip() for part in (parts if first or len(parts) == 1 else parts[1:])]
+    return found
+
+
+def _is_raw(name: str) -> bool:
+    return any(row.raw and row.name == name for row in TABLE)
 
 
 def _buttons(commands: Iterable[tuple[str, str]]) -> list[Button]:

@@ -10,7 +10,7 @@ from alerts.wording import BECAME, listed
 from base import text, typed
 from botapi.updates import Update
 from commands.context import Context, Reply, Usage
-from commands.settings import monitor_of
+from commands.words import monitor_of
 from store.rows import MARKED, Alert, Chat
 
 

@@ -63,7 +63,7 @@ def press(context: Context, update: Update, rest: str, run: Run) -> list[Reply]:
     toast = ""
     try:
         if command:
-            toast = run(name, arguments)[0].text
+            toast = run(name, arguments)[0].text.partition("\n")[0]  # the page shows the rest
     except Unreadable as problem:
         toast = str(problem)
     try:

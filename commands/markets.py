@@ -64,7 +64,7 @@ def chart(context: Context, update: Update, arguments: list[str]) -> list[Reply]
             theme = argument.lower()
             continue
         try:
-            seconds = typed.length(argument)
+            seconds = typed.length(f"{argument}h" if argument.isdecimal() else argument)
         except ValueError:
             if symbol:
                 raise Usage("A chart shows one coin.") from None
@@ -243,9 +243,11 @@ def wallet(context: Context, update: Update, arguments: list[str]) -> list[Reply
     word, rest = (arguments[0].lower(), arguments[1:]) if arguments else ("list", [])
     if word == "list" and not rest:
         return _list(context, update)
+    if word.startswith("0x"):
+        word, rest = "add", arguments
     if word == "add" and rest:
         return _add(context, chat.chat_id, rest[0].lower(), " ".join(rest[1:]))
-    if word in ("remove", "rm", "del") and rest:
+    if word in ("remove", "rm", "del", "delete") and rest:
         return _remove(context, chat.chat_id, " ".join(rest))
     raise Usage("Use add with an address, list, or remove with a name.")
 

@@ -13,6 +13,7 @@ from base import schedules, text, zones
 from base.typed import Unreadable
 from botapi.updates import Update
 from commands.context import Button, Context, Keyboard, Reply, Run, Usage, run_button
+from commands.words import OFF
 from store.rows import DIGEST, Chat
 from store.schedules import Scheduled
 
@@ -73,7 +74,7 @@ def digest(context: Context, update: Update, arguments: list[str]) -> list[Reply
         return [Reply(text=" ".join([*states, DIGEST_HELP]))]
     if word == "now":
         return [Reply(text=composer(context).compose(chat, since=now - DAY, until=now), html=True)]
-    new = None if word == "off" else _new(context, update, chat, _rule(arguments), DIGEST)
+    new = None if word in OFF else _new(context, update, chat, _rule(arguments), DIGEST)
     for one in known:
         kept.remove(chat.chat_id, one.id)
     if new is None:

@@ -5,8 +5,10 @@ The commands are functions in the modules beside this one; dispatch.py finds the
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass
 
+from base import text
 from botapi.updates import Update
 from commands import (
     basics,
@@ -20,6 +22,7 @@ from commands import (
     prices,
     schedules,
     settings,
+    thresholds,
     times,
 )
 from commands.context import Context, Reply, Run, Usage
@@ -29,28 +32,62 @@ from store.rows import MONITORS
 _ALSO = {
     "mute": "pause silence snooze",
     "mute off": "unmute",
-    "start": "resume subscribe",
-    "stop": "unsubscribe",
-    "alert": "alerts",
-    "price": "prices",
-    "top": "movers",
+    "start": "resume subscribe on enable",
+    "stop": "unsubscribe off disable exit",
+    "alert": "alerts remind notify",
+    "price": "prices quote",
+    "whales": "whale orders trades",
+    "top": "movers gainers losers",
     "chart": "graph",
     "liq": "liquidations",
+    "funding": "rates fundingrate fundingrates",
+    "oi": "openinterest open_interest interest",
     "wallet": "wallets",
-    "settings": "config options",
-    "watch": "add",
-    "unwatch": "remove",
-    "threshold": "min minimum",
-    "level": "sound",
-    "timezone": "tz zone",
-    "quiet": "sleep night",
+    "wallet add": "track",
+    "settings": "config options setup preferences prefs",
+    "watch": "add follow watchlist symbols",
+    "unwatch": "remove unfollow delete del",
+    "threshold": "min minimum size amount",
+    "level": "sound notifications",
+    "timezone": "tz zone time",
+    "quiet": "sleep night dnd",
     "cap": "limit",
+    "here": "topic",
     "digest": "summary report",
-    "schedule": "schedules cron every",
+    "digest daily": "daily",
+    "digest hourly": "hourly",
+    "schedule": "schedules cron",
+    "schedule every": "every",
+    "history": "hist",
     "export": "csv download",
-    "help": "commands menu info",
+    "status": "health stat stats state",
+    "id": "whoami myid me",
+    "help": "commands cmds menu info about version",
 }
 SYNONYMS = {word: name for name, words in _ALSO.items() for word in words.split()}
+
+
+def meant_by(name: str, names: list[str]) -> str:
+    """The command that `name` is another word for, or one that is typed almost so; "" for any other.
+
+    names: the commands that may be used.
+    """
+    if name in SYNONYMS:
+        return SYNONYMS[name]
+    close = [word for word in (*names, *SYNONYMS) if _one_edit(name, word)]
+    near = min(close, key=lambda word: sorted(word) != sorted(name), default="")  # swapped letters before all
+    near = near or next(iter(difflib.get_close_matches(name, [*names, *SYNONYMS], 1, 0.8)), "")
+    return SYNONYMS.get(near, near)
+
+
+def _one_edit(one: str, other: str) -> bool:
+    """Is it one letter more, less or another, or two that changed places?"""
+    if abs(len(one) - len(other)) > 1 or one == other:
+        return False
+    start = next((place for place, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), len(one))
+    first, second = one[start:], other[start:]
+    swapped = first[:2] == second[1::-1] and first[2:] == second[2:]
+    return first[1:] == second[1:] or first == second[1:] or first[1:] == second or (len(second) > 1 and swapped)
 
 
 @dataclass(frozen=True)
@@ -95,9 +132,11 @@ def _help(context: Context, update: Update, arguments: list[str]) -> list[Reply]
         for row in rows:
             if row.name == wanted:
                 return [Reply(text="\n".join([_line(row), DETAILS[row.name], f"Example: {row.example}"]))]
-        rows = [row for row in rows if row.section.lower() == wanted]
-        if not rows:
-            raise Usage("Give the name of a command.")
+        chosen = [row for row in rows if row.section.lower() == wanted]
+        if not chosen:
+            near = meant_by(wanted, [row.name for row in rows]).split()[:1]
+            raise Usage(f"There is no command “{text.clip(wanted, 32)}”.", meant=near)
+        rows = chosen
     sections = []
     for section in dict.fromkeys(row.section for row in rows):
         sections.append("\n".join([section, *(_line(row) for row in rows if row.section == section)]))
@@ -166,7 +205,9 @@ TABLE = (
     Command("Settings", "settings", "[@CHANNEL] [export]", "all settings, with buttons", "", _settings, raw=True),
     Command("Settings", "watch", "COIN... | +COIN | all", "choose coins", "BTC ETH", settings.watch),
     Command("Settings", "unwatch", "COIN... | all", "remove coins", "DOGE", settings.unwatch),
-    Command("Settings", "threshold", "[KIND] [COIN] AMOUNT", "minimum size for alerts", "BTC 2m", settings.threshold),
+    Command(
+        "Settings", "threshold", "[KIND] [COIN] AMOUNT", "minimum size for alerts", "BTC 2m", thresholds.threshold
+    ),
     Command("Settings", "level", "KIND on|loud|silent|off", "sound of alerts", "whales silent", settings.level),
     Command("Settings", "side", "buys | sells | both", "only buys or only sells", "sells", settings.side),
     Command("Settings", "quiet", "22:00-07:00 | off", "hold alerts back at night", "22:00-07:00", times.quiet),

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 from alerts.held_back import is_due, of
 from base import moments, text, typed, zones
-from base.kinds import ALL
+from base.typed import Unreadable
 from botapi.updates import Update
 from commands.context import Context, Reply, Usage
 from commands.schedules import replan
-from store.rows import MONITORS, Chat, mute_left
+from commands.words import OFF_OR_ZERO, taken_apart
+from store.rows import Chat, mute_left
 
-UNTIL = ("until", "till", "til")
-ENDLESS = ("forever", "always", "permanently", "on", *ALL)
+UNTIL = ("until", "till", "til", "untill", "unitl")
+ENDLESS = ("forever", "always", "permanently", "indefinitely", "infinite", "on")
+DAYS = r"\s*(?:(?:every|each)\s*day|daily|every\s*night|nightly)\s*"
 
 
 def quiet(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
@@ -23,13 +26,13 @@ def quiet(context: Context, update: Update, arguments: list[str]) -> list[Reply]
     if not said:
         state = f"Quiet hours: {chat.quiet} ({chat.timezone})." if chat.quiet else "No quiet hours are set."
         return [Reply(text=f"{state} Change it: /quiet 22:00-07:00 or /quiet off")]
-    if said.lower() in ("off", "none", "never"):
+    if said.lower() in OFF_OR_ZERO:
         if not chat.quiet:
             return [Reply(text="No quiet hours are set.")]
         chat = replace(chat, quiet="")
         comes = is_due(of(context.store, chat, context.store.messages.held(chat.chat_id)), now=context.now())
         return context.save(chat, f"Quiet hours are off.{' The alerts held back are on their way.' if comes else ''}")
-    hours = zones.hours(said)
+    hours = _hours(said)
     start, end = str(hours).split("-")
     said = f"Quiet hours: {start} to {end} ({chat.timezone}). Alerts from that time arrive as one summary at {end}."
     if chat.timezone == "UTC":
@@ -47,49 +50,98 @@ def timezone(context: Context, update: Update, arguments: list[str]) -> list[Rep
     return context.save(chat, f"Time zone set to {zone_now(context, chat)}.")
 
 
+def _hours(said: str) -> zones.Hours:
+    """The quiet hours that were typed. Raises Usage where a zone or days are beside them."""
+    said = re.sub(DAYS, " ", said, flags=re.IGNORECASE).strip()
+    words = said.split()
+    for size in range(len(words), 0, -1):
+        for first in range(len(words) - size + 1):
+            try:
+                found = zones.hours(" ".join(words[first : first + size]))
+            except Unreadable:
+                continue
+            if size == len(words):
+                return found
+            rest = text.clip(" ".join([*words[:first], *words[first + size :]]), 32)
+            raise Usage(
+                f"Quiet hours are the same every day, in this chat's time zone (/timezone). I can't use “{rest}”.",
+                meant=[str(found)],
+            )
+    return zones.hours(said)
+
+
 def mute(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
-    """Mute all alerts or one coin for a while, or unmute."""
+    """Mute all alerts or some coins for a while, or unmute."""
     chat = context.need_chat(update)
-    if len(arguments) > 1 and arguments[0].lower() in ALL:
-        arguments = arguments[1:]
-    if len(arguments) > 1 and arguments[0].lower() == "off":  # off BTC
-        arguments = [*arguments[1:], "off"]
-    words = [word.lower() for word in arguments]
-    if words == ["off"]:
-        return context.save(replace(chat, muted_until=0.0, symbol_mutes={}), "Unmuted. Alerts will come again.")
     if not arguments:
         state = " ".join(muted(context, chat)) or "Nothing is muted."
         return [Reply(text=f"{state} Change it: /mute 2h, /mute BTC 1d or /mute off")]
-    if words[0] in MONITORS:
-        raise Usage(f"One kind of alert cannot be muted for a time. Turn it off: /level {words[0]} off.")
-    if words[-1] in ENDLESS:
+    cut = next((place for place, word in enumerate(arguments) if word.lower() in UNTIL), len(arguments))
+    seconds, after = _until(context, chat, arguments[cut + 1 :]) if cut < len(arguments) else (0.0, [])
+    words = taken_apart(context, [*arguments[:cut], *after])
+    rest, coins = list(words.rest[words.rest[:1] == ("for",) :]), list(words.coins)
+    if words.kinds:
+        raise Usage(f"One kind of alert cannot be muted for a time. Turn it off: /level {words.kinds[0]} off.")
+    if (rest and rest[-1].lower() in ENDLESS) or (words.every and not rest and not seconds):
         raise Usage("A mute has an end. To turn alerts off until /start: /stop. For one coin: /unwatch BTC.")
-    symbol = None
-    if context.is_coin(words[0]) and words[0] not in (*UNTIL, "for", "a", "an", "one"):
-        try:
-            symbol = context.alerted_symbol(arguments[0])
-        except Usage:
-            if len(words) > 1:
-                raise
-            raise Usage(f"“{text.clip(words[0], 32)}” is neither a coin of this bot nor a length of time.") from None
-        words = words[1:]
-    if not words:
-        raise Usage(f"For how long? /mute {symbol} 2h")
-    if words == ["off"] and symbol is not None:
-        return _unmute(context, chat, symbol)
-    return _mute(context, chat, symbol, _seconds(context, chat, " ".join(words)))
+    if not seconds and rest:
+        rest, others = _without_coin(context, rest)
+        coins += others
+        if " ".join(rest).lower() in OFF_OR_ZERO:
+            return _unmute(context, chat, coins)
+        seconds = _seconds(context, chat, " ".join(rest))
+    elif rest:
+        coins += [context.alerted_symbol(word) for word in rest]
+    if not seconds:
+        raise Usage(f"For how long? /mute {coins[0] if coins else ''} 2h".replace("  ", " "))
+    return _mute(context, chat, coins, seconds)
+
+
+def _until(context: Context, chat: Chat, words: list[str]) -> tuple[float, list[str]]:
+    """The seconds to that moment, and coins after it. Raises Unreadable."""
+    moment = moments.until(words, now=context.now(), where=chat.zone)
+    after = words[moment[1] :] if moment is not None else []
+    if moment is None or len(taken_apart(context, after).coins) < len(after):
+        what = f"I can't read “{text.clip(' '.join(words), 32)}” as a time." if words else "Until when?"
+        raise Usage(f"{what} Write until 18:00, until fri, until 31 Dec or 2h.")
+    return moment[0] - context.now(), after
+
+
+def _without_coin(context: Context, words: list[str]) -> tuple[list[str], list[str]]:
+    """The words that say how long, and a coin beside them that is not on the list but had an alert."""
+    for word, others in ((words[0], words[1:]), (words[-1], words[:-1])):
+        said = " ".join(others).lower()
+        timed = _is_length(said) and (word is words[0] or not said.isdecimal())
+        if word[0].isalpha() and others and (said in OFF_OR_ZERO or timed) and not _is_length(" ".join(words)):
+            return others, [context.alerted_symbol(word)]
+    return words, []
+
+
+def _is_length(said: str) -> bool:
+    try:
+        return typed.length(f"{said} minutes" if said.isdecimal() else said) > 0
+    except Unreadable:
+        return False
 
 
 def _seconds(context: Context, chat: Chat, said: str) -> float:
-    """How long a mute lasts: `2h`, `30` (minutes), `until 18:00` or `until fri`."""
-    first, *words = said.split()
-    if first in UNTIL and words:
-        moment = moments.until(words, now=context.now(), where=chat.zone)
-        if moment is None or moment[1] < len(words):
-            said = text.clip(" ".join(words), 32)
-            raise Usage(f"I can't read “{said}” as a time. Write until 18:00, until fri, until 31 Dec or 2h.")
-        return moment[0] - context.now()
-    return typed.length(f"{said} minutes" if said.isdecimal() else said)
+    """How long a mute lasts: `2h`, or `30` (minutes). Raises Unreadable."""
+    said = re.sub("^for ", "", said, flags=re.IGNORECASE)
+    try:
+        return typed.length(f"{said} minutes" if said.isdecimal() else said)
+    except Unreadable:
+        if said.isdecimal():
+            raise Usage("A mute lasts from one minute to a year: 30m, 2h or 1d.") from None
+        words = re.sub("^(?:to|at) ", "", said, flags=re.IGNORECASE).split()
+        try:
+            moment = moments.until(words, now=context.now(), where=chat.zone)
+        except Unreadable:
+            moment = None
+        if moment is not None and moment[1] == len(words):
+            raise Usage(f"Mute until {' '.join(words)}?", meant=[f"until {' '.join(words)}"]) from None
+        if len(words) == 1 and words[0][0].isalpha():
+            raise Usage(f"“{text.clip(said, 32)}” is neither a coin of this bot nor a length of time.") from None
+        raise
 
 
 def press_mute(context: Context, update: Update, rest: str) -> list[Reply]:
@@ -102,26 +154,30 @@ def press_mute(context: Context, update: Update, rest: str) -> list[Reply]:
         symbol = context.alerted_symbol(named)
     except Usage:
         return []
-    return [replace(said, toast=True) for said in _mute(context, chat, symbol, typed.length(length))]
+    return [replace(said, toast=True) for said in _mute(context, chat, [symbol], typed.length(length))]
 
 
-def _mute(context: Context, chat: Chat, symbol: str | None, seconds: float) -> list[Reply]:
+def _mute(context: Context, chat: Chat, coins: list[str], seconds: float) -> list[Reply]:
     until = context.now() + seconds
-    what, ends = symbol or "All alerts", text.clock(until, now=context.now(), zone=chat.zone)
-    if symbol is None:
-        chat = replace(chat, muted_until=until)
+    what, ends = ", ".join(coins) or "All alerts", text.clock(until, now=context.now(), zone=chat.zone)
+    if coins:
+        chat = replace(chat, symbol_mutes={**chat.symbol_mutes, **dict.fromkeys(coins, until)})
     else:
-        chat = replace(chat, symbol_mutes={**chat.symbol_mutes, symbol: until})
+        chat = replace(chat, muted_until=until)
     return context.save(chat, f"{what} muted until {ends}. Undo with /mute off")
 
 
-def _unmute(context: Context, chat: Chat, symbol: str) -> list[Reply]:
-    """Unmute one coin; a mute of all alerts stays."""
-    chat = replace(chat, symbol_mutes={coin: until for coin, until in chat.symbol_mutes.items() if coin != symbol})
+def _unmute(context: Context, chat: Chat, coins: list[str]) -> list[Reply]:
+    """Unmute everything, or these coins: then a mute of all alerts stays."""
+    if not coins:
+        return context.save(replace(chat, muted_until=0.0, symbol_mutes={}), "Unmuted. Alerts will come again.")
+    symbol, left = ", ".join(coins), {one: until for one, until in chat.symbol_mutes.items() if one not in coins}
+    chat = replace(chat, symbol_mutes=left)
     if not chat.muted_for(context.now()):
         return context.save(chat, " ".join([f"{symbol} unmuted.", *muted(context, chat)]))
     until = text.clock(chat.muted_until, now=context.now(), zone=chat.zone)
-    said = f"{symbol} is no longer muted, but all alerts stay muted until {until}. /mute off ends that too."
+    are = "is" if len(coins) == 1 else "are"
+    said = f"{symbol} {are} no longer muted, but all alerts stay muted until {until}. /mute off ends that too."
     return context.save(chat, said)
 
 

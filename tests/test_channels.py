@@ -222,7 +222,7 @@ def test_nothing_sent_in_the_channel_itself_changes_anything(on: Private) -> Non
     raw["callback_query"]["message"]["chat"] = ABOUT[NEWS]
     on.inbox.take(raw)
     assert on.chat() == before
-    assert on.look() == [(NEWS, "Only people whom this bot's owner allowed can use its buttons.")]  # a toast
+    assert on.look() == [(NEWS, "Only people whom this bot's owner allowed can use these buttons.")]  # a toast
 
 
 def test_without_the_right_to_post_it_says_so_and_asks_once_it_has_it(desk: Private) -> None:
@@ -258,7 +258,7 @@ def test_the_channels_of_a_denied_user_end(on: Private) -> None:
     assert "turned off in 1 chat" in on.say(f"/deny {FRIEND}", OWNER)
     assert on.store.chats.some(limit=99) == []
     assert on.press(f"channel:yes:{NEWS}") == [
-        (FRIEND, "Only people whom this bot's owner allowed can use its buttons.")
+        (FRIEND, "Only people whom this bot's owner allowed can use these buttons.")
     ]
     assert on.member("left", "administrator") == []
     assert on.store.chats.some(limit=99) == []

@@ -162,7 +162,9 @@ def test_members_of_a_group_may_look_at_markets_once_its_admin_says_so(desk: Des
     assert ["/members on" in said for said in member(2, "/whales")] == [True]
     desk.inbox.take(message(3, "/members on", chat=group))
     assert member(4, "/whales") == ["No whale orders yet."]
-    for number, words in enumerate(("/stop", "/settings", "/level all off", "/whales\n/stop", "/users"), start=5):
+    for number, words in enumerate(
+        ("/stop", "/settings", "/level all off", "/whales\n/stop", "/whales /stop"), start=5
+    ):
         assert member(number, words) == [], words
     assert len(member(12, "/chart light")) == 1
     known = desk.store.chats.get(-5)
@@ -206,8 +208,18 @@ def test_an_edited_message_is_not_run_again(desk: Desk) -> None:
 
 def test_a_strangers_button_does_nothing(desk: Desk) -> None:
     desk.inbox.take(press(1, f"allow:{STRANGER}", user_id=STRANGER))
-    assert desk.answers() == [(STRANGER, "Only people whom this bot's owner allowed can use its buttons.")]
+    assert desk.answers() == [(STRANGER, "Only people whom this bot's owner allowed can use these buttons.")]
     assert desk.store.chats.user(STRANGER) is None
+
+
+def test_in_a_group_a_press_by_someone_else_is_told_that_its_admins_may(desk: Desk) -> None:
+    group = {"id": -5, "type": "supergroup", "title": "Desk"}
+    desk.inbox.take(message(1, "/start", chat=group))
+    raw = press(2, "s:main", user_id=STRANGER)
+    raw["callback_query"]["message"] |= {"chat": group, "message_thread_id": 7, "is_topic_message": True}
+    desk.inbox.take(raw)
+    words = "Only this group's admins and people whom this bot's owner allowed can use these buttons."
+    assert desk.answers()[-1] == (-5, words)
 
 
 def test_a_group_that_became_a_supergroup_keeps_its_alerts_and_its_name(desk: Desk) -> None:

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as how
 from hypothesis import strategies as st
 from test_alerts_publish import alert
-from test_commands import NOW, Desk
+from test_commands import NOW, Desk, first_line
 
 from alerts import held_back
 from alerts import publish as alerts
@@ -51,20 +51,20 @@ def test_a_level_is_set_for_one_kind_of_alert_or_for_all(desk: Desk) -> None:
 
 
 def test_funding_and_open_interest_have_marks_in_percent_for_each_chat(desk: Desk) -> None:
-    assert desk.say("/level funding on") == "Funding alerts are on, with sound."
+    assert first_line(desk.say("/level funding on")) == "Funding alerts are on, with sound."
     assert desk.say("/threshold funding") == "Funding beyond ±0.05 % for 8 h."
-    assert desk.say("/threshold funding 0,03 %") == "Funding beyond ±0.03 % for 8 h."
+    assert first_line(desk.say("/threshold funding 0,03 %")) == "Funding beyond ±0.03 % for 8 h."
     of_one = "Funding beyond BTC ±0.01 %, ETH ±0.03 %, DOGE ±0.03 % for 8 h."
-    assert desk.say("/threshold funding BTC 0.01") == of_one
+    assert first_line(desk.say("/threshold funding BTC 0.01")) == of_one
     desk.say("/threshold funding 0.03")
-    assert desk.say("/threshold oi 5") == "Open interest changing by 5 % in 1 h."
+    assert first_line(desk.say("/threshold oi 5")) == "Open interest changing by 5 % in 1 h."
     assert desk.say("/threshold oi BTC=3%").startswith("Open interest changing by BTC 3 %, ETH 5 %")
     assert desk.chat().thresholds == {"funding": {"*": 0.03}, "oi": {"*": 5.0, "BTC": 3.0}}
     for said in ("oi 0.5", "oi 500", "oi 2m", "funding 0", "funding 11", "funding off"):
         before = desk.chat()
         assert any(words in desk.say(f"/threshold {said}") for words in ("Give a percentage from", "To turn")), said
         assert desk.chat() == before
-    assert desk.say("/threshold oi auto") == "Open interest changing by 10 % in 1 h."
+    assert first_line(desk.say("/threshold oi auto")) == "Open interest changing by 10 % in 1 h."
     assert ("✓ 0.03%", "s:funding:threshold funding 0.03%") in desk.press("s:funding")[1].keyboard[1]
 
 
@@ -80,8 +80,8 @@ def test_a_side_is_of_whales_unless_the_word_can_only_mean_liquidations(desk: De
     assert desk.chat().sides == {"whales": "sell", "liquidations": "long"}
     assert "both sides" in desk.say("/side whales both")
     assert desk.chat().sides == {"liquidations": "long"}
-    assert desk.say("/side sell") == "Whale orders: sells only. Undo with /side whales both"
-    assert desk.say("/side both") == "Whale orders and liquidation alerts: both sides."
+    assert first_line(desk.say("/side sell")) == "Whale orders: sells only. Undo with /side whales both"
+    assert first_line(desk.say("/side both")) == "Whale orders and liquidation alerts: both sides."
     assert desk.chat().sides == {}
 
 
