@@ -94,7 +94,7 @@ def parse(said: str) -> Schedule:
     """`09:00 18:00 [days] [Zone]`, `every 4h [Zone]` or `cron 30 8 * * 1-5 [Zone]`. Raises Unreadable."""
     said = re.sub(r"\b(?:once (?:a )?(?=da)|(?:work|business) (?=days?\b))", _joined_days, said, flags=re.IGNORECASE)
     said = re.sub(
-        rf"({_DAY})\s*(?:[-–—]|\b(?:to|through|thru|bis|until)\b)\s*({_DAY})", _range, said, flags=re.IGNORECASE
+        rf"\b({_DAY})\s*(?:[-–—]|\b(?:to|through|thru|bis|until)\b)\s*({_DAY})", _range, said, flags=re.IGNORECASE
     )
     words = typed.in_digits(re.sub(r"\s*,\s*", ",", said)).split()
     if not words:

@@ -81,7 +81,8 @@ _DOLLARS = r"us\$|\$|b?usd[tc]?(?![a-z])|\b(?:dollars?|bucks|tether)\b"
 _OTHER_MONEY = r"[€£¥₽₹₩₺₴₦]|(?<![a-z])(?:eur|euros?|gbp|chf|jpy|cny|rub|inr|try|brl|cad|aud|krw|pounds?|yen|yuan)\b"
 _AMOUNT_OF_TIME = r"([0-9]{1,9}(?:[.,][0-9]{1,9})?)\s*([^\W\d_]+)"
 _CLOCK = r"(\d{1,2})(?:[:.h]?(\d{2})(?::00)?)?\s*(?:([ap])\.?m\.?|uhr|o['’]?clock|[時点])?"
-_POLITE = r"(?:please|pls|plz|thanks|thank you|thx|danke|bitte)"
+_POLITE = ("please", "pls", "plz", "thanks", "thank", "you", "thx", "danke", "bitte")
+_AROUND = re.compile(r"""["'“”„«‹`*_(\[<]+([^"'“”«»›`*_()\[\]<>]+)["'“”»›`*_)\]>]+""")
 
 
 # Signs of other scripts as the ones that are read here, and marks that only change the direction of writing or are
@@ -116,11 +117,16 @@ def with_units(words: Sequence[str]) -> list[str]:
 
 def tidy(said: str) -> str:
     """The same without what changes nothing: `please`, emoji, quotes and brackets around it, a full stop."""
-    words = " ".join(word for word in said.split() if not is_picture(word) or word.isascii())
-    words = re.sub(rf"^{_POLITE}\b[ ,]*|[ ,]*\b{_POLITE}[.! ]*$", "", words, flags=re.IGNORECASE)
-    words = re.sub(r"[!?;,…。！？]+$|(?<=[^\W\d])\.+$", "", words)
-    around = re.fullmatch(r"""["'“”„«‹`*_(\[<]+([^"'“”«»›`*_()\[\]<>]+)["'“”»›`*_)\]>]+""", words)
-    return (around[1] if around is not None else words).strip()
+    words = [word for word in said.split() if word.isascii() or not is_picture(word)]
+    while words and words[0].strip(",.!").lower() in _POLITE:
+        del words[0]
+    while words and words[-1].strip(",.!").lower() in _POLITE:
+        del words[-1]
+    bare = " ".join(words).rstrip("!?;,…。！？ ")
+    if not bare.rstrip(".")[-1:].isdecimal():  # 31.12. is a date
+        bare = bare.rstrip(".")
+    around = _AROUND.fullmatch(bare) if len(bare) < 100 else None
+    return (around[1] if around is not None else bare).strip()
 
 
 def is_picture(word: str) -> bool:

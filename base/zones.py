@@ -165,6 +165,7 @@ def find(words: str) -> str:
     pieces = [
         piece for piece in re.split(r"[_,/\\()]+", wanted) if piece
     ]  # of "Berlin, Germany", "Europe Berlin" the city
+    pieces = pieces[:8]
     parts = ["_".join(pieces[:last]) for last in range(len(pieces) - 1, 0, -1)]
     parts += ["_".join(pieces[first:]) for first in range(1, len(pieces))]
     if found:
@@ -191,8 +192,17 @@ def _places(wanted: str) -> list[str]:
     """The zones of a city or of a country: its name as `_key` makes it."""
     if wanted in _CITIES:
         return [_CITIES[wanted]]
-    cities = [name for name in _names().values() if _city(name) == wanted and not name.startswith("Etc/")]
-    return sorted(cities, key=lambda name: (len(name), name)) or _countries().get(wanted, [])
+    return _cities().get(wanted) or _countries().get(wanted, [])
+
+
+@lru_cache(maxsize=1)
+def _cities() -> dict[str, list[str]]:
+    """The database's zones by the keys of their cities, the shortest name first."""
+    found: dict[str, list[str]] = {}
+    for name in sorted(_names().values(), key=lambda name: (len(name), name)):
+        if not name.startswith("Etc/"):
+            found.setdefault(_city(name), []).append(name)
+    return found
 
 
 def _several(words: str, found: Sequence[str]) -> Unreadable:
@@ -206,9 +216,9 @@ def _several(words: str, found: Sequence[str]) -> Unreadable:
 
 def _unknown(words: str, wanted: str, found: Sequence[str]) -> Unreadable:
     if not found:
-        known = {_city(name) for name in _names().values() if "/" in name and not name.startswith("Etc/")}
+        known = {city for city, names in _cities().items() if any("/" in name for name in names)}
         long = {city for city in _CITIES if len(city) > 4}  # an abbreviation is not a word with a typo
-        close = difflib.get_close_matches(wanted, known | long | _countries().keys(), _SUGGESTED, 0.8)
+        close = difflib.get_close_matches(wanted[:40], known | long | _countries().keys(), _SUGGESTED, 0.8)
         found = list(dict.fromkeys(name for place in close for name in _places(place)))
     shown, found = text.clip(words, 40), list({_city(name): name for name in found}.values())[:_SUGGESTED]
     if not found:

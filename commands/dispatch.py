@@ -23,7 +23,7 @@ from commands.table import SYNONYMS, TABLE, known, meant_by
 _COMMAND = re.compile(r"^[/／]([A-Za-z0-9_]{1,32})(?:@([A-Za-z0-9_]+))?(?:(?:\s+|[:=,.;!?]+\s*)(.*))?$", re.DOTALL)
 _OFFERED = re.compile("(?:(?<!add it)[:?]|Send) /[a-z]")  # what to send instead
 _NAMES = "|".join([*(row.name for row in TABLE), *SYNONYMS])
-_NEXT = re.compile(rf"(?:[\s,;.]+(?:and|then))?[\s,;.]+(?=/(?:{_NAMES})(?:@\w+)?(?:\s|$))", re.IGNORECASE)
+_NEXT = re.compile(rf"(?<=[\s,;.])(?=/(?:{_NAMES})(?:@\w+)?(?:\s|$))", re.IGNORECASE)
 # What follows these is kept as it is typed: a note, a name, or another command.
 AS_TYPED = ("alert", "wallet", "out")
 TAKES_COMMANDS = ("schedule", "help", "alert")
@@ -225,8 +225,16 @@ def _apart(update: Update) -> list[str]:
         first = _COMMAND.match(line)
         keeps = first is not None and (first[1].lower() in TAKES_COMMANDS or _is_raw(first[1].lower()))
         parts = [line] if keeps or not (first or update.private) else _NEXT.split(f" {line}" if not first else line)
-        found += [part.strip() for part in (parts if first or len(parts) == 1 else parts[1:])]
+        parts = [*map(_ended, parts[:-1]), parts[-1].strip()]
+        found += parts if first or len(parts) == 1 else parts[1:]
     return found
+
+
+def _ended(part: str) -> str:
+    """One of several commands without what links it to the next: `/mute 2h, and`."""
+    words = part.split()
+    linked = len(words) > 1 and words[-1].lower() in ("and", "then")
+    return part.strip().removesuffix(words[-1]).rstrip() if linked else part.strip()
 
 
 def _is_raw(name: str) -> bool:

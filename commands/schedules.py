@@ -128,7 +128,7 @@ def _try(do: Callable[[], T]) -> T:
 
 def _turned(words: list[str]) -> list[str]:
     """What is meant by `chart BTC every 4h`: the times at the end go to the front."""
-    for place in range(1, len(words)):
+    for place in range(max(1, len(words) - 8), len(words)):
         try:
             schedules.parse(" ".join(words[place:]))
         except Unreadable:

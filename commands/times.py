@@ -54,7 +54,7 @@ def _hours(said: str) -> zones.Hours:
     """The quiet hours that were typed. Raises Usage where a zone or days are beside them."""
     said = re.sub(DAYS, " ", said, flags=re.IGNORECASE).strip()
     words = said.split()
-    for size in range(len(words), 0, -1):
+    for size in range(len(words) if len(words) < 12 else 0, 0, -1):
         for first in range(len(words) - size + 1):
             try:
                 found = zones.hours(" ".join(words[first : first + size]))
