@@ -174,13 +174,14 @@ def _daily(words: Sequence[str]) -> Schedule:
             place.append(word)
     if not minutes and not days:
         raise Unreadable(f"I can't read “{' '.join(words)[:20]}” as a time. Write 09:00, 21:30 or 9pm.")
-    minutes, days, zone = sorted(set(minutes)) or [9 * 60], sorted(set(days)), _place(place)
+    minutes, days = sorted(set(minutes)) or [9 * 60], sorted(set(days))
+    clocks = [f"{minute // 60:02}:{minute % 60:02}" for minute in minutes]
+    zone = _place(place, before=clocks, after=_shown(days))
     if len(minutes) > MOST_TIMES:
         raise Unreadable(f"At most {MOST_TIMES} times a day. For more: every 1h")
     if min(later - sooner for sooner, later in itertools.pairwise([*minutes, minutes[0] + 1440])) * 60 < SHORTEST:
         raise Unreadable(TOO_OFTEN)
     weekdays = "*" if len(days) in (0, 7) else ",".join(map(str, days))
-    clocks = [f"{minute // 60:02}:{minute % 60:02}" for minute in minutes]
     crons = tuple(f"{minute % 60} {minute // 60} * * {weekdays}" for minute in minutes)
     return Schedule(_joined(*clocks, zone, _shown(days)), crons, zone)
 
@@ -196,13 +197,14 @@ def _clock(word: str) -> int:
     raise Unreadable(f"Does “{word}” mean {text.enumerated(meant, 'or')}?", meant=meant)
 
 
-def _place(words: Sequence[str]) -> str:
-    """The zone that is left when times and days are read. Raises Unreadable."""
+def _place(words: Sequence[str], *, before: Sequence[str], after: str) -> str:
+    """The zone that is left when times and days are read. Raises Unreadable; before, after: the rest of the rule."""
     try:
         return _zone(words)
     except Unreadable as problem:
         if problem.meant:
-            raise Unreadable(str(problem)) from None  # the buttons would set the zone alone
+            meant = [_joined(*before, zone, after) for zone in problem.meant]
+            raise Unreadable(str(problem), meant=meant) from None
         shown = text.clip(" ".join(words), 32)
         raise Unreadable(
             f"I can't read “{shown}” as a time, a day or a time zone. Write it like 09:00 mon-fri Berlin."

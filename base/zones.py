@@ -55,9 +55,9 @@ _CITIES = {
         "America/Los_Angeles": "san francisco, sf, san fran, seattle, san diego, las vegas, portland, san jose, "
         "la, silicon valley, california, pst, pdt, pt, pacific",
         "America/New_York": "boston, miami, washington, washington dc, philadelphia, atlanta, nyc, ny, orlando, "
-        "edt, et, eastern",
-        "America/Chicago": "dallas, houston, austin, minneapolis, san antonio, new orleans, nashville, st louis, "
-        "cdt, ct, central",
+        "florida, edt, et, eastern",
+        "America/Chicago": "texas, dallas, houston, austin, minneapolis, san antonio, new orleans, nashville, "
+        "st louis, cdt, ct, central",
         "America/Denver": "salt lake city, mdt, mt, mountain",
         "America/Toronto": "montreal, ottawa, quebec",
         "America/Vancouver": "victoria bc",
@@ -77,14 +77,14 @@ _CITIES = {
         "Europe/Vienna": "wien, graz, salzburg, österreich",
         "Europe/Warsaw": "krakow, warszawa, gdansk, wroclaw, polska",
         "Europe/Prague": "praha, brno",
-        "Europe/Lisbon": "porto, lisboa",
+        "Europe/Lisbon": "porto, lisboa, west",
         "Europe/Moscow": "st petersburg, saint petersburg, moskva, moskau, msk, москва",
         "Europe/Kyiv": "lviv, odessa, odesa, kharkiv, eest",
         "Europe/Istanbul": "ankara, izmir, türkiye, istanbul, trt",
         "Africa/Lagos": "abuja, wat",
         "Africa/Johannesburg": "cape town, pretoria, durban, sast",
         "Africa/Nairobi": "eat",
-        "Asia/Dubai": "abu dhabi",
+        "Asia/Dubai": "abu dhabi, gst",
         "Asia/Qatar": "doha",
         "Asia/Almaty": "astana",
         "Asia/Riyadh": "jeddah, mecca",
@@ -170,7 +170,7 @@ def find(words: str) -> str:
     parts += ["_".join(pieces[first:]) for first in range(1, len(pieces))]
     if found:
         raise _several(said, found)
-    raise _unknown(said, wanted, next(filter(None, map(_places, parts)), []))
+    raise _unknown(said, wanted, min(filter(None, map(_places, parts)), key=len, default=[]))
 
 
 def _fixed(said: str, found: re.Match[str]) -> str:

@@ -74,7 +74,7 @@ def digest(context: Context, update: Update, arguments: list[str]) -> list[Reply
         return [Reply(text=" ".join([*states, DIGEST_HELP]))]
     if word == "now":
         return [Reply(text=composer(context).compose(chat, since=now - DAY, until=now), html=True)]
-    new = None if word in OFF else _new(context, update, chat, _rule(arguments), DIGEST)
+    new = None if word in OFF else _new(context, update, chat, schedules.parse(" ".join(arguments)), DIGEST)
     for one in known:
         kept.remove(chat.chat_id, one.id)
     if new is None:

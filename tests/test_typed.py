@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -575,6 +576,28 @@ def test_a_command_in_another_ones_text_is_not_run(desk: Desk) -> None:
 def test_unmute_with_a_coin_is_offered_for_that_coin(desk: Desk) -> None:
     (answer,) = desk.replies("/unmute btc")
     assert answer.keyboard[0][0] == ("/mute off btc", "run:mute off btc")
+
+
+def test_a_digest_at_4h_is_asked_back_with_both_meanings(desk: Desk) -> None:
+    (asked,) = desk.replies("/digest 4h")
+    assert [row[0][0] for row in asked.keyboard] == ["every 4h", "04:00"]
+
+
+def test_a_digest_in_a_zone_with_two_meanings_is_asked_back_as_a_whole(desk: Desk) -> None:
+    (asked,) = desk.replies("/digest 9am mon-fri EST")
+    assert asked.keyboard[0][0][0] == "09:00 America/New_York mon-fri"
+    desk.press(asked.keyboard[0][0][1])
+    assert [one.rule for one in desk.store.schedules.of_chat(FRIEND)] == ["09:00 America/New_York mon-fri"]
+
+
+@pytest.mark.parametrize("part", [",", ", ", "1 ", "x", "mon ", "22-7 ", "/price ", "1,000 ", "please "])
+def test_the_longest_message_is_read_as_quickly_as_others(desk: Desk, part: str) -> None:
+    """By the time of the processor: 4,096 characters are what Telegram allows."""
+    desk.replies("/timezone somewhere")  # loads the zones
+    for name in ("threshold", "mute", "quiet", "digest", "timezone", "watch", "schedule", "level", "top", "chart"):
+        began = time.process_time()
+        desk.replies(f"/{name} {part * 4096}"[:4096])
+        assert time.process_time() - began < 0.5, name
 
 
 def test_every_command_is_found_one_edit_away() -> None:
