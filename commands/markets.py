@@ -278,7 +278,7 @@ def _remove(context: Context, chat_id: int, typed: str) -> list[Reply]:
         if typed.lower() in (one.name.lower(), one.address):
             context.store.wallets.unwatch(chat_id, one.address)
             return [Reply(text=f"No longer following {one.name}.")]
-    raise Usage(f"No wallet here is called “{text.clip(typed, 48)}”. /wallet list shows them.")
+    raise Usage(f"No wallet here is called “{text.clip(typed, 48)}”. See their names: /wallet list")
 
 
 def _list(context: Context, update: Update) -> list[Reply]:

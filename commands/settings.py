@@ -128,6 +128,9 @@ def level(context: Context, update: Update, arguments: list[str]) -> list[Reply]
 def side(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
     """Limit whale orders or liquidations to one side."""
     chat = context.need_chat(update)
+    if not arguments:
+        state = ". ".join(f"{_alerts(one)}: {side_of(chat, one)}" for one in SIDES)
+        return [Reply(text=f"{state}. Change it: /side sells, /side longs or /side both")]
     words = taken_apart(context, re.split(r"[\s/]+", " ".join(arguments)))
     found = {
         _SIDE_WORDS.get(word.lower(), word.lower())
@@ -159,7 +162,7 @@ def here(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
     """In a group with topics: all alerts, or those of one kind or coin, go to the topic where this was sent."""
     chat = context.need_chat(update)
     if update.private:
-        raise Usage("Only groups have topics.")
+        raise Usage("Only groups have topics. Send /here liquidations in one.")
     words = taken_apart(context, arguments)
     if not arguments or (words.every and not (words.kinds or words.coins or words.rest)):
         return context.save(replace(chat, thread_id=update.thread_id, topics={}), "All alerts will come here.")
@@ -178,7 +181,7 @@ def members(context: Context, update: Update, arguments: list[str]) -> list[Repl
     """May everyone in this group use the commands that only show something?"""
     chat = context.need_chat(update)
     if update.private:
-        raise Usage("This is for groups.")
+        raise Usage("This is for groups. Send /members on in one.")
     word = " ".join(arguments).lower()
     word = LEVEL_WORDS.get(word, word)
     if word not in ("on", "off", ""):

@@ -48,7 +48,7 @@ _ALSO = {
     "watch": "add follow watchlist symbols",
     "unwatch": "remove unfollow delete del",
     "threshold": "min minimum size amount",
-    "level": "sound notifications",
+    "level all": "sound notifications",
     "timezone": "tz zone time",
     "quiet": "sleep night dnd",
     "cap": "limit",
