@@ -7,6 +7,7 @@ come no second time: for Telegram they are done.
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 from base import config, exit_codes
@@ -21,6 +22,7 @@ from store import backup
 
 def run(env_file: Path, arguments: argparse.Namespace) -> int:
     """0: the next start uses the backup. 1: nothing was changed, and a sentence says why."""
+    os.umask(0o077)  # all that is written is for this account
     settings, file = config.place(env_file), arguments.file.absolute()
     if settings.database_url:
         command = server.by_hand(settings, "pg_restore", "--clean", "--if-exists", str(file))

@@ -69,7 +69,9 @@ def bring_back(backup: Path, database: Path) -> Path | None:
     """
     new, kept = database.with_name(f"{database.name}.restored"), None
     try:
-        new.unlink(missing_ok=True)
+        for pattern in (f"{new.name}*", f"{database.name}.before-*.unfinished*"):
+            for part in database.parent.glob(pattern):
+                part.unlink()  # of a restore that was killed
         new.touch(0o600)
         with closing(sqlite3.connect(f"{backup.as_uri()}?mode=ro", uri=True)) as db:
             db.execute("VACUUM INTO ?", (str(new),))  # with what is still in SQLite's log beside it

@@ -77,9 +77,13 @@ def test_a_database_in_use_is_saved_whole_and_can_be_gone_back_to(
     assert sys.platform == "win32" or file.file.stat().st_mode & 0o77 == 0
     assert TOKEN.encode() not in file.file.read_bytes()
     store.close()
+    for part in ("before-1.unfinished", "restored", "restored-journal"):  # of a restore that was killed
+        (tmp_path / f"7654321/bot.db.{part}").write_bytes(b"part")
     assert restore.run(env_file, file) == 0
     assert chats(tmp_path) == [5]
+    assert not list((tmp_path / "7654321").glob("bot.db.restored*"))
     (kept,) = (tmp_path / "7654321").glob("bot.db.before-*")
+    assert sys.platform == "win32" or kept.stat().st_mode & 0o77 == 0
     said = capsys.readouterr().out
     assert str(kept) in said and f"Restored from {file.file}. Start the bot:" in said
     with closing(sqlite3.connect(kept)) as db:
