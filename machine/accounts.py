@@ -9,15 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from base.shell import bot_command_as
-from machine.folders import FolderError, find_folder
+from machine.folders import DATABASE, FolderError, find_folder
 from machine.holder import user_name
 
 if sys.platform != "win32":
     import pwd
 
 log = logging.getLogger(__name__)
-
-DATABASE = "bot.db"
 
 
 def folders_of_others(bot_id: int) -> list[tuple[str, Path]]:

@@ -22,6 +22,8 @@ else:
 
 log = logging.getLogger(__name__)
 
+DATABASE = "bot.db"
+
 
 class FolderError(Exception):
     """The folder cannot be used: what happened, what it means, what to do."""
@@ -32,20 +34,25 @@ def bot_folder(bot_id: int, data_dir: Path | None = None) -> Path:
 
     It is the same for every start by one OS user: the home comes from the password database, not from HOME or the
     working directory. `data_dir` replaces the part before the id. If the home is missing or read-only, the folder is
-    in $STATE_DIRECTORY, or else in a private temporary folder; a warning says so.
+    in $STATE_DIRECTORY, or else in a private temporary folder; a warning says so. A home that alone has data of this
+    bot gets no second folder.
     """
     if data_dir is not None:
         _made(data_dir.absolute())
         return _private(data_dir.absolute() / str(bot_id))
-    usual = _state_folder()
-    obstacle = _obstacle(usual / str(bot_id))
+    usual = _state_folder() / str(bot_id)
+    obstacle = _obstacle(usual)
     if not obstacle:
-        _made(usual)
-        return _private(usual / str(bot_id))
+        _made(usual.parent)
+        return _private(usual)
     folder = _fallback_folder() / str(bot_id)
-    log.warning(
-        "The usual folder %s cannot be used (%s). This bot's data goes to %s instead.", usual, obstacle, folder
-    )
+    cannot = f"folder {usual.parent} cannot be used ({obstacle})."
+    if _has_data(usual) and not _has_data(folder):
+        raise FolderError(
+            f"The {cannot} It has this bot's data, so the bot does not start with an empty database elsewhere. "
+            "Make it writable again, or set DATA_DIR to another folder."
+        )
+    log.warning("The usual %s This bot's data goes to %s instead.", cannot, folder)
     log.warning("Set DATA_DIR to a permanent folder that this account may write to.")
     return _private(folder)
 
@@ -58,9 +65,10 @@ def find_folder(bot_id: int, data_dir: Path | None = None, *, home: Path | None 
     if home is not None or not _obstacle(usual):
         return usual
     try:
-        return _fallback_folder(make=False) / str(bot_id)
+        folder = _fallback_folder(make=False) / str(bot_id)
     except (FolderError, OSError):
         return usual
+    return usual if _has_data(usual) and not _has_data(folder) else folder
 
 
 _NETWORK_DISKS = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "fuse.sshfs", "9p", "fuse.rclone", "drvfs")
@@ -98,6 +106,13 @@ def _obstacle(folder: Path) -> str:
     if there == folder or (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
         return ""  # its own folder with wrong rights is for the lock to report
     return os.strerror(errno.EACCES if there.is_dir() else errno.ENOTDIR)
+
+
+def _has_data(folder: Path) -> bool:
+    try:
+        return (folder / DATABASE).exists()
+    except OSError:  # closed to this account
+        return False
 
 
 def _state_folder(home: Path | None = None) -> Path:

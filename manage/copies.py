@@ -58,7 +58,8 @@ def _obstacle(path: Path) -> Finding | None:
     if path.is_symlink() or path.is_dir():
         fix = "remove the link" if path.is_symlink() else "remove or rename it"
         return Finding("lock", "problem", f"{path} is not a file, so the bot cannot start", fix)
-    if path.exists() and not os.access(path, os.W_OK):
+    theirs = sys.platform != "win32" and path.exists() and path.stat().st_uid != os.geteuid()
+    if theirs and not os.access(path, os.W_OK):  # a read-only disk is what the folder's check tells of
         return Finding("lock", "problem", f"{path} belongs to another account", "start the bot as that account")
     return None
 

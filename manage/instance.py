@@ -13,7 +13,7 @@ from base.config import Settings
 from lock import InstanceLock
 from machine import accounts, processes
 from machine import holder as records
-from machine.folders import find_folder
+from machine.folders import DATABASE, find_folder
 from machine.holder import Holder, bot_name, user_name
 from service import state
 
@@ -64,7 +64,7 @@ def look(settings: Settings) -> Instance:
     # The process knows best: it may have other settings, or see other folders than this one does.
     pid = holder.pid if holder is not None else None
     theirs = processes.folder_of_open(pid, f"{folder.name}/bot.lock") if pid else None
-    if holder is None and settings.data_dir is None and not (folder / accounts.DATABASE).exists():
+    if holder is None and settings.data_dir is None and not (folder / DATABASE).exists():
         theirs = next((other for _, other in accounts.folders_of_others(settings.bot_id)), None)
     if theirs is not None and theirs != folder and str(theirs).isprintable():
         folder, holder = theirs, _holder(settings, theirs) or holder

@@ -835,6 +835,12 @@ def test_where_the_home_is_read_only_the_folder_is_looked_for_where_it_is_made(
     assert find_folder(42) == bot_folder(42) == there
     monkeypatch.setattr(os, "statvfs", lambda path: SimpleNamespace(f_flag=os.ST_RDONLY))
     assert find_folder(42) == bot_folder(42) == elsewhere / "42"
+    (there / "bot.db").touch()
+    with pytest.raises(FolderError, match=r"has this bot's data, so the bot does not start with an empty database"):
+        bot_folder(42)
+    assert find_folder(42) == there
+    (elsewhere / "42/bot.db").touch()
+    assert find_folder(42) == bot_folder(42) == elsewhere / "42"
 
 
 @root_only
