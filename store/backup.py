@@ -37,7 +37,7 @@ def save(database: Path, target: Path) -> int:
         ) from None
     finally:
         if unfinished is not None:
-            unfinished.unlink(missing_ok=True)
+            schema.discard(unfinished)
     return chats
 
 
@@ -83,7 +83,7 @@ def bring_back(backup: Path, database: Path) -> Path | None:
     except sqlite3.Error as error:
         raise StoreError(f"{backup} could not be copied to {database} ({error}). Is the disk full?") from None
     finally:
-        new.unlink(missing_ok=True)
+        schema.discard(new)
     return kept
 
 

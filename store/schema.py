@@ -182,4 +182,10 @@ def copy(db: sqlite3.Connection, backup: Path) -> None:
         db.execute("VACUUM INTO ?", (str(unfinished),))
         unfinished.replace(backup)
     finally:
-        unfinished.unlink(missing_ok=True)  # on a full disk it would stay in the way
+        discard(unfinished)  # on a full disk it would stay in the way
+
+
+def discard(copy: Path) -> None:
+    """Remove a copy that was not finished, if it is there, with what SQLite keeps beside it. Raises OSError."""
+    for suffix in ("", "-journal"):
+        copy.with_name(f"{copy.name}{suffix}").unlink(missing_ok=True)

@@ -123,11 +123,16 @@ def test_a_full_disk_leaves_no_part_of_a_backup(
     assert list(disk.iterdir()) == []
 
 
-@pytest.mark.parametrize("room", [0.5, 1.5], ids=["for the new one", "for the old one beside it"])
+@pytest.mark.parametrize(
+    "room", [0.05, 0.5, 1.5], ids=["for nothing", "for the new one", "for the old one beside it"]
+)
 def test_restore_on_a_full_disk_changes_nothing(
     store: Store, env_file: Path, tmp_path: Path, disk: Path, room: float, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = argparse.Namespace(file=tmp_path / "saved.db")
+    with store.transaction():
+        for number in range(3_000):
+            store.set_value(f"fact {number}", "x" * 1_000)
     assert backup.run(env_file, file) == 0
     store.close()
     resize(disk, file.file.stat().st_size * (1 + room))
