@@ -68,14 +68,21 @@ def figure(data: Mapping[str, Any]) -> Figure:
     decimals, last = _fit(price, data), data["candles"][-1][4]
     shown = f"{last:,.{decimals}f}"
     _mark_last(price, last, shown, theme)
-    moved = {"+": theme.buy, "-": theme.sell}.get(data["moved"][0], theme.faint)
-    drawn.text(LEFT, 0.945, f"{data['symbol']}  {shown}", color=theme.ink, fontsize=15, fontweight="bold")
-    drawn.text(0.97, 0.945, data["moved"], color=moved, fontsize=11, ha="right")
+    _draw_title(drawn, f"{data['symbol']}  {shown}", data["moved"], theme)
     drawn.text(LEFT, 0.9, data["orders_text"], color=theme.faint, fontsize=8.5)
     drawn.text(0.97, FOOT, f"times in {data['zone']}", color=theme.faint, fontsize=7.5, ha="right", va="center")
     if data["orders"]:
         _draw_scale(drawn, data, theme)
     return drawn
+
+
+def _draw_title(drawn: Figure, words: str, moved: str, theme: Theme) -> None:
+    """The coin and its price, as large as there is room left of what it moved."""
+    colour = {"+": theme.buy, "-": theme.sell}.get(moved[0], theme.faint)
+    title = drawn.text(LEFT, 0.945, words, color=theme.ink, fontsize=15, fontweight="bold")
+    change = drawn.text(0.97, 0.945, moved, color=colour, fontsize=11, ha="right")
+    here, there = title.get_window_extent(), change.get_window_extent()
+    title.set_fontsize(15 * min(1, (there.x0 - here.x0) * 0.96 / here.width))
 
 
 def _draw_candles(axes: Axes, data: Mapping[str, Any], theme: Theme) -> None:
@@ -179,7 +186,7 @@ def _fit(axes: Axes, data: Mapping[str, Any]) -> int:
     axes.yaxis.set_major_formatter(
         FuncFormatter(lambda value, _: "" if abs(value - last) < near else f"{value:,.{decimals}f}")
     )
-    axes.tick_params(axis="y", labelsize=8.5 if len(f"{high:,.{decimals}f}") <= 10 else 7)
+    axes.tick_params(axis="y", labelsize=8.5 * min(1, 10 / len(f"{high:,.{decimals}f}")))
     return decimals
 
 

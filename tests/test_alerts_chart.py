@@ -138,9 +138,13 @@ def data(found: list[Bar], *orders: Alert, hours: float = 24, zone: str = "Europ
 
 
 def figure(found: list[Bar], *orders: Alert, theme: str = "dark", hours: float = 24) -> Figure:
+    return chart_of(data(found, *orders, hours=hours) | {"theme": theme})
+
+
+def chart_of(made: dict[str, Any]) -> Figure:
     from alerts import chart  # matplotlib is optional
 
-    drawn = chart.figure(data(found, *orders, hours=hours) | {"theme": theme})
+    drawn = chart.figure({"theme": "dark"} | made)
     drawn.draw_without_rendering()
     return drawn
 
@@ -249,6 +253,15 @@ def test_title_and_axis_show_the_same_decimals_and_no_two_ticks_look_alike() -> 
     for few in (bars(1, step=0.0), bars(2, price=0.00001234, step=1e-7), bars(288, price=2.5, step=0.0)):
         orders = order(UNTIL - 600, few[0].open, 2e6, "buy"), order(UNTIL - 300, few[0].open, 9e6, "sell")
         assert len(bubbles(figure(few, *orders))) == 2 * 2, "one bar, a tiny price, or one that stands still"
+
+
+@needs_matplotlib
+def test_a_long_name_and_a_tiny_price_fit_into_the_picture() -> None:
+    drawn = chart_of(data(bars(286, price=1.2345e-9, step=1e-12)) | {"symbol": "1000000MOG"})
+    title, moved, *_ = (words.get_window_extent() for words in drawn.texts)
+    assert title.x1 < moved.x0
+    marks = [*drawn.axes[0].get_yticklabels(), *drawn.axes[0].texts]
+    assert max(words.get_window_extent().x1 for words in marks) <= drawn.bbox.width
 
 
 @needs_matplotlib
