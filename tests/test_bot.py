@@ -363,6 +363,7 @@ def test_the_demo_plays_its_story_with_no_terminal_and_exits_0(demo: Demo) -> No
     )
     places = [told.find(words) for words in story]
     assert -1 not in places and places == sorted(places), told  # what a trader gets comes first
+    assert re.search(r"BTC \+\S+ of \S+, price\s\+", told), "Bitcoin rose in the digest too"
     assert SECRETS[0] not in told
     assert "Traceback" not in told
     assert not any(home.rglob("bot.db")), "the demo touched a real bot's folder"

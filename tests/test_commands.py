@@ -594,6 +594,14 @@ def test_a_chart_is_a_wish_for_a_photo_of_that_coin_and_time(started: Desk) -> N
     assert "is not on this bot's list" in started.say("/chart PEPE")
 
 
+@pytest.mark.parametrize(("user_id", "chat_id"), [(OWNER, OWNER), (OWNER, GROUP), (FRIEND, FRIEND)])
+def test_only_the_owner_in_private_is_told_how_to_set_charts_up(desk: Desk, user_id: int, chat_id: int) -> None:
+    desk.say("/start", user_id=user_id, chat_id=chat_id)
+    (reply,) = desk.replies("/chart", user_id=user_id, chat_id=chat_id)
+    assert reply.attachment is not None
+    assert reply.attachment["owner"] == (chat_id == OWNER), "the hint names a path of the server"
+
+
 def test_a_chat_chooses_the_theme_of_its_charts(started: Desk) -> None:
     def theme(typed: str, **more: int) -> str:
         (reply,) = started.replies(typed, **more)
