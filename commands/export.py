@@ -64,7 +64,7 @@ def export(context: Context, update: Update, arguments: list[str]) -> list[Reply
 
 
 def _caption(what: str, seconds: float, coins: list[str]) -> str:
-    named, last = ", ".join(coins), f"last {text.duration(seconds)}"
+    named, last = ", ".join(coins), f"last {text.span(seconds)}"
     if what == "candles":
         words = f"5-minute candles{f' of {named}' if named else ''}, {last}, in US dollars."
     else:

@@ -99,7 +99,7 @@ def test_an_export_comes_as_a_file_and_settings_go_from_one_chat_to_another(
     sim.market.sweep("binance", "BTC", "sell", usd=2_500_000, fills=40, price=50_000.0)
     chat.wait_text("BTC sell", chat_id=OWNER)
     chat.send_text(chat_id=OWNER, text="/export 1d")
-    sent = chat.wait_text("Alerts of this chat, last 1 d", chat_id=OWNER)
+    sent = chat.wait_text("Alerts of this chat, last 24 h", chat_id=OWNER)
     document = sent.params["document"]
     assert sent.method == "sendDocument"
     assert isinstance(document, Upload)
