@@ -27,6 +27,8 @@ from simulation.account import SimBot
 from simulation.simulator import Simulator
 from store import Store
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # `pytest &` in a script: each bot would inherit that
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 settings.register_profile("long", max_examples=2_000, deadline=None)  # pytest --hypothesis-profile=long
 # How long an example takes is the machine's business: on a busy one it is no failure.
 settings.register_profile("house", max_examples=50, deadline=None)
