@@ -174,7 +174,8 @@ def test_what_each_user_has_of_their_own_is_not_set_up_by_another_one(
 ) -> None:
     (tmp_path / "no.env").write_text(f"TELEGRAM_BOT_TOKEN={TOKEN}\nOWNER_ID=7\n", encoding="utf-8")
     by_me = start_by("me", tmp_path)
-    printed = run_bot("install", kind, "--write", DATA_DIR="", SUDO_USER="me", before=by_me)
+    home = str(tmp_path / "home")  # should it be written all the same, then not for whoever runs the tests
+    printed = run_bot("install", kind, "--write", DATA_DIR="", HOME=home, SUDO_USER="me", before=by_me)
     assert printed.wait_exit() == 1
     assert "Do that as user ann, who has the bot's data" in printed.output
     assert re.search(f"-u ann .*{re.escape(BOT_PY)} install {kind} --write", printed.output)
