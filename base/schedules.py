@@ -143,7 +143,7 @@ def _every(hours: int, words: Sequence[str]) -> Schedule:
 
 def _range(found: re.Match[str]) -> str:
     """`monday to friday` and `mo - fr` as `monday-friday`; other words stay."""
-    known = weekday(found[1].lower()) is not None and weekday(found[2].lower()) is not None
+    known = None not in [weekday(word.lower(), abroad=True) for word in found.groups()]
     return f"{found[1]}-{found[2]}" if known else found[0]
 
 
@@ -218,7 +218,7 @@ def _days(word: str) -> list[int]:
         if part.removesuffix("s") in _NAMED:
             chosen += _NAMED[part.removesuffix("s")]
             continue
-        ends = [weekday(name) for name in part.split("-")]
+        ends = [weekday(name, abroad=True) for name in part.split("-")]
         if len(ends) > 2 or None in ends:
             return []
         first, last = ends[0] or 0, ends[-1] or 0
@@ -226,12 +226,15 @@ def _days(word: str) -> list[int]:
     return chosen
 
 
-def weekday(word: str) -> int | None:
-    """The number of a day (0 is Sunday) by the beginning of its name, in some languages; None for any other word."""
-    if word in _SHORT_DAYS:
+def weekday(word: str, *, abroad: bool = False) -> int | None:
+    """The number of a day (0 is Sunday) by the beginning of its name; None for any other word.
+
+    abroad: in some other languages too. Where dates can be meant it must not: `mar` is March there.
+    """
+    if abroad and word in _SHORT_DAYS:
         return _SHORT_DAYS.index(word)
     bare = word.rstrip(".").removesuffix("s") if word != "lun" else word
-    for place, names in enumerate((_DAYS, *_OTHER_DAYS)):
+    for place, names in enumerate((_DAYS, *_OTHER_DAYS) if abroad else (_DAYS,)):
         least = 2 if place < 2 else 3
         found = [number for number, name in enumerate(names) if name.startswith((bare, word)) and len(bare) >= least]
         if found:

@@ -22,7 +22,7 @@ from base import text, typed
 from base.typed import Unreadable
 
 _FIXED = re.compile(r"UTC([+-])(\d{1,2})(?::(\d{2}))?")
-_OFFSET = r"\(?(utc|gmt)?_?([+-])?_?(\d{1,2})(?:(?::|(?<=\d\d))(00|15|30|45)|[.,](00?|25|50?|75))?\)?"
+_OFFSET = r"\(?(utc|gmt)?_?([+-])?_?(\d{1,2})(?:(?::|(?<=\d\d))(00|15|30|45)|[.,](00?|25|50?|75))?_?(?:h|hours?)?\)?"
 _SUGGESTED = 4
 # Abbreviations are not zones: EST has no summer time. Where one stands for several places, ask which one is meant.
 _ABBREVIATIONS = {
@@ -145,7 +145,7 @@ def find(words: str) -> str:
     offset = re.fullmatch(_OFFSET, wanted.replace("−", "-"), re.ASCII)
     if wanted in ("utc", "gmt", "z", "zulu"):
         return "UTC"
-    if offset is not None:
+    if offset is not None and (offset[1] or offset[2] or not re.search("h", wanted)):
         return _fixed(said, offset)
     if not names:
         raise Unreadable(
@@ -178,14 +178,16 @@ def _fixed(said: str, found: re.Match[str]) -> str:
     hours, half = int(found[3]), found[4] or found[5] or ""
     half = {"5": "30", "50": "30", "75": "45", "25": "15", "00": "", "0": ""}.get(half, half)
     name = f"UTC{found[2] or '+'}{hours}{f':{half}' if half else ''}"
-    if hours > (12 if found[2] == "-" else 14):
+    if not hours and not half:
+        return "UTC"
+    if hours + int(half or 0) / 60 > (12 if found[2] == "-" else 14):
         raise Unreadable(f"There is no time zone “{text.clip(said, 40)}”: they go from UTC-12 to UTC+14.")
     if not (found[1] or found[2]):
         raise Unreadable(
             f"Is “{text.clip(said, 40)}” the hours from UTC?",
             meant=[name, name.replace("+", "-")][: 2 if hours <= 12 else 1],
         )
-    return "UTC" if name in ("UTC+0", "UTC-0") else name
+    return name
 
 
 def _places(wanted: str) -> list[str]:

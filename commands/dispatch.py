@@ -115,7 +115,9 @@ class Commands:
         return Reply(text=words, keyboard=(tuple(buttons),) if buttons else (), misread=True)
 
     def _glued(self, name: str, names: list[str]) -> str:
-        """`mute 2h` for `/mute2h` and `price BTC` for `/price_btc`; "" for any other."""
+        """`mute 2h` for `/mute2h`, `price BTC` for `/price_btc` and `/btc`; "" for any other."""
+        if as_symbol(name, self.context.symbols) in self.context.symbols:
+            return f"price {as_symbol(name, self.context.symbols)}"
         for command in sorted(names, key=len, reverse=True):
             after = name.removeprefix(command).strip("_")
             symbol = as_symbol(after, self.context.symbols)

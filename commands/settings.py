@@ -55,7 +55,7 @@ def watch(context: Context, update: Update, arguments: list[str]) -> list[Reply]
         return [Reply(text=f"{state} {some} All: /watch all")]
     if lower in (*OFF, "nothing", "-all", "no coins", "-coins"):
         return _save_symbols(context, chat, frozenset())
-    every = re.fullmatch(rf"\+?{_EVERY}(?:\s+(?:but|except|without|minus)\s+|\s+-)?(.*)", lower)
+    every = re.fullmatch(rf"\+?{_EVERY}(?:(?:\s+(?:but|except|without|minus)\s+|\s+-)(.*))?", lower)
     if every is not None:
         left = context.some_symbols(re.split(r"[\s,]-?", every[1])) if every[1] else frozenset()
         return _save_symbols(context, chat, frozenset(context.symbols) - left)

@@ -40,7 +40,7 @@ def threshold(context: Context, update: Update, arguments: list[str]) -> list[Re
         return [Reply(text=f"{', '.join(words.coins)}: {said}." if words.coins else sentence(said))]
     amounts = dict(chat.thresholds.get(monitor, {})) if words.coins else {}
     for symbol in words.coins or ("*",):
-        if rest[-1].lower() in _AUTOMATIC:
+        if len(rest) == 1 and rest[0].lower() in _AUTOMATIC:
             amounts.pop(symbol, None)
         else:
             amounts[symbol] = _size(context, words, rest, monitor)
@@ -64,7 +64,8 @@ def _size(context: Context, words: Words, rest: list[str], monitor: str) -> floa
     said = " ".join(rest)
     if said.lower() in OFF:
         raise Usage(f"To turn {plural(monitor)} off: /level {monitor} off.")
-    strange = next((word for word in rest if word[0].isalpha() and kinds.SYMBOL.fullmatch(word)), None)
+    named = [word for word in rest if word[0].isalpha() and kinds.SYMBOL.fullmatch(word)]
+    strange = next((word for word in named if word.lower() not in _AUTOMATIC), None)
     try:
         return _mark(said, monitor) if monitor in MARKED else _amount(said, [*words.kinds, *words.coins])
     except Unreadable as problem:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from itertools import dropwhile
 
 from alerts.held_back import is_due, of
 from base import moments, text, typed, zones
@@ -16,6 +17,8 @@ from store.rows import Chat, mute_left
 
 UNTIL = ("until", "till", "til", "untill", "unitl")
 ENDLESS = ("forever", "always", "permanently", "indefinitely", "infinite", "on")
+_BEFORE = ("for", "in", "after", "the", "next", "my", "alerts")  # in front of a length of time
+_END_OF_ONE = ("off", "end", "cancel", "clear", "remove", "delete")  # not `no`: /mute no BTC means the opposite
 DAYS = r"\s*(?:(?:every|each)\s*day|daily|every\s*night|nightly)\s*"
 
 
@@ -79,7 +82,7 @@ def mute(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
     cut = next((place for place, word in enumerate(arguments) if word.lower() in UNTIL), len(arguments))
     seconds, after = _until(context, chat, arguments[cut + 1 :]) if cut < len(arguments) else (0.0, [])
     words = taken_apart(context, [*arguments[:cut], *after])
-    rest, coins = list(words.rest[words.rest[:1] == ("for",) :]), list(words.coins)
+    rest, coins = list(dropwhile(lambda word: word.lower() in _BEFORE, words.rest)), list(words.coins)
     if words.kinds:
         raise Usage(f"One kind of alert cannot be muted for a time. Turn it off: /level {words.kinds[0]} off.")
     if (rest and rest[-1].lower() in ENDLESS) or (words.every and not rest and not seconds):
@@ -87,7 +90,7 @@ def mute(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
     if not seconds and rest:
         rest, others = _without_coin(context, rest)
         coins += others
-        if " ".join(rest).lower() in OFF_OR_ZERO:
+        if " ".join(rest).lower() in (_END_OF_ONE if coins else OFF_OR_ZERO):
             return _unmute(context, chat, coins)
         seconds = _seconds(context, chat, " ".join(rest))
     elif rest:
@@ -112,7 +115,7 @@ def _without_coin(context: Context, words: list[str]) -> tuple[list[str], list[s
     for word, others in ((words[0], words[1:]), (words[-1], words[:-1])):
         said = " ".join(others).lower()
         timed = _is_length(said) and (word is words[0] or not said.isdecimal())
-        if word[0].isalpha() and others and (said in OFF_OR_ZERO or timed) and not _is_length(" ".join(words)):
+        if word[0].isalpha() and others and (said in _END_OF_ONE or timed) and not _is_length(" ".join(words)):
             return others, [context.alerted_symbol(word)]
     return words, []
 
