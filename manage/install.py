@@ -20,7 +20,7 @@ from xml.sax.saxutils import escape
 
 from base import config, exit_codes
 from base.kinds import ROOT
-from base.shell import bot_command, bot_command_as, quoted
+from base.shell import as_user, bot_command, bot_command_as, quoted
 from machine import accounts, folders
 from machine.holder import user_name
 from manage import start_commands
@@ -94,7 +94,7 @@ KINDS: dict[str, Kind] = {
         word=_systemd_word,
         target=lambda place: Path("/etc/systemd/system/cryptosat.service"),
         steps=lambda place: [
-            quoted("sudo", "-u", place.user, "mkdir", "-p", "-m", "700", str(place.state)),
+            quoted(*as_user(place.user), "mkdir", "-p", "-m", "700", str(place.state)),
             "sudo systemctl daemon-reload",
             "sudo systemctl enable --now cryptosat",
         ],
@@ -337,8 +337,9 @@ def _guide(name: str, place: Place, *, write_first: Path | None = None) -> None:
     root = write_first is not None and not WINDOWS and write_first.is_relative_to("/etc")
     steps = [f"sudo {command}" if root else command] if write_first is not None else []
     _say(f"To start the bot with {name}:")
+    is_root = not WINDOWS and os.geteuid() == 0
     for step in [*steps, *KINDS[name].steps(place)]:
-        _say(f"    {step}")
+        _say(f"    {re.sub(r'^sudo (?!-)', '', step) if is_root else step}")  # root often has no sudo
     if KINDS[name].note:
         _say(KINDS[name].note)
 

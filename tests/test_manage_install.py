@@ -216,6 +216,17 @@ def test_the_batch_file_has_the_line_ends_that_windows_wants() -> None:
 # The command
 
 
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="POSIX accounts")
+@pytest.mark.parametrize("name", ["systemd", "supervisor"])
+def test_who_is_root_needs_no_sudo(tmp_path: Path, name: str) -> None:
+    steps = [line.strip() for line in run(tmp_path, name).stderr.splitlines() if line.startswith("    ")]
+    assert any("bot.py install" in step for step in steps)
+    assert os.geteuid() != 0 or not [
+        step for step in steps if step.startswith("sudo") and not step.startswith("sudo -u")
+    ]
+    assert os.geteuid() == 0 or all(step.startswith("sudo ") for step in steps)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="systemd is not for Windows")
 def test_a_pipe_gets_the_file_alone_and_the_terminal_the_commands(tmp_path: Path) -> None:
     done = run(tmp_path, "systemd-user")
