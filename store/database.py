@@ -106,7 +106,7 @@ class Database:
 
     def change(self, sql: str, values: tuple[Any, ...] = ()) -> int:
         """As `write`, at once. Returns the rows changed."""
-        return self._run(self.engine.execute, sql, values).rowcount
+        return self.changed(self.write(sql, values))
 
     def changed(self, written: Posted) -> int:
         """How many rows a statement of `write` changed; asks where it still waits."""

@@ -186,7 +186,8 @@ class Election:
 
     def _is_due(self, server: Server) -> bool:
         """Is a question of its own due to a server that hears from the leader often, or not at all?"""
-        return server.answered.elapsed() > BEAT_EVERY / 2 or time.monotonic() - self._looked_at > LOOK_EVERY
+        quiet = server.answered.elapsed() > BEAT_EVERY / 2 and not server.waits_for()
+        return quiet or time.monotonic() - self._looked_at > LOOK_EVERY
 
     def _connect(self) -> float:
         self._server = server = self._make(copies.called(self._bot_id, self._host, leads=False))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
@@ -12,6 +13,7 @@ from storekit import NOW, say, texts, whale
 
 from access import Access
 from alerts.publish import announce, compose, go_on
+from base.stopwatch import Stopwatch
 from botapi.storage import ALERTS
 from commands.context import Context
 from commands.dispatch import Commands
@@ -24,6 +26,7 @@ from venues.trades import Bar
 
 pytest.importorskip("psycopg")
 
+from store import leader
 from store.postgres import Posted, Server
 
 Ways = list[list[str]]
@@ -97,6 +100,37 @@ def test_chats_whose_alerts_end_travel_together(shared: Store, ways: Ways) -> No
     ways.clear()
     assert len(Access(shared, owner_id=OWNER, allowed_users=frozenset(), now=lambda: NOW).sweep()) == 200
     assert len(ways) < 5, ways
+
+
+def test_what_is_old_is_deleted_in_one(shared: Store, ways: Ways) -> None:
+    shared.chats.mark_handled(1, now=NOW)
+    ways.clear()
+    shared._db.prune("inbox", "update_id", "handled_at <= ?", (NOW,))
+    assert not shared.chats.handled(1)
+    assert [len(statements) for statements in ways] == [3, 1], ways
+
+
+def test_a_leader_whose_question_is_on_its_way_asks_no_other_one(
+    shared: Store, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a line that loses packets it would keep commands waiting."""
+    monkeypatch.setattr(leader, "BEAT_EVERY", 0.0)
+    election = leader.Election(
+        lambda name: Server(database_url, bot_id=BOT_ID, name=name),
+        Store,
+        bot_id=BOT_ID,
+        host="one",
+        chosen=lambda store: None,
+        lost=lambda why: None,
+        refused=lambda why: None,
+        died=lambda thread: None,
+    )
+    server = shared._db.engine
+    assert isinstance(server, Server)
+    election._looked_at = time.monotonic()
+    assert election._is_due(server), "the server would hear nothing"
+    server._asked = Stopwatch()
+    assert not election._is_due(server)
 
 
 def test_what_there_is_nothing_to_do_for_begins_no_transaction(shared: Store, ways: Ways) -> None:
