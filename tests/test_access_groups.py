@@ -214,6 +214,6 @@ def test_a_group_with_topics_end_to_end(run_bot: Run, chat: SimBot, sim: Simulat
     for user_id in (MEMBER, ADMIN):
         chat.press(alert.message_id, "mute:BTC:1h", chat_id=GROUP, user_id=user_id)
     chat.wait_text("BTC muted", chat_id=0)
-    chat.wait_text("Only people", chat_id=0)  # the member's button did nothing, and said so
+    chat.wait_text("Only this group's admins and people", chat_id=0)  # the member's button did nothing, and said so
     assert sum(sent.method == "answerCallbackQuery" for sent in chat.sent) == 2
     assert not any("are off" in words for words in chat.texts(GROUP))
