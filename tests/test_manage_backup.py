@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -12,6 +13,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from conftest import ROOT, clean_environment
 
 from lock import InstanceLock
 from manage import backup, restore
@@ -161,13 +163,20 @@ def test_a_database_is_restored_with_what_is_in_the_log_beside_it(
     assert chats(tmp_path) == [5, 6]
 
 
-@pytest.mark.parametrize("content", [None, b"", b"no database", "foreign"])
+@pytest.mark.parametrize("content", [None, b"", b"no database", "foreign", "newer", "cut off"])
 def test_what_is_no_backup_of_this_bot_is_refused_and_nothing_changes(
     store: Store, env_file: Path, tmp_path: Path, content: object, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "saved.db"
     if isinstance(content, bytes):
         file.write_bytes(content)
+    elif content in ("newer", "cut off"):
+        assert backup.run(env_file, argparse.Namespace(file=file)) == 0
+        if content == "cut off":
+            os.truncate(file, file.stat().st_size // 2)
+        else:
+            with closing(sqlite3.connect(file)) as db:
+                db.execute("PRAGMA user_version = 9999")
     elif content is not None:
         with closing(sqlite3.connect(file)) as db:
             db.execute("CREATE TABLE other (id)")
@@ -175,6 +184,32 @@ def test_what_is_no_backup_of_this_bot_is_refused_and_nothing_changes(
     assert restore.run(env_file, argparse.Namespace(file=file)) == 1
     assert "Nothing was changed." in capsys.readouterr().err
     assert chats(tmp_path) == [5]
+
+
+@pytest.mark.parametrize(
+    "killed_at",
+    [
+        "backup._kept = lambda database: os._exit(9)",
+        "kept = backup._kept; backup._kept = lambda database: (kept(database), os._exit(9))",
+        "backup.schema.copy = lambda db, kept: (kept.with_name(f'{kept.name}.unfinished').touch(), os._exit(9))",
+    ],
+    ids=["the new one is there", "both are there", "in the middle of the old one"],
+)
+def test_a_restore_that_is_killed_changes_nothing_and_the_next_one_goes_through(
+    store: Store, env_file: Path, tmp_path: Path, killed_at: str
+) -> None:
+    file = argparse.Namespace(file=tmp_path / "saved.db")
+    assert backup.run(env_file, file) == 0
+    store.chats.put(Chat(chat_id=6, added_by=6))
+    store.close()
+    code = f"import os, sys, bot; from store import backup; {killed_at}; bot.main(sys.argv[1:])"
+    words = ["restore", str(file.file), "--env-file", str(env_file)]
+    killed = subprocess.run([sys.executable, "-c", code, *words], cwd=ROOT, env=clean_environment(), check=False)
+    assert killed.returncode == 9
+    assert chats(tmp_path) == [5, 6]
+    assert restore.run(env_file, file) == 0
+    assert chats(tmp_path) == [5]
+    assert not [*(tmp_path / "7654321").glob("*.restored*"), *(tmp_path / "7654321").glob("*.unfinished*")]
 
 
 def test_nothing_is_restored_under_a_running_bot(

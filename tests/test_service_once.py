@@ -116,6 +116,25 @@ def test_a_round_answers_what_was_typed_since_the_last_one_and_once(run_bot: Run
 
 
 @pytest.mark.usefixtures("subscribed")
+@pytest.mark.parametrize("reached", ["getUpdates", "sendMessage"])
+def test_a_round_that_is_killed_leaves_everything_to_the_next_one_and_nothing_comes_twice(
+    run_bot: Run, chat: SimBot, sim: Simulator, reached: str
+) -> None:
+    chat.send_text(chat_id=OWNER, text="/ping")
+    whale(sim)
+    fault = sim.fault(method="sendMessage", kind="hang")  # Telegram does not get it
+    killed = once(run_bot)
+    sim.wait(lambda: chat.count(reached), what=f"the round reaches {reached}")
+    killed.kill()
+    fault.clear()
+    for _ in range(2):
+        assert once(run_bot).wait_exit() == 0
+    assert chat.texts(OWNER).count("pong") == 1
+    assert alerts(chat) == 1
+    assert chat.pending == 0
+
+
+@pytest.mark.usefixtures("subscribed")
 def test_settings_typed_since_the_last_round_hold_for_the_alerts_of_this_one(
     run_bot: Run, chat: SimBot, sim: Simulator
 ) -> None:
