@@ -51,7 +51,7 @@ def check(backup: Path) -> None:
     if not backup.is_file():
         raise StoreError(f"There is no file {backup}.")
     try:
-        with closing(sqlite3.connect(f"{backup.as_uri()}?mode=ro", uri=True)) as db:
+        with closing(_opened(backup)) as db:
             if schema.read_version(db)[0] != schema.APPLICATION_ID:
                 raise StoreError(f"{backup} is not a backup of this bot.")
             schema.refuse_others(db, backup, newest=schema.NEWEST)
@@ -59,6 +59,12 @@ def check(backup: Path) -> None:
                 raise StoreError(f"{backup} is damaged. Take another backup.")
     except sqlite3.Error as error:
         raise StoreError(f"{backup} is not a backup of this bot ({error}).") from None
+
+
+def _opened(backup: Path) -> sqlite3.Connection:
+    """To read it, with what is in SQLite's log beside it; where there is none, none is made."""
+    log = backup.with_name(f"{backup.name}-wal").exists()
+    return sqlite3.connect(f"{backup.as_uri()}?mode=ro{'' if log else '&immutable=1'}", uri=True)
 
 
 def bring_back(backup: Path, database: Path) -> Path | None:
@@ -73,7 +79,7 @@ def bring_back(backup: Path, database: Path) -> Path | None:
             for part in database.parent.glob(pattern):
                 part.unlink()  # of a restore that was killed
         new.touch(0o600)
-        with closing(sqlite3.connect(f"{backup.as_uri()}?mode=ro", uri=True)) as db:
+        with closing(_opened(backup)) as db:
             db.execute("VACUUM INTO ?", (str(new),))  # with what is still in SQLite's log beside it
         if database.exists():
             kept = _kept(database)

@@ -163,6 +163,17 @@ def test_a_database_is_restored_with_what_is_in_the_log_beside_it(
     assert chats(tmp_path) == [5, 6]
 
 
+def test_restore_leaves_nothing_beside_a_database_that_was_closed(
+    store: Store, env_file: Path, tmp_path: Path
+) -> None:
+    store.close()
+    copied = tmp_path / "copied"
+    copied.mkdir()
+    shutil.copy(tmp_path / "7654321/bot.db", copied)
+    assert restore.run(env_file, argparse.Namespace(file=copied / "bot.db")) == 0
+    assert [path.name for path in copied.iterdir()] == ["bot.db"]
+
+
 @pytest.mark.parametrize("content", [None, b"", b"no database", "foreign", "newer", "cut off"])
 def test_what_is_no_backup_of_this_bot_is_refused_and_nothing_changes(
     store: Store, env_file: Path, tmp_path: Path, content: object, capsys: pytest.CaptureFixture[str]
