@@ -22,12 +22,6 @@ _NAMES = {
     "POLKADOT": "DOT",
     "TETHER": "USDT",
     "₿": "BTC",
-    "БИТКОИН": "BTC",
-    "ЭФИР": "ETH",
-    "ЭФИРИУМ": "ETH",
-    "比特币": "BTC",
-    "比特幣": "BTC",
-    "以太坊": "ETH",
 }
 _UNITS = re.compile(r"(k|10{3,7}|1M(?=[A-Z]{3}))(?=[A-Z]{2})")
 

@@ -21,41 +21,22 @@ HOURS = (1, 2, 3, 4, 6, 8, 12)  # a day is a whole number of these
 MOST_TIMES = 6  # times of day in one rule
 CHECKED = 366 * 86400.0  # seconds of a cron expression's times that are looked through
 _DAYS = ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday")
-# By their beginnings, as those of _DAYS; in languages after the first of three letters at least.
-_OTHER_DAYS = (
-    ("sonntag", "montag", "dienstag", "mittwoch", "donnerstag", "freitag", "samstag"),
-    ("domingo", "lunes", "martes", "miércoles", "jueves", "viernes", "sábado"),
-    ("dimanche", "lundi", "mardi", "mercredi", "jeudi", "vendredi", "samedi"),
-    ("domenica", "lunedì", "martedì", "mercoledì", "giovedì", "venerdì", "sabato"),
-)
-_SHORT_DAYS = ("вс", "пн", "вт", "ср", "чт", "пт", "сб")
 _NAMED = {
-    **dict.fromkeys(("weekday", "workday", "m-f", "businessday"), range(1, 6)),
-    **dict.fromkeys(("weekend",), (0, 6)),
-    **dict.fromkeys(("day", "daily", "everyday", "täglich"), range(7)),
+    "weekday": range(1, 6),
+    "workday": range(1, 6),
+    "businessday": range(1, 6),
+    "m-f": range(1, 6),
+    "weekend": (0, 6),
+    "day": range(7),
+    "daily": range(7),
+    "everyday": range(7),
 }
 _OTHER = re.compile(
     r"(?:every|each) ?(?:-?\d[\d.,]* ?(?:m|mins?|minutes?|h|hrs?|hours?|d|days?|w|weeks?)|minute|week|month)\b"
     r"|weekly\b|monthly\b",
     re.IGNORECASE,
 )
-_FILLERS = (
-    "at",
-    "on",
-    "and",
-    "every",
-    "each",
-    "all",
-    "the",
-    "um",
-    "from",
-    "o'clock",
-    "o’clock",
-    "uhr",
-    "&",
-    "+",
-    "a",
-)
+_FILLERS = ("at", "on", "and", "every", "each", "all", "the", "a", "from", "o'clock", "o’clock", "uhr", "&", "+")
 _DAY = r"[^\W\d_]{2,}"
 _ONCE = re.compile(r"(?:today|tonight|tomorrow|in|once|until)|\d{1,2}\.\d{1,2}\.(?:\d+)?|\d+[-/]\d+[-/]\d+|\d+/\d+")
 
@@ -143,7 +124,7 @@ def _every(hours: int, words: Sequence[str]) -> Schedule:
 
 def _range(found: re.Match[str]) -> str:
     """`monday to friday` and `mo - fr` as `monday-friday`; other words stay."""
-    known = None not in [weekday(word.lower(), abroad=True) for word in found.groups()]
+    known = None not in [weekday(word.lower()) for word in found.groups()]
     return f"{found[1]}-{found[2]}" if known else found[0]
 
 
@@ -218,7 +199,7 @@ def _days(word: str) -> list[int]:
         if part.removesuffix("s") in _NAMED:
             chosen += _NAMED[part.removesuffix("s")]
             continue
-        ends = [weekday(name, abroad=True) for name in part.split("-")]
+        ends = [weekday(name) for name in part.split("-")]
         if len(ends) > 2 or None in ends:
             return []
         first, last = ends[0] or 0, ends[-1] or 0
@@ -226,20 +207,11 @@ def _days(word: str) -> list[int]:
     return chosen
 
 
-def weekday(word: str, *, abroad: bool = False) -> int | None:
-    """The number of a day (0 is Sunday) by the beginning of its name; None for any other word.
-
-    abroad: in some other languages too. Where dates can be meant it must not: `mar` is March there.
-    """
-    if abroad and word in _SHORT_DAYS:
-        return _SHORT_DAYS.index(word)
-    bare = word.rstrip(".").removesuffix("s") if word != "lun" else word
-    for place, names in enumerate((_DAYS, *_OTHER_DAYS) if abroad else (_DAYS,)):
-        least = 2 if place < 2 else 3
-        found = [number for number, name in enumerate(names) if name.startswith((bare, word)) and len(bare) >= least]
-        if found:
-            return found[0]
-    return None
+def weekday(word: str) -> int | None:
+    """The number of a day (0 is Sunday) by the beginning of its name; None for any other word."""
+    bare = word.rstrip(".").removesuffix("s")
+    names = (place for place, name in enumerate(_DAYS) if name.startswith((bare, word)) and len(bare) > 1)
+    return next(names, None)
 
 
 def _shown(days: Sequence[int]) -> str:

@@ -40,12 +40,6 @@ from base.typed import Unreadable
         (".5m", 5e5),
         ("2kk", 2e6),
         ("500к", 5e5),
-        ("500 тыс", 5e5),
-        ("2 млн", 2e6),
-        ("2 Millionen", 2e6),
-        ("2 milhões", 2e6),
-        ("100万", 1e6),
-        ("1億", 1e8),
         ("5 lakh", 5e5),
         ("1 crore", 1e7),
         ("5,00,000", 5e5),
@@ -69,7 +63,6 @@ def test_an_amount_is_read_as_people_write_it(said: str, dollars: float) -> None
 @pytest.mark.parametrize(
     ("said", "american", "european"),
     [
-        ("2mil", 2e6, 2e3),
         ("1.500m", 1.5e6, 1.5e9),
         ("1,500m", 1.5e9, 1.5e6),
         ("250.000", 250, 250_000),
@@ -139,10 +132,6 @@ def test_a_shown_amount_reads_back_to_within_its_last_digit(value: float) -> Non
         ("90 min.", 5400),
         ("+1h", 3600),
         ("week", 604_800),
-        ("2 Stunden", 7200),
-        ("2 heures", 7200),
-        ("2 часа", 7200),
-        ("2小时", 7200),
     ],
 )
 def test_a_length_of_time_is_read_as_people_write_it(said: str, seconds: float) -> None:

@@ -19,123 +19,114 @@ from store.rows import Chat
 WHALES = {"whales": {"*": 2e6}}
 
 
-# What is typed, what the answer says, and what is set afterwards ({}: nothing has changed).
-# First those of the issue and of the table that was tried by hand, then their kinds in other countries' words.
-ROWS: list[tuple[str, str, dict[str, Any]]] = [
-    *(
-        (f"/threshold {said}", "Whale orders from 2M USD.", {"whales": {"*": 2e6}})
-        for said in (
-            *("2m", "2 m", "2 million", "2mio", "2 Mio.", "2mil", "2kk", "2e6", "2000000", "2,000,000", "2.000.000"),
-            *("2 000 000", "2'000'000", "2_000_000", "20,00,000", "$2m", "2m$", "$ 2m", "US$2m", "USD 2m", "USD2m"),
-            *(
-                "2mUSD",
-                "2000000 USD",
-                "2m usdt",
-                "2m tether",
-                "2m dollars",
-                "two million",
-                "2 million dollars",
-                "+2m",
-            ),
-            *("~2m", ">2m", "> 2m", ">=2m", "≥2m", "=2m", ": 2m", "2m+", "2m or more", "min 2m", "minimum 2m"),
-            *("at least 2m", "over 2m", "above 2m", "more than 2m", "from 2m", "to 2m", "all 2m", "all coins 2m"),
-            *("every coin 2m", "* 2m", "whales 2m", "whale 2m", "whale orders 2m", "2m whales", "trades 2m", "2m 🐳"),
-            *("🐳2m", "2m!", "2m.", '"2m"', "(2m)", "`2m`", "2m please", "2m, thanks", "please 2m", "2 Millionen"),
-            *("2 milhões", "2 millones", "2 milioni", "2 milyon", "2 juta", "2 млн", "2млн", "2м", "2 миллиона"),
-            *("200万", "20 lakh", "0.2 crore", "２ｍ", "٢٠٠٠٠٠٠", "२ million", "\u200b2m", "2\u00a0m"),
-        )
+Row = tuple[str, str, dict[str, Any]]  # what is typed, what the answer says, and what is set afterwards ({}: nothing)
+
+
+def each(command: str, said: str, meaning: str, after: dict[str, Any]) -> list[Row]:
+    """The rows of several ways to say the same after a command, with bars between them."""
+    return [(f"{command} {one}", meaning, after) for one in said.split(" | ")]
+
+
+# First those of the issue and of the table that was tried by hand, then their kinds.
+ROWS: list[Row] = [
+    *each(
+        "/threshold",
+        "2m | 2 m | 2 million | 2mio | 2 Mio. | 2mil | 2kk | 2e6 | 2000000 | 2,000,000 | 2.000.000 | "
+        "2 000 000 | 2'000'000 | 2_000_000 | 20,00,000 | $2m | 2m$ | $ 2m | US$2m | USD 2m | USD2m | 2mUSD | "
+        "2000000 USD | 2m usdt | 2m tether | 2m dollars | two million | 2 million dollars | +2m | ~2m | >2m | "
+        "> 2m | >=2m | ≥2m | =2m | : 2m | 2m+ | 2m or more | min 2m | minimum 2m | at least 2m | over 2m | "
+        "above 2m | more than 2m | from 2m | to 2m | all 2m | all coins 2m | every coin 2m | * 2m | "
+        'whales 2m | whale 2m | whale orders 2m | 2m whales | trades 2m | 2m 🐳 | 🐳2m | 2m! | 2m. | "2m" | '
+        "(2m) | `2m` | 2m please | 2m, thanks | please 2m | 2м | 20 lakh | 0.2 crore | ２ｍ | ٢٠٠٠٠٠٠ | "
+        "२ million | \u200b2m | 2\xa0m",
+        "Whale orders from 2M USD.",
+        WHALES,
     ),
-    *(
-        (f"/threshold {said}", "500k USD", {"whales": {"*": 5e5}})
-        for said in (
-            "500k 🐳",
-            "500k$",
-            "500000 USD",
-            "half a million",
-            ".5m",
-            "0,5m",
-            "500 тыс",
-            "500к",
-            "500 bin",
-            "5,00,000",
-        )
+    *each(
+        "/threshold",
+        "500k 🐳 | 500k$ | 500000 USD | half a million | .5m | 0,5m | 500к | 5,00,000",
+        "500k USD",
+        {"whales": {"*": 500000.0}},
     ),
-    ("/threshold 2,5m", "2.5M USD", {"whales": {"*": 2.5e6}}),
-    ("/threshold 1e6", "1M USD", {"whales": {"*": 1e6}}),
-    ("/threshold 1.000.000", "1M USD", {"whales": {"*": 1e6}}),
-    ("/threshold 1 000 000", "1M USD", {"whales": {"*": 1e6}}),
-    ("/threshold 250.000", "250k USD", {"whales": {"*": 250e3}}),
-    *(
-        (f"/threshold {said}", "BTC 2.5M, ETH 640k, DOGE 100k USD", {"whales": {"BTC": 2.5e6}})
-        for said in (
-            *(
-                "BTC 2,5m",
-                "btc=2.5m",
-                "btc: 2.5m",
-                "btc:2.5m",
-                "btc - 2.5m",
-                "btc,2.5m",
-                "BTC/2.5m",
-                "bitcoin = 2.5m",
-            ),
-            *(
-                "2.5m btc",
-                "$2.5m BTC",
-                "BTC > 2.5m",
-                "BTCUSDT 2.5m",
-                "BTC/USDT 2.5m",
-                "$BTC 2.5m",
-                "#btc 2.5m",
-                "₿ 2.5m",
-            ),
-            *(
-                "whales btc 2.5m",
-                "btc whales 2.5m",
-                "btc 2.5m whales",
-                "BTC ٢٫٥m",
-                "ＢＴＣ ２，５００，０００",
-                "биткоин 2.5m",
-            ),
-        )
+    ("/threshold 2,5m", "2.5M USD", {"whales": {"*": 2500000.0}}),
+    *each(
+        "/threshold",
+        "1e6 | 1.000.000 | 1 000 000",
+        "1M USD",
+        {"whales": {"*": 1000000.0}},
     ),
-    ("/threshold btc 2 million", "BTC 2M", {"whales": {"BTC": 2e6}}),
-    ("/threshold BTC,ETH 2m", "BTC 2M, ETH 2M, DOGE 100k USD", {"whales": {"BTC": 2e6, "ETH": 2e6}}),
-    ("/threshold btc and eth 2m", "BTC 2M, ETH 2M", {"whales": {"BTC": 2e6, "ETH": 2e6}}),
-    *(
-        (f"/threshold {said}", "Liquidations from 2M USD.", {"liquidations": {"*": 2e6}})
-        for said in ("liq 2m", "liqs 2m", "liquidation 2m", "liquidations 2m", "2m liquidations")
+    ("/threshold 250.000", "250k USD", {"whales": {"*": 250000.0}}),
+    *each(
+        "/threshold",
+        "BTC 2,5m | btc=2.5m | btc: 2.5m | btc:2.5m | btc - 2.5m | btc,2.5m | BTC/2.5m | bitcoin = 2.5m | "
+        "2.5m btc | $2.5m BTC | BTC > 2.5m | BTCUSDT 2.5m | BTC/USDT 2.5m | $BTC 2.5m | #btc 2.5m | ₿ 2.5m | "
+        "whales btc 2.5m | btc whales 2.5m | btc 2.5m whales | BTC ٢٫٥m | ＢＴＣ ２，５００，０００",
+        "BTC 2.5M, ETH 640k, DOGE 100k USD",
+        {"whales": {"BTC": 2500000.0}},
     ),
-    ("/threshold btc liq 2m", "Liquidations from BTC 2M", {"liquidations": {"BTC": 2e6}}),
-    *(
-        (f"/threshold {said}", "Funding beyond ±0.03 % for 8 h.", {"funding": {"*": 0.03}})
-        for said in ("funding 0.03", "funding 0,03 %", "funding ±0.03", "funding 0.03 percent", "funding rate 0.03")
+    ("/threshold btc 2 million", "BTC 2M", {"whales": {"BTC": 2000000.0}}),
+    ("/threshold BTC,ETH 2m", "BTC 2M, ETH 2M, DOGE 100k USD", {"whales": {"BTC": 2000000.0, "ETH": 2000000.0}}),
+    ("/threshold btc and eth 2m", "BTC 2M, ETH 2M", {"whales": {"BTC": 2000000.0, "ETH": 2000000.0}}),
+    *each(
+        "/threshold",
+        "liq 2m | liqs 2m | liquidation 2m | liquidations 2m | 2m liquidations",
+        "Liquidations from 2M USD.",
+        {"liquidations": {"*": 2000000.0}},
+    ),
+    ("/threshold btc liq 2m", "Liquidations from BTC 2M", {"liquidations": {"BTC": 2000000.0}}),
+    *each(
+        "/threshold",
+        "funding 0.03 | funding 0,03 % | funding ±0.03 | funding 0.03 percent | funding rate 0.03",
+        "Funding beyond ±0.03 % for 8 h.",
+        {"funding": {"*": 0.03}},
     ),
     ("/threshold open interest 5 pct", "Open interest changing by 5 % in 1 h.", {"oi": {"*": 5.0}}),
     ("/threshold btc oi 5%", "Open interest changing by BTC 5 %", {"oi": {"BTC": 5.0}}),
-    ("/threshold wallets 1m", "The wallets you add with /wallet, from 1M USD.", {"wallets": {"*": 1e6}}),
-    *((f"/threshold {said}", "Whale orders from BTC 1.05M", {"whales": {}}) for said in ("auto", "default", "reset")),
+    ("/threshold wallets 1m", "The wallets you add with /wallet, from 1M USD.", {"wallets": {"*": 1000000.0}}),
+    *each(
+        "/threshold",
+        "auto | default | reset",
+        "Whale orders from BTC 1.05M",
+        {"whales": {}},
+    ),
     ("/threshold btc", "BTC: whale orders from 1.05M USD.", {}),
-    *(
-        (f"/threshold {said}", "The lowest minimum is 10k USD: /threshold 10k", {})
-        for said in ("0", "00", "0k", "-5", "-2m", "5", "9999", "1,500")
+    *each(
+        "/threshold",
+        "0 | 00 | 0k | -5 | -2m | 5 | 9999 | 1,500",
+        "The lowest minimum is 10k USD: /threshold 10k",
+        {},
     ),
     ("/threshold off", "To turn whale orders off: /level whales off.", {}),
-    *(
-        (f"/threshold {said}", "Amounts are in US dollars", {})
-        for said in ("€500k", "500000€", "500k eur", "£2m", "₹5000000", "500k CHF", "BTC 500k rub")
+    *each(
+        "/threshold",
+        "€500k | 500000€ | 500k eur | £2m | ₹5000000 | 500k CHF | BTC 500k rub",
+        "Amounts are in US dollars",
+        {},
     ),
-    *(
-        (f"/threshold {said}", "as an amount", {})
-        for said in ("10^6", "1..5m", "2m5", "½m", "1 trillion", "1m-2m", "2m 3m")
+    *each(
+        "/threshold",
+        "10^6 | 1..5m | 2m5 | ½m | 1 trillion | 1m-2m | 2m 3m",
+        "as an amount",
+        {},
     ),
-    ("/threshold btc 2m eth 1m", "Set one coin at a time: /threshold BTC 2m, then /threshold ETH 1m.", {}),
-    ("/threshold BTC=2m,ETH=1m", "Set one coin at a time: /threshold BTC 2m, then /threshold ETH 1m.", {}),
-    ("/threshold pepe=2m", "PEPE is not on this bot's list", {}),
-    ("/threshold 2m pepe", "PEPE is not on this bot's list", {}),
+    *each(
+        "/threshold",
+        "btc 2m eth 1m | BTC=2m,ETH=1m",
+        "Set one coin at a time: /threshold BTC 2m, then /threshold ETH 1m.",
+        {},
+    ),
+    *each(
+        "/threshold",
+        "pepe=2m | 2m pepe",
+        "PEPE is not on this bot's list",
+        {},
+    ),
     ("/level whales", "Whales: on.", {}),
-    *(
-        (f"/level {said}", "Whale orders are off.", {"levels": {"whales": "off"}})
-        for said in ("whales off", "off whales", "whale: off", "WHALES OFF!", "whale orders none")
+    *each(
+        "/level",
+        "whales off | off whales | whale: off | WHALES OFF! | whale orders none",
+        "Whale orders are off.",
+        {"levels": {"whales": "off"}},
     ),
     ("/level whales mute", "Whale orders always come without sound.", {"levels": {"whales": "silent"}}),
     ("/level open interest off", "Open interest alerts are off.", {"levels": {"oi": "off"}}),
@@ -146,85 +137,65 @@ ROWS: list[tuple[str, str, dict[str, Any]]] = [
     ),
     ("/level off", "Which kind of alert?", {}),
     ("/level btc off", "Without BTC: /unwatch BTC or /mute BTC 1d.", {}),
-    *(
-        (f"/quiet {said}", "Quiet hours: 22:00 to 07:00 (UTC).", {"quiet": "22:00-07:00"})
-        for said in (
-            *("10pm-7am", "2200-0700", "22:00 07:00", "from 22:00 to 07:00", "22-7", "22:00 - 07:00", "22:00–07:00"),
-            *(
-                "22h-7h",
-                "22.00-07.00",
-                "22:00:00-07:00:00",
-                "10p-7a",
-                "10 p.m. to 7 a.m.",
-                "10pm til 7am",
-                "22pm-7am",
-            ),
-            *("between 10pm and 7am", "10 at night to 7 in the morning", "22 Uhr bis 7 Uhr", "22h à 7h", "de 22 a 7"),
-            *(
-                "von 22 bis 7",
-                "с 22 до 7",
-                "22時-7時",
-                "22~7",
-                "22->7",
-                "22:00−07:00",
-                "22:00-07:00 🌙",
-                "22-7 please",
-            ),
-            *("22:00-07:00.", "22-7 every day", "daily 22-7", "22\n7", "２２：００－０７：００", "٢٢:٠٠-٠٧:٠٠"),
-        )
+    *each(
+        "/quiet",
+        "10pm-7am | 2200-0700 | 22:00 07:00 | from 22:00 to 07:00 | 22-7 | 22:00 - 07:00 | 22:00–07:00 | "
+        "22h-7h | 22.00-07.00 | 22:00:00-07:00:00 | 10p-7a | 10 p.m. to 7 a.m. | 10pm til 7am | 22pm-7am | "
+        "between 10pm and 7am | 10 at night to 7 in the morning | 22 Uhr bis 7 Uhr | 22~7 | 22->7 | "
+        "22:00−07:00 | 22:00-07:00 🌙 | 22-7 please | 22:00-07:00. | 22-7 every day | daily 22-7 | 22\n7 | "
+        "２２：００－０７：００ | ٢٢:٠٠-٠٧:٠٠",
+        "Quiet hours: 22:00 to 07:00 (UTC).",
+        {"quiet": "22:00-07:00"},
     ),
-    *(
-        (f"/quiet 22-7 {said}", f"I can't use “{said}”.", {})
-        for said in ("Berlin", "UTC+2", "mon-fri", "weekdays", "x")
+    ("/quiet 22-7 Berlin", "I can't use “Berlin”.", {}),
+    ("/quiet 22-7 UTC+2", "I can't use “UTC+2”.", {}),
+    ("/quiet 22-7 mon-fri", "I can't use “mon-fri”.", {}),
+    ("/quiet 22-7 weekdays", "I can't use “weekdays”.", {}),
+    ("/quiet 22-7 x", "I can't use “x”.", {}),
+    *each(
+        "/quiet",
+        "22:00 | 8h | night | 25:00-7 | 13am-7 | 22-7-9",
+        "as a time range",
+        {},
     ),
-    *((f"/quiet {said}", "as a time range", {}) for said in ("22:00", "8h", "night", "25:00-7", "13am-7", "22-7-9")),
-    *(
-        (f"/digest {said}", "Digest: 09:00 (UTC).", {"digest": ["09:00"]})
-        for said in (
-            *(
-                "9am",
-                "9",
-                "9 am",
-                "09:00",
-                "9.00",
-                "0900",
-                "9 o'clock",
-                "9 Uhr",
-                "um 9",
-                "daily",
-                "every day at 9",
-                "everyday",
-            ),
-            *("once a day", "each day at 9", "9 in the morning", "9am every day", "täglich um 9 Uhr"),
-            *("9!", "9am please", "🌅 9", "９：００", "٩:٠٠"),
-        )
+    *each(
+        "/digest",
+        "9am | 9 | 9 am | 09:00 | 9.00 | 0900 | 9 o'clock | 9 Uhr | daily | every day at 9 | everyday | "
+        "once a day | each day at 9 | 9 in the morning | 9am every day | 9! | 9am please | 🌅 9 | ９：００ | "
+        "٩:٠٠",
+        "Digest: 09:00 (UTC).",
+        {"digest": ["09:00"]},
     ),
-    *((f"/digest {said}", "Digest: every 1h (UTC).", {"digest": ["every 1h"]}) for said in ("hourly", "every hour")),
-    *(
-        (f"/digest {said}", "every 4h", {"digest": ["every 4h"]})
-        for said in ("every 4 hours", "every 4h", "every four hours")
+    *each(
+        "/digest",
+        "hourly | every hour",
+        "Digest: every 1h (UTC).",
+        {"digest": ["every 1h"]},
     ),
-    *(
-        (f"/digest {said}", "Digest: 09:00 mon-fri (UTC).", {"digest": ["09:00 mon-fri"]})
-        for said in (
-            *(
-                "weekdays 09:00",
-                "09:00 mo-fr",
-                "09:00 monday-friday",
-                "monday to friday at 9",
-                "mon – fri 9",
-                "m-f 9",
-            ),
-            *("work days 9", "lun-vie 9", "lun-ven 9", "пн-пт 9", "mo di mi do fr 9", "from mon through fri at 9am"),
-        )
+    *each(
+        "/digest",
+        "every 4 hours | every 4h | every four hours",
+        "every 4h",
+        {"digest": ["every 4h"]},
     ),
-    *(
-        (f"/digest {said}", "Digest: 09:00 sun,sat", {"digest": ["09:00 sun,sat"]})
-        for said in ("09:00 sat, sun", "sa-so 9", "weekends 9", "sat/sun 9", "sat & sun at 9")
+    *each(
+        "/digest",
+        "weekdays 09:00 | 09:00 mo-fr | 09:00 monday-friday | monday to friday at 9 | mon – fri 9 | m-f 9 | "
+        "work days 9 | from mon through fri at 9am",
+        "Digest: 09:00 mon-fri (UTC).",
+        {"digest": ["09:00 mon-fri"]},
     ),
-    *(
-        (f"/digest {said}", "Digest: 09:00 18:00 (UTC).", {"digest": ["09:00 18:00"]})
-        for said in ("09:00 18:00", "9am and 6pm", "9am/6pm", "9 & 18", "9, 18")
+    *each(
+        "/digest",
+        "09:00 sat, sun | weekends 9 | sat/sun 9 | sat & sun at 9",
+        "Digest: 09:00 sun,sat",
+        {"digest": ["09:00 sun,sat"]},
+    ),
+    *each(
+        "/digest",
+        "09:00 18:00 | 9am and 6pm | 9am/6pm | 9 & 18 | 9, 18",
+        "Digest: 09:00 18:00 (UTC).",
+        {"digest": ["09:00 18:00"]},
     ),
     ("/digest 09:00 new york mon", "09:00 America/New_York mon", {"digest": ["09:00 America/New_York mon"]}),
     ("/digest 0 9 * * 1-5", "cron 0 9 * * 1-5", {"digest": ["cron 0 9 * * 1-5"]}),
@@ -233,64 +204,119 @@ ROWS: list[tuple[str, str, dict[str, Any]]] = [
     ("/digest weekly", "for once a week: mon 09:00", {}),
     ("/digest 9am now", "I can't read “now” as a time, a day or a time zone", {}),
     ("/digest 9 EST", "“EST” has several time zones. Did you mean America/New_York or America/Panama?", {}),
-    *((f"/digest {said}", "Digests are off.", {}) for said in ("off", "none", "stop")),
-    *(
-        (f"/mute {said}", "All alerts muted until", {"muted": seconds})
-        for said, seconds in (
-            *(("30", 1800), ("30 min", 1800), ("1 hour", 3600), ("2h30m", 9000), ("until 18:00", 10_400)),
-            *(("until 9am", 64_400), ("half an hour", 1800), ("an hour", 3600), ("two hours", 7200), ("2h30", 9000)),
-            *(("2h 30", 9000), ("1 hour, 30 minutes", 5400), ("an hour and a half", 5400), ("90 min.", 5400)),
-            *(("+1h", 3600), ("for 30", 1800), ("for 2 hours", 7200), ("2h!", 7200), ("2h 🤫", 7200), ("２h", 7200)),
-            *(
-                ("2 Stunden", 7200),
-                ("2 horas", 7200),
-                ("2 heures", 7200),
-                ("2 часа", 7200),
-                ("2小时", 7200),
-                ("1 Tag", 86400),
-            ),
-            *(("all 2h", 7200), ("everything for 2h", 7200), ("all alerts 2h", 7200), ("2h please", 7200)),
-            *(("until 9am tomorrow", 64_400), ("untill 18:00", 10_400), ("until 2025-06-15T18:00", 10_400)),
-        )
+    *each(
+        "/digest",
+        "off | none | stop",
+        "Digests are off.",
+        {},
     ),
-    *(
-        (f"/mute {said}", "BTC muted until", {"mutes": {"BTC": seconds}})
-        for said, seconds in (
-            ("btc 2h", 7200),
-            ("2h btc", 7200),
-            ("btc for an hour", 3600),
-            ("until 18:00 btc", 10_400),
-            ("btc until 18:00", 10_400),
-            ("30 btc", 1800),
-        )
+    *each(
+        "/mute",
+        "30 | 30 min",
+        "All alerts muted until",
+        {"muted": 1800},
     ),
-    *(
-        (f"/mute {said}", "BTC, ETH muted until", {"mutes": {"BTC": 7200, "ETH": 7200}})
-        for said in ("btc,eth 2h", "btc and eth 2h", "2h btc eth")
+    ("/mute 1 hour", "All alerts muted until", {"muted": 3600}),
+    ("/mute 2h30m", "All alerts muted until", {"muted": 9000}),
+    ("/mute until 18:00", "All alerts muted until", {"muted": 10400}),
+    ("/mute until 9am", "All alerts muted until", {"muted": 64400}),
+    ("/mute half an hour", "All alerts muted until", {"muted": 1800}),
+    ("/mute an hour", "All alerts muted until", {"muted": 3600}),
+    ("/mute two hours", "All alerts muted until", {"muted": 7200}),
+    *each(
+        "/mute",
+        "2h30 | 2h 30",
+        "All alerts muted until",
+        {"muted": 9000},
     ),
-    *((f"/mute {said}", "Unmuted.", {}) for said in ("off", "OFF!", "all off", "stop", "0", "off please")),
+    *each(
+        "/mute",
+        "1 hour, 30 minutes | an hour and a half | 90 min.",
+        "All alerts muted until",
+        {"muted": 5400},
+    ),
+    ("/mute +1h", "All alerts muted until", {"muted": 3600}),
+    ("/mute for 30", "All alerts muted until", {"muted": 1800}),
+    *each(
+        "/mute",
+        "for 2 hours | 2h! | 2h 🤫 | ２h | all 2h | everything for 2h | all alerts 2h | 2h please",
+        "All alerts muted until",
+        {"muted": 7200},
+    ),
+    ("/mute until 9am tomorrow", "All alerts muted until", {"muted": 64400}),
+    *each(
+        "/mute",
+        "untill 18:00 | until 2025-06-15T18:00",
+        "All alerts muted until",
+        {"muted": 10400},
+    ),
+    *each(
+        "/mute",
+        "btc 2h | 2h btc",
+        "BTC muted until",
+        {"mutes": {"BTC": 7200}},
+    ),
+    ("/mute btc for an hour", "BTC muted until", {"mutes": {"BTC": 3600}}),
+    *each(
+        "/mute",
+        "until 18:00 btc | btc until 18:00",
+        "BTC muted until",
+        {"mutes": {"BTC": 10400}},
+    ),
+    ("/mute 30 btc", "BTC muted until", {"mutes": {"BTC": 1800}}),
+    *each(
+        "/mute",
+        "btc,eth 2h | btc and eth 2h | 2h btc eth",
+        "BTC, ETH muted until",
+        {"mutes": {"BTC": 7200, "ETH": 7200}},
+    ),
+    *each(
+        "/mute",
+        "off | OFF! | all off | stop | 0 | off please",
+        "Unmuted.",
+        {},
+    ),
     ("/mute btc", "For how long? /mute BTC 2h", {}),
-    *(
-        (f"/mute {said}", "/stop. For one coin: /unwatch BTC.", {})
-        for said in ("forever", "always", "btc forever", "all")
+    *each(
+        "/mute",
+        "forever | always | btc forever | all",
+        "/stop. For one coin: /unwatch BTC.",
+        {},
     ),
-    *(
-        (f"/mute {said}", "Turn it off: /level whales off.", {})
-        for said in ("whales 1h", "whale orders 2h", "2h whales")
+    *each(
+        "/mute",
+        "whales 1h | whale orders 2h | 2h whales",
+        "Turn it off: /level whales off.",
+        {},
     ),
-    *((f"/mute {said}", f"Mute until {said}?", {}) for said in ("tomorrow", "18:00", "6pm", "fri")),
-    ("/mute 30 3", "as a length of time", {}),
-    ("/mute 30 apples", "as a length of time", {}),
+    ("/mute tomorrow", "Mute until tomorrow?", {}),
+    ("/mute 18:00", "Mute until 18:00?", {}),
+    ("/mute 6pm", "Mute until 6pm?", {}),
+    ("/mute fri", "Mute until fri?", {}),
+    *each(
+        "/mute",
+        "30 3 | 30 apples",
+        "as a length of time",
+        {},
+    ),
     ("/mute pepe 2h", "PEPE is not on this bot's list", {}),
     ("/mute pepe", "neither a coin of this bot nor a length of time", {}),
     ("/watch", "This chat follows all coins: BTC, ETH, DOGE.", {}),
     ("/watch all btc", "is not a coin", {}),
-    ("/mute no btc", "neither a coin of this bot nor a length of time", {}),
-    ("/mute btc no", "neither a coin of this bot nor a length of time", {}),
+    *each(
+        "/mute",
+        "no btc | btc no",
+        "neither a coin of this bot nor a length of time",
+        {},
+    ),
     ("/mute btc off", "BTC unmuted.", {}),
-    ("/mute in 2h", "All alerts muted until", {"muted": 7200}),
-    ("/mute the next 2 hours", "All alerts muted until", {"muted": 7200}),
-    ("/mute until mar 5", "All alerts muted until 2026-03-05 23:59:00", {"muted": 22_755_140}),
+    *each(
+        "/mute",
+        "in 2h | the next 2 hours",
+        "All alerts muted until",
+        {"muted": 7200},
+    ),
+    ("/mute until mar 5", "All alerts muted until 2026-03-05 23:59:00", {"muted": 22755140}),
     ("/threshold 2m auto", "as an amount", {}),
     ("/timezone 0", "Time zone set to UTC, now", {}),
     ("/timezone +14:30", "they go from UTC-12 to UTC+14", {}),
@@ -298,99 +324,115 @@ ROWS: list[tuple[str, str, dict[str, Any]]] = [
     ("/btc", "Did you mean /price BTC?", {}),
     ("/watch pepe", "The owner can add it: /coins add PEPE.", {}),
     ("/watch etherium", "Did you mean ETH?", {}),
-    *(
-        (f"/watch {said}", "Watching only BTC, ETH.", {"symbols": {"BTC", "ETH"}})
-        for said in (
-            *(
-                "btc and eth",
-                "BTC, ETH.",
-                "$btc & eth!",
-                "btcusdt; eth/usdt?",
-                "bitcoin ethereum",
-                "BTC/ETH",
-                "BTC+ETH",
-            ),
-            *(
-                "BTC|ETH",
-                "only btc eth",
-                "just btc eth",
-                "btc eth only",
-                "all but doge",
-                "all except doge",
-                "all -doge",
-            ),
-            *("no doge", "- doge", "btc eth please", "биткоин eth", "比特币, 以太坊"),
-        )
+    *each(
+        "/watch",
+        "btc and eth | BTC, ETH. | $btc & eth! | btcusdt; eth/usdt? | bitcoin ethereum | BTC/ETH | BTC+ETH | "
+        "BTC|ETH | only btc eth | just btc eth | btc eth only | all but doge | all except doge | all -doge | "
+        "no doge | - doge | btc eth please",
+        "Watching only BTC, ETH.",
+        {"symbols": {"ETH", "BTC"}},
     ),
-    *((f"/watch {said}", "Watching all coins", {}) for said in ("all", "All.", "everything", "all coins", "*")),
-    *(
-        (f"/{said}", "No coins are selected", {"symbols": set()})
-        for said in ("watch none", "unwatch all", "unwatch everything")
+    *each(
+        "/watch",
+        "all | All. | everything | all coins | *",
+        "Watching all coins",
+        {},
+    ),
+    ("/watch none", "No coins are selected", {"symbols": set()}),
+    *each(
+        "/unwatch",
+        "all | everything",
+        "No coins are selected",
+        {"symbols": set()},
     ),
     ("/unwatch pepe", "PEPE is not on this bot's list (BTC, ETH, DOGE).", {}),
-    *(
-        (f"/side {said}", "Whale orders: buys only.", {"sides": {"whales": "buy"}})
-        for said in ("buy", "buys", "buys only", "only buys!", "buy whales", "buying")
+    *each(
+        "/side",
+        "buy | buys | buys only | only buys! | buy whales | buying",
+        "Whale orders: buys only.",
+        {"sides": {"whales": "buy"}},
     ),
-    *(
-        (f"/side {said}", "Liquidation alerts: longs only.", {"sides": {"liquidations": "long"}})
-        for said in ("long", "liq longs", "long liquidations")
+    *each(
+        "/side",
+        "long | liq longs | long liquidations",
+        "Liquidation alerts: longs only.",
+        {"sides": {"liquidations": "long"}},
     ),
-    *((f"/side {said}", "both sides.", {}) for said in ("both", "all", "buys and sells", "buy/sell", "off")),
+    *each(
+        "/side",
+        "both | all | buys and sells | buy/sell | off",
+        "both sides.",
+        {},
+    ),
     ("/side up", "Choose buys, sells or both.", {}),
-    *(
-        (f"/cap {said}", "At most 20 alert messages", {"cap": 20})
-        for said in (
-            "20",
-            "20/h",
-            "20 per hour",
-            "20 an hour",
-            "20 messages",
-            "20 alerts an hour",
-            "max 20",
-            "20!",
-            "２０",
-        )
+    *each(
+        "/cap",
+        "20 | 20/h | 20 per hour | 20 an hour | 20 messages | 20 alerts an hour | max 20 | 20! | ２０",
+        "At most 20 alert messages",
+        {"cap": 20},
     ),
-    *((f"/cap {said}", "The hourly limit is off", {}) for said in ("off", "no", "unlimited", "no limit")),
+    *each(
+        "/cap",
+        "off | no | unlimited | no limit",
+        "The hourly limit is off",
+        {},
+    ),
     ("/cap 20 a day", "Give a number of messages per hour", {}),
-    *(
-        (f"/timezone {said}", f"Time zone set to {zone}, now", {"timezone": zone})
-        for said, zone in (
-            *(
-                ("UTC+2", "UTC+2"),
-                ("+2", "UTC+2"),
-                ("UTC+5:30", "UTC+5:30"),
-                ("UTC 2", "UTC+2"),
-                ("UTC+5.5", "UTC+5:30"),
-            ),
-            *(("GMT+2", "UTC+2"), ("Etc/GMT-2", "UTC+2"), ("Germany", "Europe/Berlin"), ("Munich", "Europe/Berlin")),
-            *(("San Francisco", "America/Los_Angeles"), ("Beijing", "Asia/Shanghai"), ("Mumbai", "Asia/Kolkata")),
-            *(("Berlin!", "Europe/Berlin"), ("in Berlin", "Europe/Berlin"), ("Berlin time", "Europe/Berlin")),
-            *(("Berlin 🇩🇪", "Europe/Berlin"), ("München", "Europe/Berlin"), ("Koeln", "Europe/Berlin")),
-            *(("São Paulo", "America/Sao_Paulo"), ("Bogotá", "America/Bogota"), ("Tel-Aviv", "Asia/Jerusalem")),
-            *(
-                ("PST", "America/Los_Angeles"),
-                ("ET", "America/New_York"),
-                ("CEST", "Europe/Berlin"),
-                ("JST", "Asia/Tokyo"),
-            ),
-            *(
-                ("Österreich", "Europe/Vienna"),
-                ("España", "Europe/Madrid"),
-                ("Москва", "Europe/Moscow"),
-                ("東京", "Asia/Tokyo"),
-            ),
-            *(("U.K.", "Europe/London"), ("NYC", "America/New_York"), ("İstanbul", "Europe/Istanbul")),
-        )
+    *each(
+        "/timezone",
+        "UTC+2 | +2",
+        "Time zone set to UTC+2, now",
+        {"timezone": "UTC+2"},
     ),
-    *(
-        (f"/timezone {said}", f"“{said}” has several time zones. Did you mean", {})
-        for said in ("EST", "IST", "USA", "Spain", "Asia", "Europe")
+    ("/timezone UTC+5:30", "Time zone set to UTC+5:30, now", {"timezone": "UTC+5:30"}),
+    ("/timezone UTC 2", "Time zone set to UTC+2, now", {"timezone": "UTC+2"}),
+    ("/timezone UTC+5.5", "Time zone set to UTC+5:30, now", {"timezone": "UTC+5:30"}),
+    *each(
+        "/timezone",
+        "GMT+2 | Etc/GMT-2",
+        "Time zone set to UTC+2, now",
+        {"timezone": "UTC+2"},
     ),
-    *(
-        (f"/timezone {said}", "Did you mean Europe/Berlin?", {})
-        for said in ("Berlim", "GMT+2 Berlin", "Europe/Munich", "Berlin, Germany")
+    *each(
+        "/timezone",
+        "Germany | Munich",
+        "Time zone set to Europe/Berlin, now",
+        {"timezone": "Europe/Berlin"},
+    ),
+    ("/timezone San Francisco", "Time zone set to America/Los_Angeles, now", {"timezone": "America/Los_Angeles"}),
+    ("/timezone Beijing", "Time zone set to Asia/Shanghai, now", {"timezone": "Asia/Shanghai"}),
+    ("/timezone Mumbai", "Time zone set to Asia/Kolkata, now", {"timezone": "Asia/Kolkata"}),
+    *each(
+        "/timezone",
+        "Berlin! | in Berlin | Berlin time | Berlin 🇩🇪 | München | Koeln",
+        "Time zone set to Europe/Berlin, now",
+        {"timezone": "Europe/Berlin"},
+    ),
+    ("/timezone São Paulo", "Time zone set to America/Sao_Paulo, now", {"timezone": "America/Sao_Paulo"}),
+    ("/timezone Bogotá", "Time zone set to America/Bogota, now", {"timezone": "America/Bogota"}),
+    ("/timezone Tel-Aviv", "Time zone set to Asia/Jerusalem, now", {"timezone": "Asia/Jerusalem"}),
+    ("/timezone PST", "Time zone set to America/Los_Angeles, now", {"timezone": "America/Los_Angeles"}),
+    ("/timezone ET", "Time zone set to America/New_York, now", {"timezone": "America/New_York"}),
+    ("/timezone CEST", "Time zone set to Europe/Berlin, now", {"timezone": "Europe/Berlin"}),
+    ("/timezone JST", "Time zone set to Asia/Tokyo, now", {"timezone": "Asia/Tokyo"}),
+    ("/timezone Österreich", "Time zone set to Europe/Vienna, now", {"timezone": "Europe/Vienna"}),
+    ("/timezone España", "Time zone set to Europe/Madrid, now", {"timezone": "Europe/Madrid"}),
+    ("/timezone Москва", "Time zone set to Europe/Moscow, now", {"timezone": "Europe/Moscow"}),
+    ("/timezone 東京", "Time zone set to Asia/Tokyo, now", {"timezone": "Asia/Tokyo"}),
+    ("/timezone U.K.", "Time zone set to Europe/London, now", {"timezone": "Europe/London"}),
+    ("/timezone NYC", "Time zone set to America/New_York, now", {"timezone": "America/New_York"}),
+    ("/timezone İstanbul", "Time zone set to Europe/Istanbul, now", {"timezone": "Europe/Istanbul"}),
+    ("/timezone EST", "“EST” has several time zones. Did you mean", {}),
+    ("/timezone IST", "“IST” has several time zones. Did you mean", {}),
+    ("/timezone USA", "“USA” has several time zones. Did you mean", {}),
+    ("/timezone Spain", "“Spain” has several time zones. Did you mean", {}),
+    ("/timezone Asia", "“Asia” has several time zones. Did you mean", {}),
+    ("/timezone Europe", "“Europe” has several time zones. Did you mean", {}),
+    *each(
+        "/timezone",
+        "Berlim | GMT+2 Berlin | Europe/Munich | Berlin, Germany",
+        "Did you mean Europe/Berlin?",
+        {},
     ),
     ("/timezone 2", "Is “2” the hours from UTC?", {}),
     ("/timezone UTC-13", "they go from UTC-12 to UTC+14", {}),
