@@ -39,6 +39,19 @@ _ABBREVIATIONS = {
 }
 
 
+_COUNTRY_ALIASES = {
+    "uk": "britain_(uk)",
+    "united_kingdom": "britain_(uk)",
+    "great_britain": "britain_(uk)",
+    "england": "britain_(uk)",
+    "us": "united_states",
+    "usa": "united_states",
+    "uae": "united_arab_emirates",
+    "south_korea": "korea_(south)",
+    "czechia": "czech_republic",
+}
+
+
 def _key(words: str) -> str:
     """A name as it is looked up: lower case without accents, `_` for spaces and hyphens, no full stops."""
     plain = "".join(
@@ -162,10 +175,9 @@ def find(words: str) -> str:
     found = _places(wanted)
     if found and len({_offsets(name) for name in found}) == 1:
         return found[0]
-    pieces = [
-        piece for piece in re.split(r"[_,/\\()]+", wanted) if piece
-    ]  # of "Berlin, Germany", "Europe Berlin" the city
-    pieces = pieces[:8]
+    pieces = list(filter(None, re.split(r"[_,/\\()]+", wanted)))[
+        :8
+    ]  # of "Berlin, Germany" or "Europe Berlin" the city
     parts = ["_".join(pieces[:last]) for last in range(len(pieces) - 1, 0, -1)]
     parts += ["_".join(pieces[first:]) for first in range(1, len(pieces))]
     if found:
@@ -248,20 +260,7 @@ def _countries() -> dict[str, list[str]]:
     for code, _, name, *_ in _table("zone.tab"):
         if code in codes and name in _names().values():
             found.setdefault(codes[code], []).append(name)
-    aliases = {
-        "uk": "britain_(uk)",
-        "england": "britain_(uk)",
-        "south_korea": "korea_(south)",
-        "usa": "united_states",
-    }
-    aliases |= {"us": "united_states", "great_britain": "britain_(uk)", "russland": "russia", "brasil": "brazil"}
-    aliases |= {
-        "россия": "russia",
-        "czechia": "czech_republic",
-        "uae": "united_arab_emirates",
-        "united_kingdom": "britain_(uk)",
-    }
-    return found | {alias: found[name] for alias, name in aliases.items() if name in found}
+    return found | {alias: found[name] for alias, name in _COUNTRY_ALIASES.items() if name in found}
 
 
 def _table(name: str) -> Iterator[list[str]]:
