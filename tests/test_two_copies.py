@@ -25,12 +25,11 @@ from simulation.simulator import Simulator
 POLLING = "Polling: running"
 TAKES_OVER = "this copy takes over"
 linux = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
-# Looks from standby, the rest before a newcomer's second try and what counts as undisturbed, all shortened. Not for a
-# copy that is frozen or cut off: a take-over so quick would come before an answer counts as too old.
-BRISK = (
-    "from botapi import conflict; conflict.STANDBY_REST = 0.4; conflict.UNREAD = conflict.UNREAD_STUBBORN = 0.8; "
-    "conflict.RETRY_REST = 1; conflict.UNHARMED = 1"
-)
+# Looks from standby, the rest before a newcomer's second try and what counts as undisturbed, all shortened.
+CAREFUL = "from botapi import conflict; conflict.STANDBY_REST = 0.4; conflict.RETRY_REST = 1; conflict.UNHARMED = 1"
+# And a take-over so quick that it comes before an answer counts as too old: not where a copy may be late (frozen, cut
+# off, starved of CPU) and nothing may be answered twice.
+BRISK = f"{CAREFUL}; conflict.UNREAD = conflict.UNREAD_STUBBORN = 0.8"
 AS_IT_IS = ""
 
 Copy = Callable[..., BotProcess]
@@ -82,7 +81,7 @@ def pair(
 def test_two_copies_started_together_settle_with_three_409s_at_most(
     copy: Copy, chat: SimBot, sim: Simulator, talk: Talk
 ) -> None:
-    both = [copy("one"), copy("two")]
+    both = [copy("one", before=CAREFUL), copy("two", before=CAREFUL)]
     for bot in both:
         bot.wait_output("This is @")
     sim.wait(lambda: any("Conflict: another program" in bot.output for bot in both), what="the first 409")
@@ -225,11 +224,11 @@ def test_a_copy_that_loses_its_network_is_replaced_and_finds_its_place_when_it_i
 def test_a_rolling_restart_under_a_stream_of_commands_loses_and_doubles_nothing(
     copy: Copy, chat: SimBot, sim: Simulator, talk: Talk
 ) -> None:
-    old = copy("one")
+    old = copy("one", before=CAREFUL)
     old.wait_output(POLLING)
     with talk.stream():
         talk.heard()
-        new = copy("two")
+        new = copy("two", before=CAREFUL)
         new.wait_output(POLLING)
         stopping = time.time()
         assert old.stop()[0] == 0
