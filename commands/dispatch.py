@@ -222,8 +222,13 @@ class Commands:
 
 def _apart(update: Update) -> list[str]:
     """The commands of a message: each on its own line, or one after the other."""
-    found = []
-    for line in re.split(r"\n+(?=\s*[/／])", update.text.strip()):
+    lines, found = list[str](), list[str]()
+    for line in update.text.strip().split("\n"):
+        if lines and not line.lstrip().startswith(("/", "／")):
+            lines[-1] += f"\n{line}"
+        else:
+            lines.append(line.lstrip())
+    for line in map(str.rstrip, lines):
         first = _COMMAND.match(line)
         keeps = first is not None and (first[1].lower() in TAKES_COMMANDS or _is_raw(first[1].lower()))
         parts = [line] if keeps or not (first or update.private) else _NEXT.split(f" {line}" if not first else line)
