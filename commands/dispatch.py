@@ -29,6 +29,8 @@ AS_TYPED = ("alert", "wallet", "out")
 TAKES_COMMANDS = ("schedule", "help", "alert")
 HELP = ("help", "?", "-h", "--help")  # after a command's name
 AT_ONCE = 5  # commands in one message
+# May stand before a command. After other words it is talked about: `what does /stop do`.
+_GREETINGS = ("hi", "hey", "hello", "ok", "okay", "and", "then", "now", "so", "please", "pls", "plz", "bot", "thanks")
 
 
 class Commands:
@@ -100,6 +102,9 @@ class Commands:
         buttons = _buttons([(f"/{whole}", whole)]) if whole else []
         hint = "I only understand commands, for example /whales BTC. See them all: /help"
         hint = f"Commands begin with a slash: /{whole}" if buttons else hint
+        if (place := _NEXT.search(f" {update.text}")) is not None:
+            named = update.text[place.end() - 1 :].split()[0]
+            hint = f"A command runs when nothing is in front of it: {named}. See them all: /help"
         return Reply(text=hint, keyboard=(tuple(buttons),) if buttons else (), misread=True)
 
     def _unknown(self, update: Update, name: str, rest: str) -> Reply:
@@ -232,6 +237,9 @@ def _apart(update: Update) -> list[str]:
         first = _COMMAND.match(line)
         keeps = first is not None and (first[1].lower() in TAKES_COMMANDS or _is_raw(first[1].lower()))
         parts = [line] if keeps or not (first or update.private) else _NEXT.split(f" {line}" if not first else line)
+        greeted = set(re.findall(r"[\w/]+", parts[0].lower())) <= set(_GREETINGS)
+        if first is None and not greeted:
+            parts = [line]
         parts = [*map(_ended, parts[:-1]), parts[-1].strip()]
         found += parts if first or len(parts) == 1 else parts[1:]
     return found

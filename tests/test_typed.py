@@ -316,6 +316,16 @@ ROWS: list[Row] = [
         "All alerts muted until",
         {"muted": 7200},
     ),
+    *[
+        (said, "A command runs when nothing is in front of it: /", {})
+        for said in (
+            "what does /stop do?",
+            "I pressed /stop yesterday",
+            "how do I use /threshold 2m",
+            "not /mute 2h",
+            "is /mute 2h or /stop better?",
+        )
+    ],
     ("/mute until mar 5", "All alerts muted until 2026-03-05 23:59:00", {"muted": 22755140}),
     ("/threshold 2m auto", "as an amount", {}),
     ("/timezone 0", "Time zone set to UTC, now", {}),
@@ -465,6 +475,7 @@ def settings(desk: Desk) -> dict[str, Any]:
     chat = desk.chat()
     return {
         **chat.thresholds,
+        "subscribed": chat.subscribed,
         "levels": chat.levels,
         "sides": chat.sides,
         "symbols": None if chat.symbols is None else set(chat.symbols),
