@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from base import moments, text, typed
 from base.typed import Unreadable
 from commands.context import Context, Usage, as_symbol
+from commands.words import OFF
 from store.rows import Chat
 
 _QUOTES = tuple("\"'“”„")
@@ -69,6 +70,8 @@ def options(context: Context, chat: Chat, words: list[str], *, repeat: bool = Fa
     named = [word for word in rest[:3] if word.lower() not in ("and", "&", "+", ",")]
     if len(named) > 1 and is_coin(context, named[0]) and is_amount(named[1]):
         raise Usage(ONE)
+    if " ".join(rest).lower() in OFF:
+        raise Usage("This would be a new one. To remove one send its number, like /alert remove 3.")
     more.note = _LABEL.sub("", text.one_line(" ".join(rest)))
     if more.note[:1] in _QUOTES and more.note[-1:] in _QUOTES:
         more.note = more.note[1:-1]

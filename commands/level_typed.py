@@ -129,6 +129,8 @@ def level(context: Context, chat: Chat, symbol: str, words: list[str], *, topic:
     price, direction, used = _price(symbol, words, direction, last)
     if words[used : used + 1] and words[used].lower() in _IN and length(words[used + 1 : used + 3]):
         raise Usage("A move is in percent.")
+    if direction == "either" and "".join(words[used:]).lower() in DIRECTIONS:  # BTC 100k above
+        direction = DIRECTIONS[words.pop().lower()]
     more = options(context, chat, words[used:])
     return Level(
         chat_id=chat.chat_id,

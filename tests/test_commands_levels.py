@@ -86,6 +86,8 @@ def kept(desk: Desk, chat_id: int = FRIEND) -> list[Level]:
         ("BTC ९०k", 90_000, "either", "above"),
         ("ＢＴＣ　＞９０ｋ", 90_000, "above", "above"),
         ("BTC +٥٪", 84_000, "above", "above"),
+        ("BTC 90k above", 90_000, "above", "above"),
+        ("BTC 70k below", 70_000, "below", "below"),
     ],
 )
 def test_a_price_is_read_as_people_type_it(desk: Desk, typed: str, price: float, direction: str, state: str) -> None:
@@ -383,6 +385,8 @@ def test_the_answer_says_how_far_it_is_and_what_has_to_happen_first(desk: Desk) 
         ("BTC 100k €", "as a price in US dollars"),
         ("BTC 100k ETH 5k", "One price alert at a time"),
         ("ETH 5k and BTC 100k", "One price alert at a time"),
+        ("BTC 100k off", "This would be a new one."),
+        ("BTC 5% in 1h remove", "This would be a new one."),
         ("clear", "/alert remove all"),
         ("stop", "/alert remove all"),
         ("BTC 100k for 5y", "“5y” cannot be used here. Write for 7d or every 1h, at most a year."),
