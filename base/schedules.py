@@ -89,6 +89,9 @@ def parse(said: str) -> Schedule:
         return _every(int(hourly[1] or 1), " ".join(words)[hourly.end() :].split())
     if _OTHER.match(" ".join(words)):
         return _every(0, [])
+    if words[0].lower() in ("every", "each") and re.fullmatch(r"\d\d?", "".join(words[1:2]), re.ASCII):
+        _every(int(words[1]), [])  # raises
+        words[:2] = [f"{words[1]}h"]  # hours or a time
     return _daily(words)
 
 
@@ -138,6 +141,7 @@ def _daily(words: Sequence[str]) -> Schedule:
     minutes: list[int] = []
     days: list[int] = []
     place: list[str] = []
+    order: list[str] = []
     said = typed.halves_of_day(" ".join(words))
     for word in re.sub(r"(?<=\d) (?=[ap]\.?m\b)", "", said, flags=re.I).split():
         found = _days(word.lower())
@@ -149,12 +153,19 @@ def _daily(words: Sequence[str]) -> Schedule:
             )
         if found:
             days += found
+            order.append("days")
         elif word[0].isdecimal() or word.lower() in ("noon", "midday", "midnight"):
             minutes += [_clock(part) for part in re.split("[,/+&]", word) if part]
+            order.append("times")
         else:
             place.append(word)
     if not minutes and not days:
         raise Unreadable(f"I can't read “{' '.join(words)[:20]}” as a time. Write 09:00, 21:30 or 9pm.")
+    if len(list(itertools.groupby(order))) > 3:  # weekdays 9 weekends 11
+        raise Unreadable(
+            "Every time would be for every one of these days. For other times on other days send one rule for each: "
+            "/schedule 09:00 mon-fri digest"
+        )
     minutes, days = sorted(set(minutes)) or [9 * 60], sorted(set(days))
     clocks = [f"{minute // 60:02}:{minute % 60:02}" for minute in minutes]
     zone = _place(place, before=clocks, after=_shown(days))
@@ -172,8 +183,10 @@ def _clock(word: str) -> int:
     hours = re.fullmatch(r"(\d{1,2})h", word.lower(), re.ASCII)
     if hours is None or int(hours[1]) > 24:
         return typed.clock(word)
+    if int(hours[1]) == 24:
+        raise Unreadable("For once a day give a time: 09:00. At midnight: 00:00.")
     if int(hours[1]) not in HOURS:
-        return int(hours[1]) % 24 * 60
+        return int(hours[1]) * 60
     meant = [f"every {int(hours[1])}h", f"{int(hours[1]):02}:00"]
     raise Unreadable(f"Does “{word}” mean {text.enumerated(meant, 'or')}?", meant=meant)
 

@@ -183,7 +183,7 @@ def length(typed: str) -> float:
     words = re.sub(r"^(?:the )?(?:last |next |past )?(hour|day|week|month)$", r"1 \1", words)
     words = re.sub(r"\b(\d+)(?: (hour|day|week)s?)? and a half\b", r"\1.5 \2", words)
     words = re.sub(r"(?<=\d)(\s*(?:h|hrs?|hours?))\s*(\d{1,2})$", r"\1 \2 min", words)
-    words = re.sub(r"\b(?:for|and)\b|(?<=[^\W\d]),|\+|\.(?!\d)", " ", words)
+    words = re.sub(r"^for\b|\band\b|(?<=[^\W\d]),|\+|\.(?!\d)", " ", words)
     parts = re.findall(_AMOUNT_OF_TIME, words)
     seconds = sum(float(value.replace(",", ".")) * _SECONDS.get(unit, float("nan")) for value, unit in parts)
     if re.sub(_AMOUNT_OF_TIME, "", words).strip() or not 0 < seconds <= LONGEST:

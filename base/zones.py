@@ -24,21 +24,26 @@ from base.typed import Unreadable
 _FIXED = re.compile(r"UTC([+-])(\d{1,2})(?::(\d{2}))?")
 _OFFSET = r"\(?(utc|gmt)?_?([+-])?_?(\d{1,2})(?:(?::|(?<=\d\d))(00|15|30|45)|[.,](00?|25|50?|75))?_?(?:h|hours?)?\)?"
 _SUGGESTED = 4
-# Abbreviations are not zones: EST has no summer time. Where one stands for several places, ask which one is meant.
-_ABBREVIATIONS = {
+# Abbreviations are not zones: EST has no summer time. Where a name stands for several places, ask which one is meant.
+_SEVERAL = {
     "est": ("America/New_York", "America/Panama"),
     "cst": ("America/Chicago", "Asia/Shanghai"),
     "mst": ("America/Denver", "America/Phoenix"),
     "bst": ("Europe/London", "Asia/Dhaka"),
     "ist": ("Asia/Kolkata", "Asia/Jerusalem", "Europe/Dublin"),
     "ast": ("America/Halifax", "Asia/Riyadh"),
+    "east": ("America/New_York", "Australia/Sydney"),
+    "west": ("America/Los_Angeles", "Australia/Perth", "Europe/Lisbon"),
+    "samoa": ("Pacific/Apia", "Pacific/Pago_Pago"),
+    "georgia": ("Asia/Tbilisi", "America/New_York"),
+    "san_jose": ("America/Los_Angeles", "America/Costa_Rica"),
+    "san_juan": ("America/Puerto_Rico", "America/Argentina/San_Juan"),
+    "cordoba": ("Europe/Madrid", "America/Argentina/Cordoba"),
     "asia": ("Asia/Shanghai", "Asia/Kolkata", "Asia/Singapore", "Asia/Tokyo"),
     "europe": ("Europe/London", "Europe/Berlin", "Europe/Kyiv", "Europe/Moscow"),
     "africa": ("Africa/Lagos", "Africa/Johannesburg", "Africa/Nairobi", "Africa/Cairo"),
     "america": ("America/New_York", "America/Chicago", "America/Denver", "America/Los_Angeles"),
 }
-
-
 _COUNTRY_ALIASES = {
     "uk": "britain_(uk)",
     "united_kingdom": "britain_(uk)",
@@ -48,6 +53,7 @@ _COUNTRY_ALIASES = {
     "usa": "united_states",
     "uae": "united_arab_emirates",
     "south_korea": "korea_(south)",
+    "north_korea": "korea_(north)",
     "czechia": "czech_republic",
 }
 
@@ -65,7 +71,7 @@ def _key(words: str) -> str:
 _CITIES = {
     spelled: zone
     for zone, cities in {
-        "America/Los_Angeles": "san francisco, sf, san fran, seattle, san diego, las vegas, portland, san jose, "
+        "America/Los_Angeles": "san francisco, sf, san fran, seattle, san diego, las vegas, portland, "
         "la, silicon valley, california, pst, pdt, pt, pacific",
         "America/New_York": "boston, miami, washington, washington dc, philadelphia, atlanta, nyc, ny, orlando, "
         "florida, edt, et, eastern",
@@ -90,7 +96,7 @@ _CITIES = {
         "Europe/Vienna": "wien, graz, salzburg, österreich",
         "Europe/Warsaw": "krakow, warszawa, gdansk, wroclaw, polska",
         "Europe/Prague": "praha, brno",
-        "Europe/Lisbon": "porto, lisboa, west",
+        "Europe/Lisbon": "porto, lisboa",
         "Europe/Moscow": "st petersburg, saint petersburg, moskva, moskau, msk, москва",
         "Europe/Kyiv": "lviv, odessa, odesa, kharkiv, eest",
         "Europe/Istanbul": "ankara, izmir, türkiye, istanbul, trt",
@@ -164,20 +170,19 @@ def find(words: str) -> str:
         raise Unreadable(
             "The bot's machine has no time zone data. Run `pip install tzdata` there and restart the bot."
         )
-    if wanted in _ABBREVIATIONS:
-        raise _several(said, _ABBREVIATIONS[wanted])
+    if _key(said) in _SEVERAL:
+        raise _several(said, _SEVERAL[_key(said)])
     west = re.fullmatch(r"etc/gmt([+-])(\d{1,2})", wanted)
     if west is not None and wanted in names:  # in these names west is plus (POSIX)
         return find(f"utc{'-' if west[1] == '+' else '+'}{west[2]}")
     if wanted in names:
         return names[wanted]
-    wanted = re.sub(r"^(?:in|the)_|_(?:standard_|daylight_)?time(?:_?zone)?$", "", _key(said))
+    wanted = re.sub(r"^(?:in_|the_(?!hague))|_(?:standard_|daylight_)?time(?:_?zone)?$", "", _key(said))
     found = _places(wanted)
     if found and len({_offsets(name) for name in found}) == 1:
         return found[0]
-    pieces = list(filter(None, re.split(r"[_,/\\()]+", wanted)))[
-        :8
-    ]  # of "Berlin, Germany" or "Europe Berlin" the city
+    # Of "Berlin, Germany" or "Europe Berlin" the city.
+    pieces = list(filter(None, re.split(r"[_,/\\()]+", wanted)))[:8]
     parts = ["_".join(pieces[:last]) for last in range(len(pieces) - 1, 0, -1)]
     parts += ["_".join(pieces[first:]) for first in range(1, len(pieces))]
     if found:

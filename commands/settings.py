@@ -70,8 +70,10 @@ def watch(context: Context, update: Update, arguments: list[str]) -> list[Reply]
         added = [word[1:] for word in words if word[0] == "+"]
         chosen = context.watched(chat) | (context.some_symbols(added) if added else frozenset())
         return _save_symbols(context, chat, chosen - (context.some_symbols(removed) if removed else frozenset()))
+    if any(word.startswith("-") for word in words):
+        raise Usage("Only these: /watch BTC ETH. One more and one less: /watch +BTC -ETH.")
     named = context.some_symbols([word.lstrip("+") for word in words])
-    if chat.symbols is None and not any(word.startswith("+") for word in words):
+    if chat.symbols is None:
         return _save_symbols(context, chat, named)
     return _save_symbols(context, chat, context.watched(chat) | named)
 

@@ -17,7 +17,9 @@ from store.rows import Chat, mute_left
 
 UNTIL = ("until", "till", "til", "untill", "unitl")
 ENDLESS = ("forever", "always", "permanently", "indefinitely", "infinite", "on")
-_BEFORE = ("for", "in", "after", "the", "next", "my", "alerts")  # in front of a length of time
+_BEFORE = ("for", "the", "next", "my", "alerts")  # in front of a length of time
+_LATER = ("in", "after")
+_AGAIN = re.compile(r"\b(?:(?:every|each)\s+(?:\d|day|night|hour|week|morning|evening)|daily|nightly)", re.IGNORECASE)
 _END_OF_ONE = ("off", "end", "cancel", "clear", "remove", "delete")  # not `no`: /mute no BTC means the opposite
 DAYS = r"\s*(?:(?:every|each)\s*day|daily|every\s*night|nightly)\s*"
 
@@ -64,13 +66,23 @@ def _hours(said: str) -> zones.Hours:
             except Unreadable:
                 continue
             if size == len(words):
-                return found
+                return _which_half(said, found)
             rest = text.clip(" ".join([*words[:first], *words[first + size :]]), 32)
             raise Usage(
                 f"Quiet hours are the same every day, in this chat's time zone (/timezone). I can't use “{rest}”.",
                 meant=[str(found)],
             )
     return zones.hours(said)
+
+
+def _which_half(said: str, found: zones.Hours) -> zones.Hours:
+    """The hours, unless they are long because of a `10` that may be 22: `10-7`, `1-5pm`. Raises Usage for these."""
+    half, day = 12 * 60, 24 * 60
+    is_bare = re.match(r"(?:\D*\s)?\d\d?(?!\d|\s*[:.hap])", said) is not None
+    if not is_bare or (found.end - found.start) % day <= half or not 60 <= found.start <= half:
+        return found
+    meant = [str(replace(found, start=(found.start + half) % day)), str(found)]
+    raise Usage(f"Does “{text.clip(said, 32)}” mean {' or '.join(meant)}?", meant=meant)
 
 
 def mute(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
@@ -83,16 +95,23 @@ def mute(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
     seconds, after = _until(context, chat, arguments[cut + 1 :]) if cut < len(arguments) else (0.0, [])
     words = taken_apart(context, [*arguments[:cut], *after])
     rest, coins = list(dropwhile(lambda word: word.lower() in _BEFORE, words.rest)), list(words.coins)
+    if _AGAIN.search(" ".join(arguments)):
+        raise Usage("A mute comes once. For the same hours of every day: /quiet 22:00-07:00.")
+    if words.several:
+        raise Usage("Give one length of time at a time: /mute BTC 2h, then /mute ETH 3h.")
     if words.kinds:
         raise Usage(f"One kind of alert cannot be muted for a time. Turn it off: /level {words.kinds[0]} off.")
     if (rest and rest[-1].lower() in ENDLESS) or (words.every and not rest and not seconds):
         raise Usage("A mute has an end. To turn alerts off until /start: /stop. For one coin: /unwatch BTC.")
+    if rest and rest[0].lower() in _LATER:
+        length = " ".join([*words.coins, *rest[1:]])
+        raise Usage("A mute begins at once. For how long?", meant=[length] if _is_length(" ".join(rest[1:])) else [])
     if not seconds and rest:
         rest, others = _without_coin(context, rest)
         coins += others
         if " ".join(rest).lower() in (_END_OF_ONE if coins else OFF_OR_ZERO):
             return _unmute(context, chat, coins)
-        seconds = _seconds(context, chat, " ".join(rest))
+        seconds = _seconds(context, chat, coins, " ".join(rest))
     elif rest:
         coins += [context.alerted_symbol(word) for word in rest]
     if not seconds:
@@ -127,7 +146,7 @@ def _is_length(said: str) -> bool:
         return False
 
 
-def _seconds(context: Context, chat: Chat, said: str) -> float:
+def _seconds(context: Context, chat: Chat, coins: list[str], said: str) -> float:
     """How long a mute lasts: `2h`, or `30` (minutes). Raises Unreadable."""
     said = re.sub("^for ", "", said, flags=re.IGNORECASE)
     try:
@@ -141,7 +160,8 @@ def _seconds(context: Context, chat: Chat, said: str) -> float:
         except Unreadable:
             moment = None
         if moment is not None and moment[1] == len(words):
-            raise Usage(f"Mute until {' '.join(words)}?", meant=[f"until {' '.join(words)}"]) from None
+            until = " ".join(["until", *words])
+            raise Usage(f"Mute {until}?", meant=[" ".join([*coins, until])]) from None
         if len(words) == 1 and words[0][0].isalpha():
             raise Usage(f"“{text.clip(said, 32)}” is neither a coin of this bot nor a length of time.") from None
         raise

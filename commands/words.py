@@ -24,12 +24,14 @@ _NOUNS = ("coin", "coins", "alert", "alerts", "kind", "kinds", "the", "my", "for
 
 @dataclass(frozen=True)
 class Words:
-    """kinds, coins: in the order typed, each once. every: was "all" said? rest: the other words."""
+    """kinds, coins: in the order typed, each once. every: was "all" said? rest: the other words. several: are there
+    numbers on both sides of a coin or kind (`BTC 2h ETH 3h`)? Together they would be another number."""
 
     kinds: tuple[str, ...]
     coins: tuple[str, ...]
     every: bool
     rest: tuple[str, ...]
+    several: bool
 
     @property
     def said(self) -> str:
@@ -42,6 +44,7 @@ def taken_apart(context: Context, arguments: Sequence[str]) -> Words:
         r"[;|=]|:(?!\d)|(?<=[^\W\d_])[,:/-](?=[\d$])|(?<=[^\W\d_]),|,(?=[^\W\d_]|\s|$)", " ", " ".join(arguments)
     )
     kinds, coins, rest, every = list[str](), list[str](), list[str](), False
+    parts = set[int]()  # how many coins and kinds stand before each number
     for word in joined.split():
         symbol, lower = as_symbol(word, context.symbols), word.lower()
         if symbol in context.symbols and not lower.isdecimal():
@@ -54,7 +57,9 @@ def taken_apart(context: Context, arguments: Sequence[str]) -> Words:
             continue
         else:
             rest.append(word)
-    return Words(tuple(dict.fromkeys(kinds)), tuple(dict.fromkeys(coins)), every, tuple(rest))
+            if any(map(str.isdecimal, word)):
+                parts.add(len(kinds) + len(coins))
+    return Words(tuple(dict.fromkeys(kinds)), tuple(dict.fromkeys(coins)), every, tuple(rest), len(parts) > 1)
 
 
 def monitor_of(word: str) -> str:

@@ -312,10 +312,35 @@ ROWS: list[Row] = [
     ("/mute btc off", "BTC unmuted.", {}),
     *each(
         "/mute",
-        "in 2h | the next 2 hours",
+        "the next 2 hours | every coin 2h",
         "All alerts muted until",
         {"muted": 7200},
     ),
+    *each("/mute", "in 2h | after 2h | btc in 2h | in 2h for 1h", "A mute begins at once.", {}),
+    *each("/mute", "every day | every night | every 2h | 2h daily | btc every day 2h", "A mute comes once.", {}),
+    *each("/mute", "btc 2h eth 3h | 2h btc 3h eth", "one length of time at a time", {}),
+    *each("/threshold", "btc 2 eth 500k | btc 1 000 000 eth 500 000 | 2 btc 500k", "Set one amount at a time", {}),
+    *each("/quiet", "10-7 | 10 to 7 | 10-7am | from 10 to 7 every night", "22:00-07:00 or 10:00-07:00?", {}),
+    ("/quiet 1-5pm", "13:00-17:00 or 01:00-17:00?", {}),
+    *each("/quiet", "10-7pm | 10am-7pm", "Quiet hours: 10:00 to 19:00", {"quiet": "10:00-19:00"}),
+    *each("/quiet", "10:00-7:00 | 10 am - 7 am | 10h-7h", "Quiet hours: 10:00 to 07:00", {"quiet": "10:00-07:00"}),
+    ("/digest every 4", "Does “4h” mean every 4h or 04:00?", {}),
+    *each("/digest", "every 9 | every 5", "Intervals: every 1h", {}),
+    ("/digest 24h", "For once a day give a time", {}),
+    *each(
+        "/digest",
+        "weekdays at 9 and weekends at 11 | mon 9 fri 18 | 9:00 monday 18:00 friday | weekdays 8 sat 10",
+        "Every time would be for every one of these days.",
+        {},
+    ),
+    *each("/digest", "9 mon-fri 18 | mon-fri 9 18", "09:00 18:00 mon-fri", {"digest": ["09:00 18:00 mon-fri"]}),
+    *each("/watch", "btc -eth | btc - eth", "One more and one less: /watch +BTC -ETH.", {}),
+    *each("/watch", "btc + eth | btc +eth", "Watching only BTC, ETH.", {"symbols": {"ETH", "BTC"}}),
+    *each(
+        "/timezone", "east | west | samoa | san jose | San José | san juan | Georgia | Cordoba", "Did you mean", {}
+    ),
+    ("/timezone the hague", "Time zone set to Europe/Amsterdam", {"timezone": "Europe/Amsterdam"}),
+    ("/timezone north korea", "Time zone set to Asia/Pyongyang", {"timezone": "Asia/Pyongyang"}),
     *[
         (said, "A command runs when nothing is in front of it: /", {})
         for said in (
@@ -588,6 +613,11 @@ def test_an_amount_with_two_meanings_is_asked_back_with_two_buttons(desk: Desk) 
     assert desk.chat().thresholds == {}
     desk.press(asked.keyboard[0][0][1])
     assert desk.chat().thresholds == {"whales": {"BTC": 1.5e6}}
+
+
+def test_a_mute_that_is_asked_back_keeps_its_coin(desk: Desk) -> None:
+    (asked,) = desk.replies("/mute BTC at 18:00")
+    assert asked.keyboard[0][0] == ("BTC until 18:00", "run:mute BTC until 18:00")
 
 
 def test_a_zone_with_two_meanings_is_asked_back_with_buttons(desk: Desk) -> None:
