@@ -23,7 +23,10 @@ def press(context: Context, rest: str) -> list[Reply]:
     waiting = "The other copy" if machine in ("", context.host) else machine
     if verb == "pause":
         context.signal(Signal.PAUSE_ALERTS)
-        words = f"{context.host} answers your commands and sends alerts. {waiting} sends none while it waits."
+        words = (
+            f"{context.host} answers your commands and sends alerts. {waiting} sends none while it waits. "
+            f"If {context.host} dies, no alerts come until you write here."
+        )
         button = f"Send alerts of {'both' if waiting != machine else machine}", f"{VERB}:send:{machine}"
     elif verb == "send":
         context.signal(Signal.SEND_ALERTS)

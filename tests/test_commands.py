@@ -640,6 +640,7 @@ def test_the_pause_button_tells_the_copies_that_wait_and_turns_into_the_way_back
     _, said = desk.press(data, user_id=OWNER)
     waiting = "laptop" if machine == "laptop" else "The other copy"
     assert f"vps answers your commands and sends alerts. {waiting} sends none while it waits." in said.text
+    assert "If vps dies, no alerts come until you write here." in said.text
     ((_, back),) = said.keyboard[0]
     assert len(back.encode()) <= 64
     _, again = desk.press(back, user_id=OWNER)
