@@ -68,7 +68,7 @@ def _size(context: Context, words: Words, rest: list[str], monitor: str) -> floa
     strange = next((word for word in named if word.lower() not in _AUTOMATIC), None)
     try:
         if words.several:
-            raise Usage(f"Set one amount at a time, like /threshold {words.coins[0]} 2m.")
+            raise Usage("Set one amount at a time.")
         return _mark(said, monitor) if monitor in MARKED else _amount(said, [*words.kinds, *words.coins])
     except Unreadable as problem:
         if problem.meant or typed.is_other_money(said):

@@ -319,7 +319,12 @@ ROWS: list[Row] = [
     *each("/mute", "in 2h | after 2h | btc in 2h | in 2h for 1h", "A mute begins at once.", {}),
     *each("/mute", "every day | every night | every 2h | 2h daily | btc every day 2h", "A mute comes once.", {}),
     *each("/mute", "btc 2h eth 3h | 2h btc 3h eth", "one length of time at a time", {}),
-    *each("/threshold", "btc 2 eth 500k | btc 1 000 000 eth 500 000 | 2 btc 500k", "Set one amount at a time", {}),
+    *each(
+        "/threshold",
+        "btc 2 eth 500k | btc 1 000 000 eth 500 000 | 2 btc 500k | 3 liq 2m | 1 oi 2",
+        "Set one amount at a time",
+        {},
+    ),
     *each("/quiet", "10-7 | 10 to 7 | 10-7am | from 10 to 7 every night", "22:00-07:00 or 10:00-07:00?", {}),
     ("/quiet 1-5pm", "13:00-17:00 or 01:00-17:00?", {}),
     *each("/quiet", "10-7pm | 10am-7pm", "Quiet hours: 10:00 to 19:00", {"quiet": "10:00-19:00"}),
