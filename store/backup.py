@@ -96,6 +96,8 @@ def bring_back(backup: Path, database: Path) -> Path | None:
 def _kept(database: Path) -> Path:
     """Keep the old database beside the new one. Returns its name."""
     kept = database.with_name(f"{database.name}.before-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}")
+    while kept.exists():  # of another restore in this second
+        kept = kept.with_name(f"{kept.name}x")
     try:
         with closing(sqlite3.connect(database)) as db:  # closing it also empties SQLite's log beside it
             schema.copy(db, kept)

@@ -92,6 +92,18 @@ def test_a_database_in_use_is_saved_whole_and_can_be_gone_back_to(
         assert db.execute("SELECT count(*) FROM chats").fetchone() == (2,)
 
 
+def test_each_of_several_restores_in_a_second_keeps_what_it_replaced(
+    store: Store, env_file: Path, tmp_path: Path
+) -> None:
+    file = argparse.Namespace(file=tmp_path / "saved.db")
+    assert backup.run(env_file, file) == 0
+    store.chats.put(Chat(chat_id=6, added_by=6))
+    store.close()
+    assert [restore.run(env_file, file) for _ in range(4)] == [0] * 4
+    kept = list((tmp_path / "7654321").glob("bot.db.before-*"))
+    assert len(kept) == 4, "one took the name of another"
+
+
 def test_a_backup_overwrites_no_file(store: Store, env_file: Path, tmp_path: Path) -> None:
     taken = tmp_path / "saved.db"
     taken.write_text("mine", encoding="utf-8")
