@@ -176,9 +176,12 @@ def _until(context: Context, chat: Chat, words: list[str]) -> float:
 
 
 def _meant(context: Context, chat: Chat, which: str) -> list[Level]:
-    """The chat's levels of these numbers (`3`, `#3`, `3,4`, `3-5`), or all of them."""
+    """The chat's levels of these numbers (`3`, `#3`, `3,4`, `3-5`), or all of them; none for `all but 3`."""
     found = context.store.levels.of_chat(chat.chat_id)
-    numbers = [re.fullmatch(r"#?(\d{1,15})(?:-#?(\d{1,15}))?", one) for one in which.split(",")]
+    said = [one for one in which.split(",") if one.lower() not in ("", "and", "&", "alert", "alerts", "please")]
+    numbers = [re.fullmatch(r"#?(\d{1,15})(?:-#?(\d{1,15}))?", one) for one in said]
+    if None in numbers and which.lower() != "all":
+        return []
     spans = [(int(one[1]), int(one[2] or one[1])) for one in numbers if one is not None]
     return [level for level in found if which.lower() == "all" or any(a <= level.id <= b for a, b in spans)]
 

@@ -638,6 +638,7 @@ def test_all_that_rest_are_woken_at_once_and_what_is_over_stays_over(desk: Desk)
 def test_several_are_removed_by_their_numbers(desk: Desk) -> None:
     for price in ("100k", "101k", "102k"):
         desk.say(f"/alert BTC {price}")
+    assert "no price alert #all,but,1.\nPrice alerts: 3 of 50." in desk.say("/alert remove all but 1")
     assert desk.say("/alert remove #1 #3").startswith("Price alerts: 1 of 50.")
     assert [one.id for one in kept(desk)] == [2]
 
