@@ -44,6 +44,8 @@ def test_liquidations_funding_and_a_wallet_are_told_and_a_restart_repeats_none(
     chat.wait_text("satoshi opened a BTC short", chat_id=OWNER)
     chat.wait_text("BTC open interest on OKX: +12.0 %", chat_id=OWNER)
     chat.wait_text("240M USD opened, now 2.24B USD · price 0.0 %", chat_id=OWNER)
+    chat.send_text(OWNER, "/ping")
+    chat.wait_text("pong", chat_id=OWNER)  # what came before it is marked as sent, however busy the machine is
     assert bot.stop()[0] == 0
 
     perps.liquidate("gate", "ETH", "short", usd=700_000, price=2500)
