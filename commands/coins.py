@@ -15,7 +15,7 @@ _WANTED = "coins:wanted"  # fact: when the last question was
 
 def coins(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
     """Show, add or remove the coins that the bot watches for everyone."""
-    words = [part for argument in arguments for part in argument.split(",") if part]
+    words = [part for argument in arguments for part in argument.split(",") if part not in ("", "and", "&")]
     if words and words[0][0] in "+-" and words[0][1:]:
         words[:1] = [words[0][0], words[0][1:]]
     word, named = (words[0].lower(), words[1:]) if words else ("list", [])
@@ -24,6 +24,8 @@ def coins(context: Context, update: Update, arguments: list[str]) -> list[Reply]
         return [Reply(text=_listed(context))]
     if word not in ("add", "remove") or not named:
         raise Usage("Use add or remove with coins.")
+    if any(one.lower() in ("add", "remove", *_SAME) or one[0] == "-" for one in named):
+        raise Usage("Add and remove in two messages.")
     symbols: list[str] = []
     for one in named:  # with one before, so that "PEPE KPEPE" is one coin
         symbols.append(as_symbol(one, [*context.symbols, *symbols]))

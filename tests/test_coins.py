@@ -58,11 +58,19 @@ def test_what_cannot_be_done_changes_nothing(desk: Desk, said: str, answer: str)
     assert list(desk.desk.symbols) == ["BTC", "ETH", "DOGE"]
 
 
-@pytest.mark.parametrize("typed", ["add PEPE,WIF", "add pepe, $wif", "+PEPE WIFUSDT", "+ pepe wif"])
+@pytest.mark.parametrize("typed", ["add PEPE,WIF", "add pepe, $wif", "+PEPE WIFUSDT", "+ pepe wif", "add PEPE and WIF"])
 def test_coins_are_added_as_people_type_them_and_removed_alike(desk: Desk, typed: str) -> None:
     assert desk.say(f"/coins {typed}", user_id=OWNER).startswith("Added: PEPE, WIF.")
     assert desk.say("/coins -pepe", user_id=OWNER).startswith("Removed: PEPE.")
     assert desk.say("/coins delete WIF", user_id=OWNER).startswith("Removed: WIF.")
+
+
+@pytest.mark.parametrize(
+    "typed", ["add PEPE and remove DOGE", "add PEPE remove DOGE", "add PEPE -DOGE", "remove ETH add X"]
+)
+def test_adding_and_removing_in_one_message_changes_nothing(desk: Desk, typed: str) -> None:
+    assert "two messages" in desk.say(f"/coins {typed}", user_id=OWNER)
+    assert list(desk.desk.symbols) == ["BTC", "ETH", "DOGE"]
 
 
 def test_only_the_owner_may(desk: Desk) -> None:
