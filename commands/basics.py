@@ -10,7 +10,8 @@ from base import text, typed
 from botapi.updates import Update
 from commands import out
 from commands.context import Context, Reply, Usage, run_button
-from commands.times import muted
+from commands.times import UNTIL, muted
+from commands.words import taken_apart
 from store.rows import Chat
 
 LOG_LINES, MOST_LOG_LINES = 300, 5000
@@ -60,6 +61,12 @@ def stop(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
     """Turn alerts off in this chat; its settings are kept."""
     if context.subscribed(update) is None:
         return [Reply(text="Alerts are already off. /start turns them on.")]
+    words = taken_apart(context, arguments)
+    if words.coins or words.kinds or any(word.lower() in UNTIL or word[0].isdecimal() for word in words.rest):
+        raise Usage(
+            "Without other words it turns all alerts off here: /stop. For a while: /mute 2h. Without one coin: "
+            "/unwatch BTC. Without one kind: /level whales off."
+        )
     context.store.unsubscribe(update.chat_id, note="")
     return [Reply(text="Alerts are off in this chat. Your settings are kept; /start turns alerts on again.")]
 

@@ -58,7 +58,7 @@ def test_what_cannot_be_done_changes_nothing(desk: Desk, said: str, answer: str)
     assert list(desk.desk.symbols) == ["BTC", "ETH", "DOGE"]
 
 
-@pytest.mark.parametrize("typed", ["add PEPE,WIF", "add pepe, $wif", "+PEPE WIFUSDT", "+ pepe wif", "add PEPE and WIF"])
+@pytest.mark.parametrize("typed", ["add pepe, $wif", "+PEPE WIFUSDT", "+ pepe wif", "add PEPE,WIF and WIF"])
 def test_coins_are_added_as_people_type_them_and_removed_alike(desk: Desk, typed: str) -> None:
     assert desk.say(f"/coins {typed}", user_id=OWNER).startswith("Added: PEPE, WIF.")
     assert desk.say("/coins -pepe", user_id=OWNER).startswith("Removed: PEPE.")

@@ -339,6 +339,10 @@ ROWS: list[Row] = [
         {},
     ),
     *each("/digest", "9 mon-fri 18 | mon-fri 9 18", "09:00 18:00 mon-fri", {"digest": ["09:00 18:00 mon-fri"]}),
+    *each(
+        "/stop", "btc | whales | 2h | until fri | funding alerts | BTC for 2h", "all alerts off here: /stop. For", {}
+    ),
+    *each("/stop", "now! | all | please | alerts", "Alerts are off in this chat.", {"subscribed": False}),
     *each("/watch", "btc -eth | btc - eth", "One more and one less: /watch +BTC -ETH.", {}),
     *each("/watch", "btc + eth | btc +eth", "Watching only BTC, ETH.", {"symbols": {"ETH", "BTC"}}),
     *each(
