@@ -33,6 +33,7 @@ from base.stopwatch import Stopwatch
 from base.worker import heartbeat
 from botapi.connections import UNANSWERED, Addresses, Connections, CuttableAdapter, Delay
 from botapi.errors import LineRenewed, NoAnswer, NotLeading, Unreachable, failure, number
+from botapi.heartbeat import Heartbeat
 
 # telebot imports Pillow where that is installed, for pictures in a form the bot never sends: 2 MiB and 20 ms.
 _pillow = sys.modules.setdefault("PIL", None)  # type: ignore[arg-type]
@@ -46,8 +47,6 @@ CONNECT_TIMEOUT = 2.5  # a lost SYN is repeated after 1 and 3 s: a new try is fa
 CALL_TIMEOUT = 20.0  # seconds for a call that sends something
 ASK_TIMEOUT = 5.0  # seconds for a call that only asks, or may be made twice
 NOT_BOT_API = "an answer that is not from the Bot API"
-SIGNAL_FOR = 600.0  # seconds in which every copy that waits has looked
-ALLOWED_UPDATES = ("message", "edited_message", "callback_query", "my_chat_member", "inline_query")
 
 apihelper: Any = telebot.apihelper  # the module has no type hints
 
@@ -99,8 +98,7 @@ class Telegram:
         self._api_url = api_url
         self._none_waited: Stopwatch | None = None  # since the question to which there was no update
         self.clock = clock or Clock()
-        self._signal: tuple[str, ...] = ()
-        self._signalled = Stopwatch()
+        self.heartbeat = Heartbeat()
         self._poll_connections, self._connections = Connections(), Connections()
         self._poll_adapter = CuttableAdapter(self._poll_connections, self._addresses)
         self._adapter = CuttableAdapter(self._connections, self._addresses)
@@ -117,7 +115,7 @@ class Telegram:
 
         timeout 0 is a short poll: it is not ended by `cut`, and has `within` seconds to be answered.
         """
-        types = [*ALLOWED_UPDATES, *(self._signal if self._signalled.elapsed() < SIGNAL_FOR else ())]
+        types = self.heartbeat.types(time.monotonic())
         params = {"offset": offset, "limit": limit, "timeout": timeout, "allowed_updates": types}
         if not timeout:
             return _updates(self._call("getUpdates", params, timeout=self._ask_timeout if within is None else within))
@@ -132,10 +130,6 @@ class Telegram:
                 delay.answered(after=timeout if asked.elapsed() < ends else ends)
         self._note_dates(found, asked)
         return found
-
-    def signal(self, update_type: str) -> None:
-        """Ask for this type of updates besides, for SIGNAL_FOR seconds from the next poll on; see conflict.Signal."""
-        self._signal, self._signalled = (update_type,), Stopwatch()
 
     def _look(self, method: str, params: dict[str, Any] | None = None, *, timeout: float) -> Any:
         """A call made every few seconds, on the connection of the long polls: it is quick to notice a dead one."""

@@ -3,7 +3,7 @@
 `Rivalry` is the conflict with a second poller: from its first 409 over retries and standby to its end.
 `WebhookWar` is the struggle with a service that keeps setting a webhook. Times are arguments: `now` in unix seconds
 for people, `monotonic` for intervals; jitter is a number from 0 to 1. Both belong to the polling thread; other
-threads may only call `Rivalry.state` and read `Rivalry.current`.
+threads may only call `Rivalry.state` and read `current` and `alerts_paused`.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import logging
 import math
 import socket
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, field
-from enum import Enum, StrEnum
+from enum import Enum
 from typing import NamedTuple
 
 from base import text
-from botapi.client import ALLOWED_UPDATES
+from botapi.heartbeat import Heard
 from botapi.polling_state import ConflictState, PastConflict
 
 log = logging.getLogger(__name__)
@@ -60,17 +60,6 @@ class After409(Enum):
     STAND_BY = "stand by"
 
 
-class Signal(StrEnum):
-    """What the copy that polls tells those that wait, which nothing else of Telegram's reaches.
-
-    It asks for one more update type, one that never comes: both belong to invoices. The server keeps the types of the
-    last getUpdates, and getWebhookInfo gives them to every copy (Client.cpp, update_allowed_update_types).
-    """
-
-    PAUSE_ALERTS = "shipping_query"
-    SEND_ALERTS = "pre_checkout_query"
-
-
 class Look(NamedTuple):
     """What one look from standby found: take over now, or look again after `rest` seconds."""
 
@@ -97,7 +86,7 @@ class CurrentConflict:
     count: int = 0
     owner_knows: bool = False
     taken_over: bool = False
-    told: Signal = Signal.SEND_ALERTS  # by the copy that polls
+    other: Heard = field(default_factory=Heard)
 
 
 class Rivalry:
@@ -105,6 +94,7 @@ class Rivalry:
 
     def __init__(self, *, started: float, policy: ConflictPolicy) -> None:
         self.current: CurrentConflict | None = None
+        self.alerts_paused = policy.on_conflict == "pause"  # while this copy waits
         self._past: deque[PastConflict] = deque(maxlen=100)  # oldest first
         self._begun = self._count_409 = 0  # all conflicts that are over, and their 409s
         self._policy = policy
@@ -168,18 +158,17 @@ class Rivalry:
         self._pending, self._unread_since = 0, None
         return Look(take_over=True, rest=0.0)
 
-    def hear(self, types: Sequence[str]) -> None:
-        """The update types that the copy that polls asks for. Any other list than that of a copy is no signal."""
-        more = set(types).symmetric_difference(ALLOWED_UPDATES)
-        told = next((signal for signal in Signal if more == {signal}), None)
-        if self.current is not None and told is not None and told is not self.current.told:
-            self.current.told = told
-            log.info("Conflict: the other copy says: %s", told.name.lower().replace("_", " "))
-
-    def alerts_paused(self) -> bool:
-        """Shall this copy send no alerts while it waits? Safe from any thread."""
-        current = self.current
-        return self._policy.on_conflict == "pause" or (current is not None and current.told is Signal.PAUSE_ALERTS)
+    def hear(self, types: Collection[str], *, monotonic: float) -> None:
+        """The update types that the copy that polls asks for: shall this copy's alerts pause?"""
+        if self.current is None:
+            return
+        self.current.other.look(types, monotonic)
+        before, asked = self.alerts_paused, self._policy.on_conflict == "pause" or self.current.other.pauses
+        self.alerts_paused = asked and not self.current.other.silent(monotonic)
+        if before and not self.alerts_paused:
+            log.info("Conflict: this copy sends its alerts again%s", ", the other one is silent" if asked else "")
+        elif self.alerts_paused and not before:
+            log.info("Conflict: this copy sends no alerts while it waits")
 
     def unharmed(self, seconds: float, *, now: float, monotonic: float) -> str | None:
         """This copy has polled undisturbed for so long. What to tell the owner when that ends a conflict.
@@ -191,6 +180,7 @@ class Rivalry:
         if self.current is None or seconds < min(UNHARMED_MOST, UNHARMED * 2**earlier):
             return None
         ended, self.current = self.current, None
+        self.alerts_paused = self._policy.on_conflict == "pause"
         self._past.append(PastConflict(since=ended.since, until=now, count=ended.count))
         self._begun, self._count_409 = self._begun + 1, self._count_409 + ended.count
         lasted = text.duration(max(0.0, now - ended.since))

@@ -65,6 +65,7 @@ class Poller:
         self._inbox = inbox
         self._events = events
         self._policy = policy or ConflictPolicy()
+        telegram.heartbeat.beats = self._policy.on_conflict == "pause"  # the other copy may be told the same
         self._drop_pending = drop_pending
         self._long_poll = long_poll
         self._now, self._monotonic, self._jitter = now, monotonic, jitter
@@ -172,7 +173,7 @@ class Poller:
 
     def _alerts_paused(self) -> bool:
         # Asked, not remembered: however standby ends (a take-over, a webhook), the pause ends with it.
-        return self._state == self._standby and self._rivalry.alerts_paused()
+        return self._state == self._standby and self._rivalry.alerts_paused
 
     def _connect(self) -> float:
         before: list[Webhook] = []
@@ -319,7 +320,7 @@ class Poller:
         self._answered()
         if found.url:
             return self._webhook_found(found)
-        self._rivalry.hear(found.types)
+        self._rivalry.hear(found.types, monotonic=self._monotonic())
         look = self._rivalry.looked(found.pending, asked=asked, answered=self._monotonic())
         if look.take_over:
             self._state = self._poll

@@ -17,7 +17,6 @@ from access import Access, Role
 from alerts.wording import plural
 from base import coins, kinds, text, typed
 from base.typed import Unreadable
-from botapi.conflict import Signal
 from botapi.updates import Update
 from store import Store
 from store.coins import Coins
@@ -103,8 +102,8 @@ class Context:
     symbols: the coins that the bot watches. now: unix seconds by Telegram's clock. default_min: monitor and symbol
     to the default threshold in US dollars. status: the bot's own lines of /status, times in a zone. username: the
     bot's own, "" until Telegram has sent it. out_private: may alerts go to addresses of private networks (/out)?
-    places_changed: there is a new place, or a test for one. host: this machine's name, for people. signal: tell the
-    copies that wait.
+    places_changed: there is a new place, or a test for one. host: this machine's name, for people.
+    pause_others: shall copies that wait send no alerts?
     """
 
     store: Store
@@ -117,7 +116,7 @@ class Context:
     out_private: bool = False
     places_changed: Callable[[], None] = lambda: None
     host: str = ""
-    signal: Callable[[Signal], None] = lambda signal: None
+    pause_others: Callable[[bool], None] = lambda on: None
 
     def is_owner(self, update: Update) -> bool:
         return self.access.role(update.user_id) is Role.OWNER

@@ -1,11 +1,10 @@
 """The button under the message about two copies of this bot: it pauses the alerts of the copy that waits.
 
-The copy that polls gets the press, whichever wrote the message. It tells the one that waits (botapi/conflict.py).
+The copy that polls gets the press, whichever wrote the message. It tells the one that waits (botapi/heartbeat.py).
 """
 
 from __future__ import annotations
 
-from botapi.conflict import Signal
 from commands.context import Button, Context, Reply
 
 VERB = "copies"
@@ -22,17 +21,15 @@ def press(context: Context, rest: str) -> list[Reply]:
     verb, _, machine = rest.partition(":")
     waiting = "The other copy" if machine in ("", context.host) else machine
     if verb == "pause":
-        context.signal(Signal.PAUSE_ALERTS)
         words = (
-            f"{context.host} answers your commands and sends alerts. {waiting} sends none while it waits. "
-            f"If {context.host} dies, no alerts come until you write here."
+            f"{context.host} answers your commands and sends alerts. {waiting} sends none while {context.host} runs."
         )
         button = f"Send alerts of {'both' if waiting != machine else machine}", f"{VERB}:send:{machine}"
     elif verb == "send":
-        context.signal(Signal.SEND_ALERTS)
         words = f"{context.host} answers your commands. {waiting} sends alerts, too, so you may see each one twice."
         button = pause_button(machine or "the other copy")
     else:
         return []
+    context.pause_others(verb == "pause")
     advice = "It is best to run one copy only. If you know of no other, get a new token with /revoke at @BotFather."
     return [Reply(text="", toast=True), Reply(text=f"{words}\n{advice}", keyboard=((button,),), edit=True)]

@@ -125,7 +125,7 @@ class Bot:
             default_min=self.watchers.default_threshold,
             status=lambda zone: self.state.lines(zone, polling=self.poller.status(zone)),
             host=settings.host,
-            signal=self.telegram.signal,
+            pause_others=self.telegram.heartbeat.pause_others,
             out_private=settings.out_private,
             places_changed=self.places.wake,
         )

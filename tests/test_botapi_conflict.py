@@ -6,7 +6,6 @@ import logging
 
 import pytest
 
-from botapi.client import ALLOWED_UPDATES
 from botapi.conflict import (
     STANDBY_REST,
     UNHARMED,
@@ -18,10 +17,10 @@ from botapi.conflict import (
     Fading,
     Look,
     Rivalry,
-    Signal,
     WebhookWar,
     longer,
 )
+from botapi.heartbeat import ALERTS_OFF, ALLOWED_UPDATES, BEAT, EVERY, SILENT, Heartbeat
 from botapi.polling_state import ConflictState, PastConflict
 
 ERROR = Exception("409")
@@ -212,17 +211,19 @@ def test_the_owner_is_told_what_happens_where_and_what_to_do(
         assert part in said
 
 
+PAUSES = (*ALLOWED_UPDATES, ALERTS_OFF)
+
+
 @pytest.mark.parametrize(
     ("types", "paused"),
     [
-        ((*ALLOWED_UPDATES, "shipping_query"), True),
-        (("shipping_query", *reversed(ALLOWED_UPDATES)), True),  # the server lists them in an order of its own
+        (PAUSES, True),
+        ((*PAUSES, BEAT), True),
+        ((BEAT, *reversed(PAUSES)), True),  # the server lists them in an order of its own
         (ALLOWED_UPDATES, False),
         ((), False),  # all types: another program
-        ((*ALLOWED_UPDATES, "pre_checkout_query"), False),
-        ((*ALLOWED_UPDATES, "shipping_query", "pre_checkout_query"), False),
-        ((*ALLOWED_UPDATES, "shipping_query", "poll"), False),
-        (("message", "shipping_query"), False),  # a shop with this token
+        ((*PAUSES, "poll"), False),
+        (("message", ALERTS_OFF), False),  # a shop with this token
     ],
 )
 def test_only_another_copy_of_this_bot_can_pause_the_alerts_of_one_that_waits(
@@ -230,23 +231,50 @@ def test_only_another_copy_of_this_bot_can_pause_the_alerts_of_one_that_waits(
 ) -> None:
     rival = rivalry()
     conflicts(rival, 1)
-    rival.hear(types)
-    assert rival.alerts_paused() is paused
+    rival.hear(types, monotonic=0.0)
+    assert rival.alerts_paused is paused
 
 
-def test_a_pause_lasts_until_the_other_copy_ends_it_or_the_conflict_is_over() -> None:
+def test_a_pause_lasts_as_long_as_the_other_copy_asks_for_it_or_the_conflict_lasts() -> None:
     rival = rivalry()
     conflicts(rival, 1)
-    rival.hear((*ALLOWED_UPDATES, Signal.PAUSE_ALERTS))
-    rival.hear(ALLOWED_UPDATES)  # it was started anew
-    assert rival.alerts_paused()
-    rival.hear((*ALLOWED_UPDATES, Signal.SEND_ALERTS))
-    assert not rival.alerts_paused()
-    rival.hear((*ALLOWED_UPDATES, Signal.PAUSE_ALERTS))
+    rival.hear(PAUSES, monotonic=0.0)
+    rival.hear(ALLOWED_UPDATES, monotonic=1.0)  # it was started anew, or told so
+    assert not rival.alerts_paused
+    rival.hear(PAUSES, monotonic=2.0)
+    assert rival.alerts_paused
     rival.unharmed(UNHARMED_MOST, now=200.0, monotonic=200.0)
-    assert not rival.alerts_paused()
+    assert not rival.alerts_paused
     conflicts(rival, 1, at=300.0)
-    assert not rival.alerts_paused()
+    assert not rival.alerts_paused
+
+
+@pytest.mark.parametrize(("on_conflict", "pauses"), [("pause", False), ("keep-alerting", True)])
+def test_a_copy_that_waits_sends_alerts_when_the_other_one_has_no_heartbeat_any_more(
+    on_conflict: str, pauses: bool
+) -> None:
+    other, rival = Heartbeat(), rivalry(on_conflict=on_conflict)
+    other.beats = not pauses
+    other.pause_others(pauses)
+    conflicts(rival, 1)
+    for at in range(0, 3600, 2):
+        rival.hear(other.types(at), monotonic=at)
+        assert rival.alerts_paused, at
+    last = other.types(at)
+    rival.hear(last, monotonic=at + SILENT - EVERY)
+    assert rival.alerts_paused
+    rival.hear(last, monotonic=at + SILENT)
+    assert not rival.alerts_paused
+    rival.hear(other.types(at + EVERY), monotonic=at + SILENT + 2)  # it was frozen
+    assert rival.alerts_paused
+
+
+def test_with_pause_a_copy_that_never_heard_a_heartbeat_leaves_the_alerts_to_the_other_one() -> None:
+    rival = rivalry(on_conflict="pause")  # an older version, or another program
+    conflicts(rival, 1)
+    for at in (0.0, 1000.0):
+        rival.hear(ALLOWED_UPDATES, monotonic=at)
+        assert rival.alerts_paused
 
 
 def test_no_button_pauses_what_is_paused_anyway() -> None:

@@ -305,7 +305,7 @@ def test_with_pause_a_waiting_copy_sends_no_alerts_says_so_and_sends_them_when_i
     assert paused not in run_status(copy)
 
 
-def test_a_button_pauses_the_alerts_of_the_copy_that_waits_and_another_one_lets_it_send_again(
+def test_a_button_pauses_the_alerts_of_the_copy_that_waits_as_long_as_the_other_one_lives(
     copy: Copy, chat: SimBot, sim: Simulator, tmp_path: Path
 ) -> None:
     def whale(millions: int) -> str:
@@ -317,20 +317,21 @@ def test_a_button_pauses_the_alerts_of_the_copy_that_waits_and_another_one_lets_
         chat.press(message.message_id, dict(message.buttons)[label], chat_id=OWNER)
 
     sim.market.trade("binance", "BTC", "buy", 50_000.0, 0.01)
-    older = copy("one", BOT_NAME="laptop")
+    quick = f"{BRISK}; from botapi import heartbeat; heartbeat.EVERY, heartbeat.SILENT = 1.0, 15.0"
+    older = copy("one", before=quick, BOT_NAME="laptop")
     older.wait_output(POLLING)
     chat.send_text(chat_id=OWNER, text="/start")
     chat.wait_text("alerts are on", chat_id=OWNER)
     first_look(sim, "BTC")
     sim.wait(lambda: chat.polling, what="a long poll")
-    newer = copy("two", BOT_NAME="vps")  # no chat gets alerts from its own database
+    newer = copy("two", before=quick, BOT_NAME="vps")  # no chat gets alerts from its own database
     newer.wait_output(POLLING)
     older.wait_output("Conflict: another program")
     chat.wait_text(whale(2), chat_id=OWNER)
 
     press("Two copies of this bot are running", "Pause alerts of laptop")
-    chat.wait_text("vps answers your commands and sends alerts. laptop sends none while it waits", chat_id=OWNER)
-    older.wait_output("the other copy says: pause alerts")
+    chat.wait_text("vps answers your commands and sends alerts. laptop sends none while vps runs", chat_id=OWNER)
+    older.wait_output("this copy sends no alerts while it waits")
     quiet = whale(3)
     sim.wait(lambda: pause_written(tmp_path / "one"), what="a status that says so")
     assert "paused while another copy answers" in run_status(copy)
@@ -338,10 +339,16 @@ def test_a_button_pauses_the_alerts_of_the_copy_that_waits_and_another_one_lets_
     sim.wait(lambda: chat.count("getWebhookInfo") >= looks + 4, what="four more looks")
     assert not [words for words in chat.texts(OWNER) if quiet in words]
 
-    press("laptop sends none while it waits", "Send alerts of laptop")
+    press("laptop sends none while vps runs", "Send alerts of laptop")
     chat.wait_text("laptop sends alerts, too", chat_id=OWNER)
-    older.wait_output("the other copy says: send alerts")
+    older.wait_output("this copy sends its alerts again")
     chat.wait_text(quiet, chat_id=OWNER)
+
+    press("laptop sends alerts, too", "Pause alerts of laptop")
+    sim.wait(lambda: pause_written(tmp_path / "one"), what="a pause again")
+    newer.process.kill()
+    newer.wait_exit()
+    chat.wait_text(whale(4), chat_id=OWNER)  # nobody has written: it is the heartbeat that is missed
 
 
 def pause_written(folder: Path) -> bool:
