@@ -74,6 +74,10 @@ def bring_back(backup: Path, database: Path) -> Path | None:
     two in place. Raises OSError and StoreError.
     """
     new, kept = database.with_name(f"{database.name}.restored"), None
+    if new.exists() and backup.samefile(new):
+        raise StoreError(
+            f"{backup} may be part of a backup only: a restore was killed while it wrote it. Name another."
+        )
     try:
         for pattern in (f"{new.name}*", f"{database.name}.before-*.unfinished*"):
             for part in database.parent.glob(pattern):

@@ -104,6 +104,18 @@ def test_each_of_several_restores_in_a_second_keeps_what_it_replaced(
     assert len(kept) == 4, "one took the name of another"
 
 
+def test_what_a_killed_restore_left_is_neither_restored_nor_lost(
+    store: Store, env_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    left = tmp_path / "7654321/bot.db.restored"
+    assert backup.run(env_file, argparse.Namespace(file=left)) == 0
+    store.close()
+    assert restore.run(env_file, argparse.Namespace(file=left)) == 1
+    assert "Nothing was changed." in capsys.readouterr().err
+    assert left.exists()
+    assert chats(tmp_path) == [5]
+
+
 def test_a_backup_overwrites_no_file(store: Store, env_file: Path, tmp_path: Path) -> None:
     taken = tmp_path / "saved.db"
     taken.write_text("mine", encoding="utf-8")
