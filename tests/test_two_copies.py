@@ -346,9 +346,12 @@ def test_a_button_pauses_the_alerts_of_the_copy_that_waits_as_long_as_the_other_
 
     press("laptop sends alerts, too", "Pause alerts of laptop")
     sim.wait(lambda: pause_written(tmp_path / "one"), what="a pause again")
+    sim.wait(lambda: chat.pending == 0, what="the press is confirmed: only the heartbeat shows the end")
     newer.process.kill()
     newer.wait_exit()
-    chat.wait_text(whale(4), chat_id=OWNER)  # nobody has written: it is the heartbeat that is missed
+    older.wait_output("this copy sends its alerts again, the other one is silent")
+    chat.wait_text(whale(4), chat_id=OWNER)
+    assert TAKES_OVER not in older.output
 
 
 def pause_written(folder: Path) -> bool:
