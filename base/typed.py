@@ -177,8 +177,12 @@ def _grouped(mark: str) -> str:
     return rf"\d{{1,3}}(?:{mark}\d{{3}})+"
 
 
-def length(typed: str) -> float:
-    """Seconds from `30m`, `30 min`, `2h30`, `half an hour`, `1 week`, at most a year. Raises Unreadable."""
+def length(typed: str, *, unit: str = "") -> float:
+    """Seconds from `30m`, `30 min`, `2h30`, `half an hour`, `1 week`, at most a year. Raises Unreadable.
+
+    unit: of a number alone; without one it is refused.
+    """
+    typed = f"{typed}{unit}" if typed.isdecimal() else typed
     words = in_digits(re.sub(r"(?<!a )\bhalf (?:an? )?(?=hour|day)", "0.5 ", _plain(typed)).lstrip("+"))
     words = re.sub(r"^(?:the )?(?:last |next |past )?(hour|day|week|month)$", r"1 \1", words)
     words = re.sub(r"\b(\d+)(?: (hour|day|week)s?)? and a half\b", r"\1.5 \2", words)

@@ -64,7 +64,7 @@ def chart(context: Context, update: Update, arguments: list[str]) -> list[Reply]
             theme = argument.lower()
             continue
         try:
-            seconds = typed.length(f"{argument}h" if argument.isdecimal() else argument)
+            seconds = typed.length(argument, unit="h")
         except ValueError:
             if symbol:
                 raise Usage("A chart shows one coin.") from None

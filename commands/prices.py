@@ -55,7 +55,7 @@ def top(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
     """List the bot's coins by how far their price moved, in a day or in the time that was typed."""
     said = " ".join(word for word in arguments if word.lower() not in ("gainers", "losers", "movers", "coins", "in"))
     said = {"today": "24h", "now": "1h"}.get(said.lower(), said)
-    seconds = typed.length(f"{said}h" if said.isdecimal() else said) if said else DAY
+    seconds = typed.length(said, unit="h") if said else DAY
     if not SHORTEST <= seconds <= WEEK:
         raise Usage("Give a time from 1h to 7d.")
     bars = _bars(context, context.symbols, seconds)

@@ -141,7 +141,7 @@ def _without_coin(context: Context, words: list[str]) -> tuple[list[str], list[s
 
 def _is_length(said: str) -> bool:
     try:
-        return typed.length(f"{said} minutes" if said.isdecimal() else said) > 0
+        return typed.length(said, unit="m") > 0
     except Unreadable:
         return False
 
@@ -150,7 +150,7 @@ def _seconds(context: Context, chat: Chat, coins: list[str], said: str) -> float
     """How long a mute lasts: `2h`, or `30` (minutes). Raises Unreadable."""
     said = re.sub("^for ", "", said, flags=re.IGNORECASE)
     try:
-        return typed.length(f"{said} minutes" if said.isdecimal() else said)
+        return typed.length(said, unit="m")
     except Unreadable:
         if said.isdecimal():
             raise Usage("A mute lasts from one minute to a year: 30m, 2h or 1d.") from None
