@@ -42,7 +42,7 @@ _OTHER_MONEY = r"[€£¥₽₹₩₺₴₦]|(?<![a-z])(?:eur|euros?|gbp|chf|jpy
 _AMOUNT_OF_TIME = r"([0-9]{1,9}(?:[.,][0-9]{1,9})?)\s*([^\W\d_]+)"
 _CLOCK = r"(\d{1,2})(?:[:.h]?(\d{2})(?::00)?)?\s*(?:([ap])\.?m\.?|uhr|o['’]?clock)?"
 _POLITE = ("please", "pls", "plz", "thanks", "thank", "you", "thx")
-_AROUND = re.compile(r"""["'“”„«‹`*_(\[<]+([^"'“”«»›`*_()\[\]<>]+)["'“”»›`*_)\]>]+""")
+_AROUND = r"""["'“”„«‹`*_(\[<]+([^"'“”«»›`*_()\[\]<>]+)["'“”»›`*_)\]>]+"""
 
 
 # Signs of other scripts as the ones that are read here, and marks that only change the direction of writing or are
@@ -85,7 +85,7 @@ def tidy(said: str) -> str:
     bare = " ".join(words).rstrip("!?;,…。！？ ")
     if not bare.rstrip(".")[-1:].isdecimal():  # 31.12. is a date
         bare = bare.rstrip(".")
-    around = _AROUND.fullmatch(bare) if len(bare) < 100 else None
+    around = re.fullmatch(_AROUND, bare) if len(bare) < 100 else None
     return (around[1] if around is not None else bare).strip()
 
 
