@@ -33,10 +33,6 @@ class Words:
     rest: tuple[str, ...]
     several: bool
 
-    @property
-    def said(self) -> str:
-        return " ".join(self.rest)
-
 
 def taken_apart(context: Context, arguments: Sequence[str]) -> Words:
     """A coin of the list is a coin, whatever else its name means: `/mute OPEN 2h`."""
