@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from alerts.wording import plural
 from base import text, typed
+from base.kinds import ALL
 from botapi.updates import Update
 from commands.context import KINDS, Context, Keyboard, Reply, Usage, run_button
 from commands.schedules import digests
@@ -36,7 +37,7 @@ _LIMIT = re.compile(
     r"^(?:max(?:imum)?|at most|up to)\s+"
     r"|\s*(?:messages?|alerts?|msgs?)?\s*(?:(?:/|per|an?|each|every)\s*h(?:our)?|hourly)?$"
 )
-_EVERY = r"(?:(?:all|every|everything|any|\*)(?: coins?)?)(?=\s|$)"
+_EVERY = rf"(?:(?:{'|'.join(map(re.escape, ALL))})(?: coins?)?)(?=\s|$)"
 
 
 def watch(context: Context, update: Update, arguments: list[str]) -> list[Reply]:
