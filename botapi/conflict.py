@@ -52,6 +52,11 @@ class ConflictPolicy:
     alone_here: bool = True
     host: str = field(default_factory=socket.gethostname)
 
+    @property
+    def pauses(self) -> bool:
+        """Does this copy send no alerts while it waits?"""
+        return self.on_conflict == "pause"
+
 
 class After409(Enum):
     """What to do after a 409 of another poller."""
@@ -94,7 +99,7 @@ class Rivalry:
 
     def __init__(self, *, started: float, policy: ConflictPolicy) -> None:
         self.current: CurrentConflict | None = None
-        self.alerts_paused = policy.on_conflict == "pause"  # while this copy waits
+        self.alerts_paused = policy.pauses  # while this copy waits
         self._past: deque[PastConflict] = deque(maxlen=100)  # oldest first
         self._begun = self._count_409 = 0  # all conflicts that are over, and their 409s
         self._policy = policy
@@ -163,7 +168,7 @@ class Rivalry:
         if self.current is None:
             return
         self.current.other.look(types, monotonic)
-        before, asked = self.alerts_paused, self._policy.on_conflict == "pause" or self.current.other.pauses
+        before, asked = self.alerts_paused, self._policy.pauses or self.current.other.pauses
         self.alerts_paused = asked and not self.current.other.silent(monotonic)
         if before and not self.alerts_paused:
             log.info("Conflict: this copy sends its alerts again%s", ", the other one is silent" if asked else "")
@@ -180,7 +185,7 @@ class Rivalry:
         if self.current is None or seconds < min(UNHARMED_MOST, UNHARMED * 2**earlier):
             return None
         ended, self.current = self.current, None
-        self.alerts_paused = self._policy.on_conflict == "pause"
+        self.alerts_paused = self._policy.pauses
         self._past.append(PastConflict(since=ended.since, until=now, count=ended.count))
         self._begun, self._count_409 = self._begun + 1, self._count_409 + ended.count
         lasted = text.duration(max(0.0, now - ended.since))
@@ -191,7 +196,7 @@ class Rivalry:
 
     def pauses(self) -> str:
         """The machine whose alerts the owner can pause by a button, "" if none."""
-        return "" if self._policy.on_conflict == "pause" else self._policy.host
+        return "" if self._policy.pauses else self._policy.host
 
     def message(self, next_step: After409) -> str:
         """The message to the owner when a conflict begins. Names this machine: a chat has no "here"."""
@@ -206,7 +211,7 @@ class Rivalry:
             does = f"{host} tries again in a few seconds. If the other copy stays, {host} waits until it stops."
         else:
             does = f"The other copy answers commands for now; {host} takes over when it stops."
-        if self._policy.on_conflict == "pause":
+        if self._policy.pauses:
             alerts = f"Until then {host} sends no alerts."
         else:
             alerts = (

@@ -65,7 +65,7 @@ class Poller:
         self._inbox = inbox
         self._events = events
         self._policy = policy or ConflictPolicy()
-        telegram.heartbeat.beats = self._policy.on_conflict == "pause"  # the other copy may be told the same
+        telegram.heartbeat.beats = self._policy.pauses  # the other copy may be told the same
         self._drop_pending = drop_pending
         self._long_poll = long_poll
         self._now, self._monotonic, self._jitter = now, monotonic, jitter
