@@ -11,6 +11,7 @@ from pathlib import Path
 from base import config, exit_codes, text
 from base.shell import bot_command
 from botapi.storage import StoreError
+from machine.folders import DATABASE
 from manage import instance, server
 from store import backup
 
@@ -23,7 +24,7 @@ def run(env_file: Path, arguments: argparse.Namespace) -> int:
         return exit_codes.problem(
             f"The bot stores everything on a PostgreSQL server (DATABASE_URL). To save it: {command}"
         )
-    database = instance.look(settings).folder / "bot.db"
+    database = instance.look(settings).folder / DATABASE
     if not database.exists():
         return exit_codes.problem(
             f"There is no database at {database} yet, so there is nothing to copy. Start the bot once."

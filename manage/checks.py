@@ -23,7 +23,7 @@ from base import text
 from base.kinds import ROOT
 from base.shell import bot_command, installing, pip_command, quoted
 from machine import accounts, private, processes
-from machine.folders import network_disk
+from machine.folders import DATABASE, network_disk
 from manage.findings import Finding, Level
 from manage.start_commands import Machine, is_checkout, read
 
@@ -269,7 +269,7 @@ def database(subject: Subject) -> Iterator[Finding]:
 
         yield from server.findings(subject.settings)
         return
-    path = subject.folder / "bot.db" if subject.folder is not None else None
+    path = subject.folder / DATABASE if subject.folder is not None else None
     if path is None:
         return
     from botapi.storage import StoreError

@@ -18,7 +18,7 @@ from base.shell import bot_command
 from botapi.storage import StoreError
 from lock import InstanceLock, LockError
 from machine import accounts, envfile
-from machine.folders import FolderError, bot_folder
+from machine.folders import DATABASE, FolderError, bot_folder
 
 NAME = "DATABASE_URL"
 FILE = "file"
@@ -43,7 +43,7 @@ def run(env_file: Path, arguments: argparse.Namespace) -> int:
             accounts.check(settings.bot_id, env_file, "move-store", target if target == FILE else "URL")
         folder = bot_folder(settings.bot_id, settings.data_dir)
         with InstanceLock(folder, settings.token, machine_wide=settings.machine_wide_lock):
-            return _move(settings, env_file, folder / "bot.db", target)
+            return _move(settings, env_file, folder / DATABASE, target)
     except (FolderError, LockError, StoreError, OSError, envfile.EnvFileError) as error:
         return exit_codes.problem(f"{redact(str(error))}\nNothing was changed.")
 

@@ -15,7 +15,7 @@ from base.shell import bot_command
 from botapi.storage import StoreError
 from lock import InstanceLock, LockError
 from machine import accounts
-from machine.folders import FolderError, bot_folder
+from machine.folders import DATABASE, FolderError, bot_folder
 from manage import server
 from store import backup
 
@@ -36,7 +36,7 @@ def run(env_file: Path, arguments: argparse.Namespace) -> int:
             accounts.check(settings.bot_id, env_file, "restore", str(file))
         folder = bot_folder(settings.bot_id, settings.data_dir)
         with InstanceLock(folder, settings.token, machine_wide=settings.machine_wide_lock):
-            kept = backup.bring_back(file, folder / "bot.db")
+            kept = backup.bring_back(file, folder / DATABASE)
     except (FolderError, LockError, StoreError, OSError) as error:
         return exit_codes.problem(f"{error}\nNothing was changed.")
     print(f"Restored from {file}. Start the bot: {bot_command()}")

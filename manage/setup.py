@@ -25,6 +25,7 @@ from botapi.client import Telegram
 from botapi.errors import TelegramError, TokenRefused
 from botapi.storage import StoreError
 from machine import envfile
+from machine.folders import DATABASE
 from machine.holder import Holder, stop_command, user_name
 from manage import instance
 from service import state
@@ -158,7 +159,7 @@ def _link_of_running(settings: Settings, folder: Path, holder: Holder, username:
             f"The running bot is a different version: restart it first. To stop it: {stop_command(holder)}"
         )
     try:
-        store = Store(place(settings.database_url, folder / "bot.db", bot_id=settings.bot_id))
+        store = Store(place(settings.database_url, folder / DATABASE, bot_id=settings.bot_id))
     except StoreError as error:
         return exit_codes.problem(error)
     link, pause = OwnerLink(store), threading.Event()

@@ -24,7 +24,7 @@ from base.config import Settings
 from botapi.storage import StoreError
 from lock import InstanceLock, LockError
 from machine import accounts, stop_requests
-from machine.folders import FolderError, bot_folder
+from machine.folders import DATABASE, FolderError, bot_folder
 from machine.holder import Holder, refusal, stop_command
 from machine.stop_requests import Signals
 from service.events import End, Events, begin_end, next_event
@@ -182,7 +182,7 @@ def _one_round(
         print(refusal(lock.holder(), lock.bot_id, lock.name), file=sys.stderr)
         print("It uses another folder: --once needs the same DATA_DIR as the running bot.", file=sys.stderr)
         return exit_codes.ALREADY_RUNNING
-    place: Path | Engine = lock.folder / "bot.db"
+    place: Path | Engine = lock.folder / DATABASE
     if settings.database_url:
         from store.postgres import Server
 
@@ -222,7 +222,7 @@ def _held(lock: InstanceLock, settings_file: Path | None) -> Iterator[None]:
 @contextmanager
 def _file(lock: InstanceLock, clock: Clock) -> Iterator[Store]:
     """The bot's own database, closed at the end."""
-    with closing(Store(lock.folder / "bot.db", now=clock)) as store:
+    with closing(Store(lock.folder / DATABASE, now=clock)) as store:
         yield store
         try:
             words = store.save_if_deleted()  # just before the stop: the job has not noticed it
