@@ -27,7 +27,7 @@ def press(context: Context, rest: str) -> list[Reply]:
         button = f"Send alerts of {'both' if waiting != machine else machine}", f"{VERB}:send:{machine}"
     elif verb == "send":
         words = f"{context.host} answers your commands. {waiting} sends alerts, too, so you may see each one twice."
-        button = pause_button(machine or "the other copy")
+        button = pause_button(machine) if machine else ("Pause alerts of the other copy", f"{VERB}:pause:")
     else:
         return []
     context.pause_others(verb == "pause")

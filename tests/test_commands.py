@@ -643,7 +643,9 @@ def test_the_pause_button_tells_the_copies_that_wait_and_turns_into_the_way_back
     assert len(back.encode()) <= 64
     _, again = desk.press(back, user_id=OWNER)
     assert f"{waiting} sends alerts, too" in again.text
-    assert told == [True, False]
+    _, said = desk.press(again.keyboard[0][0][1], user_id=OWNER)
+    assert f"{waiting} sends none while vps runs." in said.text
+    assert told == [True, False, True]
 
 
 @pytest.mark.parametrize("data", ["copies:pause:laptop", "copies:send:", "copies:", "copies:stop:laptop"])
